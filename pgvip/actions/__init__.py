@@ -1,0 +1,1 @@
+"""Actions act: idempotent, with a deadline, each verifying its own effect."""

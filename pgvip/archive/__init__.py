@@ -1,0 +1,1 @@
+"""The WAL archive commands that PostgreSQL calls."""

@@ -1,0 +1,175 @@
+"""The configuration as frozen values: the same file on both hosts, seen from one of them.
+
+`config_load` reads the TOML and names what is wrong with it. Defaults live here, each with its precedent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
+from pathlib import Path
+
+from pgvip.core.model import Override, Settings, Vip
+
+Interface = IPv4Interface | IPv6Interface
+
+
+@dataclass(frozen=True, slots=True)
+class FenceMethod:
+    """One way to power a host off: a ClusterLabs agent, or a command of the operator's.
+
+    `agent`: executable name or path, fed `key=value` lines on standard input. `command`: an argument list,
+    called with one more argument: off, on or status (status: exit 0 on, 2 off).
+    `password_file`: its first line becomes the agent's `password`; root-only.
+    """
+
+    agent: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    password_file: Path | None = None
+    command: tuple[str, ...] = ()
+    timeout_s: float = 40.0
+
+    @property
+    def name(self) -> str:
+        return self.agent or self.command[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One of the two hosts. `address` is its own; the peer and replication use it, never a VIP."""
+
+    name: str
+    address: str
+    interface: str
+    role: Override = Override.AUTO
+    fencing: tuple[FenceMethod, ...] = ()
+    data_directory: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresConfig:
+    """Where PostgreSQL lives. `unit`: the systemd unit that runs it; "" means pg_ctl as `user`.
+
+    `config_directory`: where postgresql.conf and pg_hba.conf are (Debian: /etc/postgresql/15/main); by
+    default the data directory. Time-outs in seconds.
+    """
+
+    data_directory: Path
+    bin_directory: Path
+    config_directory: Path
+    socket_directory: Path
+    port: int = 5432
+    user: str = "postgres"
+    database: str = "postgres"
+    unit: str = ""
+    start_timeout_s: float = 300.0
+    stop_timeout_s: float = 60.0
+    promote_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveConfig:
+    """WAL archive: `directory` is this host's own, `peer_mount` is where the peer's export is mounted.
+
+    `mount_type` "" means: nothing is mounted (a test, or the administrator's own automounter).
+    `mount_source` may use {peer} and {directory}.
+    """
+
+    enabled: bool = True
+    directory: Path = Path("/var/lib/pgvip/archive")
+    peer_mount: Path = Path("/var/lib/pgvip/peer-archive")
+    mount_type: str = "nfs"
+    mount_source: str = "{peer}:{directory}"
+    mount_options: str = "ro,soft,timeo=10,retrans=2,retry=0,nosuid,nodev,noexec"
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RejoinConfig:
+    """How a returned host gets its data back. `clone`: "now", "window" or "never"; window "HH:MM-HH:MM"."""
+
+    clone: str = "now"
+    window: str = ""
+    bandwidth_mb_s: int = 0
+    keep_saved: int = 3
+    timeout_s: float = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class HookConfig:
+    """The alert hook: called with the event's name; words in PGVIP_* environment variables."""
+
+    alert: Path | None = None
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """`state`: durable record, certificates, saved WAL. `run`: socket and boot facts (a tmpfs)."""
+
+    state: Path = Path("/var/lib/pgvip")
+    run: Path = Path("/run/pgvip")
+    passwords: Path = Path("/etc/pgvip/pgpass")
+
+    @property
+    def record(self) -> Path:
+        return self.state / "record.json"
+
+    @property
+    def identity(self) -> Path:
+        """Which host is "first" (parity), fixed at `init`."""
+        return self.state / "identity.json"
+
+    @property
+    def certificates(self) -> Path:
+        return self.state / "tls"
+
+    @property
+    def saved(self) -> Path:
+        """Where diverged WAL and replaced data directories are kept."""
+        return self.state / "saved"
+
+    @property
+    def boot_facts(self) -> Path:
+        return self.run / "boot.json"
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "pgvip.sock"
+
+    @property
+    def no_restore(self) -> Path:
+        """While this file is there, `restore-wal` returns at once (a promotion must not wait for it)."""
+        return self.run / "no-restore"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything, seen from host `me`."""
+
+    name: str
+    me: Host
+    peer: Host
+    vips: dict[Vip, Interface]
+    postgres: PostgresConfig
+    settings: Settings
+    gateways: tuple[str, ...] = ()
+    archive: ArchiveConfig = field(default_factory=ArchiveConfig)
+    rejoin: RejoinConfig = field(default_factory=RejoinConfig)
+    hooks: HookConfig = field(default_factory=HookConfig)
+    paths: Paths = field(default_factory=Paths)
+    link_port: int = 8432
+    valid_lft_s: int = 0
+    max_slot_wal_keep_mb: int = 8192
+    file: Path = Path("/etc/pgvip/pgvip.toml")
+    pair_id: str = ""
+
+    @property
+    def application_name(self) -> str:
+        """Name of this host's WAL receiver: different on the two hosts, never `*` (FACTS.md 12)."""
+        return f"pgvip_{self.me.name}"
+
+    @property
+    def peer_application_name(self) -> str:
+        """Name of the peer's WAL receiver, which goes into synchronous_standby_names."""
+        return f"pgvip_{self.peer.name}"

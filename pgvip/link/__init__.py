@@ -1,0 +1,1 @@
+"""How daemons and operators talk: the peer link and the operator socket."""
