@@ -241,8 +241,9 @@ class Database:
     """What the local PostgreSQL says of itself over a connection that is kept open.
 
     `point`: a primary's flushed, a standby's received-and-flushed position (or replayed, if further).
-    `moved_at_s`: when `point` last changed on this daemon's clock (a standby: when new WAL last arrived).
-    `synced_lsn_ok`: set by the primary's probe, see `Replica`. `restart_lsn_lost`: the peer's slot lost WAL.
+    `moved_at_s`: on this daemon's clock, when new WAL last arrived (standby) or when the peer's flushed position
+    last moved (primary). `slot_lost`: the peer's slot no longer holds the WAL that the peer needs.
+    `history`: the current timeline's ancestors, each with the position where it was left.
     """
 
     postmaster: str
@@ -256,7 +257,6 @@ class Database:
     sync_names: str = ""
     replica: Replica | None = None
     slot_lost: bool = False
-    recovered_end: Lsn = Lsn(0)
     history: tuple[WalPoint, ...] = ()
 
 
@@ -366,12 +366,13 @@ class Message:
     grant: Grant | None = None
     address_free: AddressFree | None = None
     echo_s: float = NEVER
+    eligible: bool = False
     postmaster: str = ""
     read_write: bool = False
     in_recovery: bool = False
     database_ok: bool = False
     streaming: bool = False
-    moved_age_s: float = -1.0
+    stalled: bool = False
     replay_lag_s: float = 0.0
     point: WalPoint | None = None
     gateway_ok: bool = False
@@ -405,7 +406,6 @@ class Order(str, Enum):
     FORCE_PROMOTE = "force-promote"
     FENCE_CONFIRMED = "fence-confirmed"
     CLEAR_HOLD = "clear-hold"
-    CONFIRM = "confirm"
     SHUTDOWN = "shutdown"
     REJOIN = "rejoin"
 
@@ -601,12 +601,14 @@ class Identity:
     """Who this process is: given by the driver, since the core makes no randomness.
 
     `boot_id`: of the kernel (with PID 1's start time); `run_id`: of this daemon process, random; `started_s`:
-    when it started.
+    when it started. `pair_id`, `system_id`: as fixed at `init`; also when the record is lost.
     """
 
     boot_id: str
     run_id: str
     started_s: float
+    pair_id: str = ""
+    system_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -621,7 +623,7 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Warning_:
+class Concern:
     """Something an operator should know, with the mend."""
 
     name: str

@@ -1,0 +1,156 @@
+"""What one host's core knows between two rounds, and what a round yields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pgvip.core.model import (
+    NEVER,
+    Action,
+    AddressFree,
+    Concern,
+    Durable,
+    Grant,
+    Heard,
+    Identity,
+    Lsn,
+    Message,
+    Note,
+    Record,
+    Role,
+    Stopped,
+    Vip,
+    Want,
+)
+
+
+class Why(str, Enum):
+    """Why a host claims: it decides when the claim ends (PROTOCOL.md, "Claiming")."""
+
+    SILENCE = "silence"
+    CANNOT = "cannot"
+    ORDER = "order"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An open claim: this host is fencing its peer to change the record of `term`.
+
+    Only the result of `attempt` counts, once [m 5]. `fenced`: that result came and was good; the record is
+    being written. `takeover`: the claimer is the standby.
+    """
+
+    change: str
+    term: int
+    why: Why
+    takeover: bool
+    attempt: str
+    since_s: float
+    tries: int = 1
+    retry_at_s: float = NEVER
+    fenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Yield:
+    """A give-up under way: this host consents, and writes the record when it has given up in deed.
+
+    `clean`: PostgreSQL still works, so a clean stop is tried and its checkpoint must reach the winner.
+    `boot_id`: of the requester. `stopped`: this host's shutdown checkpoint, once it is verified.
+    """
+
+    change: str
+    want: Want
+    term: int
+    boot_id: str
+    since_s: float
+    clean: bool = False
+    stopped: Stopped | None = None
+    stopped_at_s: float = NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """How often an action failed in a row, and when it may be tried again."""
+
+    times: int
+    retry_at_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Switchover:
+    """An operator's order for a planned switchover, dropped at `until_s`."""
+
+    since_s: float
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """Everything that one host's core remembers; replaced as a whole by every round.
+
+    `answered_term`: the highest term in an answer to this boot's question (confirms once adopted).
+    `given`: the eligibility that this primary last proved for the peer. `address`: the permission this standby
+    holds to raise the standby VIP. `running`: actions started whose result has not come. `recovered`: the
+    postmaster and WAL position at which a restarted primary was first seen, which the standby must flush.
+    """
+
+    who: Identity
+    durable: Durable
+    confirmed: bool = False
+    answered_term: int = -1
+    grant: Grant | None = None
+    heard: Heard | None = None
+    heard_record: Record | None = None
+    writing: Durable | None = None
+    claim: Claim | None = None
+    waiting: str = ""
+    waiting_since_s: float = NEVER
+    yielding: Yield | None = None
+    row: str = ""
+    row_since_s: float = NEVER
+    blockers: tuple[tuple[str, str], ...] = ()
+    switchover: Switchover | None = None
+    leaving: bool = False
+    given: Grant | None = None
+    given_at_s: float = NEVER
+    address: AddressFree | None = None
+    checked: dict[Vip, tuple[float, str]] = field(default_factory=dict)
+    running: tuple[Action, ...] = ()
+    trouble: dict[str, Trouble] = field(default_factory=dict)
+    recovered: tuple[str, Lsn] = ("", Lsn(0))
+    caught_up: str = ""
+    crashes: tuple[float, ...] = ()
+    was_read_write: str = ""
+    stopped_at_s: float = NEVER
+    holdoff_until_s: float = NEVER
+    unfollowed_since_s: float = NEVER
+    unstreamed_since_s: float = NEVER
+    end_found: bool = False
+    peer_off: bool = False
+    rejoin_clone: bool = False
+    force: bool = False
+    alarm: str = ""
+    role: Role = Role.NONE
+    seq: int = 0
+    attempts: int = 0
+    heard_seq: int = -1
+    heard_run: str = ""
+    conflict: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a round yields: the new knowledge, what to start, what to say.
+
+    `message` is sent at every change and at every heartbeat. `row` is the table's row that matched.
+    """
+
+    knowledge: Knowledge
+    actions: tuple[Action, ...]
+    message: Message
+    notes: tuple[Note, ...]
+    concerns: tuple[Concern, ...]
+    wake_at_s: float
