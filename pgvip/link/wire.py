@@ -83,16 +83,20 @@ def decode(cls: type[T], value: object, *, complete: bool = False) -> T:
     return typing.cast("T", _decode(cls, value, cls.__name__, complete))
 
 
-def _encode_scalar(value: Enum | str | float | None) -> str | float | None:
+def _encode_scalar(value: Enum | str | float | None) -> object:
     if isinstance(value, Enum):
-        return typing.cast("str", value.value)
+        return value.value
     if isinstance(value, Lsn):
         return str(value)
-    if not isinstance(value, float) or math.isfinite(value):
-        return value
+    return _encode_float(value) if isinstance(value, float) else value
+
+
+def _encode_float(value: float) -> float | str:
     if math.isnan(value):
         raise TypeError("no JSON form for NaN")
-    return "inf" if value > 0 else "-inf"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
 
 
 def _no_constant(name: str) -> object:
