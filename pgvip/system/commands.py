@@ -1,0 +1,269 @@
+"""External commands: started in a session of their own, bounded in time and output, ended as a group.
+
+A daemonised grandchild that keeps the pipes open (`pg_ctl start` leaves PostgreSQL holding them) is not
+waited for: the command is over when its own process is.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import selectors
+import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from pgvip.deadlines import Deadline
+from pgvip.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+OUTPUT_BYTES_MAX = 1 << 20
+"""How much of each output is kept: its end. More than any tool that is used here prints in earnest."""
+
+CHUNK_BYTES = 1 << 16
+TERM_GRACE_S = 1.0
+"""How long a command may tidy up between SIGTERM and SIGKILL."""
+
+DYING_S = 2.0
+"""How long the end of a killed process is awaited; one in D state is left to itself after that."""
+
+PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+"""What systemd told the daemon and nobody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command ended. `returncode` is negative for a signal, as in `subprocess`."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def said(self) -> str:
+        """The last lines of its errors, else of its output: what a person would want to read."""
+        lines = (self.stderr.strip() or self.stdout.strip()).splitlines()
+        return "\n".join(lines[-5:])
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One output while it grows."""
+
+    on_line: Callable[[str], None] | None
+    kept: bytearray = field(default_factory=bytearray)
+    partial: bytes = b""
+
+    def take(self, data: bytes) -> None:
+        self.kept += data
+        if len(self.kept) > 2 * OUTPUT_BYTES_MAX:
+            del self.kept[:-OUTPUT_BYTES_MAX]
+        if self.on_line is None:
+            return
+        *lines, self.partial = (self.partial + data).replace(b"\r", b"\n").split(b"\n")
+        self.partial = self.partial[-CHUNK_BYTES:]
+        for line in filter(None, lines):
+            self.on_line(line.decode(errors="replace"))
+
+    def close(self) -> str:
+        if self.on_line is not None and self.partial:
+            self.on_line(self.partial.decode(errors="replace"))
+            self.partial = b""
+        return bytes(self.kept[-OUTPUT_BYTES_MAX:]).decode(errors="replace")
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    user: str | None = None,
+    input_text: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+    die_with_caller: bool = False,
+) -> Completed:
+    """Run a command to its end, whatever that is.
+
+    `user`: a system user to become, with its groups. `input_text`: its standard input, never shown in an
+    error. `env`: added to a neutral environment in the C locale. `on_line`: called with each line of output
+    as it comes (a carriage return ends one too). `die_with_caller`: the kernel ends the command when the
+    calling thread ends, so that a killed daemon leaves no base backup behind.
+
+    Raises CommandError when it cannot be started or is not over within `timeout_s`; its whole process group
+    is ended then (SIGTERM, after a second SIGKILL).
+    """
+    words = [str(word) for word in argv]
+    tied = ["setpriv", "--pdeathsig", "KILL", "--"] if die_with_caller else []
+    with _standard_input(input_text) as stdin:
+        child = _spawn([*tied, *words], stdin, user, _environment(env, user), cwd)
+    streams = (_Stream(on_line), _Stream(on_line))
+    try:
+        finished = _collect(child, streams, Deadline.after(timeout_s))
+    except BaseException:
+        _end_group(child)
+        raise
+    finally:
+        for pipe in (child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+    texts = [stream.close() for stream in streams]
+    if not finished:
+        said = Completed(-1, *texts).said
+        raise CommandError(
+            f"{_name(words)} did not finish within {timeout_s:g} s", f"It was ended. {said}".strip()
+        )
+    return Completed(child.returncode, *texts)
+
+
+def check(
+    argv: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    user: str | None = None,
+    input_text: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+    die_with_caller: bool = False,
+) -> Completed:
+    """Like `run`, and raises CommandError when the command fails; its last lines are the detail."""
+    completed = run(
+        argv,
+        timeout_s=timeout_s,
+        user=user,
+        input_text=input_text,
+        env=env,
+        cwd=cwd,
+        on_line=on_line,
+        die_with_caller=die_with_caller,
+    )
+    if completed.returncode != 0:
+        raise CommandError(f"{_name(argv)} {describe(completed.returncode)}", completed.said)
+    return completed
+
+
+def describe(returncode: int) -> str:
+    """Say how a command ended.
+
+    >>> describe(3), describe(-9)
+    ('failed with exit code 3', 'was ended by signal 9 (SIGKILL)')
+    """
+    if returncode >= 0:
+        return f"failed with exit code {returncode}"
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:
+        name = "unknown"
+    return f"was ended by signal {-returncode} ({name})"
+
+
+def _name(argv: Sequence[str | Path]) -> str:
+    return os.path.basename(str(argv[0]))  # noqa: PTH119  # a word, not a path to touch
+
+
+def _standard_input(text: str | None) -> IO[bytes]:
+    """A file in memory: never blocks the writer, and is nowhere on a disk."""
+    file = os.fdopen(os.memfd_create("pgvip-input", os.MFD_CLOEXEC), "r+b")
+    file.write((text or "").encode())
+    file.flush()
+    file.seek(0)
+    return file
+
+
+def _environment(extra: Mapping[str, str] | None, user: str | None) -> dict[str, str]:
+    """The caller's environment without what would change how tools speak or where libpq connects."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in PRIVATE and not key.startswith(("PG", "LC_", "LANG"))
+    }
+    kept["LC_ALL"] = "C"
+    kept.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    if user is not None:
+        kept["USER"] = kept["LOGNAME"] = user
+        try:
+            kept["HOME"] = pwd.getpwnam(user).pw_dir
+        except KeyError:
+            raise CommandError(f'system user "{user}" does not exist') from None
+    return kept | dict(extra or {})
+
+
+def _spawn(
+    words: list[str], stdin: IO[bytes], user: str | None, env: dict[str, str], cwd: str | Path | None
+) -> subprocess.Popen[bytes]:
+    account = pwd.getpwnam(user) if user is not None else None
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            env=env,
+            cwd="/" if cwd is None else cwd,
+            user=None if account is None else account.pw_uid,
+            group=None if account is None else account.pw_gid,
+            extra_groups=None if account is None else os.getgrouplist(account.pw_name, account.pw_gid),
+        )
+    except (OSError, subprocess.SubprocessError) as failure:
+        raise CommandError(f"could not run {_name(words)}", f"{failure}.") from failure
+
+
+def _collect(child: subprocess.Popen[bytes], streams: tuple[_Stream, _Stream], deadline: Deadline) -> bool:
+    """Gather output until the child itself has ended; False when it had to be ended."""
+    assert child.stdout is not None  # noqa: S101  # both are pipes, see _spawn
+    assert child.stderr is not None  # noqa: S101
+    pipes = dict(zip((child.stdout.fileno(), child.stderr.fileno()), streams, strict=True))
+    ended = os.pidfd_open(child.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(ended, selectors.EVENT_READ)
+            for descriptor in pipes:
+                os.set_blocking(descriptor, False)
+                selector.register(descriptor, selectors.EVENT_READ)
+            while not deadline.expired:
+                ready = {key.fd for key, _ in selector.select(deadline.left_s())}
+                for descriptor in ready - {ended}:
+                    if not _drain(descriptor, pipes[descriptor]):
+                        selector.unregister(descriptor)
+                        del pipes[descriptor]
+                if ended in ready:
+                    child.wait()
+                    break
+    finally:
+        os.close(ended)
+    finished = child.returncode is not None
+    if not finished:
+        _end_group(child)
+    for descriptor, stream in pipes.items():
+        _drain(descriptor, stream)
+    return finished
+
+
+def _drain(descriptor: int, stream: _Stream) -> bool:
+    """Take what is there, bounded; False when all writers are gone."""
+    for _ in range(64):
+        try:
+            data = os.read(descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        stream.take(data)
+    return True
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    """End a command with everything in its process group; one stuck in D state is left behind."""
+    for number, patience_s in ((signal.SIGTERM, TERM_GRACE_S), (signal.SIGKILL, DYING_S)):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(patience_s)
