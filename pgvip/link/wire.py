@@ -83,7 +83,7 @@ def decode(cls: type[T], value: object, *, complete: bool = False) -> T:
     return typing.cast("T", _decode(cls, value, cls.__name__, complete))
 
 
-def _encode_scalar(value: Enum | str | float | None) -> object:
+def _encode_scalar(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Lsn):
