@@ -1,0 +1,271 @@
+"""Real processes: copies of the shell called `postgres` that stand in a data directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgvip.deadlines import now_s, wait_until
+from pgvip.errors import PostgresError
+from pgvip.system import processes
+from pgvip.system.processes import ProcessRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Cluster:
+    """A data directory and programs that behave like its servers."""
+
+    def __init__(self, root: Path) -> None:
+        self.data = root / "data"
+        self.data.mkdir()
+        self.server = root / "postgres"
+        shutil.copy("/bin/sh", self.server)
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, script: str, *, program: str | Path | None = None, marker: bool = True) -> int:
+        """Start a shell in the data directory, in a session of its own, and wait until it stands there."""
+        env = {"PATH": os.environ["PATH"]} | ({"PGSYSCONFDIR": "/etc/postgresql-common"} if marker else {})
+        child = subprocess.Popen(
+            [program or self.server, "-c", f"{script}; :"], cwd=self.data, env=env, start_new_session=True
+        )
+        self.started.append(child)
+        return child.pid
+
+    def write_pid_file(self, pid: int, segment: str = "0") -> None:
+        lines = [str(pid), str(self.data), "1700000000", "5432", "/tmp", "*", f"  1 {segment}", "ready"]
+        (self.data / "postmaster.pid").write_text("\n".join(lines) + "\n")
+
+    def pids(self) -> set[int]:
+        return {ref.pid for ref in processes.cluster_processes(self.data)}
+
+    def end(self) -> None:
+        for child in self.started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait(5)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.end()
+
+
+def test_no_pid_file_means_no_postmaster(cluster: Cluster) -> None:
+    assert processes.postmaster(cluster.data) is None
+    assert processes.cluster_processes(cluster.data) == []
+
+
+def test_a_live_postmaster_is_found_with_its_start_time(cluster: Cluster) -> None:
+    pid = cluster.start("sleep 60")
+    cluster.write_pid_file(pid)
+    found = processes.postmaster(cluster.data)
+    assert found is not None
+    assert found.pid == pid
+    assert processes.alive(found)
+    assert ProcessRef.parse(str(found)) == found
+    assert not processes.alive(ProcessRef(pid, found.start + "0"))
+
+
+def test_a_symbolic_link_to_the_data_directory_is_the_same_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    pid = cluster.start("sleep 60")
+    cluster.write_pid_file(pid)
+    link = tmp_path / "link"
+    link.symlink_to(cluster.data)
+    assert processes.postmaster(link) is not None
+    assert pid in {ref.pid for ref in processes.cluster_processes(link)}
+
+
+def test_a_recycled_pid_is_not_believed(cluster: Cluster, tmp_path: Path) -> None:
+    elsewhere = Cluster.__new__(Cluster)
+    elsewhere.data, elsewhere.server, elsewhere.started = tmp_path, cluster.server, cluster.started
+    cluster.write_pid_file(elsewhere.start("sleep 60"))
+    assert processes.postmaster(cluster.data) is None, "a server of another cluster"
+    cluster.write_pid_file(cluster.start("sleep 60", program="/bin/sh", marker=False))
+    assert processes.postmaster(cluster.data) is None, "a shell in the data directory"
+    cluster.write_pid_file(os.getpid())
+    assert processes.postmaster(cluster.data) is None
+
+
+def test_a_zombie_is_not_alive(cluster: Cluster) -> None:
+    pid = cluster.start("exit 0")
+    cluster.write_pid_file(pid)
+    wait_until(lambda: not cluster.pids(), 5)
+    assert Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    assert processes.postmaster(cluster.data) is None
+    assert processes.ref_of(pid) is None
+
+
+@pytest.mark.parametrize("content", ["", "not a number\n", "\n\n", "-123\n/data\n"])
+def test_an_unfinished_pid_file_is_no_postmaster(cluster: Cluster, content: str) -> None:
+    (cluster.data / "postmaster.pid").write_text(content)
+    assert processes.postmaster(cluster.data) is None
+
+
+def test_backends_orphans_and_their_commands_are_of_the_cluster(cluster: Cluster) -> None:
+    parent = cluster.start("sleep 61 & wait")
+    orphaned_command = cluster.start("sleep 62 & wait", program="/bin/sh")
+    admin = cluster.start("sleep 63 & wait", program="/bin/sh", marker=False)
+    cluster.write_pid_file(parent)
+    wait_until(lambda: len(cluster.pids()) == 4, 5)
+    assert {parent, orphaned_command} < cluster.pids()
+    assert admin not in cluster.pids()
+    assert processes.cluster_processes(cluster.data)[0].pid == parent, "the postmaster first"
+
+
+def test_a_child_without_the_marker_is_found_through_its_parent(cluster: Cluster) -> None:
+    cluster.start("env -i sleep 61 & wait")
+    wait_until(lambda: len(cluster.pids()) == 2, 5)
+
+
+def test_this_process_is_never_of_the_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "SERVERS", (Path(sys.executable).resolve().name,))
+    before = Path.cwd()
+    os.chdir(cluster.data)
+    try:
+        assert processes.cluster_processes(cluster.data) == []
+    finally:
+        os.chdir(before)
+
+
+def test_killing_takes_everything_also_what_is_stopped_or_just_forked(cluster: Cluster) -> None:
+    stopped = cluster.start("sleep 60")
+    os.kill(stopped, signal.SIGSTOP)
+    cluster.start("trap '' TERM INT; while :; do sleep 0.01; done")
+    cluster.start("sleep 60 & sleep 60 & wait")
+    wait_until(lambda: len(cluster.pids()) >= 5, 5)
+    processes.kill_cluster(cluster.data, 5)
+    assert cluster.pids() == set()
+    processes.kill_cluster(cluster.data, 1)
+
+
+def test_killing_says_when_something_stays(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = cluster.start("sleep 60")
+    wait_until(lambda: pid in cluster.pids(), 5)
+    monkeypatch.setattr(processes, "send", lambda ref, number: True)  # stands in for a process in D state
+    with pytest.raises(PostgresError) as caught:
+        processes.kill_cluster(cluster.data, 0.05)
+    assert str(pid) in caught.value.detail
+
+
+def test_whoever_holds_the_shared_memory_is_of_the_cluster(cluster: Cluster) -> None:
+    program = (
+        "import ctypes, sys, time\n"
+        "libc = ctypes.CDLL(None); libc.shmat.restype = ctypes.c_void_p\n"
+        "segment = libc.shmget(0, 4096, 0o1600); libc.shmat(segment, None, 0)\n"
+        "libc.shmctl(segment, 0, None); print(segment, flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd="/") as holder:
+        assert holder.stdout is not None
+        cluster.write_pid_file(999_999_999, segment=holder.stdout.readline().decode().strip())
+        assert cluster.pids() == {holder.pid}
+        processes.kill_cluster(cluster.data, 5)
+        assert holder.wait(5) == -signal.SIGKILL
+
+
+def test_a_pidfd_becomes_readable_at_the_end(cluster: Cluster) -> None:
+    ref = processes.ref_of(cluster.start("sleep 60"))
+    assert ref is not None
+    assert processes.open_pidfd(ProcessRef(ref.pid, "1")) is None, "another process with that pid"
+    with processes.pidfd(ref) as descriptor:
+        assert descriptor is not None
+        assert select.select([descriptor], [], [], 0)[0] == []
+        assert processes.send(ref, signal.SIGKILL)
+        assert select.select([descriptor], [], [], 5)[0] == [descriptor]
+    assert not processes.send(ref, signal.SIGTERM)
+    assert processes.open_pidfd(ProcessRef(999_999_999, "1")) is None
+
+
+BACKEND = """
+import os, signal, socket, sys
+address, stubborn = sys.argv[1], sys.argv[2] == "stubborn"
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+listener = socket.create_server(("::" if family == socket.AF_INET6 else "0.0.0.0", 0), family=family)
+print(listener.getsockname()[1], flush=True)
+while True:
+    session, _ = listener.accept()
+    if os.fork() == 0:
+        listener.close()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if stubborn else signal.SIG_DFL)
+        session.sendall(b"%d\\n" % os.getpid())
+        while True:
+            signal.pause()
+    session.close()
+"""
+
+
+def serve(address: str, *words: str) -> tuple[subprocess.Popen[bytes], int]:
+    listener = subprocess.Popen([sys.executable, "-c", BACKEND, address, *words], stdout=subprocess.PIPE)
+    assert listener.stdout is not None
+    with listener.stdout:
+        return listener, int(listener.stdout.readline())
+
+
+@pytest.mark.parametrize(("vip", "other"), [("127.0.0.7", "127.0.0.8"), ("::1", "")])
+def test_sessions_through_one_address_are_found_and_ended(vip: str, other: str) -> None:
+    listener, port = serve(vip, "polite")
+    try:
+        with socket.create_connection((vip, port)) as session:
+            backend = int(session.makefile().readline())
+            assert processes.sessions_on(vip, port) == [backend]
+            assert processes.sessions_on(vip, port + 1) == []
+            if other:
+                with socket.create_connection((other, port)) as apart:
+                    kept = int(apart.makefile().readline())
+                    assert processes.end_sessions(vip, port, 2.0) == 0
+                    assert processes.sessions_on(other, port) == [kept]
+                    os.kill(kept, signal.SIGKILL)
+            else:
+                assert processes.end_sessions(vip, port, 2.0) == 0
+            assert session.recv(10) == b""
+        assert listener.poll() is None, "the listener is the postmaster: never ended"
+        assert processes.end_sessions(vip, port, 2.0) == 0
+    finally:
+        listener.kill()
+        listener.wait(5)
+
+
+def test_a_session_that_does_not_end_is_counted_and_not_killed() -> None:
+    listener, port = serve("127.0.0.7", "stubborn")
+    try:
+        with socket.create_connection(("127.0.0.7", port)) as session:
+            backend = int(session.makefile().readline())
+            start_s = now_s()
+            assert processes.end_sessions("127.0.0.7", port, 0.2) == 1
+            assert 0.2 <= now_s() - start_s < 0.6
+            assert processes.sessions_on("127.0.0.7", port) == [backend]
+            os.kill(backend, signal.SIGKILL)
+    finally:
+        listener.kill()
+        listener.wait(5)
+
+
+def test_own_use_is_measured() -> None:
+    assert 5e6 < processes.memory_bytes() < 1e9
+    before = processes.cpu_seconds()
+    sum(range(2_000_000))
+    assert processes.cpu_seconds() > before
+
+
+def test_looking_is_cheap(cluster: Cluster) -> None:
+    cluster.start("sleep 60")
+    rounds = 50
+    before = processes.cpu_seconds()
+    for _ in range(rounds):
+        processes.cluster_processes(cluster.data)
+    each_ms = (processes.cpu_seconds() - before) / rounds * 1000
+    hosted = len(processes._pids())
+    assert each_ms < 1.5 + 0.02 * hosted, f"{each_ms:.2f} ms among {hosted} processes"
