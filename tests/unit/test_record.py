@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pgvip.core.model import BootFacts, Durable, Grant, Lsn, Mode, Pause, Record, WalPoint
+from pgvip.errors import RecordError
+from pgvip.record import (
+    PairIdentity,
+    RecordStore,
+    load_boot_facts,
+    load_identity,
+    save_boot_facts,
+    save_identity,
+)
+
+RECORD = Record(
+    pair_id="p1",
+    system_id="7300000000000000001",
+    term=9,
+    primary="berlin",
+    mode=Mode.SOLO,
+    sync=True,
+    from_term=8,
+    handover=WalPoint(3, Lsn.parse("1/A0")),
+    cause="switchover",
+    at="2024-05-01T10:00:00Z",
+)
+DURABLE = Durable(RECORD, served=True, complete=True, hold="why", pause=Pause(4, True, "r", "t"), handbacks=2)
+GRANT = Grant(term=9, boot_id="b", postmaster="12:34", echo_s=5.5, expires_s=9.25)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RecordStore:
+    return RecordStore(tmp_path / "record.json")
+
+
+@pytest.mark.parametrize(
+    "durable",
+    [
+        Durable(),
+        DURABLE,
+        replace(DURABLE, record=replace(RECORD, mode=Mode.PAIR, from_term=None, handover=None)),
+        replace(DURABLE, served=False, hold='quote " and ü'),
+    ],
+)
+def test_what_is_saved_comes_back_equal(store: RecordStore, durable: Durable) -> None:
+    store.save(durable)
+    assert store.load() == durable
+
+
+def test_nothing_saved_is_none(store: RecordStore) -> None:
+    assert store.load() is None
+
+
+def test_types_survive(store: RecordStore) -> None:
+    store.save(DURABLE)
+    loaded = store.load()
+    assert loaded is not None
+    assert loaded.record is not None
+    assert isinstance(loaded.record.mode, Mode)
+    assert loaded.record.handover is not None
+    assert isinstance(loaded.record.handover.lsn, Lsn)
+
+
+def test_the_file_is_for_root_alone_and_nothing_else_is_left(store: RecordStore) -> None:
+    store.save(DURABLE)
+    store.save(Durable())
+    assert [path.name for path in store.path.parent.iterdir()] == ["record.json"]
+    assert store.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_changed_byte_is_noticed(store: RecordStore) -> None:
+    store.save(DURABLE)
+    whole = store.path.read_bytes()
+    body_at = whole.index(b'"body"')
+    for at in range(body_at, len(whole) - 3):
+        if chr(whole[at]).isspace():
+            continue
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x01
+        store.path.write_bytes(damaged)
+        with pytest.raises(RecordError):
+            store.load()
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_a_torn_file_is_an_error_and_never_none(store: RecordStore, part: float) -> None:
+    store.save(DURABLE)
+    whole = store.path.read_bytes()
+    store.path.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(RecordError, match=r"record\.json is damaged"):
+        store.load()
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "{}", '{"version": 1, "sha256": "", "body": []}', "\x00" * 100])
+def test_foreign_content_is_an_error(store: RecordStore, content: str) -> None:
+    store.path.write_text(content)
+    with pytest.raises(RecordError):
+        store.load()
+
+
+def test_a_newer_form_is_refused_by_name(store: RecordStore) -> None:
+    store.save(DURABLE)
+    envelope = json.loads(store.path.read_text())
+    store.path.write_text(json.dumps(envelope | {"version": 2}))
+    with pytest.raises(RecordError) as caught:
+        store.load()
+    assert "version is 2" in caught.value.detail
+
+
+def test_an_unreadable_file_is_an_error(store: RecordStore) -> None:
+    store.path.mkdir()
+    with pytest.raises(RecordError, match="could not read"):
+        store.load()
+
+
+def test_a_missing_state_directory_is_an_error_on_saving(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="could not write"):
+        RecordStore(tmp_path / "gone" / "record.json").save(DURABLE)
+
+
+def test_a_save_is_synced_before_and_after_the_rename(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    fsync, rename = os.fsync, os.replace
+
+    def seen_fsync(descriptor: int) -> None:
+        order.append("fsync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def seen_rename(self: Path, target: Path) -> Path:
+        order.append("rename")
+        rename(self, target)
+        return target
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(Path, "replace", seen_rename)
+    store.save(DURABLE)
+    assert order == ["fsync .record.json.new", "rename", f"fsync {store.path.parent.name}"]
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_save_that_dies_at_any_step_leaves_the_old_or_the_new(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    store.save(Durable())
+    steps = itertools.count()
+
+    def dying(name: str) -> None:
+        original = getattr(os, name)
+
+        def call(*args: object, **kwargs: object) -> object:
+            if next(steps) == step:
+                raise OSError(5, "Input/output error")
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in ("open", "fsync", "replace"):
+        dying(name)
+    with contextlib.suppress(RecordError):
+        store.save(DURABLE)
+    monkeypatch.undo()
+    assert store.load() in (Durable(), DURABLE)
+
+
+def test_boot_facts_live_for_one_boot(tmp_path: Path) -> None:
+    path = tmp_path / "boot.json"
+    facts = BootFacts(confirmed=True, confirmed_term=9, grant=GRANT)
+    assert load_boot_facts(path, "boot-1") == BootFacts()
+    save_boot_facts(path, "boot-1", facts)
+    assert load_boot_facts(path, "boot-1") == facts
+    assert load_boot_facts(path, "boot-2") == BootFacts()
+
+
+@pytest.mark.parametrize("grant", [None, Grant(1, "b", "1:2"), replace(GRANT, expires_s=None)])
+def test_grants_come_back_equal(tmp_path: Path, grant: Grant | None) -> None:
+    save_boot_facts(tmp_path / "boot.json", "b", BootFacts(grant=grant))
+    assert load_boot_facts(tmp_path / "boot.json", "b").grant == grant
+
+
+def test_damaged_boot_facts_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "boot.json"
+    path.write_text("{")
+    with pytest.raises(RecordError):
+        load_boot_facts(path, "b")
+
+
+def test_the_identity_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "identity.json"
+    identity = PairIdentity("p1", "7300000000000000001", "berlin", "paris")
+    assert load_identity(path) is None
+    save_identity(path, identity)
+    assert load_identity(path) == identity
+    assert identity.names == ("berlin", "paris")
+    path.write_text("{}")
+    with pytest.raises(RecordError):
+        load_identity(path)
