@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from pgvip.core.model import (
     NEVER,
@@ -21,11 +21,12 @@ from pgvip.core.model import (
     Role,
     Stopped,
     Vip,
+    WalPoint,
     Want,
 )
 
 
-class Why(str, Enum):
+class Why(StrEnum):
     """Why a host claims: it decides when the claim ends (PROTOCOL.md, "Claiming")."""
 
     SILENCE = "silence"
@@ -87,9 +88,12 @@ class Switchover:
     until_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Knowledge:
     """Everything that one host's core remembers; replaced as a whole by every round.
+
+    `decide` copies it once and changes only the copy, since that is cheaper than fifty small replacements;
+    nobody else changes one.
 
     `answered_term`: the highest term in an answer to this boot's question (confirms once adopted).
     `given`: the eligibility that this primary last proved for the peer. `address`: the permission this standby
@@ -122,22 +126,21 @@ class Knowledge:
     trouble: dict[str, Trouble] = field(default_factory=dict)
     recovered: tuple[str, Lsn] = ("", Lsn(0))
     caught_up: str = ""
-    crashes: tuple[float, ...] = ()
-    was_read_write: str = ""
-    stopped_at_s: float = NEVER
     holdoff_until_s: float = NEVER
+    called_off_until_s: float = NEVER
+    blocked_since_s: float = NEVER
+    end: WalPoint | None = None
+    clear_since_s: float = NEVER
     unfollowed_since_s: float = NEVER
     unstreamed_since_s: float = NEVER
-    end_found: bool = False
     peer_off: bool = False
     rejoin_clone: bool = False
     force: bool = False
+    unfenced: bool = False
     alarm: str = ""
     role: Role = Role.NONE
     seq: int = 0
     attempts: int = 0
-    heard_seq: int = -1
-    heard_run: str = ""
     conflict: str = ""
 
 
@@ -145,7 +148,7 @@ class Knowledge:
 class Decision:
     """What a round yields: the new knowledge, what to start, what to say.
 
-    `message` is sent at every change and at every heartbeat. `row` is the table's row that matched.
+    `message` is sent at every change and at every heartbeat. `kick`: probes that should look again at once.
     """
 
     knowledge: Knowledge
@@ -153,4 +156,4 @@ class Decision:
     message: Message
     notes: tuple[Note, ...]
     concerns: tuple[Concern, ...]
-    wake_at_s: float
+    kick: tuple[str, ...]

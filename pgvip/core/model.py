@@ -9,7 +9,7 @@ Times are seconds on the host's CLOCK_BOOTTIME (`*_s`); wall-clock strings (`at`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -47,6 +47,9 @@ class Lsn(int):
         return f"Lsn('{self}')"
 
 
+START = Lsn(0)
+
+
 class WalPoint(NamedTuple):
     """A position on one history: an LSN means nothing without its timeline."""
 
@@ -57,14 +60,14 @@ class WalPoint(NamedTuple):
         return f"{self.timeline}:{self.lsn}"
 
 
-class Mode(str, Enum):
+class Mode(StrEnum):
     """Whether the host that is not primary may take over."""
 
     PAIR = "pair"
     SOLO = "solo"
 
 
-class Role(str, Enum):
+class Role(StrEnum):
     """What users call a host. `NONE`: no right to any address now."""
 
     PRIMARY = "primary"
@@ -73,14 +76,14 @@ class Role(str, Enum):
     NONE = "none"
 
 
-class Vip(str, Enum):
+class Vip(StrEnum):
     """The two addresses, by the role that holds them."""
 
     PRIMARY = "primary"
     STANDBY = "standby"
 
 
-class Override(str, Enum):
+class Override(StrEnum):
     """Role told by configuration (DESIGN.md, "Role override")."""
 
     AUTO = "auto"
@@ -249,7 +252,7 @@ class Database:
     postmaster: str
     in_recovery: bool
     point: WalPoint
-    replay_lsn: Lsn = Lsn(0)
+    replay_lsn: Lsn = START
     moved_at_s: float = NEVER
     streaming: bool = False
     replay_paused: bool = False
@@ -299,7 +302,7 @@ class Observations:
 # --- what the daemons tell each other ------------------------------------------------------------------
 
 
-class Want(str, Enum):
+class Want(StrEnum):
     """What a request asks for."""
 
     SOLO = "solo"
@@ -396,7 +399,7 @@ class Heard:
 # --- what an operator or the outside asks ----------------------------------------------------------------
 
 
-class Order(str, Enum):
+class Order(StrEnum):
     """An operator's command to the local daemon, as the core sees it."""
 
     SWITCHOVER = "switchover"

@@ -1,0 +1,276 @@
+"""First half of a round: take in results, orders and messages, and let time void what it voids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pgvip.core.knowledge import Switchover, Why
+from pgvip.core.model import (
+    FORCE_STEP,
+    NEVER,
+    CheckVip,
+    Command,
+    ConfirmGrant,
+    Durable,
+    Fence,
+    FindEnd,
+    Heard,
+    Message,
+    Mode,
+    Order,
+    Pause,
+    PowerOn,
+    Record,
+    Rejoin,
+    Result,
+    WriteState,
+)
+from pgvip.core.rights import entitled, next_term, write_right
+from pgvip.core.round import Round
+
+
+def results(r: Round) -> None:
+    """Every action's result, once."""
+    for result in r.inputs.results:
+        r.k.running = tuple(action for action in r.k.running if action != result.action)
+        r.changed()
+        if result.ok:
+            r.worked(result.action)
+        elif not isinstance(result.action, Fence):
+            r.failed(result.action, result.text)
+            r.note("action-failed", f"{type(result.action).__name__}: {result.text}")
+        _result(r, result)
+
+
+def _result(r: Round, result: Result) -> None:
+    action = result.action
+    if isinstance(action, WriteState):
+        _written(r, action.durable, ok=result.ok)
+    elif isinstance(action, Fence):
+        fenced(r, action.attempt, ok=result.ok, text=result.text)
+    elif isinstance(action, ConfirmGrant) and result.ok:
+        r.k.given, r.k.given_at_s = action.key, result.at_s
+    elif isinstance(action, CheckVip) and result.ok:
+        r.k.checked = {**r.k.checked, action.vip: (result.at_s, result.text)}
+    elif isinstance(action, FindEnd) and result.ok:
+        r.k.end = result.point
+    elif isinstance(action, PowerOn) and result.ok:
+        r.k.peer_off = False
+    elif isinstance(action, Rejoin) and result.ok:
+        r.k.rejoin_clone = False
+        r.note("rejoined", result.text or "this host's data follows the peer's history again")
+
+
+def _written(r: Round, durable: Durable, *, ok: bool) -> None:
+    r.k.writing = None
+    r.changed()
+    if not ok:
+        return
+    old, new = r.k.durable.record, durable.record
+    r.k.durable = durable
+    if new is None or (old is not None and old.term == new.term):
+        return
+    r.k.claim = None  # any change of the record ends the claim
+    r.k.waiting = ""
+    r.k.yielding = None
+    r.k.given = None
+    r.k.end = None
+    r.k.switchover = None
+    if r.k.force and new.primary == r.s.me and durable.complete:
+        r.k.force, r.k.confirmed, r.k.alarm = False, True, ""
+    if old is None or old.primary != new.primary:
+        r.k.holdoff_until_s = r.now_s + r.s.holdoff_s
+    r.note("record", f"term {old.term if old else '-'}->{new.term} {new.mode.value}({new.primary}): {new.cause}")
+
+
+def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
+    """A fence ended. Only the open claim's own attempt counts, once [m 5]."""
+    claim = r.k.claim
+    mine = claim is not None and claim.attempt == attempt and not claim.fenced
+    if ok:
+        r.k.peer_off = True
+        r.note("fenced", f"{r.s.peer} is verified off" if mine else f"{r.s.peer} is off, but the claim has ended")
+    else:
+        r.note("fence-failed", text)
+    if claim is None or not mine:
+        return
+    if ok:
+        r.k.claim = replace(claim, fenced=True)
+    elif claim.why is Why.ORDER:
+        r.k.claim, r.k.force = None, False
+        r.note("force-failed", "the peer could not be fenced; nothing changed")
+    else:
+        r.k.claim = replace(claim, retry_at_s=r.now_s + r.s.fence_retry_s)
+    r.changed()
+
+
+def commands(r: Round) -> None:
+    """Operators' orders."""
+    for command in r.inputs.commands:
+        r.note("order", f"{command.order.value} {command.text}".strip())
+        _command(r, command)
+        r.changed()
+
+
+def _command(r: Round, command: Command) -> None:
+    k, order = r.k, command.order
+    if order is Order.SWITCHOVER:
+        k.switchover = Switchover(r.now_s, r.now_s + 3 * r.s.consent_s + r.s.stop_s)
+        k.called_off_until_s = NEVER
+    elif order is Order.CANCEL_SWITCHOVER:
+        k.switchover = None
+    elif order in (Order.PAUSE, Order.RESUME):
+        pause = Pause(k.durable.pause.serial + 1, order is Order.PAUSE, command.text, r.inputs.wall)
+        r.write(replace(k.durable, pause=pause))
+    elif order is Order.FENCE_CONFIRMED and k.claim is not None:
+        fenced(r, k.claim.attempt, ok=True, text="")
+        k.peer_off = False  # the operator saw it dead: it is theirs to switch on
+    elif order is Order.CLEAR_HOLD:
+        r.write(replace(k.durable, hold=""))
+    elif order is Order.FORCE_PROMOTE:
+        k.force, k.unfenced = True, command.text == "without-fence"
+    elif order is Order.SHUTDOWN:
+        k.leaving = True
+    elif order is Order.REJOIN:
+        k.rejoin_clone = command.text == "clone"
+        k.unstreamed_since_s = r.now_s - r.s.stuck_s
+
+
+def force(r: Round) -> None:
+    """Write the forced record: own parity, a large step above everything heard.
+
+    The fence came before (a claim with `Why.ORDER`), or the operator said that there is none.
+    """
+    heard = r.k.heard_record.term if r.k.heard_record else 0
+    own = r.k.durable.record
+    above = max(heard, own.term if own else 0) + FORCE_STEP
+    record = Record(
+        pair_id=r.k.who.pair_id,
+        system_id=r.k.who.system_id,
+        term=next_term(above, first=r.s.me_first),
+        primary=r.s.me,
+        mode=Mode.SOLO,
+        sync=r.s.sync,
+        cause="forced by an operator",
+        at=r.inputs.wall,
+    )
+    served = r.k.durable.served and own is not None and own.primary == r.s.me
+    r.write(replace(r.k.durable, record=record, served=served, complete=True, hold=""))
+
+
+def messages(r: Round) -> None:
+    """The peer's messages, in the order in which they came."""
+    for message in r.inputs.messages:
+        heard = r.k.heard
+        if heard and heard.message.run_id == message.run_id and heard.message.seq >= message.seq:
+            continue
+        if message.pair_id != r.k.who.pair_id or message.system_id != r.k.who.system_id or message.host != r.s.peer:
+            r.k.conflict = f"a message of pair {message.pair_id}, system {message.system_id}, host {message.host}"
+            continue
+        _message(r, message)
+
+
+def _message(r: Round, message: Message) -> None:
+    k = r.k
+    k.conflict = ""
+    k.heard = Heard(message, r.now_s)
+    k.peer_off = False
+    r.changed()
+    record = message.record
+    if record is not None:
+        _heard_record(r, message, record)
+    if message.answer and message.answer == question(r) and record is not None:
+        k.answered_term = max(k.answered_term, record.term)
+    if message.pause.serial > k.durable.pause.serial:
+        r.write(replace(k.durable, pause=message.pause))
+    own = k.durable.record
+    grant = message.grant
+    meant = grant is not None and own is not None and (grant.term, grant.boot_id) == (own.term, k.who.boot_id)
+    if grant is not None and meant and grant.postmaster and grant.postmaster == r.view().postmaster:
+        k.grant = grant
+    free = message.address_free
+    if free is not None and own is not None and free.term == own.term and free.boot_id == k.who.boot_id:
+        k.address = free
+    r.changed()
+
+
+def _heard_record(r: Round, message: Message, record: Record) -> None:
+    own = r.k.durable.record
+    if own is None and not (message.confirmed and record.primary == message.host):
+        return  # without a record of one's own: only from a confirmed peer that is itself the primary [m 15]
+    if own is not None and own.term == record.term and not own.same_rights(record):
+        r.k.alarm = f"both hosts have a record of term {own.term}, and they differ"
+        r.k.confirmed = False
+        r.changed()
+        return
+    known = r.k.heard_record
+    if known is None or record.term > known.term:
+        r.k.heard_record = record
+        r.changed()
+
+
+def question(r: Round) -> str:
+    """This process's nonce: an answer to it answers a question asked in this boot [m 2]."""
+    return f"{r.k.who.boot_id}/{r.k.who.run_id}"
+
+
+def confirm(r: Round) -> None:
+    """Become confirmed: by an answer whose record was adopted, or alone and solo by silence (rule 2)."""
+    v, k = r.view(), r.k
+    if k.confirmed or v.record is None or k.alarm or k.writing is not None or v.higher is not None:
+        return
+    answered = 0 <= k.answered_term <= v.term
+    heard_none = k.heard is None or k.heard.message.record is None
+    waited = r.now_s - k.who.started_s >= r.s.solo_boot_wait_s
+    alone = v.primary and v.solo and heard_none and waited and v.seen.arp_primary.ok() and not v.seen.arp_primary.value
+    if not (answered or alone):
+        return
+    k.confirmed = True
+    r.changed()
+    r.note("confirmed", f"term {v.term}: " + ("the peer answered" if answered else "solo, and nobody else answers"))
+
+
+def passing(r: Round) -> None:
+    """What time and the outside change: grants, permissions, and how long things have been so."""
+    k, v = r.k, r.view()
+    if k.grant is not None and v.postmaster and k.grant.postmaster != v.postmaster:
+        k.grant = None
+    if k.given is not None and not _given_holds(r):
+        k.given = None
+    if k.address is not None and k.address.term != v.term:
+        k.address = None
+    if k.switchover is not None and r.now_s >= k.switchover.until_s:
+        k.switchover = None
+        r.note("switchover-dropped", "the ordered switchover did not come about in time")
+    following = v.replica_streams and (r.s.sync or v.replica_lag_bytes <= r.s.lag_bytes_max)
+    wants_following = v.primary and v.pair and v.read_write
+    k.unfollowed_since_s = _since(r, k.unfollowed_since_s, wants_following and not following)
+    k.unstreamed_since_s = _since(r, k.unstreamed_since_s, v.recovering and not v.streams)
+    blocked = entitled(v) and not k.durable.served and not write_right(v)
+    k.blocked_since_s = _since(r, k.blocked_since_s, blocked)
+    database = v.database
+    if database is not None and not database.in_recovery:
+        if k.recovered[0] != database.postmaster:
+            k.recovered = (database.postmaster, database.point.lsn)
+        elif database.replica is not None and database.replica.flush_lsn >= k.recovered[1]:
+            k.caught_up = database.postmaster
+    r.changed()
+
+
+def _since(r: Round, since_s: float, holds: bool) -> float:
+    if not holds:
+        return NEVER
+    return since_s if since_s > NEVER else r.now_s
+
+
+def _given_holds(r: Round) -> bool:
+    v, given = r.view(), r.k.given
+    peer = v.k.heard.message if v.k.heard else None
+    return (
+        given is not None
+        and peer is not None
+        and v.primary
+        and v.pair
+        and (given.term, given.boot_id) == (v.term, peer.boot_id)
+        and (given.postmaster == peer.postmaster or not peer.postmaster)
+    )

@@ -1,0 +1,240 @@
+"""The protocol: one ordered table of every change of role, who makes it, when, and why.
+
+The first row whose state and conditions hold is this host's intent for the round; the last row always
+holds, so `choose` is total. A row's name appears in the log, the history, `status`, tests and documents.
+`docs/changes.md` is made from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pgvip.core.model import NEVER, Mode, Override, Want
+from pgvip.core.rights import alone_by_choice, eligible, entitled, solo_right, takeover_right, write_right
+from pgvip.core.view import View
+
+
+class By(StrEnum):
+    """How a change comes about."""
+
+    INVITE = "invite"
+    """I am primary and would give the role up: ask the standby to request it."""
+    REQUEST = "request"
+    """Ask for the peer's consent; the peer gives up, writes, and I adopt."""
+    FENCE = "fence"
+    """Power the peer off, verified; then write."""
+    OWN = "own"
+    """Write it: it takes only from me."""
+    ARBITER = "arbiter"
+    """Kept open for a compare-and-set lease elsewhere; no row uses it."""
+    NOTHING = "nothing"
+
+
+class Part(StrEnum):
+    """Which of the two this host is, by the record."""
+
+    PRIMARY = "primary"
+    STANDBY = "standby"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One named condition; `unmet` says in a sentence why it does not hold."""
+
+    name: str
+    test: Callable[[View], bool]
+    unmet: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row: in state (`part`, `mode`), `by` these means, `when` all conditions hold, `because`."""
+
+    name: str
+    part: Part
+    mode: Mode | None
+    by: By
+    when: tuple[Condition, ...]
+    because: str
+    want: Want | None = None
+    delayed: bool = False
+
+
+def _peer_ready(view: View) -> bool:
+    peer = view.here
+    return peer is not None and peer.eligible and peer.database_ok and peer.in_recovery and not peer.hold
+
+
+def _failed(view: View) -> bool:
+    """Crashed or hung; a clean stop that nobody announced only once restarting here has failed."""
+    if not entitled(view) or view.processes is None:
+        return False
+    if view.hung:
+        return True
+    if not view.dead or view.paused:
+        return False
+    trouble = view.k.trouble.get("StartPostgres")
+    return not view.processes.clean or (trouble is not None and trouble.times >= view.s.restart_times)
+
+
+def _standby_down(view: View) -> bool:
+    peer = view.here
+    if peer is None:
+        return False
+    if not peer.postmaster and not view.replica_streams:
+        return True
+    since_s = view.k.unfollowed_since_s
+    return (since_s > NEVER and view.now_s - since_s >= view.s.standby_down_s) or view.replica_stalled
+
+
+def _follows(view: View) -> bool:
+    peer = view.here
+    return (
+        peer is not None
+        and peer.confirmed
+        and peer.in_recovery
+        and peer.database_ok
+        and not peer.hold
+        and not peer.claiming
+        and view.replica_streams
+        and view.replica_lag_bytes <= view.s.lag_bytes_max
+        and peer.replay_lag_s <= view.s.lag_s_max
+    )
+
+
+def _sync_ready(view: View) -> bool:
+    database = view.database
+    if not view.s.sync:
+        return database is not None and not database.sync_names
+    replica = database.replica if database else None
+    return bool(database and database.sync_names and replica and replica.sync_state in ("sync", "quorum"))
+
+
+def _prefers_peer(view: View) -> bool:
+    mine, theirs = view.override_of(view.s.me), view.override_of(view.s.peer)
+    return mine is Override.STANDBY or theirs is Override.PRIMARY
+
+
+def _taker(view: View) -> bool:
+    """This standby could take the role by consent: everything of the takeover right but gateway and pause."""
+    return (
+        view.k.confirmed
+        and view.higher is None
+        and eligible(view)
+        and view.recovering
+        and view.database_healthy
+        and not view.k.durable.hold
+        and not view.k.alarm
+    )
+
+
+def _invited(view: View) -> bool:
+    return view.here is not None and bool(view.here.invite) and view.here.invite_term == view.term
+
+
+def _blocked(view: View) -> bool:
+    """A role came here by hand-over or fence, has not been served, and the condition for serving is not met."""
+    return (
+        view.k.blocked_since_s > NEVER
+        and view.now_s - view.k.blocked_since_s >= view.s.standby_down_s
+        and view.recovering
+        and view.responding
+        and view.k.durable.handbacks < view.s.handbacks_max
+    )
+
+
+SOLO_RIGHT = Condition("solo-right", solo_right, "this primary is not confirmed, healthy and with its gateway")
+TAKEOVER_RIGHT = Condition("takeover-right", takeover_right, "this standby is not confirmed, eligible and healthy")
+TAKER = Condition("taker", _taker, "this standby is not confirmed, eligible and healthy")
+PEER_ANSWERS = Condition("peer-answers", lambda v: v.here is not None, "the peer's daemon does not answer in this term")
+PEER_SILENT = Condition("peer-silent", lambda v: v.peer_silent, "the peer still answers by some path")
+PEER_CANNOT = Condition(
+    "peer-cannot", lambda v: v.here is not None and bool(v.here.cannot), "the peer does not say that it cannot give up"
+)
+PEER_READY = Condition("peer-ready", _peer_ready, "the peer does not say that it is eligible and healthy")
+STANDBY_DOWN = Condition("standby-down", _standby_down, "the standby follows")
+DATABASE_FAILED = Condition("database-failed", _failed, "the local database works")
+GATEWAY_LOST = Condition("gateway-lost", lambda v: v.gateway_lost, "a gateway answers")
+PEER_HAS_GATEWAY = Condition(
+    "peer-has-gateway", lambda v: v.here is not None and v.here.gateway_ok, "the peer has no gateway either"
+)
+NO_HOLDOFF = Condition("no-hold-off", lambda v: v.now_s >= v.k.holdoff_until_s, "a change was made a short time ago")
+NOT_CALLED_OFF = Condition(
+    "not-called-off", lambda v: v.now_s >= v.k.called_off_until_s, "a hand-over was called off a short time ago"
+)
+NOT_PAUSED = Condition("not-paused", lambda v: not v.paused, "the pair is paused")
+SERVING = Condition("serving", lambda v: write_right(v) and v.read_write, "this primary does not serve")
+ENTITLED = Condition("entitled", entitled, "this host is not the confirmed primary")
+ORDERED = Condition("switchover-ordered", lambda v: v.k.switchover is not None, "no switchover was ordered")
+LEAVING = Condition("leaving", lambda v: v.k.leaving, "this host is not shutting down")
+PREFERS_PEER = Condition("prefers-peer", _prefers_peer, "the configuration does not prefer the peer as primary")
+INVITED = Condition("invited", _invited, "the primary has not offered its role")
+FOLLOWS = Condition("peer-follows", _follows, "the peer does not follow within the limits")
+SYNC_READY = Condition("sync-ready", _sync_ready, "the peer is not the synchronous standby yet")
+MODE_CHANGE = Condition(
+    "mode-change",
+    lambda v: v.record is not None and (v.record.sync != v.s.sync or alone_by_choice(v)),
+    "the record says what the configuration says",
+)
+NOT_ALONE = Condition("not-alone", lambda v: not alone_by_choice(v), "the configuration keeps this primary alone")
+STAYS = Condition("stays", lambda v: not v.k.leaving, "this host is shutting down")
+BLOCKED = Condition("blocked", _blocked, "the role that came here can be served")
+CONFIRMED = Condition("confirmed", lambda v: v.k.confirmed, "this host is not confirmed")
+
+P, S = Part.PRIMARY, Part.STANDBY
+PAIR, SOLO = Mode.PAIR, Mode.SOLO
+
+TABLE: tuple[Change, ...] = (
+    Change("hand-over-database", P, PAIR, By.INVITE, (DATABASE_FAILED, PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
+           "the primary's database is dead or hung"),
+    Change("hand-over-switchover", P, PAIR, By.INVITE, (ORDERED, ENTITLED, PEER_READY, NOT_CALLED_OFF),
+           "an operator ordered a switchover"),
+    Change("hand-over-leaving", P, PAIR, By.INVITE, (LEAVING, ENTITLED, PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
+           "the primary's host is shutting down"),
+    Change("hand-over-gateway", P, PAIR, By.INVITE,
+           (GATEWAY_LOST, PEER_HAS_GATEWAY, SERVING, PEER_READY, NOT_PAUSED, NO_HOLDOFF),
+           "the primary lost its gateway and the standby has one"),
+    Change("hand-over-override", P, PAIR, By.INVITE, (PREFERS_PEER, SERVING, PEER_READY, NOT_PAUSED, NO_HOLDOFF),
+           "the configuration prefers the other host as primary"),
+    Change("solo-by-consent", P, PAIR, By.REQUEST, (STANDBY_DOWN, SOLO_RIGHT, PEER_ANSWERS),
+           "the standby's database does not follow", Want.SOLO),
+    Change("solo-for-mode", P, PAIR, By.REQUEST, (MODE_CHANGE, SOLO_RIGHT, PEER_ANSWERS),
+           "the configuration changed how the pair replicates", Want.SOLO),
+    Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, SOLO_RIGHT), "the standby cannot give up"),
+    Change("solo-by-fence", P, PAIR, By.FENCE, (PEER_SILENT, SOLO_RIGHT), "the standby does not answer"),
+    Change("take-over-by-consent", S, PAIR, By.REQUEST, (INVITED, TAKER), "the primary offers its role", Want.HANDOVER),
+    Change("take-over-by-order", S, PAIR, By.REQUEST, (ORDERED, TAKER, PEER_ANSWERS),
+           "an operator ordered a switchover", Want.HANDOVER),
+    Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, TAKEOVER_RIGHT),
+           "the primary cannot give up", delayed=True),
+    Change("take-over-by-fence", S, PAIR, By.FENCE, (PEER_SILENT, TAKEOVER_RIGHT), "the primary does not answer",
+           delayed=True),
+    Change("hand-back", P, SOLO, By.INVITE, (BLOCKED, PEER_ANSWERS, NOT_PAUSED),
+           "this host lacks WAL that the role needs, and has not served"),
+    Change("pair", P, SOLO, By.OWN, (FOLLOWS, SYNC_READY, SERVING, NOT_ALONE, STAYS, NOT_PAUSED),
+           "the standby follows within the limits"),
+    Change("take-back", S, SOLO, By.REQUEST, (INVITED, CONFIRMED), "the new primary hands its role back",
+           Want.HANDOVER),
+    Change("hold", Part.ANY, None, By.NOTHING, (), "nothing to change"),
+)  # fmt: skip
+HOLD = TABLE[-1]
+
+
+def choose(view: View) -> tuple[Change, tuple[tuple[str, str], ...]]:
+    """The first row that holds, and for each row of this state that does not, its first unmet condition."""
+    part = Part.PRIMARY if view.primary else Part.STANDBY
+    mode = view.record.mode if view.record else None
+    blockers: list[tuple[str, str]] = []
+    for row in TABLE:
+        if row.part is not Part.ANY and (row.part is not part or row.mode is not mode):
+            continue
+        for condition in row.when:
+            if not condition.test(view):
+                blockers.append((row.name, condition.unmet))
+                break
+        else:
+            return row, tuple(blockers)
+    raise AssertionError("the last row of the table always holds")

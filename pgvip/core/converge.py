@@ -1,0 +1,215 @@
+"""Second half of a round: compare what is with what the rights say, and start what brings it there.
+
+Level-triggered: nothing here remembers a plan. Dropping comes before raising everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pgvip.core.changes import By, Change
+from pgvip.core.model import (
+    AddVip,
+    CheckVip,
+    ConfirmGrant,
+    DropVip,
+    Grant,
+    MountArchive,
+    PowerOn,
+    Promote,
+    Rejoin,
+    SetSyncNames,
+    StartPostgres,
+    StopPostgres,
+    UnmountArchive,
+    Vip,
+)
+from pgvip.core.rights import alone_by_choice, entitled, may_rebuild, standby_right, write_right
+from pgvip.core.round import Round
+
+CHECK_FRESH_S = 2.0
+"""An ARP check of an address is good for this long before the address is raised (RFC 5227's ANNOUNCE_WAIT is 2 s)."""
+CLEAR_SYNC_S = 1.0
+"""A solo primary clears the names set in preparation when the peer has not streamed for this long."""
+
+
+def postgres(r: Round, row: Change) -> None:
+    """Run PostgreSQL as the rights say."""
+    v, k = r.view(), r.k
+    if v.processes is None or not v.installed or k.yielding is not None:
+        return
+    if _without_right(r):
+        return
+    if v.paused or v.is_running(Rejoin, StopPostgres, Promote):
+        return
+    if write_right(v):
+        _as_primary(r, row)
+    elif v.primary:
+        _as_blocked_primary(r)
+    else:
+        _as_standby(r)
+
+
+def _without_right(r: Round) -> bool:
+    """Stop a PostgreSQL that may be read-write here without the right to it."""
+    v = r.view()
+    # Between hearing a record that keeps this host primary and writing it, nothing is lost and nothing starts.
+    if write_right(v) or v.record is None or not v.postmaster or not v.may_write:
+        return False
+    if v.database is None and v.processes is not None and not v.processes.control_state.startswith("in production"):
+        return False  # starting: what it becomes is seen in a moment, by its own connection
+    r.start(StopPostgres(clean=False))
+    return True
+
+
+def _as_primary(r: Round, row: Change) -> None:
+    v, k = r.view(), r.k
+    if not k.durable.served:
+        r.write(replace(k.durable, served=True))  # before the first read-write start [m 13]
+        return
+    if k.writing is not None or v.higher is not None or v.processes is None:
+        return
+    if not v.postmaster:
+        handing_over = row.by is By.INVITE and row.name != "hand-back"
+        if v.processes.left:
+            r.start(StopPostgres(clean=False))  # orphans of a dead postmaster go on committing (FACTS.md 28)
+        elif not handing_over:
+            r.start(StartPostgres(standby=v.processes.standby_signal, sync=v.sync_term))
+    elif v.recovering and not v.is_running(StartPostgres):
+        r.start(Promote())
+    elif v.hung and not v.disks_bad and row.by is not By.INVITE and _hung_long(r):
+        r.start(StopPostgres(clean=False))
+    if row.by is By.INVITE and row.name == "hand-over-database" and v.hung:
+        return
+
+
+def _hung_long(r: Round) -> bool:
+    watch = r.inputs.seen.connection
+    return watch.failures >= 3 and r.now_s - watch.failing_since_s >= 2 * r.s.hung_after_s
+
+
+def _as_blocked_primary(r: Round) -> None:
+    """Primary by the record, but without the right: a standby's data may run as a standby, to be compared."""
+    v = r.view()
+    if v.processes is None or v.postmaster or not v.k.confirmed:
+        return
+    if v.processes.left:
+        r.start(StopPostgres(clean=False))
+    elif entitled(v):
+        r.start(StartPostgres(standby=True, sync=False))
+
+
+def _as_standby(r: Round) -> None:
+    v, k = r.view(), r.k
+    if v.processes is None or k.writing is not None:
+        return
+    if not v.postmaster and v.processes.left:
+        r.start(StopPostgres(clean=False))
+    elif not v.processes.standby_signal:
+        if v.record is not None and may_rebuild(v):
+            r.start(Rejoin(clone=k.rejoin_clone))
+    elif k.unstreamed_since_s > 0 and r.now_s - k.unstreamed_since_s >= r.s.stuck_s and may_rebuild(v):
+        r.start(Rejoin(clone=k.rejoin_clone))
+    elif k.rejoin_clone and may_rebuild(v):
+        r.start(Rejoin(clone=True))
+    elif not v.postmaster:
+        r.start(StartPostgres(standby=True, sync=False))
+
+
+def sync_names(r: Round) -> None:
+    """Set the synchronous names before a pair in sync; clear them only after the record says solo [m 16]."""
+    v, k = r.view(), r.k
+    database = v.database
+    if database is None or database.in_recovery or not write_right(v) or k.writing is not None:
+        return
+    if v.pair:
+        wanted = v.sync_term
+    elif not r.s.sync or alone_by_choice(v) or v.paused or k.leaving:
+        wanted = False
+    elif v.replica_streams and v.replica_lag_bytes <= r.s.lag_bytes_max:
+        wanted, k.clear_since_s = True, r.now_s
+    else:
+        wanted = bool(database.sync_names) and r.now_s - k.clear_since_s < CLEAR_SYNC_S
+    if wanted != bool(database.sync_names):
+        r.start(SetSyncNames(wanted))
+
+
+def grants(r: Round) -> None:
+    """Prove that the standby has everything it needs, and keep the proof fresh."""
+    v, k = r.view(), r.k
+    peer = v.here
+    if peer is None or not (v.pair and write_right(v) and v.read_write and v.replica_streams) or k.yielding:
+        return
+    if not peer.postmaster or not peer.in_recovery or alone_by_choice(v):
+        return
+    expires_s = None if v.sync_term else peer.sent_s + r.s.lag_s_max
+    wanted = Grant(v.term, peer.boot_id, peer.postmaster, peer.sent_s, expires_s)
+    given = k.given
+    if given is not None and replace(given, echo_s=wanted.echo_s, expires_s=expires_s) == wanted:
+        renew_s = min(r.s.lag_s_max / 10, 5.0)
+        if v.sync_term or r.now_s - k.given_at_s < renew_s:
+            return
+    r.start(ConfirmGrant(wanted, v.sync_term))
+
+
+def addresses(r: Round) -> None:
+    """Hold the addresses that the rights give, and no other."""
+    v = r.view()
+    if v.seen.held.value is None:
+        return
+    primary_ok = write_right(v) and v.read_write
+    standby_ok = standby_right(v)
+    if r.k.yielding is None:  # a give-up drops them in its own order
+        if Vip.PRIMARY in v.held and not primary_ok and not _keeps_while_adopting(r):
+            r.start(DropVip(Vip.PRIMARY))
+        if Vip.STANDBY in v.held and not standby_ok:
+            r.start(DropVip(Vip.STANDBY))
+    if v.paused or v.higher is not None:
+        return
+    soon = write_right(v) and (v.is_running(Promote, StartPostgres) or v.recovering)
+    _raise(r, Vip.PRIMARY, ok=primary_ok and _caught_up(r), soon=soon)
+    _raise(r, Vip.STANDBY, ok=standby_ok and (v.primary or v.streams), soon=soon and v.solo)
+
+
+def _keeps_while_adopting(r: Round) -> bool:
+    """Paused on a database that a DBA has stopped, or not asked yet after this daemon's start: leave it."""
+    v = r.view()
+    asked = v.database is not None or not v.postmaster
+    return write_right(v) and (v.paused or not asked)
+
+
+def _caught_up(r: Round) -> bool:
+    """In a sync pair, after a restart: no clients until the standby has flushed the recovered end."""
+    v = r.view()
+    return not v.sync_term or Vip.PRIMARY in v.held or v.k.caught_up == v.postmaster
+
+
+def _raise(r: Round, vip: Vip, *, ok: bool, soon: bool) -> None:
+    if not (ok or soon) or vip in r.view().held:
+        return
+    at_s, mac = r.k.checked.get(vip, (float("-inf"), ""))
+    if r.now_s - at_s > CHECK_FRESH_S:
+        r.start(CheckVip(vip))
+    elif mac:
+        r.concern("vip-taken", f"{mac} answers for the {vip.value} VIP", "find that host and take the address from it")
+    elif ok:
+        r.start(AddVip(vip))
+
+
+def archive(r: Round) -> None:
+    """Mount the peer's archive when the peer is there; drop a mount that does not answer."""
+    v = r.view()
+    if not r.s.archive:
+        return
+    watch = v.seen.archive
+    if watch.failures >= 2 and watch.value:
+        r.start(UnmountArchive())
+    elif v.message is not None and (not watch.ok() or not watch.value):
+        r.start(MountArchive())
+
+
+def power_on(r: Round) -> None:
+    """Switch on again what this host switched off, once no claim is open."""
+    v, k = r.view(), r.k
+    if k.peer_off and k.claim is None and k.writing is None and not v.paused and not k.force:
+        r.start(PowerOn())

@@ -1,0 +1,69 @@
+"""The decision: a pure function of what is known, what was seen, the settings and the time.
+
+No I/O, no clock, no threads, no randomness. The daemon and the simulation call this very function.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+
+from pgvip.core import absorb, converge, speak, steps
+from pgvip.core.changes import HOLD, By, Change, choose
+from pgvip.core.knowledge import Decision, Knowledge
+from pgvip.core.model import BootFacts, Durable, Identity, Inputs, Settings
+from pgvip.core.round import Round
+
+
+def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
+    """The knowledge of a daemon that starts: what was durable, and this boot's facts.
+
+    A record below the term that was confirmed in this boot was rolled back: then nothing is confirmed.
+    """
+    term = durable.record.term if durable.record else -1
+    confirmed = facts.confirmed and term >= facts.confirmed_term
+    return Knowledge(who=who, durable=durable, confirmed=confirmed, grant=facts.grant if confirmed else None)
+
+
+def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
+    """One round: take in, carry on what is under way, choose, converge, speak."""
+    r = Round(copy(knowledge), inputs, settings, now_s)
+    absorb.results(r)
+    absorb.commands(r)
+    absorb.messages(r)
+    absorb.passing(r)
+    absorb.confirm(r)
+    steps.force(r)
+    steps.adopt(r)
+    row = _choose(r)
+    steps.claim(r, row)
+    steps.consent(r, row)
+    steps.give_up(r)
+    row = _choose(r)
+    steps.own(r, row)
+    converge.postgres(r, row)
+    converge.sync_names(r)
+    converge.grants(r)
+    converge.addresses(r)
+    converge.archive(r)
+    converge.power_on(r)
+    speak.role(r)
+    speak.concerns(r, row)
+    message = speak.message(r, row)
+    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), tuple(r.concerns), tuple(dict.fromkeys(r.kick)))
+
+
+def _choose(r: Round) -> Change:
+    """The table's row for this round; while something is under way, nothing else is begun."""
+    k, view = r.k, r.view()
+    if k.yielding is not None or k.writing is not None or view.higher is not None or view.record is None:
+        return HOLD
+    row, k.blockers = choose(view)
+    if row.name != k.row:
+        k.row, k.row_since_s = row.name, r.now_s
+        if row is not HOLD:
+            r.note("intent", f"{row.name}: {row.because}")
+    elif row.by is By.INVITE and r.now_s - k.row_since_s >= r.s.consent_s:
+        steps.call_off(r, f"{row.name}: {r.s.peer} did not take the role")
+        row, k.blockers = choose(r.view())
+    r.changed()
+    return row

@@ -1,0 +1,104 @@
+"""A round under way: the copy of the knowledge that is being changed, and what was decided so far."""
+
+from __future__ import annotations
+
+from pgvip.core.knowledge import Knowledge, Trouble
+from pgvip.core.model import Action, Concern, Durable, Inputs, Note, Record, Settings, WriteState
+from pgvip.core.rights import next_term
+from pgvip.core.view import View
+
+RETRY_S: dict[str, tuple[float, float]] = {
+    "WriteState": (0.2, 2.0),
+    "StartPostgres": (1.0, 30.0),
+    "StopPostgres": (0.3, 5.0),
+    "Promote": (1.0, 10.0),
+    "SetSyncNames": (0.5, 5.0),
+    "ConfirmGrant": (0.3, 3.0),
+    "AddVip": (0.5, 5.0),
+    "DropVip": (0.2, 2.0),
+    "Rejoin": (5.0, 60.0),
+    "MountArchive": (2.0, 30.0),
+    "UnmountArchive": (2.0, 30.0),
+    "PowerOn": (10.0, 60.0),
+    "FindEnd": (1.0, 10.0),
+}
+"""First and longest wait before a failed action is tried again; it doubles between (as systemd's RestartSteps)."""
+
+
+class Round:
+    """What one call of `decide` has come to; the steps add to it in order."""
+
+    def __init__(self, knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> None:
+        self.k = knowledge
+        self.inputs = inputs
+        self.s = settings
+        self.now_s = now_s
+        self.actions: list[Action] = []
+        self.notes: list[Note] = []
+        self.concerns: list[Concern] = []
+        self.kick: list[str] = []
+        self._view: View | None = None
+
+    def view(self) -> View:
+        """The facts as they stand after what this round has changed so far."""
+        if self._view is None:
+            self._view = View(self.k, self.inputs.seen, self.s, self.now_s)
+        return self._view
+
+    def changed(self) -> None:
+        """Forget the facts drawn so far: the knowledge changed."""
+        self._view = None
+
+    def note(self, event: str, text: str) -> None:
+        self.notes.append(Note(event, text))
+
+    def concern(self, name: str, text: str, mend: str = "") -> None:
+        self.concerns.append(Concern(name, text, mend))
+
+    def start(self, action: Action) -> bool:
+        """Start `action` unless one of its kind is under way, or failed too short a time ago."""
+        kind = type(action)
+        trouble = self.k.trouble.get(key(action))
+        if trouble is not None and self.now_s < trouble.retry_at_s:
+            return False
+        single = kind.__name__ not in ("AddVip", "DropVip", "CheckVip", "Alert")
+        if any(other == action or (single and type(other) is kind) for other in self.k.running):
+            return False
+        self.k.running = (*self.k.running, action)
+        self.actions.append(action)
+        self.changed()
+        return True
+
+    def failed(self, action: Action, text: str) -> None:
+        """Remember a failure, with a growing wait before the next try."""
+        first_s, longest_s = RETRY_S.get(type(action).__name__, (0.5, 10.0))
+        past = self.k.trouble.get(key(action))
+        times = past.times + 1 if past else 1
+        wait_s = min(longest_s, first_s * 2.0 ** min(times - 1, 10))
+        self.k.trouble = {**self.k.trouble, key(action): Trouble(times, self.now_s + wait_s, text)}
+        self.changed()
+
+    def worked(self, action: Action) -> None:
+        if key(action) in self.k.trouble:
+            self.k.trouble = {name: past for name, past in self.k.trouble.items() if name != key(action)}
+            self.changed()
+
+    def write(self, durable: Durable) -> bool:
+        """Begin to write `durable`; at most one write is under way. It counts when its result is in."""
+        if self.k.writing is not None or not self.start(WriteState(durable)):
+            return False
+        self.k.writing = durable
+        self.changed()
+        return True
+
+    def next_term(self) -> int:
+        """The term of a record made now: above everything known, of this host's parity [m 1]."""
+        heard = self.k.heard_record.term if self.k.heard_record else -1
+        own: Record | None = self.k.durable.record
+        return next_term(max(heard, own.term if own else -1), first=self.s.me_first)
+
+
+def key(action: Action) -> str:
+    """Name under which an action's failures are counted."""
+    vip = getattr(action, "vip", None)
+    return type(action).__name__ + (f"({vip.value})" if vip is not None else "")

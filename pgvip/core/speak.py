@@ -1,0 +1,200 @@
+"""Last part of a round: what this host tells its peer, its role, and what an operator should know."""
+
+from __future__ import annotations
+
+from pgvip.core import absorb
+from pgvip.core.changes import By, Change
+from pgvip.core.model import AddressFree, Alert, Grant, Message, Mode, Override, Request, Role, Stopped, Vip, Want
+from pgvip.core.rights import eligible, standby_right, write_right
+from pgvip.core.round import Round
+
+SLOW_GIVE_UP = 1.0
+"""A give-up that takes longer than `consent_s` times this is reported as `cannot`."""
+
+
+def message(r: Round, row: Change) -> Message:
+    """This host's whole public state."""
+    v, k = r.view(), r.k
+    r.k.seq += 1
+    database = v.database
+    heard = k.heard.message if k.heard else None
+    answer = heard.question if heard and k.claim is None and k.writing is None and v.record and not k.alarm else ""
+    stop_over = k.yielding.stopped if k.yielding else None
+    return Message(
+        pair_id=k.who.pair_id,
+        system_id=k.who.system_id,
+        host=r.s.me,
+        boot_id=k.who.boot_id,
+        run_id=k.who.run_id,
+        seq=k.seq,
+        sent_s=r.now_s,
+        record=v.record,
+        confirmed=k.confirmed,
+        claiming=k.claim is not None,
+        question="" if k.confirmed else absorb.question(r),
+        answer=answer,
+        request=_request(r, row),
+        invite=row.name if row.by is By.INVITE else "",
+        invite_term=v.term,
+        cannot=cannot(r),
+        stopped=stop_over,
+        has_checkpoint=_has_checkpoint(r),
+        grant=_grant(r),
+        address_free=_address_free(r),
+        eligible=eligible(v),
+        postmaster=v.postmaster,
+        read_write=v.read_write,
+        in_recovery=v.recovering,
+        database_ok=v.database_healthy and v.responding,
+        streaming=v.streams,
+        replay_lag_s=database.replay_lag_s if database else 0.0,
+        point=v.point,
+        gateway_ok=v.gateway,
+        vips=tuple(sorted(vip.value for vip in v.held)) if v.seen.held.value is not None else (),
+        pause=k.durable.pause,
+        hold=k.durable.hold,
+        override=r.s.override,
+        digest=r.s.digest,
+        version=r.s.version,
+        leaving=k.leaving,
+    )
+
+
+def _request(r: Round, row: Change) -> Request | None:
+    v, k = r.view(), r.k
+    if row.by is not By.REQUEST or row.want is None or k.claim is not None or k.writing is not None:
+        return None
+    mine = row.want is Want.HANDOVER
+    return Request(row.want, v.term, k.who.boot_id, v.postmaster, mine and eligible(v), row.name)
+
+
+def cannot(r: Round) -> str:
+    """Why this host cannot give up what a change takes, once that has taken too long; else ""."""
+    v, k = r.view(), r.k
+    since_s = k.yielding.since_s if k.yielding else r.now_s
+    stuck_s = max(r.now_s - since_s - (r.s.stop_s if k.yielding and k.yielding.clean else 0.0), 0.0)
+    asked = v.here is not None and v.here.request is not None
+    for name in ("WriteState", "StopPostgres", "DropVip(primary)", "DropVip(standby)"):
+        trouble = k.trouble.get(name)
+        if trouble and trouble.times >= 3 and (k.yielding is not None or asked):
+            return f"{name}: {trouble.text}"
+    if k.yielding is not None and k.yielding.stopped is None and stuck_s >= r.s.consent_s * SLOW_GIVE_UP:
+        return f"giving up for {k.yielding.change} takes too long"
+    return ""
+
+
+def _has_checkpoint(r: Round) -> Stopped | None:
+    """This standby has flushed the stopped primary's shutdown checkpoint."""
+    v = r.view()
+    peer = v.here
+    if peer is None or peer.stopped is None or peer.stopped.term != v.term or not v.standby or not v.recovering:
+        return None
+    point, goal = v.point, peer.stopped.point
+    r.kick.append("database")
+    return peer.stopped if point and point.timeline == goal.timeline and point.lsn >= goal.lsn else None
+
+
+def _grant(r: Round) -> Grant | None:
+    return r.k.given if r.view().pair and r.k.yielding is None else None
+
+
+def _address_free(r: Round) -> AddressFree | None:
+    """In a pair, the standby VIP is free for the peer once it is seen that this primary does not hold it."""
+    v = r.view()
+    peer = v.here
+    if peer is None or not v.primary or not v.pair or not v.k.confirmed or Vip.STANDBY in v.held:
+        return None
+    return AddressFree(v.term, peer.boot_id)
+
+
+def role(r: Round) -> None:
+    """The role that users see; a change of it is an event and calls the alert hook."""
+    v, k = r.view(), r.k
+    new = Role.NONE
+    if v.record is not None and k.confirmed:
+        alone = v.record.mode is Mode.SOLO
+        new = (Role.PRIMARY_STANDBY if alone else Role.PRIMARY) if v.primary else Role.STANDBY
+    if new is not k.role:
+        cause = v.record.cause if v.record else ""
+        r.note("role", f"{k.role.value}->{new.value}: {cause}")
+        r.start(Alert("role", k.role.value, new.value, cause))
+        k.role = new
+
+
+def concerns(r: Round, row: Change) -> None:
+    """What an operator should know now, each with its mend. States that need an operator have their command."""
+    v, k, say = r.view(), r.k, r.concern
+    if k.alarm:
+        say("records-differ", k.alarm, "pgvip promote --force on the host whose data shall live")
+    if k.conflict:
+        say("foreign-message", f"ignored {k.conflict}", "see that both hosts belong to the same pair")
+    if k.durable.hold:
+        say("hold", k.durable.hold, "compare the data, then: pgvip hold clear")
+    if v.record is None:
+        say("no-record", "this host has no record and waits for the confirmed primary's",
+            "if the peer has none either: pgvip promote --force on the host whose data shall live")
+    elif not k.confirmed:
+        _unconfirmed(r)
+    if v.paused:
+        say("paused", f"automatic action is paused: {k.durable.pause.reason or 'no reason given'}", "pgvip resume")
+    if not r.s.fencing:
+        say("no-fencing", "no way to fence is configured: no takeover on silence", "configure fencing for both hosts")
+    if k.claim is not None and k.claim.tries > 1:
+        say("fence-failing", f"the peer could not be fenced in {k.claim.tries - 1} tries",
+            "if you see that it is off: pgvip fence confirm")
+    for name, trouble in sorted(k.trouble.items()):
+        if trouble.times >= 2:
+            say("action-failing", f"{name} failed {trouble.times} times: {trouble.text}")
+    _of_state(r, row)
+    _of_peer(r)
+
+
+def _unconfirmed(r: Round) -> None:
+    v = r.view()
+    if v.primary and v.solo and v.seen.arp_primary.value:
+        r.concern("vip-answers", "somebody else answers for the primary VIP, so this solo primary does not start",
+                  "find out who serves; then pgvip promote --force here, or on the peer")
+    else:
+        r.concern("unconfirmed", "the peer has not confirmed this host's record since this boot",
+                  "bring the peer back; if it never comes: pgvip promote --force")
+
+
+def _of_state(r: Round, row: Change) -> None:
+    v, k, say = r.view(), r.k, r.concern
+    if v.processes is not None and not v.installed:
+        say("no-data", "there is no data directory", "mount it, or pgvip clone")
+    if v.hung:
+        say("database-hung", "the local database or its disks do not answer")
+    if v.dead and v.primary and k.confirmed and v.solo:
+        say("database-down", "the database of the only primary is down", "see its log")
+    if v.primary and v.solo and k.confirmed and v.here is not None and row.name == "hold":
+        why = dict(k.blockers).get("pair", "")
+        if why:
+            say("alone", f"this primary serves alone: {why}")
+    if v.standby and v.pair and not eligible(v) and k.confirmed:
+        say("not-eligible", "this standby may not take over: the primary has not granted it yet")
+    if v.standby and v.pair and v.recovering and k.confirmed and not standby_right(v) and v.lagging:
+        say("lag", "this standby lags more than the limit: it does not hold the standby VIP")
+    if v.primary and k.confirmed and not write_right(v) and k.durable.handbacks >= r.s.handbacks_max:
+        say("hand-backs", "the role was handed back too often", "see why; then promote --force")
+    fence = v.seen.fence
+    if fence.failures:
+        say("fence-status", f"the peer's fence device does not answer: {fence.reason}", "pgvip fence test")
+    if v.read_write and v.sync_term and v.database is not None and not v.database.sync_names:
+        say("sync-names", "synchronous_standby_names is not set although the pair is in sync mode",
+            "ALTER SYSTEM RESET synchronous_standby_names")
+
+
+def _of_peer(r: Round) -> None:
+    peer = r.view().message
+    if peer is None:
+        r.concern("peer-silent", "the peer's daemon does not answer", "systemctl status pgvip on the peer")
+        return
+    if peer.digest != r.s.digest:
+        r.concern("configuration-differs", "the two hosts' files differ", "make them the same, then reload")
+    if peer.version != r.s.version:
+        r.concern("version-differs", f"the peer runs pgvip {peer.version}", "upgrade it")
+    if peer.cannot:
+        r.concern("peer-cannot", f"the peer cannot give up: {peer.cannot}")
+    if Override.PRIMARY_STANDBY in (r.s.override, r.s.peer_override) and r.s.override is not Override.PRIMARY_STANDBY:
+        r.concern("alone-by-choice", "the configuration lets the peer serve alone: this host is never eligible")

@@ -1,0 +1,359 @@
+"""Changes under way: adopting what was heard, giving up by consent, claiming by fence.
+
+The order is the contract: give up in deed, write the record, tell the peer, only then gain. Each function
+does at most the next step; what is not done yet stands in the knowledge and is looked at again next round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pgvip.core import absorb
+from pgvip.core.changes import By, Change
+from pgvip.core.knowledge import Claim, Why, Yield
+from pgvip.core.model import (
+    DropVip,
+    Durable,
+    Fence,
+    FindEnd,
+    Lsn,
+    Mode,
+    Record,
+    Request,
+    Stopped,
+    StopPostgres,
+    Vip,
+    WalPoint,
+    Want,
+)
+from pgvip.core.rights import entitled, keeps_standby_vip, solo_right, takeover_right, takes_from_me
+from pgvip.core.round import Round
+
+
+def adopt(r: Round) -> None:
+    """Adopt a higher record that was heard, after giving up in deed whatever it takes."""
+    v = r.view()
+    target = v.higher
+    if target is None or r.k.writing is not None:
+        return
+    if r.k.claim is not None:
+        end_claim(r, "a higher term was heard")
+    r.k.yielding = None
+    r.changed()
+    lost = target.primary != r.s.me
+    if lost and not give_up_writing(r, clean=False):
+        return
+    taken = () if keeps_standby_vip(target, r.s.me) else ((Vip.PRIMARY, Vip.STANDBY) if lost else (Vip.STANDBY,))
+    if not give_up_addresses(r, taken):
+        return
+    durable = r.k.durable
+    hold = durable.hold
+    if takes_from_me(r.view(), target):
+        hold = f"term {target.term} took the role from this host without its consent, after it had served"
+    stays = not lost and v.primary
+    r.write(
+        replace(
+            durable,
+            record=target,
+            served=durable.served and stays,
+            complete=durable.complete and stays,
+            hold=hold,
+            handbacks=0 if target.mode is Mode.PAIR else durable.handbacks,
+        )
+    )
+
+
+def give_up_writing(r: Round, *, clean: bool) -> bool:
+    """PostgreSQL is seen not to be read-write; else it is being stopped."""
+    v = r.view()
+    if not v.may_write or v.gone:
+        return True
+    r.start(StopPostgres(clean=clean))
+    return False
+
+
+def give_up_addresses(r: Round, vips: tuple[Vip, ...]) -> bool:
+    """None of `vips` is held by this host, as netlink saw; else they are being dropped."""
+    v = r.view()
+    held = [vip for vip in vips if vip in v.held]
+    for vip in held:
+        r.start(DropVip(vip))
+    return not held and v.seen.held.value is not None
+
+
+# --- consent ---------------------------------------------------------------------------------------
+
+
+def consent(r: Round, row: Change) -> None:
+    """Begin to give up on the peer's valid request for this very term [m 8]."""
+    v, k = r.view(), r.k
+    peer = v.here
+    if k.yielding is not None or k.writing is not None or v.higher is not None or peer is None:
+        return
+    request = peer.request
+    if request is None or request.from_term != v.term or request.boot_id != peer.boot_id:
+        return
+    if k.claim is not None:
+        return  # a claimer gives no consent [m 4]; a claim for silence has ended by now, since the peer was heard
+    change = _solo_asked(r, request) if request.want is Want.SOLO else _role_asked(r, request, row)
+    if not change:
+        return
+    clean = request.want is Want.HANDOVER and v.responding and not v.hung
+    k.yielding = Yield(change, request.want, v.term, request.boot_id, r.now_s, clean=clean)
+    k.end = None
+    if request.want is Want.SOLO:
+        k.grant = None
+    r.note("yield", f"giving up what {change} takes, term {v.term}: {request.reason}")
+    r.changed()
+
+
+def _solo_asked(r: Round, request: Request) -> str:
+    v = r.view()
+    return request.reason or "solo-by-consent" if v.standby and v.pair else ""
+
+
+def _role_asked(r: Round, request: Request, row: Change) -> str:
+    v = r.view()
+    if not entitled(v):
+        return ""
+    if v.solo:
+        return row.name if row.name == "hand-back" else ""
+    if not request.eligible:
+        return ""
+    ordered = request.reason == "take-over-by-order"
+    return row.name if row.by is By.INVITE else ("hand-over-switchover" if ordered else "")
+
+
+def give_up(r: Round) -> None:
+    """The next step of a give-up by consent."""
+    v, k, y = r.view(), r.k, r.k.yielding
+    if y is None or k.writing is not None:
+        return
+    if v.term != y.term or v.higher is not None:
+        k.yielding = None
+        r.changed()
+    elif y.want is Want.SOLO:
+        if give_up_addresses(r, (Vip.PRIMARY, Vip.STANDBY)):
+            _write_change(r, primary=r.s.peer, handover=None, cause=y.change)
+    else:
+        _give_up_role(r, y)
+
+
+def _give_up_role(r: Round, y: Yield) -> None:
+    """Stop, drop both addresses [m 14], learn that the winner has it all, write."""
+    v, k = r.view(), r.k
+    if not v.gone:
+        failing = "StopPostgres" in k.trouble
+        if y.clean and failing:
+            k.yielding = y = replace(y, clean=False)
+            r.changed()
+        r.start(StopPostgres(clean=y.clean))
+        return
+    if not give_up_addresses(r, (Vip.PRIMARY, Vip.STANDBY)):
+        return
+    if y.stopped_at_s < y.since_s:
+        k.yielding = y = replace(y, stopped_at_s=r.now_s)
+        r.changed()
+    if v.solo:
+        _write_hand_back(r, y)
+    elif y.clean and v.processes is not None and v.processes.clean and v.processes.checkpoint is not None:
+        _write_after_clean_stop(r, y, v.processes.checkpoint)
+    elif _still_wanted(r, y):
+        _write_change(r, primary=r.s.peer, handover=None, cause=y.change)
+    else:
+        _call_off_when_late(r, y)
+
+
+def _still_wanted(r: Round, y: Yield) -> bool:
+    """The winner's own request stands: same term, same boot, and it says that it is eligible."""
+    peer = r.view().here
+    request = peer.request if peer else None
+    return bool(
+        request
+        and request.want is Want.HANDOVER
+        and request.from_term == y.term
+        and request.boot_id == y.boot_id
+        and (request.eligible or r.view().solo)
+    )
+
+
+def _write_after_clean_stop(r: Round, y: Yield, checkpoint: WalPoint) -> None:
+    # The record at `checkpoint` is the last one: a standby whose flushed position is past its start has it all.
+    end = WalPoint(checkpoint.timeline, Lsn(checkpoint.lsn + 1))
+    stopped = Stopped(y.term, end)
+    if y.stopped != stopped:
+        r.k.yielding = y = replace(y, stopped=stopped)
+        r.changed()
+    peer = r.view().here
+    if peer is not None and peer.has_checkpoint == stopped and peer.boot_id == y.boot_id:
+        _write_change(r, primary=r.s.peer, handover=end, cause=y.change)
+    else:
+        _call_off_when_late(r, y)
+
+
+def _write_hand_back(r: Round, y: Yield) -> None:
+    if r.k.end is None:
+        r.start(FindEnd())
+    if r.k.end is not None and _still_wanted(r, y):
+        _write_change(r, primary=r.s.peer, handover=r.k.end, cause=y.change, handbacks=1)
+    else:
+        _call_off_when_late(r, y)
+
+
+def _call_off_when_late(r: Round, y: Yield) -> None:
+    """Nothing is written yet, so this host may take up its right again."""
+    if r.now_s - y.stopped_at_s < r.s.consent_s:
+        return
+    r.k.yielding = None
+    call_off(r, f"{y.change}: {r.s.peer} did not confirm that it has everything")
+
+
+def call_off(r: Round, why: str) -> None:
+    """Go on serving: what was offered or begun has not come about, and is not tried again for a while."""
+    r.k.called_off_until_s = r.now_s + 3 * r.s.consent_s
+    r.k.switchover = None
+    r.note("called-off", why)
+    r.changed()
+
+
+def _write_change(r: Round, primary: str, handover: WalPoint | None, cause: str, handbacks: int = 0) -> None:
+    """Write the solo record that this host's consent makes; after it, this host is not primary."""
+    v, durable = r.view(), r.k.durable
+    if v.record is None:
+        return
+    moves = v.record.primary != primary
+    record = Record(
+        pair_id=v.record.pair_id,
+        system_id=v.record.system_id,
+        term=r.next_term(),
+        primary=primary,
+        mode=Mode.SOLO,
+        sync=v.record.sync,
+        from_term=v.record.term if moves else None,
+        handover=handover,
+        cause=cause,
+        at=r.inputs.wall,
+    )
+    r.write(
+        replace(durable, record=record, served=False, complete=False, handbacks=durable.handbacks + handbacks)
+    )
+
+
+# --- own and fence ------------------------------------------------------------------------------------
+
+
+def own(r: Round, row: Change) -> None:
+    """Solo to pair: takes only from this host the right to be confirmed alone."""
+    v = r.view()
+    if row.by is not By.OWN or v.record is None or v.held is None:
+        return
+    record = replace(
+        v.record,
+        term=r.next_term(),
+        mode=Mode.PAIR,
+        sync=r.s.sync,
+        from_term=None,
+        handover=None,
+        cause=row.name,
+        at=r.inputs.wall,
+    )
+    r.write(replace(r.k.durable, record=record, handbacks=0))
+
+
+def claim(r: Round, row: Change) -> None:
+    """Open a claim when a row by fence has held for its delay; carry an open one on."""
+    k = r.k
+    if k.claim is not None:
+        _carry_on(r, k.claim)
+        return
+    if row.by is not By.FENCE or k.writing is not None or k.yielding is not None:
+        k.waiting = ""
+        return
+    if not r.s.fencing:
+        return
+    if k.waiting != row.name:
+        k.waiting, k.waiting_since_s = row.name, r.now_s
+    if row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s:
+        return
+    why = Why.CANNOT if row.name.endswith("cannot") else Why.SILENCE
+    open_claim(r, row.name, why, takeover=row.want is None and r.view().standby)
+
+
+def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
+    """A claim begins before its fence command is sent."""
+    r.k.waiting = ""
+    r.k.claim = Claim(change, r.view().term, why, takeover, _attempt(r), r.now_s)
+    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}")
+    r.changed()
+    r.start(Fence(r.k.claim.attempt))
+
+
+def _attempt(r: Round) -> str:
+    r.k.attempts += 1
+    return f"{r.k.who.run_id}/{r.k.attempts}"
+
+
+def end_claim(r: Round, why: str) -> None:
+    """Abandon the claim: whatever its fence still does, its result does not count."""
+    r.k.claim = None
+    r.k.waiting = ""
+    r.note("claim-ended", why)
+    r.changed()
+
+
+def _carry_on(r: Round, c: Claim) -> None:
+    """Check the claim's reasons again; then fence again, or write once the peer is verified off [m 6]."""
+    v, k = r.view(), r.k
+    if k.writing is not None:
+        return
+    right = (takeover_right(v) if c.takeover else solo_right(v)) or c.why is Why.ORDER
+    if c.term != v.term or v.higher is not None:
+        end_claim(r, "the record changed")
+    elif c.why is Why.SILENCE and v.heard_life_s > c.since_s:
+        end_claim(r, "the peer was heard")
+    elif c.why is Why.CANNOT and v.message is not None and not v.message.cannot:
+        end_claim(r, "the peer says that it has given up")
+    elif not right:
+        end_claim(r, "the right to it was lost")
+    elif c.fenced:
+        _write_claimed(r, c)
+    elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
+        k.claim = replace(c, attempt=_attempt(r), tries=c.tries + 1)
+        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {k.claim.tries}")
+        r.changed()
+        r.start(Fence(k.claim.attempt))
+
+
+def _write_claimed(r: Round, c: Claim) -> None:
+    v, durable = r.view(), r.k.durable
+    if c.why is Why.ORDER:
+        absorb.force(r)
+        return
+    if v.record is None:
+        return
+    record = replace(
+        v.record,
+        term=r.next_term(),
+        primary=r.s.me,
+        mode=Mode.SOLO,
+        from_term=None,
+        handover=None,
+        cause=c.change,
+        at=r.inputs.wall,
+    )
+    taken = Durable(record, complete=True, hold=durable.hold, pause=durable.pause)
+    r.write(taken if c.takeover else replace(durable, record=record))
+
+
+def force(r: Round) -> None:
+    """Carry out an operator's forced promotion: fence first, where there is a way."""
+    k = r.k
+    if not k.force or k.writing is not None or k.claim is not None:
+        return
+    if r.s.fencing and not k.unfenced and not k.peer_off:
+        open_claim(r, "forced", Why.ORDER, takeover=True)
+        return
+    absorb.force(r)
+
+
+

@@ -1,0 +1,287 @@
+"""One round seen by the core: knowledge, observations, settings and `now`, with the facts drawn from them.
+
+Here, and only here, it is judged how old an observation may be and what "unknown" permits. A fact that
+cannot be seen is the careful one of its two values, and the name says which that is.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from pgvip.core.knowledge import Knowledge
+from pgvip.core.model import (
+    NEVER,
+    Action,
+    Database,
+    Message,
+    Mode,
+    Observations,
+    Override,
+    PeerDatabase,
+    Processes,
+    Promote,
+    Record,
+    Rejoin,
+    Settings,
+    StartPostgres,
+    Vip,
+    WalPoint,
+)
+
+
+class View:
+    """Facts of one round. Each is computed at most once."""
+
+    def __init__(self, knowledge: Knowledge, seen: Observations, settings: Settings, now_s: float) -> None:
+        self.k = knowledge
+        self.seen = seen
+        self.s = settings
+        self.now_s = now_s
+
+    # --- the record --------------------------------------------------------------------------------
+
+    @cached_property
+    def record(self) -> Record | None:
+        return self.k.durable.record
+
+    @cached_property
+    def term(self) -> int:
+        return self.record.term if self.record else -1
+
+    @cached_property
+    def primary(self) -> bool:
+        """The record names this host primary."""
+        return self.record is not None and self.record.primary == self.s.me
+
+    @cached_property
+    def standby(self) -> bool:
+        """The record names the peer primary."""
+        return self.record is not None and self.record.primary != self.s.me
+
+    @cached_property
+    def pair(self) -> bool:
+        return self.record is not None and self.record.mode is Mode.PAIR
+
+    @cached_property
+    def solo(self) -> bool:
+        return self.record is not None and self.record.mode is Mode.SOLO
+
+    @cached_property
+    def sync_term(self) -> bool:
+        """In this term a commit waits for the standby."""
+        return self.record is not None and self.record.sync and self.pair
+
+    @cached_property
+    def higher(self) -> Record | None:
+        """A record heard whose term is above the own one."""
+        heard = self.k.heard_record
+        return heard if heard is not None and heard.term > self.term else None
+
+    @cached_property
+    def paused(self) -> bool:
+        return self.k.durable.pause.active
+
+    # --- the local database --------------------------------------------------------------------------
+
+    @cached_property
+    def processes(self) -> Processes | None:
+        return self.seen.processes.value
+
+    @cached_property
+    def postmaster(self) -> str:
+        return self.processes.postmaster if self.processes else ""
+
+    @cached_property
+    def installed(self) -> bool:
+        return self.processes is not None and self.processes.installed
+
+    @cached_property
+    def gone(self) -> bool:
+        """Seen: no process of the cluster is left, and nothing that could start one is under way."""
+        if self.processes is None or self.processes.postmaster or self.processes.left:
+            return False
+        return not self.is_running(StartPostgres, Promote, Rejoin)
+
+    @cached_property
+    def database(self) -> Database | None:
+        """What the present postmaster last said of itself; None while it has not."""
+        value = self.seen.database.value
+        return value if value is not None and value.postmaster == self.postmaster else None
+
+    @cached_property
+    def responding(self) -> bool:
+        """The database answered lately, over the kept connection."""
+        return self.database is not None and self.seen.database.fresh(self.now_s, self.s.hung_after_s)
+
+    @cached_property
+    def read_write(self) -> bool:
+        """Seen: PostgreSQL is read-write."""
+        return self.database is not None and not self.database.in_recovery
+
+    @cached_property
+    def recovering(self) -> bool:
+        """Seen: PostgreSQL runs as a standby."""
+        return self.database is not None and self.database.in_recovery
+
+    @cached_property
+    def may_write(self) -> bool:
+        """PostgreSQL is read-write, or could be for all that was seen."""
+        if self.processes is None:
+            return True
+        if not self.postmaster:
+            return self.processes.left > 0
+        if self.database is not None:
+            return not self.database.in_recovery
+        return not self.processes.standby_signal
+
+    @cached_property
+    def dead(self) -> bool:
+        """Seen: there is no postmaster."""
+        return self.processes is not None and not self.postmaster
+
+    @cached_property
+    def hung(self) -> bool:
+        """The postmaster lives, and new connections or the disks have not answered for `hung_after_s`."""
+        if not self.postmaster or self.is_running(StartPostgres):
+            return False
+        for watch in (self.seen.connection, self.seen.disks):
+            since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s)
+            if watch.failures >= 2 and self.now_s - since_s >= self.s.hung_after_s:
+                return True
+        return False
+
+    @cached_property
+    def disks_bad(self) -> bool:
+        watch = self.seen.disks
+        return watch.failures >= 2 and self.now_s - watch.at_s >= self.s.hung_after_s
+
+    @cached_property
+    def database_healthy(self) -> bool:
+        """The database answers and its disks take writes."""
+        connection, disks = self.seen.connection, self.seen.disks
+        return (
+            self.database is not None
+            and not self.hung
+            and connection.fresh(self.now_s, self.s.hung_after_s + self.s.interval_s)
+            and (disks.ok() or disks.fresh(self.now_s, self.s.hung_after_s + self.s.interval_s))
+        )
+
+    @cached_property
+    def held(self) -> frozenset[Vip]:
+        """The addresses that this host may carry: all of them while that was never seen."""
+        value = self.seen.held.value
+        return frozenset(Vip) if value is None else value
+
+    @cached_property
+    def gateway(self) -> bool:
+        """A gateway answered just now. Unknown counts as no."""
+        watch = self.seen.gateway
+        return watch.ok() and watch.fresh(self.now_s, 1.6 * self.s.interval_s)
+
+    @cached_property
+    def gateway_lost(self) -> bool:
+        """The gateways have been silent as long as would make a peer silent. Unknown counts as no."""
+        watch = self.seen.gateway
+        return watch.failures >= 2 and self.now_s - watch.at_s >= self.s.dead_after_s
+
+    # --- the peer ------------------------------------------------------------------------------------
+
+    @cached_property
+    def heard_age_s(self) -> float:
+        return self.now_s - self.k.heard.at_s if self.k.heard else float("inf")
+
+    @cached_property
+    def message(self) -> Message | None:
+        """The peer's newest message, while it is fresh."""
+        fresh_s = max(3 * self.s.heartbeat_s, self.s.dead_after_s / 2)
+        return self.k.heard.message if self.k.heard and self.heard_age_s <= fresh_s else None
+
+    @cached_property
+    def here(self) -> Message | None:
+        """The peer's fresh message, if its record is of this host's own term."""
+        message = self.message
+        return message if message and message.record and message.record.term == self.term else None
+
+    @cached_property
+    def stream_at_s(self) -> float:
+        """When new WAL last went between the two databases, as this host's own database says."""
+        return self.database.moved_at_s if self.database else NEVER
+
+    @cached_property
+    def heard_life_s(self) -> float:
+        """When the peer last gave a sign of life that counts: message, query or new WAL."""
+        seen = self.seen
+        heard_s = self.k.heard.at_s if self.k.heard else NEVER
+        return max(heard_s, self.stream_at_s, seen.peer_own.at_s, seen.peer_vip.at_s)
+
+    @cached_property
+    def peer_silent(self) -> bool:
+        """By no path an answer for `dead_after_s`, and the database was really asked meanwhile.
+
+        At a start nothing was heard yet: then silence counts from the start of this daemon.
+        """
+        last_s = max(self.heard_life_s, self.k.who.started_s)
+        if self.now_s - last_s < self.s.dead_after_s:
+            return False
+        own = self.seen.peer_own
+        return own.failures >= 1 and own.failed_at_s >= last_s
+
+    @cached_property
+    def peer_database(self) -> PeerDatabase | None:
+        """The peer's database as a new connection to its own address saw it lately."""
+        watch = self.seen.peer_own
+        return watch.value if watch.ok() and watch.fresh(self.now_s, 12 * self.s.interval_s) else None
+
+    @cached_property
+    def peer_serves(self) -> bool:
+        """Seen: the peer, primary by its own confirmed record, is read-write."""
+        message = self.here
+        return bool(message and message.read_write and message.confirmed and self.standby)
+
+    @cached_property
+    def streams(self) -> bool:
+        """This standby receives WAL now."""
+        return self.recovering and self.database is not None and self.database.streaming and self.responding
+
+    @cached_property
+    def replica_streams(self) -> bool:
+        """The peer's WAL receiver is connected to this primary."""
+        replica = self.database.replica if self.database else None
+        return replica is not None and replica.streaming and self.read_write
+
+    @cached_property
+    def replica_stalled(self) -> bool:
+        """The peer streams but has not flushed for `sync_stall_s` although there is something to flush."""
+        database = self.database
+        if not self.replica_streams or database is None or database.replica is None:
+            return False
+        behind = database.replica.flush_lsn < database.point.lsn
+        return behind and self.now_s - database.moved_at_s >= self.s.sync_stall_s
+
+    @cached_property
+    def replica_lag_bytes(self) -> int:
+        database = self.database
+        if database is None or database.replica is None:
+            return 1 << 62
+        return max(0, database.point.lsn - database.replica.flush_lsn)
+
+    @cached_property
+    def point(self) -> WalPoint | None:
+        return self.database.point if self.database else None
+
+    @cached_property
+    def lagging(self) -> bool:
+        """Reads here would be older than the limit, by the peer's own position as far as it is known."""
+        database = self.database
+        if database is None or database.replay_paused:
+            return True
+        message = self.here
+        behind = message.point.lsn - database.replay_lsn if message and message.point else 0
+        return database.replay_lag_s > self.s.lag_s_max or (behind > self.s.lag_bytes_max > 0)
+
+    def override_of(self, host: str) -> Override:
+        return self.s.override if host == self.s.me else self.s.peer_override
+
+    def is_running(self, *kinds: type[Action]) -> bool:
+        """An action of one of these kinds was started and has not ended."""
+        return any(isinstance(action, kinds) for action in self.k.running)
