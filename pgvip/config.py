@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 
 from pgvip.core.model import Override, Settings, Vip
@@ -36,7 +36,10 @@ class FenceMethod:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One of the two hosts. `address` is its own; the peer and replication use it, never a VIP."""
+    """One of the two hosts. `address` is its own; the peer and replication use it, never a VIP.
+
+    `network`: that of the address, where the file says it (`address = "192.0.2.11/24"`).
+    """
 
     name: str
     address: str
@@ -44,6 +47,7 @@ class Host:
     role: Override = Override.AUTO
     fencing: tuple[FenceMethod, ...] = ()
     data_directory: Path | None = None
+    network: IPv4Network | IPv6Network | None = None
 
 
 @dataclass(frozen=True, slots=True)
