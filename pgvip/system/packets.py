@@ -1,0 +1,283 @@
+"""Who answers for an address, and telling everybody who has it: ARP, neighbour discovery, echo.
+
+Scapy builds and reads the packets; plain sockets carry them, which is what makes a probe take 40 ms and not
+a second. Only scapy's l2 layer is loaded with this module, IPv6 when it is first needed (FACTS.md, "Memory").
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import struct
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any
+
+from pgvip.deadlines import Deadline
+from pgvip.errors import ProbeError
+
+logging.getLogger("scapy").setLevel(logging.ERROR)  # it warns of interfaces without addresses while being imported
+from scapy.layers.l2 import ARP, Ether  # noqa: E402  # after its logger was told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Address = IPv4Address | IPv6Address
+
+ETH_P_ARP = 0x0806
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+ALL_NODES = "ff02::1"
+ALL_NODES_MAC = "33:33:00:00:00:01"
+PACKET_OUTGOING = 4
+"""Of a packet socket's address: this host sent it itself (packet(7))."""
+
+ARP_REQUEST, ARP_REPLY = 1, 2
+ICMP_ECHO_REPLY, ICMP_ECHO = 0, 8
+ICMP6_ECHO, ICMP6_ECHO_REPLY = 128, 129
+ND_SOLICITATION, ND_ADVERTISEMENT = 135, 136
+ICMP6_FILTER = 1
+"""Socket option of a raw ICMPv6 socket (RFC 3542, 3.2)."""
+
+SO_BINDTODEVICE = 25
+"""Missing in Python's socket module before 3.12 on some builds."""
+
+HOPS = 255
+"""Neighbour discovery is only believed with a hop limit that no router has touched (RFC 4861, 7.1)."""
+
+
+def arp_who_has(interface: str, ip: str, count: int = 3, wait_s: float = 0.04, source_ip: str = "0.0.0.0") -> str:  # noqa: S104  # "from nobody", RFC 5227
+    """Ask who has an address; the hardware address of a host other than this one that answers, else "".
+
+    Sends up to `count` requests and waits `wait_s` after each; ends at the first answer. With the default
+    source nobody's ARP cache is changed (RFC 5227, 2.1.1). An IPv6 address is asked for by neighbour
+    solicitation. ProbeError when nothing can be sent.
+    """
+    address = ip_address(ip)
+    if isinstance(address, IPv6Address):
+        return _solicit(interface, address, count, wait_s)
+    with _packet_socket(interface, ETH_P_ARP) as sock:
+        own = _mac(sock)
+        request = ARP(op=ARP_REQUEST, hwsrc=own, psrc=source_ip, hwdst="00:00:00:00:00:00", pdst=ip)
+        frame = bytes(Ether(src=own, dst=BROADCAST) / request)
+        return _ask(lambda: sock.send(frame), sock, count, wait_s, lambda: _arp_answer(sock, ip, own))
+
+
+def announce(interface: str, ip: str, count: int = 5) -> None:
+    """Tell every neighbour that the address is here: gratuitous ARP as a request and as a reply.
+
+    Some stacks take only one of the two; a reply's target is its sender (RFC 5227, 3; FACTS.md, "VIP
+    mechanics"). For IPv6: unsolicited advertisements with the override flag (RFC 4861, 7.2.6).
+    """
+    address = ip_address(ip)
+    with _packet_socket(interface, 0) as sock:
+        own = _mac(sock)
+        if isinstance(address, IPv6Address):
+            frames = [_advertisement(own, address)]
+        else:
+            ether = Ether(src=own, dst=BROADCAST)
+            request = ARP(op=ARP_REQUEST, hwsrc=own, psrc=ip, hwdst="00:00:00:00:00:00", pdst=ip)
+            reply = ARP(op=ARP_REPLY, hwsrc=own, psrc=ip, hwdst=own, pdst=ip)
+            frames = [bytes(ether / request), bytes(ether / reply)]
+        for frame in frames * count:
+            sock.send(frame)
+
+
+def ping(interface: str | None, ip: str, timeout_s: float) -> bool:
+    """True when the address answers an echo request, or, as a neighbour that ignores those, an ARP request.
+
+    The echo has half of the time before ARP is tried; ARP needs an interface. ProbeError when nothing
+    could be sent (no route, no interface).
+    """
+    deadline = Deadline.after(timeout_s)
+    share = 0.5 if interface else 1.0
+    unsent = ""
+    try:
+        if _echo(interface, ip_address(ip), timeout_s * share):
+            return True
+    except OSError as failure:
+        unsent = str(failure)
+    if interface:
+        return bool(arp_who_has(interface, ip, count=2, wait_s=deadline.left_s() / 2))
+    if unsent:
+        raise ProbeError(f"could not send an echo request to {ip}", f"{unsent}.")
+    return False
+
+
+# --- asking ----------------------------------------------------------------------------------------------
+
+
+def _ask(
+    send: Callable[[], object], ears: socket.socket, count: int, wait_s: float, answer: Callable[[], str]
+) -> str:
+    """Send and listen, `count` times, until `answer` (called for each packet that came) says something."""
+    for _ in range(count):
+        send()
+        deadline = Deadline.after(wait_s)
+        while _readable(ears, deadline):
+            if found := answer():
+                return found
+    return ""
+
+
+def _arp_answer(sock: socket.socket, ip: str, own: str) -> str:
+    """The sender of one ARP packet if it claims the address; a request from it is as good as a reply."""
+    try:
+        data, source = sock.recvfrom(2048)
+    except BlockingIOError:
+        return ""
+    if source[2] == PACKET_OUTGOING:
+        return ""
+    packet = Ether(data)
+    if ARP not in packet:
+        return ""
+    mac = str(packet[ARP].hwsrc).lower()
+    return mac if packet[ARP].psrc == ip and mac != own else ""
+
+
+def _solicit(interface: str, address: IPv6Address, count: int, wait_s: float) -> str:
+    """Neighbour solicitation from nobody, as duplicate address detection sends it: the answer goes to all nodes."""
+    from scapy.layers.inet6 import ICMPv6ND_NS, IPv6  # noqa: PLC0415  # 2 MB that IPv4 pairs never need
+
+    low = address.packed[-3:]
+    group = str(IPv6Address(b"\xff\x02" + bytes(9) + b"\x01\xff" + low))
+    group_mac = (b"\x33\x33\xff" + low).hex(":")
+    with (
+        _packet_socket(interface, 0) as sender,
+        _icmp6_socket(interface, ND_ADVERTISEMENT) as ears,
+    ):
+        own = _mac(sender)
+        frame = bytes(
+            Ether(src=own, dst=group_mac) / IPv6(src="::", dst=group, hlim=HOPS) / ICMPv6ND_NS(tgt=str(address))
+        )
+        return _ask(lambda: sender.send(frame), ears, count, wait_s, lambda: _nd_answer(ears, address, own))
+
+
+def _nd_answer(sock: socket.socket, address: IPv6Address, own: str) -> str:
+    """The target link-layer address of one advertisement for the address by another host (RFC 4861, 4.4)."""
+    data, _ = _receive_from(sock)
+    if len(data) < 24 or data[0] != ND_ADVERTISEMENT or data[8:24] != address.packed:
+        return ""
+    options = data[24:]
+    while len(options) >= 8 and options[1]:
+        if options[0] == 2:  # target link-layer address
+            mac = options[2:8].hex(":")
+            return "" if mac == own else mac
+        options = options[8 * options[1] :]
+    return ""
+
+
+def _advertisement(own: str, address: IPv6Address) -> bytes:
+    from scapy.layers.inet6 import (  # noqa: PLC0415  # 2 MB that IPv4 pairs never need
+        ICMPv6ND_NA,
+        ICMPv6NDOptDstLLAddr,
+        IPv6,
+    )
+
+    return bytes(
+        Ether(src=own, dst=ALL_NODES_MAC)
+        / IPv6(src=str(address), dst=ALL_NODES, hlim=HOPS)
+        / ICMPv6ND_NA(tgt=str(address), R=0, S=0, O=1)
+        / ICMPv6NDOptDstLLAddr(lladdr=own)
+    )
+
+
+def _echo(interface: str | None, address: Address, timeout_s: float) -> bool:
+    """One echo request and its reply; OSError when it cannot be sent."""
+    ident, sequence = int.from_bytes(os.urandom(2), "big"), 1
+    if isinstance(address, IPv6Address):
+        request = struct.pack(">BBHHH", ICMP6_ECHO, 0, 0, ident, sequence)  # the kernel adds the checksum
+        context, reply_type = _icmp6_socket(interface, ICMP6_ECHO_REPLY), ICMP6_ECHO_REPLY
+    else:
+        checksum = 0xFFFF - _folded(ICMP_ECHO << 8, ident, sequence)
+        request = struct.pack(">BBHHH", ICMP_ECHO, 0, checksum, ident, sequence)
+        context, reply_type = _icmp_socket(interface), ICMP_ECHO_REPLY
+    wanted = struct.pack(">HH", ident, sequence)
+    with context as sock:
+        deadline = Deadline.after(timeout_s)
+        sock.sendto(request, (str(address), 0))
+        while _readable(sock, deadline):
+            data, source = _receive_from(sock)
+            body = data[(data[0] & 0xF) * 4 :] if data and reply_type == ICMP_ECHO_REPLY else data
+            genuine = len(body) >= 8 and body[0] == reply_type and body[4:8] == wanted
+            if genuine and ip_address(source.partition("%")[0]) == address:
+                return True
+    return False
+
+
+def _folded(*words: int) -> int:
+    """The one's complement sum of 16-bit words (RFC 1071).
+
+    >>> hex(_folded(0xFFFF, 0x0001))
+    '0x1'
+    """
+    total = sum(words)
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+# --- sockets ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _packet_socket(interface: str, protocol: int) -> Iterator[socket.socket]:
+    """A raw socket on one interface that gets one protocol's packets; 0: none."""
+    try:
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        with sock:
+            sock.setblocking(False)
+            sock.bind((interface, protocol))
+            yield sock
+    except OSError as failure:
+        raise ProbeError(f"could not send or receive on {interface}", f"{failure}.") from failure
+
+
+@contextmanager
+def _icmp_socket(interface: str | None) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMP) as sock:
+        sock.setblocking(False)
+        _bind_to(sock, interface)
+        yield sock
+
+
+@contextmanager
+def _icmp6_socket(interface: str | None, wanted_type: int) -> Iterator[socket.socket]:
+    """A raw ICMPv6 socket that gets one type of message only."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMPV6) as sock:
+        sock.setblocking(False)
+        blocked = [0xFFFFFFFF] * 8
+        blocked[wanted_type >> 5] &= ~(1 << (wanted_type & 31))
+        sock.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, struct.pack("8I", *blocked))
+        _bind_to(sock, interface)
+        yield sock
+
+
+def _bind_to(sock: socket.socket, interface: str | None) -> None:
+    if interface:
+        sock.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, interface.encode() + b"\0")
+
+
+def _readable(sock: socket.socket, deadline: Deadline) -> bool:
+    """Wait for a packet; False when the time is over."""
+    if deadline.expired:
+        return False
+    poll = select.poll()  # not select(): the daemon may have more than 1024 descriptors
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(deadline.left_s() * 1000))
+
+
+def _mac(sock: socket.socket) -> str:
+    """The hardware address of the interface that a packet socket is bound to (packet(7), sll_addr)."""
+    raw: bytes = sock.getsockname()[4]
+    return raw[:6].hex(":")
+
+
+def _receive_from(sock: socket.socket) -> tuple[bytes, str]:
+    try:
+        data, source = sock.recvfrom(2048)
+    except BlockingIOError:
+        return b"", "0.0.0.0"  # noqa: S104  # nobody
+    sender: Any = source[0]
+    return data, str(sender)
