@@ -1,0 +1,137 @@
+"""The lab's fence device: a power controller behind one Unix socket for each host that may ask.
+
+`fence_lab` is the agent that the daemon calls. `off` kills every process of the plug's namespaces and answers
+only when none is left; `status` says what is true.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socketserver
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.lab.hosts import SHARED, Host
+
+AGENT = Path(__file__).resolve().parent / "fence_lab"
+DEVICE = f"{SHARED}/fence.sock"
+"""Where every host finds the device, in its own view of the file system."""
+OK, FAILED, OFF = 0, 1, 2
+
+
+@dataclass
+class Trouble:
+    """How the device misbehaves toward one plug.
+
+    `fail_next`: so many orders fail. `delay_s`: each order takes that much longer. `late_s`: an order is
+    answered as failed, and executed that much later all the same. `hang`: no answer until it is cleared.
+    """
+
+    fail_next: int = 0
+    delay_s: float = 0.0
+    late_s: float = 0.0
+    hang: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked of the device. Times are CLOCK_MONOTONIC seconds."""
+
+    at_s: float
+    by: str
+    plug: str
+    action: str
+    code: int
+
+
+class FenceDevice:
+    """Serves the agents of both hosts until `close`."""
+
+    def __init__(self, hosts: Mapping[str, Host]) -> None:
+        self.hosts = hosts
+        self.trouble = {name: Trouble() for name in hosts}
+        self.cut_off: set[str] = set()
+        """Hosts that cannot reach the device."""
+        self.orders: list[Order] = []
+        self.asked: list[tuple[str, str, str]] = []
+        """Who asked what of which plug, as soon as it came; `orders` follow when they are done."""
+        self.closing = threading.Event()
+        self.servers = [self.serve(name) for name in hosts]
+
+    def serve(self, asker: str) -> socketserver.ThreadingUnixStreamServer:
+        """Listen where `asker` can see it."""
+        device = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                with contextlib.suppress(OSError, ValueError):
+                    device.answer(asker, self)
+
+        class Server(socketserver.ThreadingUnixStreamServer):
+            daemon_threads = True
+            block_on_close = False
+
+        path = self.hosts[asker].directory / "shared" / "fence.sock"
+        path.unlink(missing_ok=True)
+        server = Server(str(path), Handler)
+        path.chmod(0o600)
+        threading.Thread(target=server.serve_forever, args=(0.2,), name=f"fence-{asker}", daemon=True).start()
+        return server
+
+    def answer(self, asker: str, handler: socketserver.StreamRequestHandler) -> None:
+        """Take one order and reply with an exit code."""
+        words = json.loads(handler.rfile.readline())
+        plug, action = words.get("plug", ""), words.get("action", "reboot")
+        self.asked.append((asker, action, plug))
+        while asker in self.cut_off or (plug in self.trouble and self.trouble[plug].hang.is_set()):
+            if self.closing.wait(0.05):
+                return
+        code, text = self.execute(plug, action)
+        self.orders.append(Order(time.monotonic(), asker, plug, action, code))
+        handler.wfile.write(json.dumps({"code": code, "text": text}).encode() + b"\n")
+
+    def execute(self, plug: str, action: str) -> tuple[int, str]:
+        """Do it, unless the device is in trouble."""
+        if action in {"list", "monitor"} and not plug:
+            return OK, "\n".join(self.hosts)
+        host = self.hosts.get(plug)
+        if host is None:
+            return FAILED, f"no plug {plug!r}"
+        trouble = self.trouble[plug]
+        self.closing.wait(trouble.delay_s)
+        if action in {"status", "monitor"}:
+            return (OK, "on") if host.is_on() else (OFF, "off")
+        if trouble.fail_next > 0:
+            trouble.fail_next -= 1
+            return FAILED, "the device refuses"
+        if trouble.late_s:
+            threading.Timer(trouble.late_s, self.switch, (host, action)).start()
+            return FAILED, "no answer from the device"
+        return self.switch(host, action)
+
+    def switch(self, host: Host, action: str) -> tuple[int, str]:
+        """Off, on, or both."""
+        if self.closing.is_set():
+            return FAILED, "the device is closing"
+        if action not in {"off", "on", "reboot"}:
+            return FAILED, f"no action {action!r}"
+        if action in {"off", "reboot"}:
+            host.power_off()
+        if action in {"on", "reboot"}:
+            host.boot()
+        return OK, action
+
+    def orders_for(self, plug: str, action: str) -> list[Order]:
+        """What was asked so far, for assertions."""
+        return [order for order in list(self.orders) if (order.plug, order.action) == (plug, action)]
+
+    def close(self) -> None:
+        """Stop serving; calls still waiting get no answer."""
+        self.closing.set()
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
