@@ -1,0 +1,134 @@
+"""Runs the probes: each in a thread of its own, at its own pace; the loop never waits for one.
+
+What a probe sees goes into the inbox as `Looked`. A second thread waits on file descriptors for facts that
+arrive by themselves (the postmaster's pidfd, netlink) and makes the probe concerned look at once.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from pgvip.deadlines import now_s
+from pgvip.errors import PgvipError
+from pgvip.system import netlink, processes
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One probe's outcome: `reason` is empty on success."""
+
+    name: str
+    value: object
+    reason: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What to call, and how long after one look the next begins (seconds, asked anew each time)."""
+
+    name: str
+    look: Callable[[], object]
+    period_s: Callable[[], float]
+
+
+Inbox = SimpleQueue[object]
+
+
+class ProbeThread:
+    """One probe in its thread. A look that hangs makes its observation old, and nothing else."""
+
+    def __init__(self, probe: Probe, inbox: Inbox) -> None:
+        self.probe = probe
+        self._inbox = inbox
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name=f"probe-{probe.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def kick(self) -> None:
+        """Look at once (or once more, if a look is under way)."""
+        self._wake.set()
+
+    def close(self) -> None:
+        self._closing = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.clear()
+            self._inbox.put(self._look())
+            self._wake.wait(self.probe.period_s())
+
+    def _look(self) -> Looked:
+        began_s = now_s()
+        try:
+            # The value is as old as the moment at which the look began: never newer than what it saw.
+            return Looked(self.probe.name, self.probe.look(), "", began_s)
+        except (PgvipError, OSError) as failure:
+            reason = failure.message if isinstance(failure, PgvipError) else str(failure)
+            return Looked(self.probe.name, None, reason or type(failure).__name__, now_s())
+
+
+class Arrivals:
+    """Waits for the postmaster's end and for address changes, and kicks the probe that sees them."""
+
+    def __init__(self, on_postmaster_end: Callable[[], None], on_addresses: Callable[[], None]) -> None:
+        self._on_end, self._on_addresses = on_postmaster_end, on_addresses
+        self._selector = selectors.DefaultSelector()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._watched = ""
+        self._wanted = ""
+        self._pidfd = -1
+        self._addresses = netlink.AddressWatch()
+        self._thread = threading.Thread(target=self._run, name="arrivals", daemon=True)
+
+    def start(self) -> None:
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._selector.register(self._addresses, selectors.EVENT_READ)
+        self._thread.start()
+
+    def watch_postmaster(self, identity: str) -> None:
+        """Wait for the end of the process `identity` ("pid:start"); "" for none. From any thread."""
+        if identity != self._wanted:
+            self._wanted = identity
+            os.eventfd_write(self._wake, 1)
+
+    def _run(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.fd == self._wake:
+                    os.eventfd_read(self._wake)
+                    self._rewatch()
+                elif key.fd == self._pidfd:
+                    self._unwatch()
+                    self._on_end()
+                elif self._addresses.read():
+                    self._on_addresses()
+
+    def _rewatch(self) -> None:
+        wanted = self._wanted
+        if wanted == self._watched:
+            return
+        self._unwatch()
+        if not wanted:
+            return
+        descriptor = processes.open_pidfd(processes.ProcessRef.parse(wanted))
+        if descriptor is None:
+            self._on_end()
+            return
+        self._pidfd, self._watched = descriptor, wanted
+        self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def _unwatch(self) -> None:
+        if self._pidfd >= 0:
+            self._selector.unregister(self._pidfd)
+            os.close(self._pidfd)
+        self._pidfd, self._watched = -1, ""

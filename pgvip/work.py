@@ -1,0 +1,79 @@
+"""Runs the actions: each in a thread beside the loop; its result comes back through the inbox, once.
+
+Actions on the local server take turns, since a start that ended after a verified stop would undo it. A stop
+does not queue behind a start that hangs: it ends the server's processes first, which makes the start fail.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from pgvip.core.model import (
+    Action,
+    FindEnd,
+    Promote,
+    Rejoin,
+    Result,
+    StartPostgres,
+    StopPostgres,
+    WalPoint,
+)
+from pgvip.deadlines import now_s
+from pgvip.errors import PgvipError
+
+SERVER_ACTIONS = (StartPostgres, StopPostgres, Promote, Rejoin, FindEnd)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an action's function may tell beyond "it worked"."""
+
+    text: str = ""
+    point: WalPoint | None = None
+
+
+Function = Callable[[Action], Outcome | None]
+
+
+class Workshop:
+    """Starts actions and hands back their results. `functions`: one for each kind of action.
+
+    `interrupt` is called before a stop waits for its turn: it ends what a start or promotion waits for.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[type[Action], Function],
+        interrupt: Callable[[StopPostgres], None],
+        inbox: SimpleQueue[object],
+    ) -> None:
+        self._functions = functions
+        self._interrupt = interrupt
+        self._inbox = inbox
+        self._server = threading.Lock()
+
+    def start(self, action: Action) -> None:
+        """Begin `action` and return at once."""
+        name = f"action-{type(action).__name__}"
+        threading.Thread(target=self._run, args=(action,), name=name, daemon=True).start()
+
+    def _run(self, action: Action) -> None:
+        try:
+            outcome = self._do(action) or Outcome()
+            result = Result(action, ok=True, at_s=now_s(), text=outcome.text, point=outcome.point)
+        except (PgvipError, OSError) as failure:
+            text = str(failure).replace("\n", "; ") or type(failure).__name__
+            result = Result(action, ok=False, at_s=now_s(), text=text)
+        self._inbox.put(result)
+
+    def _do(self, action: Action) -> Outcome | None:
+        function = self._functions[type(action)]
+        if not isinstance(action, SERVER_ACTIONS):
+            return function(action)
+        if isinstance(action, StopPostgres) and self._server.locked():
+            self._interrupt(action)
+        with self._server:
+            return function(action)
