@@ -303,9 +303,7 @@ def test_garbage_from_the_peer_ends_that_connection_only(pair: Pair, garbage: by
     with pair.tls_client("beta", pair.alpha) as bad:
         with contextlib.suppress(OSError):  # refused while it was still sending
             bad.sendall(garbage)
-        if garbage.count(b"x" * 1000):
-            alpha.take()  # one text after the other is no offence, only never more than the newest serial
-        else:
+        if len(garbage) < MAX_BYTES:  # a flood is cut only when it outruns the reader
             assert closed_by_other(bad)
     beta = pair.end("beta")
     beta.link.send("fine")
