@@ -250,9 +250,7 @@ def passing(r: Round) -> None:
     k.blocked_since_s = _since(r, k.blocked_since_s, blocked)
     database = v.database
     if database is not None and not database.in_recovery:
-        if k.recovered[0] != database.postmaster:
-            k.recovered = (database.postmaster, database.point.lsn)
-        elif database.replica is not None and database.replica.flush_lsn >= k.recovered[1]:
+        if database.replica is not None and database.replica.flush_lsn >= database.recovered_end:
             k.caught_up = database.postmaster
     r.changed()
 

@@ -14,7 +14,6 @@ from pgvip.core.model import (
     Grant,
     Heard,
     Identity,
-    Lsn,
     Message,
     Note,
     Record,
@@ -97,8 +96,8 @@ class Knowledge:
 
     `answered_term`: the highest term in an answer to this boot's question (confirms once adopted).
     `given`: the eligibility that this primary last proved for the peer. `address`: the permission this standby
-    holds to raise the standby VIP. `running`: actions started whose result has not come. `recovered`: the
-    postmaster and WAL position at which a restarted primary was first seen, which the standby must flush.
+    holds to raise the standby VIP. `running`: actions started whose result has not come. `caught_up`: the
+    postmaster whose recovered end the standby has flushed.
     """
 
     who: Identity
@@ -124,7 +123,6 @@ class Knowledge:
     checked: dict[Vip, tuple[float, str]] = field(default_factory=dict)
     running: tuple[Action, ...] = ()
     trouble: dict[str, Trouble] = field(default_factory=dict)
-    recovered: tuple[str, Lsn] = ("", Lsn(0))
     caught_up: str = ""
     holdoff_until_s: float = NEVER
     called_off_until_s: float = NEVER

@@ -246,6 +246,7 @@ class Database:
     `point`: a primary's flushed, a standby's received-and-flushed position (or replayed, if further).
     `moved_at_s`: on this daemon's clock, when new WAL last arrived (standby) or when the peer's flushed position
     last moved (primary). `slot_lost`: the peer's slot no longer holds the WAL that the peer needs.
+    `recovered_end`: where this postmaster was first seen read-write: the end of recovery, or a little more.
     `history`: the current timeline's ancestors, each with the position where it was left.
     """
 
@@ -260,6 +261,7 @@ class Database:
     sync_names: str = ""
     replica: Replica | None = None
     slot_lost: bool = False
+    recovered_end: Lsn = START
     history: tuple[WalPoint, ...] = ()
 
 
