@@ -120,6 +120,8 @@ def _addresses(config: Config) -> Iterator[ConfigError]:
     if primary == standby:
         mend = "Give each role its own address."
         yield wrong("addresses.standby", str(standby), "is also the primary's", mend)
+    if ip_address(config.me.address).version != ip_address(config.peer.address).version:
+        return  # said already, see _hosts
     for vip, interface in config.vips.items():
         key, text = f"addresses.{vip.value}", str(interface.ip)
         for host in _both(config):
@@ -203,6 +205,7 @@ def _timing(config: Config) -> Iterator[ConfigError]:
     if s.heartbeat_s > s.interval_s:
         mend = f"Write at most {s.interval_s:g}, or a longer timing.interval_s."
         yield wrong("timing.heartbeat_s", s.heartbeat_s, f"is longer than timing.interval_s = {s.interval_s:g}", mend)
+        return
     for key, value in (("timing.hung_after_s", s.hung_after_s), ("timing.standby_down_s", s.standby_down_s)):
         if value < 2 * s.heartbeat_s:
             what = f"is less than two heartbeats of {s.heartbeat_s:g} s"
