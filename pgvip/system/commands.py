@@ -11,6 +11,7 @@ import pwd
 import selectors
 import signal
 import subprocess
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
@@ -70,10 +71,13 @@ class _Stream:
         for line in filter(None, lines):
             self.on_line(line.decode(errors="replace"))
 
-    def close(self) -> str:
+    def close(self) -> None:
         if self.on_line is not None and self.partial:
             self.on_line(self.partial.decode(errors="replace"))
             self.partial = b""
+
+    @property
+    def text(self) -> str:
         return bytes(self.kept[-OUTPUT_BYTES_MAX:]).decode(errors="replace")
 
 
@@ -103,16 +107,14 @@ def run(
     with _standard_input(input_text) as stdin:
         child = _spawn([*tied, *words], stdin, user, _environment(env, user), cwd)
     streams = (_Stream(on_line), _Stream(on_line))
+    finished = False
     try:
         finished = _collect(child, streams, Deadline.after(timeout_s))
-    except BaseException:
-        _end_group(child)
-        raise
     finally:
-        for pipe in (child.stdout, child.stderr):
-            if pipe is not None:
-                pipe.close()
-    texts = [stream.close() for stream in streams]
+        if not finished:
+            _end_group(child, TERM_GRACE_S, DYING_S)
+        _close(child, streams)
+    texts = [stream.text for stream in streams]
     if not finished:
         said = Completed(-1, *texts).said
         raise CommandError(
@@ -146,6 +148,46 @@ def check(
     if completed.returncode != 0:
         raise CommandError(f"{_name(argv)} {describe(completed.returncode)}", completed.said)
     return completed
+
+
+class Lookout:
+    """Runs commands that may end in D state (a dead NFS server): one that hangs is left alone.
+
+    As long as it hangs no other is started beside it, so that hung processes do not pile up.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hung: subprocess.Popen[bytes] | None = None
+        self._hung_argv = ""
+
+    def run(self, argv: Sequence[str | Path], *, timeout_s: float) -> Completed:
+        """Like the function `run`. CommandError at once while an earlier command still hangs, or is just running."""
+        words = [str(word) for word in argv]
+        if not self._lock.acquire(timeout=timeout_s):
+            raise CommandError(f"{_name(words)} was not started", "Another command is still running.")
+        try:
+            return self._run(words, timeout_s)
+        finally:
+            self._lock.release()
+
+    def _run(self, words: list[str], timeout_s: float) -> Completed:
+        if self._hung is not None and self._hung.poll() is None:
+            detail = f'"{self._hung_argv}" (pid {self._hung.pid}) still hangs in the kernel.'
+            raise CommandError(f"{_name(words)} was not started", detail)
+        self._hung = None
+        with _standard_input(None) as stdin:
+            child = _spawn(words, stdin, None, _environment(None, None), None)
+        streams = (_Stream(None), _Stream(None))
+        finished = _collect(child, streams, Deadline.after(timeout_s))
+        if not finished:
+            _end_group(child, 0.0, 0.1)
+        _close(child, streams)
+        if child.returncode is None:
+            self._hung, self._hung_argv = child, " ".join(words)
+        if not finished:
+            raise CommandError(f"{_name(words)} did not finish within {timeout_s:g} s")
+        return Completed(child.returncode, streams[0].text, streams[1].text)
 
 
 def describe(returncode: int) -> str:
@@ -217,10 +259,8 @@ def _spawn(
 
 
 def _collect(child: subprocess.Popen[bytes], streams: tuple[_Stream, _Stream], deadline: Deadline) -> bool:
-    """Gather output until the child itself has ended; False when it had to be ended."""
-    assert child.stdout is not None  # noqa: S101  # both are pipes, see _spawn
-    assert child.stderr is not None  # noqa: S101
-    pipes = dict(zip((child.stdout.fileno(), child.stderr.fileno()), streams, strict=True))
+    """Gather output until the child itself has ended; False when it has not in time."""
+    pipes = dict(zip(_pipes(child), streams, strict=True))
     ended = os.pidfd_open(child.pid)
     try:
         with selectors.DefaultSelector() as selector:
@@ -236,15 +276,25 @@ def _collect(child: subprocess.Popen[bytes], streams: tuple[_Stream, _Stream], d
                         del pipes[descriptor]
                 if ended in ready:
                     child.wait()
-                    break
+                    return True
     finally:
         os.close(ended)
-    finished = child.returncode is not None
-    if not finished:
-        _end_group(child)
-    for descriptor, stream in pipes.items():
-        _drain(descriptor, stream)
-    return finished
+    return False
+
+
+def _pipes(child: subprocess.Popen[bytes]) -> tuple[int, int]:
+    assert child.stdout is not None  # noqa: S101  # both are pipes, see _spawn
+    assert child.stderr is not None  # noqa: S101
+    return child.stdout.fileno(), child.stderr.fileno()
+
+
+def _close(child: subprocess.Popen[bytes], streams: tuple[_Stream, _Stream]) -> None:
+    """Take what is left in the pipes and let go of them, whoever else still holds them."""
+    for pipe, stream in zip((child.stdout, child.stderr), streams, strict=True):
+        if pipe is not None:
+            _drain(pipe.fileno(), stream)
+            stream.close()
+            pipe.close()
 
 
 def _drain(descriptor: int, stream: _Stream) -> bool:
@@ -260,9 +310,9 @@ def _drain(descriptor: int, stream: _Stream) -> bool:
     return True
 
 
-def _end_group(child: subprocess.Popen[bytes]) -> None:
+def _end_group(child: subprocess.Popen[bytes], grace_s: float, dying_s: float) -> None:
     """End a command with everything in its process group; one stuck in D state is left behind."""
-    for number, patience_s in ((signal.SIGTERM, TERM_GRACE_S), (signal.SIGKILL, DYING_S)):
+    for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, dying_s)):
         with suppress(ProcessLookupError):
             os.killpg(child.pid, number)
         with suppress(subprocess.TimeoutExpired):

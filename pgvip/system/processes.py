@@ -115,9 +115,10 @@ def cluster_processes(data_directory: str | Path) -> list[ProcessRef]:
     members += _children_among(rest, members)
     if not members:
         members = _attached(data)
-    first = _pid_file_pid(data) if members else None
-    members.sort(key=lambda pid: (pid != first, pid))
-    return [ref for pid in members if (ref := ref_of(pid)) is not None]
+    stats = {pid: stat for pid in members if (stat := _stat(pid)) is not None and stat.state not in "ZX"}
+    parents = {stat.parent for stat in stats.values()}
+    first = sorted(stats, key=lambda pid: (pid not in parents or stats[pid].parent in stats, pid))
+    return [ProcessRef(pid, stats[pid].start) for pid in first]
 
 
 def kill_cluster(data_directory: str | Path, deadline_s: float) -> None:
@@ -284,25 +285,28 @@ def _children_among(pids: Iterable[int], parents: Iterable[int]) -> list[int]:
 def _pid_file(data: str) -> list[str]:
     """The lines of postmaster.pid (src/include/utils/pidfile.h); none when there is no such file."""
     try:
-        return Path(data, "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path(data, "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     except OSError as failure:
         raise PostgresError("could not read postmaster.pid", f"{failure}.") from failure
+    segment = lines[6].split() if len(lines) > 6 else []
+    if len(segment) == 2:
+        _SEGMENTS[data] = segment[1]
+    return lines
 
 
-def _pid_file_pid(data: str) -> int | None:
-    lines = _pid_file(data)
-    return int(lines[0]) if lines and lines[0].strip().isdigit() else None
+_SEGMENTS: dict[str, str] = {}
+"""By data directory: the shared memory id that postmaster.pid last named; asking the file again may hang."""
 
 
 def _attached(data: str) -> list[int]:
     """Processes that still have the cluster's System V segment: each backend keeps it attached for this purpose."""
-    lines = _pid_file(data)
-    words = lines[6].split() if len(lines) > 6 else []
-    if len(words) != 2:
+    if data not in _SEGMENTS:
+        _pid_file(data)
+    segment = _SEGMENTS.get(data)
+    if segment is None:
         return []
-    segment = words[1]
     rows = (line.split() for line in _lines("/proc/sysvipc/shm"))
     if not any(len(row) > 6 and row[1] == segment and row[6] != "0" for row in rows):
         return []

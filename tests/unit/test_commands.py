@@ -12,7 +12,7 @@ import pytest
 
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import CommandError
-from pgvip.system.commands import check, describe, run
+from pgvip.system.commands import Lookout, check, describe, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,3 +159,29 @@ def test_ends_are_described() -> None:
     assert describe(1) == "failed with exit code 1"
     assert describe(-9) == "was ended by signal 9 (SIGKILL)"
     assert describe(-64).startswith("was ended by signal 64")
+
+
+def test_a_lookout_runs_commands_like_any_other() -> None:
+    lookout = Lookout()
+    done = lookout.run(shell("echo out; echo err >&2; exit 3"), timeout_s=5)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
+    start_s = now_s()
+    with pytest.raises(CommandError, match=r"sleep did not finish within 0\.2 s"):
+        lookout.run(["sleep", "60"], timeout_s=0.2)
+    assert now_s() - start_s < 1
+    assert lookout.run(["true"], timeout_s=5).returncode == 0, "one that could be ended is forgotten"
+
+
+def test_a_lookout_starts_nothing_beside_a_hung_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    lookout = Lookout()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "killpg", lambda pid, number: None)  # stands in for D state: no signal ends it
+        with pytest.raises(CommandError):
+            lookout.run(["sleep", "60"], timeout_s=0.1)
+    with pytest.raises(CommandError, match="true was not started") as caught:
+        lookout.run(["true"], timeout_s=5)
+    assert "sleep 60" in caught.value.detail
+    hung = int(caught.value.detail.partition("(pid ")[2].partition(")")[0])
+    os.kill(hung, signal.SIGKILL)
+    wait_until(lambda: not alive(hung), 5)
+    assert lookout.run(["true"], timeout_s=5).returncode == 0
