@@ -66,6 +66,7 @@ class PostgresConfig:
     user: str = "postgres"
     database: str = "postgres"
     unit: str = ""
+    listen_addresses: str = "*"
     start_timeout_s: float = 300.0
     stop_timeout_s: float = 60.0
     promote_timeout_s: float = 60.0

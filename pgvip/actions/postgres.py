@@ -1,0 +1,366 @@
+"""Start, stop and promote the local server; each verifies its own effect and can be repeated.
+
+"Stopped" means that no process of the cluster is left (FACTS.md 28); "promoted" that it says itself that it
+is not in recovery.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.actions import replication
+from pgvip.deadlines import Deadline, now_s, wait_until
+from pgvip.errors import PgvipError, PostgresError, ProbeError, PromoteError
+from pgvip.system import pgconf, pgtools, processes
+from pgvip.system.commands import check, run
+from pgvip.system.pgping import ping
+from pgvip.system.sql import DATABASE_ROLE, connect_local
+
+if TYPE_CHECKING:
+    from pgvip.config import Config
+    from pgvip.system.sql import Session
+
+START_POLL_S = 0.02
+PROMOTE_POLL_S = 0.003
+"""How often a promotion is looked at: what a client waits on top of PostgreSQL's own time."""
+
+INCONSISTENT_S = 5.0
+"""A standby that replays towards consistency for longer than this counts as started: it may need hours."""
+
+ANSWER_S = 2.0
+"""Limit of one question to a server that should be there."""
+
+CHECKPOINT_S = 3.0
+"""For the checkpoint before a clean stop; what it does not write in this time, the shutdown will."""
+
+KILL_S = 10.0
+"""For processes that were killed to be gone; more means D state."""
+
+GOOD_COMMITS = ("on", "remote_apply")
+"""synchronous_commit at which an acknowledged commit is flushed on the standby."""
+
+LOG_LINES = 8
+
+
+def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> None:
+    """Start the server as a standby, or read-write, with the settings written afresh.
+
+    `standby=False` only on the core's word: it removes standby.signal. `sync`: with the synchronous names set.
+    `system_id`: of the pair's record; another cluster is not started. A server that runs as wanted already is
+    a success. Raises PostgresError.
+    """
+    if processes.postmaster(config.postgres.data_directory) is None:
+        _prepare(config, standby=standby, sync=sync, system_id=system_id)
+        _launch(config)
+    _await_start(config, standby=standby)
+    with suppress(ProbeError):
+        replication.ensure_slot(config)
+
+
+def stop(config: Config, *, clean: bool) -> None:
+    """Stop every process of the cluster, and see that none is left.
+
+    `clean`: a fast shutdown, verified by pg_controldata; PostgresError when it does not come to an end within
+    `stop_timeout_s`, and nothing is killed then. Else everything is killed at once.
+    """
+    deadline = Deadline.after(config.postgres.stop_timeout_s)
+    if clean:
+        _stop_cleanly(config, deadline)
+    else:
+        _kill(config)
+    _verify_gone(config)
+
+
+def promote(config: Config) -> None:
+    """Make the standby read-write, with restore_command out of the way, and see that it is.
+
+    Raises PromoteError. A server that is read-write already is a success.
+    """
+    flag = config.paths.no_restore
+    open_directory(flag.parent)
+    flag.touch()
+    try:
+        with connect_local(config) as session:
+            try:
+                _request_promotion(config, session)
+                _await_promotion(config, session)
+            except ProbeError as failure:
+                raise PromoteError("lost the server while it was promoted", str(failure)) from failure
+    finally:
+        flag.unlink(missing_ok=True)
+    with suppress(ProbeError):
+        replication.ensure_slot(config)
+
+
+def log_file(config: Config) -> Path:
+    """Where the server writes until its own logging collector starts (without a systemd unit)."""
+    data = config.postgres.data_directory
+    return data.with_name(f"{data.name}.log")
+
+
+def open_directory(directory: Path) -> None:
+    """See that PostgreSQL's user can look up names in one of our directories (the restore flag's)."""
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    mode = directory.stat().st_mode
+    if not mode & stat.S_IXOTH:
+        directory.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+
+
+# --- start -----------------------------------------------------------------------------------------------
+
+
+def _prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> None:
+    """Everything before the start: prove that it is ours and down, then write settings and signal files."""
+    data = config.postgres.data_directory
+    version = pgtools.major_version(data)
+    left = processes.cluster_processes(data)
+    if left:
+        raise PostgresError(
+            "processes of the cluster are left from an earlier run",
+            f"Their pids: {', '.join(str(ref.pid) for ref in left)}.",
+            "Stop the database first.",
+        )
+    _refuse_strangers(config, system_id)
+    _forget_killed_postmaster(config)
+    open_directory(config.paths.no_restore.parent)
+    config.paths.no_restore.unlink(missing_ok=True)
+    pgconf.write(config, sync=sync, version=version)
+    pgconf.strip_auto_conf(config, version)
+    if sync:
+        _refuse_weak_commit(config)
+    _write_signals(config, standby=standby)
+
+
+def _forget_killed_postmaster(config: Config) -> None:
+    """Remove the lock files of a postmaster that was killed and that nobody has collected yet.
+
+    The server takes the zombie for a live one and refuses to start. No process of the cluster is left, which
+    is more than the files could tell.
+    """
+    postgres = config.postgres
+    socket_lock = postgres.socket_directory / f".s.PGSQL.{postgres.port}.lock"
+    for file in (postgres.data_directory / "postmaster.pid", socket_lock):
+        with suppress(FileNotFoundError):
+            pid = file.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
+            if not pid.isdigit() or processes.ref_of(int(pid)) is None:
+                file.unlink()
+
+
+def _refuse_strangers(config: Config, system_id: str) -> None:
+    data = config.postgres.data_directory
+    for directory in {data, config.postgres.config_directory}:
+        if (directory / "recovery.conf").exists():
+            raise PostgresError(
+                f'there is a "recovery.conf" in "{directory}"',
+                "PostgreSQL 12 and newer refuse to start with it; it belongs to an older version.",
+                "Move its settings to postgresql.conf and remove it.",
+            )
+    found = pgtools.control_data(config).system_id
+    if system_id and found != system_id:
+        raise PostgresError(
+            f'"{data}" is another database cluster',
+            f"Its system identifier is {found}, the pair's is {system_id}.",
+            "Clone this host again, or correct data_directory.",
+        )
+
+
+def _refuse_weak_commit(config: Config) -> None:
+    setting = pgtools.server_setting(config, "synchronous_commit")
+    if setting not in GOOD_COMMITS:
+        raise PostgresError(
+            f"synchronous_commit is {setting}",
+            "Commits would be acknowledged before the standby has them.",
+            'Remove the setting from postgresql.conf, or configure mode = "async".',
+        )
+
+
+def _write_signals(config: Config, *, standby: bool) -> None:
+    """Make standby.signal say what was asked for; durable before the server may read it."""
+    data = config.postgres.data_directory
+    wanted = data / "standby.signal"
+    (data / "recovery.signal").unlink(missing_ok=True)
+    (data / "promote").unlink(missing_ok=True)
+    if standby:
+        wanted.touch(mode=0o600)
+        pgtools.give(config, wanted)
+    else:
+        wanted.unlink(missing_ok=True)
+    pgconf.sync_directory(data)
+
+
+def _launch(config: Config) -> None:
+    unit = config.postgres.unit
+    if unit:
+        run(["systemctl", "reset-failed", unit], timeout_s=pgtools.TOOL_TIMEOUT_S)
+        check(["systemctl", "start", "--no-block", unit], timeout_s=pgtools.TOOL_TIMEOUT_S)
+        return
+    log = log_file(config)
+    log.touch(mode=0o600)
+    pgtools.give(config, log)
+    # Not waited for here: pg_ctl polls in steps of 100 ms and knows nothing of a standby's patience.
+    done = pgtools.pg_ctl(config, "start", "-W", "-s", "-l", log)
+    if done.returncode != 0:
+        raise PostgresError("pg_ctl could not start the server", done.said)
+
+
+def _await_start(config: Config, *, standby: bool) -> None:
+    """Wait until the server takes connections in the wanted role."""
+    begun_s = now_s()
+    seen = False
+
+    def started() -> bool:
+        nonlocal seen
+        postmaster = processes.postmaster(config.postgres.data_directory)
+        if postmaster is None:
+            # pg_ctl and systemctl return before there is a pid file.
+            if seen or now_s() - begun_s > INCONSISTENT_S:
+                raise PostgresError("the server ended while it started", _last_words(config))
+            return False
+        seen = True
+        return _takes_connections(config) or (standby and now_s() - begun_s > INCONSISTENT_S)
+
+    wait_until(
+        started,
+        config.postgres.start_timeout_s,
+        every_s=START_POLL_S,
+        what="start of the server",
+        error=PostgresError,
+    )
+    if not _takes_connections(config):
+        return
+    if _in_recovery(config) != standby:
+        raise PostgresError(
+            f"the server runs {'read-write' if standby else 'as a standby'}, which is not what was asked for",
+            hint="Stop it first." if standby else "Promote it instead.",
+        )
+
+
+def _takes_connections(config: Config) -> bool:
+    postgres = config.postgres
+    try:
+        answer = ping(postgres.socket_directory, postgres.port, DATABASE_ROLE, postgres.database, ANSWER_S)
+    except ProbeError:
+        return False
+    return answer.serving
+
+
+def _in_recovery(config: Config) -> bool:
+    """Ask the server; one that lets pgvip in no longer, or not yet (`init`), is known by its control file."""
+    try:
+        with connect_local(config) as session:
+            return bool(session.query("in_recovery", timeout_s=ANSWER_S)[0][0])
+    except ProbeError:
+        return pgtools.control_data(config).state != "in production"
+
+
+def _last_words(config: Config) -> str:
+    if config.postgres.unit:
+        return f"See journalctl -u {config.postgres.unit}."
+    try:
+        lines = log_file(config).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as failure:
+        return f"Its log could not be read: {failure}."
+    return "\n".join(lines[-LOG_LINES:])
+
+
+# --- stop ------------------------------------------------------------------------------------------------
+
+
+def _stop_cleanly(config: Config, deadline: Deadline) -> None:
+    data = config.postgres.data_directory
+    if processes.postmaster(data) is None:
+        if processes.cluster_processes(data):
+            raise PostgresError(
+                "the postmaster is gone, but processes of the cluster are left",
+                hint="This can only be stopped by killing them.",
+            )
+        return
+    _checkpoint_first(config)
+    if config.postgres.unit:
+        check(["systemctl", "stop", "--no-block", config.postgres.unit], timeout_s=deadline.sooner_s(KILL_S))
+    else:
+        _signal_postmaster(config, signal.SIGINT)
+    wait_until(
+        lambda: not processes.cluster_processes(data),
+        deadline.left_s(),
+        what="clean shutdown of the server",
+        error=PostgresError,
+    )
+    state = pgtools.control_data(config).state
+    if state not in ("shut down", "shut down in recovery"):
+        raise PostgresError("the server ended, but not by a clean shutdown", f'pg_controldata says "{state}".')
+
+
+def _checkpoint_first(config: Config) -> None:
+    """Let the server write its dirty pages while it still serves; a stop without it is only slower."""
+    with suppress(ProbeError), connect_local(config, CHECKPOINT_S) as session:
+        if not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
+            session.query("checkpoint", timeout_s=CHECKPOINT_S)
+
+
+def _kill(config: Config) -> None:
+    if config.postgres.unit:
+        # A pending stop job keeps Restart= from bringing back what is killed now.
+        with suppress(PgvipError):
+            run(["systemctl", "stop", "--no-block", config.postgres.unit], timeout_s=ANSWER_S)
+    processes.kill_cluster(config.postgres.data_directory, KILL_S)
+
+
+def _verify_gone(config: Config) -> None:
+    left = processes.cluster_processes(config.postgres.data_directory)
+    if left:
+        raise PostgresError(
+            "processes of the cluster are left after the stop",
+            f"Their pids: {', '.join(str(ref.pid) for ref in left)}.",
+        )
+
+
+def _signal_postmaster(config: Config, number: signal.Signals) -> None:
+    ref = processes.postmaster(config.postgres.data_directory)
+    if ref is None or not processes.send(ref, number):
+        raise PostgresError("there is no postmaster to signal")
+
+
+# --- promote ---------------------------------------------------------------------------------------------
+
+
+def _request_promotion(config: Config, session: Session) -> None:
+    """Ask by SQL; where no connection is to be had (clients took them all), by pg_ctl's file and signal."""
+    try:
+        if not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
+            return
+        session.query("promote", timeout_s=ANSWER_S)
+    except ProbeError:
+        request = config.postgres.data_directory / "promote"
+        request.touch(mode=0o600)
+        pgtools.give(config, request)
+        _signal_postmaster(config, signal.SIGUSR1)
+
+
+def _await_promotion(config: Config, session: Session) -> None:
+    def read_write() -> bool:
+        try:
+            return not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]
+        except ProbeError:
+            if processes.postmaster(config.postgres.data_directory) is None:
+                raise
+            return pgtools.control_data(config).state == "in production"
+
+    wait_until(
+        read_write,
+        config.postgres.promote_timeout_s,
+        every_s=PROMOTE_POLL_S,
+        what="promotion of the server",
+        error=PromoteError,
+    )
+
+
+def free_bytes(directory: Path) -> int:
+    """Bytes that PostgreSQL's user can still write on the file system of a directory."""
+    figures = os.statvfs(directory)
+    return figures.f_bavail * figures.f_frsize

@@ -1,0 +1,232 @@
+"""The local database, as it sees itself: over a kept connection, a new connection, and a written row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgvip.core.model import NEVER, Database, Lsn, Replica, WalPoint
+from pgvip.deadlines import now_s
+from pgvip.errors import ProbeError
+from pgvip.system import pgconf, processes
+from pgvip.system.pgping import ping
+from pgvip.system.sql import DATABASE_ROLE, connect_local
+
+if TYPE_CHECKING:
+    from pgvip.config import Config
+    from pgvip.system.sql import Session
+
+
+class Answers(NamedTuple):
+    """The columns of database.sql, in their order."""
+
+    in_recovery: bool
+    timeline_hex: str | None
+    flush_lsn: str | None
+    receive_lsn: str | None
+    replay_lsn: str | None
+    control_timeline: int | None
+    received_timeline: int | None
+    receiver_status: str | None
+    message_age_s: float | None
+    replay_paused: bool
+    replay_age_s: float | None
+    sync_names: str
+    slot_wal_status: str | None
+    replica_state: str | None
+    replica_sync_state: str | None
+    replica_flush_lsn: str | None
+    replica_replay_lsn: str | None
+    replica_flush_lag_s: float | None
+    replica_replay_lag_s: float | None
+
+
+class Memory(NamedTuple):
+    """What the probe remembers of one postmaster from look to look.
+
+    `received`: the newest WAL that arrived; `moved_at_s`: when that changed. `timeline`: the newest one seen.
+    `recovered_end`: the first position seen while read-write: the end of recovery, or a little more.
+    """
+
+    postmaster: str = ""
+    received: Lsn = Lsn(0)
+    moved_at_s: float = NEVER
+    timeline: int = 0
+    recovered_end: Lsn = Lsn(0)
+
+
+class DatabaseProbe:
+    """Looks at the local database; each of the three looks may run in a thread of its own."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._state = connect_local(config)
+        self._beat = connect_local(config)
+        self._memory = Memory()
+        self._histories: dict[int, tuple[WalPoint, ...]] = {}
+
+    def probe(self, timeout_s: float | None = None) -> Database:
+        """Ask the server for its whole state over the kept connection.
+
+        Raises ProbeError: nobody answers, or what answers is an orphan of a dead postmaster.
+        """
+        limit_s = self._limit_s(timeout_s)
+        peer = self._config.peer
+        words = (self._config.peer_application_name, pgconf.slot_name(peer.name))
+        self._same_server(self._state)
+        rows = self._state.query("database", words, timeout_s=limit_s)
+        postmaster = self._same_server(self._state)
+        return self._database(Answers(*rows[0]), postmaster)
+
+    def connection(self, timeout_s: float | None = None) -> bool:
+        """Open a new connection: True when a live server answered, also by refusing it.
+
+        False: it answered that it takes no connections now (starting up, shutting down, recovering).
+        Raises ProbeError when nothing answered.
+        """
+        postgres = self._config.postgres
+        answer = ping(
+            postgres.socket_directory, postgres.port, DATABASE_ROLE, postgres.database, self._limit_s(timeout_s)
+        )
+        return answer.serving
+
+    def heartbeat(self, timeout_s: float | None = None) -> bool:
+        """Write and commit the heartbeat row with a local flush; raises ProbeError when that fails."""
+        self._same_server(self._beat)
+        self._beat.query("heartbeat", timeout_s=self._limit_s(timeout_s))
+        return True
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._state.close()
+        self._beat.close()
+
+    def _limit_s(self, timeout_s: float | None) -> float:
+        """As long as an answer is still news: the time after which the server counts as hung."""
+        return self._config.settings.hung_after_s if timeout_s is None else timeout_s
+
+    def _same_server(self, session: Session) -> str:
+        """Return the postmaster's identity; a connection to another one is closed.
+
+        A backend outlives a killed postmaster and goes on answering (FACTS.md 28): its parent must be the
+        postmaster that `postmaster.pid` names.
+        """
+        postmaster = processes.postmaster(self._config.postgres.data_directory)
+        if postmaster is None:
+            session.close()
+            raise ProbeError("there is no postmaster")
+        if session.backend_pid and parent_pid(session.backend_pid) != postmaster.pid:
+            session.close()
+        return str(postmaster)
+
+    def _database(self, said: Answers, postmaster: str) -> Database:
+        if self._memory.postmaster != postmaster:
+            self._memory = Memory(postmaster)
+        if said.in_recovery:
+            return self._standby(said)
+        return self._primary(said)
+
+    def _primary(self, said: Answers) -> Database:
+        point = WalPoint(int(said.timeline_hex or "0", 16), lsn(said.flush_lsn))
+        # A primary's stream is alive while the peer's flushed position moves; its own WAL always does.
+        self._remember(lsn(said.replica_flush_lsn), point.timeline, self._memory.recovered_end or point.lsn)
+        return Database(
+            postmaster=self._memory.postmaster,
+            in_recovery=False,
+            point=point,
+            replay_lsn=point.lsn,
+            moved_at_s=self._memory.moved_at_s,
+            sync_names=said.sync_names,
+            replica=replica(said),
+            slot_lost=said.slot_wal_status == "lost",
+            recovered_end=self._memory.recovered_end,
+            history=self._history(point.timeline),
+        )
+
+    def _standby(self, said: Answers) -> Database:
+        received, replayed = lsn(said.receive_lsn), lsn(said.replay_lsn)
+        timeline = max(said.control_timeline or 0, said.received_timeline or 0, self._memory.timeline)
+        self._remember(received, timeline)
+        return Database(
+            postmaster=self._memory.postmaster,
+            in_recovery=True,
+            point=WalPoint(timeline, max(received, replayed)),
+            replay_lsn=replayed,
+            moved_at_s=self._memory.moved_at_s,
+            streaming=self._streams(said),
+            replay_paused=said.replay_paused,
+            replay_lag_s=0.0 if replayed >= received else max(0.0, said.replay_age_s or 0.0),
+            sync_names=said.sync_names,
+            slot_lost=said.slot_wal_status == "lost",
+            history=self._history(timeline),
+        )
+
+    def _streams(self, said: Answers) -> bool:
+        """Judge by the sender's last message: the view says "streaming" for minutes after its host is gone."""
+        return (
+            said.receiver_status == "streaming"
+            and said.message_age_s is not None
+            and said.message_age_s <= self._config.settings.dead_after_s
+        )
+
+    def _remember(self, received: Lsn, timeline: int, recovered_end: Lsn = Lsn(0)) -> None:
+        old = self._memory
+        moved_at_s = old.moved_at_s if received == old.received and old.moved_at_s > NEVER else now_s()
+        self._memory = Memory(old.postmaster, received, moved_at_s, timeline, recovered_end)
+
+    def _history(self, timeline: int) -> tuple[WalPoint, ...]:
+        """Read the history of a timeline; it never changes, so it is read once."""
+        if timeline <= 1:
+            return ()
+        if timeline not in self._histories:
+            path = self._config.postgres.data_directory / "pg_wal" / f"{timeline:08X}.history"
+            try:
+                self._histories[timeline] = parse_history(path.read_text(encoding="utf-8", errors="replace"))
+            except FileNotFoundError:
+                # A standby that has not fetched it yet; asked again the next time.
+                return ()
+            except OSError as failure:
+                raise ProbeError(f'could not read "{path}"', f"{failure}.") from failure
+        return self._histories[timeline]
+
+
+def parse_history(text: str) -> tuple[WalPoint, ...]:
+    r"""Understand a timeline history file: each former timeline, and where it was left.
+
+    >>> parse_history("1\t0/30000A0\tno recovery target specified\n")
+    (WalPoint(timeline=1, lsn=Lsn('0/30000A0')),)
+    """
+    points = []
+    for line in text.splitlines():
+        words = line.split("#")[0].split()
+        if len(words) >= 2:
+            points.append(WalPoint(int(words[0]), Lsn.parse(words[1])))
+    return tuple(points)
+
+
+def lsn(text: str | None) -> Lsn:
+    """A position as the server writes it; 0/0 for none."""
+    return Lsn.parse(text) if text else Lsn(0)
+
+
+def replica(said: Answers) -> Replica | None:
+    """The peer's row in pg_stat_replication, if it is there."""
+    if said.replica_state is None:
+        return None
+    return Replica(
+        state=said.replica_state,
+        sync_state=said.replica_sync_state or "",
+        flush_lsn=lsn(said.replica_flush_lsn),
+        replay_lsn=lsn(said.replica_replay_lsn),
+        flush_lag_s=said.replica_flush_lag_s or 0.0,
+        replay_lag_s=said.replica_replay_lag_s or 0.0,
+    )
+
+
+def parent_pid(pid: int) -> int:
+    """Parent of a process; 0 when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])

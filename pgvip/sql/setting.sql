@@ -1,0 +1,2 @@
+-- Parameter: the setting's name.
+SELECT current_setting(%s)

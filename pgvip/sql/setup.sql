@@ -1,0 +1,46 @@
+-- Roles, schema and heartbeat row. Run by psql as a superuser, repeatable, on a read-write server.
+-- psql variables: verifier, replication_verifier: SCRAM verifiers of the two passwords (never the passwords).
+SET client_min_messages = warning;
+SET log_statement = 'none';
+SET log_min_duration_statement = -1;
+SET log_min_error_statement = 'panic';
+SET password_encryption = 'scram-sha-256';
+SET synchronous_commit = 'local';
+
+SELECT 'CREATE ROLE pgvip' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pgvip') \gexec
+SELECT 'CREATE ROLE pgvip_replication' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pgvip_replication') \gexec
+SELECT 'CREATE ROLE pgvip_owner' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pgvip_owner') \gexec
+
+-- REPLICATION: for the functions on slots, and pg_rewind's and pg_basebackup's own needs.
+ALTER ROLE pgvip LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'verifier';
+ALTER ROLE pgvip_replication LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'replication_verifier';
+ALTER ROLE pgvip_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+GRANT pg_monitor TO pgvip;
+SELECT 'GRANT pg_checkpoint TO pgvip' WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_checkpoint') \gexec
+-- From version 16 on a few connections can be kept for us when clients have taken all others.
+SELECT 'GRANT pg_use_reserved_connections TO pgvip'
+ WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_use_reserved_connections') \gexec
+
+CREATE SCHEMA IF NOT EXISTS pgvip AUTHORIZATION pgvip_owner;
+CREATE TABLE IF NOT EXISTS pgvip.heartbeat (
+    id   integer PRIMARY KEY CHECK (id = 1),
+    beat bigint NOT NULL,
+    at   timestamptz NOT NULL
+) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 10000);
+ALTER TABLE pgvip.heartbeat OWNER TO pgvip_owner;
+GRANT USAGE ON SCHEMA pgvip TO pgvip;
+GRANT SELECT, INSERT, UPDATE ON pgvip.heartbeat TO pgvip;
+INSERT INTO pgvip.heartbeat VALUES (1, 0, now()) ON CONFLICT DO NOTHING;
+
+CREATE OR REPLACE FUNCTION pgvip.checkpoint() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog AS 'BEGIN CHECKPOINT; END';
+REVOKE ALL ON FUNCTION pgvip.checkpoint() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgvip.checkpoint() TO pgvip;
+
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO pgvip;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO pgvip;
+-- What pg_rewind needs of its source (manual, pg_rewind, Notes).
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text, boolean, boolean) TO pgvip;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_stat_file(text, boolean) TO pgvip;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_binary_file(text) TO pgvip;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean) TO pgvip;

@@ -1,0 +1,254 @@
+"""The one PostgreSQL configuration file that pgvip owns: rendered, written, included.
+
+`pgvip.conf` is written afresh before every start, because a clone or a rewind copies the peer's. What it
+sets would be overridden by postgresql.auto.conf, so the same keys are removed there while the server is
+down. Not set here on purpose: `wal_level` (its default does, and `logical` must survive), the numbers of WAL
+senders and slots (their defaults do), `synchronous_commit` (checked at start instead; `remote_apply` is
+a DBA's right).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.archive import archive_wal, restore_wal
+from pgvip.errors import PostgresError
+from pgvip.system.sql import REPLICATION_ROLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgvip.config import Config
+
+FILE_NAME = "pgvip.conf"
+INCLUDE = f"include '{FILE_NAME}'"
+
+HEADER = """\
+# Written by pgvip before every start of this server. Changes made here are lost:
+# what belongs to this database goes into postgresql.conf, what belongs to the pair into {file}.
+"""
+
+RECOVERY_KEYS = (
+    "recovery_target",
+    "recovery_target_action",
+    "recovery_target_inclusive",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_time",
+    "recovery_target_xid",
+    "recovery_end_command",
+    "promote_trigger_file",
+)
+"""Keys that a restored or cloned postgresql.auto.conf may bring along and that would end a standby's life."""
+
+AUTO_KEY = re.compile(r"^\s*([A-Za-z_][\w.]*)\s*=?")
+
+
+def slot_name(host: str) -> str:
+    """Name of the replication slot that is kept for a host (manual, 27.2.6: lower case, digits, underscore).
+
+    >>> slot_name("Db-1.example")
+    'pgvip_db_1_example'
+    """
+    return "pgvip_" + re.sub(r"[^a-z0-9_]", "_", host.lower())[:57]
+
+
+def sync_names(config: Config) -> str:
+    """Value of synchronous_standby_names while commits wait for the peer: one quoted name, never `*`."""
+    return 'FIRST 1 ("{}")'.format(config.peer_application_name.replace('"', '""'))
+
+
+def render(config: Config, *, sync: bool, version: int) -> str:
+    """Return the text of pgvip.conf for a server of a major version."""
+    lines = [HEADER.format(file=config.file)]
+    lines += [f"{key} = {_quoted(value)}" for key, value in _settings(config, sync=sync, version=version)]
+    return "\n".join(lines) + "\n"
+
+
+def write(config: Config, *, sync: bool, version: int) -> None:
+    """Write pgvip.conf atomically and see that postgresql.conf includes it; PostgresError when it cannot."""
+    main = config.postgres.config_directory / "postgresql.conf"
+    try:
+        replace_file(config.postgres.config_directory / FILE_NAME, render(config, sync=sync, version=version), main)
+        ensure_include(main)
+    except OSError as failure:
+        raise PostgresError(f'could not write "{FILE_NAME}"', f"{failure}.") from failure
+
+
+def ensure_include(main: Path) -> None:
+    """Append the include line to postgresql.conf unless it is the last include there already.
+
+    `include`, not `include_if_exists`: without the file a standby would come up with settings of nobody.
+    """
+    lines = main.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    settings = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    if settings and settings[-1] == INCLUDE:
+        return
+    kept = [line for line in lines if line.strip() != INCLUDE]
+    text = "\n".join([*kept, "", "# pgvip: must stay the last line", INCLUDE, ""])
+    replace_file(main, text, main)
+
+
+def strip_auto_conf(config: Config, version: int) -> list[str]:
+    """Remove pgvip's keys from postgresql.auto.conf, which would override them; returns those removed.
+
+    Only while the server is down: it rewrites the file itself.
+    """
+    path = config.postgres.data_directory / "postgresql.auto.conf"
+    ours = {key for key, _ in _settings(config, sync=True, version=version)} | set(RECOVERY_KEYS)
+    try:
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    removed = [key for line in lines if (key := _key(line)) in ours]
+    if removed:
+        replace_file(path, "".join(line for line in lines if _key(line) not in ours), path)
+    return removed
+
+
+def replace_file(path: Path, text: str, like: Path) -> None:
+    """Replace a file durably and at once; owner, group and mode are those of `like`."""
+    model = like.stat()
+    descriptor, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            file.flush()
+            os.fchown(descriptor, model.st_uid, model.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(model.st_mode))
+            os.fsync(descriptor)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _key(line: str) -> str:
+    found = AUTO_KEY.match(line)
+    return found[1].lower() if found else ""
+
+
+def _settings(config: Config, *, sync: bool, version: int) -> Iterator[tuple[str, str]]:
+    """Every setting that pgvip owns, in the order of the file."""
+    yield from (
+        # The addresses come and go while the server runs.
+        ("listen_addresses", config.postgres.listen_addresses),
+        ("port", str(config.postgres.port)),
+        ("hot_standby", "on"),
+        # For pg_rewind on clusters without checksums.
+        ("wal_log_hints", "on"),
+        # A crash is pgvip's to handle: re-initialised in place, a synchronous primary would show its clients
+        # commits that the standby lacks, and nobody would have looked (FACTS.md 11).
+        ("restart_after_crash", "off"),
+        ("synchronous_standby_names", sync_names(config) if sync else ""),
+        ("primary_conninfo", _conninfo(config)),
+        ("primary_slot_name", slot_name(config.me.name)),
+        ("recovery_target_timeline", "latest"),
+        # Decides whether a promotion takes 0.05 or 5 s: the startup process sleeps it out.
+        ("wal_retrieve_retry_interval", "100ms"),
+        ("wal_receiver_status_interval", "1s"),
+        ("wal_receiver_timeout", "10s"),
+        # A returned standby finds its slot in use until the sender to its former self gives up.
+        ("wal_sender_timeout", "10s"),
+        ("max_slot_wal_keep_size", f"{config.max_slot_wal_keep_mb}MB"),
+    )
+    if version >= 18:
+        # The slot of an absent peer is bounded in bytes, not in time.
+        yield "idle_replication_slot_timeout", "0"
+    if not config.archive.enabled:
+        return
+    yield "archive_mode", "on"
+    if version >= 15:
+        yield "archive_library", ""
+    yield "archive_command", archive_command(config)
+    yield "restore_command", restore_command(config)
+
+
+def _conninfo(config: Config) -> str:
+    """How this host's WAL receiver reaches the peer: by its own address, the stream must work before a VIP does."""
+    words = {
+        "host": config.peer.address,
+        "port": str(config.postgres.port),
+        "user": REPLICATION_ROLE,
+        "passfile": str(config.paths.passwords),
+        "application_name": config.application_name,
+        "connect_timeout": "3",
+        "tcp_user_timeout": "10000",
+        "gssencmode": "disable",
+    }
+    return " ".join(f"{key}={_conninfo_value(value)}" for key, value in words.items())
+
+
+def archive_command(config: Config) -> str:
+    """Return archive_command: the script itself, with everything it needs, so that no configuration is read."""
+    words = [
+        *_script(archive_wal.__file__),
+        *("--timeout", f"{config.archive.timeout_s:g}"),
+        *("--directory", str(config.archive.directory)),
+    ]
+    return f'{_command(words)} "%p"'
+
+
+def restore_command(config: Config) -> str:
+    """Return restore_command; the shell itself looks at the flag first.
+
+    A promotion asks several times for history files that are not there: starting an interpreter for each
+    costs more than the promotion.
+    """
+    flag = _command([str(config.paths.no_restore)])
+    words = [
+        *_script(restore_wal.__file__),
+        *("--timeout", f"{config.archive.timeout_s:g}"),
+        *("--flag", str(config.paths.no_restore)),
+        *("--directory", str(config.archive.directory)),
+        *("--directory", str(config.archive.peer_mount)),
+    ]
+    return f'[ ! -e {flag} ] && exec {_command(words)} "%f" "%p"'
+
+
+def _script(file: str) -> list[str]:
+    """How PostgreSQL's user runs one of our scripts: they need the standard library alone (-I -S: a fast start)."""
+    return [interpreter(), "-I", "-S", str(Path(file).resolve())]
+
+
+def interpreter() -> str:
+    """Path of a Python that every user may run: this one, unless it is inside somebody's home directory."""
+    own = Path(sys.executable).resolve()
+    if all(directory.stat().st_mode & stat.S_IXOTH for directory in [own, *own.parents]):
+        return str(own)
+    return shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin") or str(own)
+
+
+def _command(words: list[str]) -> str:
+    """Words for the shell, with the per cent signs that PostgreSQL would read as placeholders doubled."""
+    return shlex.join(words).replace("%", "%%")
+
+
+def _quoted(value: str) -> str:
+    """Quote a value for a configuration file (manual, 20.1.2)."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _conninfo_value(value: str) -> str:
+    """Quote a value within a connection string where it needs it (manual, 34.1.1.1)."""
+    if value and re.fullmatch(r"[\w./:-]+", value, re.ASCII):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,176 @@
+"""PostgreSQL's own programs, run as its system user: control data, settings, psql.
+
+A server that is down is asked through its files, never guessed at.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgvip.core.model import Lsn, WalPoint
+from pgvip.errors import CommandError, PostgresError
+from pgvip.system.commands import Completed, check, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pgvip.config import Config
+
+TOOL_TIMEOUT_S = 20.0
+"""For programs that read a few files; more means a disk that hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlData:
+    """What pg_control says (pg_controldata; src/include/catalog/pg_control.h).
+
+    `end`: the newest timeline the cluster was on: a promotion that crashed before its first checkpoint is
+    known from `min_recovery` alone.
+    """
+
+    state: str
+    system_id: str
+    checkpoint: WalPoint
+    redo: Lsn
+    min_recovery: WalPoint
+    segment_bytes: int
+    checksums: bool
+    wal_log_hints: bool
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def timeline(self) -> int:
+        return max(self.checkpoint.timeline, self.min_recovery.timeline)
+
+    @property
+    def clean(self) -> bool:
+        """True after an orderly shutdown, of a primary or of a standby."""
+        return self.state in ("shut down", "shut down in recovery")
+
+    @property
+    def rewindable(self) -> bool:
+        """True when pg_rewind can know every changed block (manual, pg_rewind, Notes)."""
+        return self.checksums or self.wal_log_hints
+
+
+def tool(config: Config, name: str) -> Path:
+    """Path of one of PostgreSQL's programs."""
+    return config.postgres.bin_directory / name
+
+
+def account(config: Config) -> pwd.struct_passwd:
+    """System user that PostgreSQL runs as; PostgresError when there is none."""
+    try:
+        return pwd.getpwnam(config.postgres.user)
+    except KeyError as failure:
+        raise PostgresError(f'system user "{config.postgres.user}" does not exist') from failure
+
+
+def give(config: Config, *paths: Path) -> None:
+    """Make PostgreSQL's user the owner of files that root wrote for it."""
+    owner = account(config)
+    for path in paths:
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
+
+def control_data(config: Config, directory: Path | None = None) -> ControlData:
+    """Read pg_control of this host's cluster, or of another data directory.
+
+    Raises PostgresError when it cannot be read or is not understood.
+    """
+    where = directory or config.postgres.data_directory
+    try:
+        said = check([tool(config, "pg_controldata"), where], timeout_s=TOOL_TIMEOUT_S)
+    except CommandError as failure:
+        raise PostgresError(f'could not read pg_control of "{where}"', str(failure)) from failure
+    return parse_control_data(said.stdout)
+
+
+def parse_control_data(text: str) -> ControlData:
+    """Understand pg_controldata's output; PostgresError names a line that is missing or odd."""
+    words = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon:
+            words[key.strip()] = value.strip()
+    try:
+        return ControlData(
+            state=words["Database cluster state"],
+            system_id=words["Database system identifier"],
+            checkpoint=WalPoint(
+                int(words["Latest checkpoint's TimeLineID"]),
+                Lsn.parse(words["Latest checkpoint location"]),
+            ),
+            redo=Lsn.parse(words["Latest checkpoint's REDO location"]),
+            min_recovery=WalPoint(
+                int(words["Min recovery ending loc's timeline"]),
+                Lsn.parse(words["Minimum recovery ending location"]),
+            ),
+            segment_bytes=int(words["Bytes per WAL segment"]),
+            checksums=words["Data page checksum version"] != "0",
+            wal_log_hints=words["wal_log_hints setting"] == "on",
+            settings=tuple(
+                (key.removesuffix(" setting"), value) for key, value in words.items() if key.endswith(" setting")
+            ),
+        )
+    except (KeyError, ValueError) as failure:
+        raise PostgresError("did not understand the output of pg_controldata", f"{failure}.") from failure
+
+
+def major_version(data_directory: Path) -> int:
+    """Major version of the cluster (its PG_VERSION file); PostgresError without a cluster."""
+    try:
+        return int((data_directory / "PG_VERSION").read_text(encoding="ascii"))
+    except (OSError, ValueError) as failure:
+        raise PostgresError(f'there is no database cluster in "{data_directory}"', f"{failure}.") from failure
+
+
+def config_file_option(config: Config) -> list[str]:
+    """Give the option that names postgresql.conf where it is not in the data directory (Debian)."""
+    if config.postgres.config_directory == config.postgres.data_directory:
+        return []
+    return ["-c", f"config_file={config.postgres.config_directory / 'postgresql.conf'}"]
+
+
+def server_setting(config: Config, name: str) -> str:
+    """What the configuration files say for a setting (`postgres -C`); the server may be down."""
+    command: list[str | Path] = [
+        tool(config, "postgres"),
+        *("-D", config.postgres.data_directory),
+        *config_file_option(config),
+        *("-C", name),
+    ]
+    try:
+        return check(command, timeout_s=TOOL_TIMEOUT_S, user=config.postgres.user).stdout.strip()
+    except CommandError as failure:
+        raise PostgresError(f'could not read setting "{name}"', str(failure)) from failure
+
+
+def psql(config: Config, script: str, timeout_s: float = TOOL_TIMEOUT_S, database: str = "") -> str:
+    """Run an SQL script as PostgreSQL's superuser, which has the name of its system user.
+
+    The script goes in by standard input, so nothing of it is in an argument list. Raises PostgresError.
+    """
+    command: list[str | Path] = [
+        tool(config, "psql"),
+        *("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"),
+        *("-h", config.postgres.socket_directory, "-p", str(config.postgres.port)),
+        *("-U", config.postgres.user, "-d", database or config.postgres.database),
+    ]
+    try:
+        return check(command, timeout_s=timeout_s, user=config.postgres.user, input_text=script).stdout
+    except CommandError as failure:
+        raise PostgresError("an SQL script failed", failure.detail or str(failure)) from failure
+
+
+def pg_ctl(config: Config, *words: str | Path, timeout_s: float = TOOL_TIMEOUT_S) -> Completed:
+    """Run pg_ctl on this host's cluster, whatever it returns."""
+    command: list[str | Path] = [tool(config, "pg_ctl"), words[0], "-D", config.postgres.data_directory, *words[1:]]
+    options = config_file_option(config)
+    if options and words[0] == "start":
+        command += ["-o", shlex.join(options)]
+    return run(command, timeout_s=timeout_s, user=config.postgres.user)

@@ -1,0 +1,238 @@
+"""The one module that touches the PostgreSQL driver: connections and queries with hard deadlines.
+
+libpq's own `connect_timeout` is never below two seconds and a query has no client-side limit at all, so
+connections are asynchronous and waited for with poll(2): a server that is stopped dead costs exactly the
+deadline. Queries live in `pgvip/sql/NAME.sql`; `NAME_15.sql` is for servers of version 15 and newer.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import psycopg2.extensions as driver
+
+from pgvip.deadlines import Deadline
+from pgvip.errors import ProbeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+    from pgvip.config import Config
+
+SQL_DIRECTORY = Path(__file__).parent.parent / "sql"
+
+DATABASE_ROLE = "pgvip"
+REPLICATION_ROLE = "pgvip_replication"
+
+STATEMENT_TIMEOUT_S = 60.0
+"""The server's own limit for our statements, so that none lives on after its client gave up."""
+
+CONNECTION_ENDED = ("57P01", "57P02", "57P05", "25P03", "08")
+"""SQLSTATE (or class) of a connection that ended, not of a query that failed (manual, Appendix A)."""
+
+SEVERITY = re.compile(r"(?:^|failed:)\s*[^\s:]+:  (?P<message>.*)", re.DOTALL)
+"""libpq writes a server's message as `SEVERITY:  text`, two spaces after the colon, in any language."""
+
+Row = tuple[Any, ...]
+
+
+class NoAnswer(ProbeError):
+    """Nobody answered: refused, unreachable, silent for too long, or the connection broke."""
+
+
+class ServerAnswered(ProbeError):
+    """A live server answered, with an error (starting up, too many clients, no permission, ...).
+
+    `sqlstate` is "" where the driver does not tell it (errors while connecting).
+    """
+
+    def __init__(self, message: str, detail: str = "", hint: str = "", sqlstate: str = "") -> None:
+        super().__init__(message, detail, hint)
+        self.sqlstate = sqlstate
+
+
+class Session:
+    """One connection that is kept; opened by the first query, opened anew after it broke.
+
+    For one thread at a time. After any failure the connection is closed, so that nothing half done is
+    ever read as the answer to the next query.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any], what: str) -> None:
+        self._parameters = dict(parameters)
+        self._what = what
+        self._connection: driver.connection | None = None
+
+    @property
+    def backend_pid(self) -> int:
+        """Process id of the server process at the other end; 0 without a connection."""
+        return 0 if self._connection is None else self._connection.info.backend_pid
+
+    @property
+    def version(self) -> int:
+        """Major version of the server; 0 without a connection."""
+        return 0 if self._connection is None else self._connection.server_version // 10000
+
+    def connect(self, timeout_s: float) -> None:
+        """Open the connection if there is none.
+
+        Raises NoAnswer, or ServerAnswered when a server refused it in words.
+        """
+        if self._connection is None:
+            self._open(Deadline.after(timeout_s))
+
+    def query(self, name: str, params: Sequence[object] = (), *, timeout_s: float) -> list[Row]:
+        """Run `sql/NAME.sql` and return its rows; a statement without a result returns none.
+
+        A kept connection that turns out to have ended is opened anew, once, within the same limit: so a
+        query must be repeatable. Raises NoAnswer or ServerAnswered.
+        """
+        deadline = Deadline.after(timeout_s)
+        kept = self._connection is not None
+        try:
+            return self._run(name, params, deadline)
+        except NoAnswer:
+            if not kept or deadline.expired:
+                raise
+        return self._run(name, params, deadline)
+
+    def close(self) -> None:
+        """Close the connection; nothing happens without one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self, deadline: Deadline) -> None:
+        connection = None
+        try:
+            connection = psycopg2.connect(**self._parameters, async_=True)
+            self._wait(connection, deadline)
+        except psycopg2.Error as failure:
+            if connection is not None:
+                connection.close()
+            raise self._connect_error(failure) from failure
+        except ProbeError:
+            if connection is not None:
+                connection.close()
+            raise
+        self._connection = connection
+
+    def _run(self, name: str, params: Sequence[object], deadline: Deadline) -> list[Row]:
+        if self._connection is None:
+            self._open(deadline)
+        connection = self._connection
+        assert connection is not None  # noqa: S101  # _open sets it or raises
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(load_sql(name, self.version), tuple(params) or None)
+                self._wait(connection, deadline)
+                return cursor.fetchall() if cursor.description else []
+        except psycopg2.Error as failure:
+            self.close()
+            raise self._query_error(name, failure) from failure
+        except ProbeError:
+            self.close()
+            raise
+
+    def _wait(self, connection: driver.connection, deadline: Deadline) -> None:
+        """Drive the driver's state machine until it is through, or raise NoAnswer."""
+        while (state := connection.poll()) != driver.POLL_OK:
+            poller = select.poll()
+            poller.register(connection.fileno(), select.POLLIN if state == driver.POLL_READ else select.POLLOUT)
+            if deadline.expired or not poller.poll(deadline.left_s() * 1000):
+                raise NoAnswer(f"{self._what} did not answer in time")
+            # A socket that never got connected polls as ready for ever; do not spin on it.
+            if state == driver.POLL_WRITE and connection.status == driver.STATUS_SETUP:
+                time.sleep(0)
+
+    def _connect_error(self, failure: psycopg2.Error) -> ProbeError:
+        text = str(failure).strip()
+        said = SEVERITY.search(text)
+        if said is None:
+            return NoAnswer(f"could not connect to {self._what}", text)
+        return ServerAnswered(f"{self._what} refused the connection", said["message"].strip())
+
+    def _query_error(self, name: str, failure: psycopg2.Error) -> ProbeError:
+        text = str(failure).strip()
+        if failure.pgcode is None or failure.pgcode.startswith(CONNECTION_ENDED):
+            return NoAnswer(f"{self._what} ended the connection", text)
+        return ServerAnswered(f'query "{name}" failed on {self._what}', text, sqlstate=failure.pgcode)
+
+
+def connect_local(config: Config, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Session:
+    """Make a session to this host's server, over its Unix socket as role `pgvip` (not yet connected)."""
+    return Session(
+        {
+            "host": str(config.postgres.socket_directory),
+            "sslmode": "disable",
+            **_common(config, statement_timeout_s),
+        },
+        "the local database",
+    )
+
+
+def connect_peer(config: Config, address: str, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Session:
+    """Make a session to the peer's server at `address` (its own, or a VIP), as role `pgvip`."""
+    return Session(
+        {
+            "host": address,
+            "passfile": str(config.paths.passwords),
+            # A kept connection to a host that lost power must not look alive for two hours.
+            "tcp_user_timeout": 5000,
+            "keepalives_idle": 2,
+            "keepalives_interval": 1,
+            "keepalives_count": 3,
+            **_common(config, statement_timeout_s),
+        },
+        f"the database at {address}",
+    )
+
+
+@cache
+def load_sql(name: str, version: int) -> str:
+    """Read the text of a query: the file with the highest suffix that is not above the server's version."""
+    best, best_version = SQL_DIRECTORY / f"{name}.sql", 0
+    for path in SQL_DIRECTORY.glob(f"{name}_[0-9][0-9].sql"):
+        minimum = int(path.stem[-2:])
+        if best_version < minimum <= version:
+            best, best_version = path, minimum
+    return best.read_text(encoding="utf-8")
+
+
+def _common(config: Config, statement_timeout_s: float) -> dict[str, Any]:
+    """Settings of every session.
+
+    Its commits are local, so that it never waits for the standby, and nothing that was set for the
+    database or the role changes what our queries mean.
+    """
+    settings = {
+        "synchronous_commit": "local",
+        "statement_timeout": f"{statement_timeout_s * 1000:.0f}",
+        "default_transaction_read_only": "off",
+        "search_path": "pg_catalog",
+        "idle_in_transaction_session_timeout": "0",
+        "idle_session_timeout": "0",
+    }
+    return {
+        "port": config.postgres.port,
+        "user": DATABASE_ROLE,
+        "dbname": config.postgres.database,
+        "application_name": "pgvip",
+        "gssencmode": "disable",
+        "target_session_attrs": "any",
+        "client_encoding": "UTF8",
+        "options": " ".join(f"-c {key}={value}" for key, value in settings.items()),
+    }
