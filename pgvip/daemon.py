@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
@@ -16,6 +16,7 @@ from pgvip.config import Config
 from pgvip.core.decide import begin, decide
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import (
+    Action,
     BootFacts,
     Command,
     Database,
@@ -84,7 +85,7 @@ class Snapshot:
 class Outside:
     """Everything through which the loop touches the world; the tests of the loop give their own."""
 
-    start: Callable[[object], None]
+    start: Callable[[Action], None]
     kick: Callable[[str], None]
     send: Callable[[str], None]
     keep: Callable[[BootFacts], None]
@@ -92,7 +93,6 @@ class Outside:
     alive: Callable[[], None]
     reload: Callable[[Config], Config]
     postmaster: Callable[[str], None]
-    link_up: Callable[[], bool]
 
 
 AFTER: dict[str, tuple[str, ...]] = {
@@ -107,6 +107,9 @@ AFTER: dict[str, tuple[str, ...]] = {
     "UnmountArchive": ("archive",),
 }
 """Which probes look again at once when an action has ended."""
+
+
+_FIELDS = frozenset(item.name for item in fields(Observations))
 
 
 class Daemon:
@@ -179,6 +182,10 @@ class Daemon:
             raise AssertionError(f"unknown event {event!r}")
 
     def _looked(self, event: Looked) -> None:
+        if event.name not in _FIELDS:  # a chore, of no interest to the core
+            if event.reason:
+                self._outside.log("chore-failed", f"{event.name}: {event.reason}")
+            return
         old: Observation[object] = getattr(self._seen, event.name)
         new = old.failed(event.reason, event.at_s) if event.reason else old.succeeded(event.value, event.at_s)
         self._seen = replace(self._seen, **{event.name: new})

@@ -1,0 +1,143 @@
+"""`pgvip run`: the daemon. Puts its parts together and goes round until told to leave."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from contextlib import suppress
+from typing import Any
+
+from pgvip import __version__
+from pgvip.config import Config
+from pgvip.config_load import changes, load, reloaded
+from pgvip.core.model import Action, BootFacts, Durable, Identity
+from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
+from pgvip.deadlines import now_s
+from pgvip.errors import PgvipError, RecordError
+from pgvip.link.operator import OperatorServer
+from pgvip.link.peer import PeerLink
+from pgvip.link.tls import load_contexts
+from pgvip.orders import Orders
+from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identity, save_boot_facts
+from pgvip.system import processes, service
+from pgvip.system.boot import boot_identity
+from pgvip.watch import Arrivals, ProbeThread
+from pgvip.wiring import Actions, Probes
+from pgvip.work import Workshop
+
+HELP = "run the daemon (normally started by systemd)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`run` has no arguments of its own."""
+    parser.description = "Run pgvip in the foreground. Example: pgvip --config /etc/pgvip/pgvip.toml run"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until SIGTERM. Returns the exit code."""
+    config = load(args.config, args.host)
+    identity = load_identity(config.paths.identity)
+    if identity is None:
+        raise RecordError(
+            f'this host belongs to no pair: "{config.paths.identity}" does not exist',
+            hint="Run `pgvip init` on the first host, `pgvip clone` or `pgvip join` on the second.",
+        )
+    service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
+    if not config.settings.fencing:
+        service.log("no-fencing", f'fencing = "none" for {config.peer.name}: this host never takes over on silence')
+    Assembly(config, identity, args).run()
+    service.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
+    return 0
+
+
+class Assembly:
+    """The daemon and everything around it."""
+
+    def __init__(self, config: Config, identity: PairIdentity, args: argparse.Namespace) -> None:
+        self._args = args
+        self._boot_id = boot_identity()
+        config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+        store = RecordStore(config.paths.record)
+        who = Identity(self._boot_id, secrets.token_hex(8), now_s(), identity.pair_id, identity.system_id)
+        durable = store.load() or Durable()
+        with suppress(FileNotFoundError):
+            config.paths.no_restore.unlink()
+        self._facts_file = config.paths.boot_facts
+        facts = load_boot_facts(self._facts_file, self._boot_id)
+        outside = Outside(
+            start=self._start,
+            kick=self._kick,
+            send=self._send,
+            keep=self._keep,
+            log=service.log,
+            alive=lambda: service.notify("WATCHDOG=1"),
+            reload=self._reload,
+            postmaster=lambda ref: self._arrivals.watch_postmaster(ref),
+        )
+        self._daemon = Daemon(config, who, durable, facts, outside)
+        inbox = self._daemon.inbox
+        probes = Probes(lambda: self._daemon.config, self._shot)
+        self._threads = {probe.name: ProbeThread(probe, inbox) for probe in probes.all()}
+        actions = Actions(lambda: self._daemon.config, store, service.log)
+        self._workshop = Workshop(actions.functions(), actions.interrupt, inbox)
+        self._arrivals = Arrivals(lambda: self._kick("processes"), lambda: self._kick("held"))
+        self._link = PeerLink(
+            (config.me.address, config.link_port),
+            (config.peer.address, config.link_port),
+            load_contexts(config.paths.certificates),
+            lambda text: inbox.put(Received(text)),
+            dead_s=max(3.0, 2 * config.settings.dead_after_s),
+            on_change=lambda up: inbox.put(LinkChanged(up)),
+        )
+        self._orders = Orders(self._daemon, self._facts)
+        self._server = OperatorServer(config.paths.socket, self._orders.handle)
+
+    def run(self) -> None:
+        """Start all threads, tell systemd, go round."""
+        for thread in self._threads.values():
+            thread.start()
+        self._arrivals.start()
+        self._link.start()
+        self._server.start()
+        service.notify("READY=1")
+        self._daemon.run()
+        service.notify("STOPPING=1")
+        self._server.close()
+        self._link.close()
+
+    def _shot(self) -> Snapshot | None:
+        return self._daemon.snapshot
+
+    def _start(self, action: Action) -> None:
+        self._workshop.start(action)
+
+    def _kick(self, name: str) -> None:
+        if name in self._threads:
+            self._threads[name].kick()
+
+    def _send(self, text: str) -> None:
+        self._link.send(text)
+
+    def _keep(self, facts: BootFacts) -> None:
+        save_boot_facts(self._facts_file, self._boot_id, facts)
+
+    def _facts(self) -> dict[str, Any]:
+        """What `status` adds to the loop's snapshot."""
+        return {
+            "link": self._link.state(),
+            "memory_bytes": processes.memory_bytes(),
+            "cpu_seconds": processes.cpu_seconds(),
+        }
+
+    def _reload(self, old: Config) -> Config:
+        try:
+            new = load(self._args.config, self._args.host)
+        except PgvipError as failure:
+            service.log("reload-failed", str(failure))
+            return old
+        applied, refused = changes(old, new)
+        for change in applied:
+            service.log("reload", str(change))
+        for change in refused:
+            service.log("reload", f"needs a restart of pgvip: {change}")
+        return reloaded(old, new)

@@ -1,0 +1,270 @@
+"""Which probe looks at what and how often, and which function carries out which action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pgvip.actions import alert, fence, mount, postgres, rejoin, replication, vip
+from pgvip.config import Config
+from pgvip.core.model import (
+    AddVip,
+    Action,
+    Alert,
+    CheckVip,
+    ConfirmGrant,
+    DropVip,
+    Fence,
+    FindEnd,
+    MountArchive,
+    PowerOn,
+    Promote,
+    Rejoin,
+    SetSyncNames,
+    StartPostgres,
+    StopPostgres,
+    UnmountArchive,
+    Vip,
+    WriteState,
+)
+from pgvip.deadlines import now_s
+from pgvip.errors import ProbeError
+from pgvip.probes import addresses, archive_mount, fence_status, gateway, peer_database, processes
+from pgvip.probes.database import DatabaseProbe
+from pgvip.probes.disks import DiskProbe, cluster_directories
+from pgvip.record import RecordStore
+from pgvip.system.processes import kill_cluster
+from pgvip.watch import Probe
+from pgvip.work import Function, Outcome
+
+if TYPE_CHECKING:
+    from pgvip.core.model import PeerDatabase
+    from pgvip.daemon import Snapshot
+
+REST_S = 10.0
+"""Pace of looks that only matter when the peer is quiet."""
+ARP_S = 5.0
+FENCE_STATUS_S = 60.0
+ANNOUNCE_S = 60.0
+"""Refresh of announced addresses: switches forget after 300 s (FACTS.md, VIP mechanics)."""
+ANNOUNCE_EARLY_S = 10.0
+"""For so long after a raise the announcement is repeated every second."""
+INTERRUPT_S = 5.0
+
+
+class Probes:
+    """All probes of one daemon. `config` and `shot` are asked anew each time, since both change."""
+
+    def __init__(self, config: Callable[[], Config], shot: Callable[[], Snapshot | None]) -> None:
+        self._config, self._shot = config, shot
+        self._database = DatabaseProbe(config())
+        self._disks = DiskProbe([])
+        self._announced: dict[Vip, tuple[float, float]] = {}
+        self._renewed_s = 0.0
+
+    def all(self) -> list[Probe]:
+        """Every probe with its pace."""
+        interval, quiet = self._interval_s, self._quiet_s
+        looks: list[tuple[str, Callable[[], object], Callable[[], float]]] = [
+            ("gateway", lambda: gateway.probe(self._config()), interval),
+            ("processes", lambda: processes.probe(self._config()), interval),
+            ("database", self._database.probe, self._database_s),
+            ("connection", self._database.connection, interval),
+            ("heartbeat", self._beat, interval),
+            ("disks", self._write, interval),
+            ("held", self._held, lambda: ARP_S),
+            ("arp_primary", lambda: addresses.who_answers(self._config(), Vip.PRIMARY), self._arp_s),
+            ("arp_standby", lambda: addresses.who_answers(self._config(), Vip.STANDBY), self._arp_s),
+            ("peer_own", self._peer_own, quiet),
+            ("peer_vip", self._peer_vip, quiet),
+            ("peer_port", self._peer_port, quiet),
+            ("slots", self._slots, lambda: REST_S),
+        ]
+        config = self._config()
+        if config.archive.enabled:
+            looks.append(("archive", lambda: archive_mount.probe(self._config()), lambda: REST_S))
+        if config.settings.fencing:
+            looks.append(("fence", lambda: fence_status.probe(self._config()), lambda: FENCE_STATUS_S))
+        return [Probe(*look) for look in looks]
+
+    # --- paces --------------------------------------------------------------------------------------
+
+    def _interval_s(self) -> float:
+        return self._config().settings.interval_s
+
+    def _database_s(self) -> float:
+        """Faster while something waits for what the database says."""
+        shot = self._shot()
+        interval_s = self._interval_s()
+        if shot is None:
+            return 0.1
+        k = shot.decision.knowledge
+        waiting = k.yielding or k.writing or k.running or not k.durable.record or k.row != "hold"
+        return min(0.2, interval_s) if waiting else interval_s
+
+    def _quiet_s(self) -> float:
+        """New connections to the peer only matter when its daemon is quiet."""
+        shot, settings = self._shot(), self._config().settings
+        if shot is None:
+            return settings.interval_s
+        heard = shot.decision.knowledge.heard
+        quiet = heard is None or now_s() - heard.at_s > 2 * settings.heartbeat_s
+        return settings.interval_s / 2 if quiet else REST_S
+
+    def _arp_s(self) -> float:
+        shot = self._shot()
+        return ARP_S if shot is not None and shot.decision.knowledge.confirmed else 1.0
+
+    def _limit_s(self) -> float:
+        return max(self._interval_s(), 0.5)
+
+    # --- looks --------------------------------------------------------------------------------------
+
+    def _read_write(self) -> bool:
+        shot = self._shot()
+        return shot is not None and shot.decision.message.read_write
+
+    def _beat(self) -> bool:
+        """The heartbeat row; a standby has none to write, and that is no failure."""
+        return self._database.heartbeat() if self._read_write() else True
+
+    def _write(self) -> bool:
+        config = self._config()
+        self._disks.directories = cluster_directories(config.postgres.data_directory)
+        self._disks.probe(config.settings.hung_after_s)
+        return True
+
+    def _held(self) -> frozenset[Vip]:
+        """Which addresses are here; while they are, they are announced and renewed."""
+        config = self._config()
+        held = addresses.held_vips(config)
+        for name in tuple(self._announced):
+            if name not in held:
+                del self._announced[name]
+        for name in held:
+            self._announce(config, name)
+        if config.valid_lft_s and now_s() - self._renewed_s > config.valid_lft_s / 4:
+            self._renewed_s = now_s()
+            for name in held:
+                vip.renew(config, name)
+        return held
+
+    def _announce(self, config: Config, name: Vip) -> None:
+        at_s = now_s()
+        since_s, last_s = self._announced.get(name, (at_s, 0.0))
+        every_s = 1.0 if at_s - since_s < ANNOUNCE_EARLY_S else ANNOUNCE_S
+        if at_s - last_s >= every_s:
+            vip.announce(config, name)
+            last_s = at_s
+        self._announced[name] = (since_s, last_s)
+
+    def _peer_own(self) -> PeerDatabase:
+        config = self._config()
+        return peer_database.probe(config, config.peer.address, self._limit_s())
+
+    def _peer_vip(self) -> PeerDatabase:
+        """The peer's VIP by the record; an address that this host carries itself would answer for nobody."""
+        shot, config = self._shot(), self._config()
+        record = shot.decision.knowledge.durable.record if shot else None
+        if shot is None or record is None or record.mode.value != "pair":
+            raise ProbeError("the peer has no VIP in this mode")
+        name = Vip.STANDBY if record.primary == config.me.name else Vip.PRIMARY
+        held = shot.seen.held.value
+        if held is None or name in held:
+            raise ProbeError("the peer's VIP is not the peer's now")
+        return peer_database.probe(config, str(config.vips[name].ip), self._limit_s())
+
+    def _slots(self) -> bool:
+        """A chore: each host keeps WAL for the other; the standby's slot follows what it has replayed."""
+        shot = self._shot()
+        if shot is None or not (shot.decision.message.read_write or shot.decision.message.in_recovery):
+            return False
+        replication.ensure_slot(self._config())
+        if shot.decision.message.in_recovery:
+            replication.advance_slot(self._config())
+        return True
+
+    def _peer_port(self) -> bool:
+        config = self._config()
+        return peer_database.port_open(config, config.peer.address, self._limit_s())
+
+
+class Actions:
+    """The functions behind the actions."""
+
+    def __init__(self, config: Callable[[], Config], store: RecordStore, log: Callable[[str, str], None]) -> None:
+        self._config, self._store, self._log = config, store, log
+
+    def functions(self) -> dict[type[Action], Function]:
+        """One for each kind of action. Each raises a PgvipError when it fails."""
+        return {
+            WriteState: self._write_state,
+            StartPostgres: self._start,
+            StopPostgres: self._stop,
+            Promote: lambda _: postgres.promote(self._config()),
+            SetSyncNames: self._set_sync_names,
+            ConfirmGrant: self._confirm_grant,
+            AddVip: self._add_vip,
+            DropVip: self._drop_vip,
+            CheckVip: self._check_vip,
+            Fence: lambda _: fence.fence(self._config(), self._say("fence")),
+            PowerOn: lambda _: fence.power_on(self._config()),
+            FindEnd: lambda _: Outcome(point=postgres.end_of_wal(self._config())),
+            Rejoin: self._rejoin,
+            MountArchive: lambda _: mount.mount(self._config()),
+            UnmountArchive: lambda _: mount.unmount(self._config()),
+            Alert: self._alert,
+        }
+
+    def interrupt(self, _stop: StopPostgres) -> None:
+        """End the server's processes, so that a start or promotion that waits for them fails."""
+        kill_cluster(self._config().postgres.data_directory, INTERRUPT_S)
+
+    def _say(self, event: str) -> Callable[[str], None]:
+        return lambda text: self._log(event, text)
+
+    def _write_state(self, action: Action) -> None:
+        assert isinstance(action, WriteState)
+        self._store.save(action.durable)
+
+    def _start(self, action: Action) -> None:
+        assert isinstance(action, StartPostgres)
+        durable = self._store.load()
+        system_id = durable.record.system_id if durable and durable.record else ""
+        postgres.start(self._config(), standby=action.standby, sync=action.sync, system_id=system_id)
+
+    def _stop(self, action: Action) -> None:
+        assert isinstance(action, StopPostgres)
+        postgres.stop(self._config(), clean=action.clean)
+
+    def _set_sync_names(self, action: Action) -> None:
+        assert isinstance(action, SetSyncNames)
+        replication.set_sync_names(self._config(), on=action.on)
+
+    def _confirm_grant(self, action: Action) -> Outcome:
+        assert isinstance(action, ConfirmGrant)
+        limit_s = self._config().settings.consent_s
+        return Outcome(point=replication.confirm_grant(self._config(), sync=action.sync, timeout_s=limit_s))
+
+    def _add_vip(self, action: Action) -> None:
+        assert isinstance(action, AddVip)
+        vip.add(self._config(), action.vip)
+
+    def _drop_vip(self, action: Action) -> None:
+        assert isinstance(action, DropVip)
+        vip.drop(self._config(), action.vip)
+
+    def _check_vip(self, action: Action) -> Outcome:
+        assert isinstance(action, CheckVip)
+        return Outcome(text=vip.check(self._config(), action.vip))
+
+    def _rejoin(self, action: Action) -> Outcome:
+        assert isinstance(action, Rejoin)
+        return Outcome(text=rejoin.rejoin(self._config(), clone=action.clone, progress=self._say("rejoin")) or "")
+
+    def _alert(self, action: Action) -> None:
+        assert isinstance(action, Alert)
+        hooks = self._config().hooks
+        if hooks.alert is not None:
+            words = {"OLD_ROLE": action.old, "NEW_ROLE": action.new, "DETAIL": action.detail}
+            alert.call(hooks.alert, action.event, words, hooks.timeout_s)
