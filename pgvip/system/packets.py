@@ -22,7 +22,7 @@ logging.getLogger("scapy").setLevel(logging.ERROR)  # it warns of interfaces wit
 from scapy.layers.l2 import ARP, Ether  # noqa: E402  # after its logger was told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 Address = IPv4Address | IPv6Address
 
@@ -37,6 +37,10 @@ ARP_REQUEST, ARP_REPLY = 1, 2
 ICMP_ECHO_REPLY, ICMP_ECHO = 0, 8
 ICMP6_ECHO, ICMP6_ECHO_REPLY = 128, 129
 ND_SOLICITATION, ND_ADVERTISEMENT = 135, 136
+SOL_RAW = 255
+ICMP_FILTER = 1
+"""Socket option of a raw ICMP socket (raw(7))."""
+
 ICMP6_FILTER = 1
 """Socket option of a raw ICMPv6 socket (RFC 3542, 3.2)."""
 
@@ -85,24 +89,27 @@ def announce(interface: str, ip: str, count: int = 5) -> None:
 
 
 def ping(interface: str | None, ip: str, timeout_s: float) -> bool:
-    """True when the address answers an echo request, or, as a neighbour that ignores those, an ARP request.
+    """True when the address answers an echo request, or, as a neighbour that ignores those, an ARP request."""
+    return bool(ping_any(interface, [ip], timeout_s))
 
-    The echo has half of the time before ARP is tried; ARP needs an interface. ProbeError when nothing
-    could be sent (no route, no interface).
+
+def ping_any(interface: str | None, ips: Sequence[str], timeout_s: float) -> str:
+    """The first of several addresses that answers, "" when none does.
+
+    All are sent an echo request at once; after half of the time the rest is left to ARP, for neighbours that
+    ignore echo (none without an interface to ask on). ProbeError when nothing could be sent at all.
     """
     deadline = Deadline.after(timeout_s)
-    share = 0.5 if interface else 1.0
-    unsent = ""
-    try:
-        if _echo(interface, ip_address(ip), timeout_s * share):
-            return True
-    except OSError as failure:
-        unsent = str(failure)
-    if interface:
-        return bool(arp_who_has(interface, ip, count=2, wait_s=deadline.left_s() / 2))
-    if unsent:
-        raise ProbeError(f"could not send an echo request to {ip}", f"{unsent}.")
-    return False
+    addresses = [ip_address(ip) for ip in ips]
+    answered, unsent = _echo(addresses, interface, timeout_s * (0.5 if interface else 1.0))
+    if answered:
+        return answered
+    for number, ip in enumerate(ips):
+        if interface and arp_who_has(interface, ip, count=2, wait_s=deadline.left_s() / 2 / (len(ips) - number)):
+            return ip
+    if unsent and not interface:
+        raise ProbeError("could not send an echo request", f"{unsent}.")
+    return ""
 
 
 # --- asking ----------------------------------------------------------------------------------------------
@@ -183,27 +190,49 @@ def _advertisement(own: str, address: IPv6Address) -> bytes:
     )
 
 
-def _echo(interface: str | None, address: Address, timeout_s: float) -> bool:
-    """One echo request and its reply; OSError when it cannot be sent."""
-    ident, sequence = int.from_bytes(os.urandom(2), "big"), 1
-    if isinstance(address, IPv6Address):
-        request = struct.pack(">BBHHH", ICMP6_ECHO, 0, 0, ident, sequence)  # the kernel adds the checksum
-        context, reply_type = _icmp6_socket(interface, ICMP6_ECHO_REPLY), ICMP6_ECHO_REPLY
-    else:
-        checksum = 0xFFFF - _folded(ICMP_ECHO << 8, ident, sequence)
-        request = struct.pack(">BBHHH", ICMP_ECHO, 0, checksum, ident, sequence)
-        context, reply_type = _icmp_socket(interface), ICMP_ECHO_REPLY
-    wanted = struct.pack(">HH", ident, sequence)
-    with context as sock:
+def _echo(addresses: Sequence[Address], interface: str | None, timeout_s: float) -> tuple[str, str]:
+    """One echo request to each: the first that replies, or "" and why not even one could be sent."""
+    ident = int.from_bytes(os.urandom(2), "big")
+    waiting = {(address, number): str(address) for number, address in enumerate(addresses, 1)}
+    failures, sent = [], 0
+    with _icmp_socket() as v4, _icmp6_socket(None, ICMP6_ECHO_REPLY) as v6:
+        poll = select.poll()
+        for sock in (v4, v6):
+            poll.register(sock, select.POLLIN)
+        for address, number in waiting:
+            try:
+                _send_echo(v6 if address.version == 6 else v4, address, ident, number, interface)
+                sent += 1
+            except OSError as failure:
+                failures.append(f"{address}: {failure}")
         deadline = Deadline.after(timeout_s)
-        sock.sendto(request, (str(address), 0))
-        while _readable(sock, deadline):
-            data, source = _receive_from(sock)
-            body = data[(data[0] & 0xF) * 4 :] if data and reply_type == ICMP_ECHO_REPLY else data
-            genuine = len(body) >= 8 and body[0] == reply_type and body[4:8] == wanted
-            if genuine and ip_address(source.partition("%")[0]) == address:
-                return True
-    return False
+        while sent and not deadline.expired:
+            for descriptor, _ in poll.poll(deadline.left_s() * 1000):
+                if found := waiting.get(_echo_reply(v4 if descriptor == v4.fileno() else v6, ident)):
+                    return found, ""
+    return "", "" if sent else "; ".join(failures)
+
+
+def _send_echo(sock: socket.socket, address: Address, ident: int, number: int, interface: str | None) -> None:
+    if isinstance(address, IPv6Address):
+        scope = socket.if_nametoindex(interface) if interface and address.is_link_local else 0
+        # the kernel fills in an ICMPv6 checksum
+        sock.sendto(struct.pack(">BBHHH", ICMP6_ECHO, 0, 0, ident, number), (str(address), 0, 0, scope))
+    else:
+        checksum = 0xFFFF - _folded(ICMP_ECHO << 8, ident, number)
+        sock.sendto(struct.pack(">BBHHH", ICMP_ECHO, 0, checksum, ident, number), (str(address), 0))
+
+
+def _echo_reply(sock: socket.socket, ident: int) -> tuple[Address, int]:
+    """Whose reply to which of our requests has come; (address, 0) for anything else."""
+    data, sender = _receive_from(sock)
+    address = ip_address(sender.partition("%")[0])
+    if address.version == 4:
+        data = data[(data[0] & 0xF) * 4 :] if data else b""  # behind the IP header
+    reply_type = ICMP_ECHO_REPLY if address.version == 4 else ICMP6_ECHO_REPLY
+    if len(data) < 8 or data[0] != reply_type or data[4:6] != struct.pack(">H", ident):
+        return address, 0
+    return address, int.from_bytes(data[6:8], "big")
 
 
 def _folded(*words: int) -> int:
@@ -235,10 +264,11 @@ def _packet_socket(interface: str, protocol: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _icmp_socket(interface: str | None) -> Iterator[socket.socket]:
+def _icmp_socket() -> Iterator[socket.socket]:
+    """A raw ICMP socket that gets echo replies only."""
     with socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMP) as sock:
         sock.setblocking(False)
-        _bind_to(sock, interface)
+        sock.setsockopt(SOL_RAW, ICMP_FILTER, struct.pack("I", 0xFFFFFFFF & ~(1 << ICMP_ECHO_REPLY)))
         yield sock
 
 
