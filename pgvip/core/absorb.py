@@ -249,9 +249,9 @@ def passing(r: Round) -> None:
     blocked = entitled(v) and not k.durable.served and not write_right(v)
     k.blocked_since_s = _since(r, k.blocked_since_s, blocked)
     database = v.database
-    if database is not None and not database.in_recovery:
-        if database.replica is not None and database.replica.flush_lsn >= database.recovered_end:
-            k.caught_up = database.postmaster
+    replica = database.replica if database is not None and not database.in_recovery else None
+    if database is not None and replica is not None and replica.flush_lsn >= database.recovered_end:
+        k.caught_up = database.postmaster
     r.changed()
 
 

@@ -1,0 +1,127 @@
+"""What the two daemons tell each other, and what operators order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pgvip.core.values import NEVER, Grant, Override, Pause, Record, WalPoint
+
+
+NOT_PAUSED = Pause()
+
+
+class Want(StrEnum):
+    """What a request asks for."""
+
+    SOLO = "solo"
+    """I am primary of a pair: let me serve alone."""
+    HANDOVER = "handover"
+    """You are primary: let me have the role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Asks for the peer's consent; good for this term and this boot of the sender only [m 8]."""
+
+    want: Want
+    from_term: int
+    boot_id: str
+    postmaster: str = ""
+    eligible: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The loser's PostgreSQL is verified stopped, cleanly, and its shutdown checkpoint is here."""
+
+    term: int
+    point: WalPoint
+
+
+@dataclass(frozen=True, slots=True)
+class AddressFree:
+    """The primary dropped the standby VIP, verified: the peer may raise it in this term and boot."""
+
+    term: int
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One heartbeat: the sender's whole public state. Losing one, or getting it twice, changes nothing.
+
+    Each demand and promise in it names the term and the boot it is meant for. `question` is a nonce of
+    the sender's boot while it is not confirmed; `answer` echoes the peer's.
+    """
+
+    pair_id: str
+    system_id: str
+    host: str
+    boot_id: str
+    run_id: str
+    seq: int
+    sent_s: float
+    record: Record | None
+    confirmed: bool = False
+    claiming: bool = False
+    question: str = ""
+    answer: str = ""
+    request: Request | None = None
+    invite: str = ""
+    invite_term: int = 0
+    refusal: str = ""
+    cannot: str = ""
+    stopped: Stopped | None = None
+    has_checkpoint: Stopped | None = None
+    grant: Grant | None = None
+    address_free: AddressFree | None = None
+    echo_s: float = NEVER
+    eligible: bool = False
+    postmaster: str = ""
+    read_write: bool = False
+    in_recovery: bool = False
+    database_ok: bool = False
+    streaming: bool = False
+    stalled: bool = False
+    replay_lag_s: float = 0.0
+    point: WalPoint | None = None
+    gateway_ok: bool = False
+    vips: tuple[str, ...] = ()
+    pause: Pause = NOT_PAUSED
+    hold: str = ""
+    override: Override = Override.AUTO
+    digest: str = ""
+    version: str = ""
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The peer's newest message and when it came."""
+
+    message: Message
+    at_s: float
+
+
+class Order(StrEnum):
+    """An operator's command to the local daemon, as the core sees it."""
+
+    SWITCHOVER = "switchover"
+    CANCEL_SWITCHOVER = "cancel-switchover"
+    PAUSE = "pause"
+    RESUME = "resume"
+    FORCE_PROMOTE = "force-promote"
+    FENCE_CONFIRMED = "fence-confirmed"
+    CLEAR_HOLD = "clear-hold"
+    SHUTDOWN = "shutdown"
+    REJOIN = "rejoin"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One order and its words (reason of a pause, and the like)."""
+
+    order: Order
+    text: str = ""

@@ -1,0 +1,144 @@
+"""What probes leave behind: a value or a failure with a time, never a judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pgvip.core.values import NEVER, START, Lsn, Vip, WalPoint
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Observation(Generic[T]):
+    """What one probe knows: its last success and its failures since. Never a judgement.
+
+    `at_s`: when `value` was last seen (NEVER: not yet). `failures`: attempts that failed since then;
+    `failed_at_s`, `failing_since_s`: the last and the first of them; `reason`: what the last one said.
+    """
+
+    value: T | None = None
+    at_s: float = NEVER
+    failures: int = 0
+    failed_at_s: float = NEVER
+    failing_since_s: float = NEVER
+    reason: str = ""
+
+    def succeeded(self, value: T, at_s: float) -> Observation[T]:
+        """The same after a success."""
+        return Observation(value, at_s)
+
+    def failed(self, reason: str, at_s: float) -> Observation[T]:
+        """The same after a failure: the last value stays, growing old."""
+        since_s = self.failing_since_s if self.failures else at_s
+        return Observation(self.value, self.at_s, self.failures + 1, at_s, since_s, reason)
+
+    def ok(self) -> bool:
+        """True when the last attempt succeeded."""
+        return self.at_s > NEVER and self.failures == 0
+
+    def fresh(self, now_s: float, age_s: float) -> bool:
+        """True when the last success is at most `age_s` old."""
+        return now_s - self.at_s <= age_s
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The cluster's processes and files, seen without asking PostgreSQL (procfs, pg_controldata).
+
+    `postmaster`: "pid:starttime" of a live postmaster, or "". `left`: live processes of the cluster, orphans
+    included. `control_state`: pg_controldata's cluster state. `checkpoint`: the latest checkpoint's
+    timeline and location. `standby_signal`: the file is there. `installed`: there is a data directory.
+    """
+
+    installed: bool = False
+    system_id: str = ""
+    postmaster: str = ""
+    left: int = 0
+    standby_signal: bool = False
+    control_state: str = ""
+    checkpoint: WalPoint | None = None
+
+    @property
+    def clean(self) -> bool:
+        """True when pg_controldata says that a primary was shut down in an orderly way."""
+        return self.control_state == "shut down"
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """The peer's row in pg_stat_replication, as the primary sees it."""
+
+    state: str
+    sync_state: str
+    flush_lsn: Lsn
+    replay_lsn: Lsn
+    flush_lag_s: float = 0.0
+    replay_lag_s: float = 0.0
+
+    @property
+    def streaming(self) -> bool:
+        return self.state == "streaming"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """What the local PostgreSQL says of itself over a connection that is kept open.
+
+    `point`: a primary's flushed, a standby's received-and-flushed position (or replayed, if further).
+    `moved_at_s`: on this daemon's clock, when new WAL last arrived (standby) or when the peer's flushed position
+    last moved (primary). `slot_lost`: the peer's slot no longer holds the WAL that the peer needs.
+    `recovered_end`: where this postmaster was first seen read-write: the end of recovery, or a little more.
+    `history`: the current timeline's ancestors, each with the position where it was left.
+    """
+
+    postmaster: str
+    in_recovery: bool
+    point: WalPoint
+    replay_lsn: Lsn = START
+    moved_at_s: float = NEVER
+    streaming: bool = False
+    replay_paused: bool = False
+    replay_lag_s: float = 0.0
+    sync_names: str = ""
+    replica: Replica | None = None
+    slot_lost: bool = False
+    recovered_end: Lsn = START
+    history: tuple[WalPoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDatabase:
+    """The peer's database, seen over the network (a new connection and a query)."""
+
+    in_recovery: bool
+    timeline: int = 0
+    system_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Everything the probes saw, as one value; a field is an empty Observation until its probe spoke.
+
+    `connection`: a new connection to the local database was answered (any answer of a live server counts).
+    `heartbeat`: the primary's row was written and flushed locally. `disks`: a file of pgvip's own was
+    written and fsynced on every file system under the cluster. `arp`: who answers for a VIP (MAC, "" for
+    nobody; this host itself is not counted). `held`: the VIPs that this host's interfaces carry now.
+    """
+
+    gateway: Observation[str] = Observation()
+    processes: Observation[Processes] = Observation()
+    database: Observation[Database] = Observation()
+    connection: Observation[bool] = Observation()
+    heartbeat: Observation[bool] = Observation()
+    disks: Observation[bool] = Observation()
+    held: Observation[frozenset[Vip]] = Observation()
+    arp_primary: Observation[str] = Observation()
+    arp_standby: Observation[str] = Observation()
+    peer_port: Observation[bool] = Observation()
+    peer_vip: Observation[PeerDatabase] = Observation()
+    peer_own: Observation[PeerDatabase] = Observation()
+    peer_link: Observation[bool] = Observation()
+    archive: Observation[bool] = Observation()
+    fence: Observation[str] = Observation()

@@ -1,0 +1,156 @@
+"""The protocol's own values: positions, the record, and what lies beside it.
+
+Times are seconds on the host's CLOCK_BOOTTIME (`*_s`); wall-clock strings (`at`) are for people only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+NEVER = float("-inf")
+"""A time before every other: what has not happened."""
+
+FORCE_STEP = 1_000_000
+"""How far above everything heard a forced record's term is (PROTOCOL.md, "Forced by an operator")."""
+
+
+class Lsn(int):
+    """A position in the write-ahead log (PostgreSQL manual, 8.20 pg_lsn Type).
+
+    >>> Lsn.parse("16/B374D848")
+    Lsn('16/B374D848')
+    >>> Lsn.parse("0/10") - Lsn.parse("0/8")
+    8
+    >>> str(Lsn(0))
+    '0/0'
+    """
+
+    @classmethod
+    def parse(cls, text: str) -> Lsn:
+        """Read the `XXX/XXX` form; ValueError names what was not one."""
+        high, slash, low = text.strip().partition("/")
+        if not slash:
+            raise ValueError(f"not a WAL position: {text!r}")
+        return cls((int(high, 16) << 32) + int(low, 16))
+
+    def __str__(self) -> str:
+        return f"{self >> 32:X}/{self & 0xFFFFFFFF:X}"
+
+    def __repr__(self) -> str:
+        return f"Lsn('{self}')"
+
+
+START = Lsn(0)
+
+
+class WalPoint(NamedTuple):
+    """A position on one history: an LSN means nothing without its timeline."""
+
+    timeline: int
+    lsn: Lsn
+
+    def __str__(self) -> str:
+        return f"{self.timeline}:{self.lsn}"
+
+
+class Mode(StrEnum):
+    """Whether the host that is not primary may take over."""
+
+    PAIR = "pair"
+    SOLO = "solo"
+
+
+class Role(StrEnum):
+    """What users call a host. `NONE`: no right to any address now."""
+
+    PRIMARY = "primary"
+    STANDBY = "standby"
+    PRIMARY_STANDBY = "primary_standby"
+    NONE = "none"
+
+
+class Vip(StrEnum):
+    """The two addresses, by the role that holds them."""
+
+    PRIMARY = "primary"
+    STANDBY = "standby"
+
+
+class Override(StrEnum):
+    """Role told by configuration (DESIGN.md, "Role override")."""
+
+    AUTO = "auto"
+    PRIMARY = "primary"
+    STANDBY = "standby"
+    PRIMARY_STANDBY = "primary_standby"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Who may serve. One small durable fact for each host; PROTOCOL.md, "The record"."""
+
+    pair_id: str
+    system_id: str
+    term: int
+    primary: str
+    mode: Mode
+    sync: bool
+    from_term: int | None = None
+    handover: WalPoint | None = None
+    cause: str = ""
+    at: str = ""
+
+    def same_rights(self, other: Record) -> bool:
+        """True when both name the same primary, mode and sync (equal terms must)."""
+        return (self.primary, self.mode, self.sync) == (other.primary, other.mode, other.sync)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Automatic action is suspended by an operator; kept over restarts, on both hosts.
+
+    `serial` orders pauses and resumes between the two hosts: the higher one wins.
+    """
+
+    serial: int = 0
+    active: bool = False
+    reason: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """All that is written with fsync: the record and the local facts beside it."""
+
+    record: Record | None = None
+    served: bool = False
+    complete: bool = False
+    hold: str = ""
+    pause: Pause = Pause()
+    handbacks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`eligible`: the holder has everything it needs to take over.
+
+    Void when term, boot or postmaster differ [m 9, 11]. `expires_s` is None in sync; in async a time on
+    the holder's own clock.
+    """
+
+    term: int
+    boot_id: str
+    postmaster: str
+    echo_s: float = NEVER
+    expires_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BootFacts:
+    """What lives only within one kernel boot; kept with the boot id over daemon restarts."""
+
+    confirmed: bool = False
+    confirmed_term: int = 0
+    grant: Grant | None = None
