@@ -47,11 +47,11 @@ def encode(value: object) -> Any:
     raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
-def to_json(value: object) -> str:
-    """One line of JSON. LinkError when it is longer than MAX_BYTES."""
+def to_json(value: object, *, max_bytes: int = MAX_BYTES) -> str:
+    """One line of JSON. LinkError when it is longer than `max_bytes`."""
     text = json.dumps(encode(value), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    if len(text) > MAX_BYTES:
-        raise LinkError(f"message is too long: {len(text)} bytes, at most {MAX_BYTES}")
+    if len(text) > max_bytes:
+        raise LinkError(f"message is too long: {len(text)} bytes, at most {max_bytes}")
     return text
 
 
@@ -60,10 +60,10 @@ def message_from_json(text: str) -> Message:
     return from_json(Message, text)
 
 
-def from_json(cls: type[T], text: str, *, complete: bool = False) -> T:
+def from_json(cls: type[T], text: str, *, complete: bool = False, max_bytes: int = MAX_BYTES) -> T:
     """Read a value of type `cls` from JSON text; see `decode`."""
-    if len(text) > MAX_BYTES:
-        raise LinkError(f"message is too long: {len(text)} bytes, at most {MAX_BYTES}")
+    if len(text) > max_bytes:
+        raise LinkError(f"message is too long: {len(text)} bytes, at most {max_bytes}")
     return decode(cls, parse(text), complete=complete)
 
 
