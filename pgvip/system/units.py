@@ -1,0 +1,105 @@
+"""systemd's view of the database server: who would start it behind pgvip's back, and in which unit it runs.
+
+A unit that starts the server at boot would start it before the pair has agreed on who serves. Debian's
+generator does so unless start.conf says `manual` (FACTS.md, "PostgreSQL 14 to 18").
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgvip.errors import CommandError
+from pgvip.system.commands import check, run
+
+TIMEOUT_S = 10.0
+DEBIAN_CLUSTERS = Path("/etc/postgresql")
+DATA_DIRECTORY = re.compile(r"^\s*data_directory\s*=?\s*'?([^'#\n]+?)'?\s*(?:#.*)?$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class AutoStart:
+    """Something that starts the server by itself. `mend`: the command that ends that."""
+
+    what: str
+    mend: str
+    file: Path | None = None
+
+
+def has_systemd() -> bool:
+    """True when this machine was booted by systemd (sd_booted(3))."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def auto_starts(data_directory: Path, unit: str) -> list[AutoStart]:
+    """What would start the server of a data directory at boot."""
+    found = [
+        AutoStart(
+            f"{file} says auto",
+            f"echo manual > {file} && systemctl daemon-reload",
+            file,
+        )
+        for file in start_files(data_directory)
+        if _start_word(file) == "auto"
+    ]
+    if not has_systemd():
+        return found
+    names = sorted({unit, *_likely_units(data_directory)} - {""})
+    found += [AutoStart(f"unit {name} is enabled", f"systemctl disable {name}") for name in names if is_enabled(name)]
+    return found
+
+
+def start_files(data_directory: Path, clusters: Path = DEBIAN_CLUSTERS) -> list[Path]:
+    """Debian's start.conf of every cluster definition with this data directory."""
+    found = []
+    for main in sorted(clusters.glob("*/*/postgresql.conf")):
+        named = DATA_DIRECTORY.findall(main.read_text(encoding="utf-8", errors="replace"))
+        if named and os.path.realpath(named[-1]) == os.path.realpath(data_directory):
+            found.append(main.with_name("start.conf"))
+    return found
+
+
+def take_over(start: AutoStart) -> None:
+    """Make it manual. CommandError when that fails."""
+    if start.file is not None:
+        start.file.write_text("# set by pgvip, which decides when this cluster may start\nmanual\n", encoding="ascii")
+        if has_systemd():
+            check(["systemctl", "daemon-reload"], timeout_s=TIMEOUT_S)
+        return
+    check(start.mend.split(), timeout_s=TIMEOUT_S)
+
+
+def is_enabled(unit: str) -> bool:
+    """True when systemd starts the unit at boot; a unit that is not there is not enabled."""
+    try:
+        return run(["systemctl", "is-enabled", unit], timeout_s=TIMEOUT_S).stdout.strip() == "enabled"
+    except CommandError:
+        return False
+
+
+def main_pid(unit: str) -> int:
+    """Process id of the unit's main process; 0 when it does not run. CommandError when systemd does not say."""
+    said = check(["systemctl", "show", "--property=MainPID", "--value", unit], timeout_s=TIMEOUT_S)
+    return int(said.stdout.strip() or 0)
+
+
+def _start_word(file: Path) -> str:
+    """The word in start.conf; without the file it is auto (pg_createcluster(1))."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return "auto"
+    words = [line.split("#")[0].strip() for line in lines]
+    return next((word for word in words if word), "auto")
+
+
+def _likely_units(data_directory: Path) -> set[str]:
+    """Names that packages of the RHEL family give to the server's unit."""
+    try:
+        version = (data_directory / "PG_VERSION").read_text(encoding="ascii").strip()
+    except OSError:
+        return set()
+    # Debian's postgresql.service starts nothing by itself, its generator's units do.
+    return {f"postgresql-{version}.service"} | (set() if DEBIAN_CLUSTERS.is_dir() else {"postgresql.service"})
