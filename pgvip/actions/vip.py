@@ -1,0 +1,58 @@
+"""Raising and dropping the virtual addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgvip.system import netlink, packets, processes
+
+if TYPE_CHECKING:
+    from pgvip.config import Config
+    from pgvip.core.model import Vip
+
+END_SESSIONS_S = 0.2
+"""How long sessions through an address may take to end before it goes: the new owner is waiting."""
+
+CHECK_TIMES = 3
+CHECK_WAIT_S = 0.04
+"""RFC 5227 probes for seconds; after a confirmed fence or consent it may be short (FACTS.md, "VIP mechanics")."""
+
+ANNOUNCE_TIMES = 5
+"""As keepalived does; the daemon repeats it slowly while the address is held."""
+
+
+def add(config: Config, vip: Vip) -> None:
+    """Give this host the address, see it in place, and announce it. VipError when it is not there."""
+    renew(config, vip)
+    announce(config, vip)
+
+
+def renew(config: Config, vip: Vip) -> None:
+    """Give the address its lifetime anew (`valid_lft_s`); without one this makes sure that it is there."""
+    netlink.add_address(config.me.interface, config.vips[vip], config.valid_lft_s)
+
+
+def announce(config: Config, vip: Vip) -> None:
+    """Tell every neighbour that the address is here. ProbeError when nothing can be sent."""
+    packets.announce(config.me.interface, str(config.vips[vip].ip), ANNOUNCE_TIMES)
+
+
+def drop(config: Config, vip: Vip) -> int:
+    """End the sessions that came in through the address, drop it, and see it gone.
+
+    Sessions that do not end in time do not keep the address; how many they are is returned. VipError when the
+    address is still there.
+    """
+    address = config.vips[vip]
+    left = 0
+    if address.ip in netlink.held(config.me.interface):
+        left = processes.end_sessions(
+            str(address.ip), config.postgres.port, END_SESSIONS_S, config.postgres.data_directory
+        )
+    netlink.drop_address(config.me.interface, address)
+    return left
+
+
+def check(config: Config, vip: Vip) -> str:
+    """The hardware address of another host that has the address now, "" for nobody; takes 0.12 s then."""
+    return packets.arp_who_has(config.me.interface, str(config.vips[vip].ip), CHECK_TIMES, CHECK_WAIT_S)

@@ -1,0 +1,26 @@
+"""Who has the two VIPs: this host, by its own interfaces; anybody else, by ARP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgvip.core.model import Vip
+from pgvip.system import netlink, packets
+
+if TYPE_CHECKING:
+    from pgvip.config import Config
+
+ASK_TIMES = 2
+ASK_WAIT_S = 0.1
+"""Longer than before a claim: this one looks at leisure, and a wrong "nobody" would be noise."""
+
+
+def held_vips(config: Config) -> frozenset[Vip]:
+    """The VIPs that this host's interface carries now; ProbeError when that cannot be known."""
+    held = netlink.held(config.me.interface)
+    return frozenset(vip for vip, address in config.vips.items() if address.ip in held)
+
+
+def who_answers(config: Config, vip: Vip) -> str:
+    """The hardware address of another host that answers for a VIP, "" for nobody."""
+    return packets.arp_who_has(config.me.interface, str(config.vips[vip].ip), ASK_TIMES, ASK_WAIT_S)
