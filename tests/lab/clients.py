@@ -30,15 +30,29 @@ class Event:
     detail: str
 
 
-def read_events(path: Path) -> list[Event]:
-    """The whole lines of a log."""
-    if not path.exists():
-        return []
-    events = []
-    for line in path.read_text(errors="replace").split("\n")[:-1]:
-        word, number, sent, answered, detail = line.split(" ", 4)
-        events.append(Event(word == "ok", int(number), float(sent), float(answered), detail))
-    return events
+class EventLog:
+    """A client's log, read on from where the last look ended."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seen: list[Event] = []
+        self.offset = 0
+
+    def events(self) -> list[Event]:
+        """All whole lines so far."""
+        if self.path.exists():
+            with self.path.open("rb") as log:
+                log.seek(self.offset)
+                whole, newline, _ = log.read().rpartition(b"\n")
+            self.offset += len(whole) + len(newline)
+            self.seen += [parse_event(line) for line in whole.decode(errors="replace").split("\n") if line]
+        return self.seen
+
+
+def parse_event(line: str) -> Event:
+    """One line, as `client_sql` writes it."""
+    word, number, sent, answered, detail = line.split(" ", 4)
+    return Event(word == "ok", int(number), float(sent), float(answered), detail)
 
 
 def longest_gap_s(events: Iterable[Event], since_s: float, until_s: float) -> float:
@@ -57,11 +71,10 @@ def longest_gap_s(events: Iterable[Event], since_s: float, until_s: float) -> fl
 class SqlClient:
     """A writer or a reader on one of the VIPs, in the client's namespace."""
 
-    numbers = itertools.count(1)
-
     def __init__(self, node: Node, kind: str, vip: str, log: Path, *, rate: float, first: int = 1) -> None:
         self.node, self.kind, self.vip, self.log = node, kind, vip, log
         self.rate, self.first = rate, first
+        self.record = EventLog(log)
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -75,11 +88,11 @@ class SqlClient:
 
     def events(self) -> list[Event]:
         """Everything logged so far."""
-        return read_events(self.log)
+        return self.record.events()
 
-    def acknowledged(self) -> set[int]:
-        """The numbers whose commit the server acknowledged."""
-        return {event.number for event in self.events() if event.ok}
+    def acknowledged(self, since_s: float = 0.0) -> set[int]:
+        """The numbers whose commit the server acknowledged (after a time)."""
+        return {event.number for event in self.events() if event.ok and event.answered_s > since_s}
 
     def wait_success(self, deadline_s: float = 30.0) -> float:
         """Wait for a success of a statement sent from now on; the time it was answered."""
@@ -174,6 +187,7 @@ class WriteProbe:
     def __init__(self, host: Host, rate: float = PROBES_PER_S) -> None:
         self.host, self.rate = host, rate
         self.log = host.directory / "shared" / "probe.log"
+        self.record = EventLog(self.log)
         self.process: subprocess.Popen[str] | None = None
         host.at_boot.append(self.start)
         host.at_power_off.append(self.stop)
@@ -193,7 +207,7 @@ class WriteProbe:
 
     def writable(self) -> list[Event]:
         """The tries that PostgreSQL here took as writes."""
-        return [event for event in read_events(self.log) if event.ok and event.detail.strip() == "yes"]
+        return [event for event in self.record.events() if event.ok and event.detail.strip() == "yes"]
 
 
 def two_writers(one: Iterable[Event], other: Iterable[Event], *, together_s: float = 1.5) -> list[tuple[Event, Event]]:

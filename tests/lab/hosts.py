@@ -71,6 +71,8 @@ class Host(Node):
         self.address = ADDRESSES[name]
         self.needed = [REPOSITORY, Path(sys.prefix), Path(sys.base_prefix), *needed]
         self.services: list[Service] = []
+        self.binds: list[tuple[Path, str]] = []
+        """Further directories of this machine, and where the host sees them."""
         self.boots = 0
         self.boot_id = ""
         self.lock = threading.RLock()
@@ -129,8 +131,9 @@ class Host(Node):
         masked = [Path(path) for path, _ in hidden]
         keep = {str(path) for path in self.needed if any(path.is_relative_to(parent) for parent in masked)}
         binds = [(str(self.directory / part), target) for part, target in PERSISTENT.items()]
+        binds += [(str(source), target) for source, target in [(self.directory / "shared", SHARED), *self.binds]]
         return {"hostname": self.name, "boot_id_file": str(boot_file), "keep": sorted(keep), "hidden": hidden,
-                "binds": [*binds, (str(self.directory / "shared"), SHARED)],
+                "binds": binds,
                 "copied": COPIED, "directories": DIRECTORIES}
 
     def power_off(self) -> None:

