@@ -26,13 +26,14 @@ from pgvip.core.model import (
     WriteState,
 )
 from pgvip.core.rights import entitled, next_term, write_right
-from pgvip.core.round import Round
+from pgvip.core.round import Round, subject
 
 
 def results(r: Round) -> None:
     """Every action's result, once."""
     for result in r.inputs.results:
         r.k.running = tuple(action for action in r.k.running if action != result.action)
+        r.k.ended = {**r.k.ended, subject(result.action): result.at_s}
         r.changed()
         if result.ok:
             r.worked(result.action)

@@ -122,6 +122,8 @@ def sync_names(r: Round) -> None:
     database = v.database
     if database is None or database.in_recovery or not write_right(v) or k.writing is not None:
         return
+    if v.stale(v.seen.database, "names"):
+        return
     if v.pair:
         wanted = v.sync_term
     elif not r.s.sync or alone_by_choice(v) or v.paused or k.leaving:
@@ -155,20 +157,23 @@ def grants(r: Round) -> None:
 def addresses(r: Round) -> None:
     """Hold the addresses that the rights give, and no other."""
     v = r.view()
-    if v.seen.held.value is None:
-        return
     primary_ok = write_right(v) and v.read_write
     standby_ok = standby_right(v)
     if r.k.yielding is None:  # a give-up drops them in its own order
-        if Vip.PRIMARY in v.held and not primary_ok and not _keeps_while_adopting(r):
+        if _surely(r, Vip.PRIMARY) and not primary_ok and not _keeps_while_adopting(r):
             r.start(DropVip(Vip.PRIMARY))
-        if Vip.STANDBY in v.held and not standby_ok:
+        if _surely(r, Vip.STANDBY) and not standby_ok:
             r.start(DropVip(Vip.STANDBY))
     if v.paused or v.higher is not None:
         return
     soon = write_right(v) and (v.is_running(Promote, StartPostgres) or v.recovering)
     _raise(r, Vip.PRIMARY, ok=primary_ok and _caught_up(r), soon=soon)
     _raise(r, Vip.STANDBY, ok=standby_ok and (v.primary or v.streams), soon=soon and v.solo)
+
+
+def _surely(r: Round, vip: Vip) -> bool:
+    v = r.view()
+    return vip in v.held and not v.unsure(vip)
 
 
 def _keeps_while_adopting(r: Round) -> bool:

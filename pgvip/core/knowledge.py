@@ -96,8 +96,9 @@ class Knowledge:
 
     `answered_term`: the highest term in an answer to this boot's question (confirms once adopted).
     `given`: the eligibility that this primary last proved for the peer. `address`: the permission this standby
-    holds to raise the standby VIP. `running`: actions started whose result has not come. `caught_up`: the
-    postmaster whose recovered end the standby has flushed.
+    holds to raise the standby VIP. `running`: actions started whose result has not come. `ended`: when the last
+    action on each subject ended: what was seen of it before says nothing any more. `caught_up`: the postmaster whose
+    recovered end the standby has flushed.
     """
 
     who: Identity
@@ -122,6 +123,7 @@ class Knowledge:
     address: AddressFree | None = None
     checked: dict[Vip, tuple[float, str]] = field(default_factory=dict)
     running: tuple[Action, ...] = ()
+    ended: dict[str, float] = field(default_factory=dict)
     trouble: dict[str, Trouble] = field(default_factory=dict)
     caught_up: str = ""
     holdoff_until_s: float = NEVER

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from pgvip.core.knowledge import Knowledge, Trouble
-from pgvip.core.model import Action, Concern, Durable, Inputs, Note, Record, Settings, WriteState
+from pgvip.core.model import (
+    Action,
+    AddVip,
+    Concern,
+    DropVip,
+    Durable,
+    Inputs,
+    Note,
+    Record,
+    Settings,
+    WriteState,
+)
 from pgvip.core.rights import next_term
 from pgvip.core.view import View
 
@@ -96,6 +107,23 @@ class Round:
         heard = self.k.heard_record.term if self.k.heard_record else -1
         own: Record | None = self.k.durable.record
         return next_term(max(heard, own.term if own else -1), first=self.s.me_first)
+
+
+SUBJECT = {
+    "StartPostgres": "postgres",
+    "StopPostgres": "postgres",
+    "Promote": "postgres",
+    "Rejoin": "postgres",
+    "SetSyncNames": "names",
+}
+"""What an action changes; for those on an address it is the address."""
+
+
+def subject(action: Action) -> str:
+    """Name of what `action` changes, or ""."""
+    if isinstance(action, AddVip | DropVip):
+        return action.vip.value
+    return SUBJECT.get(type(action).__name__, "")
 
 
 def key(action: Action) -> str:

@@ -77,8 +77,9 @@ def give_up_addresses(r: Round, vips: tuple[Vip, ...]) -> bool:
     v = r.view()
     held = [vip for vip in vips if vip in v.held]
     for vip in held:
-        r.start(DropVip(vip))
-    return not held and v.seen.held.value is not None
+        if not v.unsure(vip):
+            r.start(DropVip(vip))
+    return not held
 
 
 # --- consent ---------------------------------------------------------------------------------------

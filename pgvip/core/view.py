@@ -7,14 +7,17 @@ cannot be seen is the careful one of its two values, and the name says which tha
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TypeVar
 
 from pgvip.core.knowledge import Knowledge
 from pgvip.core.model import (
     NEVER,
     Action,
+    AddVip,
     Database,
     Message,
     Mode,
+    Observation,
     Observations,
     Override,
     PeerDatabase,
@@ -27,6 +30,8 @@ from pgvip.core.model import (
     Vip,
     WalPoint,
 )
+
+T = TypeVar("T")
 
 
 class View:
@@ -83,9 +88,14 @@ class View:
 
     # --- the local database --------------------------------------------------------------------------
 
+    def stale(self, observation: Observation[T], subject: str) -> bool:
+        """The look began before the last action on `subject` ended: it says nothing."""
+        return observation.at_s < self.k.ended.get(subject, NEVER)
+
     @cached_property
     def processes(self) -> Processes | None:
-        return self.seen.processes.value
+        """The cluster's processes as seen since the last action on them ended; None while unknown."""
+        return None if self.stale(self.seen.processes, "postgres") else self.seen.processes.value
 
     @cached_property
     def postmaster(self) -> str:
@@ -105,7 +115,7 @@ class View:
     @cached_property
     def database(self) -> Database | None:
         """What the present postmaster last said of itself; None while it has not."""
-        value = self.seen.database.value
+        value = None if self.stale(self.seen.database, "postgres") else self.seen.database.value
         return value if value is not None and value.postmaster == self.postmaster else None
 
     @cached_property
@@ -126,10 +136,12 @@ class View:
     @cached_property
     def may_write(self) -> bool:
         """PostgreSQL is read-write, or could be for all that was seen."""
-        if self.processes is None:
+        if self.processes is None or self.is_running(Promote):
             return True
         if not self.postmaster:
             return self.processes.left > 0
+        if self.primary and self.k.durable.served:
+            return True  # a promotion that an earlier daemon asked for may still be under way
         if self.database is not None:
             return not self.database.in_recovery
         return not self.processes.standby_signal
@@ -168,9 +180,13 @@ class View:
 
     @cached_property
     def held(self) -> frozenset[Vip]:
-        """The addresses that this host may carry: all of them while that was never seen."""
-        value = self.seen.held.value
-        return frozenset(Vip) if value is None else value
+        """The addresses that this host may carry: seen, being raised, or not looked at since they were touched."""
+        return frozenset(vip for vip in Vip if self.unsure(vip)) | (self.seen.held.value or frozenset())
+
+    def unsure(self, vip: Vip) -> bool:
+        """Whether this host carries `vip` is not known now: nothing new is begun with it."""
+        watch = self.seen.held
+        return watch.value is None or self.stale(watch, vip.value) or AddVip(vip) in self.k.running
 
     @cached_property
     def gateway(self) -> bool:

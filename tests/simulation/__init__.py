@@ -1,0 +1,1 @@
+"""The real core of both hosts in one simulated world, driven by seeds."""

@@ -1,0 +1,289 @@
+"""Actions of a simulated daemon: each takes its time, may fail, and may outlive the daemon that asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pgvip.core.model import (
+    Action,
+    AddVip,
+    CheckVip,
+    ConfirmGrant,
+    DropVip,
+    Fence,
+    FindEnd,
+    Lsn,
+    PowerOn,
+    Promote,
+    Rejoin,
+    SetSyncNames,
+    StartPostgres,
+    StopPostgres,
+    WalPoint,
+    WriteState,
+)
+
+if TYPE_CHECKING:
+    from tests.simulation.machine import Daemon
+
+Ended = Callable[[bool, str], None]
+
+
+class Actor:
+    """Starts what the core wants; a result goes to the daemon that asked, if it still lives."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.host = daemon.host
+        self.world = daemon.world
+
+    def start(self, action: Action) -> None:
+        kind = type(action).__name__
+        if kind not in ("CheckVip", "Alert"):
+            self.host.log(f"  -> {kind}{self._words(action)}")
+        begin = getattr(self, f"_{kind}", None)
+        if begin is None:
+            self._later(0.01, 0.05, lambda: self._end(action, ok=True))
+        else:
+            begin(action)
+
+    @staticmethod
+    def _words(action: Action) -> str:
+        if isinstance(action, WriteState):
+            d = action.durable
+            r = d.record
+            what = f"{r.term} {r.mode.value}({r.primary}) from={r.from_term} at={r.handover}" if r else "none"
+            return f" {what} served={d.served} complete={d.complete} hold={bool(d.hold)} paused={d.pause.active}"
+        text = repr(action)
+        return text[text.index("(") :]
+
+    def _later(self, low_s: float, high_s: float, event: Callable[[], None]) -> None:
+        """What a child process does: it goes on when its daemon dies, mostly."""
+
+        def due() -> None:
+            if self.daemon.alive or self.world.chance(0.5):
+                event()
+
+        self.host.later(self.world.duration_s(low_s, high_s), due)
+
+    def _end(self, action: Action, *, ok: bool, text: str = "", point: WalPoint | None = None) -> None:
+        def arrive() -> None:
+            if self.daemon.alive:
+                self.daemon.ended(action, ok=ok, text=text, point=point)
+
+        self.host.later(self.world.look_s() / 4, arrive)
+        self.daemon.probes.look_soon()
+
+    # --- the record --------------------------------------------------------------------------------
+
+    def _WriteState(self, action: WriteState) -> None:  # noqa: N802 - named after the action
+        def done() -> None:
+            if self.host.disk_bad and self.world.disk_holds_state:
+                self._end(action, ok=False, text="fsync failed")
+            elif self.world.chance(self.world.faults.write_fails):
+                if self.world.chance(0.3):
+                    self.host.durable = action.durable
+                self._end(action, ok=False, text="no space")
+            else:
+                self.host.durable = action.durable
+                self.world.recorded(self.host)
+                self._end(action, ok=True)
+
+        # A thread of the daemon itself: it ends with it, before or after the rename.
+        self.host.later(
+            self.world.duration_s(0.002, 0.02), lambda: done() if self.daemon.alive or self.world.chance(0.1) else None
+        )
+
+    # --- PostgreSQL ------------------------------------------------------------------------------------
+
+    def _StartPostgres(self, action: StartPostgres) -> None:  # noqa: N802
+        pg = self.host.pg
+        if pg.proc and pg.phase != "stopping":
+            self._await_start(pg.proc, action)  # it runs already
+            return
+        if pg.proc or pg.orphans or pg.broken or self.host.disk_bad:
+            self._later(0.01, 0.1, lambda: self._end(action, ok=False, text="cannot start"))
+            return
+        pg.standby_signal = action.standby
+        pg.spawn(sync=action.sync)
+        self._await_start(pg.proc, action)
+
+    def _await_start(self, proc: str, action: StartPostgres) -> None:
+        pg = self.host.pg
+
+        def up() -> None:
+            if pg.proc == proc and pg.phase == "starting":
+                if self.world.chance(self.world.faults.start_fails):
+                    pg.kill()
+                elif pg.hung:
+                    self.host.later(1.0, up)
+                    return
+                else:
+                    pg.started()
+            if self.daemon.alive:
+                good = pg.proc == proc and pg.phase != "starting"
+                self._end(action, ok=good, text="" if good else "it ended while starting")
+
+        # The server comes up by itself, whether or not a daemon waits for it.
+        self.host.later(self.world.duration_s(0.1, 0.5), up)
+
+    def _StopPostgres(self, action: StopPostgres) -> None:  # noqa: N802
+        pg = self.host.pg
+        clean = action.clean and pg.phase in ("primary", "standby") and not pg.hung and not self.host.disk_bad
+        clean = clean and not self.world.chance(self.world.faults.stop_escalates)
+        if clean and pg.phase == "primary":
+            pg.phase = "stopping"
+
+        def done() -> None:
+            if pg.stuck and self.host.disk_bad:
+                self._end(action, ok=False, text="processes in D state are left")
+                return
+            if clean and pg.phase in ("stopping", "standby"):
+                pg.shut_down()
+            else:
+                pg.kill()
+            self._end(action, ok=True)
+
+        self._later(0.05, 0.5, done) if clean else self._later(0.01, 0.05, done)
+
+    def _Promote(self, action: Promote) -> None:  # noqa: N802
+        pg = self.host.pg
+        proc = pg.proc
+        if pg.phase not in ("standby", "promoting"):
+            self._later(0.01, 0.05, lambda: self._end(action, ok=pg.phase == "primary", text="not a standby"))
+            return
+        pg.phase = "promoting"
+        pg.drop_inbound()
+
+        def done() -> None:
+            if pg.proc == proc and pg.phase == "promoting" and not pg.hung:
+                if self.world.chance(self.world.faults.promote_fails):
+                    pg.kill()
+                else:
+                    pg.promoted()
+            if self.daemon.alive:
+                self._end(action, ok=pg.proc == proc and pg.phase == "primary", text="not read-write yet")
+
+        self.host.later(self.world.duration_s(0.05, 0.3), done)
+
+    def _SetSyncNames(self, action: SetSyncNames) -> None:  # noqa: N802
+        pg = self.host.pg
+        proc = pg.proc
+
+        def forced() -> None:
+            if pg.proc == proc and pg.names_shown == action.on and pg.hung != "all":
+                pg.set_names_in_force(action.on)
+
+        def shown() -> None:
+            good = pg.proc == proc and pg.phase == "primary" and not pg.hung
+            if good:
+                pg.names_shown = action.on
+                self.host.later(self.world.duration_s(0.01, 0.3), forced)
+            self._end(action, ok=good, text="" if good else "no answer")
+
+        self._later(0.02, 0.1, shown)
+
+    def _ConfirmGrant(self, action: ConfirmGrant) -> None:  # noqa: N802
+        """Names in force, a position read after that, and the present stream's flush past it."""
+        pg, rounds = self.host.pg, 0
+        stream, proc = pg.outbound, pg.proc
+        goal = -1
+
+        def fail(text: str) -> None:
+            self._end(action, ok=False, text=text)
+
+        def look() -> None:
+            nonlocal rounds, goal
+            rounds += 1
+            usable = pg.proc == proc and pg.phase == "primary" and not pg.hung and stream is not None
+            if not usable or stream is None or pg.outbound is not stream or not self.daemon.alive:
+                fail("the standby is not connected")
+                return
+            receiver = stream.receiver_proc
+            if receiver != action.key.postmaster:
+                fail("another postmaster is connected")
+                return
+            if goal < 0 and (pg.names_in_force or not action.sync):
+                goal = len(pg.wal)
+            needed = goal if self.world.rules.grant_needs_flush else -1
+            if goal >= 0 and stream.flush_lsn >= needed:
+                self._end(action, ok=True)
+            elif rounds > 20:
+                fail("the standby has not flushed it")
+            else:
+                self._later(0.05, 0.2, look)
+
+        self._later(0.02, 0.1, look)
+
+    def _FindEnd(self, action: FindEnd) -> None:  # noqa: N802
+        pg = self.host.pg
+
+        def done() -> None:
+            point = WalPoint(pg.timeline, Lsn(len(pg.wal)))
+            self._end(action, ok=not pg.proc, point=point)
+
+        self._later(0.05, 0.2, done)
+
+    def _Rejoin(self, action: Rejoin) -> None:  # noqa: N802
+        host, peer, pg = self.host, self.host.peer, self.host.pg
+        pg.kill()
+        pg.broken, pg.standby_signal = True, False
+        host.log("data is being rebuilt from the peer")
+        self.world.rebuilding(host)
+
+        def done() -> None:
+            usable = self.world.net.open("db", host, peer) and peer.pg.phase == "primary" and not peer.pg.hung
+            if not usable or not self.daemon.alive or peer.frozen:
+                if self.daemon.alive:
+                    self._end(action, ok=False, text="the peer's database is not there")
+                return
+            pg.wal, pg.history = list(peer.pg.wal), list(peer.pg.history)
+            pg.flushed = len(pg.wal)
+            pg.standby_signal, pg.broken = True, False
+            pg.control = "in archive recovery"
+            self._end(action, ok=True)
+
+        host.later(self.world.duration_s(1.0, 8.0), done)
+
+    # --- addresses ----------------------------------------------------------------------------------
+
+    def _AddVip(self, action: AddVip) -> None:  # noqa: N802
+        def done() -> None:
+            if self.daemon.alive:
+                self.host.held.add(action.vip)
+                self.host.log(f"HOLDS the {action.vip.value} VIP")
+                self.world.raised(self.host, action.vip)
+                self._end(action, ok=True)
+
+        self.host.later(self.world.duration_s(0.005, 0.05), done)
+
+    def _DropVip(self, action: DropVip) -> None:  # noqa: N802
+        def done() -> None:
+            if not self.daemon.alive:
+                return
+            if self.world.chance(self.world.faults.drop_fails):
+                self._end(action, ok=False, text="no answer from netlink")
+                return
+            self.host.held.discard(action.vip)
+            self.host.log(f"drops the {action.vip.value} VIP")
+            self._end(action, ok=True)
+
+        self.host.later(self.world.duration_s(0.005, 0.05), done)
+
+    def _CheckVip(self, action: CheckVip) -> None:  # noqa: N802
+        def done() -> None:
+            peer = self.host.peer
+            answers = self.world.net.open("db", self.host, peer) and not peer.frozen and action.vip in peer.held
+            self._end(action, ok=True, text=peer.mac if answers else "")
+
+        self._later(0.1, 0.3, done)
+
+    # --- the peer's power ------------------------------------------------------------------------------
+
+    def _Fence(self, action: Fence) -> None:  # noqa: N802
+        self.world.fencing.fence(self.host, lambda ok, text: self._end(action, ok=ok, text=text))
+
+    def _PowerOn(self, action: PowerOn) -> None:  # noqa: N802
+        self.world.fencing.power_on(self.host, lambda ok, text: self._end(action, ok=ok, text=text))
+

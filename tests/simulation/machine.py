@@ -1,0 +1,248 @@
+"""A simulated host: its kernel, its disk, its daemon that runs the real core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pgvip.core import decide as core
+from pgvip.core.knowledge import Decision, Knowledge
+from pgvip.core.model import (
+    Action,
+    BootFacts,
+    Command,
+    Durable,
+    Identity,
+    Inputs,
+    Message,
+    Observations,
+    Order,
+    Result,
+    Settings,
+    Vip,
+)
+from tests.simulation.acting import Actor
+from tests.simulation.cluster import Cluster
+from tests.simulation.looking import Probes
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+PAIR_ID, SYSTEM_ID = "pair-1", "7000000000000000001"
+PUBLIC = (
+    "record", "confirmed", "claiming", "question", "answer", "request", "invite", "cannot", "stopped",
+    "has_checkpoint", "grant", "address_free", "eligible", "postmaster", "read_write", "in_recovery", "pause",
+    "hold", "leaving", "database_ok", "streaming",
+)  # fmt: skip
+"""What in a message makes the daemon send it at once instead of at the next heartbeat."""
+
+
+class Host:
+    """One machine: power, kernel boot, disk, addresses, PostgreSQL, and perhaps a daemon."""
+
+    peer: Host
+
+    def __init__(self, world: World, name: str, settings: Settings) -> None:
+        self.world = world
+        self.name = name
+        self.settings = settings
+        self.mac = f"mac-{name}"
+        self.powered = False
+        self.frozen = False
+        self.disk_bad = False
+        self.boots = 0
+        self.booted_s = 0.0
+        self.durable = Durable()
+        self.facts = BootFacts()
+        self.held: set[Vip] = set()
+        self.pg = Cluster(self)
+        self.daemon: Daemon | None = None
+        self.runs = 0
+        self.offed_s = float("-inf")
+        self._deferred: list[Callable[[], None]] = []
+
+    def log(self, text: str) -> None:
+        self.world.log(self.name, text)
+
+    @property
+    def clock_s(self) -> float:
+        """CLOCK_BOOTTIME."""
+        return self.world.now_s - self.booted_s
+
+    @property
+    def boot_id(self) -> str:
+        return f"boot-{self.name}-{self.boots}"
+
+    def later(self, delay_s: float, event: Callable[[], None]) -> None:
+        """An event of this boot: lost with the power, late while the machine is frozen."""
+        boot = self.boots
+
+        def due() -> None:
+            if self.boots != boot or not self.powered:
+                return
+            if self.frozen:
+                self._deferred.append(due)
+            else:
+                event()
+
+        self.world.after(delay_s, due)
+
+    # --- power -------------------------------------------------------------------------------------
+
+    def power_on(self) -> None:
+        if self.powered:
+            return
+        self.powered, self.frozen = True, False
+        self.boots += 1
+        self.booted_s = self.world.now_s - self.world.span(1.0, 2.0)
+        self.facts = BootFacts()
+        self.held = set()
+        self.log(f"BOOTS ({self.boot_id}), record {self.durable.record}")
+        self.later(self.world.span(0.5, 5.0), self.start_daemon)
+
+    def power_off(self, why: str) -> None:
+        if not self.powered:
+            return
+        self.log(f"POWER OFF: {why}")
+        self.powered, self.frozen = False, False
+        self.offed_s = self.world.now_s
+        self._deferred.clear()
+        self.held = set()
+        self.daemon = None
+        self.pg.power_lost()
+
+    def freeze(self) -> None:
+        if self.powered and not self.frozen:
+            self.log("FREEZES")
+            self.frozen = True
+
+    def thaw(self) -> None:
+        if self.frozen:
+            self.log("thaws")
+            self.frozen = False
+            due, self._deferred = self._deferred, []
+            for event in due:
+                if self.powered:
+                    event()
+
+    # --- the daemon ----------------------------------------------------------------------------------
+
+    def start_daemon(self) -> None:
+        if self.daemon is None:
+            self.runs += 1
+            self.daemon = Daemon(self)
+            self.daemon.begin()
+
+    def kill_daemon(self) -> None:
+        if self.daemon is not None:
+            self.log("daemon KILLED")
+            self.daemon = None
+
+    def postmaster_died(self) -> None:
+        """The pidfd becomes readable."""
+        if self.powered and self.daemon is not None:
+            self.daemon.probes.look_soon()
+
+    def __repr__(self) -> str:
+        daemon = self.daemon
+        state = "off" if not self.powered else f"{self.pg.phase} vips={sorted(self.held)}"
+        facts = f"confirmed={daemon.knowledge.confirmed} row={daemon.knowledge.row}" if daemon else "no daemon"
+        return f"<{self.name} {state} {facts} durable={self.durable}>"
+
+
+class Daemon:
+    """The loop of `pgvip run` around the real core."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.world = host.world
+        self.run_id = f"run-{host.name}-{host.runs}"
+        self.stopped = False
+        who = Identity(host.boot_id, self.run_id, host.clock_s, PAIR_ID, SYSTEM_ID)
+        self.knowledge: Knowledge = core.begin(who, host.durable, host.facts)
+        self.seen = Observations()
+        self.messages: list[Message] = []
+        self.results: list[Result] = []
+        self.commands: list[Command] = []
+        self.last: Decision | None = None
+        self._woken = False
+        self._said: tuple[object, ...] = ()
+        self._beat_s = float("-inf")
+        self.actor = Actor(self)
+        self.probes = Probes(self)
+        host.log(f"daemon starts ({self.run_id}), confirmed={self.knowledge.confirmed}")
+
+    def begin(self) -> None:
+        self.probes.begin()
+        self._beat()
+
+    @property
+    def alive(self) -> bool:
+        return self.host.daemon is self
+
+    def wake(self) -> None:
+        if not self._woken:
+            self._woken = True
+            self.host.later(0.001, self._round)
+
+    def _beat(self) -> None:
+        if self.alive:
+            self.wake()
+            self.host.later(self.host.settings.heartbeat_s, self._beat)
+
+    def resume(self) -> None:
+        self.stopped = False
+        self.host.log("daemon continues")
+        self.wake()
+
+    def order(self, order: Order, text: str = "") -> None:
+        self.commands.append(Command(order, text))
+        self.wake()
+
+    def deliver(self, message: Message) -> None:
+        self.messages.append(message)
+        self.wake()
+
+    def ended(self, action: Action, *, ok: bool, text: str = "", **more: object) -> None:
+        point = more.get("point")
+        self.results.append(Result(action, ok, self.host.clock_s, text, point))  # type: ignore[arg-type]  # see callers
+        self.wake()
+
+    def _round(self) -> None:
+        self._woken = False
+        if not self.alive or self.stopped:
+            return
+        host = self.host
+        inputs = Inputs(self.seen, tuple(self.messages), tuple(self.results), tuple(self.commands), "now")
+        self.messages, self.results, self.commands = [], [], []
+        decision = core.decide(self.knowledge, inputs, host.settings, host.clock_s)
+        self.knowledge, self.last = decision.knowledge, decision
+        known = decision.knowledge
+        record = known.durable.record
+        host.facts = BootFacts(known.confirmed, record.term if record and known.confirmed else 0, known.grant)
+        if self.world.tracing:
+            for note in decision.notes:
+                host.log(f"{note.event}: {note.text}")
+        for action in decision.actions:
+            self.actor.start(action)
+        if decision.kick:
+            self.probes.look_soon()
+        self._say(decision.message)
+        self.world.decided(host, decision)
+
+    def _say(self, message: Message) -> None:
+        said = tuple(getattr(message, name) for name in PUBLIC)
+        due = self.host.clock_s - self._beat_s >= self.host.settings.heartbeat_s * 0.9
+        if due or said != self._said:
+            self._said, self._beat_s = said, self.host.clock_s
+            self.world.send(self.host, message)
+
+
+def with_seen(seen: Observations, reports: dict[str, tuple[bool, object, float]]) -> Observations:
+    """The observations after a probe's report: for each field, whether it worked, the value, and when."""
+    changes = {}
+    for name, (ok, value, at_s) in reports.items():
+        old = getattr(seen, name)
+        changes[name] = old.succeeded(value, at_s) if ok else old.failed(str(value), at_s)
+    return replace(seen, **changes)

@@ -1,0 +1,143 @@
+"""Streaming between the two clusters: delayed, cut, slow to flush, slow to notice a dead peer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.simulation.cluster import Cluster, Stream
+
+if TYPE_CHECKING:
+    from tests.simulation.machine import Host
+    from tests.simulation.world import World
+
+TIMEOUT_S = 30.0
+"""wal_sender_timeout and wal_receiver_timeout of the simulated servers."""
+
+
+class Replication:
+    """Every stream of the world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.stalled: set[str] = set()  # hosts whose standby receives without flushing
+
+    def seek(self, host: Host) -> None:
+        """A standby without a stream tries to connect, again and again."""
+        pg, proc = host.pg, host.pg.proc
+        world = self.world
+
+        def attempt() -> None:
+            if pg.proc != proc or pg.phase != "standby":
+                return
+            if pg.inbound is not None and pg.inbound.receiver_open:
+                return
+            peer = host.peer
+            usable = world.net.open("db", host, peer) and peer.pg.phase == "primary" and not peer.pg.hung
+            if usable and not pg.hung and not host.frozen and pg.prefix_of(peer.pg):
+                self._connect(host, peer)
+            else:
+                host.later(world.span(0.3, 1.0), attempt)
+
+        host.later(world.span(0.02, 0.3), attempt)
+
+    def _connect(self, host: Host, peer: Host) -> None:
+        stream = Stream(peer, host, self.world.now_s)
+        old = peer.pg.outbound
+        if old is not None:
+            old.sender_open = False
+        host.pg.inbound = stream
+        peer.pg.outbound = stream
+        stream.flush_lsn = 0
+        host.log("streams from the peer")
+        self.push(stream)
+        self._keep_alive(stream)
+
+    def push(self, stream: Stream) -> None:
+        if not stream.moving:
+            stream.moving = True
+            self.world.after(self.world.latency_s(), lambda: self._arrive(stream))
+
+    def _passes(self, stream: Stream) -> bool:
+        sender, receiver = stream.sender, stream.receiver
+        return (
+            stream.sender_open
+            and stream.receiver_open
+            and self.world.net.open("db", sender, receiver)
+            and not sender.frozen
+            and not receiver.frozen
+            and sender.pg.hung != "all"
+            and receiver.pg.hung != "all"
+        )
+
+    def _arrive(self, stream: Stream) -> None:
+        stream.moving = False
+        if self._passes(stream):
+            self._copy(stream)
+
+    def _copy(self, stream: Stream) -> None:
+        source, target = stream.sender.pg, stream.receiver.pg
+        stream.heard_s = self.world.now_s
+        if len(target.wal) < len(source.wal):
+            target.wal.extend(source.wal[len(target.wal) :])
+            target.history = list(source.history)
+        if target.flushed < len(target.wal) or stream.flush_lsn < target.flushed:
+            stream.receiver.later(self.world.latency_s(), lambda: self._flush(stream))
+
+    def _flush(self, stream: Stream) -> None:
+        target = stream.receiver
+        if not stream.receiver_open or target.pg.hung == "all" or target.name in self.stalled or target.disk_bad:
+            return
+        target.pg.flushed = len(target.pg.wal)
+        flushed = target.pg.flushed
+        self.world.after(self.world.latency_s(), lambda: self._reply(stream, flushed))
+
+    def _reply(self, stream: Stream, flushed: int) -> None:
+        if self._passes(stream) and stream.sender.pg.outbound is stream:
+            stream.replied_s = self.world.now_s
+            stream.flush_lsn = max(stream.flush_lsn, flushed)
+            stream.sender.pg.flushed_by_peer(stream.flush_lsn)
+
+    def _keep_alive(self, stream: Stream) -> None:
+        now_s = self.world.now_s
+        if self._passes(stream):
+            stream.replied_s = now_s
+            self._copy(stream)
+        else:
+            if stream.sender_open and now_s - stream.replied_s > TIMEOUT_S:
+                self._close_sender(stream)
+            if stream.receiver_open and now_s - stream.heard_s > TIMEOUT_S:
+                self._close_receiver(stream)
+        if stream.sender_open or stream.receiver_open:
+            self.world.after(1.0, lambda: self._keep_alive(stream))
+
+    def _close_sender(self, stream: Stream) -> None:
+        stream.sender_open = False
+        if stream.sender.pg.outbound is stream:
+            stream.sender.pg.outbound = None
+
+    def _close_receiver(self, stream: Stream) -> None:
+        if not stream.receiver_open:
+            return
+        stream.receiver_open = False
+        if stream.receiver.pg.inbound is stream:
+            stream.receiver.pg.inbound = None
+            self.seek(stream.receiver)
+
+    def receiver_gone(self, stream: Stream) -> None:
+        """The standby's server ended: its kernel tells the primary, if the network lets it."""
+        stream.receiver_open = False
+        if self.world.net.open("db", stream.receiver, stream.sender):
+            self.world.after(self.world.latency_s(), lambda: self._close_sender(stream))
+
+    def sender_gone(self, cluster: Cluster) -> None:
+        stream, cluster.outbound = cluster.outbound, None
+        if stream is None:
+            return
+        stream.sender_open = False
+        if self.world.net.open("db", stream.sender, stream.receiver):
+            self.world.after(self.world.latency_s(), lambda: self._close_receiver(stream))
+
+    def last_words(self, stream: Stream) -> None:
+        """A fast shutdown sends its checkpoint and waits for the standby to have it, while that answers."""
+        if self._passes(stream) and stream.sender.pg.outbound is stream:
+            self._copy(stream)

@@ -1,0 +1,298 @@
+"""The plain scenarios, each on the real core, in sync and in async: what an operator expects to see."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgvip.core.model import Mode, Order, Vip
+from tests.simulation.machine import Host
+from tests.simulation.scenario import heals, pair, primary, run, tail, until, writes_again
+from tests.simulation.world import World
+
+pytestmark = pytest.mark.simulation
+
+SEEDS = range(1, 9)
+both = pytest.mark.parametrize("sync", [True, False], ids=["sync", "async"])
+seeded = pytest.mark.parametrize("seed", SEEDS)
+
+
+def terms(world: World) -> list[int]:
+    return [host.durable.record.term for host in world.hosts if host.durable.record]
+
+
+def serves_alone(host: Host) -> bool:
+    record = host.durable.record
+    alone = record is not None and record.mode is Mode.SOLO and record.primary == host.name
+    return alone and host.pg.phase == "primary" and host.held == set(Vip)
+
+
+@both
+@seeded
+def test_fresh_pair(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    assert primary(world) is world.a
+    writes_again(world)
+
+
+@both
+@seeded
+def test_primary_powered_off_and_back(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.a.power_off("test")
+    took_s = until(world, lambda: serves_alone(world.b), 30.0)
+    assert took_s < 8.0, tail(world)
+    writes_again(world)
+    heals(world)
+    assert primary(world) is world.b
+
+
+@both
+@seeded
+def test_standby_powered_off_and_back(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.b.power_off("test")
+    took_s = until(world, lambda: serves_alone(world.a), 30.0)
+    assert took_s < 8.0, tail(world)
+    writes_again(world)
+    heals(world)
+    assert primary(world) is world.a
+
+
+@both
+@seeded
+def test_postmaster_killed_hands_over(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.a.pg.kill(orphans=seed % 2 == 0)
+    took_s = until(world, lambda: world.b.pg.phase == "primary" and Vip.PRIMARY in world.b.held, 10.0)
+    assert took_s < 2.5, tail(world)
+    assert world.fencing.fences == 0, tail(world)
+    heals(world)
+    assert primary(world) is world.b
+
+
+@both
+@seeded
+@pytest.mark.parametrize("how", ["all", "postmaster"])
+def test_hung_primary_is_handed_over(seed: int, sync: bool, how: str) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.a.pg.hung = how
+    took_s = until(world, lambda: world.b.pg.phase == "primary" and Vip.PRIMARY in world.b.held, 30.0)
+    assert took_s < 8.0, tail(world)
+    assert world.fencing.fences == 0, tail(world)
+    heals(world)
+
+
+@both
+@seeded
+def test_clean_stop_by_a_dba_restarts_in_place(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.a.pg.shut_down()
+    until(world, lambda: world.a.pg.phase == "primary" and Vip.PRIMARY in world.a.held, 10.0)
+    heals(world)
+    assert primary(world) is world.a, tail(world)
+    assert world.fencing.fences == 0
+
+
+@both
+@seeded
+@pytest.mark.parametrize("asked", ["a", "b"])
+def test_switchover(seed: int, sync: bool, asked: str) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    daemon = (world.a if asked == "a" else world.b).daemon
+    assert daemon is not None
+    daemon.order(Order.SWITCHOVER)
+    took_s = until(world, lambda: world.b.pg.phase == "primary" and Vip.PRIMARY in world.b.held, 15.0)
+    assert took_s < 3.0, tail(world)
+    assert world.fencing.fences == 0
+    heals(world)
+    assert primary(world) is world.b
+    assert not world.lost
+
+
+@both
+@seeded
+def test_standby_restarted_on_its_host(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.b.pg.kill()
+    writes_again(world)
+    heals(world)
+    assert primary(world) is world.a
+    assert world.fencing.fences == 0, tail(world)
+
+
+@both
+@seeded
+@pytest.mark.parametrize("order", ["ab", "ba", "both"])
+def test_both_off_and_back(seed: int, sync: bool, order: str) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.no_power = {"a", "b"}
+    world.a.power_off("test")
+    world.b.power_off("test")
+    run(world, 3.0)
+    hosts = [getattr(world, name) for name in (order if order != "both" else "ab")]
+    hosts[0].power_on()
+    run(world, 0.0 if order == "both" else 25.0)
+    assert order == "both" or not any(host.pg.writes for host in world.hosts), tail(world)
+    hosts[1].power_on()
+    heals(world)
+
+
+@both
+@seeded
+@pytest.mark.parametrize("alone_s", [0.0, 20.0])
+def test_solo_primary_off_and_back_serves_alone(seed: int, sync: bool, alone_s: float) -> None:
+    world = pair(seed, sync=sync)
+    world.no_power = {"b"}
+    world.b.power_off("test")
+    until(world, lambda: serves_alone(world.a), 15.0)
+    run(world, 5.0)
+    world.a.power_off("test")
+    run(world, alone_s)
+    world.a.power_on()
+    until(world, lambda: serves_alone(world.a), 30.0)
+    world.b.power_on()
+    heals(world)
+
+
+@both
+@seeded
+def test_link_cut_alone_changes_nothing(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    before = terms(world)
+    world.net.cuts = {("link", "a"), ("link", "b")}
+    run(world, 60.0)
+    assert terms(world) == before, tail(world)
+    assert world.fencing.fences == 0
+    assert not world.unhealthy(), tail(world)
+    world.net.cuts = set()
+    heals(world)
+
+
+@both
+@seeded
+def test_primary_cut_off_from_everything(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.net.cuts = {(path, "a") for path in ("link", "db", "gateway", "client", "fence")}
+    took_s = until(world, lambda: serves_alone(world.b), 30.0)
+    assert took_s < 8.0, tail(world)
+    world.net.cuts = set()
+    heals(world)
+
+
+@both
+@seeded
+def test_standby_cut_off_from_everything(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.net.cuts = {(path, "b") for path in ("link", "db", "gateway", "client", "fence")}
+    took_s = until(world, lambda: serves_alone(world.a), 30.0)
+    assert took_s < 8.0, tail(world)
+    world.net.cuts = set()
+    heals(world)
+
+
+@both
+@seeded
+def test_gateway_of_the_primary_lost(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.net.cuts = {("gateway", "a")}
+    until(world, lambda: world.b.pg.phase == "primary" and Vip.PRIMARY in world.b.held, 30.0)
+    heals(world)
+    assert world.fencing.fences == 0, tail(world)
+
+
+@both
+@seeded
+def test_gateway_lost_by_both_changes_nothing(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    before = terms(world)
+    world.net.cuts = {("gateway", "a"), ("gateway", "b")}
+    run(world, 30.0)
+    assert terms(world) == before, tail(world)
+    assert not world.unhealthy(), tail(world)
+
+
+@both
+@seeded
+def test_paused_does_nothing(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    assert world.a.daemon is not None
+    world.a.daemon.order(Order.PAUSE, "test")
+    run(world, 5.0)
+    assert all(host.durable.pause.active for host in world.hosts), tail(world)
+    before = terms(world)
+    world.a.power_off("test")
+    run(world, 30.0)
+    assert world.fencing.fences == 0
+    assert world.b.pg.phase == "standby", tail(world)
+    world.a.power_on()
+    run(world, 20.0)
+    assert terms(world) == before, tail(world)
+    assert world.b.daemon is not None
+    world.b.daemon.order(Order.RESUME)
+    heals(world)
+
+
+@both
+@seeded
+@pytest.mark.parametrize("which", ["a", "b", "ab"])
+def test_daemon_killed_moves_nothing(seed: int, sync: bool, which: str) -> None:
+    """6: the daemon is not the database."""
+    world = pair(seed, sync=sync)
+    before, procs = terms(world), [host.pg.proc for host in world.hosts]
+    for name in which:
+        getattr(world, name).kill_daemon()
+    run(world, 5.0 * seed)
+    for name in which:
+        getattr(world, name).start_daemon()
+    run(world, 20.0)
+    assert terms(world) == before, tail(world)
+    assert [host.pg.proc for host in world.hosts] == procs, tail(world)
+    assert world.fencing.fences == 0
+    assert not world.unhealthy(), tail(world)
+
+
+@both
+@seeded
+def test_fence_that_fails_and_then_works(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    world.fencing.moods["a"] = "fails"
+    world.no_power = {"a"}
+    world.a.power_off("test")
+    run(world, 15.0)
+    assert world.b.pg.phase == "standby", tail(world)
+    world.fencing.moods.clear()
+    until(world, lambda: serves_alone(world.b), 20.0)
+    world.no_power = set()
+    world.a.power_on()
+    heals(world)
+
+
+@both
+@seeded
+def test_address_removed_by_hand_comes_back(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    world.a.held.clear()
+    world.b.held.clear()
+    heals(world, 5.0)
+    assert primary(world) is world.a
+
+
+@both
+@seeded
+def test_host_leaves_in_order(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    assert world.a.daemon is not None
+    world.a.daemon.order(Order.SHUTDOWN)
+    until(world, lambda: world.b.pg.phase == "primary" and Vip.PRIMARY in world.b.held, 10.0)
+    assert world.fencing.fences == 0

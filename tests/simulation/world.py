@@ -1,0 +1,208 @@
+"""The world: two hosts, what lies between them, clients, and what must hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pgvip.core.knowledge import Decision
+from pgvip.core.model import BootFacts, Durable, Message, Mode, Record, Settings, Vip
+from tests.simulation.clients import Clients
+from tests.simulation.engine import Engine, Violation
+from tests.simulation.fencing import Fencing
+from tests.simulation.machine import PAIR_ID, SYSTEM_ID, Host
+from tests.simulation.network import Network
+from tests.simulation.replication import Replication
+
+
+@dataclass(slots=True)
+class Rates:
+    """How often single steps fail, and how slow they may be, beside the faults that are scheduled."""
+
+    write_fails: float = 0.0
+    start_fails: float = 0.0
+    promote_fails: float = 0.0
+    stop_escalates: float = 0.0
+    drop_fails: float = 0.0
+    message_lost: float = 0.0
+    message_twice: float = 0.0
+    message_late: float = 0.0
+    late_s: float = 20.0
+    slow: float = 0.0
+    fence_answer_s: float = 0.3
+
+
+@dataclass(slots=True)
+class Rules:
+    """Switches of the simulated actions that break one rule each (the core's are broken by patches)."""
+
+    grant_needs_flush: bool = True
+
+
+@dataclass(slots=True)
+class Lost:
+    """Acknowledged commits that a takeover in async lost."""
+
+    entries: set[int] = field(default_factory=set)
+
+
+class World(Engine):
+    """Everything that is; `faults` says how unreliable it is just now."""
+
+    def __init__(self, seed: int, *, sync: bool = True, trace: bool = False, **settings: float | bool) -> None:
+        super().__init__(seed, trace=trace)
+        self.sync = sync
+        self.faults = Rates()
+        self.rules = Rules()
+        self.disk_holds_state = True
+        self.no_power: set[str] = set()
+        self.net = Network()
+        self.replication = Replication(self)
+        self.fencing = Fencing(self)
+        self.commits: set[int] = set()
+        self.acknowledged: dict[int, float] = {}
+        self.lost: set[int] = set()
+        self.forced = False
+        self._entries = 0
+        self.a = Host(self, "a", Settings("a", "b", True, sync=sync, archive=False, **settings))  # type: ignore[arg-type]  # numbers and flags by name
+        self.b = Host(self, "b", Settings("b", "a", False, sync=sync, archive=False, **settings))  # type: ignore[arg-type]  # as above
+        self.a.peer, self.b.peer = self.b, self.a
+        self.hosts = (self.a, self.b)
+        self.clients = Clients(self)
+        self._init()
+
+    def _init(self) -> None:
+        """As after `pgvip init` on the first host and `clone` on the second."""
+        record = Record(PAIR_ID, SYSTEM_ID, 0, "a", Mode.SOLO, self.sync, cause="init")
+        self.a.durable = Durable(record=record, served=True)
+        self.a.pg.wal = [self.new_entry() for _ in range(3)]
+        self.a.pg.flushed = 3
+        self.b.pg.wal, self.b.pg.flushed = list(self.a.pg.wal), 3
+        self.b.pg.standby_signal, self.b.pg.control = True, "in archive recovery"
+
+    def init_boots(self) -> None:
+        """The first host serves already and is confirmed, as `init` leaves it."""
+        for host in self.hosts:
+            host.power_on()
+        self.a.facts = BootFacts(confirmed=True, confirmed_term=0)
+
+    # --- chances ------------------------------------------------------------------------------------
+
+    def new_entry(self) -> int:
+        self._entries += 1
+        return self._entries
+
+    def latency_s(self) -> float:
+        if self.faults.slow and self.chance(self.faults.slow):
+            return self.span(0.01, 2.0)
+        return self.span(0.0005, 0.005)
+
+    def look_s(self) -> float:
+        if self.faults.slow and self.chance(self.faults.slow):
+            return self.span(0.05, 3.0)
+        return self.span(0.001, 0.05)
+
+    def duration_s(self, low_s: float, high_s: float) -> float:
+        if self.faults.slow and self.chance(self.faults.slow):
+            return self.span(high_s, high_s * 20)
+        return self.span(low_s, high_s)
+
+    def may_power_on(self, host: Host) -> bool:
+        return host.name not in self.no_power
+
+    # --- messages -------------------------------------------------------------------------------------
+
+    def send(self, sender: Host, message: Message) -> None:
+        faults = self.faults
+        if not self.net.sends("link", sender) or self.chance(faults.message_lost):
+            return
+        copies = 2 if self.chance(faults.message_twice) else 1
+        for _ in range(copies):
+            late = faults.message_late and self.chance(faults.message_late)
+            self.after(self.span(0.05, faults.late_s) if late else self.latency_s(), lambda: self._arrive(sender.peer, message))
+
+    def _arrive(self, host: Host, message: Message) -> None:
+        daemon = host.daemon
+        if daemon is not None and host.powered:
+            daemon.deliver(message)
+
+    # --- what must hold -------------------------------------------------------------------------------
+
+    def acknowledge(self, host: Host, entry: int) -> None:
+        """A client is told that its commit is safe."""
+        self.acknowledged[entry] = self.now_s
+
+    def became_writer(self, host: Host) -> None:
+        """1: one writer. 2: it has all that was acknowledged. 3: or, in async, all but a bounded tail."""
+        peer = host.peer
+        if peer.powered and peer.pg.writes:
+            raise Violation(f"1: two writers: {host.name} became read-write while {peer.name} is")
+        has = set(host.pg.wal)
+        missing = [entry for entry in self.acknowledged if entry not in has and entry not in self.lost]
+        if not missing or self.forced:
+            return
+        if self.sync:
+            raise Violation(f"2: {host.name} is read-write without {len(missing)} acknowledged commits: {missing[:5]}")
+        oldest_s = min(self.acknowledged[entry] for entry in missing)
+        since_s = peer.offed_s if not peer.powered or peer.offed_s > oldest_s else self.now_s
+        limit_s = host.settings.lag_s_max
+        if since_s - oldest_s > limit_s:
+            raise Violation(f"3: {host.name} lost commits acknowledged up to {since_s - oldest_s:.1f} s ago")
+        self.lost.update(missing)
+        host.log(f"{len(missing)} acknowledged commits are lost, within the limit")
+
+    def raised(self, host: Host, vip: Vip) -> None:
+        """4: one holder for each address, the primary one only where writes work."""
+        peer = host.peer
+        if peer.powered and vip in peer.held:
+            raise Violation(f"4: both hosts hold the {vip.value} VIP")
+        if vip is Vip.PRIMARY and host.pg.phase in ("standby", "promoting"):
+            raise Violation(f"4: {host.name} raised the primary VIP on a standby")
+
+    def recorded(self, host: Host) -> None:
+        """Equal terms say the same."""
+        mine, theirs = host.durable.record, host.peer.durable.record
+        if mine and theirs and mine.term == theirs.term and not mine.same_rights(theirs):
+            raise Violation(f"records of term {mine.term} differ")
+
+    def rebuilding(self, host: Host) -> None:
+        """Data that alone holds acknowledged commits is never overwritten."""
+        if self.forced:
+            return
+        has = set(host.peer.pg.wal)
+        only = [e for e in self.acknowledged if e not in has and e in host.pg.wal and e not in self.lost]
+        if only:
+            raise Violation(f"2: {host.name} rebuilds data that alone has {len(only)} acknowledged commits")
+
+    def was_fenced(self, target: Host) -> None:
+        """Hook for faults that follow a fence."""
+
+    def decided(self, host: Host, decision: Decision) -> None:
+        """Hook for checks on every decision."""
+
+    # --- 5: it comes back --------------------------------------------------------------------------------
+
+    def healthy(self) -> bool:
+        """Primary and standby, each with its own address, and the standby may take over."""
+        return not self.unhealthy()
+
+    def unhealthy(self) -> str:
+        """What is missing to the healthy state, or ""."""
+        if not (self.a.powered and self.b.powered and self.a.daemon and self.b.daemon):
+            return "a host or daemon is down"
+        records = [host.durable.record for host in self.hosts]
+        if records[0] is None or records[1] is None or records[0].term != records[1].term:
+            return "the records differ"
+        record = records[0]
+        if record.mode is not Mode.PAIR:
+            return f"solo({record.primary})"
+        primary, standby = (self.a, self.b) if record.primary == "a" else (self.b, self.a)
+        wanted = (
+            (primary.pg.phase == "primary", "the primary is not read-write"),
+            (standby.pg.phase == "standby", "the standby is not up"),
+            (primary.held == {Vip.PRIMARY}, f"the primary holds {sorted(primary.held)}"),
+            (standby.held == {Vip.STANDBY}, f"the standby holds {sorted(standby.held)}"),
+            (all(h.daemon and h.daemon.knowledge.confirmed for h in self.hosts), "unconfirmed"),
+            (bool(standby.daemon and standby.daemon.last and standby.daemon.last.message.eligible), "not eligible"),
+            (not primary.pg.waiting or bool(standby.pg.inbound), "commits hang"),
+        )
+        return next((text for good, text in wanted if not good), "")
