@@ -1,0 +1,189 @@
+"""The status document is plain JSON, keeps its keys, and says "unknown" where nothing is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+from pgvip.config import Config, Host, PostgresConfig
+from pgvip.core.decide import begin, decide
+from pgvip.core.knowledge import Claim, Decision, Trouble, Why, Yield
+from pgvip.core.model import (
+    BootFacts,
+    Database,
+    Durable,
+    Fence,
+    Heard,
+    Identity,
+    Inputs,
+    Lsn,
+    Message,
+    Mode,
+    Observation,
+    Observations,
+    Processes,
+    Record,
+    Replica,
+    Settings,
+    Vip,
+    WalPoint,
+    Want,
+)
+from pgvip.daemon import LoopStats
+from pgvip.link.peer import LinkState
+from pgvip.status_document import document
+
+NOW_S = 1000.0
+RECORD = Record("p", "7", 4, "alpha", Mode.PAIR, sync=True, cause="init", at="2026-01-01T00:00:00Z")
+CONFIG = Config(
+    name="shop",
+    me=Host("alpha", "10.0.0.1", "eth0"),
+    peer=Host("beta", "10.0.0.2", "eth0"),
+    vips={Vip.PRIMARY: ip_interface("10.0.0.10/32"), Vip.STANDBY: ip_interface("10.0.0.11/32")},
+    postgres=PostgresConfig(Path("/d"), Path("/b"), Path("/c"), Path("/s")),
+    settings=Settings(me="alpha", peer="beta", me_first=True),
+)
+PRIMARY = Observations(
+    gateway=Observation("10.0.0.254", NOW_S - 0.2),
+    processes=Observation(Processes(installed=True, postmaster="5:6", left=7, control_state="in production"), NOW_S),
+    database=Observation(
+        Database(
+            "5:6", in_recovery=False, point=WalPoint(2, Lsn(1000)), sync_names='"pgvip_beta"',
+            replica=Replica("streaming", "sync", Lsn(900), Lsn(800), replay_lag_s=0.25),
+        ), NOW_S,
+    ),
+    connection=Observation(value=True, at_s=NOW_S),
+    disks=Observation(value=True, at_s=NOW_S),
+    held=Observation(frozenset({Vip.PRIMARY}), NOW_S),
+    fence=Observation("on", NOW_S - 30.0, failures=2, reason="no route to the BMC"),
+)  # fmt: skip
+STANDBY_SAYS = Message(
+    "p", "7", "beta", "boot2", "run2", 9, 1.0, RECORD, confirmed=True, eligible=True, postmaster="8:9",
+    in_recovery=True, database_ok=True, streaming=True, point=WalPoint(2, Lsn(900)), vips=("standby",), version="9.9",
+)  # fmt: skip
+
+
+def decided(durable: Durable, seen: Observations, *, confirmed: bool = True) -> Decision:
+    who = Identity("boot1", "run1", NOW_S - 60.0, "p", "7")
+    facts = BootFacts(confirmed, durable.record.term if durable.record and confirmed else 0)
+    return decide(begin(who, durable, facts), Inputs(seen), CONFIG.settings, NOW_S)
+
+
+def built(decision: Decision, seen: Observations, config: Config = CONFIG, **extra: object) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(json.dumps(document(config, decision, seen, NOW_S, extra), allow_nan=False))
+    return made
+
+
+def keys_of(value: object, prefix: str = "") -> set[str]:
+    if not isinstance(value, dict):
+        return set()
+    return set().union(*({f"{prefix}{key}"} | keys_of(item, f"{prefix}{key}.") for key, item in value.items()))
+
+
+def healthy() -> dict[str, Any]:
+    decision = decided(Durable(RECORD, served=True), PRIMARY)
+    decision.knowledge.heard = Heard(STANDBY_SAYS, NOW_S - 0.4)
+    return built(decision, PRIMARY, link=LinkState(connected=True, since_s=900.0, heard_s=999.6, connections=2))
+
+
+def test_healthy_primary() -> None:
+    found = healthy()
+    assert (found["pair"], found["host"], found["role"], found["term"]) == ("shop", "alpha", "primary", 4)
+    assert found["record"]["mode"] == "pair"
+    me, peer = found["me"], found["peer"]
+    assert (me["role"], me["vips"], me["gateway_ok"]) == ("primary", ["primary"], True)
+    assert (me["postgresql"]["state"], me["postgresql"]["timeline"]) == ("read-write", 2)
+    assert me["postgresql"]["lsn"] == "0/3E8"
+    assert (peer["role"], peer["vips"], peer["eligible"], peer["age_s"]) == ("standby", ["standby"], True, 0.4)
+    assert peer["postgresql"]["state"] == "standby"
+    assert found["replication"] == {
+        "standby": "beta", "state": "streaming", "sync_state": "sync", "lag_bytes": 100, "lag_s": 0.25,
+        "sync_names": '"pgvip_beta"', "slot_lost": False,
+    }  # fmt: skip
+    assert found["addresses"] == {"primary": "10.0.0.10", "standby": "10.0.0.11"}
+    fencing = found["fencing"]
+    assert (fencing["ok"], fencing["value"], fencing["age_s"]) == (False, "on", 30.0)
+    assert found["link"]["connections"] == 2
+    assert found["process"]["uptime_s"] == 60.0
+
+
+def test_nothing_known_is_not_false() -> None:
+    found = built(decided(Durable(), Observations(), confirmed=False), Observations())
+    assert found["role"] == "none"
+    assert found["record"] is found["term"] is None
+    assert found["me"]["vips"] is None
+    assert found["me"]["postgresql"]["state"] == "unknown"
+    assert found["peer"]["role"] == "unknown"
+    assert found["peer"]["postgresql"]["state"] == "unknown"
+    assert found["archive"]["ok"] is None
+    assert found["link"] is found["loop"] is None
+    assert "no-record" in [one["name"] for one in found["warnings"]]
+
+
+def test_the_keys_are_the_same_known_or_not() -> None:
+    unknown = built(decided(Durable(), Observations(), confirmed=False), Observations())
+    known = healthy()
+    assert keys_of(known["me"]) == keys_of(known["peer"]) == keys_of(unknown["peer"]) == keys_of(unknown["me"])
+    assert known.keys() == unknown.keys()
+    assert keys_of(known["replication"]) == keys_of(unknown["replication"])
+
+
+def test_states_of_the_local_database() -> None:
+    def state(**changes: Any) -> str:
+        seen = replace(PRIMARY, **changes)
+        return str(built(decided(Durable(RECORD), seen), seen)["me"]["postgresql"]["state"])
+
+    def processes(**fields: Any) -> Observation[Processes]:
+        return Observation(Processes(**fields), NOW_S)
+
+    assert state(processes=processes()) == "no-data"
+    assert state(processes=processes(installed=True)) == "down"
+    assert state(processes=processes(installed=True, left=1)) == "orphans"
+    assert state(processes=processes(installed=True, postmaster="77:1", left=3)) == "starting"
+    stuck = Observation(value=True, at_s=NOW_S - 20, failures=5, failed_at_s=NOW_S, failing_since_s=NOW_S - 19)
+    assert state(connection=stuck) == "hung"
+    assert state(database=Observation(Database("5:6", in_recovery=True, point=WalPoint(2, Lsn(1))), NOW_S)) == "standby"
+
+
+def test_solo_primary_and_what_is_under_way() -> None:
+    decision = decided(Durable(replace(RECORD, mode=Mode.SOLO), served=True), PRIMARY)
+    k = decision.knowledge
+    k.claim = Claim("takeover-by-fence", 4, Why.SILENCE, takeover=False, attempt="a1", since_s=NOW_S - 3, tries=2)
+    k.yielding = Yield("solo", Want.SOLO, 4, "boot2", NOW_S - 1)
+    k.running = (Fence("a1"),)
+    k.trouble = {"Fence": Trouble(2, NOW_S + 5, "timed out")}
+    stats = LoopStats(rounds=100, longest_ms=12.345, began_s=NOW_S - 50)
+    found = built(decision, PRIMARY, stats=stats, memory_bytes=1, cpu_seconds=2.0)
+    assert found["role"] == found["me"]["role"] == "primary_standby"
+    doing = found["doing"]
+    assert doing["claim"] == {
+        "change": "takeover-by-fence", "why": "silence", "tries": 2, "fenced": False, "age_s": 3.0,
+    }  # fmt: skip
+    assert doing["giving_up"] == {"change": "solo", "age_s": 1.0}
+    assert doing["actions"] == ["Fence"]
+    assert doing["trouble"] == [{"action": "Fence", "times": 2, "text": "timed out", "retry_in_s": 5.0}]
+    assert found["loop"] == {"rounds": 100, "longest_ms": 12.35, "latest_ms": 0.0, "rounds_per_s": 2.0}
+
+
+def test_standby_sees_its_lag_by_the_primarys_message() -> None:
+    seen = replace(
+        PRIMARY,
+        database=Observation(
+            Database("5:6", in_recovery=True, point=WalPoint(2, Lsn(700)), streaming=True, replay_lag_s=1.5), NOW_S
+        ),
+    )
+    config = replace(CONFIG, me=CONFIG.peer, peer=CONFIG.me, settings=Settings("beta", "alpha", me_first=False))
+    who = Identity("boot2", "run2", NOW_S - 60.0, "p", "7")
+    decision = decide(begin(who, Durable(RECORD), BootFacts(confirmed=True)), Inputs(seen), config.settings, NOW_S)
+    primary_says = replace(STANDBY_SAYS, host="alpha", read_write=True, in_recovery=False, point=WalPoint(2, Lsn(1000)))
+    decision.knowledge.heard = Heard(primary_says, NOW_S)
+    found = built(decision, seen, config)
+    assert found["role"] == "standby"
+    assert found["peer"]["role"] == "primary"
+    assert found["replication"]["lag_bytes"] == 300
+    assert found["replication"]["state"] == "streaming"
+    decision.knowledge.heard = Heard(replace(primary_says, point=WalPoint(3, Lsn(1000))), NOW_S)
+    assert built(decision, seen, config)["replication"]["lag_bytes"] is None  # another timeline: no distance
