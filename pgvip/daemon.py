@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from pgvip.config import Config
 from pgvip.core.decide import begin, decide
@@ -188,7 +189,8 @@ class Daemon:
             return
         old: Observation[object] = getattr(self._seen, event.name)
         new = old.failed(event.reason, event.at_s) if event.reason else old.succeeded(event.value, event.at_s)
-        self._seen = replace(self._seen, **{event.name: new})
+        change: dict[str, Any] = {event.name: new}
+        self._seen = replace(self._seen, **change)
         if event.reason:
             self._urgent |= not old.failures or event.name in ("connection", "disks", "processes")
         else:

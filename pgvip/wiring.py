@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pgvip.actions import alert, fence, mount, postgres, rejoin, replication, vip
+from pgvip.actions import alert, fence, mount, postgres, rejoin, replication, vip, wal
 from pgvip.config import Config
 from pgvip.core.model import (
     AddVip,
@@ -31,7 +31,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
 from pgvip.probes import addresses, archive_mount, fence_status, gateway, peer_database, processes
 from pgvip.probes.database import DatabaseProbe
-from pgvip.probes.disks import DiskProbe, cluster_directories
+from pgvip.probes.disks import DiskProbe
 from pgvip.record import RecordStore
 from pgvip.system.processes import kill_cluster
 from pgvip.watch import Probe
@@ -58,7 +58,8 @@ class Probes:
     def __init__(self, config: Callable[[], Config], shot: Callable[[], Snapshot | None]) -> None:
         self._config, self._shot = config, shot
         self._database = DatabaseProbe(config())
-        self._disks = DiskProbe([])
+        postgres_config = config().postgres
+        self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
         self._announced: dict[Vip, tuple[float, float]] = {}
         self._renewed_s = 0.0
 
@@ -129,10 +130,7 @@ class Probes:
         return self._database.heartbeat() if self._read_write() else True
 
     def _write(self) -> bool:
-        config = self._config()
-        self._disks.directories = cluster_directories(config.postgres.data_directory)
-        self._disks.probe(config.settings.hung_after_s)
-        return True
+        return self._disks.probe(self._config().settings.hung_after_s)
 
     def _held(self) -> frozenset[Vip]:
         """Which addresses are here; while they are, they are announced and renewed."""
@@ -208,8 +206,8 @@ class Actions:
             DropVip: self._drop_vip,
             CheckVip: self._check_vip,
             Fence: lambda _: fence.fence(self._config(), self._say("fence")),
-            PowerOn: lambda _: fence.power_on(self._config()),
-            FindEnd: lambda _: Outcome(point=postgres.end_of_wal(self._config())),
+            PowerOn: lambda _: fence.power_on(self._config(), self._say("power-on")),
+            FindEnd: lambda _: Outcome(point=wal.end_of_wal(self._config())),
             Rejoin: self._rejoin,
             MountArchive: lambda _: mount.mount(self._config()),
             UnmountArchive: lambda _: mount.unmount(self._config()),
