@@ -199,7 +199,7 @@ def make_cluster(config: Config, locale: str) -> None:
     data = config.postgres.data_directory
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     pgtools.give(config, data)
-    command = [
+    command: list[str | Path] = [
         *(pgtools.tool(config, "initdb"), "-D", data, "--data-checksums"),
         *("--encoding=UTF8", f"--locale={locale}", "--auth-local=peer", "--auth-host=scram-sha-256"),
     ]
@@ -305,7 +305,7 @@ def private_server(config: Config) -> Iterator[None]:
     pgtools.give(config, log)
     options = shlex.join([*pgtools.config_file_option(config), "-c", "listen_addresses="])
     limit_s = config.postgres.start_timeout_s
-    begin = [
+    begin: list[str | Path] = [
         *(pgtools.tool(config, "pg_ctl"), "start", "-D", config.postgres.data_directory, "-s", "-w"),
         *("-t", f"{limit_s:.0f}", "-l", log, "-o", options),
     ]
@@ -317,5 +317,8 @@ def private_server(config: Config) -> Iterator[None]:
     try:
         yield
     finally:
-        end = [pgtools.tool(config, "pg_ctl"), "stop", "-D", config.postgres.data_directory, "-s", "-w", "-m", "fast"]
+        end: list[str | Path] = [
+            *(pgtools.tool(config, "pg_ctl"), "stop", "-D", config.postgres.data_directory),
+            *("-s", "-w", "-m", "fast", "-t", f"{config.postgres.stop_timeout_s:.0f}"),
+        ]
         check(end, timeout_s=config.postgres.stop_timeout_s + PROGRAM_TIMEOUT_S, user=config.postgres.user)

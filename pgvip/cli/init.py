@@ -1,0 +1,285 @@
+"""`pgvip init`: make this host the first of a pair, with a new database or one that is in service."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import uuid
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pgvip.actions import access, enrol, postgres, replication
+from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, warn
+from pgvip.config import Config
+from pgvip.config_load import load
+from pgvip.config_rules import host_problems
+from pgvip.core.model import Durable, Mode, Record
+from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
+from pgvip.link import bundle, tls
+from pgvip.record import PairIdentity, RecordStore, load_identity, save_identity
+from pgvip.system import pgtools, units
+
+HELP = "make this host the first of a pair (a new database, or one in service)"
+FIRST_TERM = 2
+"""The smallest term of the first host, whose terms are even (PROTOCOL.md, "The record")."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `init`."""
+    parser.description = (
+        "Prepare PostgreSQL, make roles, certificates and the pair's record, and write the bundle for the second host. "
+        "A database in service goes on serving; settings that need a restart are listed. "
+        "Run again, it goes on where it was interrupted, or makes a new bundle. "
+        "Example: pgvip init --bundle /root/pair.bundle"
+    )
+    parser.add_argument("--bundle", type=Path, metavar="PATH", help="where to write the bundle [STATE/bundle]")
+    parser.add_argument(
+        "--allow",
+        type=access.parse_allowed,
+        action="append",
+        default=[],
+        metavar="CIDR[=METHOD]",
+        help="let applications of a network in, by password or METHOD (repeatable)",
+    )
+    parser.add_argument("--restart", action="store_true", help="restart a database in service if settings need it")
+    parser.add_argument("--start", action="store_true", help="leave the server running, also when it was not")
+    parser.add_argument("--locale", default="C.UTF-8", help="locale of a new database cluster [%(default)s]")
+    parser.add_argument(
+        "--replace-archive-command", action="store_true", help="give up the archive_command that is there now"
+    )
+    parser.add_argument("--take-over-unit", action="store_true", help="set what starts the server at boot to manual")
+    add_dry_run(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Set the first host up. Returns the exit code."""
+    require_root()
+    config = load(args.config, args.host)
+    setup = Setup(config, args)
+    setup.check()
+    print(f"{config.me.name}: first host of the pair {config.name}", flush=True)
+    setup.start_at_boot()
+    setup.run()
+    setup.report()
+    return 0
+
+
+class Setup:
+    """One run of `init`."""
+
+    def __init__(self, config: Config, args: argparse.Namespace) -> None:
+        self.config, self.args = config, args
+        self.bundle_path: Path = args.bundle or config.paths.state / "bundle"
+        self.store = RecordStore(config.paths.record)
+        self.new = enrol.is_empty(config.postgres.data_directory)
+        self.in_service = not self.new and enrol.is_running(config)
+        self.version = 0
+        self.identity = load_identity(config.paths.identity)
+        self.durable = self.store.load() or Durable()
+
+    # --- pre-checks ---------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Everything that can be known before anything changes; raises it all at once."""
+        config = self.config
+        found: list[PgvipError] = [*host_problems(config)]
+        refuse(found)
+        pgtools.account(config)
+        self.version = enrol.program_version(config)
+        if not self.durable.record:
+            enrol.refuse_daemon(config)
+        found += [*enrol.unit_problems(config), *self._identity_problems()]
+        found += self._new_problems() if self.new else self._cluster_problems()
+        refuse(found)
+
+    def _identity_problems(self) -> list[PgvipError]:
+        if self.identity is not None and self.identity.first != self.config.me.name:
+            return [
+                RefusedError(
+                    f"{self.identity.first} is the first host of this pair, not {self.config.me.name}",
+                    hint=f"Run pgvip init on {self.identity.first}; on this host, pgvip clone or pgvip join.",
+                )
+            ]
+        return []
+
+    def _new_problems(self) -> list[PgvipError]:
+        config = self.config
+        if self.durable.record or self.identity:
+            return [
+                RecordError(
+                    f"this host belongs to a pair, but {config.postgres.data_directory} is empty",
+                    hint=f"Clone it from the peer, or remove {config.paths.state} to begin anew.",
+                )
+            ]
+        if config.postgres.config_directory != config.postgres.data_directory:
+            words = config.postgres.config_directory.parts[-2:]
+            hint = f"Run pg_createcluster --start-conf manual {' '.join(words)} -- --data-checksums, then this again."
+            return [PostgresError(f"there is no cluster in {config.postgres.data_directory}", hint=hint)]
+        return []
+
+    def _cluster_problems(self) -> list[PgvipError]:
+        config = self.config
+        found = enrol.misplaced(config, self.identity.system_id if self.identity else "")
+        if found:
+            return found
+        if self.durable.record:
+            return []
+        found = enrol.weak_settings(config)
+        control = pgtools.control_data(config)
+        if (config.postgres.data_directory / "standby.signal").exists() or "recovery" in control.state:
+            found.append(PostgresError("this cluster is a standby", hint="Run pgvip init on its primary."))
+        foreign = enrol.foreign_archiving(config)
+        if foreign and not self.args.replace_archive_command:
+            found.append(
+                PostgresError(
+                    "the server has an archive_command of its own",
+                    f"It is: {foreign}.",
+                    "Keep it with archive.enabled = false, or give it up with --replace-archive-command.",
+                )
+            )
+        if not control.rewindable:
+            warn(
+                "the cluster has no data checksums; pgvip sets wal_log_hints instead, which needs a restart",
+                "pg_checksums --enable turns them on while the server is down.",
+            )
+        return found
+
+    def start_at_boot(self) -> None:
+        """Report, or with agreement end, what would start the server behind pgvip's back."""
+        for start in units.auto_starts(self.config.postgres.data_directory, self.config.postgres.unit):
+            if not self.args.take_over_unit:
+                warn(f"{start.what}: the server would start at boot before the pair agreed", f"Run: {start.mend}")
+            elif not self.args.dry_run:
+                units.take_over(start)
+                print(f"  + {start.what}: manual from now on", flush=True)
+
+    # --- steps ---------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Do what is left to do."""
+        if self.durable.record is None:
+            self._prepare()
+        title = f"certificates, and bundle for {self.config.peer.name} in {self.bundle_path}"
+        run_steps([Step(title, self._bundle, self.bundle_path.exists)], dry_run=self.args.dry_run)
+
+    def _prepare(self) -> None:
+        config, args = self.config, self.args
+        before = [
+            Step("directories for state and archive", lambda: enrol.make_directories(config),
+                 lambda: enrol.directories_ready(config)),
+            Step(f"new database cluster in {config.postgres.data_directory}",
+                 lambda: enrol.make_cluster(config, args.locale), lambda: not self.new),
+            Step("passwords of pgvip's roles", lambda: access.ensure_passwords(config)),
+            Step("pg_hba.conf and pg_ident.conf", lambda: enrol.write_access(config, args.allow)),
+        ]  # fmt: skip
+        inside = [
+            Step("roles, schema and heartbeat row", lambda: enrol.make_roles(config, access.ensure_passwords(config))),
+            Step("PostgreSQL settings (pgvip.conf)", lambda: enrol.write_settings(config, self.version)),
+            Step("replication slot for the second host", lambda: replication.ensure_slot(config)),
+            Step("look at what is set for roles and databases", self._weak_roles),
+        ]
+        after = [
+            Step("restart, if settings need it", self._restart_if_needed),
+            Step("identity of the pair", self._identify, lambda: self.identity is not None),
+            Step("record: this host serves alone", self._record),
+        ]
+        run_steps(before, dry_run=args.dry_run)
+        with ExitStack() as stack:
+            if not args.dry_run:
+                enrol.write_settings(config, self.version) if not self.in_service else None
+                stack.enter_context(enrol.private_server(config))
+            run_steps(inside, dry_run=args.dry_run)
+        if args.start:
+            after.append(Step("start of the server", self._start))
+        run_steps(after, dry_run=args.dry_run)
+
+    def _weak_roles(self) -> None:
+        for sentence in enrol.weak_roles(self.config):
+            warn(f"{sentence}: commits there are not protected by the standby")
+
+    def _restart_if_needed(self) -> None:
+        if not self.in_service:
+            return
+        pending = enrol.pending_restart(self.config)
+        if pending and self.args.restart:
+            postgres.stop(self.config, clean=True)
+            postgres.start(self.config, standby=False, sync=False)
+        elif pending:
+            warn(
+                f"needs a restart of the server, and is not in force yet: {', '.join(pending)}",
+                "Run pgvip init --restart now, or restart it before the second host joins.",
+            )
+
+    def _start(self) -> None:
+        system_id = self.identity.system_id if self.identity else ""
+        postgres.start(self.config, standby=False, sync=False, system_id=system_id)
+
+    def _identify(self) -> None:
+        system_id = pgtools.control_data(self.config).system_id
+        self.identity = PairIdentity(str(uuid.uuid4()), system_id, self.config.me.name, self.config.peer.name)
+        save_identity(self.config.paths.identity, self.identity)
+
+    def _record(self) -> None:
+        """The first host serves, alone until a standby follows; it has been read-write (PROTOCOL.md)."""
+        if self.identity is None:
+            raise RecordError("no identity was written")
+        record = Record(
+            pair_id=self.identity.pair_id,
+            system_id=self.identity.system_id,
+            term=FIRST_TERM,
+            primary=self.config.me.name,
+            mode=Mode.SOLO,
+            sync=self.config.settings.sync,
+            cause="pgvip init",
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self.durable = dataclasses.replace(self.durable, record=record, served=True)
+        self.store.save(self.durable)
+
+    def _bundle(self) -> None:
+        """New keys for the second host, and for this one where it has none: each run makes earlier bundles void."""
+        from pgvip.link.certificates import make_pair_certificates  # noqa: PLC0415  # slow to import, needed only here
+
+        config = self.config
+        if self.identity is None:
+            raise RecordError("no identity was written")
+        pairs = make_pair_certificates([config.me.name, config.peer.name])
+        own, peer = pairs[config.me.name], pairs[config.peer.name]
+        directory = config.paths.certificates
+        if (directory / "own.key").exists():
+            key, certificate = ((directory / name).read_text(encoding="ascii") for name in ("own.key", "own.crt"))
+            own = tls.KeyPair(key, certificate)
+        tls.install(directory, own, peer.certificate)
+        bundle.write_bundle(
+            self.bundle_path,
+            bundle.Bundle(
+                host=config.peer.name,
+                first_host=config.me.name,
+                pair_id=self.identity.pair_id,
+                system_id=self.identity.system_id,
+                config=config.file.read_text(encoding="utf-8"),
+                key=peer.key,
+                certificate=peer.certificate,
+                peer_certificate=own.certificate,
+                passwords=access.ensure_passwords(config),
+            ),
+        )
+
+    def report(self) -> None:
+        """Say what comes next."""
+        config = self.config
+        if self.args.dry_run:
+            print("nothing was changed (--dry-run)", flush=True)
+            return
+        if not self.in_service and not self.args.start:
+            print("The database is stopped; the daemon starts it.", flush=True)
+        start = "systemctl enable --now pgvip" if units.has_systemd() else "pgvip run"
+        print(
+            f"Next, on {config.me.name}: {start}\n"
+            f"Then copy {self.bundle_path} as root to {config.peer.name} (it holds secrets: delete it here then),\n"
+            f"and there: pgvip clone BUNDLE   (or, if it streams from here already: pgvip join BUNDLE)",
+            flush=True,
+        )
+
+

@@ -1,0 +1,49 @@
+"""A progress bar on a terminal; elsewhere a line for each tenth."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+WIDTH = 40
+
+
+def bar_text(done_bytes: float, total_bytes: float) -> str:
+    """One line of progress.
+
+    >>> bar_text(512 * 1024**2, 1024**3)
+    '    [####################--------------------]  50 %   512 of 1024 MB'
+    """
+    part = min(1.0, done_bytes / total_bytes) if total_bytes > 0 else 0.0
+    filled = int(part * WIDTH)
+    figures = f"{done_bytes / 1024**2:.0f} of {total_bytes / 1024**2:.0f} MB"
+    return f"    [{'#' * filled}{'-' * (WIDTH - filled)}] {part:4.0%}   {figures}".replace("%", " %")
+
+
+class Bar:
+    """Shows how far a copy is. A context manager: the last line stays."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._tenth = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._terminal and self._tenth >= 0:
+            print(flush=True)
+
+    def show(self, done_bytes: float, total_bytes: float) -> None:
+        """Draw the state of the copy; as often as one likes."""
+        tenth = int(10 * done_bytes / total_bytes) if total_bytes > 0 else 0
+        if self._terminal:
+            print("\r" + bar_text(done_bytes, total_bytes), end="", flush=True)
+        elif tenth > self._tenth:
+            print(bar_text(done_bytes, total_bytes), flush=True)
+        self._tenth = max(tenth, self._tenth)

@@ -1,0 +1,58 @@
+"""Steps of a set-up command: shown one by one, skipped where they are done already, only listed by --dry-run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgvip.errors import PgvipError, RefusedError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do. `done`: looks whether it is done already; without it the step is done every time."""
+
+    title: str
+    do: Callable[[], object]
+    done: Callable[[], bool] | None = None
+
+
+def run_steps(steps: Sequence[Step], *, dry_run: bool) -> None:
+    """Do the steps in order; the first that fails ends the command, which can then be repeated."""
+    for step in steps:
+        if step.done is not None and step.done():
+            print(f"  = {step.title} (done already)", flush=True)
+        elif dry_run:
+            print(f"  - {step.title}", flush=True)
+        else:
+            print(f"  + {step.title}", flush=True)
+            step.do()
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Every set-up command can be asked what it would do."""
+    parser.add_argument("-n", "--dry-run", action="store_true", help="check everything, list the steps, change nothing")
+
+
+def require_root() -> None:
+    """RefusedError for other users."""
+    if os.geteuid() != 0:
+        raise RefusedError("only root can set a host up", hint="Run it with sudo.")
+
+
+def refuse(found: Sequence[PgvipError]) -> None:
+    """Raise what the pre-checks found, all at once."""
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise RefusedError(f"{len(found)} things stand in the way", "\n" + "\n".join(f"- {error}" for error in found))
+
+
+def warn(text: str, mend: str = "") -> None:
+    """Something to know, with what to do about it; the command goes on."""
+    print(f"  ! {text}" + (f"\n    {mend}" if mend else ""), flush=True)
