@@ -34,7 +34,7 @@ def message(r: Round, row: Change) -> Message:
         question="" if k.confirmed else absorb.question(r),
         answer=answer,
         request=_request(r, row),
-        invite=row.name if row.by is By.INVITE else "",
+        invite=_invite(r, row),
         invite_term=v.term,
         cannot=cannot(r),
         stopped=stop_over,
@@ -58,6 +58,13 @@ def message(r: Round, row: Change) -> Message:
         version=r.s.version,
         leaving=k.leaving,
     )
+
+
+def _invite(r: Round, row: Change) -> str:
+    """What this primary offers its role for; also while it gives the role up, so that the request stands."""
+    if r.k.yielding is not None and r.k.yielding.want is Want.HANDOVER:
+        return r.k.yielding.change
+    return row.name if row.by is By.INVITE else ""
 
 
 def _request(r: Round, row: Change) -> Request | None:

@@ -66,8 +66,10 @@ def adopt(r: Round) -> None:
 def give_up_writing(r: Round, *, clean: bool) -> bool:
     """PostgreSQL is seen not to be read-write; else it is being stopped."""
     v = r.view()
-    if not v.may_write or v.gone:
+    if v.processes is not None and (not v.may_write or v.gone):
         return True
+    if v.processes is None and r.inputs.seen.processes.value is not None:
+        return False  # not looked at since the last action on it ended: that look comes first
     r.start(StopPostgres(clean=clean))
     return False
 
@@ -143,6 +145,8 @@ def give_up(r: Round) -> None:
 def _give_up_role(r: Round, y: Yield) -> None:
     """Stop, drop both addresses [m 14], learn that the winner has it all, write."""
     v, k = r.view(), r.k
+    if v.processes is None and r.inputs.seen.processes.value is not None:
+        return  # not looked at since the last action on it ended: that look comes first
     if not v.gone:
         failing = "StopPostgres" in k.trouble
         if y.clean and failing:

@@ -17,6 +17,7 @@ from pgvip.core.model import (
     PowerOn,
     Promote,
     Rejoin,
+    Result,
     SetSyncNames,
     StartPostgres,
     StopPostgres,
@@ -68,12 +69,13 @@ class Actor:
         self.host.later(self.world.duration_s(low_s, high_s), due)
 
     def _end(self, action: Action, *, ok: bool, text: str = "", point: WalPoint | None = None) -> None:
+        result = Result(action, ok, self.host.clock_s, text, point)
+
         def arrive() -> None:
             if self.daemon.alive:
-                self.daemon.ended(action, ok=ok, text=text, point=point)
+                self.daemon.ended(result)
 
         self.host.later(self.world.look_s() / 4, arrive)
-        self.daemon.probes.look_soon()
 
     # --- the record --------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pgvip.core import decide as core
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import (
-    Action,
     BootFacts,
     Command,
     Durable,
@@ -204,9 +203,9 @@ class Daemon:
         self.messages.append(message)
         self.wake()
 
-    def ended(self, action: Action, *, ok: bool, text: str = "", **more: object) -> None:
-        point = more.get("point")
-        self.results.append(Result(action, ok, self.host.clock_s, text, point))  # type: ignore[arg-type]  # see callers
+    def ended(self, result: Result) -> None:
+        self.results.append(result)
+        self.probes.look_soon()
         self.wake()
 
     def _round(self) -> None:

@@ -119,6 +119,9 @@ class Replication:
         if not stream.receiver_open:
             return
         stream.receiver_open = False
+        target = stream.receiver
+        if target.name not in self.stalled and not target.disk_bad and not target.frozen and target.pg.hung != "all":
+            target.pg.flushed = len(target.pg.wal)  # a receiver that ends flushes what it has
         if stream.receiver.pg.inbound is stream:
             stream.receiver.pg.inbound = None
             self.seek(stream.receiver)
