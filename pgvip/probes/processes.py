@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgvip.core.model import Processes
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 REREAD_S = 2.0
 """A standby that replays writes its control file many times a second; below a live postmaster that can wait."""
+
+UNREADABLE = "unreadable"
+"""In place of a cluster state: there is a control file, and pg_controldata fails on it."""
 
 Signature = tuple[int, int, int, str]
 
@@ -37,14 +41,15 @@ class ProcessesProbe:
         try:
             left = processes.cluster_processes(data)
             postmaster = processes.postmaster(data)
-            control = self._control_data(config, "" if postmaster is None else str(postmaster))
+            installed = _is_there(data / "global" / "pg_control")
+            control = self._control_data(config, "" if postmaster is None else str(postmaster)) if installed else None
             return Processes(
-                installed=control is not None,
+                installed=installed,
                 system_id="" if control is None else control.system_id,
                 postmaster="" if postmaster is None else str(postmaster),
                 left=len(left),
                 standby_signal=_is_there(data / "standby.signal"),
-                control_state="" if control is None else control.state,
+                control_state=control.state if control is not None else UNREADABLE if installed else "",
                 checkpoint=None if control is None else control.checkpoint,
             )
         except (PostgresError, OSError) as failure:
@@ -53,20 +58,17 @@ class ProcessesProbe:
             raise ProbeError(message, detail) from failure
 
     def _control_data(self, config: Config, postmaster: str) -> ControlData | None:
-        """pg_control as PostgreSQL's own program reads it; None when there is no cluster."""
-        data = config.postgres.data_directory
+        """pg_control as PostgreSQL's own program reads it; None when it makes no sense: its fields stay unknown."""
         with self._lock:
-            try:
-                status = (data / "global" / "pg_control").stat()
-            except FileNotFoundError:
-                self._control = self._signature = None
-                return None
+            status = (config.postgres.data_directory / "global" / "pg_control").stat()
             signature = (status.st_ino, status.st_mtime_ns, status.st_size, postmaster)
             same_server = self._signature is not None and self._signature[3] == postmaster != ""
             recent = now_s() - self._read_at_s < REREAD_S
             if signature != self._signature and not (same_server and recent):
-                self._control = pgtools.control_data(config)
-                self._signature, self._read_at_s = signature, now_s()
+                self._control, self._signature = None, None
+                with suppress(PostgresError):
+                    self._control = pgtools.control_data(config)
+                    self._signature, self._read_at_s = signature, now_s()
             return self._control
 
 

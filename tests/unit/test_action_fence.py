@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pgvip.actions import fence
+from pgvip.config import Config, FenceMethod
+from pgvip.errors import FenceError, ProbeError
+from pgvip.probes import fence_status
+from tests.unit import configs
+from tests.unit.test_fence_agents import make_agent
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> tuple[Path, Path]:
+    return make_agent(tmp_path / "bmc").parent, make_agent(tmp_path / "pdu").parent
+
+
+@pytest.fixture
+def config(tmp_path: Path, devices: tuple[Path, Path]) -> Config:
+    methods = tuple(FenceMethod(agent=str(device / "fence_test"), timeout_s=2.0) for device in devices)
+    config = configs.make(tmp_path)
+    return replace(config, peer=replace(config.peer, fencing=methods))
+
+
+@pytest.fixture(autouse=True)
+def _short_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fence, "SETTLE_S", 0.3)
+
+
+def power(device: Path) -> str:
+    return (device / "power").read_text().strip()
+
+
+def test_the_first_method_suffices_and_a_repetition_is_harmless(config: Config, devices: tuple[Path, Path]) -> None:
+    lines: list[str] = []
+    for _ in range(2):
+        fence.fence(config, lines.append)
+        assert (power(devices[0]), power(devices[1])) == ("off", "on")
+    assert lines == ["fence paris: done by " + config.peer.fencing[0].name] * 2
+
+
+@pytest.mark.parametrize("trouble", ["broken", "stuck", "slow"])
+def test_the_next_method_is_tried_when_one_fails(config: Config, devices: tuple[Path, Path], trouble: str) -> None:
+    (devices[0] / trouble).touch()
+    first, second = config.peer.fencing
+    config = replace(config, peer=replace(config.peer, fencing=(replace(first, timeout_s=0.3), second)))
+    lines: list[str] = []
+    fence.fence(config, lines.append)
+    assert (power(devices[0]), power(devices[1])) == ("on", "off")
+    assert lines[0].startswith("could not fence paris")
+
+
+@pytest.mark.parametrize("trouble", ["broken", "stuck"])
+def test_no_method_that_verifies_means_not_fenced(config: Config, devices: tuple[Path, Path], trouble: str) -> None:
+    for device in devices:
+        (device / trouble).touch()
+    with pytest.raises(FenceError, match="could not fence paris"):
+        fence.fence(config)
+
+
+def test_an_accepted_order_is_no_proof(config: Config, devices: tuple[Path, Path]) -> None:
+    (devices[0] / "stuck").touch()
+    config = replace(config, peer=replace(config.peer, fencing=config.peer.fencing[:1]))
+    with pytest.raises(FenceError) as caught:
+        fence.fence(config)
+    assert "saying off after it accepted the order" in caught.value.detail
+
+
+def test_no_method_at_all_is_never_a_success(config: Config) -> None:
+    config = replace(config, peer=replace(config.peer, fencing=()))
+    for call in (fence.fence, fence.power_on, fence.test):
+        with pytest.raises(FenceError):
+            call(config)
+    with pytest.raises(ProbeError):
+        fence_status.probe(config)
+
+
+def test_power_comes_back_by_the_first_method_that_can(config: Config, devices: tuple[Path, Path]) -> None:
+    fence.fence(config)
+    (devices[1] / "power").write_text("off\n")
+    (devices[0] / "broken").touch()
+    fence.power_on(config)
+    assert (power(devices[0]), power(devices[1])) == ("off", "on")
+
+
+def test_status_tells_of_each_method_and_test_fails_for_any(config: Config, devices: tuple[Path, Path]) -> None:
+    assert [line.rpartition(": ")[2] for line in fence.status(config).splitlines()] == ["on", "on"]
+    assert fence.test(config) == fence.status(config)
+    (devices[1] / "broken").touch()
+    assert "unable to connect" in fence.status(config).splitlines()[1]
+    with pytest.raises(FenceError, match="would not work"):
+        fence.test(config)
+    assert (power(devices[0]), power(devices[1])) == ("on", "on")
+
+
+def test_the_probe_takes_the_first_answer(config: Config, devices: tuple[Path, Path]) -> None:
+    assert fence_status.probe(config) == "on"
+    (devices[0] / "broken").touch()
+    (devices[1] / "power").write_text("off\n")
+    assert fence_status.probe(config) == "off"
+    (devices[1] / "broken").touch()
+    with pytest.raises(ProbeError, match="no fence device of paris answers") as caught:
+        fence_status.probe(config)
+    assert caught.value.detail.count("unable to connect") == 2
