@@ -1,0 +1,135 @@
+"""`pgvip`: one entry point, one module for each command, imported only when it is used.
+
+PostgreSQL and monitoring systems start some of the commands often, so this module imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pgvip import __version__
+from pgvip.errors import Exit, PgvipError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Module(Protocol):
+    """What every command's module has."""
+
+    HELP: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command lives and its line in the list. `plain`: it reads its own arguments (`main(argv)`)."""
+
+    module: str
+    help: str
+    plain: bool = False
+
+
+COMMANDS: dict[str, Entry] = {
+    "run": Entry("pgvip.cli.run", "run the daemon (normally started by systemd)"),
+    "init": Entry("pgvip.cli.init", "make this host the first of a pair"),
+    "clone": Entry("pgvip.cli.clone", "make this host the second of a pair, with a copy of the first host's database"),
+    "join": Entry("pgvip.cli.join", "make this host, which already streams from the first, the second of a pair"),
+    "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to mend it"),
+    "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
+    "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
+    "resume": Entry("pgvip.cli.resume", "end the pause"),
+    "promote": Entry("pgvip.cli.promote", "force this host to be primary; may lose data"),
+    "fence": Entry("pgvip.cli.fence", "look at, test or confirm the fencing of the other host"),
+    "rejoin": Entry("pgvip.cli.rejoin", "make this host follow the primary again, now"),
+    "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
+    "config check": Entry("pgvip.cli.config_check", "check the configuration file and this machine against it"),
+    "archive-wal": Entry("pgvip.archive.archive_wal", "archive one WAL file (archive_command)", plain=True),
+    "restore-wal": Entry("pgvip.archive.restore_wal", "fetch one WAL file (restore_command)", plain=True),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (`pgvip.errors.Exit`)."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    name, rest = _command(args.command, parser)
+    entry = COMMANDS[name]
+    try:
+        module = importlib.import_module(entry.module)
+        if entry.plain:
+            return int(module.main(rest))
+        return _run(name, module, args, rest)
+    except PgvipError as error:
+        report(error)
+        return int(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has seen enough
+        return int(Exit.FAILED)
+    except KeyboardInterrupt:
+        print("pgvip: interrupted", file=sys.stderr)
+        return 130
+
+
+def report(error: PgvipError) -> None:
+    """Print an error as PostgreSQL's own tools do."""
+    print(f"pgvip: error: {error}", file=sys.stderr)
+
+
+def _run(name: str, module: Module, args: argparse.Namespace, rest: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog=f"pgvip {name}", description=module.HELP, allow_abbrev=False)
+    _add_global(parser, argparse.SUPPRESS)
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(rest, argparse.Namespace(config=args.config, host=args.host)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS)) + 2
+    listed = "\n".join(f"  {name:{width}}{entry.help}" for name, entry in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="pgvip",
+        usage="pgvip [--config PATH] [--host NAME] COMMAND ...",
+        description="High availability for PostgreSQL on exactly two hosts, with two virtual addresses.",
+        epilog=f"commands:\n{listed}\n\nEach has its own help: pgvip COMMAND --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"pgvip {__version__}")
+    _add_global(parser, None)
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def _add_global(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Both options may stand before or after the command."""
+    parser.add_argument(
+        "--config", metavar="PATH", default=default, help="configuration (PGVIP_CONFIG, /etc/pgvip/pgvip.toml)"
+    )
+    parser.add_argument("--host", metavar="NAME", default=default, help="which of the two hosts this is (PGVIP_HOST)")
+
+
+def _command(words: list[str], parser: argparse.ArgumentParser) -> tuple[str, list[str]]:
+    """Split the words into a command's name and its arguments; exits with a message when there is none."""
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if len(words) >= length and name in COMMANDS:
+            return name, words[length:]
+    if not words:
+        parser.print_help(sys.stderr)
+        raise SystemExit(int(Exit.USAGE))
+    longer = sorted(name for name in COMMANDS if name.startswith(f"{words[0]} "))
+    meant = f"; did you mean: {', '.join(longer)}" if longer else "; see pgvip --help"
+    print(f"pgvip: error: unknown command: {' '.join(words[:2])}{meant}", file=sys.stderr)
+    raise SystemExit(int(Exit.USAGE))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
