@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.actions import replication
+from pgvip.actions.wal import end_of_wal
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import PgvipError, PostgresError, ProbeError, PromoteError
 from pgvip.system import pgconf, pgtools, processes
@@ -24,6 +25,8 @@ from pgvip.system.sql import DATABASE_ROLE, connect_local
 if TYPE_CHECKING:
     from pgvip.config import Config
     from pgvip.system.sql import Session
+
+__all__ = ["end_of_wal", "promote", "start", "stop"]
 
 START_POLL_S = 0.02
 PROMOTE_POLL_S = 0.003
@@ -126,17 +129,17 @@ def _prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> No
             "Stop the database first.",
         )
     _refuse_strangers(config, system_id)
-    _forget_killed_postmaster(config)
+    forget_killed_postmaster(config)
     open_directory(config.paths.no_restore.parent)
     config.paths.no_restore.unlink(missing_ok=True)
     pgconf.write(config, sync=sync, version=version)
     pgconf.strip_auto_conf(config, version)
     if sync:
         _refuse_weak_commit(config)
-    _write_signals(config, standby=standby)
+    write_signals(config, standby=standby)
 
 
-def _forget_killed_postmaster(config: Config) -> None:
+def forget_killed_postmaster(config: Config) -> None:
     """Remove the lock files of a postmaster that was killed and that nobody has collected yet.
 
     The server takes the zombie for a live one and refuses to start. No process of the cluster is left, which
@@ -179,7 +182,7 @@ def _refuse_weak_commit(config: Config) -> None:
         )
 
 
-def _write_signals(config: Config, *, standby: bool) -> None:
+def write_signals(config: Config, *, standby: bool) -> None:
     """Make standby.signal say what was asked for; durable before the server may read it."""
     data = config.postgres.data_directory
     wanted = data / "standby.signal"

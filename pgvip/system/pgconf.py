@@ -194,7 +194,7 @@ def _conninfo(config: Config) -> str:
         "tcp_user_timeout": "10000",
         "gssencmode": "disable",
     }
-    return " ".join(f"{key}={_conninfo_value(value)}" for key, value in words.items())
+    return " ".join(f"{key}={conninfo_value(value)}" for key, value in words.items())
 
 
 def archive_command(config: Config) -> str:
@@ -247,7 +247,7 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def _conninfo_value(value: str) -> str:
+def conninfo_value(value: str) -> str:
     """Quote a value within a connection string where it needs it (manual, 34.1.1.1)."""
     if value and re.fullmatch(r"[\w./:-]+", value, re.ASCII):
         return value

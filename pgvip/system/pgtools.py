@@ -38,6 +38,7 @@ class ControlData:
     redo: Lsn
     min_recovery: WalPoint
     segment_bytes: int
+    page_bytes: int
     checksums: bool
     wal_log_hints: bool
     settings: tuple[tuple[str, str], ...] = ()
@@ -111,6 +112,7 @@ def parse_control_data(text: str) -> ControlData:
                 Lsn.parse(words["Minimum recovery ending location"]),
             ),
             segment_bytes=int(words["Bytes per WAL segment"]),
+            page_bytes=int(words["WAL block size"]),
             checksums=words["Data page checksum version"] != "0",
             wal_log_hints=words["wal_log_hints setting"] == "on",
             settings=tuple(

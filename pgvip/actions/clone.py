@@ -1,0 +1,239 @@
+"""A new copy of the primary by pg_basebackup, made beside the old data, which is renamed and not deleted.
+
+Two names stand next to the data directory: NAME.pgvip-new while it is copied, NAME.pgvip-replaced for what was
+there before (one only). A clone that was interrupted starts again, or, when only renaming is left, ends it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.actions import postgres, source
+from pgvip.errors import CommandError, PostgresError, RejoinError
+from pgvip.system import pgconf, pgtools, processes
+from pgvip.system.commands import check
+from pgvip.system.sql import REPLICATION_ROLE
+
+if TYPE_CHECKING:
+    from pgvip.config import Config
+
+Say = Callable[[str], None]
+Bytes = Callable[[int, int], None]
+
+PROGRESS = re.compile(r"^\s*(?P<done>\d+)/(?P<total>\d+) kB")
+HEADROOM = 1.05
+"""The copy grows a little while it is made."""
+
+COMPLETE = "pgvip-complete"
+"""File in a finished copy: it may be put in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The three names of one directory's life."""
+
+    data: Path
+    new: Path
+    replaced: Path
+
+    @classmethod
+    def of(cls, data: Path) -> Places:
+        return cls(data, data.with_name(f"{data.name}.pgvip-new"), data.with_name(f"{data.name}.pgvip-replaced"))
+
+
+def clone(
+    config: Config, progress: Say, on_bytes: Bytes | None = None, *, system_id: str = "", replace_other: bool = False
+) -> str:
+    """Replace this host's data by a new base backup of the peer; returns a sentence.
+
+    The server must be down. `on_bytes` gets bytes done and in total as it goes. Leaves standby.signal and
+    pgvip.conf in place, and the server stopped. `system_id`: of the pair's record. `replace_other`: set aside
+    even another cluster (the empty one that a distribution's package makes). Raises RejoinError; the old data
+    is in its place then.
+    """
+    places = Places.of(config.postgres.data_directory)
+    _refuse_running(config)
+    found = source.prove_source(config, system_id)
+    if not replace_other:
+        _refuse_stranger(config, found.system_id)
+    _refuse_mount(places.data)
+    if not (places.new / COMPLETE).exists():
+        spaces = source.tablespaces(config)
+        _make_room(config, places, spaces)
+        source.prepare_source(config)
+        progress(f"copying the database from {config.peer.name}")
+        _copy(config, places, spaces, on_bytes)
+        _settle(config, places, spaces)
+    _refuse_running(config)
+    _swap(places)
+    make_standby(config)
+    progress("the new copy is in place")
+    return f"cloned from {config.peer.name}"
+
+
+def make_standby(config: Config) -> None:
+    """Nothing of the source's identity is left in the data, and the next start is as a standby."""
+    data = config.postgres.data_directory
+    version = pgtools.major_version(data)
+    clear_slots(data)
+    (data / "postmaster.pid").unlink(missing_ok=True)
+    pgconf.write(config, sync=False, version=version)
+    pgconf.strip_auto_conf(config, version)
+    postgres.write_signals(config, standby=True)
+
+
+def finish_swap(config: Config) -> bool:
+    """End a clone that was interrupted between its last renames; True when there was one."""
+    places = Places.of(config.postgres.data_directory)
+    if places.data.exists() or not (places.new / COMPLETE).exists():
+        return False
+    _swap(places)
+    return True
+
+
+def _refuse_running(config: Config) -> None:
+    left = processes.cluster_processes(config.postgres.data_directory)
+    if left:
+        raise RejoinError("the database on this host is not stopped", f"Process {left[0].pid} is left.")
+
+
+def _refuse_stranger(config: Config, system_id: str) -> None:
+    """RejoinError when the data here is of another cluster: nobody has said that it may go."""
+    with suppress(PostgresError):
+        here = pgtools.control_data(config).system_id
+        if here != system_id:
+            raise RejoinError(
+                f'"{config.postgres.data_directory}" holds another database cluster',
+                f"Its system identifier is {here}, the peer's is {system_id}.",
+                "Move it away if it is not needed.",
+            )
+
+
+def _refuse_mount(data: Path) -> None:
+    if data.is_mount():
+        raise RejoinError(
+            f'"{data}" is a mount point',
+            "The old data is renamed, not deleted, and a mount point cannot be renamed.",
+            "Use a directory below the mount point as data directory.",
+        )
+
+
+def _make_room(config: Config, places: Places, spaces: list[tuple[int, str]]) -> None:
+    """Remove what earlier clones left under pgvip's own names, and see that the new copy fits."""
+    for leftover in (places.new, places.replaced):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    for _, place in spaces:
+        for leftover in (_space(place).new, _space(place).replaced):
+            if leftover.exists():
+                shutil.rmtree(leftover)
+    places.data.parent.mkdir(parents=True, exist_ok=True)
+    databases, wal = source.size_bytes(config)
+    needed = int((databases + wal) * HEADROOM)
+    free = shutil.disk_usage(places.data.parent).free
+    # Where tablespaces are, a part of it goes elsewhere; pg_basebackup will say when that does not fit.
+    if free < needed and not spaces:
+        raise RejoinError(
+            "no space for a new copy beside the old data",
+            f'"{places.data.parent}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
+            f'Make space, or remove "{places.data}" by hand once you are sure that nobody needs it.',
+        )
+
+
+def _space(place: str) -> Places:
+    """The names inside a tablespace's directory, which may be a mount point itself."""
+    directory = Path(place)
+    return Places(directory, directory / ".pgvip-new", directory / ".pgvip-replaced")
+
+
+def _copy(config: Config, places: Places, spaces: list[tuple[int, str]], on_bytes: Bytes | None) -> None:
+    for directory in (places.new, *(_space(place).new for _, place in spaces)):
+        directory.mkdir(mode=0o700, parents=True)
+        pgtools.give(config, directory)
+    command: list[str | Path] = [
+        pgtools.tool(config, "pg_basebackup"),
+        *("-d", source.conninfo(config, REPLICATION_ROLE), "-D", places.new),
+        *("-X", "stream", "-S", pgconf.slot_name(config.me.name)),
+        *("-c", "fast", "-P", "-w"),
+        *(f"--tablespace-mapping={_mapped(place)}={_mapped(str(_space(place).new))}" for _, place in spaces),
+    ]
+    if config.rejoin.bandwidth_mb_s:
+        command.append(f"--max-rate={config.rejoin.bandwidth_mb_s}M")
+
+    def line(text: str) -> None:
+        found = PROGRESS.match(text)
+        if found is not None and on_bytes is not None:
+            on_bytes(int(found["done"]) * 1024, int(found["total"]) * 1024)
+
+    try:
+        check(
+            command,
+            timeout_s=config.rejoin.timeout_s,
+            user=config.postgres.user,
+            on_line=line,
+            die_with_caller=True,
+        )
+    except CommandError as failure:
+        raise RejoinError("the base backup failed", failure.detail or str(failure)) from failure
+
+
+def _mapped(place: str) -> str:
+    """A path in --tablespace-mapping, where an equals sign must be escaped."""
+    return place.replace("=", "\\=")
+
+
+def _settle(config: Config, places: Places, spaces: list[tuple[int, str]]) -> None:
+    """Make the copy this host's own before it gets the name under which it could be started."""
+    (places.new / "standby.signal").touch(mode=0o600)
+    pgtools.give(config, places.new / "standby.signal")
+    clear_slots(places.new)
+    (places.new / "postmaster.pid").unlink(missing_ok=True)
+    for oid, place in spaces:
+        link = places.new / "pg_tblspc" / str(oid)
+        link.unlink()
+        link.symlink_to(place)
+        pgtools.give(config, link)
+        pgconf.sync_directory(link.parent)
+    (places.new / COMPLETE).touch()
+    pgconf.sync_directory(places.new)
+
+
+def clear_slots(data: Path) -> None:
+    """Remove replication slots that a copy took along: they would hold WAL for ever (FACTS.md)."""
+    for slot in (data / "pg_replslot").iterdir():
+        shutil.rmtree(slot)
+
+
+def _swap(places: Places) -> None:
+    """Put the finished copy in place; what was there gets another name. Can be repeated after any step."""
+    links = (places.new / "pg_tblspc").iterdir()
+    for place in [link.readlink() for link in links if link.is_symlink()]:
+        _swap_space(_space(str(place)))
+    if places.data.exists() and any(places.data.iterdir()):
+        places.data.rename(places.replaced)
+    elif places.data.exists():
+        places.data.rmdir()
+    places.new.rename(places.data)
+    (places.data / COMPLETE).unlink()
+    pgconf.sync_directory(places.data.parent)
+
+
+def _swap_space(places: Places) -> None:
+    """The same inside a tablespace's directory, whose content is one directory for each version."""
+    if not places.new.exists():
+        return
+    fresh = list(places.new.iterdir())
+    for directory in fresh:
+        old = places.data / directory.name
+        if old.exists():
+            places.replaced.mkdir(mode=0o700, exist_ok=True)
+            old.rename(places.replaced / directory.name)
+        directory.rename(old)
+    places.new.rmdir()
+    pgconf.sync_directory(places.data)

@@ -1,0 +1,318 @@
+"""Make a returned host's data follow the peer: save what diverged, rewind, else clone. Leaves it stopped.
+
+Proves first that the peer's server is the pair's read-write primary, and that nothing runs here. Each step
+can be repeated: a rewind that was interrupted left the data unusable, which a marker remembers.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from pgvip.actions import clone as cloning
+from pgvip.actions import postgres, source
+from pgvip.actions.saved import Divergence, prune, save_diverged, set_aside_archived
+from pgvip.actions.wal import LAST, Piece, end_of_wal, fork_point, local_history, segment_name
+from pgvip.archive.restore_wal import restore_wal
+from pgvip.core.model import WalPoint
+from pgvip.errors import CommandError, PostgresError, ProbeError, RejoinError
+from pgvip.system import pgconf, pgtools, processes
+from pgvip.system.commands import check, run
+from pgvip.system.sql import connect_local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgvip.actions.source import Source
+    from pgvip.config import Config
+
+Say = Callable[[str], None]
+
+MARKER = "rewinding"
+"""File in the state directory: a rewind has begun to change the data and is not known to have ended well."""
+
+CHANGES_BEGIN = re.compile(r"need to copy|creating backup label|syncing target", re.IGNORECASE)
+"""What pg_rewind prints from the moment on at which it changes the target (src/bin/pg_rewind/pg_rewind.c)."""
+
+RECOVERY_S = 3600.0
+"""For crash recovery in single-user mode: replays what was written since the last checkpoint."""
+
+
+def rejoin(
+    config: Config, *, clone: bool = False, progress: Say, on_bytes: cloning.Bytes | None = None, system_id: str = ""
+) -> str:
+    """Make this host's data follow the peer; returns a sentence that says how.
+
+    `clone`: an operator wants a new base backup, whatever the data looks like. `system_id`: of the pair's
+    record. Raises RejoinError, after which the same call may be repeated.
+    """
+    if cloning.finish_swap(config):
+        progress("finished the clone that was interrupted")
+    found = source.prove_source(config, _system_id(config) or system_id)
+    _stop(config, progress)
+    # Stopped, so it cannot be this host's own server that answers now.
+    found = source.prove_source(config, found.system_id)
+    done = _follow(config, found, clone, progress, on_bytes)
+    cloning.make_standby(config)
+    for path in prune(config):
+        progress(f'removed "{path}": it held no commits')
+    return done
+
+
+def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes: cloning.Bytes | None) -> str:
+    """Choose the cheapest way that works, and go it."""
+    reason = "an operator asked for it" if clone else _unusable(config)
+    divergence = None
+    if not reason and (config.postgres.data_directory / "backup_label").exists():
+        # Its recovery never began, so pg_control does not tell where it stands; the start will.
+        return "the data is a copy that has not been started yet"
+    if not reason:
+        divergence = _divergence(config, found)
+        if not divergence.diverged:
+            reason = _missing_wal(config, divergence, found)
+            if not reason:
+                return "nothing had diverged"
+    saved = _save(config, divergence or _divergence_if_readable(config, found), found, progress)
+    if not reason:
+        assert divergence is not None  # noqa: S101  # without one there is a reason
+        reason = _rewind(config, progress)
+    done = f"rewound to {divergence.fork}" if divergence and not reason else ""
+    if reason:
+        progress(f"a new clone is needed: {reason}")
+        _refuse_clone_now(config, reason, by_operator=clone)
+        done = cloning.clone(config, progress, on_bytes, system_id=found.system_id)
+        (config.paths.state / MARKER).unlink(missing_ok=True)
+    if saved is not None:
+        for name in set_aside_archived(config, *saved):
+            progress(f"moved {name} out of the archive: it belongs to the diverged part")
+    return done
+
+
+def _system_id(config: Config) -> str:
+    """System identifier of the data here; "" when there is none that can be read."""
+    with suppress(PostgresError):
+        return pgtools.control_data(config).system_id
+    return ""
+
+
+def _stop(config: Config, progress: Say) -> None:
+    """Stop a standby that runs here; a read-write server is never stopped for a rejoin."""
+    if processes.postmaster(config.postgres.data_directory) is None:
+        postgres.stop(config, clean=False)
+        return
+    try:
+        with connect_local(config) as session:
+            standby = bool(session.query("in_recovery", timeout_s=postgres.ANSWER_S)[0][0])
+    except ProbeError:
+        standby = pgtools.control_data(config).state != "in production"
+    if not standby:
+        raise RejoinError(
+            "the database on this host is read-write",
+            "A rejoin would destroy what its clients write.",
+            "Stop it first, if the peer is the rightful primary.",
+        )
+    progress("stopping the standby")
+    try:
+        postgres.stop(config, clean=True)
+    except PostgresError:
+        postgres.stop(config, clean=False)
+
+
+# --- what is here ------------------------------------------------------------------------------------------
+
+
+def _unusable(config: Config) -> str:
+    """Why the data here can be neither kept nor rewound; "" when it can."""
+    if not (config.postgres.data_directory / "PG_VERSION").exists():
+        return "there is no data"
+    if (config.paths.state / MARKER).exists():
+        return "an earlier rewind was interrupted"
+    try:
+        end_of_wal(config)
+    except PostgresError as failure:
+        return failure.message
+    return ""
+
+
+def _divergence(config: Config, found: Source) -> Divergence:
+    """Compare this cluster's history with the source's; the server must be down."""
+    control = pgtools.control_data(config)
+    end = end_of_wal(config)
+    before = local_history(config, end.timeline)
+    mine = [*before, end]
+    theirs = [*found.history, WalPoint(found.flush.timeline, LAST)]
+    fork = fork_point(mine, theirs)
+    if end.timeline == found.flush.timeline and end.lsn > found.flush.lsn:
+        # On the source's own timeline, but further: it is told apart by what the source has flushed.
+        fork = found.flush
+    strange = {point.timeline for point in mine} - {point.timeline for point in theirs}
+    return Divergence(fork, end, _pieces(mine, fork), frozenset(strange), control.segment_bytes)
+
+
+def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
+    """This cluster's WAL from the fork on, by timeline."""
+    pieces, start = [], fork.lsn
+    for point in mine:
+        if point.timeline >= fork.timeline and point.lsn > start:
+            pieces.append(Piece(point.timeline, start, point.lsn))
+            start = point.lsn
+    return tuple(pieces)
+
+
+def _divergence_if_readable(config: Config, found: Source) -> Divergence | None:
+    with suppress(PostgresError, RejoinError):
+        if not (config.paths.state / MARKER).exists():
+            return _divergence(config, found)
+    return None
+
+
+def _missing_wal(config: Config, divergence: Divergence, found: Source) -> str:
+    """Why this data cannot simply go on; "" when the WAL from its end on can still be had.
+
+    The source may have it under the name of any later timeline.
+    """
+    timelines = [point.timeline for point in found.history] + [found.flush.timeline]
+    wanted = [
+        segment_name(timeline, divergence.end.lsn, divergence.segment_bytes)
+        for timeline in timelines
+        if timeline >= divergence.end.timeline
+    ]
+    if source.has_segment(config, wanted):
+        return ""
+    if config.archive.enabled and any(_archived(config, name) for name in wanted):
+        return ""
+    return f"the peer has no longer the WAL that this host needs next ({wanted[0]})"
+
+
+def _archived(config: Config, name: str) -> bool:
+    """Look into both archives as a recovery would: in a child, bounded in time."""
+    archive = config.archive
+    with TemporaryDirectory(dir=config.paths.state) as directory:
+        return restore_wal(
+            name,
+            Path(directory) / name,
+            [archive.directory, archive.peer_mount],
+            Path(directory) / "no-flag",
+            archive.timeout_s,
+        )
+
+
+# --- save, rewind, clone ---------------------------------------------------------------------------------------
+
+
+def _save(
+    config: Config, divergence: Divergence | None, found: Source, progress: Say
+) -> tuple[Divergence, Path] | None:
+    """Keep the diverged WAL, once; None when there is none, or none that can be told."""
+    if divergence is None or not divergence.diverged:
+        return None
+    target, lost = save_diverged(config, divergence, found.heartbeat_files)
+    count = "an unknown number of" if lost is None else str(lost.commits)
+    progress(
+        f"saved {divergence.size_bytes} bytes of diverged WAL with {count} lost transactions,"
+        f' {divergence.fork} to {divergence.end}, in "{target}"'
+    )
+    return divergence, target
+
+
+def _rewind(config: Config, progress: Say) -> str:
+    """Rewind this cluster; returns "" or the reason why a clone is needed instead."""
+    control = pgtools.control_data(config)
+    if not control.rewindable:
+        return "it has neither checksums nor wal_log_hints"
+    version = pgtools.major_version(config.postgres.data_directory)
+    pgconf.write(config, sync=False, version=version)
+    pgconf.strip_auto_conf(config, version)
+    marker = config.paths.state / MARKER
+    try:
+        if not control.clean:
+            progress("recovering from the crash before the rewind")
+            _recover(config)
+        source.prepare_source(config)
+        progress(f"rewinding to follow {config.peer.name}")
+        marker.touch()
+        pgconf.sync_directory(marker.parent)
+        said = run(
+            _rewind_command(config, version),
+            timeout_s=config.rejoin.timeout_s,
+            user=config.postgres.user,
+            die_with_caller=True,
+        )
+    except CommandError as failure:
+        return f"the rewind did not end: {failure.message}"
+    if said.returncode != 0:
+        if not CHANGES_BEGIN.search(said.stderr + said.stdout):
+            marker.unlink()
+        return f"pg_rewind failed: {said.said}"
+    marker.unlink()
+    return ""
+
+
+def _recover(config: Config) -> None:
+    """Crash recovery in single-user mode, which pg_rewind needs and could not do with split directories.
+
+    standby.signal forbids single-user mode; it is back before this returns.
+    """
+    data = config.postgres.data_directory
+    signal_file = data / "standby.signal"
+    postgres.forget_killed_postmaster(config)
+    was_standby = signal_file.exists()
+    signal_file.unlink(missing_ok=True)
+    command: list[str | Path] = [
+        pgtools.tool(config, "postgres"),
+        *("--single", "-F", "-D", data),
+        *pgtools.config_file_option(config),
+        *("-c", "synchronous_standby_names=", "-c", "archive_mode=off", "template1"),
+    ]
+    try:
+        check(command, timeout_s=RECOVERY_S, user=config.postgres.user, die_with_caller=True)
+    finally:
+        if was_standby:
+            signal_file.touch(mode=0o600)
+            pgtools.give(config, signal_file)
+
+
+def _rewind_command(config: Config, version: int) -> list[str | Path]:
+    command: list[str | Path] = [
+        pgtools.tool(config, "pg_rewind"),
+        *("-D", config.postgres.data_directory),
+        f"--source-server={source.conninfo(config)}",
+        *("--no-ensure-shutdown", "--progress"),
+    ]
+    split = config.postgres.config_directory != config.postgres.data_directory
+    if split and version >= 15:
+        command.append(f"--config-file={config.postgres.config_directory / 'postgresql.conf'}")
+    if config.archive.enabled and (version >= 15 or not split):
+        command.append("--restore-target-wal")
+    return command
+
+
+def _refuse_clone_now(config: Config, reason: str, *, by_operator: bool) -> None:
+    """RejoinError when the configuration does not allow a clone at this time."""
+    rule = config.rejoin
+    if by_operator or rule.clone == "now":
+        return
+    if rule.clone == "never":
+        raise RejoinError(
+            f"a new clone is needed, and is not allowed to start by itself: {reason}",
+            hint="Run `pgvip clone`, or set clone in section [rejoin].",
+        )
+    if not in_window(rule.window, datetime.now().astimezone()):
+        raise RejoinError(f"a new clone waits for its window {rule.window}: {reason}")
+
+
+def in_window(window: str, at: datetime) -> bool:
+    """True within a daily window of local time; one that ends before it begins spans midnight.
+
+    >>> in_window("22:00-04:00", datetime(2026, 1, 1, 3, 59)), in_window("01:00-02:00", datetime(2026, 1, 1, 2, 0))
+    (True, False)
+    """
+    begin, _, end = window.partition("-")
+    now, first, last = (time.strptime(word, "%H:%M")[3:5] for word in (f"{at:%H:%M}", begin.strip(), end.strip()))
+    return first <= now < last if first <= last else now >= first or now < last

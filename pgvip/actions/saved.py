@@ -1,0 +1,194 @@
+"""Diverged WAL is kept, counted and listed before anything is rewound or rebuilt (PROTOCOL.md, promise 3)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.actions.wal import Lost, Piece, count_lost
+from pgvip.core.model import WalPoint
+from pgvip.errors import PgvipError, RejoinError
+from pgvip.system import pgconf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pgvip.config import Config
+
+WAL_FILE = re.compile(r"(?P<timeline>[0-9A-F]{8})(?P<log>[0-9A-F]{8})(?P<seg>[0-9A-F]{8})(\.partial)?$")
+HISTORY_FILE = re.compile(r"[0-9A-F]{8}\.history$")
+MARGIN_BYTES = 64 * 1024 * 1024
+"""Left free beside the saved WAL: this is not the moment to fill a disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where this cluster left the history of its source, and where its own WAL ends.
+
+    `pieces`: this cluster's WAL from the fork to the end. `strange`: timelines that the source never had.
+    """
+
+    fork: WalPoint
+    end: WalPoint
+    pieces: tuple[Piece, ...]
+    strange: frozenset[int]
+    segment_bytes: int
+
+    @property
+    def size_bytes(self) -> int:
+        return self.end.lsn - self.fork.lsn
+
+    @property
+    def diverged(self) -> bool:
+        """False when everything here is part of the source's history."""
+        return self.end != self.fork
+
+    def holds(self, name: str) -> bool:
+        """True when a WAL file belongs to the diverged part: those from the fork to the end (later ones are empty)."""
+        file = WAL_FILE.match(name)
+        if file is None:
+            return HISTORY_FILE.match(name) is not None and int(name[:8], 16) in self.strange
+        if int(file["timeline"], 16) not in {piece.timeline for piece in self.pieces}:
+            return False
+        number = int(file["log"], 16) * ((1 << 32) // self.segment_bytes) + int(file["seg"], 16)
+        return self.fork.lsn // self.segment_bytes <= number <= self.end.lsn // self.segment_bytes
+
+
+def save_diverged(config: Config, divergence: Divergence, heartbeat_files: Sequence[str]) -> tuple[Path, Lost | None]:
+    """Copy the diverged WAL to the saved directory, durably, with a list of what is in it.
+
+    Returns the directory and the count, None where it could not be counted. What an earlier attempt saved of
+    the same fork, with the same commits, is not saved twice. RejoinError when there is no space: nothing is
+    rewound then.
+    """
+    config.paths.saved.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lost: Lost | None
+    try:
+        lost = count_lost(config, divergence.pieces, heartbeat_files)
+    except PgvipError:
+        lost = None
+    target = _saved_before(config, divergence, lost) or _save(config, divergence, lost)
+    return target, lost
+
+
+def _save(config: Config, divergence: Divergence, lost: Lost | None) -> Path:
+    wal = config.postgres.data_directory / "pg_wal"
+    files = sorted(path for path in wal.iterdir() if divergence.holds(path.name))
+    _refuse_full_disk(config, files)
+    target = config.paths.saved / _name(divergence)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(mode=0o700)
+    for file in files:
+        _copy(file, partial / file.name)
+    _describe(config, partial, divergence, [file.name for file in files], lost)
+    pgconf.sync_directory(partial)
+    partial.rename(target)
+    pgconf.sync_directory(config.paths.saved)
+    return target
+
+
+def _saved_before(config: Config, divergence: Divergence, lost: Lost | None) -> Path | None:
+    """Where an attempt before this one saved the same commits (its crash recovery has added a record since)."""
+    if lost is None:
+        return None
+    for path in sorted(config.paths.saved.iterdir(), reverse=True):
+        with suppress(OSError, ValueError):
+            facts = json.loads((path / "lost.json").read_text(encoding="utf-8"))
+            same = (facts.get("timeline"), facts.get("from"), facts.get("commits"))
+            if same == (divergence.end.timeline, str(divergence.fork.lsn), lost.commits):
+                return path
+    return None
+
+
+def set_aside_archived(config: Config, divergence: Divergence, target: Path) -> list[str]:
+    """Move diverged WAL out of this host's own archive, where its recovery would find and follow it."""
+    directory = config.archive.directory
+    if not config.archive.enabled or not directory.is_dir():
+        return []
+    moved = []
+    aside = target / "archive"
+    for file in sorted(directory.iterdir()):
+        if divergence.holds(file.name):
+            aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _copy(file, aside / file.name)
+            pgconf.sync_directory(aside)
+            file.unlink()
+            moved.append(file.name)
+    if moved:
+        pgconf.sync_directory(directory)
+    return moved
+
+
+def prune(config: Config) -> list[Path]:
+    """Remove the oldest saved directories beyond `keep_saved`, but only those without a client's commit."""
+    if not config.paths.saved.is_dir():
+        return []
+    kept = sorted((path for path in config.paths.saved.iterdir() if (path / "lost.json").is_file()), reverse=True)
+    removed = []
+    for path in kept[config.rejoin.keep_saved :]:
+        with suppress(OSError, ValueError):
+            if json.loads((path / "lost.json").read_text(encoding="utf-8")).get("commits") == 0:
+                shutil.rmtree(path)
+                removed.append(path)
+    return removed
+
+
+def _name(divergence: Divergence) -> str:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{stamp}-{divergence.end.timeline}-{str(divergence.end.lsn).replace('/', '_')}"
+
+
+def _refuse_full_disk(config: Config, files: Iterable[Path]) -> None:
+    needed = sum(file.stat().st_size for file in files) + MARGIN_BYTES
+    free = shutil.disk_usage(config.paths.saved).free
+    if free < needed:
+        raise RejoinError(
+            "no space to save the diverged WAL",
+            f'"{config.paths.saved}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
+            "Make space there; nothing has been rewound.",
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as old, target.open("wb") as new:
+        shutil.copyfileobj(old, new, 1 << 20)
+        new.flush()
+        os.fsync(new.fileno())
+
+
+def _describe(config: Config, directory: Path, divergence: Divergence, files: Sequence[str], lost: Lost | None) -> None:
+    """Write lost.json for programs, lost.txt for people."""
+    facts = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": config.me.name,
+        "followed": config.peer.name,
+        "timeline": divergence.end.timeline,
+        "from": str(divergence.fork.lsn),
+        "to": str(divergence.end.lsn),
+        "bytes": divergence.size_bytes,
+        "commits": None if lost is None else lost.commits,
+        "heartbeats": None if lost is None else lost.heartbeats,
+        "files": list(files),
+    }
+    count = "could not be counted" if lost is None else str(lost.commits)
+    text = [
+        f"WAL of host {config.me.name} that {config.peer.name} does not have, saved before this host followed it.",
+        f"Timeline {divergence.end.timeline}, from {divergence.fork.lsn} to {divergence.end.lsn}.",
+        f"Transactions committed in it, without pgvip's own heartbeats: {count}.",
+        f"To look at it: pg_waldump -p . -t {divergence.end.timeline} -s {divergence.fork.lsn} -e {divergence.end.lsn}",
+        "",
+        *([] if lost is None else lost.lines),
+    ]
+    for name, content in (("lost.json", json.dumps(facts, indent=1)), ("lost.txt", "\n".join(text))):
+        path = directory / name
+        path.write_text(content + "\n", encoding="utf-8")
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

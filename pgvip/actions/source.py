@@ -1,0 +1,109 @@
+"""The server that a rejoin or a clone follows: the peer's, proved to be the pair's read-write primary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgvip.actions.replication import ensure_slot_in
+from pgvip.core.model import Lsn, WalPoint
+from pgvip.errors import ProbeError, RejoinError
+from pgvip.probes.database import parse_history
+from pgvip.system import pgconf
+from pgvip.system.sql import DATABASE_ROLE, connect_peer
+
+if TYPE_CHECKING:
+    from pgvip.config import Config
+
+ANSWER_S = 5.0
+CHECKPOINT_S = 600.0
+"""A checkpoint of a busy server with all its dirty pages; pg_rewind and a base backup wait for one anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the peer's server said. `history`: its former timelines, and its present one with `flush` as end."""
+
+    system_id: str
+    flush: WalPoint
+    history: tuple[WalPoint, ...]
+    heartbeat_files: tuple[str, ...]
+
+
+def prove_source(config: Config, system_id: str) -> Source:
+    """Ask the server at the peer's own address; RejoinError unless it is this pair's read-write primary.
+
+    `system_id`: of this host's cluster or the pair's record; "" when this host has neither.
+    """
+    try:
+        with connect_peer(config, config.peer.address) as session:
+            in_recovery, found, timeline, flush, history, files = session.query("source", timeout_s=ANSWER_S)[0]
+    except ProbeError as failure:
+        raise RejoinError("the peer's database does not answer", str(failure)) from failure
+    if in_recovery:
+        raise RejoinError("the peer's database is a standby", "Only a read-write primary can be followed.")
+    if system_id and found != system_id:
+        raise RejoinError(
+            "the peer has another database cluster",
+            f"Its system identifier is {found}, this host's is {system_id}.",
+            "Nothing was touched. Find out which of the two is the right one.",
+        )
+    point = WalPoint(int(timeline, 16), Lsn.parse(flush))
+    return Source(found, point, parse_history(history), tuple(files))
+
+
+def prepare_source(config: Config) -> None:
+    """Let the source make a checkpoint on its present timeline, and keep WAL for this host from now on.
+
+    Without the checkpoint pg_rewind would read the timeline before the promotion (FACTS.md). Raises
+    RejoinError.
+    """
+    try:
+        with connect_peer(config, config.peer.address, CHECKPOINT_S) as session:
+            ensure_slot_in(session, pgconf.slot_name(config.me.name))
+            session.query("checkpoint", timeout_s=CHECKPOINT_S)
+    except ProbeError as failure:
+        raise RejoinError("the peer's database did not make a checkpoint", str(failure)) from failure
+
+
+def has_segment(config: Config, names: list[str]) -> bool:
+    """True when the source still has one of these WAL files in its pg_wal; RejoinError when it does not answer."""
+    try:
+        with connect_peer(config, config.peer.address) as session:
+            return bool(session.query("wal_segment", (names,), timeout_s=ANSWER_S)[0][0])
+    except ProbeError as failure:
+        raise RejoinError("the peer's database does not answer", str(failure)) from failure
+
+
+def size_bytes(config: Config) -> tuple[int, int]:
+    """Size of the source's databases and of its WAL; RejoinError when it does not answer."""
+    try:
+        with connect_peer(config, config.peer.address) as session:
+            databases, wal = session.query("cluster_bytes", timeout_s=60.0)[0]
+    except ProbeError as failure:
+        raise RejoinError("could not ask the peer for the size of its database", str(failure)) from failure
+    return databases, wal
+
+
+def tablespaces(config: Config) -> list[tuple[int, str]]:
+    """Number and place of each of the source's tablespaces; RejoinError when it does not answer."""
+    try:
+        with connect_peer(config, config.peer.address) as session:
+            return [(oid, place) for oid, place in session.query("tablespaces", timeout_s=ANSWER_S)]
+    except ProbeError as failure:
+        raise RejoinError("the peer's database does not answer", str(failure)) from failure
+
+
+def conninfo(config: Config, user: str = DATABASE_ROLE) -> str:
+    """Connection string for PostgreSQL's programs, which run as its system user."""
+    words = {
+        "host": config.peer.address,
+        "port": str(config.postgres.port),
+        "user": user,
+        "dbname": config.postgres.database,
+        "passfile": str(config.paths.passwords),
+        "application_name": f"{config.application_name}_copy",
+        "connect_timeout": "10",
+        "gssencmode": "disable",
+    }
+    return " ".join(f"{key}={pgconf.conninfo_value(value)}" for key, value in words.items())

@@ -1,0 +1,215 @@
+"""The WAL of a cluster that is down: where it ends, where it left the peer's history, and what would be lost.
+
+pg_controldata does not know the end of WAL after a crash; pg_waldump from the last checkpoint does
+(FACTS.md 30).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgvip.core.model import Lsn, WalPoint
+from pgvip.errors import PostgresError, RejoinError
+from pgvip.probes.database import parse_history
+from pgvip.system import pgtools, processes
+from pgvip.system.commands import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pgvip.config import Config
+    from pgvip.system.commands import Completed
+    from pgvip.system.pgtools import ControlData
+
+WALDUMP_S = 600.0
+"""For reading all WAL since the last checkpoint: a second for each gigabyte or so, from a slow disk."""
+
+LONG_HEADER_BYTES = 40
+SHORT_HEADER_BYTES = 24
+"""Headers of the first page of a segment, and of every other (src/include/access/xlog_internal.h)."""
+
+ALIGN_BYTES = 8
+
+RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+), tx:\s*(?P<tx>\d+), lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
+RELATION = re.compile(r"\brel \d+/(\d+/\d+)")
+LAST_READ = re.compile(r"error in WAL record at (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
+NO_SEGMENT = re.compile(r'could not find file "(?P<name>[0-9A-F]{24})"')
+LAST = Lsn((1 << 64) - 1)
+"""After every position: where a timeline that goes on ends."""
+
+
+LINES_MAX = 10_000
+"""Commits that are listed one by one."""
+
+
+@dataclass(slots=True)
+class Lost:
+    """What a stretch of WAL holds. `commits`: of clients; `heartbeats`: commits that wrote pgvip's own row alone.
+
+    `lines`: one for each client's commit, at most LINES_MAX.
+    """
+
+    commits: int = 0
+    heartbeats: int = 0
+    lines: list[str] = field(default_factory=list)
+
+
+class Piece(NamedTuple):
+    """A stretch of WAL on one timeline."""
+
+    timeline: int
+    start: Lsn
+    end: Lsn
+
+
+def segment_name(timeline: int, lsn: int, segment_bytes: int) -> str:
+    """Name of the WAL file that holds a position.
+
+    >>> segment_name(2, Lsn.parse("1/3000028"), 16 * 1024 * 1024)
+    '000000020000000100000003'
+    """
+    number = lsn // segment_bytes
+    per_file = (1 << 32) // segment_bytes
+    return f"{timeline:08X}{number // per_file:08X}{number % per_file:08X}"
+
+
+def record_end(start: int, length: int, segment_bytes: int, page_bytes: int = 8192) -> Lsn:
+    """Where a record ends that starts at `start`: page headers lie in between.
+
+    >>> record_end(Lsn.parse("0/3000028"), 114, 1 << 24)
+    Lsn('0/30000A0')
+    """
+    position, left = start, length
+    while left > (room := page_bytes - position % page_bytes):
+        left -= room
+        position += room
+        position += SHORT_HEADER_BYTES if position % segment_bytes else LONG_HEADER_BYTES
+    end = position + left
+    return Lsn(end + -end % ALIGN_BYTES)
+
+
+def end_of_wal(config: Config) -> WalPoint:
+    """Find the newest timeline and the end of valid WAL of the cluster, which must be down.
+
+    Raises PostgresError.
+    """
+    left = processes.cluster_processes(config.postgres.data_directory)
+    if left:
+        raise PostgresError("the end of WAL cannot be told while the server runs", f"Process {left[0].pid} is left.")
+    control = pgtools.control_data(config)
+    timeline = control.timeline
+    start = control.checkpoint.lsn if control.clean else control.redo
+    if timeline != control.checkpoint.timeline:
+        # Promoted, and crashed before the first checkpoint: the new timeline's files begin at the switch.
+        start = max(start, *(point.lsn for point in local_history(config, timeline)))
+    return WalPoint(timeline, _last_end(config, control, timeline, Lsn(start)))
+
+
+def local_history(config: Config, timeline: int) -> tuple[WalPoint, ...]:
+    """Timelines before this one, by the file in pg_wal; PostgresError when it is missing."""
+    if timeline <= 1:
+        return ()
+    path = config.postgres.data_directory / "pg_wal" / f"{timeline:08X}.history"
+    try:
+        return parse_history(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError as failure:
+        raise PostgresError(f'could not read "{path}"', f"{failure}.") from failure
+
+
+def fork_point(mine: Sequence[WalPoint], theirs: Sequence[WalPoint]) -> WalPoint:
+    """Last point that two histories share; each ends with its present timeline and end of WAL.
+
+    As pg_rewind does (findCommonAncestorTimeline). RejoinError when they share nothing.
+
+    >>> fork_point([WalPoint(1, Lsn(900))], [WalPoint(1, Lsn(700)), WalPoint(2, LAST)])
+    WalPoint(timeline=1, lsn=Lsn('0/2BC'))
+    """
+    fork = None
+    for own, other in zip(mine, theirs, strict=False):
+        if own.timeline != other.timeline:
+            break
+        fork = WalPoint(own.timeline, min(own.lsn, other.lsn))
+        if own.lsn != other.lsn:
+            break
+    if fork is None:
+        raise RejoinError("the two clusters share no timeline", "They do not descend from one base backup.")
+    return fork
+
+
+def count_lost(config: Config, pieces: Sequence[Piece], heartbeat_files: Sequence[str]) -> Lost:
+    """Count the commits in stretches of WAL.
+
+    `heartbeat_files`: "database/file" of pgvip's own table, which nobody misses. Raises PostgresError when
+    not all of it could be read.
+    """
+    lost = Lost()
+    others: set[str] = set()
+
+    def take(line: str) -> None:
+        record = RECORD.search(line)
+        if record is None:
+            return
+        if any(file not in heartbeat_files for file in RELATION.findall(line)):
+            others.add(record["tx"])
+        if "desc: COMMIT" not in line:
+            return
+        if record["tx"] not in others and heartbeat_files:
+            lost.heartbeats += 1
+            return
+        lost.commits += 1
+        others.discard(record["tx"])
+        if len(lost.lines) < LINES_MAX:
+            lost.lines.append(f"transaction {record['tx']} at {record['lsn']}: {line.partition('desc: ')[2]}")
+
+    for piece in pieces:
+        said = _waldump(config, piece.timeline, piece.start, "-e", str(piece.end), on_line=take)
+        if said.returncode != 0:
+            raise PostgresError("could not read all of the diverged WAL", said.said)
+    return lost
+
+
+def _last_end(config: Config, control: ControlData, timeline: int, start: Lsn) -> Lsn:
+    """The end of the last valid record from `start` on."""
+    if control.clean:
+        return _end_of(control, _waldump(config, timeline, start, "-n", "1"))
+    said = _waldump(config, timeline, start, "-q")
+    stopped = LAST_READ.search(said.stderr)
+    if stopped is not None:
+        return _end_of(control, _waldump(config, timeline, Lsn.parse(stopped["lsn"]), "-n", "1"))
+    missing = NO_SEGMENT.search(said.stderr)
+    if missing is None:
+        raise PostgresError("could not find the end of WAL", said.said)
+    # The last segment is full and the next was never made: its last record is the end.
+    next_start = _segment_start(missing["name"], control.segment_bytes)
+    start = max(start, Lsn(next_start - control.segment_bytes))
+    return _end_of(control, _waldump(config, timeline, start))
+
+
+def _segment_start(name: str, segment_bytes: int) -> Lsn:
+    per_file = (1 << 32) // segment_bytes
+    return Lsn((int(name[8:16], 16) * per_file + int(name[16:], 16)) * segment_bytes)
+
+
+def _end_of(control: ControlData, said: Completed) -> Lsn:
+    """The end of the last record that was printed."""
+    records = list(RECORD.finditer(said.stdout))
+    if not records:
+        raise PostgresError("could not read the last WAL record", said.said)
+    last = records[-1]
+    return record_end(Lsn.parse(last["lsn"]), int(last["length"]), control.segment_bytes, control.page_bytes)
+
+
+def _waldump(
+    config: Config, timeline: int, start: Lsn, *options: str, on_line: Callable[[str], None] | None = None
+) -> Completed:
+    """Run pg_waldump from a position on; it ends with an error at the end of valid WAL, which is no failure."""
+    command: list[str | Path] = [
+        pgtools.tool(config, "pg_waldump"),
+        *("-p", config.postgres.data_directory / "pg_wal"),
+        *("-t", str(timeline), "-s", str(start)),
+        *options,
+    ]
+    return run(command, timeout_s=WALDUMP_S, on_line=on_line)
