@@ -133,6 +133,7 @@ class Knowledge:
     clear_since_s: float = NEVER
     unfollowed_since_s: float = NEVER
     unstreamed_since_s: float = NEVER
+    behind_since_s: float = NEVER
     peer_off: bool = False
     rejoin_clone: bool = False
     force: bool = False

@@ -266,13 +266,18 @@ class View:
         return replica is not None and replica.streaming and self.read_write
 
     @cached_property
-    def replica_stalled(self) -> bool:
-        """The peer streams but has not flushed for `sync_stall_s` although there is something to flush."""
+    def replica_behind(self) -> bool:
+        """The peer streams and has not flushed all that this primary has."""
         database = self.database
         if not self.replica_streams or database is None or database.replica is None:
             return False
-        behind = database.replica.flush_lsn < database.point.lsn
-        return behind and self.now_s - database.moved_at_s >= self.s.sync_stall_s
+        return database.replica.flush_lsn < database.point.lsn
+
+    @cached_property
+    def replica_stalled(self) -> bool:
+        """The peer streams but has not flushed for `sync_stall_s` although there is something to flush."""
+        since_s = self.k.behind_since_s
+        return since_s > NEVER and self.now_s - max(since_s, self.stream_at_s) >= self.s.sync_stall_s
 
     @cached_property
     def replica_lag_bytes(self) -> int:

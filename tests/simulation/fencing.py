@@ -47,8 +47,12 @@ class Fencing:
         world = self.world
         target.power_off(why)
         if world.chance(0.5):  # the method's own "on", or a reset
-            world.after(world.span(0.05, 1.0), target.power_on)
+            world.after(world.span(0.05, 1.0), lambda: self._on(target))
         world.was_fenced(target)
+
+    def _on(self, target: Host) -> None:
+        if self.world.may_power_on(target):
+            target.power_on()
 
     def power_on(self, by: Host, told: Told) -> None:
         world, target = self.world, by.peer
@@ -57,8 +61,7 @@ class Fencing:
             return
 
         def done() -> None:
-            if world.may_power_on(target):
-                target.power_on()
+            self._on(target)
             by.later(0.05, lambda: told(True, ""))
 
         world.after(world.duration_s(0.1, 1.0), done)
