@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import time
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import access, enrol
+from pgvip.actions import access, enrol, source
 from pgvip.config_load import parse
+from pgvip.deadlines import wait_until
 from pgvip.errors import CommandError, ConfigError, PgvipError, PostgresError, ProbeError, RecordError, RefusedError
 from pgvip.link import tls
 from pgvip.record import PairIdentity, RecordStore, load_identity, save_identity
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from pgvip.link.bundle import Bundle
 
 ANSWER_S = 10.0
-SPACE_RESERVE = 1.1
-"""Free space wanted for a clone, times the first host's databases: WAL comes on top while it runs."""
+STREAM_S = 30.0
+"""For the WAL receiver to come back with new settings: some rounds of the old wal_retrieve_retry_interval."""
+
+FOLLOWED = """
+SELECT pg_is_in_recovery(), (SELECT host(sender_host::inet) FROM pg_stat_wal_receiver
+                              WHERE status = 'streaming' AND sender_host ~ '^[0-9a-fA-F.:]+$');
+"""
 
 
 def identity_of(bundle: Bundle) -> PairIdentity:
@@ -93,31 +98,38 @@ def pair_problems(bundle: Bundle, config: Config) -> list[PgvipError]:
 
 
 def first_host_problems(bundle: Bundle, config: Config) -> list[PgvipError]:
-    """Whether the first host's database can be reached by both roles, is read-write, and is the right one.
+    """Whether the first host's database lets both roles in, is read-write, and is the right one.
 
-    Needs the passwords in place.
+    Nothing of the bundle needs to be installed: its passwords are tried from a directory of their own.
     """
-    session = connect_peer(config, config.peer.address)
-    try:
-        with session:
-            in_recovery, _, system_id = session.query("peer_database", timeout_s=ANSWER_S)[0]
-            version = session.version
-        _replication_answers(config)
-    except ProbeError as failure:
-        return [_unreachable(config, failure)]
-    except CommandError as failure:
-        hint = f"Its pg_hba.conf must let {REPLICATION_ROLE} in from {config.me.address}; pgvip init writes that."
-        return [PostgresError(f"{config.peer.name} refuses replication", failure.detail, hint)]
+    with tempfile.TemporaryDirectory(prefix="pgvip-") as name:
+        Path(name).chmod(0o711)
+        trial = replace(config, paths=replace(config.paths, passwords=Path(name) / "passwords"))
+        access.write_passwords(trial, bundle.passwords)
+        try:
+            with connect_peer(trial, config.peer.address) as session:
+                in_recovery, _, system_id = session.query("peer_database", timeout_s=ANSWER_S)[0]
+                version = session.version
+            _replication_answers(trial)
+        except ProbeError as failure:
+            return [_unreachable(config, failure)]
+        except CommandError as failure:
+            hint = f"Its pg_hba.conf must let {REPLICATION_ROLE} in from {config.me.address}; pgvip init writes that."
+            return [PostgresError(f"{config.peer.name} refuses replication", failure.detail, hint)]
+    return _unfit(config, version, in_recovery=in_recovery, system_id=system_id, wanted=bundle.system_id)
+
+
+def _unfit(config: Config, version: int, *, in_recovery: bool, system_id: str, wanted: str) -> list[PgvipError]:
     found: list[PgvipError] = []
-    here = enrol.program_version(config)
+    here, peer = enrol.program_version(config), config.peer.name
     if version != here:
         hint = f"Install PostgreSQL {version} here, and name it with postgresql.bin_directory."
-        found.append(PostgresError(f"{config.peer.name} runs PostgreSQL {version}, here is {here}", "", hint))
+        found.append(PostgresError(f"{peer} runs PostgreSQL {version}, here is {here}", "", hint))
     if in_recovery:
-        found.append(PostgresError(f"the database on {config.peer.name} is not read-write", "", "Start it there."))
-    if system_id != bundle.system_id:
-        detail = f"Its system identifier is {system_id}, the bundle's is {bundle.system_id}."
-        found.append(PostgresError(f"{config.peer.name} runs another database cluster", detail, "Run pgvip init anew."))
+        found.append(PostgresError(f"the database on {peer} is not read-write", "", "Start it there."))
+    if system_id != wanted:
+        detail = f"Its system identifier is {system_id}, the bundle's is {wanted}."
+        found.append(PostgresError(f"{peer} runs another database cluster", detail, "Run pgvip init anew."))
     return found
 
 
@@ -130,43 +142,18 @@ def _unreachable(config: Config, failure: ProbeError) -> PgvipError:
 
 
 def _replication_answers(config: Config) -> None:
-    """Open a replication connection, as the WAL receiver will: as PostgreSQL's user, with the same password file."""
-    conninfo = {
-        "host": config.peer.address,
-        "port": config.postgres.port,
-        "user": REPLICATION_ROLE,
-        "dbname": "replication",
-        "replication": "true",
-        "passfile": config.paths.passwords,
-        "connect_timeout": 5,
-        "gssencmode": "disable",
-    }
-    words = " ".join(f"{key}={value}" for key, value in conninfo.items())
+    """Open a replication connection as the WAL receiver will: as PostgreSQL's user, by the same password file."""
+    words = f"{source.conninfo(config, REPLICATION_ROLE)} replication=true"
     command: list[str | Path] = [pgtools.tool(config, "psql"), "-X", "-A", "-t", "-d", words, "-c", "IDENTIFY_SYSTEM"]
     check(command, timeout_s=ANSWER_S, user=config.postgres.user)
 
 
-def space_problems(config: Config) -> list[PgvipError]:
-    """A file system that would not hold the first host's databases."""
-    with connect_peer(config, config.peer.address) as session:
-        needed_bytes = int(session.query("cluster_size", timeout_s=60.0)[0][0] * SPACE_RESERVE)
-    directory = config.postgres.data_directory
-    while not directory.exists():
-        directory = directory.parent
-    figures = os.statvfs(directory)
-    free_bytes = figures.f_bavail * figures.f_frsize
-    if free_bytes >= needed_bytes:
-        return []
-    detail = f"{directory} has {free_bytes >> 20} MB free, a clone needs about {needed_bytes >> 20} MB."
-    return [PostgresError("there is not enough space for a clone", detail, "Make room first.")]
-
-
-def target_problems(config: Config, *, replace: bool) -> list[PgvipError]:
+def target_problems(config: Config, *, allow_replace: bool) -> list[PgvipError]:
     """A data directory that is in use, or that a clone would overwrite."""
     data = config.postgres.data_directory
     if enrol.is_running(config) or processes.cluster_processes(data):
         return [PostgresError(f"a server runs in {data}", hint="Stop it first, or use pgvip join if it streams.")]
-    if not enrol.is_empty(data) and not replace:
+    if not enrol.is_empty(data) and not allow_replace:
         hint = "Use --replace, which keeps it under another name, or pgvip join if it streams."
         return [PostgresError(f"{data} is not empty", hint=hint)]
     configs = config.postgres.config_directory
@@ -176,18 +163,41 @@ def target_problems(config: Config, *, replace: bool) -> list[PgvipError]:
     return []
 
 
-def set_aside(config: Config) -> Path | None:
-    """Rename the data directory; nothing is deleted. Returns the new name, None when there was nothing."""
-    data = config.postgres.data_directory
-    if not data.exists():
-        return None
-    if enrol.is_empty(data):
-        return None
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    kept = data.with_name(f"{data.name}.replaced-{stamp}")
-    data.rename(kept)
-    data.mkdir(mode=0o700)
-    shutil.copystat(kept, data)
-    pgtools.give(config, data)
-    pgconf.sync_directory(data.parent)
-    return kept
+# --- join ----------------------------------------------------------------------------------------------------
+
+
+def standby_problems(bundle: Bundle, config: Config) -> list[PgvipError]:
+    """Whether this host's server is a standby of the pair's cluster that streams from the first host."""
+    if enrol.is_empty(config.postgres.data_directory) or not enrol.is_running(config):
+        return [PostgresError("no server runs here", hint="Start the standby, or use pgvip clone.")]
+    found = enrol.misplaced(config, bundle.system_id)
+    if found:
+        return found
+    found = enrol.weak_settings(config)
+    followed = pgtools.psql(config, FOLLOWED).strip()
+    in_recovery, _, host = followed.partition("|")
+    if in_recovery != "t":
+        found.append(PostgresError("this server is not a standby", "", "Use pgvip clone --replace."))
+    elif host != config.peer.address:
+        hint = f"Set its primary_conninfo to {config.peer.address}, or use pgvip clone --replace."
+        detail = f"It follows {host or 'nobody'}."
+        found.append(PostgresError(f"this standby does not stream from {config.peer.address}", detail, hint))
+    return found
+
+
+def old_slot(config: Config) -> str:
+    """The slot on the first host that this standby used so far; "" when it is ours, or there was none."""
+    name = pgtools.server_setting(config, "primary_slot_name")
+    return "" if name == pgconf.slot_name(config.me.name) else name
+
+
+def await_stream(config: Config) -> None:
+    """Wait until the WAL receiver streams by our own connection string and slot. PostgresError when it does not."""
+    slot = pgconf.slot_name(config.me.name)
+    wait_until(
+        lambda: slot in pgtools.psql(config, "SELECT slot_name FROM pg_stat_wal_receiver WHERE status = 'streaming';"),
+        STREAM_S,
+        every_s=0.2,
+        what=f"streaming from {config.peer.name} with slot {slot}",
+        error=PostgresError,
+    )

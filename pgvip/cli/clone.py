@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pgvip.actions import clone as cloning
 from pgvip.actions import enrol, second
 from pgvip.cli.progress import Bar
-from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, warn
+from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot
 from pgvip.config_load import default_file
 from pgvip.config_rules import host_problems
 from pgvip.link.bundle import read_bundle
@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "An existing data directory is never overwritten. Example: pgvip clone /root/pair.bundle"
     )
     parser.add_argument("bundle", type=Path, help="the file that pgvip init wrote on the first host")
-    parser.add_argument("--replace", action="store_true", help="keep an existing data directory under another name")
+    parser.add_argument(
+        "--replace", action="store_true", help="put an existing data directory aside, as NAME.pgvip-replaced"
+    )
     parser.add_argument("--take-over-unit", action="store_true", help="set what starts the server at boot to manual")
     add_dry_run(parser)
 
@@ -41,16 +43,13 @@ def run(args: argparse.Namespace) -> int:
     config = second.configuration(bundle, Path(args.config or default_file()), args.host)
     _check_here(bundle, config, args)
     print(f"{config.me.name}: second host of the pair {config.name}", flush=True)
-    start_at_boot(config, args)
+    start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     steps = [Step("configuration, passwords, certificates, identity", lambda: second.install(bundle, config))]
     run_steps(steps, dry_run=args.dry_run)
     if args.dry_run:
         print(f"  - copy of the database of {config.peer.name}\nnothing was changed (--dry-run)", flush=True)
         return 0
-    # from here on the first host is asked, which needs the passwords
-    refuse(second.first_host_problems(bundle, config))
-    refuse(second.space_problems(config))
-    run_steps(_copy_steps(config, args), dry_run=False)
+    run_steps(_copy_steps(config, bundle.system_id), dry_run=False)
     report(config)
     return 0
 
@@ -61,36 +60,23 @@ def _check_here(bundle: Bundle, config: Config, args: argparse.Namespace) -> Non
     enrol.refuse_daemon(config)
     found = second.pair_problems(bundle, config)
     found += enrol.unit_problems(config)
-    found += second.target_problems(config, replace=args.replace)
+    found += second.target_problems(config, allow_replace=args.replace)
     refuse(found)
+    refuse(second.first_host_problems(bundle, config))
 
 
-def _copy_steps(config: Config, args: argparse.Namespace) -> list[Step]:
-    def set_aside() -> None:
-        kept = second.set_aside(config)
-        if kept is not None:
-            print(f"    kept as {kept}", flush=True)
+def _copy_steps(config: Config, system_id: str) -> list[Step]:
+    def say(text: str) -> None:
+        print(f"    {text}", flush=True)
 
     def copy() -> None:
         with Bar() as bar:
-            cloning.clone(config, bar.show)
+            cloning.clone(config, say, bar.show, system_id=system_id)
 
-    steps = [Step("put the old data directory aside", set_aside)] if args.replace else []
     return [
-        *steps,
         Step(f"copy of the database of {config.peer.name}", copy),
         Step("pg_hba.conf and pg_ident.conf", lambda: enrol.write_access(config)),
     ]
-
-
-def start_at_boot(config: Config, args: argparse.Namespace) -> None:
-    """Report, or with agreement end, what would start the server behind pgvip's back."""
-    for start in units.auto_starts(config.postgres.data_directory, config.postgres.unit):
-        if not args.take_over_unit:
-            warn(f"{start.what}: the server would start at boot before the pair agreed", f"Run: {start.mend}")
-        elif not args.dry_run:
-            units.take_over(start)
-            print(f"  + {start.what}: manual from now on", flush=True)
 
 
 def report(config: Config) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pgvip.actions import access, enrol, postgres, replication
-from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, warn
+from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn
 from pgvip.config import Config
 from pgvip.config_load import load
 from pgvip.config_rules import host_problems
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     setup = Setup(config, args)
     setup.check()
     print(f"{config.me.name}: first host of the pair {config.name}", flush=True)
-    setup.start_at_boot()
+    start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     setup.run()
     setup.report()
     return 0
@@ -145,21 +145,15 @@ class Setup:
             )
         return found
 
-    def start_at_boot(self) -> None:
-        """Report, or with agreement end, what would start the server behind pgvip's back."""
-        for start in units.auto_starts(self.config.postgres.data_directory, self.config.postgres.unit):
-            if not self.args.take_over_unit:
-                warn(f"{start.what}: the server would start at boot before the pair agreed", f"Run: {start.mend}")
-            elif not self.args.dry_run:
-                units.take_over(start)
-                print(f"  + {start.what}: manual from now on", flush=True)
-
     # --- steps ---------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Do what is left to do."""
         if self.durable.record is None:
             self._prepare()
+        elif self.args.restart:
+            self._refuse_pair(self.durable.record)
+            run_steps([Step("restart, if settings need it", self._restart_if_needed)], dry_run=self.args.dry_run)
         title = f"certificates, and bundle for {self.config.peer.name} in {self.bundle_path}"
         run_steps([Step(title, self._bundle, self.bundle_path.exists)], dry_run=self.args.dry_run)
 
@@ -208,8 +202,14 @@ class Setup:
         elif pending:
             warn(
                 f"needs a restart of the server, and is not in force yet: {', '.join(pending)}",
-                "Run pgvip init --restart now, or restart it before the second host joins.",
+                "Run pgvip init --restart before the daemon is started, or restart the server when it suits.",
             )
+
+    def _refuse_pair(self, record: Record) -> None:
+        """Once the pair has begun, a restart is the daemon's affair: it knows about the synchronous standby."""
+        enrol.refuse_daemon(self.config)
+        if record.mode is Mode.PAIR or record.primary != self.config.me.name:
+            raise RefusedError("the pair is at work already", hint="Restart PostgreSQL by a switchover and back.")
 
     def _start(self) -> None:
         system_id = self.identity.system_id if self.identity else ""

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgvip.errors import PgvipError, RefusedError
+from pgvip.system import units
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+
+    from pgvip.config import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,16 @@ def refuse(found: Sequence[PgvipError]) -> None:
 def warn(text: str, mend: str = "") -> None:
     """Something to know, with what to do about it; the command goes on."""
     print(f"  ! {text}" + (f"\n    {mend}" if mend else ""), flush=True)
+
+
+def start_at_boot(config: Config, *, take_over: bool, dry_run: bool) -> None:
+    """Report, or with agreement end, what would start the server at boot before the pair has agreed."""
+    for start in units.auto_starts(config.postgres.data_directory, config.postgres.unit):
+        if not take_over:
+            warn(
+                f"{start.what}: the server would start at boot before the pair has agreed who serves",
+                f"Use --take-over-unit, or run: {start.mend}",
+            )
+        elif not dry_run:
+            units.take_over(start)
+            print(f"  + {start.what}: manual from now on", flush=True)

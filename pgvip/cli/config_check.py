@@ -1,0 +1,49 @@
+"""`pgvip config check`: every mistake in the configuration, with its mend; and what this machine lacks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from pgvip.config_load import default_file, load, problems, read_file
+from pgvip.config_rules import host_problems
+from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
+
+HELP = "check the configuration: every mistake with its mend"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `config check`."""
+    parser.description = "Check the configuration file and this host against it. Example: pgvip config check"
+    parser.add_argument("file", nargs="?", type=Path, help="another file than the one in use")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--file-only", action="store_true", help="do not look at this host (interface, password files)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is wrong. Returns 0, or 3 when something is."""
+    file = Path(args.file or args.config or default_file())
+    found = check(file, args.host, file_only=args.file_only)
+    if args.json:
+        listed = [{"message": error.message, "detail": error.detail, "hint": error.hint} for error in found]
+        print(json.dumps({"file": str(file), "ok": not found, "problems": listed}, indent=2))
+    elif found:
+        print("\n\n".join(map(str, found)))
+        print(f"\n{len(found)} {'mistake' if len(found) == 1 else 'mistakes'} in {file}")
+    else:
+        config = load(file, args.host)
+        print(f"{file} is good (this host is {config.me.name}; digest {config.settings.digest}, equal on both hosts)")
+    return Exit.CONFIG if found else Exit.OK
+
+
+def check(file: Path, host: str | None, *, file_only: bool) -> list[PgvipError]:
+    """Every mistake in the file; then, when there is none, what does not fit this host or this pair."""
+    try:
+        found: list[PgvipError] = [*problems(read_file(file), host, file)]
+        if found:
+            return found
+        config = load(file, host)
+    except (ConfigError, RecordError) as error:
+        return [error]
+    return [] if file_only else [*host_problems(config)]

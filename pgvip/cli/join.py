@@ -1,0 +1,91 @@
+"""`pgvip join`: make this host the second of a pair, with the standby that streams here already."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.actions import enrol, second
+from pgvip.cli.clone import report
+from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn
+from pgvip.config_load import default_file
+from pgvip.config_rules import host_problems
+from pgvip.errors import PostgresError
+from pgvip.link.bundle import read_bundle
+from pgvip.system import pgtools
+
+if TYPE_CHECKING:
+    from pgvip.config import Config
+    from pgvip.link.bundle import Bundle
+
+HELP = "make this host the second of a pair, with the standby that streams here already"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `join`."""
+    parser.description = (
+        "Install the first host's bundle and adopt the running standby, without a new copy and without a restart. "
+        "Example: pgvip join /root/pair.bundle"
+    )
+    parser.add_argument("bundle", type=Path, help="the file that pgvip init wrote on the first host")
+    parser.add_argument(
+        "--replace-archive-command", action="store_true", help="give up the archive_command that is there now"
+    )
+    parser.add_argument("--take-over-unit", action="store_true", help="set what starts the server at boot to manual")
+    add_dry_run(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Adopt the standby. Returns the exit code."""
+    require_root()
+    bundle = read_bundle(args.bundle)
+    config = second.configuration(bundle, Path(args.config or default_file()), args.host)
+    _check(bundle, config, args)
+    print(f"{config.me.name}: second host of the pair {config.name}", flush=True)
+    start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
+    slot = second.old_slot(config)
+    version = enrol.program_version(config)
+    steps = [
+        Step("configuration, passwords, certificates, identity", lambda: second.install(bundle, config)),
+        Step("pg_hba.conf and pg_ident.conf", lambda: enrol.write_access(config)),
+        Step("PostgreSQL settings (pgvip.conf)", lambda: enrol.write_settings(config, version)),
+        Step(f"stream from {config.peer.name} by pgvip's own slot", lambda: second.await_stream(config)),
+    ]
+    run_steps(steps, dry_run=args.dry_run)
+    if args.dry_run:
+        print("nothing was changed (--dry-run)", flush=True)
+        return 0
+    if slot:
+        warn(f"slot {slot} on {config.peer.name} is no longer used and keeps WAL", f"Drop it there: {drop(slot)}")
+    pending = enrol.pending_restart(config)
+    if pending:
+        warn(
+            f"needs a restart of this standby, and is not in force yet: {', '.join(pending)}",
+            "Restart it when it suits; until then, read queries go on undisturbed.",
+        )
+    report(config)
+    return 0
+
+
+def drop(slot: str) -> str:
+    """The statement that drops a slot, for people to copy."""
+    return f"SELECT pg_drop_replication_slot('{slot}');"
+
+
+def _check(bundle: Bundle, config: Config, args: argparse.Namespace) -> None:
+    refuse(host_problems(config))
+    pgtools.account(config)
+    enrol.refuse_daemon(config)
+    found = second.pair_problems(bundle, config)
+    found += enrol.unit_problems(config)
+    found += second.standby_problems(bundle, config)
+    refuse(found)
+    foreign = enrol.foreign_archiving(config)
+    if foreign and not args.replace_archive_command:
+        raise PostgresError(
+            "the server has an archive_command of its own",
+            f"It is: {foreign}.",
+            "Keep it with archive.enabled = false on both hosts, or give it up with --replace-archive-command.",
+        )
+    refuse(second.first_host_problems(bundle, config))
