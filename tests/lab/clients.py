@@ -205,9 +205,10 @@ class WriteProbe:
             end_process(self.process)
             self.process = None
 
-    def writable(self) -> list[Event]:
-        """The tries that PostgreSQL here took as writes."""
-        return [event for event in self.record.events() if event.ok and event.detail.strip() == "yes"]
+    def writable(self, since_s: float = 0.0) -> list[Event]:
+        """The tries (after a time) that PostgreSQL here took as writes."""
+        events = [event for event in self.record.events() if event.ok and event.sent_s > since_s]
+        return [event for event in events if event.detail.strip() == "yes"]
 
 
 def two_writers(one: Iterable[Event], other: Iterable[Event], *, together_s: float = 1.5) -> list[tuple[Event, Event]]:

@@ -1,22 +1,53 @@
-"""Fixtures of the lab tests."""
+"""Fixtures of the lab tests: a lab of one's own, or a healthy real pair that tests share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.lab.lab import Lab
+from tests.lab.nodes import LabError
+from tests.lab.pair import Options, Pair
+from tests.lab.scene import Scene
+from tests.lab.store import PairStore
+
+REPORT = pytest.StashKey[pytest.TestReport]()
+first_numbers = itertools.count(1_000_000, 1_000_000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", default="", metavar="N", help="major version: 16 or 18, from a Python package")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "pair(**options): how the pair of the test is configured, see pair.Options")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "tests/lab/" in str(item.path):
-            item.add_marker(pytest.mark.lab)
+    """Mark all as lab tests, and bring those together that can share a pair."""
+    ours = [item for item in items if "tests/lab/" in str(item.path)]
+    for item in ours:
+        item.add_marker(pytest.mark.lab)
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300))
+    items.sort(key=lambda item: str(options_of(item)) if item.get_closest_marker("pair") else "")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call":
+        item.stash[REPORT] = report
+    return report
+
+
+def options_of(item: pytest.Item) -> Options:
+    """The pair that a test asks for by its mark, or the usual one."""
+    mark = item.get_closest_marker("pair")
+    version = item.config.getoption("--postgres", "")
+    return Options(**{"version": version, **(mark.kwargs if mark else {})})
 
 
 @pytest.fixture
@@ -24,3 +55,37 @@ def lab() -> Iterator[Lab]:
     """A lab of its own for one test: nothing booted."""
     with Lab() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def pairs() -> Iterator[PairStore]:
+    """Made pairs, kept from test to test while they are healthy."""
+    store = PairStore()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def pair(pairs: PairStore, request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """A healthy pair; another test may have used it before, and it is given up when the test fails."""
+    made = pairs.get(options_of(request.node))
+    yield made
+    report = request.node.stash.get(REPORT, None)
+    if report is None or not report.passed:
+        print(made.describe(80))
+        pairs.discard()
+
+
+@pytest.fixture
+def scene(pair: Pair, pairs: PairStore) -> Iterator[Scene]:
+    """A healthy pair with a writing and a reading client and all monitors; checked once more at the end."""
+    made = Scene(pair, next(first_numbers))
+    try:
+        made.start()
+        yield made
+        made.check_always()
+    except LabError:
+        pairs.discard()
+        raise
+    finally:
+        made.stop()

@@ -124,15 +124,14 @@ class Demo:
 
     def set_up(self) -> None:
         """Build the pair with pgvip's own commands and start the clients."""
-        self.progress.say("pgvip init on alpha, pgvip clone on beta")
+        self.progress.say("pgvip init and run on alpha, pgvip clone and run on beta")
         self.pair.create()
-        self.progress.say("pgvip run on both hosts, until primary and standby are healthy")
-        self.pair.start()
+        self.progress.say("until primary and standby are healthy")
         took_s = self.pair.wait_healthy(HEALTHY_DEADLINE_S)
         self.lab.arp.start()
         self.writer.start()
         self.reader.start()
-        self.progress.line(f"pair healthy {took_s:.1f} s after its first start: {words(self.pair.roles())}")
+        self.progress.line(f"pair healthy {took_s:.1f} s after its clone: {words(self.pair.roles())}")
 
     def step(self, fault: Fault) -> Step:
         """One fault, from a steady pair to a healthy one."""

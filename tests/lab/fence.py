@@ -28,12 +28,14 @@ class Trouble:
     """How the device misbehaves toward one plug.
 
     `fail_next`: so many orders fail. `delay_s`: each order takes that much longer. `late_s`: an order is
-    answered as failed, and executed that much later all the same. `hang`: no answer until it is cleared.
+    answered as failed, and executed that much later all the same. `stay_off`: `on` fails. `hang`: no answer
+    until it is cleared.
     """
 
     fail_next: int = 0
     delay_s: float = 0.0
     late_s: float = 0.0
+    stay_off: bool = False
     hang: threading.Event = field(default_factory=threading.Event)
 
 
@@ -105,6 +107,8 @@ class FenceDevice:
         self.closing.wait(trouble.delay_s)
         if action in {"status", "monitor"}:
             return (OK, "on") if host.is_on() else (OFF, "off")
+        if trouble.stay_off and action == "on":
+            return FAILED, "no power"
         if trouble.fail_next > 0:
             trouble.fail_next -= 1
             return FAILED, "the device refuses"
@@ -128,6 +132,13 @@ class FenceDevice:
     def orders_for(self, plug: str, action: str) -> list[Order]:
         """What was asked so far, for assertions."""
         return [order for order in list(self.orders) if (order.plug, order.action) == (plug, action)]
+
+    def soothe(self) -> None:
+        """End all trouble."""
+        self.cut_off.clear()
+        for name, trouble in self.trouble.items():
+            trouble.hang.clear()
+            self.trouble[name] = Trouble()
 
     def close(self) -> None:
         """Stop serving; calls still waiting get no answer."""

@@ -73,6 +73,8 @@ class Host(Node):
         self.services: list[Service] = []
         self.binds: list[tuple[Path, str]] = []
         """Further directories of this machine, and where the host sees them."""
+        self.disk_mb = 0
+        """When set before the first boot: /var/lib/postgresql is a file system of its own, of this size."""
         self.boots = 0
         self.boot_id = ""
         self.lock = threading.RLock()
@@ -133,8 +135,18 @@ class Host(Node):
         binds = [(str(self.directory / part), target) for part, target in PERSISTENT.items()]
         binds += [(str(source), target) for source, target in [(self.directory / "shared", SHARED), *self.binds]]
         return {"hostname": self.name, "boot_id_file": str(boot_file), "keep": sorted(keep), "hidden": hidden,
-                "binds": binds,
+                "binds": binds, "disk": self.make_disk(),
                 "copied": COPIED, "directories": DIRECTORIES}
+
+    def make_disk(self) -> str:
+        """The image behind /var/lib/postgresql as the host sees it, or ""."""
+        image = self.directory / "postgresql" / "disk.img"
+        if self.disk_mb and not image.exists():
+            with image.open("wb") as file:
+                file.truncate(self.disk_mb << 20)
+            argv = ["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1", str(image)]
+            subprocess.run(argv, check=True, timeout=60, env=ENVIRONMENT)
+        return "/var/lib/postgresql/disk.img" if self.disk_mb else ""
 
     def power_off(self) -> None:
         """Cut the power: link down, SIGKILL to PID 1 and thereby to all; verified. Nothing when it is off."""
@@ -200,6 +212,10 @@ class Host(Node):
         path = self.directory / "shared" / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def path(self, inside: str) -> Path:
+        """A file that the host sees under the path `inside`; LabError when it is off."""
+        return Path(f"/proc/{self.pid}/root{inside}")
+
     # --- processes -----------------------------------------------------------------------------
 
     def processes(self, user: str = "") -> list[Process]:
@@ -220,9 +236,8 @@ class Host(Node):
 
     def postmaster(self) -> int:
         """The postmaster as seen from here, or 0."""
-        path = self.directory / "postgresql" / Path(DATA_DIRECTORY).name / "postmaster.pid"
         try:
-            inside = int(path.read_text().split("\n")[0])
+            inside = int(self.path(f"{DATA_DIRECTORY}/postmaster.pid").read_text().split("\n")[0])
         except (OSError, ValueError):
             return 0
         return next((process.pid for process in self.processes("postgres") if process.inside == inside), 0)

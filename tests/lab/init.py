@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -93,6 +94,8 @@ def build_root(spec: dict[str, Any]) -> None:
     for handle in [*kept.values(), boot_id, *(handle for handle, _ in binds)]:
         os.close(handle)
     socket.sethostname(spec["hostname"])
+    if spec["disk"]:
+        subprocess.run(["mount", "-o", "loop", spec["disk"], str(Path(spec["disk"]).parent)], check=True)
     for path, owner, mode in spec["directories"]:
         Path(path).mkdir(parents=True, exist_ok=True)
         shutil.chown(path, owner)

@@ -38,6 +38,11 @@ def start_time(pid: int) -> str:
         return ""
 
 
+def mark_owner(directory: Path) -> None:
+    """Say that a directory lives as long as this process."""
+    (directory / "owner").write_text(f"{os.getpid()} {start_time(os.getpid())}")
+
+
 def clean_left_overs() -> list[Path]:
     """Remove the directories of labs whose process is gone; what was removed."""
     removed = []
@@ -57,7 +62,7 @@ class Lab:
         clean_left_overs()
         self.directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base_directory()))
         self.directory.chmod(0o755)
-        (self.directory / "owner").write_text(f"{os.getpid()} {start_time(os.getpid())}")
+        mark_owner(self.directory)
         self.switch = Switch()
         self.gateway, self.client, self.stranger = Node("gateway"), Node("client"), Node("stranger")
         self.hosts = {name: Host(name, self.switch, self.directory / name, needed) for name in HOSTS}
@@ -130,12 +135,12 @@ class Lab:
         present = {int(line) for line in host.sql("select n from lab_rows", timeout_s=60).split()}
         return acknowledged - present
 
-    def violations(self) -> list[str]:
-        """What the monitors saw that must never be: two writers, two holders of one address."""
-        alpha, beta = (self.probes[name].writable() for name in HOSTS)
+    def violations(self, since_s: float = 0.0) -> list[str]:
+        """What the monitors saw (after a time) that must never be: two writers, two holders of one address."""
+        alpha, beta = (self.probes[name].writable(since_s) for name in HOSTS)
         pairs = two_writers(alpha, beta)
         found = [f"two writers at {one.answered_s:.3f} and {other.answered_s:.3f}" for one, other in pairs]
         names = {ADDRESSES[name]: name for name in ADDRESSES}
         found += [f"{names.get(answer.address, answer.address)} answered by {answer.macs} at {answer.at_s:.3f}"
-                  for answer in self.arp.doubles()]
+                  for answer in self.arp.doubles() if answer.at_s > since_s]
         return found

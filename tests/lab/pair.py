@@ -35,13 +35,17 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Options:
-    """How a pair is configured. `overrides`: further keys by section, as in the file ("hosts.alpha": {...})."""
+    """How a pair is configured. `overrides`: further keys by section, as in the file ("hosts.alpha": {...}).
+
+    `disk_mb`: PostgreSQL's disk has this size.
+    """
 
     mode: str = "sync"
     preset: str = "fast"
     fencing: bool = True
     version: str = ""
     overrides: Sections = field(default_factory=dict)
+    disk_mb: int = 0
 
 
 def sections(options: Options) -> dict[str, dict[str, Any]]:
@@ -97,6 +101,7 @@ class Pair:
         self.hosts = lab.hosts
         for host, peer in ((self.alpha, self.beta), (self.beta, self.alpha)):
             host.services = [Service("pgvip", (str(PGVIP), "run"))]
+            host.disk_mb = options.disk_mb
             host.binds = [(peer.directory / "state", PEER_STATE)]
 
     # --- making it -------------------------------------------------------------------------------
@@ -116,37 +121,28 @@ class Pair:
         return host.run([PGVIP, *words], check=check, timeout_s=timeout_s)
 
     def create(self) -> None:
-        """`init` on alpha, `clone` on beta, the client's role and table; no daemon yet."""
+        """Make it as an operator would: `init` and the daemon on alpha, `clone` and the daemon on beta."""
         for host in self.hosts.values():
             host.boot(start_daemon=False)
         (self.alpha.directory / CONFIG).write_text(config_text(self.options))
-        self.pgvip(self.alpha, "init", "--bundle", BUNDLE)
-        self.prepare_database()
-        shutil.copy2(self.alpha.directory / "etc/beta.bundle", self.beta.directory / "etc/beta.bundle")
-        self.pgvip(self.beta, "clone", BUNDLE)
-
-    def prepare_database(self) -> None:
-        """What the application brings along: its role, its table, its line in pg_hba.conf."""
+        self.pgvip(self.alpha, "init", "--bundle", BUNDLE, "--allow", f"{NETWORK}=trust")
+        self.start_services(self.alpha)
+        self.wait_roles(60, alpha="primary_standby")
         self.alpha.sql(f"create role {CLIENT_USER} login; create table lab_rows (n bigint primary key)")
         self.alpha.sql(f"grant select, insert on lab_rows to {CLIENT_USER}")
-        self.allow_client(self.alpha)
+        shutil.copy2(self.alpha.directory / "etc/beta.bundle", self.beta.directory / "etc/beta.bundle")
+        self.pgvip(self.beta, "clone", BUNDLE)
+        self.start_services(self.beta)
 
-    def allow_client(self, host: Host) -> None:
-        """Let the client in; last in the file, so that nothing of pgvip's own is overruled."""
-        hba = host.directory / "postgresql/data/pg_hba.conf"
-        line = f"host all {CLIENT_USER} {NETWORK} trust\n"
-        if line not in hba.read_text():
-            with hba.open("a") as file:
-                file.write(line)
-        if host.postmaster():
-            host.sql("select pg_reload_conf()")
+    def start_services(self, host: Host) -> None:
+        """Start what `systemd` would start at boot."""
+        for service in host.services:
+            host.start_service(service)
 
     def start(self) -> None:
-        """Start what `systemd` would start at boot, on both hosts."""
+        """Boot both hosts, daemons included."""
         for host in self.hosts.values():
-            host.boot(start_daemon=False)
-            for service in host.services:
-                host.start_service(service)
+            host.boot()
 
     def stop(self) -> None:
         """Daemons, then PostgreSQL (primary first, so that the standby has everything), in an orderly way."""
@@ -213,7 +209,7 @@ class Pair:
     def granted(self, standby: Host) -> bool:
         """True when the standby holds the eligibility to take over, kept by its daemon for its restarts."""
         try:
-            facts = json.loads(Path(f"/proc/{standby.pid}/root/run/pgvip/boot.json").read_text())
+            facts = json.loads(standby.path("/run/pgvip/boot.json").read_text())
         except (OSError, ValueError, LabError):
             return False
         return "grant" in json.dumps(facts) and '"grant": null' not in json.dumps(facts)
