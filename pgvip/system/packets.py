@@ -11,15 +11,38 @@ import os
 import select
 import socket
 import struct
+import sys
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pgvip.deadlines import Deadline
 from pgvip.errors import ProbeError
 
-logging.getLogger("scapy").setLevel(logging.ERROR)  # it warns of interfaces without addresses while being imported
-from scapy.layers.l2 import ARP, Ether  # noqa: E402  # after its logger was told
+
+@contextmanager
+def _slim_scapy() -> Iterator[None]:
+    """Import scapy without its list of 40,000 hardware makers (15 MB), and without pickles in root's home.
+
+    It also warns of interfaces without addresses while it is being imported.
+    """
+    logging.getLogger("scapy").setLevel(logging.ERROR)
+    makers = ModuleType("scapy.libs.manuf")
+    makers.__dict__["DATA"] = ""
+    sys.modules.setdefault(makers.__name__, makers)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = os.devnull  # nothing can be read from or written below it
+    try:
+        yield
+    finally:
+        del os.environ["XDG_CACHE_HOME"]
+        if cache is not None:
+            os.environ["XDG_CACHE_HOME"] = cache
+
+
+with _slim_scapy():
+    from scapy.layers.l2 import ARP, Ether
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
