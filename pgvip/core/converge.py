@@ -114,6 +114,8 @@ def _as_standby(r: Round) -> None:
         r.start(Rejoin(clone=True))
     elif not v.postmaster:
         r.start(StartPostgres(standby=True, sync=False))
+    elif v.hung and not v.disks_bad and _hung_long(r):
+        r.start(StopPostgres(clean=False))  # a standby that hangs for ever would keep the pair solo for ever
 
 
 def sync_names(r: Round) -> None:

@@ -209,5 +209,9 @@ class Cluster:
         self.flushed = len(self.wal)
         self.phase, self.proc, self.hung, self.orphans, self.stuck = "down", "", "", False, False
         self.waiting = []
+        if self.inbound is not None:
+            self.inbound.receiver_open = False
+        if self.outbound is not None:
+            self.outbound.sender_open = False
         self.inbound = None
         self.outbound = None

@@ -103,9 +103,11 @@ class Replication:
             stream.replied_s = now_s
             self._copy(stream)
         else:
-            if stream.sender_open and now_s - stream.replied_s > TIMEOUT_S:
+            # The end that is gone is answered for by its kernel, as soon as there is one again.
+            told = self.world.net.open("db", stream.sender, stream.receiver)
+            if stream.sender_open and (now_s - stream.replied_s > TIMEOUT_S or (told and not stream.receiver_open)):
                 self._close_sender(stream)
-            if stream.receiver_open and now_s - stream.heard_s > TIMEOUT_S:
+            if stream.receiver_open and (now_s - stream.heard_s > TIMEOUT_S or (told and not stream.sender_open)):
                 self._close_receiver(stream)
         if stream.sender_open or stream.receiver_open:
             self.world.after(1.0, lambda: self._keep_alive(stream))
