@@ -1,0 +1,122 @@
+"""What can happen to the database while its host lives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.lab.hosts import DATA_DIRECTORY, SOCKET_DIRECTORY, Host
+from tests.lab.nodes import wait_until
+from tests.lab.pair import Pair
+from tests.lab.postgres import bin_directory, process_exists
+from tests.lab.scene import Scene
+
+LONG_STATEMENT = """
+create table if not exists orphan_rows (n int, at timestamptz default clock_timestamp());
+do $$ begin
+  set synchronous_commit = local;
+  for n in 1..1000000 loop
+    insert into orphan_rows values (n);
+    commit;
+    perform count(*) from generate_series(1, 20000);
+  end loop;
+end $$"""
+"""Goes on committing without ever looking whether the postmaster still lives."""
+
+
+def pg_ctl(pair: Pair, host: Host, *words: str) -> None:
+    argv = [bin_directory(pair.options.version) / "pg_ctl", "-D", DATA_DIRECTORY, "-l", "/dev/null", *words]
+    host.run(argv, user="postgres", timeout_s=60)
+
+
+def backend_of(host: Host, words: str) -> int:
+    """The process id, seen from here, of the backend whose query contains these words."""
+    query = f"select pid from pg_stat_activity where query like '%{words}%' and pid <> pg_backend_pid()"
+    answer = host.sql(query, check=False)
+    return host.outer_pid(int(answer.split()[0])) if answer else 0
+
+
+def test_postmaster_killed_with_a_backend_left_in_a_long_statement(scene: Scene) -> None:
+    scene.primary.popen(["psql", "-Xq", "-h", SOCKET_DIRECTORY, "-c", LONG_STATEMENT], user="postgres")
+    wait_until(lambda: scene.primary.sql("select count(*) > 5 from orphan_rows", check=False) == "t", 20, "it commits")
+    orphan = wait_until(lambda: backend_of(scene.primary, "orphan_rows values"), 10, "its backend")
+    scene.strike()
+    os.kill(scene.primary.postmaster(), signal.SIGKILL)
+    scene.wait_roles(standby="primary_standby")
+    assert not process_exists(orphan), "the orphaned backend outlived the change of roles"
+    scene.finish(swapped=True, outage_max_s=4)
+    assert scene.fenced(scene.primary) == 0
+
+
+def test_postmaster_stopped_while_its_backends_go_on(scene: Scene) -> None:
+    scene.strike()
+    os.kill(scene.primary.postmaster(), signal.SIGSTOP)
+    scene.finish(swapped=True, outage_max_s=10)
+    assert scene.fenced(scene.primary) == 0
+
+
+def test_all_of_postgres_stopped(scene: Scene) -> None:
+    scene.strike()
+    scene.primary.signal_postgres(signal.SIGSTOP)
+    scene.finish(swapped=True, outage_max_s=10)
+    assert scene.fenced(scene.primary) == 0
+
+
+def test_a_clean_stop_by_a_dba_is_restarted_here(scene: Scene) -> None:
+    scene.strike()
+    pg_ctl(scene.pair, scene.primary, "stop", "-m", "fast")
+    scene.finish(swapped=False, outage_max_s=10)
+
+
+def test_database_restarted_on_the_standby(scene: Scene) -> None:
+    scene.strike()
+    pg_ctl(scene.pair, scene.standby, "restart", "-m", "fast")
+    scene.finish(swapped=False, outage_max_s=8)
+    assert scene.fenced(scene.standby) == 0
+
+
+def test_postmaster_killed_on_the_standby(scene: Scene) -> None:
+    scene.strike()
+    os.kill(scene.standby.postmaster(), signal.SIGKILL)
+    scene.finish(swapped=False, outage_max_s=5)
+    assert scene.fenced(scene.standby) == 0
+
+
+@pytest.mark.pair(disk_mb=400)
+def test_disk_full_on_the_data_directory(scene: Scene) -> None:
+    free = "/var/lib/postgresql/filler"
+    scene.strike()
+    scene.primary.run(["sh", "-c", f"cat /dev/zero > {free}"], check=False, timeout_s=60)
+    scene.wait_roles(standby="primary_standby", deadline_s=40)
+    scene.wait_writes()
+    scene.primary.run(["rm", "-f", free])
+    scene.finish(swapped=True, deadline_s=90)
+
+
+@pytest.mark.pair(mode="async", overrides={"replication": {"lag_bytes_max": 1_000_000}})
+def test_lag_above_the_limit_takes_the_right_to_take_over(scene: Scene) -> None:
+    receivers = [process for process in scene.standby.processes("postgres") if "walreceiver" in process.command]
+    assert len(receivers) == 1
+    os.kill(receivers[0].pid, signal.SIGSTOP)
+    scene.primary.sql("create table filler as select g, repeat('x', 100) from generate_series(1, 50000) g")
+    wait_until(lambda: not scene.pair.granted(scene.standby), 90, "the standby may not take over any more")
+    scene.strike()
+    os.kill(scene.primary.postmaster(), signal.SIGKILL)
+    scene.wait_writes()
+    assert scene.primary.writable(), "a standby behind the limit has taken over"
+    if process_exists(receivers[0].pid):
+        os.kill(receivers[0].pid, signal.SIGCONT)
+    scene.finish(swapped=False)
+    scene.pair.host_as("primary").sql("drop table filler")
+
+
+def test_replay_paused_on_the_standby_loses_nothing_at_a_takeover(scene: Scene) -> None:
+    scene.standby.sql("select pg_wal_replay_pause()")
+    paused_s = time.monotonic()
+    wait_until(lambda: len(scene.writer.acknowledged(paused_s)) > 50, 20, "writes that the standby has not replayed")
+    scene.strike()
+    os.kill(scene.primary.postmaster(), signal.SIGKILL)
+    scene.finish(swapped=None)

@@ -1,0 +1,70 @@
+"""Durable state that is lost or rolled back on one host."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.lab.hosts import Host
+from tests.lab.nodes import wait_until
+from tests.lab.scene import Scene
+
+
+def term(host: Host) -> str:
+    return (host.directory / "state/record.json").read_text()
+
+
+@pytest.mark.parametrize("role", ["primary", "standby"])
+def test_record_lost_on_one_host(scene: Scene, role: str) -> None:
+    """It confirms nobody and adopts the record of the peer that serves."""
+    host = scene.primary if role == "primary" else scene.standby
+    scene.fence.trouble[host.name].stay_off = True
+    scene.strike()
+    host.power_off()
+    scene.wait_writes()
+    (host.directory / "state/record.json").unlink()
+    scene.fence.soothe()
+    host.boot()
+    scene.finish(swapped=role == "primary", deadline_s=90)
+
+
+def test_state_directory_lost_on_the_standby(scene: Scene) -> None:
+    """Nothing is known there any more, not even the pair: an operator enrols the host again."""
+    host = scene.standby
+    scene.fence.trouble[host.name].stay_off = True
+    scene.strike()
+    host.power_off()
+    scene.wait_roles(primary="primary_standby")
+    state = host.directory / "state"
+    for entry in state.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    scene.fence.soothe()
+    host.boot()
+    wait_until(lambda: "belongs to no pair" in host.log(), 20, "it says why it does not run")
+    host.stop_service("pgvip")
+    bundle = f"/etc/pgvip/{host.name}.bundle"
+    scene.pair.pgvip(scene.primary, "init", "--bundle", bundle)
+    name = f"etc/{host.name}.bundle"
+    shutil.copy2(scene.primary.directory / name, host.directory / name)
+    scene.pair.pgvip(host, "clone", bundle)
+    scene.pair.start_services(host)
+    scene.finish(swapped=False, deadline_s=90)
+
+
+@pytest.mark.parametrize("role", ["primary", "standby"])
+def test_record_rolled_back_on_one_host(scene: Scene, role: str) -> None:
+    """An old record names a former primary; the peer's higher term wins."""
+    old = {host.name: term(host) for host in scene.pair.hosts.values()}
+    scene.pair.pgvip(scene.primary, "switchover")
+    scene.wait_roles(standby="primary", primary="standby", deadline_s=40)
+    scene.pair.wait_healthy()
+    host = scene.standby if role == "primary" else scene.primary
+    scene.strike()
+    for each in scene.pair.hosts.values():
+        each.power_off()
+    assert term(host) != old[host.name]
+    (host.directory / "state/record.json").write_text(old[host.name])
+    for each in scene.pair.hosts.values():
+        each.boot()
+    scene.finish(swapped=True, deadline_s=90)
