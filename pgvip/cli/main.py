@@ -40,9 +40,9 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "run": Entry("pgvip.cli.run", "run the daemon (normally started by systemd)"),
-    "init": Entry("pgvip.cli.init", "make this host the first of a pair"),
+    "init": Entry("pgvip.cli.init", "make this host the first of a pair (a new database, or one in service)"),
     "clone": Entry("pgvip.cli.clone", "make this host the second of a pair, with a copy of the first host's database"),
-    "join": Entry("pgvip.cli.join", "make this host, which already streams from the first, the second of a pair"),
+    "join": Entry("pgvip.cli.join", "make this host the second of a pair, with the standby that streams here already"),
     "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to mend it"),
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
@@ -51,7 +51,7 @@ COMMANDS: dict[str, Entry] = {
     "fence": Entry("pgvip.cli.fence", "look at, test or confirm the fencing of the other host"),
     "rejoin": Entry("pgvip.cli.rejoin", "make this host follow the primary again, now"),
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
-    "config check": Entry("pgvip.cli.config_check", "check the configuration file and this machine against it"),
+    "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its mend"),
     "archive-wal": Entry("pgvip.archive.archive_wal", "archive one WAL file (archive_command)", plain=True),
     "restore-wal": Entry("pgvip.archive.restore_wal", "fetch one WAL file (restore_command)", plain=True),
 }

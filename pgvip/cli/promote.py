@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `promote`."""
     parser.description = (
         "Force this host to be primary although the protocol does not allow it. The other host is fenced first. "
-        "Commits that only the other host has do not appear here; they are kept there (hold) until an operator decides. "
-        "Example: pgvip promote --force"
+        "Commits that only the other host has do not appear here; they are kept there (hold) until an operator "
+        "decides. Example: pgvip promote --force"
     )
     parser.add_argument("--force", action="store_true", help="required: says that you know what this does")
     parser.add_argument(
@@ -42,5 +42,6 @@ def run(args: argparse.Namespace) -> int:
         peer = config.peer.name
         off = f"{peer} is NOT fenced: if it runs, both write" if args.without_fence else f"{peer} is fenced first"
         loss = f"Data that only {peer} has is lost here."
-        confirm(args, f"{config.me.name} becomes primary of {config.name} by force; {off}. {loss}", config.name, "the pair's name")
+        warning = f"{config.me.name} becomes primary of {config.name} by force; {off}. {loss}"
+        confirm(args, warning, config.name, "the pair's name")
     return order(args, "force-promote", "without-fence" if args.without_fence else "")

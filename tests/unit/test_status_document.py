@@ -187,3 +187,10 @@ def test_standby_sees_its_lag_by_the_primarys_message() -> None:
     assert found["replication"]["state"] == "streaming"
     decision.knowledge.heard = Heard(replace(primary_says, point=WalPoint(3, Lsn(1000))), NOW_S)
     assert built(decision, seen, config)["replication"]["lag_bytes"] is None  # another timeline: no distance
+
+
+def test_every_key_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
+    found = healthy()
+    for key in {*found, *found["me"], *found["me"]["postgresql"], *found["doing"], *found["link"], *found["replication"]}:
+        assert f"`{key}`" in page, key

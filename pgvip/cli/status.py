@@ -1,0 +1,116 @@
+"""`pgvip status`: both hosts as the local daemon knows them, what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from pgvip.cli.status_text import render
+from pgvip.config_load import load
+from pgvip.errors import Exit, PgvipError
+from pgvip.link.operator import call, failure, raise_failure
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pgvip.config import Config
+
+HELP = "show both hosts, what is wrong and how to mend it"
+TIMEOUT_S = 5.0
+CLEAR_SCREEN = "\x1b[H\x1b[2J"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `status`."""
+    parser.description = (
+        "Show both hosts: roles, addresses, PostgreSQL, replication, fencing, archive, warnings with their mend. "
+        "The keys of --json are in docs/status.md. Exit code 4 when the daemon does not run here. "
+        "Example: pgvip status --watch"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also why each change of role is not made now")
+    parser.add_argument(
+        "-w", "--watch", type=float, nargs="?", const=1.0, metavar="SECONDS", help="show it again and again"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show it once, or until interrupted. Returns the exit code."""
+    config = load(args.config, args.host)
+    if args.watch is None:
+        return _show(config, args)
+    while True:
+        print(CLEAR_SCREEN if sys.stdout.isatty() and not args.json else "", end="")
+        _show(config, args)
+        sys.stdout.flush()
+        time.sleep(max(0.1, args.watch))
+
+
+def _show(config: Config, args: argparse.Namespace) -> int:
+    try:
+        reply = call(config.paths.socket, {"command": "status"}, TIMEOUT_S)
+        raise_failure(reply)
+    except PgvipError as error:
+        return _without_daemon(config, args, error)
+    document = reply["status"]
+    print(json.dumps(document) if args.json else "\n".join(render(document, verbose=args.verbose)))
+    return int(Exit.OK)
+
+
+def _without_daemon(config: Config, args: argparse.Namespace, error: PgvipError) -> int:
+    """What can be seen without the daemon: the record and the local server. The rest is not guessed."""
+    document: dict[str, Any] = {
+        "pair": config.name,
+        "host": config.me.name,
+        "daemon": failure(error),
+        "record": _seen(lambda: _record(config)),
+        "postgresql": _seen(lambda: _server(config)),
+        "vips": _seen(lambda: _held(config)),
+    }
+    if args.json:
+        print(json.dumps(document))
+        return int(Exit.UNREACHABLE)
+    record = document["record"]
+    print(f"pair {config.name}, host {config.me.name}: the daemon gives no status")
+    if isinstance(record, dict):
+        record = f"term {record['term']}: {record['primary']} is primary, {record['mode']} ({record['cause']})"
+    print(f"  record      {record or 'none'}")
+    print(f"  PostgreSQL  {document['postgresql']}")
+    print(f"  addresses   {document['vips']}")
+    print(f"pgvip: error: {error}", file=sys.stderr)
+    return int(Exit.UNREACHABLE)
+
+
+def _seen(look: Any) -> Any:
+    try:
+        return look()
+    except PgvipError as error:
+        return f"unknown ({error.message})"
+
+
+def _record(config: Config) -> Any:
+    from pgvip.link.wire import encode  # noqa: PLC0415 - only where the daemon is down
+    from pgvip.record import RecordStore  # noqa: PLC0415 - as above
+
+    durable = RecordStore(config.paths.record).load()
+    return encode(durable.record) if durable and durable.record else None
+
+
+def _server(config: Config) -> str:
+    from pgvip.probes import processes  # noqa: PLC0415 - psutil takes long to import; only where the daemon is down
+
+    seen = processes.probe(config)
+    if not seen.installed:
+        return "no data directory"
+    if not seen.postmaster:
+        return f"down ({seen.control_state or 'state unknown'})" + (f", {seen.left} orphans" if seen.left else "")
+    return "runs as standby" if seen.standby_signal else "runs, not as standby"
+
+
+def _held(config: Config) -> str:
+    from pgvip.probes import addresses  # noqa: PLC0415 - pyroute2 takes long to import; only where the daemon is down
+
+    held = sorted(vip.value for vip in addresses.held_vips(config))
+    return ", ".join(f"{config.vips[vip].ip} ({vip.value})" for vip in config.vips if vip.value in held) or "none"

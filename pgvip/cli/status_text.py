@@ -1,0 +1,185 @@
+"""The status document (docs/status.md) as text. Pure: document in, lines out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pgvip.cli.output import UNKNOWN, columns, duration, size, yes_no
+
+Document = dict[str, Any]
+STALE_S = 5.0
+"""A peer's word that is older is marked: it may have changed since."""
+
+
+def render(document: Document, *, verbose: bool = False) -> list[str]:
+    """All lines of `pgvip status`."""
+    lines = [_headline(document), ""]
+    lines += columns(_hosts(document), "  ")
+    lines += ["", *columns(_pair(document), "  ")]
+    lines += _doing(document)
+    lines += _warnings(document)
+    if verbose:
+        lines += _blockers(document)
+    return lines
+
+
+def _headline(document: Document) -> str:
+    record, mode = document["record"], "sync" if document["sync_wanted"] else "async"
+    if record is None:
+        return f"pair {document['pair']} ({mode}): no record on this host"
+    state = "alone" if record["mode"] == "solo" else f"pair, {'sync' if record['sync'] else 'async'}"
+    at = f" since {record['at']}" if record["at"] else ""
+    cause = f" ({record['cause']})" if record["cause"] else ""
+    doubt = "" if document["confirmed"] else " - not confirmed since this boot"
+    who = f"{record['primary']} is primary, {state}{at}{cause}{doubt}"
+    return f"pair {document['pair']} ({mode}), term {record['term']}: {who}"
+
+
+def _hosts(document: Document) -> list[tuple[str, str, str]]:
+    me, peer = document["me"], document["peer"]
+    addresses = document["addresses"]
+    rows = [("", f"{me['name']} (this host)", peer["name"])]
+    rows += [(title, show(me), show(peer)) for title, show in _HOST_ROWS]
+    rows.insert(2, ("addresses", _vips(me, addresses), _vips(peer, addresses)))
+    rows.append(("heard", "-", _heard(peer)))
+    return rows
+
+
+def _vips(host: Document, addresses: Document) -> str:
+    if host["vips"] is None:
+        return UNKNOWN
+    return ", ".join(f"{addresses.get(vip, '?')} ({vip})" for vip in host["vips"]) or "none"
+
+
+def _heard(peer: Document) -> str:
+    age_s = peer["age_s"]
+    if age_s is None:
+        return "never"
+    return f"{duration(age_s)} ago" + (" - all of the above may have changed since" if age_s > STALE_S else "")
+
+
+def _postgresql(host: Document) -> str:
+    server = host["postgresql"]
+    words = [server["state"]]
+    if server["streaming"] is not None:
+        words.append("streaming" if server["streaming"] else "not streaming")
+    if server["state"] in ("read-write", "standby") and server["healthy"] is False:
+        words.append("not healthy")
+    return ", ".join(words)
+
+
+def _position(host: Document) -> str:
+    server = host["postgresql"]
+    return f"{server['lsn']} on timeline {server['timeline']}" if server["lsn"] else UNKNOWN
+
+
+def _takeover(host: Document) -> str:
+    return "-" if host["role"] in ("primary", "primary_standby") else yes_no(host["eligible"])
+
+
+_HOST_ROWS = (
+    ("role", lambda host: host["role"] if host["confirmed"] is not False else f"{host['role']} (not confirmed)"),
+    ("PostgreSQL", _postgresql),
+    ("WAL position", _position),
+    ("may take over", _takeover),
+    ("gateway answers", lambda host: yes_no(host["gateway_ok"])),
+)
+
+
+def _pair(document: Document) -> list[tuple[str, str]]:
+    peer = document["peer"]["name"]
+    rows = [
+        ("replication", _replication(document["replication"])),
+        (f"fencing of {peer}", _fencing(document["fencing"])),
+        (f"archive of {peer}", _archive(document["archive"])),
+        ("peer link", _link(document["link"])),
+    ]
+    if document["pause"]["active"]:
+        rows.append(("paused", f"{document['pause']['reason'] or 'no reason given'} (since {document['pause']['at']})"))
+    holds = [host for host in (document["me"], document["peer"]) if host["hold"]]
+    rows += [(f"hold on {host['name']}", host["hold"]) for host in holds]
+    loop, process = document["loop"], document["process"]
+    if loop is not None:
+        memory = size(process["memory_bytes"])
+        text = f"up {duration(process['uptime_s'])}, {memory}, longest round {loop['longest_ms']:g} ms"
+        rows.append(("daemon", f"pgvip {process['version']}, {text}"))
+    return rows
+
+
+def _replication(replication: Document) -> str:
+    words = [f"{replication['standby']}: {replication['state']}"]
+    if replication["sync_state"]:
+        words.append(replication["sync_state"])
+    if replication["lag_bytes"] is not None:
+        words.append(f"{size(replication['lag_bytes'])} behind")
+    if replication["lag_s"]:
+        words.append(f"replay {duration(replication['lag_s'])} behind")
+    if replication["slot_lost"]:
+        words.append("its slot has lost WAL")
+    return ", ".join(words)
+
+
+def _fencing(fencing: Document) -> str:
+    if not fencing["configured"]:
+        return "none: no takeover on silence"
+    if fencing["ok"] is None:
+        return "not asked yet"
+    if not fencing["ok"]:
+        return f"does not answer: {fencing['reason']}"
+    return f"power is {fencing['value']} (asked {duration(fencing['age_s'])} ago)"
+
+
+def _archive(archive: Document) -> str:
+    if not archive["enabled"]:
+        return "no archive is configured"
+    if archive["ok"] is None:
+        return "not looked at yet"
+    if not archive["ok"]:
+        return f"does not answer: {archive['reason']}"
+    return "mounted" if archive["value"] else "not mounted"
+
+
+def _link(link: Document | None) -> str:
+    if link is None:
+        return UNKNOWN
+    deaf = f"; {link['listen_error']}" if link["listen_error"] else ""
+    if link["connected"]:
+        return f"up for {duration(link['since_age_s'])}, {link['connections']} of 2 connections{deaf}"
+    last = f"; {link['last_error']}" if link["last_error"] else ""
+    return f"down{last}{deaf}"
+
+
+def _doing(document: Document) -> list[str]:
+    doing = document["doing"]
+    rows = []
+    if doing["claim"]:
+        claim = doing["claim"]
+        state = "fenced" if claim["fenced"] else f"try {claim['tries']}"
+        rows.append(("claim", f"{claim['change']} because of {claim['why']}, {state}, for {duration(claim['age_s'])}"))
+    if doing["giving_up"]:
+        rows.append(("giving up", f"{doing['giving_up']['change']}, for {duration(doing['giving_up']['age_s'])}"))
+    if doing["switchover"]:
+        rows.append(("switchover", "ordered"))
+    if doing["actions"]:
+        rows.append(("at work", ", ".join(doing["actions"])))
+    rows += [
+        (f"{one['action']} failed", f"{one['times']} times, again in {duration(one['retry_in_s'])}: {one['text']}")
+        for one in doing["trouble"]
+    ]
+    return ["", "now", *columns(rows, "  ")] if rows else []
+
+
+def _warnings(document: Document) -> list[str]:
+    if not document["warnings"]:
+        return ["", "no warnings"]
+    lines = ["", f"warnings ({len(document['warnings'])})"]
+    for one in document["warnings"]:
+        lines.append(f"  {one['name']}: {one['text']}")
+        if one["mend"]:
+            lines.append(f"      mend: {one['mend']}")
+    return lines
+
+
+def _blockers(document: Document) -> list[str]:
+    rows = [(one["change"], one["why"]) for one in document["blockers"]]
+    return ["", "why no change is made now", *columns(rows, "  ")] if rows else []

@@ -1,0 +1,196 @@
+"""The short commands against a real operator socket: what they send, print and return."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pgvip.cli import simple
+from pgvip.cli.main import main
+from pgvip.errors import Exit, RefusedError
+from pgvip.link.operator import OperatorServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Reply = Callable[[dict[str, Any]], None]
+
+CONFIG = """
+[pair]
+name = "shop"
+
+[hosts.alpha]
+address = "10.0.0.1"
+interface = "eth0"
+fencing = "none"
+
+[hosts.beta]
+address = "10.0.0.2"
+interface = "eth0"
+fencing = "none"
+
+[addresses]
+primary = "10.0.0.10/24"
+standby = "10.0.0.11/24"
+
+[gateway]
+targets = ["10.0.0.254"]
+
+[postgresql]
+data_directory = "/var/lib/postgresql/15/main"
+bin_directory = "/usr/lib/postgresql/15/bin"
+
+[paths]
+state = "{directory}/state"
+run = "{directory}/run"
+passwords = "{directory}/pgpass"
+"""
+
+
+class Daemon:
+    """Stands at the operator socket, remembers what it was asked, answers what the test says."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "pgvip.toml"
+        self.file.write_text(CONFIG.format(directory=directory))
+        self.asked: list[dict[str, Any]] = []
+        self.answer: Callable[[Reply], None] = lambda reply: reply({"ok": True, "text": "done so"})
+        self.server = OperatorServer(directory / "run" / "pgvip.sock", self._handle)
+
+    def _handle(self, request: dict[str, Any], reply: Reply) -> None:
+        self.asked.append(request)
+        self.answer(reply)
+
+    def run(self, *words: str) -> int:
+        return main(["--config", str(self.file), "--host", "alpha", *words])
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Daemon:
+    return Daemon(tmp_path)
+
+
+@pytest.fixture
+def daemon(stopped: Daemon) -> Iterator[Daemon]:
+    stopped.server.start()
+    yield stopped
+    stopped.server.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "order", "text"),
+    [
+        (["switchover"], "switchover", ""),
+        (["switchover", "--cancel"], "cancel-switchover", ""),
+        (["pause", "kernel", "upgrade"], "pause", "kernel upgrade"),
+        (["resume"], "resume", ""),
+        (["rejoin"], "rejoin", ""),
+        (["rejoin", "--clone"], "rejoin", "clone"),
+        (["promote", "--force", "--yes", "shop"], "force-promote", ""),
+        (["promote", "--force", "--without-fence", "--yes", "shop"], "force-promote", "without-fence"),
+        (["fence", "confirm", "--yes", "beta"], "fence-confirmed", ""),
+        (["hold", "clear", "--yes", "alpha"], "clear-hold", ""),
+    ],
+)
+def test_orders(daemon: Daemon, words: list[str], order: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert daemon.run(*words) == 0
+    (asked,) = daemon.asked
+    assert (asked["command"], asked["order"], asked["text"], asked["dry_run"]) == ("order", order, text, False)
+    assert asked["wait_s"] > 0
+    assert capsys.readouterr().out == "done so\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["switchover"], ["pause"], ["promote", "--force"], ["fence", "confirm"], ["hold", "clear"]]
+)
+def test_dry_run_asks_nobody_to_confirm(daemon: Daemon, words: list[str]) -> None:
+    assert daemon.run(*words, "--dry-run", "--wait", "3") == 0
+    assert daemon.asked[0]["dry_run"] is True
+    assert daemon.asked[0]["wait_s"] == 3.0
+
+
+@pytest.mark.parametrize("action", ["status", "test"])
+def test_fence_device_is_asked_through_the_daemon(daemon: Daemon, action: str) -> None:
+    assert daemon.run("fence", action) == 0
+    assert daemon.asked == [{"command": "fence", "action": action}]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["promote"],
+        ["promote", "--yes", "shop"],
+        ["promote", "--force", "--yes", "beta"],
+        ["promote", "--force"],
+        ["fence", "confirm", "--yes", "alpha"],
+        ["fence", "confirm"],
+        ["hold", "clear", "--yes", ""],
+    ],
+)
+def test_what_can_lose_data_needs_the_right_word(
+    daemon: Daemon, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert daemon.run(*words) == Exit.REFUSED
+    assert daemon.asked == []
+    assert "pgvip: error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("typed", "sent"), [("shop", 1), ("shop ", 1), ("Shop", 0), ("", 0)])
+def test_name_can_be_typed(daemon: Daemon, typed: str, sent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _prompt: typed)
+    assert daemon.run("promote", "--force") == (0 if sent else Exit.REFUSED)
+    assert len(daemon.asked) == sent
+
+
+def test_refusal_keeps_its_words_and_exit_code(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(_reply: Reply) -> None:
+        raise RefusedError("no standby is eligible", "It lags.", "Wait.")
+
+    daemon.answer = refuse
+    assert daemon.run("switchover") == Exit.REFUSED
+    assert capsys.readouterr().err == "pgvip: error: no standby is eligible\nDETAIL: It lags.\nHINT: Wait.\n"
+    assert daemon.run("switchover", "--json") == Exit.REFUSED
+    document = json.loads(capsys.readouterr().out)
+    assert (document["ok"], document["error"], document["exit_code"]) == (False, "no standby is eligible", 5)
+
+
+def test_json_of_success_is_one_object_and_nothing_else(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert daemon.run("resume", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"ok": True, "text": "done so"}
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize("words", [["pause"], ["pause", "--json"], ["fence", "test"]])
+def test_daemon_that_is_down_is_exit_4(stopped: Daemon, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert stopped.run(*words) == Exit.UNREACHABLE
+    captured = capsys.readouterr()
+    assert "systemctl start pgvip" in captured.out + captured.err
+
+
+def test_slow_order_shows_that_it_is_at_work_and_a_quick_one_does_not(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simple, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(simple, "REMIND_S", 0.1)
+
+    def slow(reply: Reply) -> None:
+        reply({"progress": "alpha stops"})
+        time.sleep(0.45)
+        reply({"ok": True, "text": "beta is primary"})
+
+    assert daemon.run("switchover") == 0
+    assert capsys.readouterr().err == ""
+    daemon.answer = slow
+    assert daemon.run("switchover") == 0
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert lines[0] == "pgvip: alpha stops"
+    assert re.fullmatch(r"pgvip: still at it after .* s", lines[1])
+    assert captured.out == "beta is primary\n"
