@@ -75,10 +75,10 @@ def _as_primary(r: Round, row: Change) -> None:
             r.start(StopPostgres(clean=False))  # orphans of a dead postmaster go on committing (FACTS.md 28)
         elif not handing_over:
             r.start(StartPostgres(standby=v.processes.standby_signal, sync=v.sync_term))
-    elif v.recovering and not v.is_running(StartPostgres):
-        r.start(Promote())
     elif v.hung and not v.disks_bad and row.by is not By.INVITE and _hung_long(r):
         r.start(StopPostgres(clean=False))
+    elif v.recovering and not v.is_running(StartPostgres):
+        r.start(Promote())
     if row.by is By.INVITE and row.name == "hand-over-database" and v.hung:
         return
 

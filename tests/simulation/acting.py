@@ -112,16 +112,16 @@ class Actor:
         self._await_start(pg.proc, action)
 
     def _await_start(self, proc: str, action: StartPostgres) -> None:
-        pg = self.host.pg
+        pg, deadline_s = self.host.pg, self.world.now_s + 10.0
 
         def up() -> None:
             if pg.proc == proc and pg.phase == "starting":
                 if self.world.chance(self.world.faults.start_fails):
                     pg.kill()
-                elif pg.hung:
+                elif pg.hung and self.world.now_s < deadline_s:
                     self.host.later(1.0, up)
                     return
-                else:
+                elif not pg.hung:
                     pg.started()
             if self.daemon.alive:
                 good = pg.proc == proc and pg.phase != "starting"

@@ -19,6 +19,7 @@ class Faults:
     def __init__(self, world: World) -> None:
         self.world = world
         self.running = True
+        self.leaving: set[Host] = set()
         rng = world.rng
         kinds: list[tuple[float, Callable[[Host], None]]] = [
             (3.0, self.power), (1.0, self.both_off), (2.0, self.daemon_killed), (1.0, self.daemon_stopped),
@@ -85,6 +86,7 @@ class Faults:
     def leave(self, host: Host) -> None:
         """An orderly shutdown: the daemon is told, and the power goes some time later."""
         if host.daemon is not None and host.powered:
+            self.leaving.add(host)
             host.daemon.order(Order.SHUTDOWN)
             host.later(self.world.span(0.5, 30.0), lambda: self.power(host))
 
@@ -225,7 +227,7 @@ class Faults:
         self.fine()
         for host in world.hosts:
             host.disk_bad = host.pg.stuck = False
-            if host.daemon is not None and host.daemon.knowledge.leaving:
+            if host in self.leaving:
                 host.power_off("the orderly shutdown ends")
             host.power_on()
             host.thaw()
