@@ -64,14 +64,23 @@ def _first_that_works(
 
 
 def _power_off(method: FenceMethod) -> None:
+    """The order, and then the proof: the device says "off" (an answer that fails may be asked for again)."""
     fence_agents.order(method, "off")
-    wait_until(
-        lambda: fence_agents.power(method) == "off",
-        SETTLE_S,
-        every_s=SETTLE_POLL_S,
-        what=f"{method.name} saying off after it accepted the order",
-        error=FenceError,
-    )
+    answer = "nothing"
+
+    def is_off() -> bool:
+        nonlocal answer
+        try:
+            answer = fence_agents.power(method)
+        except FenceError as failure:
+            answer = f"{failure.message}: {failure.detail}".rstrip(": ")
+        return answer == "off"
+
+    try:
+        wait_until(is_off, SETTLE_S, every_s=SETTLE_POLL_S, error=FenceError)
+    except FenceError:
+        detail = f"It accepted the order and then said: {answer}."
+        raise FenceError(f"{method.name} did not verify that the power is off", detail) from None
 
 
 def _survey(methods: Iterable[FenceMethod]) -> Iterable[tuple[str, bool]]:

@@ -7,8 +7,7 @@ import pytest
 
 from pgvip.actions import fence
 from pgvip.config import Config, FenceMethod
-from pgvip.errors import FenceError, ProbeError
-from pgvip.probes import fence_status
+from pgvip.errors import FenceError
 from tests.unit import configs
 from tests.unit.test_fence_agents import make_agent
 
@@ -66,7 +65,22 @@ def test_an_accepted_order_is_no_proof(config: Config, devices: tuple[Path, Path
     config = replace(config, peer=replace(config.peer, fencing=config.peer.fencing[:1]))
     with pytest.raises(FenceError) as caught:
         fence.fence(config)
-    assert "saying off after it accepted the order" in caught.value.detail
+    assert "did not verify that the power is off" in caught.value.detail
+    assert "accepted the order and then said: on" in caught.value.detail
+
+
+def test_a_status_that_fails_at_first_is_asked_for_again(config: Config, tmp_path: Path) -> None:
+    script = f'[ "$1" = status ] || exit 0; [ -e {tmp_path}/asked ] && exit 2; touch {tmp_path}/asked; exit 1'
+    method = FenceMethod(command=("/bin/sh", "-c", script, "sh"), timeout_s=2.0)
+    fence.fence(replace(config, peer=replace(config.peer, fencing=(method,))))
+
+
+def test_a_status_that_always_fails_is_no_proof(config: Config) -> None:
+    script = '[ "$1" = status ] || exit 0; echo no answer >&2; exit 1'
+    method = FenceMethod(command=("/bin/sh", "-c", script, "sh"), timeout_s=2.0)
+    with pytest.raises(FenceError) as caught:
+        fence.fence(replace(config, peer=replace(config.peer, fencing=(method,))))
+    assert "no answer" in caught.value.detail
 
 
 def test_no_method_at_all_is_never_a_success(config: Config) -> None:
@@ -74,8 +88,6 @@ def test_no_method_at_all_is_never_a_success(config: Config) -> None:
     for call in (fence.fence, fence.power_on, fence.test):
         with pytest.raises(FenceError):
             call(config)
-    with pytest.raises(ProbeError):
-        fence_status.probe(config)
 
 
 def test_power_comes_back_by_the_first_method_that_can(config: Config, devices: tuple[Path, Path]) -> None:
@@ -96,12 +108,3 @@ def test_status_tells_of_each_method_and_test_fails_for_any(config: Config, devi
     assert (power(devices[0]), power(devices[1])) == ("on", "on")
 
 
-def test_the_probe_takes_the_first_answer(config: Config, devices: tuple[Path, Path]) -> None:
-    assert fence_status.probe(config) == "on"
-    (devices[0] / "broken").touch()
-    (devices[1] / "power").write_text("off\n")
-    assert fence_status.probe(config) == "off"
-    (devices[1] / "broken").touch()
-    with pytest.raises(ProbeError, match="no fence device of paris answers") as caught:
-        fence_status.probe(config)
-    assert caught.value.detail.count("unable to connect") == 2

@@ -18,7 +18,7 @@ from pgvip.actions import vip
 from pgvip.core.model import Vip
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import ProbeError, VipError
-from pgvip.probes import addresses, gateway
+from pgvip.probes import addresses
 from pgvip.system import processes
 from tests.unit import configs
 from tests.unit.namespaces import inside, ip, pair_of_hosts
@@ -56,13 +56,6 @@ def test_an_address_is_added_announced_and_dropped_and_all_can_be_repeated(confi
         assert addresses.held_vips(config) == frozenset()
 
 
-def test_both_addresses_are_told_apart(config: Config, peer: str) -> None:
-    vip.add(config, Vip.STANDBY)
-    assert addresses.held_vips(config) == {Vip.STANDBY}
-    vip.add(config, Vip.PRIMARY)
-    assert addresses.held_vips(config) == {Vip.STANDBY, Vip.PRIMARY}
-
-
 def test_a_lease_is_renewed(config: Config, peer: str) -> None:
     leased = replace(config, valid_lft_s=300)
     vip.add(leased, Vip.PRIMARY)
@@ -95,17 +88,6 @@ def test_somebody_else_who_has_the_address_is_found(config: Config, peer: str) -
     ip("address", "add", "10.9.0.100/32", "dev", "eth0", namespace=peer)
     assert vip.check(config, Vip.PRIMARY) == "02:00:00:00:00:02"
     assert addresses.who_answers(config, Vip.PRIMARY) == "02:00:00:00:00:02"
-
-
-def test_the_gateway_is_any_target_that_answers(config: Config, peer: str) -> None:
-    assert gateway.probe(config) == "10.9.0.2"
-    assert gateway.probe(replace(config, gateways=("10.9.0.77", "10.9.0.2"))) == "10.9.0.2"
-    quick = replace(config, gateways=("10.9.0.77",), settings=replace(config.settings, interval_s=0.2))
-    with pytest.raises(ProbeError, match="no gateway target answers"):
-        gateway.probe(quick)
-    ip("link", "set", "eth0", "down", namespace=peer)
-    with pytest.raises(ProbeError):
-        gateway.probe(replace(quick, gateways=("10.9.0.2",)))
 
 
 @pytest.fixture
