@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pgvip.core.model import NEVER, Mode, Override, Want
+from pgvip.core.model import NEVER, Mode, Override, SetSyncNames, Want
 from pgvip.core.rights import alone_by_choice, eligible, entitled, solo_right, takeover_right, write_right
 from pgvip.core.view import View
 
@@ -107,6 +107,8 @@ def _follows(view: View) -> bool:
 
 def _sync_ready(view: View) -> bool:
     database = view.database
+    if view.is_running(SetSyncNames) or view.stale(view.seen.database, "names"):
+        return False  # the names that were seen are being changed
     if not view.s.sync:
         return database is not None and not database.sync_names
     replica = database.replica if database else None

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite-golden", action="store_true", help="write the recorded texts anew; review the diff")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with the recorded one of that name, or record it."""
+
+    def compare(name: str, text: str) -> None:
+        file = TRANSCRIPTS / name
+        if request.config.getoption("--rewrite-golden"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        recorded = file.read_text(encoding="utf-8") if file.exists() else ""
+        assert text == recorded, f"{file} differs: review it, then record it with --rewrite-golden"
+
+    return compare

@@ -1,0 +1,359 @@
+"""A host of the pair as values, in a few words: `primary()`, `standby()` and small changes of them.
+
+Host "a" is first (even terms), "b" second. `Host.round` is one call of `decide`; `Host.done` feeds a result back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from pgvip.core.changes import Change, choose
+from pgvip.core.decide import begin, decide
+from pgvip.core.knowledge import Decision, Knowledge
+from pgvip.core.model import (
+    NEVER,
+    Action,
+    AddressFree,
+    BootFacts,
+    Command,
+    Database,
+    Durable,
+    Grant,
+    Heard,
+    Identity,
+    Inputs,
+    Lsn,
+    Message,
+    Mode,
+    Observation,
+    Observations,
+    Order,
+    PeerDatabase,
+    Processes,
+    Record,
+    Replica,
+    Result,
+    Role,
+    Settings,
+    Vip,
+    WalPoint,
+    WriteState,
+)
+from pgvip.core.view import View
+
+A = TypeVar("A", bound=Action)
+
+PAIR_ID, SYSTEM_ID = "pair-1", "7000000000000000001"
+NOW_S = 1000.0
+TERM = 4
+HERE = Lsn(0x1000)
+POSTMASTER = {"a": "100:1", "b": "200:1"}
+PEER = {"a": "b", "b": "a"}
+NO_VIPS: frozenset[Vip] = frozenset()
+
+
+def settings(me: str = "a", **changes: Any) -> Settings:
+    return replace(Settings(me=me, peer=PEER[me], me_first=me == "a"), **changes)
+
+
+def record(who: str = "a", mode: Mode = Mode.PAIR, term: int = TERM, *, sync: bool = True, **more: Any) -> Record:
+    return Record(PAIR_ID, SYSTEM_ID, term, who, mode, sync, **more)
+
+
+def saw(value: Any, at_s: float = NOW_S) -> Observation[Any]:
+    return Observation(value, at_s)
+
+
+def failing(value: Any = None, since_s: float = NOW_S - 60, failures: int = 9) -> Observation[Any]:
+    """A probe that last worked just before `since_s` and has failed until now."""
+    at_s = NEVER if value is None else since_s - 0.1
+    return Observation(value, at_s, failures, NOW_S, since_s, "no answer")
+
+
+def grant(to: str = "b", term: int = TERM, **changes: Any) -> Grant:
+    return replace(Grant(term, f"boot-{to}", POSTMASTER[to], NOW_S), **changes)
+
+
+def heard_from(host: str, about: Record | None, **changes: Any) -> Message:
+    """A healthy host's message: `about` is its record."""
+    primary = about is not None and about.primary == host
+    plain = Message(
+        pair_id=PAIR_ID,
+        system_id=SYSTEM_ID,
+        host=host,
+        boot_id=f"boot-{host}",
+        run_id=f"run-{host}",
+        seq=1,
+        sent_s=NOW_S,
+        record=about,
+        confirmed=True,
+        postmaster=POSTMASTER[host],
+        read_write=primary,
+        in_recovery=not primary,
+        database_ok=True,
+        streaming=not primary,
+        gateway_ok=True,
+        point=WalPoint(1, HERE),
+        eligible=not primary and about is not None and about.mode is Mode.PAIR,
+    )
+    return replace(plain, **changes)
+
+
+@dataclass
+class Host:
+    """What one host knows and sees; rounds move it on."""
+
+    k: Knowledge
+    seen: Observations
+    s: Settings
+    now_s: float = NOW_S
+    last: Decision | None = field(default=None, repr=False)
+
+    @property
+    def me(self) -> str:
+        return self.s.me
+
+    @property
+    def peer(self) -> str:
+        return self.s.peer
+
+    @property
+    def record(self) -> Record:
+        assert self.k.durable.record is not None
+        return self.k.durable.record
+
+    @property
+    def view(self) -> View:
+        return View(self.k, self.seen, self.s, self.now_s)
+
+    @property
+    def message(self) -> Message:
+        assert self.last is not None
+        return self.last.message
+
+    # --- what it knows and sees ---------------------------------------------------------------------
+
+    def knows(self, **changes: Any) -> Host:
+        """A copy with other knowledge."""
+        k = copy(self.k)
+        for name, value in changes.items():
+            assert hasattr(k, name), name
+            setattr(k, name, value)
+        return replace(self, k=k)
+
+    def durable(self, **changes: Any) -> Host:
+        return self.knows(durable=replace(self.k.durable, **changes))
+
+    def sees(self, **changes: Observation[Any]) -> Host:
+        """A copy with other observations."""
+        return replace(self, seen=replace(self.seen, **changes))
+
+    def configured(self, **changes: Any) -> Host:
+        return replace(self, s=replace(self.s, **changes))
+
+    def database(self, **changes: Any) -> Host:
+        """A copy whose database says something else of itself."""
+        old = self.seen.database.value
+        assert old is not None
+        return self.sees(database=saw(replace(old, **changes), self.now_s))
+
+    def database_moved(self, at_s: float) -> Host:
+        """A copy whose database saw WAL move for the last time at `at_s`."""
+        return self.database(moved_at_s=at_s)
+
+    def replica(self, **changes: Any) -> Host:
+        """A copy whose database says something else of the peer's WAL receiver."""
+        database = self.seen.database.value
+        assert database is not None
+        assert database.replica is not None
+        return self.database(replica=replace(database.replica, **changes))
+
+    def processes(self, **changes: Any) -> Host:
+        old = self.seen.processes.value
+        assert old is not None
+        return self.sees(processes=saw(replace(old, **changes), self.now_s))
+
+    def hears(self, **changes: Any) -> Host:
+        """A copy whose last message from the peer, fresh, says something else."""
+        assert self.k.heard is not None
+        return self.knows(heard=Heard(replace(self.k.heard.message, **changes), self.now_s))
+
+    def silence(self, for_s: float = 60.0) -> Host:
+        """A copy to which the peer has given no sign of life for `for_s`."""
+        since_s = self.now_s - for_s
+        heard = self.k.heard
+        quiet = self.knows(heard=Heard(heard.message, since_s) if heard else None)
+        quiet = quiet.sees(peer_own=failing(PeerDatabase(in_recovery=False), since_s), peer_vip=failing())
+        return quiet.database(moved_at_s=since_s) if quiet.seen.database.value else quiet
+
+    def down(self, *, clean: bool = False) -> Host:
+        """A copy whose PostgreSQL is gone, every process of it, seen just now."""
+        state = "shut down" if clean else "in production"
+        gone = self.processes(postmaster="", left=0, control_state=state, checkpoint=WalPoint(1, HERE))
+        return gone.sees(database=failing(self.seen.database.value), connection=failing(value=True))
+
+    def holds(self, *vips: Vip) -> Host:
+        return self.sees(held=saw(frozenset(vips), self.now_s))
+
+    def at(self, now_s: float) -> Host:
+        """The same at another time; what was healthy is seen healthy then, the message comes again then."""
+        fresh = {
+            name: replace(watch, at_s=now_s)
+            for name in Observations.__dataclass_fields__
+            if (watch := getattr(self.seen, name)).ok()
+        }
+        return replace(self, now_s=now_s, seen=replace(self.seen, **fresh))
+
+    # --- what it does ---------------------------------------------------------------------------------
+
+    def round(
+        self,
+        *,
+        messages: Sequence[Message] = (),
+        results: Sequence[Result] = (),
+        commands: Sequence[Command] = (),
+        after_s: float = 0.0,
+    ) -> Host:
+        """One round of the real core; a copy as it is after that."""
+        host = self.at(self.now_s + after_s) if after_s else self
+        inputs = Inputs(host.seen, tuple(messages), tuple(results), tuple(commands), "2026-01-01T00:00:00+00:00")
+        decision = decide(host.k, inputs, host.s, host.now_s)
+        return replace(host, k=decision.knowledge, last=decision)
+
+    def order(self, order: Order, text: str = "") -> Host:
+        return self.round(commands=[Command(order, text)])
+
+    def told(self, *, after_s: float = 0.0, **changes: Any) -> Host:
+        """One round with a further message of the peer: as the last one, but for `changes`."""
+        host = self.at(self.now_s + after_s) if after_s else self
+        return host.round(messages=[host.next_message(**changes)])
+
+    def next_message(self, **changes: Any) -> Message:
+        heard = self.k.heard
+        old = heard.message if heard else heard_from(self.peer, self.k.durable.record)
+        return replace(old, **{"seq": old.seq + 1, "sent_s": self.now_s, **changes})
+
+    def done(self, action: Action, *, ok: bool = True, text: str = "", **more: Any) -> Host:
+        """One round with the result of `action`; what is seen afterwards is newer than it."""
+        assert action in self.k.running, f"{action} is not running: {self.k.running}"
+        later = self.at(self.now_s + 0.01)
+        return later.round(results=[Result(action, ok, later.now_s, text, **more)])
+
+    def written(self, *, ok: bool = True) -> Host:
+        """One round with the result of the write that is under way."""
+        assert self.k.writing is not None, "nothing is being written"
+        return self.done(WriteState(self.k.writing), ok=ok)
+
+    def chosen(self) -> tuple[Change, tuple[tuple[str, str], ...]]:
+        return choose(self.view)
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What the last round started."""
+        assert self.last is not None
+        return self.last.actions
+
+    def started(self, kind: type[A]) -> A | None:
+        """The action of `kind` that the last round started, if any."""
+        return next((action for action in self.actions if isinstance(action, kind)), None)
+
+    def must_start(self, kind: type[A]) -> A:
+        action = self.started(kind)
+        assert action is not None, f"no {kind.__name__} among {self.actions}"
+        return action
+
+    def running(self, kind: type[Action]) -> bool:
+        return any(isinstance(action, kind) for action in self.k.running)
+
+    def concerns(self) -> dict[str, str]:
+        """What the last round told the operator: name and mend."""
+        assert self.last is not None
+        return {concern.name: concern.mend for concern in self.last.concerns}
+
+    def reboots(self, boot: str = "2") -> Host:
+        """The same host after a power cut: durable facts and data stay, nothing else."""
+        who = Identity(f"boot-{self.me}-{boot}", f"run-{self.me}-{boot}", self.now_s, PAIR_ID, SYSTEM_ID)
+        empty = Observations(held=saw(NO_VIPS, self.now_s), gateway=self.seen.gateway, disks=self.seen.disks)
+        host = Host(begin(who, self.k.durable, BootFacts()), empty, self.s, self.now_s)
+        files = self.seen.processes.value
+        assert files is not None
+        return host.sees(processes=saw(replace(files, postmaster="", left=0), self.now_s))
+
+    def daemon_restarts(self) -> Host:
+        """The same kernel and PostgreSQL, a new process of pgvip: what it kept is all it knows."""
+        term = self.k.durable.record.term if self.k.durable.record else 0
+        facts = BootFacts(self.k.confirmed, term if self.k.confirmed else 0, self.k.grant)
+        who = replace(self.k.who, run_id=self.k.who.run_id + "'", started_s=self.now_s)
+        return replace(self, k=begin(who, self.k.durable, facts), last=None)
+
+
+def _observations(me: str, *, read_write: bool, held: frozenset[Vip], sync: bool) -> Observations:
+    replica = Replica("streaming", "sync" if sync else "async", HERE, HERE)
+    database = Database(
+        postmaster=POSTMASTER[me],
+        in_recovery=not read_write,
+        point=WalPoint(1, HERE),
+        replay_lsn=HERE,
+        moved_at_s=NOW_S,
+        streaming=not read_write,
+        sync_names="peer" if read_write and sync else "",
+        replica=replica if read_write else None,
+        recovered_end=HERE,
+    )
+    processes = Processes(
+        installed=True,
+        system_id=SYSTEM_ID,
+        postmaster=POSTMASTER[me],
+        left=7,
+        standby_signal=not read_write,
+        control_state="in production" if read_write else "in archive recovery",
+        checkpoint=WalPoint(1, HERE),
+    )
+    return Observations(
+        gateway=saw("192.0.2.1"),
+        processes=saw(processes),
+        database=saw(database),
+        connection=saw(value=True),
+        heartbeat=saw(value=True),
+        disks=saw(value=True),
+        held=saw(held),
+        arp_primary=saw(""),
+        arp_standby=saw(""),
+        peer_port=saw(value=True),
+        peer_vip=saw(PeerDatabase(in_recovery=read_write)),
+        peer_own=saw(PeerDatabase(in_recovery=read_write)),
+        peer_link=saw(value=True),
+        archive=saw(value=True),
+    )
+
+
+def _host(me: str, about: Record, *, held: frozenset[Vip], run: Settings | None, **durable: Any) -> Host:
+    who = Identity(f"boot-{me}", f"run-{me}", NOW_S - 500, PAIR_ID, SYSTEM_ID)
+    k = begin(who, Durable(about, **durable), BootFacts(confirmed=True, confirmed_term=about.term))
+    k.heard = Heard(heard_from(PEER[me], about), NOW_S)
+    seen = _observations(me, read_write=about.primary == me, held=held, sync=about.sync)
+    return Host(k, seen, run or settings(me, sync=about.sync), NOW_S)
+
+
+def primary(mode: Mode = Mode.PAIR, *, me: str = "a", term: int = TERM, sync: bool = True, **more: Any) -> Host:
+    """A healthy primary that has served; in `pair` beside an eligible standby, in `solo` with both addresses."""
+    held = frozenset({Vip.PRIMARY}) if mode is Mode.PAIR else frozenset(Vip)
+    host = _host(me, record(me, mode, term, sync=sync, **more), held=held, run=None, served=True)
+    given = grant(PEER[me], term) if mode is Mode.PAIR else None
+    role = Role.PRIMARY if mode is Mode.PAIR else Role.PRIMARY_STANDBY
+    return host.knows(caught_up=POSTMASTER[me], given=given, given_at_s=NOW_S, clear_since_s=NOW_S, role=role)
+
+
+def standby(mode: Mode = Mode.PAIR, *, me: str = "b", term: int = TERM, sync: bool = True) -> Host:
+    """A healthy standby; in `pair` eligible and with its address."""
+    held = frozenset({Vip.STANDBY}) if mode is Mode.PAIR else NO_VIPS
+    host = _host(me, record(PEER[me], mode, term, sync=sync), held=held, run=None).knows(role=Role.STANDBY)
+    if mode is Mode.SOLO:
+        return host
+    return host.knows(grant=grant(me, term), address=AddressFree(term, f"boot-{me}"))
+
+
+Alter = Callable[[Host], Host]
