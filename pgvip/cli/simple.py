@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from pgvip.config_load import load
+from pgvip.cli.where import daemon_socket
 from pgvip.errors import PgvipError, RefusedError
 from pgvip.link.operator import call, failure, raise_failure
 
@@ -48,7 +48,7 @@ def order(args: argparse.Namespace, name: str, text: str = "") -> int:
 
 def ask(args: argparse.Namespace, request: dict[str, Any], timeout_s: float) -> int:
     """Send any request that is answered by a text. Returns the exit code; prints JSON even of a failure with --json."""
-    path = load(args.config, args.host).paths.socket
+    path = daemon_socket(args)
     if args.json:
         try:
             document = call(path, request, timeout_s)

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.status_text import render
-from pgvip.config_load import load
+from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, PgvipError
 from pgvip.link.operator import call, failure, raise_failure
 
@@ -38,29 +38,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show it once, or until interrupted. Returns the exit code."""
-    config = load(args.config, args.host)
     if args.watch is None:
-        return _show(config, args)
+        return _show(args)
     while True:
         print(CLEAR_SCREEN if sys.stdout.isatty() and not args.json else "", end="")
-        _show(config, args)
+        _show(args)
         sys.stdout.flush()
         time.sleep(max(0.1, args.watch))
 
 
-def _show(config: Config, args: argparse.Namespace) -> int:
+def _show(args: argparse.Namespace) -> int:
+    path = daemon_socket(args)
     try:
-        reply = call(config.paths.socket, {"command": "status"}, TIMEOUT_S)
+        reply = call(path, {"command": "status"}, TIMEOUT_S)
         raise_failure(reply)
     except PgvipError as error:
-        return _without_daemon(config, args, error)
+        return _without_daemon(args, error)
     document = reply["status"]
     print(json.dumps(document) if args.json else "\n".join(render(document, verbose=args.verbose)))
     return int(Exit.OK)
 
 
-def _without_daemon(config: Config, args: argparse.Namespace, error: PgvipError) -> int:
+def _without_daemon(args: argparse.Namespace, error: PgvipError) -> int:
     """What can be seen without the daemon: the record and the local server. The rest is not guessed."""
+    from pgvip.config_load import load  # noqa: PLC0415 - slow to import; only where the daemon is down
+
+    config = load(args.config, args.host)
     document: dict[str, Any] = {
         "pair": config.name,
         "host": config.me.name,

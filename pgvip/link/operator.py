@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pgvip.errors import Exit, LinkError, PgvipError
-from pgvip.link import wire
+from pgvip.link.text import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -235,7 +235,7 @@ def _lines(sock: socket.socket, max_bytes: int, deadline_s: float) -> Iterator[b
 
 
 def _as_object(line: bytes) -> Document:
-    document = wire.parse(line)
+    document = parse(line)
     if not isinstance(document, dict):
         raise LinkError("not a JSON object", f"It is {line[:80]!r}.")
     return document

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from pgvip.core.model import Lsn, Message
 from pgvip.errors import LinkError
+from pgvip.link.text import parse
 
 T = TypeVar("T")
 
@@ -67,14 +68,6 @@ def from_json(cls: type[T], text: str, *, complete: bool = False, max_bytes: int
     return decode(cls, parse(text), complete=complete)
 
 
-def parse(text: str | bytes) -> Any:
-    """Parse JSON text; LinkError for all that is not JSON (NaN, endless nesting and endless digits included)."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise LinkError("not a JSON message", f"{error}.") from error
-
-
 def decode(cls: type[T], value: object, *, complete: bool = False) -> T:
     """Turn parsed JSON into a value of type `cls`. LinkError names the field and what it holds.
 
@@ -97,10 +90,6 @@ def _encode_float(value: float) -> float | str:
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
     return value
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _wrong(where: str, expected: str, value: object) -> LinkError:

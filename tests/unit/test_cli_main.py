@@ -15,7 +15,7 @@ from pgvip.errors import Exit
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = ("psycopg2", "psutil", "pyroute2", "scapy", "tenacity", "cryptography", "pgvip.daemon")
+HEAVY = ("psycopg2", "psutil", "pyroute2", "scapy", "tenacity", "cryptography", "pgvip.daemon", "pgvip.core.model")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

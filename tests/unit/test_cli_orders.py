@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import time
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pgvip.cli import simple
 from pgvip.cli.main import main
-from pgvip.errors import Exit, RefusedError
+from pgvip.cli.where import FILE, daemon_socket
+from pgvip.config_load import default_file, load
+from pgvip.errors import ConfigError, Exit, RefusedError
 from pgvip.link.operator import OperatorServer
 
 if TYPE_CHECKING:
@@ -194,3 +197,24 @@ def test_slow_order_shows_that_it_is_at_work_and_a_quick_one_does_not(
     assert lines[0] == "pgvip: alpha stops"
     assert re.fullmatch(r"pgvip: still at it after .* s", lines[1])
     assert captured.out == "beta is primary\n"
+
+
+def test_socket_is_found_where_the_daemon_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "pgvip.toml"
+    args = Namespace(config=str(file), host="alpha")
+    for text in (CONFIG.format(directory=tmp_path), CONFIG[: CONFIG.index("[paths]")]):
+        file.write_text(text)
+        assert daemon_socket(args) == load(file, "alpha").paths.socket
+    monkeypatch.setenv("PGVIP_CONFIG", str(file))
+    assert daemon_socket(Namespace(config=None, host="alpha")) == load(None, "alpha").paths.socket
+    assert str(default_file()) == str(file)
+    monkeypatch.delenv("PGVIP_CONFIG")
+    assert str(default_file()) == FILE
+
+
+@pytest.mark.parametrize("text", ["[paths", "paths = 1", "[paths]\nrun = 7"])
+def test_file_that_does_not_say_where_is_a_configuration_error(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "pgvip.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError):
+        daemon_socket(Namespace(config=str(file), host="alpha"))
