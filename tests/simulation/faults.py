@@ -26,23 +26,40 @@ class Faults:
             (1.0, self.frozen), (3.0, self.postmaster_killed), (1.5, self.postgres_hung), (1.0, self.dba_stop),
             (1.0, self.disk), (4.0, self.cut), (1.5, self.cut_off), (1.0, self.gateway), (2.0, self.fence_mood),
             (1.0, self.stall), (2.0, self.switchover), (0.7, self.pause), (1.5, self.weather), (0.7, self.address_gone),
-            (1.0, self.leave),
+            (1.0, self.leave), (2.0, self.old_message),
         ]  # fmt: skip
         self.kinds = [kind for _, kind in kinds]
         self.weights = [weight * rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for weight, _ in kinds]
         if not any(self.weights):
             self.weights[0] = 1.0
-        self.pace_s = rng.choice((1.0, 3.0, 8.0, 20.0))
+        self.pace_s = rng.choice((0.5, 1.0, 2.0, 5.0, 15.0))
+        self.ambush = rng.choice((0.0, 0.03, 0.1, 0.3))
+        world.faults.message_kept = self.kept = rng.choice((0.0, 0.02, 0.3))
+        world.moment = self._moment
 
     def begin(self) -> None:
         self.world.after(self.world.rng.expovariate(1.0 / self.pace_s), self._strike)
+
+    def _moment(self, what: str, host: Host) -> None:
+        """Something that matters happens: a good time for a fault."""
+        world = self.world
+        if not (self.running and self.ambush and world.chance(self.ambush)):
+            return
+        delay_s = world.span(0.0, world.rng.choice((0.001, 0.03, 0.3, 2.0)))
+        if world.chance(0.3):
+            world.after(delay_s, world.deliver_old)
+        else:
+            world.after(delay_s, lambda: self._one(host if world.chance(0.5) else host.peer))
+
+    def _one(self, host: Host) -> None:
+        if self.running:
+            self.world.rng.choices(self.kinds, self.weights)[0](host)
 
     def _strike(self) -> None:
         if not self.running:
             return
         world = self.world
-        host = world.a if world.chance(0.5) else world.b
-        world.rng.choices(self.kinds, self.weights)[0](host)
+        self._one(world.a if world.chance(0.5) else world.b)
         if world.chance(0.3):  # things happen together
             world.after(world.span(0.0, 2.0), self._strike)
         else:
@@ -195,7 +212,10 @@ class Faults:
     def fine(self) -> None:
         from tests.simulation.world import Rates
 
-        self.world.faults = Rates()
+        self.world.faults = Rates(message_kept=self.kept if self.running else 0.0)
+
+    def old_message(self, host: Host) -> None:
+        self.world.deliver_old()
 
     # --- operators ---------------------------------------------------------------------------------------------
 

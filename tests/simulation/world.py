@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pgvip.core.knowledge import Decision
@@ -26,6 +27,7 @@ class Rates:
     message_lost: float = 0.0
     message_twice: float = 0.0
     message_late: float = 0.0
+    message_kept: float = 0.0
     late_s: float = 20.0
     slow: float = 0.0
     fence_answer_s: float = 0.3
@@ -68,6 +70,8 @@ class World(Engine):
         self.a.peer, self.b.peer = self.b, self.a
         self.hosts = (self.a, self.b)
         self.clients = Clients(self)
+        self.moment: Callable[[str, Host], None] = lambda _what, _host: None
+        self.hoard: list[tuple[Host, Message]] = []
         self._init()
 
     def _init(self) -> None:
@@ -113,12 +117,29 @@ class World(Engine):
 
     def send(self, sender: Host, message: Message) -> None:
         faults = self.faults
+        self._keep_copy(sender, message)
         if not self.net.sends("link", sender) or self.chance(faults.message_lost):
             return
         copies = 2 if self.chance(faults.message_twice) else 1
         for _ in range(copies):
             late = faults.message_late and self.chance(faults.message_late)
             self.after(self.span(0.05, faults.late_s) if late else self.latency_s(), lambda: self._arrive(sender.peer, message))
+
+    def _keep_copy(self, sender: Host, message: Message) -> None:
+        """A message that demands or promises something may be delivered once more, at the worst time."""
+        telling = message.request or message.grant or message.answer or message.question or message.address_free
+        if telling and self.faults.message_kept and self.chance(self.faults.message_kept):
+            if len(self.hoard) >= 8:
+                self.hoard.pop(self.rng.randrange(8))
+            self.hoard.append((sender.peer, message))
+
+    def deliver_old(self) -> None:
+        """One of the kept messages arrives, again or at last."""
+        if self.hoard:
+            host, message = self.rng.choice(self.hoard)
+            what = f"term {message.record.term if message.record else None} run {message.run_id} q={message.question}"
+            self.log(host.name, f"an OLD message comes: {what} a={message.answer} request={message.request}")
+            self._arrive(host, message)
 
     def _arrive(self, host: Host, message: Message) -> None:
         daemon = host.daemon
@@ -134,6 +155,7 @@ class World(Engine):
     def became_writer(self, host: Host) -> None:
         """1: one writer. 2: it has all that was acknowledged. 3: or, in async, all but a bounded tail."""
         peer = host.peer
+        self.moment("writer", host)
         if peer.powered and peer.pg.writes:
             raise Violation(f"1: two writers: {host.name} became read-write while {peer.name} is")
         has = set(host.pg.wal)
@@ -160,6 +182,7 @@ class World(Engine):
 
     def recorded(self, host: Host) -> None:
         """Equal terms say the same."""
+        self.moment("record", host)
         mine, theirs = host.durable.record, host.peer.durable.record
         if mine and theirs and mine.term == theirs.term and not mine.same_rights(theirs):
             raise Violation(f"records of term {mine.term} differ")
@@ -174,10 +197,15 @@ class World(Engine):
             raise Violation(f"2: {host.name} rebuilds data that alone has {len(only)} acknowledged commits")
 
     def was_fenced(self, target: Host) -> None:
-        """Hook for faults that follow a fence."""
+        """A machine was switched off by its fence device."""
+        self.moment("fenced", target)
 
     def decided(self, host: Host, decision: Decision) -> None:
-        """Hook for checks on every decision."""
+        """A round ended."""
+        for action in decision.actions:
+            kind = type(action).__name__
+            if kind not in ("AddVip", "DropVip", "CheckVip", "Alert"):
+                self.moment(kind, host)
 
     # --- 5: it comes back --------------------------------------------------------------------------------
 
