@@ -1,0 +1,30 @@
+from pathlib import Path
+
+from pgvip.system import units
+
+
+def cluster(root: Path, name: str, data: str, start: str | None) -> Path:
+    directory = root / "15" / name
+    directory.mkdir(parents=True)
+    (directory / "postgresql.conf").write_text(f"#data_directory = 'x'\ndata_directory = '{data}'\t# here\nport = 1\n")
+    if start is not None:
+        (directory / "start.conf").write_text(start)
+    return directory / "start.conf"
+
+
+def test_start_file_of_the_cluster_with_this_data_directory(tmp_path: Path) -> None:
+    wanted = cluster(tmp_path, "main", "/srv/data", "# a comment\nauto\n")
+    cluster(tmp_path, "other", "/srv/other", "auto\n")
+    assert units.start_files(Path("/srv/data"), tmp_path) == [wanted]
+    assert units.start_files(Path("/srv/none"), tmp_path) == []
+
+
+def test_start_word_is_auto_without_a_file(tmp_path: Path) -> None:
+    assert units._start_word(cluster(tmp_path, "a", "/a", None)) == "auto"
+    assert units._start_word(cluster(tmp_path, "b", "/b", "# auto\nmanual # by hand\n")) == "manual"
+
+
+def test_taking_over_makes_it_manual(tmp_path: Path) -> None:
+    file = cluster(tmp_path, "main", "/srv/data", "auto\n")
+    units.take_over(units.AutoStart("it", "mend", file))
+    assert units._start_word(file) == "manual"
