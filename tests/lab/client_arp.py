@@ -23,7 +23,9 @@ HEADER = struct.Struct("!6s6sHHHBBH6s4s6s4s")
 
 def own_addresses() -> tuple[bytes, bytes]:
     """Hardware and IPv4 address of this node's interface."""
-    mac = bytes.fromhex(Path(f"/sys/class/net/{INTERFACE}/address").read_text().strip().replace(":", ""))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((INTERFACE, 0))  # not from /sys, which shows the network namespace of whoever mounted it
+        mac: bytes = wire.getsockname()[4]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("10.77.0.1", 9))
         return mac, socket.inet_aton(probe.getsockname()[0])

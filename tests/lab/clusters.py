@@ -40,6 +40,17 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def make_cluster(config: Config) -> None:
+    """A new, empty cluster; its configuration is where the host keeps it."""
+    data = config.postgres.data_directory
+    check(
+        [BIN / "initdb", "-D", data, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
+        timeout_s=60,
+        user="postgres",
+    )
+    (data / "postgresql.conf").unlink()
+
+
 @dataclass
 class Pair:
     """Both hosts' configurations, and their clusters."""
@@ -52,13 +63,7 @@ class Pair:
     def create(self, config: Config) -> None:
         """Make a new cluster with roles and heartbeat row; it is left running, read-write."""
         self.created.append(config)
-        data = config.postgres.data_directory
-        check(
-            [BIN / "initdb", "-D", data, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
-            timeout_s=60,
-            user="postgres",
-        )
-        (data / "postgresql.conf").unlink()
+        make_cluster(config)
         postgres.start(config, standby=False, sync=False)
         script = (SQL_DIRECTORY / "setup.sql").read_text()
         secret = verifier(PASSWORD)
@@ -67,6 +72,7 @@ class Pair:
     def close(self) -> None:
         for config in (self.a, self.b):
             processes.kill_cluster(config.postgres.data_directory, 10)
+            print(postgres.log_file(config).read_text(errors="replace")) if postgres.log_file(config).exists() else None
         shutil.rmtree(self.root)
 
 
@@ -114,6 +120,7 @@ hba_file = '{etc}/pg_hba.conf'
 ident_file = '{etc}/pg_ident.conf'
 unix_socket_directories = '{config.postgres.socket_directory}'
 shared_buffers = 16MB
+max_connections = 20
 max_wal_size = 64MB
 logging_collector = off
 log_line_prefix = '%m [%p] '

@@ -156,7 +156,11 @@ class Host(Node):
                 self.switch.link_down(self.name)
                 os.kill(self.init_pid, signal.SIGKILL)
                 assert self.holder is not None
-                self.holder.wait(20)
+                try:
+                    self.holder.wait(20)
+                except subprocess.TimeoutExpired as error:
+                    left = [(pid, read_process(pid)) for pid in namespace_members("pid", inode)]
+                    raise LabError(f"{self.name}: these outlive a power-off: {left}") from error
                 wait_until(lambda: not namespace_members("pid", inode), 20, f"{self.name}: every process gone")
             self.forget()
 

@@ -38,15 +38,30 @@ def wait_until(condition: Callable[[], T], deadline_s: float, what: str, every_s
         time.sleep(every_s)
 
 
+def signal_program(process: subprocess.Popen[str], with_signal: int) -> None:
+    """Signal the program that nsenter runs as its child, or the process itself when it is no nsenter.
+
+    Were nsenter killed in its place, its child would have no parent within reach: nobody would collect it, and
+    the end of its process id namespace would wait for that for ever.
+    """
+    pids = [process.pid]
+    with contextlib.suppress(OSError):
+        if Path(f"/proc/{process.pid}/comm").read_text() == "nsenter\n":
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            pids = [int(child) for child in children] or pids
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, with_signal)
+
+
 def end_process(process: subprocess.Popen[str], grace_s: float = 2.0) -> None:
     """SIGTERM, then SIGKILL after `grace_s`; nothing when it has ended already."""
     if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+        signal_program(process, signal.SIGTERM)
         try:
             process.wait(grace_s)
         except subprocess.TimeoutExpired:
-            process.kill()
+            signal_program(process, signal.SIGKILL)
             process.wait(10)
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream:
@@ -109,16 +124,20 @@ class Node:
     ) -> subprocess.CompletedProcess[str]:
         """Run to the end; LabError with all the output when it fails (`check`) or takes too long."""
         words = [*self.enter(user), *map(str, argv)]
-        try:
-            done = subprocess.run(
-                words, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False,
-                env=ENVIRONMENT | dict(env or {}), start_new_session=True,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise LabError(f"{self.name}: no end within {timeout_s:g} s: {words_of(argv)}\n{error.stdout!r}") from error
-        if check and done.returncode:
-            raise LabError(f"{self.name}: exit {done.returncode}: {words_of(argv)}\n{done.stdout}{done.stderr}")
-        return done
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=ENVIRONMENT | dict(env or {}), start_new_session=True,
+        ) as process:
+            try:
+                output, errors = process.communicate(stdin, timeout_s)
+            except BaseException as error:
+                signal_program(process, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise LabError(f"{self.name}: no end within {timeout_s:g} s: {words_of(argv)}") from error
+                raise
+        if check and process.returncode:
+            raise LabError(f"{self.name}: exit {process.returncode}: {words_of(argv)}\n{output}{errors}")
+        return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
     def popen(
         self,

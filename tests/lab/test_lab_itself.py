@@ -17,7 +17,7 @@ from tests.lab.clients import Event, longest_gap_s, two_writers
 from tests.lab.fence import AGENT, DEVICE
 from tests.lab.hosts import PROGRAMS, REPOSITORY, SHARED, Host, Service
 from tests.lab.lab import Lab
-from tests.lab.network import ADDRESSES, PRIMARY_VIP, STANDBY_VIP
+from tests.lab.network import ADDRESSES, PRIMARY_VIP, STANDBY_VIP, mac_of
 from tests.lab.nodes import LabError, namespace_members, wait_until
 from tests.lab.postgres import PlainCluster
 
@@ -168,10 +168,14 @@ def test_a_one_way_cut_passes_the_other_way(pair: Lab) -> None:
 
 
 def test_arp_tells_every_holder(pair: Lab) -> None:
+    before = pair.alpha.run(["ip", "neigh"]).stdout
     assert pair.vip_holders() == {"primary": set(), "standby": set()}
     add_address(pair.alpha, PRIMARY_VIP)
     add_address(pair.beta, STANDBY_VIP)
     assert pair.vip_holders() == {"primary": {"alpha"}, "standby": {"beta"}}
+    asker = [line for line in pair.alpha.run(["ip", "neigh"]).stdout.splitlines() if ADDRESSES["client"] in line]
+    assert not before
+    assert [line for line in asker if mac_of("client") not in line] == [], "the question has told a wrong address"
     pair.arp.start()
     wait_until(pair.arp.answers, 10, "watching")
     assert pair.violations() == []
