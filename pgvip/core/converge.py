@@ -209,6 +209,8 @@ def archive(r: Round) -> None:
     if not r.s.archive:
         return
     watch = v.seen.archive
+    if v.stale(watch, "archive"):
+        return
     if watch.failures >= 2 and watch.value:
         r.start(UnmountArchive())
     elif v.message is not None and (not watch.ok() or not watch.value):

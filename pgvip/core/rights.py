@@ -5,7 +5,7 @@ Every path that starts PostgreSQL read-write, promotes, or raises an address ask
 
 from __future__ import annotations
 
-from pgvip.core.model import Grant, Mode, Override, Record
+from pgvip.core.model import Grant, Mode, Override, Record, Vip
 from pgvip.core.view import View
 
 
@@ -117,7 +117,9 @@ def standby_right(view: View) -> bool:
     if view.k.yielding is not None or not view.k.confirmed or view.k.alarm:
         return False
     if view.primary:
-        return view.solo and write_right(view) and view.read_write
+        # Readers that a standby already has stay while it is being promoted.
+        serves = view.read_write or (view.recovering and Vip.STANDBY in view.held)
+        return view.solo and write_right(view) and serves
     if not view.pair or view.higher is not None or not view.recovering:
         return False
     free = view.k.address

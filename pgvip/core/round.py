@@ -115,6 +115,8 @@ SUBJECT = {
     "Promote": "postgres",
     "Rejoin": "postgres",
     "SetSyncNames": "names",
+    "MountArchive": "archive",
+    "UnmountArchive": "archive",
 }
 """What an action changes; for those on an address it is the address."""
 

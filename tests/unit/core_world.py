@@ -277,6 +277,7 @@ class Host:
         """The same host after a power cut: durable facts and data stay, nothing else."""
         who = Identity(f"boot-{self.me}-{boot}", f"run-{self.me}-{boot}", self.now_s, PAIR_ID, SYSTEM_ID)
         empty = Observations(held=saw(NO_VIPS, self.now_s), gateway=self.seen.gateway, disks=self.seen.disks)
+        empty = replace(empty, arp_primary=saw("", self.now_s), arp_standby=saw("", self.now_s))
         host = Host(begin(who, self.k.durable, BootFacts()), empty, self.s, self.now_s)
         files = self.seen.processes.value
         assert files is not None
