@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
+import threading
+import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +16,7 @@ from pgvip.config_load import changes, load, reloaded
 from pgvip.core.model import Action, BootFacts, Durable, Identity
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
-from pgvip.errors import PgvipError, RecordError
+from pgvip.errors import Exit, PgvipError, RecordError
 from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
 from pgvip.link.tls import load_contexts
@@ -48,6 +51,16 @@ def run(args: argparse.Namespace) -> int:
     Assembly(config, identity, args).run()
     service.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
     return 0
+
+
+def _crash(failure: threading.ExceptHookArgs) -> None:
+    """End the process: a fault in one thread would leave a daemon that looks alive and is not.
+
+    systemd starts it again, which moves no role and stops no PostgreSQL.
+    """
+    text = "".join(traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback))
+    service.log("crash", text)
+    os._exit(Exit.FAILED)
 
 
 class Assembly:
@@ -94,6 +107,7 @@ class Assembly:
 
     def run(self) -> None:
         """Start all threads, tell systemd, go round."""
+        threading.excepthook = _crash
         for thread in self._threads.values():
             thread.start()
         self._arrivals.start()
