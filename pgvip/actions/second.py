@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,6 +162,28 @@ def target_problems(config: Config, *, allow_replace: bool) -> list[PgvipError]:
         hint = f"Run pg_createcluster --start-conf manual {' '.join(configs.parts[-2:])}, then use --replace."
         return [PostgresError(f"there is no postgresql.conf in {configs}", hint=hint)]
     return []
+
+
+def set_stranger_aside(config: Config, system_id: str) -> Path | None:
+    """Rename a data directory that is no copy of the pair's cluster; the clone itself never touches such a one.
+
+    Returns its new name, or None when there was nothing to do.
+    """
+    data = config.postgres.data_directory
+    if enrol.is_empty(data):
+        return None
+    try:
+        if pgtools.control_data(config).system_id == system_id:
+            return None
+    except PostgresError:
+        pass  # not even a cluster
+    kept = data.with_name(f"{data.name}.replaced-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
+    try:
+        data.rename(kept)
+    except OSError as failure:
+        raise PostgresError(f"could not rename {data}", f"{failure}.", "Move it away by hand.") from failure
+    pgconf.sync_directory(data.parent)
+    return kept
 
 
 # --- join ----------------------------------------------------------------------------------------------------

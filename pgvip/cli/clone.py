@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("bundle", type=Path, help="the file that pgvip init wrote on the first host")
     parser.add_argument(
-        "--replace", action="store_true", help="put an existing data directory aside, as NAME.pgvip-replaced"
+        "--replace", action="store_true", help="put an existing data directory aside, under another name"
     )
     parser.add_argument("--take-over-unit", action="store_true", help="set what starts the server at boot to manual")
     add_dry_run(parser)
@@ -73,7 +73,13 @@ def _copy_steps(config: Config, system_id: str) -> list[Step]:
         with Bar() as bar:
             cloning.clone(config, say, bar.show, system_id=system_id)
 
+    def set_aside() -> None:
+        kept = second.set_stranger_aside(config, system_id)
+        if kept is not None:
+            say(f"{config.postgres.data_directory} was another cluster; it is {kept} now")
+
     return [
+        Step("no other cluster in the way", set_aside),
         Step(f"copy of the database of {config.peer.name}", copy),
         Step("pg_hba.conf and pg_ident.conf", lambda: enrol.write_access(config)),
     ]

@@ -14,11 +14,12 @@ from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, 
 from pgvip.config import Config
 from pgvip.config_load import load
 from pgvip.config_rules import host_problems
-from pgvip.core.model import Durable, Mode, Record
+from pgvip.core.model import BootFacts, Durable, Mode, Record
 from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
 from pgvip.link import bundle, tls
-from pgvip.record import PairIdentity, RecordStore, load_identity, save_identity
+from pgvip.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
 from pgvip.system import pgtools, units
+from pgvip.system.boot import boot_identity
 
 HELP = "make this host the first of a pair (a new database, or one in service)"
 FIRST_TERM = 2
@@ -236,6 +237,10 @@ class Setup:
         )
         self.durable = dataclasses.replace(self.durable, record=record, served=True)
         self.store.save(self.durable)
+        # Nobody else can know of this record yet, so for this boot it is confirmed: a database in service is not
+        # stopped until a second host, which is not there yet, has been asked.
+        facts = BootFacts(confirmed=True, confirmed_term=FIRST_TERM)
+        save_boot_facts(self.config.paths.boot_facts, boot_identity(), facts)
 
     def _bundle(self) -> None:
         """New keys for the second host, and for this one where it has none: each run makes earlier bundles void."""

@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 
-from tests.lab.clients import CLIENT_USER
 from tests.lab.hosts import DATA_DIRECTORY, SOCKET_DIRECTORY, Host
 from tests.lab.lab import Lab
 from tests.lab.network import NETWORK
@@ -68,11 +67,11 @@ def test_pair_in_service_is_adopted_without_a_restart_or_a_copy(pair: Pair) -> N
     assert "slot by_hand on alpha is no longer used" in said
     alpha.sql("select pg_drop_replication_slot('by_hand')")
     assert alpha.sql("select application_name from pg_stat_replication") == "pgvip_beta"
-    assert (alpha.postmaster(), beta.postmaster()) == before
+    assert (alpha.postmaster(), beta.postmaster()) == before, pair.describe(60)
     pair.start_services(alpha)
     pair.start_services(beta)
     pair.wait_healthy()
-    assert (alpha.postmaster(), beta.postmaster()) == before
+    assert (alpha.postmaster(), beta.postmaster()) == before, pair.describe(60)
 
 
 def test_init_shows_what_it_would_do_and_does_nothing(pair: Pair) -> None:
@@ -148,8 +147,10 @@ def test_clone_puts_an_old_directory_aside(pair: Pair) -> None:
     assert "is not empty" in refusal(pair, pair.beta, "clone", BUNDLE)
     said = pair.pgvip(pair.beta, "clone", BUNDLE, "--replace").stdout
     assert "100 %" in said
-    names = {path.name for path in (pair.beta.directory / "postgresql").iterdir()}
-    assert {"data", "data.pgvip-replaced"} <= names
+    names = [path.name for path in (pair.beta.directory / "postgresql").iterdir()]
+    assert [name for name in names if name.startswith("data.replaced-")]
+    pair.pgvip(pair.beta, "clone", BUNDLE, "--replace")
+    assert (pair.beta.directory / "postgresql/data.pgvip-replaced/PG_VERSION").exists()
     assert (pair.beta.directory / "postgresql/data/standby.signal").exists()
 
 
@@ -191,5 +192,5 @@ def test_debian_layout_from_a_cluster_in_service_to_a_healthy_pair(pair: Pair, m
     pair.start_services(pair.beta)
     pair.wait_healthy()
     assert pair.beta.sql("show config_file") == f"{configs}/postgresql.conf"
-    pair.alpha.sql(f"create role {CLIENT_USER}")
-    wait_until(lambda: pair.beta.sql(f"select 1 from pg_roles where rolname = '{CLIENT_USER}'"), 10, "replicated")
+    pair.alpha.sql("create role of_the_application")
+    wait_until(lambda: pair.beta.sql("select 1 from pg_roles where rolname = 'of_the_application'"), 10, "replicated")
