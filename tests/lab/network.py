@@ -6,6 +6,7 @@ between two nodes drops their frames in the bridge, both ways or one, all or one
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from tests.lab.nodes import Node
@@ -51,6 +52,10 @@ class Switch(Node):
     def __init__(self) -> None:
         super().__init__("switch")
         self.cuts: set[Cut] = set()
+        self.plugged: set[str] = set()
+        self.disconnected: set[str] = set()
+        """Nodes behind a cut cable: it stays cut while the node is off and when it boots."""
+        self.lock = threading.RLock()
 
     def start(self) -> None:
         super().start()
@@ -64,10 +69,13 @@ class Switch(Node):
     def plug(self, node: Node) -> None:
         """Give the node an eth0 with its address, connected here, and a default route."""
         port = port_of(node.name)
-        self.ip(
-            f"link add {port} type veth peer name {INTERFACE} address {mac_of(node.name)} netns {node.pid}",
-            f"link set {port} master br0", f"link set {port} up",
-        )
+        with self.lock:
+            self.ip(
+                f"link add {port} type veth peer name {INTERFACE} address {mac_of(node.name)} netns {node.pid}",
+                f"link set {port} {'nomaster' if node.name in self.disconnected else 'master br0'}",
+                f"link set {port} up",
+            )
+            self.plugged.add(node.name)
         address = ADDRESSES[node.name]
         commands = ["link set lo up", f"addr add {address}/24 dev {INTERFACE}", f"link set {INTERFACE} up"]
         if node.name != "gateway":
@@ -77,23 +85,27 @@ class Switch(Node):
 
     def remove(self, name: str) -> None:
         """Delete the node's port, and with it the interface at the other end."""
-        self.ip(f"link del {port_of(name)}", check=False)
+        with self.lock:
+            self.plugged.discard(name)
+            self.ip(f"link del {port_of(name)}", check=False)
 
     def disconnect(self, name: str) -> None:
         """Unplug behind the switch: nothing passes, the node's carrier stays."""
-        self.ip(f"link set {port_of(name)} nomaster")
+        with self.lock:
+            self.disconnected.add(name)
+            if name in self.plugged:
+                self.ip(f"link set {port_of(name)} nomaster")
 
     def connect(self, name: str) -> None:
         """Undo `disconnect`."""
-        self.ip(f"link set {port_of(name)} master br0")
+        with self.lock:
+            self.disconnected.discard(name)
+            if name in self.plugged:
+                self.ip(f"link set {port_of(name)} master br0")
 
     def link_down(self, name: str) -> None:
         """The node's carrier is gone, as with a pulled cable."""
         self.ip(f"link set {port_of(name)} down", check=False)
-
-    def link_up(self, name: str) -> None:
-        """Undo `link_down`."""
-        self.ip(f"link set {port_of(name)} up")
 
     def cut(self, one: str, other: str, *, port: int = 0, one_way: bool = False) -> None:
         """Drop what passes between two nodes; `one_way`: only from `one` to `other`."""
