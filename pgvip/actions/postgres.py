@@ -94,6 +94,10 @@ def promote(config: Config) -> None:
                 _await_promotion(config, session)
             except ProbeError as failure:
                 raise PromoteError("lost the server while it was promoted", str(failure)) from failure
+            except PromoteError:
+                raise
+            except PostgresError as failure:
+                raise PromoteError("could not ask the server for its promotion", str(failure)) from failure
     finally:
         flag.unlink(missing_ok=True)
     with suppress(ProbeError):

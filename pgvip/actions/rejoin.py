@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 from pgvip.actions import clone as cloning
 from pgvip.actions import postgres, source
 from pgvip.actions.saved import Divergence, prune, save_diverged, set_aside_archived
-from pgvip.actions.wal import LAST, Piece, end_of_wal, fork_point, local_history, segment_name
+from pgvip.actions.wal import LAST, Piece, end_of_wal, fork_point, local_history
 from pgvip.archive.restore_wal import restore_wal
 from pgvip.core.model import WalPoint
 from pgvip.errors import CommandError, PostgresError, ProbeError, RejoinError
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check, run
 from pgvip.system.sql import connect_local
+from pgvip.system.walfiles import segment_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pgvip.actions.replication import ensure_slot_in
 from pgvip.core.model import Lsn, WalPoint
 from pgvip.errors import ProbeError, RejoinError
-from pgvip.probes.database import parse_history
 from pgvip.system import pgconf
 from pgvip.system.sql import DATABASE_ROLE, connect_peer
+from pgvip.system.walfiles import parse_history
 
 if TYPE_CHECKING:
     from pgvip.config import Config

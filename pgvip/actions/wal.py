@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.model import Lsn, WalPoint
 from pgvip.errors import PostgresError, RejoinError
-from pgvip.probes.database import parse_history
 from pgvip.system import pgtools, processes
 from pgvip.system.commands import run
+from pgvip.system.walfiles import read_history, segment_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,6 @@ ALIGN_BYTES = 8
 RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+), tx:\s*(?P<tx>\d+), lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
 RELATION = re.compile(r"\brel \d+/(\d+/\d+)")
 LAST_READ = re.compile(r"error in WAL record at (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
-NO_SEGMENT = re.compile(r'could not find file "(?P<name>[0-9A-F]{24})"')
 LAST = Lsn((1 << 64) - 1)
 """After every position: where a timeline that goes on ends."""
 
@@ -63,17 +62,6 @@ class Piece(NamedTuple):
     timeline: int
     start: Lsn
     end: Lsn
-
-
-def segment_name(timeline: int, lsn: int, segment_bytes: int) -> str:
-    """Name of the WAL file that holds a position.
-
-    >>> segment_name(2, Lsn.parse("1/3000028"), 16 * 1024 * 1024)
-    '000000020000000100000003'
-    """
-    number = lsn // segment_bytes
-    per_file = (1 << 32) // segment_bytes
-    return f"{timeline:08X}{number // per_file:08X}{number % per_file:08X}"
 
 
 def record_end(start: int, length: int, segment_bytes: int, page_bytes: int = 8192) -> Lsn:
@@ -110,13 +98,10 @@ def end_of_wal(config: Config) -> WalPoint:
 
 def local_history(config: Config, timeline: int) -> tuple[WalPoint, ...]:
     """Timelines before this one, by the file in pg_wal; PostgresError when it is missing."""
-    if timeline <= 1:
-        return ()
-    path = config.postgres.data_directory / "pg_wal" / f"{timeline:08X}.history"
     try:
-        return parse_history(path.read_text(encoding="utf-8", errors="replace"))
+        return read_history(config.postgres.data_directory / "pg_wal", timeline)
     except OSError as failure:
-        raise PostgresError(f'could not read "{path}"', f"{failure}.") from failure
+        raise PostgresError(f"could not read the history of timeline {timeline}", f"{failure}.") from failure
 
 
 def fork_point(mine: Sequence[WalPoint], theirs: Sequence[WalPoint]) -> WalPoint:
@@ -172,25 +157,34 @@ def count_lost(config: Config, pieces: Sequence[Piece], heartbeat_files: Sequenc
 
 
 def _last_end(config: Config, control: ControlData, timeline: int, start: Lsn) -> Lsn:
-    """The end of the last valid record from `start` on."""
+    """The end of the last valid record from `start` on.
+
+    pg_waldump is told where the files end: it would wait five seconds for the next one to appear.
+    """
+    files_end = _files_end(config, timeline, start, control.segment_bytes)
+    until = ("-e", str(files_end))
     if control.clean:
-        return _end_of(control, _waldump(config, timeline, start, "-n", "1"))
-    said = _waldump(config, timeline, start, "-q")
+        return _end_of(control, _waldump(config, timeline, start, "-n", "1", *until))
+    said = _waldump(config, timeline, start, "-q", *until)
     stopped = LAST_READ.search(said.stderr)
     if stopped is not None:
-        return _end_of(control, _waldump(config, timeline, Lsn.parse(stopped["lsn"]), "-n", "1"))
-    missing = NO_SEGMENT.search(said.stderr)
-    if missing is None:
+        return _end_of(control, _waldump(config, timeline, Lsn.parse(stopped["lsn"]), "-n", "1", *until))
+    if said.returncode != 0:
         raise PostgresError("could not find the end of WAL", said.said)
-    # The last segment is full and the next was never made: its last record is the end.
-    next_start = _segment_start(missing["name"], control.segment_bytes)
-    start = max(start, Lsn(next_start - control.segment_bytes))
-    return _end_of(control, _waldump(config, timeline, start))
+    # Valid to the end of the last file: its last record is the end.
+    start = max(start, Lsn(files_end - control.segment_bytes))
+    return _end_of(control, _waldump(config, timeline, start, *until))
 
 
-def _segment_start(name: str, segment_bytes: int) -> Lsn:
-    per_file = (1 << 32) // segment_bytes
-    return Lsn((int(name[8:16], 16) * per_file + int(name[16:], 16)) * segment_bytes)
+def _files_end(config: Config, timeline: int, start: Lsn, segment_bytes: int) -> Lsn:
+    """Where the last of the WAL files ends that follow each other from `start` on."""
+    position = start - start % segment_bytes
+    while (config.postgres.data_directory / "pg_wal" / segment_name(timeline, position, segment_bytes)).exists():
+        position += segment_bytes
+    if position <= start:
+        missing = segment_name(timeline, start, segment_bytes)
+        raise PostgresError(f"WAL file {missing} is missing", "It holds the cluster's last checkpoint.")
+    return Lsn(position)
 
 
 def _end_of(control: ControlData, said: Completed) -> Lsn:

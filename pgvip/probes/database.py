@@ -11,10 +11,14 @@ from pgvip.errors import ProbeError
 from pgvip.system import pgconf, processes
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
+from pgvip.system.walfiles import read_history, timeline_of
 
 if TYPE_CHECKING:
     from pgvip.config import Config
     from pgvip.system.sql import Session
+
+
+NOWHERE = Lsn(0)
 
 
 class Answers(NamedTuple):
@@ -39,6 +43,7 @@ class Answers(NamedTuple):
     replica_replay_lsn: str | None
     replica_flush_lag_s: float | None
     replica_replay_lag_s: float | None
+    segment_bytes: int
 
 
 class Memory(NamedTuple):
@@ -63,6 +68,7 @@ class DatabaseProbe:
         self._state = connect_local(config)
         self._beat = connect_local(config)
         self._memory = Memory()
+        self._wal = config.postgres.data_directory / "pg_wal"
         self._histories: dict[int, tuple[WalPoint, ...]] = {}
 
     def probe(self, timeout_s: float | None = None) -> Database:
@@ -145,12 +151,12 @@ class DatabaseProbe:
 
     def _standby(self, said: Answers) -> Database:
         received, replayed = lsn(said.receive_lsn), lsn(said.replay_lsn)
-        timeline = max(said.control_timeline or 0, said.received_timeline or 0, self._memory.timeline)
-        self._remember(received, timeline)
+        point = WalPoint(self._standby_timeline(said, max(received, replayed)), max(received, replayed))
+        self._remember(received, point.timeline)
         return Database(
             postmaster=self._memory.postmaster,
             in_recovery=True,
-            point=WalPoint(timeline, max(received, replayed)),
+            point=point,
             replay_lsn=replayed,
             moved_at_s=self._memory.moved_at_s,
             streaming=self._streams(said),
@@ -158,8 +164,18 @@ class DatabaseProbe:
             replay_lag_s=0.0 if replayed >= received else max(0.0, said.replay_age_s or 0.0),
             sync_names=said.sync_names,
             slot_lost=said.slot_wal_status == "lost",
-            history=self._history(timeline),
+            history=self._history(point.timeline),
         )
+
+    def _standby_timeline(self, said: Answers, at: Lsn) -> int:
+        """The timeline of what was received; without a receiver the server does not tell, but its files do."""
+        known = max(said.control_timeline or 0, said.received_timeline or 0, self._memory.timeline)
+        if said.received_timeline is not None:
+            return known
+        try:
+            return max(known, timeline_of(self._wal, at, said.segment_bytes))
+        except OSError as failure:
+            raise ProbeError("could not look into pg_wal", f"{failure}.") from failure
 
     def _streams(self, said: Answers) -> bool:
         """Judge by the sender's last message: the view says "streaming" for minutes after its host is gone."""
@@ -169,7 +185,7 @@ class DatabaseProbe:
             and said.message_age_s <= self._config.settings.dead_after_s
         )
 
-    def _remember(self, received: Lsn, timeline: int, recovered_end: Lsn = Lsn(0)) -> None:
+    def _remember(self, received: Lsn, timeline: int, recovered_end: Lsn = NOWHERE) -> None:
         old = self._memory
         moved_at_s = old.moved_at_s if received == old.received and old.moved_at_s > NEVER else now_s()
         self._memory = Memory(old.postmaster, received, moved_at_s, timeline, recovered_end)
@@ -179,29 +195,14 @@ class DatabaseProbe:
         if timeline <= 1:
             return ()
         if timeline not in self._histories:
-            path = self._config.postgres.data_directory / "pg_wal" / f"{timeline:08X}.history"
             try:
-                self._histories[timeline] = parse_history(path.read_text(encoding="utf-8", errors="replace"))
+                self._histories[timeline] = read_history(self._wal, timeline)
             except FileNotFoundError:
                 # A standby that has not fetched it yet; asked again the next time.
                 return ()
             except OSError as failure:
-                raise ProbeError(f'could not read "{path}"', f"{failure}.") from failure
+                raise ProbeError(f"could not read the history of timeline {timeline}", f"{failure}.") from failure
         return self._histories[timeline]
-
-
-def parse_history(text: str) -> tuple[WalPoint, ...]:
-    r"""Understand a timeline history file: each former timeline, and where it was left.
-
-    >>> parse_history("1\t0/30000A0\tno recovery target specified\n")
-    (WalPoint(timeline=1, lsn=Lsn('0/30000A0')),)
-    """
-    points = []
-    for line in text.splitlines():
-        words = line.split("#")[0].split()
-        if len(words) >= 2:
-            points.append(WalPoint(int(words[0]), Lsn.parse(words[1])))
-    return tuple(points)
 
 
 def lsn(text: str | None) -> Lsn:

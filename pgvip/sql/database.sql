@@ -23,7 +23,8 @@ SELECT r.in_recovery,
        replica.flush_lsn AS replica_flush_lsn,
        replica.replay_lsn AS replica_replay_lsn,
        extract(epoch FROM replica.flush_lag)::float8 AS replica_flush_lag_s,
-       extract(epoch FROM replica.replay_lag)::float8 AS replica_replay_lag_s
+       extract(epoch FROM replica.replay_lag)::float8 AS replica_replay_lag_s,
+       pg_size_bytes(current_setting('wal_segment_size')) AS segment_bytes
   FROM (SELECT pg_is_in_recovery() AS in_recovery OFFSET 0) AS r
   LEFT JOIN pg_stat_get_wal_receiver() AS receiver ON r.in_recovery
   LEFT JOIN (SELECT *

@@ -1,0 +1,576 @@
+"""What pgvip does to PostgreSQL, on real servers: two clusters of one pair on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgvip.actions import clone as cloning
+from pgvip.actions import postgres, rejoin, replication
+from pgvip.core.model import Database, Lsn, WalPoint
+from pgvip.deadlines import now_s, wait_until
+from pgvip.errors import PgvipError, PostgresError, ProbeError, PromoteError, RejoinError
+from pgvip.probes import peer_database
+from pgvip.probes.database import DatabaseProbe
+from pgvip.system import pgconf, pgtools, processes
+from pgvip.system.sql import ServerAnswered, connect_local
+from pgvip.system.walfiles import segment_name
+from tests.lab.clusters import Pair, make_cluster, make_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pgvip.config import Config
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    """Host `a` as primary, `b` as its streaming standby, whatever the test before left behind."""
+    made = make_pair()
+    try:
+        made.create(made.a)
+        pgtools.psql(made.a, "CREATE TABLE numbers (n bigint)")
+        cloning.clone(made.b, print)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def streaming(pair: Pair) -> Pair:
+    """The pair with `a` primary and `b` streaming; each test may leave it in any state."""
+    if not role_is(pair.a, in_recovery=False):
+        postgres.stop(pair.a, clean=False)
+        if role_is(pair.b, in_recovery=False):
+            rejoin.rejoin(pair.a, progress=print)
+            postgres.start(pair.a, standby=True, sync=False)
+            wait_until(lambda: caught_up(pair.b, pair.a), 20, what="catching up")
+            postgres.stop(pair.b, clean=True)
+            postgres.promote(pair.a)
+        else:
+            postgres.start(pair.a, standby=False, sync=False)
+    replication.set_sync_names(pair.a, on=False)
+    if not role_is(pair.b, in_recovery=True):
+        postgres.stop(pair.b, clean=False)
+        rejoin.rejoin(pair.b, progress=print)
+    postgres.start(pair.b, standby=True, sync=False)
+    replication.ensure_slot(pair.a)
+    wait_until(lambda: caught_up(pair.a, pair.b), 20, what="catching up")
+    return pair
+
+
+def role_is(config: Config, *, in_recovery: bool) -> bool:
+    try:
+        return look(config).in_recovery is in_recovery
+    except ProbeError:
+        return False
+
+
+def look(config: Config) -> Database:
+    probe = DatabaseProbe(config)
+    try:
+        return probe.probe(2.0)
+    finally:
+        probe.close()
+
+
+def caught_up(primary: Config, standby: Config) -> bool:
+    try:
+        own, other = look(primary), look(standby)
+    except ProbeError:
+        return False
+    return own.replica is not None and other.streaming and other.replay_lsn >= own.point.lsn
+
+
+def count(config: Config) -> int:
+    return int(pgtools.psql(config, "SELECT count(*) FROM numbers"))
+
+
+def insert(config: Config, number: int = 1) -> None:
+    pgtools.psql(config, f"INSERT INTO numbers VALUES ({number})")
+
+
+def stopped(pid: int) -> Callable[[], None]:
+    """SIGSTOP; returns what lets it go on (a child of the archiver may have ended by then)."""
+
+    def go_on() -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    return go_on
+
+
+# --- probes ----------------------------------------------------------------------------------------------------
+
+
+def test_primary_and_standby_as_they_see_themselves(streaming: Pair) -> None:
+    replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
+    primary, standby = look(streaming.a), look(streaming.b)
+    assert not primary.in_recovery
+    assert primary.replica is not None
+    assert primary.replica.streaming
+    assert primary.replica.sync_state == "async"
+    assert not primary.slot_lost
+    assert primary.postmaster == str(processes.postmaster(streaming.a.postgres.data_directory))
+    assert standby.in_recovery
+    assert standby.streaming
+    assert not standby.replay_paused
+    assert standby.point.timeline == primary.point.timeline
+    assert standby.history == primary.history
+    assert len(standby.history) == standby.point.timeline - 1
+
+
+def test_standbys_clock_moves_only_while_wal_arrives(streaming: Pair) -> None:
+    probe = DatabaseProbe(streaming.b)
+    beat = DatabaseProbe(streaming.a)
+    first = probe.probe()
+    beat.heartbeat()
+    wait_until(lambda: probe.probe().moved_at_s > first.moved_at_s, 5, what="movement")
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 5, what="catching up")
+    before = probe.probe()
+    postmaster = processes.postmaster(streaming.a.postgres.data_directory)
+    assert postmaster is not None
+    senders = [
+        ref.pid
+        for ref in processes.cluster_processes(streaming.a.postgres.data_directory)
+        if b"walsender" in Path(f"/proc/{ref.pid}/cmdline").read_bytes()
+    ]
+    go_on = [stopped(pid) for pid in senders]
+    try:
+        beat.heartbeat()
+        limit_s = streaming.b.settings.dead_after_s
+        wait_until(lambda: not probe.probe().streaming, limit_s + 3, what="end of streaming")
+        assert probe.probe().moved_at_s == before.moved_at_s
+    finally:
+        for start_again in go_on:
+            start_again()
+        probe.close()
+        beat.close()
+
+
+def test_orphaned_backend_is_not_the_database(streaming: Pair) -> None:
+    probe = DatabaseProbe(streaming.a)
+    probe.probe()
+    postmaster = processes.postmaster(streaming.a.postgres.data_directory)
+    assert postmaster is not None
+    os.kill(postmaster.pid, signal.SIGKILL)
+    for call in (probe.probe, probe.heartbeat, probe.connection):
+        with pytest.raises(ProbeError):
+            wait_until(lambda call=call: call(1.0) and False, 5)  # type: ignore[misc]  # a bound default
+    probe.close()
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_stopped_dead_server_costs_the_deadline(streaming: Pair, everything: bool) -> None:
+    probe = DatabaseProbe(streaming.a)
+    probe.probe()
+    probe.heartbeat()
+    data = streaming.a.postgres.data_directory
+    frozen = processes.cluster_processes(data) if everything else [processes.postmaster(data)]
+    go_on = [stopped(ref.pid) for ref in frozen if ref is not None]
+    try:
+        begun_s = now_s()
+        with pytest.raises(ProbeError):
+            probe.connection(0.3)
+        if everything:
+            for call in (probe.probe, probe.heartbeat):
+                with pytest.raises(ProbeError):
+                    call(0.3)
+        else:
+            assert probe.heartbeat(1.0)
+        assert now_s() - begun_s < 1.5
+        with pytest.raises(ProbeError):
+            peer_database.probe(streaming.b, streaming.a.me.address, 0.3)
+    finally:
+        for start_again in go_on:
+            start_again()
+    assert probe.connection(5.0)
+    assert not probe.probe(5.0).in_recovery
+    probe.close()
+
+
+def test_peer_database_over_the_network(streaming: Pair) -> None:
+    seen = peer_database.probe(streaming.b, streaming.a.me.address, 2.0)
+    own = look(streaming.a)
+    assert (seen.in_recovery, seen.timeline) == (False, own.point.timeline)
+    assert seen.system_id == pgtools.control_data(streaming.a).system_id
+    assert peer_database.probe(streaming.a, streaming.b.me.address, 2.0).in_recovery
+    assert peer_database.port_open(streaming.b, streaming.a.me.address, 2.0)
+
+
+def test_too_many_clients_is_an_answer(streaming: Pair) -> None:
+    sessions = [connect_local(streaming.a) for _ in range(30)]
+
+    def take_all() -> None:
+        for session in sessions:
+            session.connect(2.0)
+
+    try:
+        with pytest.raises(ServerAnswered):
+            take_all()
+        probe = DatabaseProbe(streaming.a)
+        assert probe.connection()
+    finally:
+        for session in sessions:
+            session.close()
+
+
+# --- start, stop, promote ------------------------------------------------------------------------------------------
+
+
+def test_start_and_stop_can_be_repeated(streaming: Pair) -> None:
+    data = streaming.b.postgres.data_directory
+    postgres.start(streaming.b, standby=True, sync=False)
+    for clean in (True, False, True):
+        postgres.stop(streaming.b, clean=clean)
+        assert processes.cluster_processes(data) == []
+    assert pgtools.control_data(streaming.b).state == "shut down in recovery"
+
+
+def test_running_in_the_other_role_is_refused(streaming: Pair) -> None:
+    with pytest.raises(PostgresError, match="read-write"):
+        postgres.start(streaming.a, standby=True, sync=False)
+    with pytest.raises(PostgresError, match="as a standby"):
+        postgres.start(streaming.b, standby=False, sync=False)
+    assert look(streaming.b).in_recovery
+
+
+def test_start_refuses_strangers_and_relics(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    with pytest.raises(PostgresError, match="another database cluster"):
+        postgres.start(streaming.b, standby=True, sync=False, system_id="1234")
+    relic = streaming.b.postgres.data_directory / "recovery.conf"
+    relic.touch()
+    try:
+        with pytest.raises(PostgresError, match=r"recovery\.conf"):
+            postgres.start(streaming.b, standby=True, sync=False)
+    finally:
+        relic.unlink()
+
+
+def test_start_refuses_weak_commits_in_sync(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    main = streaming.b.postgres.config_directory / "postgresql.conf"
+    text = main.read_text()
+    main.write_text("synchronous_commit = local\n" + text)
+    try:
+        with pytest.raises(PostgresError, match="synchronous_commit is local"):
+            postgres.start(streaming.b, standby=True, sync=True)
+    finally:
+        main.write_text(text)
+
+
+def test_start_tells_what_the_server_said(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    main = streaming.b.postgres.config_directory / "postgresql.conf"
+    text = main.read_text()
+    main.write_text("no_such_setting = 1\n" + text)
+    try:
+        with pytest.raises(PostgresError) as caught:
+            postgres.start(streaming.b, standby=True, sync=False)
+    finally:
+        main.write_text(text)
+    assert "no_such_setting" in caught.value.detail
+
+
+def test_left_over_settings_of_a_clone_are_removed(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    auto = streaming.b.postgres.data_directory / "postgresql.auto.conf"
+    auto.write_text("primary_conninfo = 'host=192.0.2.99'\nwork_mem = '5MB'\n")
+    postgres.start(streaming.b, standby=True, sync=False)
+    wait_until(lambda: look(streaming.b).streaming, 10, what="streaming")
+    assert auto.read_text() == "work_mem = '5MB'\n"
+
+
+def test_kill_ends_a_frozen_server_with_a_busy_backend(streaming: Pair) -> None:
+    data = streaming.a.postgres.data_directory
+    thread = threading.Thread(target=lambda: swallow(lambda: pgtools.psql(streaming.a, "SELECT pg_sleep(60)", 90)))
+    thread.start()
+    wait_until(lambda: "1" in pgtools.psql(streaming.a, BUSY), 10, what="a busy backend")
+    postmaster = processes.postmaster(data)
+    assert postmaster is not None
+    os.kill(postmaster.pid, signal.SIGSTOP)
+    begun_s = now_s()
+    postgres.stop(streaming.a, clean=False)
+    assert now_s() - begun_s < 2
+    assert processes.cluster_processes(data) == []
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+BUSY = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND pid <> pg_backend_pid()"
+
+
+def swallow(call: Callable[[], object]) -> None:
+    with suppress(PgvipError):
+        call()
+
+
+def test_promotion_is_fast_and_can_be_repeated(streaming: Pair) -> None:
+    insert(streaming.a)
+    replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
+    postgres.stop(streaming.a, clean=False)
+    begun_s = now_s()
+    postgres.promote(streaming.b)
+    assert now_s() - begun_s < 2
+    after = look(streaming.b)
+    assert not after.in_recovery
+    assert after.history[-1].timeline == after.point.timeline - 1
+    assert not streaming.b.paths.no_restore.exists()
+    postgres.promote(streaming.b)
+    assert look(streaming.b).postmaster == after.postmaster
+
+
+def test_hanging_archive_does_not_hold_up_a_promotion(streaming: Pair, tmp_path: Path) -> None:
+    """A history file that is a FIFO: whoever opens it hangs, as on a dead NFS server."""
+    hanging = streaming.a.archive.directory
+    timeline = look(streaming.b).point.timeline
+    names = [hanging / f"{number:08X}.history" for number in range(timeline + 1, timeline + 4)]
+    for name in names:
+        os.mkfifo(name, 0o644)
+    try:
+        postgres.stop(streaming.a, clean=False)
+        begun_s = now_s()
+        postgres.promote(streaming.b)
+        assert now_s() - begun_s < 2
+    finally:
+        for name in names:
+            name.unlink()
+
+
+def test_promotion_of_a_dead_server_says_so(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=False)
+    with pytest.raises(PromoteError):
+        postgres.promote(streaming.b)
+    assert not streaming.b.paths.no_restore.exists()
+
+
+def test_end_of_wal_is_where_recovery_ends(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    with pytest.raises(PostgresError, match="while the server runs"):
+        postgres.end_of_wal(streaming.a)
+    pgtools.psql(streaming.a, "INSERT INTO numbers SELECT generate_series(1, 20000)")
+    flushed = look(streaming.a).point
+    postgres.stop(streaming.a, clean=False)
+    crashed = postgres.end_of_wal(streaming.a)
+    assert crashed.timeline == flushed.timeline
+    assert flushed.lsn <= crashed.lsn <= flushed.lsn + 65536
+    postgres.start(streaming.a, standby=False, sync=False)
+    log = postgres.log_file(streaming.a).read_text()
+    redone = [line for line in log.splitlines() if "redo done at" in line][-1]
+    assert Lsn.parse(redone.split("redo done at ")[1].split()[0]) < crashed.lsn
+
+
+def test_clean_stop_leaves_the_checkpoint_with_the_standby(streaming: Pair) -> None:
+    postgres.stop(streaming.a, clean=True)
+    end = postgres.end_of_wal(streaming.a)
+    wait_until(lambda: look(streaming.b).point >= end, 5, what="shutdown checkpoint on the standby")
+    assert look(streaming.b).point == end
+
+
+# --- sync and the grant ----------------------------------------------------------------------------------------
+
+
+def test_sync_names_are_in_effect_when_it_returns(streaming: Pair) -> None:
+    replication.set_sync_names(streaming.a, on=True)
+    assert look(streaming.a).sync_names == 'FIRST 1 ("pgvip_b")'
+    point = replication.confirm_grant(streaming.a, sync=True, timeout_s=10)
+    assert look(streaming.b).point.lsn >= point.lsn
+    replication.set_sync_names(streaming.a, on=False)
+    assert look(streaming.a).sync_names == ""
+    with pytest.raises(PostgresError, match="not set to the peer"):
+        replication.confirm_grant(streaming.a, sync=True, timeout_s=5)
+
+
+def test_grant_is_not_confirmed_by_what_was_seen_before(streaming: Pair) -> None:
+    """A standby whose host froze: its row stays in pg_stat_replication, streaming, with its last position."""
+    go_on = [stopped(ref.pid) for ref in processes.cluster_processes(streaming.b.postgres.data_directory)]
+    try:
+        for sync in (False, True):
+            replication.set_sync_names(streaming.a, on=sync)
+            with pytest.raises(PostgresError):
+                replication.confirm_grant(streaming.a, sync=sync, timeout_s=1.5)
+            probe = DatabaseProbe(streaming.a)
+            assert probe.heartbeat(1.0), "the heartbeat must not wait for the standby"
+            probe.close()
+    finally:
+        for start_again in go_on:
+            start_again()
+        replication.set_sync_names(streaming.a, on=False)
+    replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
+
+
+def test_slots_are_made_and_advance(streaming: Pair) -> None:
+    replication.ensure_slot(streaming.b)
+    insert(streaming.a)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 10, what="catching up")
+    replication.advance_slot(streaming.b)
+    replication.advance_slot(streaming.a)
+    slot = pgtools.psql(streaming.b, "SELECT slot_name, restart_lsn FROM pg_replication_slots").strip()
+    assert slot == f"pgvip_a|{look(streaming.b).replay_lsn}"
+
+
+# --- rejoin and clone --------------------------------------------------------------------------------------------
+
+
+def test_crashed_primary_with_more_wal_is_rewound_and_its_loss_listed(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    before = count(streaming.a)
+    beat = DatabaseProbe(streaming.a)
+    for number in range(3):
+        insert(streaming.a, number)
+        beat.heartbeat()
+    beat.close()
+    postgres.stop(streaming.a, clean=False)
+    end = postgres.end_of_wal(streaming.a)
+    postgres.start(streaming.b, standby=True, sync=False)
+    postgres.promote(streaming.b)
+    said: list[str] = []
+    done = rejoin.rejoin(streaming.a, progress=said.append)
+    assert done.startswith("rewound to")
+    saved = max(streaming.a.paths.saved.iterdir())
+    facts = json.loads((saved / "lost.json").read_text())
+    assert facts["commits"] == 3
+    assert facts["heartbeats"] == 3
+    assert facts["to"] == str(end.lsn)
+    assert all((saved / name).stat().st_size == 1 << 24 for name in facts["files"] if "." not in name)
+    assert any("3 lost transactions" in line for line in said)
+    postgres.start(streaming.a, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.b, streaming.a), 20, what="catching up")
+    assert count(streaming.a) == before
+    assert pgtools.psql(streaming.a, "SELECT slot_name FROM pg_replication_slots").strip() == "pgvip_b"
+
+
+def test_primary_without_more_wal_needs_nothing(streaming: Pair) -> None:
+    postgres.stop(streaming.a, clean=True)
+    end = postgres.end_of_wal(streaming.a)
+    wait_until(lambda: look(streaming.b).point >= end, 5, what="shutdown checkpoint on the standby")
+    postgres.promote(streaming.b)
+    assert rejoin.rejoin(streaming.a, progress=print) == "nothing had diverged"
+    postgres.start(streaming.a, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.b, streaming.a), 20, what="catching up")
+
+
+def test_diverged_files_leave_the_own_archive(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    insert(streaming.a)
+    wal_file = pgtools.psql(streaming.a, "SELECT pg_walfile_name(pg_current_wal_lsn())").strip()
+    pgtools.psql(streaming.a, "SELECT pg_switch_wal()")
+    archived = streaming.a.archive.directory / wal_file
+    wait_until(archived.exists, 20, what="archiving")
+    postgres.stop(streaming.a, clean=False)
+    postgres.start(streaming.b, standby=True, sync=False)
+    # It may fetch the whole segment from the archive first; then nothing diverged, and all may stay.
+    postgres.promote(streaming.b)
+    fork = look(streaming.b).history[-1]
+    rejoin.rejoin(streaming.a, progress=print)
+    after = Lsn((int(wal_file[8:16], 16) << 32) + (int(wal_file[16:], 16) + 1) * (1 << 24))
+    assert archived.exists() is not (fork.lsn < after)
+
+
+def test_read_write_server_is_never_rejoined(streaming: Pair) -> None:
+    postmaster = look(streaming.a).postmaster
+    with pytest.raises(RejoinError, match="is a standby"):
+        rejoin.rejoin(streaming.a, progress=print)
+    postgres.promote(streaming.b)
+    with pytest.raises(RejoinError, match="read-write"):
+        rejoin.rejoin(streaming.a, progress=print)
+    assert look(streaming.a).postmaster == postmaster
+
+
+def test_rejoin_to_a_silent_peer_touches_nothing(streaming: Pair) -> None:
+    postgres.stop(streaming.a, clean=True)
+    with pytest.raises(RejoinError, match="does not answer"):
+        rejoin.rejoin(streaming.b, progress=print)
+    assert look(streaming.b).in_recovery
+
+
+def test_clone_keeps_the_old_data_under_another_name(streaming: Pair) -> None:
+    data = streaming.b.postgres.data_directory
+    (data / "mark").touch()
+    done: list[tuple[int, int]] = []
+    rejoin.rejoin(streaming.b, clone=True, progress=print, on_bytes=lambda *pair: done.append(pair))
+    assert (data.with_name("data.pgvip-replaced") / "mark").exists()
+    assert not (data / "mark").exists()
+    assert (data / "standby.signal").exists()
+    assert done
+    assert done[-1][0] == done[-1][1] > 1_000_000
+    postgres.start(streaming.b, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+
+
+def test_interrupted_rewind_leads_to_a_clone(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    (streaming.b.paths.state / rejoin.MARKER).touch()
+    never = dataclasses.replace(streaming.b, rejoin=dataclasses.replace(streaming.b.rejoin, clone="never"))
+    with pytest.raises(RejoinError, match="not allowed"):
+        rejoin.rejoin(never, progress=print)
+    assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
+    assert not (streaming.b.paths.state / rejoin.MARKER).exists()
+
+
+def test_clone_that_was_interrupted_while_renaming_is_finished(streaming: Pair) -> None:
+    data = streaming.b.postgres.data_directory
+    postgres.stop(streaming.b, clean=True)
+    (data / cloning.COMPLETE).touch()
+    data.rename(data.with_name("data.pgvip-new"))
+    rejoin.rejoin(streaming.b, progress=print)
+    assert (data / "standby.signal").exists()
+    assert not (data / cloning.COMPLETE).exists()
+
+
+def test_lost_data_is_cloned(streaming: Pair) -> None:
+    data = streaming.b.postgres.data_directory
+    postgres.stop(streaming.b, clean=False)
+    kept = data.rename(data.with_name("kept"))
+    data.mkdir()
+    assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
+    assert (kept / "PG_VERSION").exists()
+
+
+def test_other_cluster_is_not_touched(streaming: Pair) -> None:
+    data = streaming.b.postgres.data_directory
+    postgres.stop(streaming.b, clean=False)
+    with pytest.raises(RejoinError, match="another database cluster"):
+        cloning.clone(streaming.b, print, system_id="1234")
+    own = data.rename(data.with_name("own"))
+    make_cluster(streaming.b)
+    with pytest.raises(RejoinError, match="another database cluster"):
+        rejoin.rejoin(streaming.b, progress=print)
+    with pytest.raises(RejoinError, match="another database cluster"):
+        cloning.clone(streaming.b, print)
+    assert (data / "PG_VERSION").exists()
+    cloning.clone(streaming.b, print, replace_other=True)
+    assert (data.with_name("data.pgvip-replaced") / "PG_VERSION").exists()
+    assert (own / "PG_VERSION").exists()
+
+
+def test_standby_whose_wal_is_gone_is_cloned(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    with connect_local(streaming.a) as session:
+        session.query("slot_drop", (pgconf.slot_name("b"),), timeout_s=5)
+    no_archive = dataclasses.replace(streaming.b, archive=dataclasses.replace(streaming.b.archive, enabled=False))
+    for _ in range(3):
+        insert(streaming.a)
+        pgtools.psql(streaming.a, "SELECT pg_switch_wal()")
+        pgtools.psql(streaming.a, "CHECKPOINT")
+    wanted = postgres.end_of_wal(streaming.b)
+    oldest = streaming.a.postgres.data_directory / "pg_wal"
+    wait_until(lambda: recycled(oldest, wanted), 20, what="recycling")
+    assert rejoin.rejoin(no_archive, progress=print) == "cloned from a"
+
+
+def recycled(directory: Path, wanted: WalPoint) -> bool:
+    return not (directory / segment_name(wanted.timeline, wanted.lsn, 1 << 24)).exists()

@@ -1,0 +1,76 @@
+"""A new connection: alive, refusing, silent, or not PostgreSQL at all."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from pgvip.deadlines import now_s
+from pgvip.errors import ProbeError
+from pgvip.system.pgping import Answer, ping
+from tests.unit.fake_server import PASSWORD, READY, error, message, serving
+
+
+def ask(port: int, timeout_s: float = 2.0) -> Answer:
+    return ping("127.0.0.1", port, "pgvip", "postgres", timeout_s)
+
+
+def test_ready_server_answers() -> None:
+    with serving(READY) as port:
+        assert ask(port) == Answer(ready=True)
+
+
+def test_demand_for_a_password_is_an_answer() -> None:
+    with serving(PASSWORD) as port:
+        answer = ask(port)
+    assert answer.serving
+    assert not answer.ready
+
+
+def test_too_many_clients_is_an_answer_of_a_serving_server() -> None:
+    with serving(error("53300", "sorry, too many clients already")) as port:
+        answer = ask(port)
+    assert answer == Answer(ready=False, sqlstate="53300", text="sorry, too many clients already")
+    assert answer.serving
+
+
+def test_starting_up_is_an_answer_but_does_not_serve() -> None:
+    with serving(error("57P03", "das Datenbanksystem startet", "FATAL")) as port:
+        assert not ask(port).serving
+
+
+def test_silence_costs_the_deadline_and_no_more() -> None:
+    with serving(None) as port:
+        begun_s = now_s()
+        with pytest.raises(ProbeError):
+            ask(port, 0.3)
+    assert 0.25 <= now_s() - begun_s < 0.6
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", message(b"Q", b"?"), b"R\xff\xff\xff\xff"])
+def test_something_else_on_the_port_is_no_answer(answer: bytes) -> None:
+    with serving(answer) as port, pytest.raises(ProbeError):
+        ask(port, 1.0)
+
+
+def test_closed_port_and_missing_socket_are_no_answer(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ProbeError):
+        ask(port)
+    with pytest.raises(ProbeError):
+        ping(tmp_path, port, "pgvip", "postgres", 1.0)
+
+
+def test_unix_socket_with_a_full_backlog_is_no_answer(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listener.listen(0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+            first.connect(str(tmp_path / ".s.PGSQL.5432"))
+            begun_s = now_s()
+            with pytest.raises(ProbeError):
+                ping(tmp_path, 5432, "pgvip", "postgres", 0.3)
+    assert now_s() - begun_s < 0.6
