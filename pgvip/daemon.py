@@ -180,7 +180,7 @@ class Daemon:
         elif isinstance(event, Leave):
             self._leaving = self._urgent = True
         else:
-            raise AssertionError(f"unknown event {event!r}")
+            raise AssertionError(f"unknown event {event!r}")  # noqa: TRY004 - a mistake of the program, never caught
 
     def _looked(self, event: Looked) -> None:
         if event.name not in _FIELDS:  # a chore, of no interest to the core
@@ -244,7 +244,8 @@ class Daemon:
     def _keep(self, k: Knowledge) -> None:
         """Boot facts outlive this process, not this boot. A lease's renewal alone is kept only now and then."""
         term = k.durable.record.term if k.durable.record else 0
-        facts = BootFacts(k.confirmed, term if k.confirmed else 0, k.grant)
+        told = k.address.term if k.address else -1
+        facts = BootFacts(k.confirmed, term if k.confirmed else 0, k.grant, told)
         if facts == self._facts:
             return
         self._outside.keep(facts)

@@ -84,6 +84,7 @@ def save_boot_facts(path: Path, boot_id: str, facts: BootFacts) -> None:
             "echo_s": None if grant.echo_s == float("-inf") else grant.echo_s,
             "expires_s": grant.expires_s,
         },
+        "address_term": facts.address_term,
     }
     _save(path, {"boot_id": boot_id, "facts": body}, durable=False)
 
@@ -176,6 +177,7 @@ def _facts(body: dict[str, Any]) -> BootFacts:
             echo_s=float("-inf") if grant["echo_s"] is None else float(grant["echo_s"]),
             expires_s=None if grant["expires_s"] is None else float(grant["expires_s"]),
         ),
+        address_term=int(body.get("address_term", -1)),
     )
 
 

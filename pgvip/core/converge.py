@@ -24,8 +24,9 @@ from pgvip.core.model import (
     UnmountArchive,
     Vip,
 )
-from pgvip.core.rights import alone_by_choice, entitled, may_rebuild, standby_right, write_right
+from pgvip.core.rights import alone_by_choice, entitled, may_rebuild, standby_address, standby_right, write_right
 from pgvip.core.round import Round
+from pgvip.core.view import View
 
 CHECK_FRESH_S = 2.0
 """An ARP check of an address is good for this long before the address is raised (RFC 5227's ANNOUNCE_WAIT is 2 s)."""
@@ -162,9 +163,9 @@ def addresses(r: Round) -> None:
     primary_ok = write_right(v) and v.read_write
     standby_ok = standby_right(v)
     if r.k.yielding is None:  # a give-up drops them in its own order
-        if _surely(r, Vip.PRIMARY) and not primary_ok and not _keeps_while_adopting(r):
+        if _surely(r, Vip.PRIMARY) and not primary_ok and not (write_right(v) and (v.paused or _unasked(v))):
             r.start(DropVip(Vip.PRIMARY))
-        if _surely(r, Vip.STANDBY) and not standby_ok:
+        if _surely(r, Vip.STANDBY) and not standby_ok and not (standby_address(v) and _unasked(v)):
             r.start(DropVip(Vip.STANDBY))
     if v.paused or v.higher is not None:
         return
@@ -178,11 +179,9 @@ def _surely(r: Round, vip: Vip) -> bool:
     return vip in v.held and not v.unsure(vip)
 
 
-def _keeps_while_adopting(r: Round) -> bool:
-    """Paused on a database that a DBA has stopped, or not asked yet after this daemon's start: leave it."""
-    v = r.view()
-    asked = v.database is not None or not v.postmaster
-    return write_right(v) and (v.paused or not asked)
+def _unasked(v: View) -> bool:
+    """After this daemon's start, or after an action, what the database says has not been seen yet."""
+    return v.processes is None or (bool(v.postmaster) and v.database is None)
 
 
 def _caught_up(r: Round) -> bool:

@@ -10,7 +10,7 @@ from copy import copy
 from pgvip.core import absorb, converge, speak, steps
 from pgvip.core.changes import HOLD, By, Change, choose
 from pgvip.core.knowledge import Decision, Knowledge
-from pgvip.core.model import BootFacts, Durable, Identity, Inputs, Settings
+from pgvip.core.model import AddressFree, BootFacts, Durable, Identity, Inputs, Settings
 from pgvip.core.round import Round
 
 
@@ -21,7 +21,14 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
     """
     term = durable.record.term if durable.record else -1
     confirmed = facts.confirmed and term >= facts.confirmed_term
-    return Knowledge(who=who, durable=durable, confirmed=confirmed, grant=facts.grant if confirmed else None)
+    told = confirmed and facts.address_term == term
+    return Knowledge(
+        who=who,
+        durable=durable,
+        confirmed=confirmed,
+        grant=facts.grant if confirmed else None,
+        address=AddressFree(term, who.boot_id) if told else None,
+    )
 
 
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:

@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from pgvip.core.values import NEVER, Grant, Override, Pause, Record, WalPoint
 
-
 NOT_PAUSED = Pause()
 
 

@@ -112,19 +112,25 @@ def takeover_right(view: View) -> bool:
     )
 
 
-def standby_right(view: View) -> bool:
-    """The standby VIP may be held."""
+def standby_address(view: View) -> bool:
+    """The standby VIP is this host's, whatever its database does."""
     if view.k.yielding is not None or not view.k.confirmed or view.k.alarm:
         return False
     if view.primary:
-        # Readers that a standby already has stay while it is being promoted.
-        serves = view.read_write or (view.recovering and Vip.STANDBY in view.held)
-        return view.solo and write_right(view) and serves
-    if not view.pair or view.higher is not None or not view.recovering:
-        return False
+        return view.solo and write_right(view)
     free = view.k.address
     told = free is not None and free.term == view.term and free.boot_id == view.k.who.boot_id
-    return told and not view.lagging
+    return view.pair and view.higher is None and told
+
+
+def standby_right(view: View) -> bool:
+    """The standby VIP may be held."""
+    if not standby_address(view):
+        return False
+    if view.primary:
+        # Readers that a standby already has stay while it is being promoted.
+        return view.read_write or (view.recovering and Vip.STANDBY in view.held)
+    return view.recovering and not view.lagging
 
 
 def alone_by_choice(view: View) -> bool:

@@ -149,8 +149,12 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class BootFacts:
-    """What lives only within one kernel boot; kept with the boot id over daemon restarts."""
+    """What lives only within one kernel boot; kept with the boot id over daemon restarts.
+
+    `address_term`: in this term the peer said that the standby address is free for this host.
+    """
 
     confirmed: bool = False
     confirmed_term: int = 0
     grant: Grant | None = None
+    address_term: int = -1

@@ -19,9 +19,7 @@ from pgvip.core.model import (
     Database,
     DropVip,
     Durable,
-    Fence,
     FindEnd,
-    Lsn,
     Message,
     MountArchive,
     Promote,
@@ -34,7 +32,7 @@ from pgvip.core.model import (
     WalPoint,
     WriteState,
 )
-from tests.unit.core_world import HERE, NO_VIPS, Host, failing, saw
+from tests.unit.core_world import HERE, NO_VIPS, Host, saw
 
 Peer = Callable[["Machine"], Message | None]
 STEP_S = 0.25
@@ -87,7 +85,7 @@ class Machine:
         self.host = host
         k = host.k
         term = k.durable.record.term if k.durable.record else 0
-        self.facts = BootFacts(k.confirmed, term if k.confirmed else 0, k.grant)
+        self.facts = BootFacts(k.confirmed, term if k.confirmed else 0, k.grant, k.address.term if k.address else -1)
         for action in host.actions:
             if not isinstance(action, Alert):
                 self.started.append(action)
@@ -227,9 +225,9 @@ class Procedure:
     rounds: int = 12
     order: Command | None = None
 
-    def run(self, crash_at: int = -1, *, performed: bool = True) -> Machine:
+    def run(self, crash_at: int = -1, *, performed: bool = True, kind: type[Machine] = Machine) -> Machine:
         """Carry it out. With `crash_at`: stop at that action, before or after it took effect."""
-        machine = Machine.of(self.host())
+        machine = kind.of(self.host())
         count = 0
         for number in range(self.rounds):
             machine.round(self.peer(machine), after_s=STEP_S, command=None if number else self.order)

@@ -200,10 +200,11 @@ class Host:
 
     def at(self, now_s: float) -> Host:
         """The same at another time; what was healthy is seen healthy then, the message comes again then."""
+        watches = {name: getattr(self.seen, name) for name in Observations.__dataclass_fields__}
         fresh = {
-            name: replace(watch, at_s=now_s)
-            for name in Observations.__dataclass_fields__
-            if (watch := getattr(self.seen, name)).ok()
+            name: replace(watch, failed_at_s=now_s) if watch.failures else replace(watch, at_s=now_s)
+            for name, watch in watches.items()
+            if watch.failures or watch.ok()
         }
         return replace(self, now_s=now_s, seen=replace(self.seen, **fresh))
 
@@ -286,7 +287,8 @@ class Host:
     def daemon_restarts(self) -> Host:
         """The same kernel and PostgreSQL, a new process of pgvip: what it kept is all it knows."""
         term = self.k.durable.record.term if self.k.durable.record else 0
-        facts = BootFacts(self.k.confirmed, term if self.k.confirmed else 0, self.k.grant)
+        told = self.k.address.term if self.k.address else -1
+        facts = BootFacts(self.k.confirmed, term if self.k.confirmed else 0, self.k.grant, told)
         who = replace(self.k.who, run_id=self.k.who.run_id + "'", started_s=self.now_s)
         return replace(self, k=begin(who, self.k.durable, facts), last=None)
 
