@@ -186,8 +186,15 @@ def _directories(config: Config) -> Iterator[ConfigError]:
         yield wrong("archive.peer_mount", str(mount), "is also archive.directory", mend)
     elif own in mount.parents or mount in own.parents:
         yield wrong("archive.peer_mount", str(mount), "lies within archive.directory or around it", "Part the two.")
-    if archive.mount_type and not archive.mount_source:
+    if not archive.mount_type:
+        return
+    if not archive.mount_source:
         yield missing("archive.mount_source", 'Write mount_source = "{peer}:{directory}", or mount_type = "".')
+    try:
+        archive.mount_source.format(peer="", directory="")
+    except (KeyError, ValueError, IndexError, AttributeError):
+        mend = "Use {peer} and {directory} only; write other braces twice."
+        yield wrong("archive.mount_source", archive.mount_source, "holds an unknown placeholder", mend)
 
 
 def _windows(config: Config) -> Iterator[ConfigError]:

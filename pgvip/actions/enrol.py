@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions import access, postgres
 from pgvip.deadlines import wait_until
-from pgvip.errors import CommandError, PgvipError, PostgresError, RefusedError
-from pgvip.system import pgconf, pgtools, processes, sql, units
+from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, RefusedError
+from pgvip.system import packets, pgconf, pgtools, processes, sql, units
 from pgvip.system.commands import check
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ INITDB_TIMEOUT_S = 600.0
 SQL_TIMEOUT_S = 60.0
 ANSWER_S = 5.0
 RELOAD_S = 10.0
+PING_S = 1.0
 
 
 # --- what is here ------------------------------------------------------------------------------------------
@@ -167,6 +168,23 @@ def unit_problems(config: Config) -> list[PgvipError]:
             )
         ]
     return []
+
+
+def network_warnings(config: Config) -> list[tuple[str, str]]:
+    """What the network shows now that may be meant, and may be a mistake: (what, mend)."""
+    found = []
+    try:
+        if not packets.ping_any(config.me.interface, config.gateways, PING_S):
+            mend = "Without one, this host neither takes over nor fences; correct gateway.targets."
+            found.append((f"no gateway answers a ping: {', '.join(config.gateways)}", mend))
+        for vip, address in config.vips.items():
+            mac = packets.arp_who_has(config.me.interface, str(address.ip))
+            if mac:
+                mend = f"It must be free; correct addresses.{vip.value}, or end what holds it."
+                found.append((f"{address.ip} is in use already, by {mac}", mend))
+    except ProbeError as failure:
+        found.append((failure.message, failure.detail))
+    return found
 
 
 # --- steps --------------------------------------------------------------------------------------------------

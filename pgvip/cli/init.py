@@ -60,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
     setup = Setup(config, args)
     setup.check()
     print(f"{config.me.name}: first host of the pair {config.name}", flush=True)
+    if not setup.durable.record:
+        for what, mend in enrol.network_warnings(config):
+            warn(what, mend)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     setup.run()
     setup.report()

@@ -319,6 +319,11 @@ MISTAKES = {
         'archive.peer_mount = "/var/lib/pgvip/archive/peer": lies within archive.directory or around it',
         "Part the two.",
     ),
+    "unknown placeholder of the mount": (
+        [("[archive]", '[archive]\nmount_source = "{host}:/export"')],
+        'archive.mount_source = "{host}:/export": holds an unknown placeholder',
+        "Use {peer} and {directory} only; write other braces twice.",
+    ),
     "relative path": (
         [('"/srv/pg/data"', '"pg/data"')],
         'postgresql.data_directory = "pg/data": is not an absolute path',
