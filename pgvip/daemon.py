@@ -7,6 +7,7 @@ with the next heartbeat.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -110,6 +111,9 @@ AFTER: dict[str, tuple[str, ...]] = {
 """Which probes look again at once when an action has ended."""
 
 
+CLOCK_JUMP_S = 1.0
+"""More than any slewing moves a clock between two rounds (at most 500 ppm: adjtimex(2))."""
+
 _FIELDS = frozenset(item.name for item in fields(Observations))
 
 
@@ -126,6 +130,7 @@ class Daemon:
         self._said: Message | None = None
         self._heard: Message | None = None
         self._stats = LoopStats()
+        self._offset_s = time.time() - now_s()
         self._leaving = False
         self._urgent = True
         self._messages: list[Message] = []
@@ -225,8 +230,15 @@ class Daemon:
         self._urgent = True
 
     def _round(self, at_s: float) -> None:
-        wall = datetime.now(tz=UTC).isoformat(timespec="milliseconds")
-        inputs = Inputs(self._seen, tuple(self._messages), tuple(self._results), tuple(self._commands), wall)
+        wall = datetime.now(tz=UTC)
+        inputs = Inputs(
+            self._seen,
+            tuple(self._messages),
+            tuple(self._results),
+            tuple(self._commands),
+            wall.isoformat(timespec="milliseconds"),
+            self._clock_jumped(wall.timestamp() - at_s),
+        )
         self._messages, self._results, self._commands = [], [], []
         decision = decide(self._knowledge, inputs, self.config.settings, at_s)
         self._knowledge = decision.knowledge
@@ -240,6 +252,12 @@ class Daemon:
         self._say(decision.message, at_s)
         self._outside.alive()
         self.snapshot = Snapshot(self.config, decision, self._seen, at_s, self._stats)
+
+    def _clock_jumped(self, offset_s: float) -> bool:
+        """The wall clock and CLOCK_BOOTTIME moved apart since the last round: a paused machine, or a set clock."""
+        jumped = abs(offset_s - self._offset_s) > CLOCK_JUMP_S
+        self._offset_s = offset_s
+        return jumped
 
     def _keep(self, k: Knowledge) -> None:
         """Boot facts outlive this process, not this boot. A lease's renewal alone is kept only now and then."""

@@ -236,6 +236,9 @@ def passing(r: Round) -> None:
     k, v = r.k, r.view()
     if k.grant is not None and v.postmaster and k.grant.postmaster != v.postmaster:
         k.grant = None
+    if r.inputs.jumped and k.grant is not None and k.grant.expires_s is not None:
+        k.grant = None  # this machine was paused, or its clock set: how old the lease is cannot be known
+        r.note("clock-jump", "the lease to take over was dropped; the primary grants it anew")
     if k.given is not None and not _given_holds(r):
         k.given = None
     if k.address is not None and k.address.term != v.term:

@@ -66,13 +66,17 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that happened since the last round; `wall` is a wall-clock string for `Record.at`."""
+    """All that happened since the last round.
+
+    `wall`: a wall-clock string for `Record.at`. `jumped`: the wall clock and CLOCK_BOOTTIME moved apart.
+    """
 
     seen: Observations
     messages: tuple[Message, ...] = ()
     results: tuple[Result, ...] = ()
     commands: tuple[Command, ...] = ()
     wall: str = ""
+    jumped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
