@@ -39,7 +39,7 @@ class Orders:
             elif command == "order":
                 reply({"ok": True, "text": self._order(request, reply)})
             elif command == "fence":
-                reply({"ok": True, "text": self._fence(str(request.get("action", "status")), request)})
+                reply({"ok": True, "text": self._fence(str(request.get("action", "status")))})
             else:
                 raise RefusedError(f"unknown command: {command!r}")
         except PgvipError as failure:
@@ -86,7 +86,7 @@ class Orders:
 
         return wait_until(outcome, wait_s, every_s=POLL_S, what=f"outcome of {name}", error=RefusedError)
 
-    def _fence(self, action: str, request: Mapping[str, Any]) -> str:
+    def _fence(self, action: str) -> str:
         config = self._snapshot().config
         if not config.settings.fencing:
             raise RefusedError(
@@ -118,7 +118,8 @@ def _check(order: Order, shot: Snapshot, text: str) -> str:
         new = config.peer.name if record.primary == config.me.name else config.me.name
         return f"switchover: {record.primary} stops cleanly, {new} becomes primary"
     if order is Order.FORCE_PROMOTE:
-        fenced = "without fencing the peer" if text == "without-fence" or not config.settings.fencing else "after fencing"
+        unfenced = text == "without-fence" or not config.settings.fencing
+        fenced = "without fencing" if unfenced else "after fencing"
         return (
             f"forced promotion of {config.me.name} {fenced} {config.peer.name}: commits that only {config.peer.name} "
             f"has are lost here and kept there (hold)"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pgvip.actions import alert, fence, mount, postgres, rejoin, replication, vip, wal
 from pgvip.config import Config
 from pgvip.core.model import (
-    AddVip,
     Action,
+    AddVip,
     Alert,
     CheckVip,
     ConfirmGrant,

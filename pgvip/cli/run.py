@@ -85,7 +85,7 @@ class Assembly:
             log=service.log,
             alive=lambda: service.notify("WATCHDOG=1"),
             reload=self._reload,
-            postmaster=lambda ref: self._arrivals.watch_postmaster(ref),
+            postmaster=self._watch_postmaster,
         )
         self._daemon = Daemon(config, who, durable, facts, outside)
         inbox = self._daemon.inbox
@@ -124,6 +124,9 @@ class Assembly:
 
     def _start(self, action: Action) -> None:
         self._workshop.start(action)
+
+    def _watch_postmaster(self, identity: str) -> None:
+        self._arrivals.watch_postmaster(identity)
 
     def _kick(self, name: str) -> None:
         if name in self._threads:
