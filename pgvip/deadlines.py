@@ -76,7 +76,7 @@ def wait_until(
         result = retrying(condition)
     except RetryError:
         raise error(f"timed out: {what}", f"It did not happen within {deadline_s:g} s.") from None
-    assert result is not None  # noqa: S101  # the policy above returns no None; this tells mypy
+    assert result is not None  # the policy above returns no None; this tells mypy
     return result
 
 

@@ -110,7 +110,7 @@ class DiskProbe:
         self._child = None
 
     def _tell(self, child: subprocess.Popen[bytes], line: bytes) -> None:
-        assert child.stdin is not None  # noqa: S101  # a pipe, see _start
+        assert child.stdin is not None  # a pipe, see _start
         try:
             os.write(child.stdin.fileno(), line)
         except BrokenPipeError as failure:
@@ -119,7 +119,7 @@ class DiskProbe:
 
     def _answer(self, child: subprocess.Popen[bytes], deadline: Deadline) -> str | None:
         """The reason in the answer to the last question ("" when all is well); None when the time is over."""
-        assert child.stdout is not None  # noqa: S101  # a pipe, see _start
+        assert child.stdout is not None  # a pipe, see _start
         poll = select.poll()
         poll.register(child.stdout, select.POLLIN)
         while poll.poll(deadline.left_s() * 1000):

@@ -206,7 +206,7 @@ def describe(returncode: int) -> str:
 
 
 def _name(argv: Sequence[str | Path]) -> str:
-    return os.path.basename(str(argv[0]))  # noqa: PTH119  # a word, not a path to touch
+    return os.path.basename(str(argv[0]))  # a word, not a path to touch
 
 
 def _standard_input(text: str | None) -> IO[bytes]:
@@ -283,8 +283,8 @@ def _collect(child: subprocess.Popen[bytes], streams: tuple[_Stream, _Stream], d
 
 
 def _pipes(child: subprocess.Popen[bytes]) -> tuple[int, int]:
-    assert child.stdout is not None  # noqa: S101  # both are pipes, see _spawn
-    assert child.stderr is not None  # noqa: S101
+    assert child.stdout is not None  # both are pipes, see _spawn
+    assert child.stderr is not None
     return child.stdout.fileno(), child.stderr.fileno()
 
 

@@ -28,7 +28,7 @@ def notify(state: str) -> None:
 
 def log(event: str, text: str) -> None:
     """Write one event on standard error: the journal adds its own time, other places get ours."""
-    stamp = "" if "JOURNAL_STREAM" in os.environ else f"{datetime.now().astimezone().isoformat(timespec='milliseconds')} "
+    stamp = "" if "JOURNAL_STREAM" in os.environ else datetime.now().astimezone().isoformat(" ", "milliseconds") + " "
     line = f"{stamp}{event}: {text}".replace("\n", "; ")
     with _lock:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201  # standard error is the log
+        print(line, file=sys.stderr, flush=True)  # standard error is the log

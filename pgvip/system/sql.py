@@ -134,7 +134,7 @@ class Session:
         if self._connection is None:
             self._open(deadline)
         connection = self._connection
-        assert connection is not None  # noqa: S101  # _open sets it or raises
+        assert connection is not None  # _open sets it or raises
         try:
             with connection.cursor() as cursor:
                 cursor.execute(load_sql(name, self.version), tuple(params) or None)
