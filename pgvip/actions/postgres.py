@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["end_of_wal", "promote", "start", "stop"]
 
-START_POLL_S = 0.02
+START_POLL_S = 0.01
 PROMOTE_POLL_S = 0.003
 """How often a promotion is looked at: what a client waits on top of PostgreSQL's own time."""
 
@@ -43,6 +43,8 @@ CHECKPOINT_S = 3.0
 
 KILL_S = 10.0
 """For processes that were killed to be gone; more means D state."""
+
+PM_STATUS_LINE, READY = 7, "ready"
 
 GOOD_COMMITS = ("on", "remote_apply")
 """synchronous_commit at which an acknowledged commit is flushed on the standby."""
@@ -248,12 +250,27 @@ def _await_start(config: Config, *, standby: bool) -> None:
 
 
 def _takes_connections(config: Config) -> bool:
+    """True when the postmaster says so in its pid file and a connection is answered.
+
+    The file first: each refused connection would be a line in the server's log.
+    """
     postgres = config.postgres
+    if _announced_state(postgres.data_directory) != READY:
+        return False
     try:
         answer = ping(postgres.socket_directory, postgres.port, DATABASE_ROLE, postgres.database, ANSWER_S)
     except ProbeError:
         return False
     return answer.serving
+
+
+def _announced_state(data: Path) -> str:
+    """What the postmaster wrote about itself (src/include/utils/pidfile.h, LOCK_FILE_LINE_PM_STATUS)."""
+    try:
+        lines = (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[PM_STATUS_LINE].strip() if len(lines) > PM_STATUS_LINE else ""
 
 
 def _in_recovery(config: Config) -> bool:

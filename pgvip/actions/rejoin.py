@@ -81,7 +81,7 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
                 return "nothing had diverged"
     saved = _save(config, divergence or _divergence_if_readable(config, found), found, progress)
     if not reason:
-        assert divergence is not None  # noqa: S101  # without one there is a reason
+        assert divergence is not None  # without one there is a reason
         reason = _rewind(config, progress)
     done = f"rewound to {divergence.fork}" if divergence and not reason else ""
     if reason:

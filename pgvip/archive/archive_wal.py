@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         archive_wal(arguments.path, arguments.directory)
     except ArchiveFailed as failure:
-        print(f"pgvip: {failure}", file=sys.stderr)  # noqa: T201  # goes into PostgreSQL's log
+        sys.stderr.write(f"pgvip: {failure}\n")
         return 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

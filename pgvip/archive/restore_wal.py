@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         found = restore_wal(given.name, given.target, given.directory, given.flag, given.timeout)
     except OSError as failure:
-        print(f"pgvip: could not restore {given.name}: {failure}", file=sys.stderr)  # noqa: T201  # PostgreSQL's log
+        sys.stderr.write(f"pgvip: could not restore {given.name}: {failure}\n")
         return MISSING
     return 0 if found else MISSING
 

@@ -10,7 +10,6 @@ import socket
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pgvip.actions import postgres
 from pgvip.config import ArchiveConfig, Config, Host, Paths, PostgresConfig, RejoinConfig
@@ -20,10 +19,6 @@ from pgvip.system.commands import check
 from pgvip.system.scram import verifier
 from pgvip.system.sql import SQL_DIRECTORY
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=Path("/none"))
 ADDRESSES = {"a": "127.0.0.1", "b": "127.0.0.2"}
 PASSWORD = "secret"  # noqa: S105  # of clusters that live for a test
 
@@ -44,7 +39,7 @@ def make_cluster(config: Config) -> None:
     """A new, empty cluster; its configuration is where the host keeps it."""
     data = config.postgres.data_directory
     check(
-        [BIN / "initdb", "-D", data, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
+        [config.postgres.bin_directory / "initdb", "-D", data, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
         timeout_s=60,
         user="postgres",
     )
@@ -72,11 +67,13 @@ class Pair:
     def close(self) -> None:
         for config in (self.a, self.b):
             processes.kill_cluster(config.postgres.data_directory, 10)
-            print(postgres.log_file(config).read_text(errors="replace")) if postgres.log_file(config).exists() else None
+            if postgres.log_file(config).exists():
+                # Shown by pytest where a test has failed.
+                print(postgres.log_file(config).read_text(errors="replace"))
         shutil.rmtree(self.root)
 
 
-def host_config(root: Path, me: str, port: int, *, sync: bool) -> Config:
+def host_config(root: Path, me: str, port: int, binaries: Path) -> Config:
     """One host's view; its directories are made, with settings that suit a test."""
     peer = "b" if me == "a" else "a"
     home = root / me
@@ -93,7 +90,7 @@ def host_config(root: Path, me: str, port: int, *, sync: bool) -> Config:
         vips={},
         postgres=PostgresConfig(
             data_directory=home / "data",
-            bin_directory=BIN,
+            bin_directory=binaries,
             config_directory=directories["etc"],
             socket_directory=home,
             port=port,
@@ -102,7 +99,7 @@ def host_config(root: Path, me: str, port: int, *, sync: bool) -> Config:
             stop_timeout_s=20,
             promote_timeout_s=20,
         ),
-        settings=Settings(me=me, peer=peer, me_first=me == "a", sync=sync, hung_after_s=2.0),
+        settings=Settings(me=me, peer=peer, me_first=me == "a", hung_after_s=2.0),
         archive=ArchiveConfig(directory=directories["archive"], peer_mount=root / peer / "archive", timeout_s=5),
         rejoin=RejoinConfig(timeout_s=120),
         paths=Paths(state=directories["state"], run=directories["run"], passwords=home / "pgpass"),
@@ -135,16 +132,8 @@ log_line_prefix = '%m [%p] '
         shutil.chown(path, "postgres", "postgres")
 
 
-def make_pair(*, sync: bool = False) -> Pair:
+def make_pair(binaries: Path) -> Pair:
     root = Path(tempfile.mkdtemp(prefix="pgvip-test-"))
     root.chmod(0o755)
     port = free_port()
-    return Pair(root, host_config(root, "a", port, sync=sync), host_config(root, "b", port, sync=sync))
-
-
-def running_pair(*, sync: bool = False) -> Iterator[Pair]:
-    pair = make_pair(sync=sync)
-    try:
-        yield pair
-    finally:
-        pair.close()
+    return Pair(root, host_config(root, "a", port, binaries), host_config(root, "b", port, binaries))

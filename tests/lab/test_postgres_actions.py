@@ -24,6 +24,7 @@ from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.sql import ServerAnswered, connect_local
 from pgvip.system.walfiles import segment_name
 from tests.lab.clusters import Pair, make_cluster, make_pair
+from tests.lab.postgres import bin_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,9 +35,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    """Host `a` as primary, `b` as its streaming standby, whatever the test before left behind."""
-    made = make_pair()
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """Two hosts, `a` with a cluster of its own, `b` with a clone of it."""
+    made = make_pair(bin_directory(request.config.getoption("--postgres")))
     try:
         made.create(made.a)
         pgtools.psql(made.a, "CREATE TABLE numbers (n bigint)")
