@@ -155,6 +155,9 @@ class Host(Node):
                 inode = Path(f"/proc/{self.pid}/ns/pid").stat().st_ino
                 self.switch.link_down(self.name)
                 os.kill(self.init_pid, signal.SIGKILL)
+                for program in self.programs:  # nsenter stops together with its child, and would not collect it
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(program.pid, signal.SIGCONT)
                 assert self.holder is not None
                 try:
                     self.holder.wait(20)
@@ -247,8 +250,9 @@ class Host(Node):
         return next((process.pid for process in self.processes("postgres") if process.inside == inside), 0)
 
     def signal_postgres(self, with_signal: int) -> None:
-        """Signal every process of PostgreSQL's user at (nearly) once."""
-        for process in self.processes("postgres"):
+        """Signal every process of the cluster at (nearly) once."""
+        cluster = [process for process in self.processes("postgres") if "postgres" in process.command.split(" ")[0]]
+        for process in cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, with_signal)
 

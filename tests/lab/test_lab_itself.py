@@ -85,6 +85,7 @@ def test_power_off_ends_every_process_and_takes_the_address_along(pair: Lab) -> 
     program = pair.alpha.popen(["sh", "-c", "trap '' TERM INT; setsid sleep 300 & sleep 300"])
     inode = Path(f"/proc/{pair.alpha.pid}/ns/pid").stat().st_ino
     assert pair.holders(PRIMARY_VIP) == {"alpha"}
+    os.kill(next(process.pid for process in pair.alpha.processes() if process.command == "sleep 300"), signal.SIGSTOP)
     pair.alpha.power_off()
     assert not pair.alpha.is_on()
     assert namespace_members("pid", inode) == []
@@ -287,6 +288,15 @@ def test_an_orphaned_writer_is_seen() -> None:
     assert two_writers([ok(1.1)], [ok(1), ok(1.2)])
     assert not two_writers([ok(1), ok(1.2)], [ok(1.3), ok(1.5)])
     assert not two_writers([ok(1), ok(9)], [ok(4)])
+
+
+def test_a_stopped_program_of_the_lab_does_not_hold_up_a_power_off(pair: Lab) -> None:
+    program = pair.alpha.popen(["sleep", "300"])
+    child = next(process.pid for process in pair.alpha.processes() if process.command == "sleep 300")
+    os.kill(child, signal.SIGSTOP)
+    wait_until(lambda: " T " in Path(f"/proc/{program.pid}/stat").read_text(), 5, "nsenter stops with its child")
+    pair.alpha.power_off()
+    assert program.poll() is not None
 
 
 def test_longest_gap() -> None:
