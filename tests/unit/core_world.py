@@ -21,6 +21,7 @@ from pgvip.core.model import (
     Command,
     Database,
     Durable,
+    Fence,
     Grant,
     Heard,
     Identity,
@@ -35,16 +36,20 @@ from pgvip.core.model import (
     Processes,
     Record,
     Replica,
+    Request,
     Result,
     Role,
     Settings,
     Vip,
     WalPoint,
+    Want,
     WriteState,
 )
 from pgvip.core.view import View
 
 A = TypeVar("A", bound=Action)
+
+Alter = Callable[["Host"], "Host"]
 
 PAIR_ID, SYSTEM_ID = "pair-1", "7000000000000000001"
 NOW_S = 1000.0
@@ -359,4 +364,36 @@ def standby(mode: Mode = Mode.PAIR, *, me: str = "b", term: int = TERM, sync: bo
     return host.knows(grant=grant(me, term), address=AddressFree(term, f"boot-{me}"))
 
 
-Alter = Callable[[Host], Host]
+
+
+# --- what several tests say or bring about ------------------------------------------------------------
+
+SOLO_B = record("b", Mode.SOLO, 5)
+
+
+def solo_wish(term: int = 4, boot_id: str = "boot-a") -> Request:
+    return Request(Want.SOLO, term, boot_id, POSTMASTER["a"], reason="solo-by-consent")
+
+
+def role_wish(term: int = 4, boot_id: str = "boot-b", *, eligible: bool = True, reason: str = "offered") -> Request:
+    return Request(Want.HANDOVER, term, boot_id, POSTMASTER["b"], eligible=eligible, reason=reason)
+
+
+def claiming(host: Host) -> Host:
+    """The host while its fence command is under way."""
+    host = host.silence().round()
+    host = host if host.started(Fence) else host.round(after_s=host.s.fence_delay_s)
+    assert host.message.claiming
+    return host
+
+
+def stubborn(host: Host) -> Host:
+    """The host while it claims because the peer, which is heard, says that it cannot give up."""
+    host = host.told(cannot="StopPostgres: D state")
+    host = host if host.started(Fence) else host.told(after_s=host.s.fence_delay_s, cannot="StopPostgres: D state")
+    assert host.message.claiming
+    return host
+
+
+def attempt(host: Host) -> Fence:
+    return next(action for action in host.k.running if isinstance(action, Fence))
