@@ -77,8 +77,9 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
     r.k.given = None
     r.k.end = None
     r.k.switchover = None
+    r.k.alarm = ""  # it was about the old term
     if r.k.force and new.primary == r.s.me and durable.complete:
-        r.k.force, r.k.confirmed, r.k.alarm = False, True, ""
+        r.k.force, r.k.confirmed = False, True
     if old is None or old.primary != new.primary:
         r.k.holdoff_until_s = r.now_s + r.s.holdoff_s
     r.note("record", f"term {old.term if old else '-'}->{new.term} {new.mode.value}({new.primary}): {new.cause}")
@@ -109,11 +110,15 @@ def commands(r: Round) -> None:
     """Operators' orders."""
     for command in r.inputs.commands:
         r.note("order", f"{command.order.value} {command.text}".strip())
-        _command(r, command)
+    waiting, r.k.deferred = r.k.deferred, ()
+    for command in (*waiting, *r.inputs.commands):
+        if not _command(r, command):
+            r.k.deferred = (*r.k.deferred, command)
         r.changed()
 
 
-def _command(r: Round, command: Command) -> None:
+def _command(r: Round, command: Command) -> bool:
+    """Obey `command`; False when it must wait, since something else is being written."""
     k, order = r.k, command.order
     if order is Order.SWITCHOVER:
         k.switchover = Switchover(r.now_s, r.now_s + 3 * r.s.consent_s + r.s.stop_s)
@@ -122,12 +127,12 @@ def _command(r: Round, command: Command) -> None:
         k.switchover = None
     elif order in (Order.PAUSE, Order.RESUME):
         pause = Pause(k.durable.pause.serial + 1, order is Order.PAUSE, command.text, r.inputs.wall)
-        r.write(replace(k.durable, pause=pause))
+        return r.write(replace(k.durable, pause=pause))
     elif order is Order.FENCE_CONFIRMED and k.claim is not None:
         fenced(r, k.claim.attempt, ok=True, text="")
         k.peer_off = False  # the operator saw it dead: it is theirs to switch on
     elif order is Order.CLEAR_HOLD:
-        r.write(replace(k.durable, hold=""))
+        return r.write(replace(k.durable, hold=""))
     elif order is Order.FORCE_PROMOTE:
         k.force, k.unfenced = True, command.text == "without-fence"
     elif order is Order.SHUTDOWN:
@@ -135,6 +140,7 @@ def _command(r: Round, command: Command) -> None:
     elif order is Order.REJOIN:
         k.rejoin_clone = command.text == "clone"
         k.unstreamed_since_s = r.now_s - r.s.stuck_s
+    return True
 
 
 def force(r: Round) -> None:
@@ -174,8 +180,9 @@ def messages(r: Round) -> None:
 def _message(r: Round, message: Message) -> None:
     k = r.k
     k.conflict = ""
+    if k.heard is None or k.heard.message.boot_id != message.boot_id:
+        k.peer_off = False  # it has booted since; a message of the old boot was on its way when the power went
     k.heard = Heard(message, r.now_s)
-    k.peer_off = False
     r.changed()
     record = message.record
     if record is not None:
@@ -202,6 +209,7 @@ def _heard_record(r: Round, message: Message, record: Record) -> None:
     if own is not None and own.term == record.term and not own.same_rights(record):
         r.k.alarm = f"both hosts have a record of term {own.term}, and they differ"
         r.k.confirmed = False
+        r.k.answered_term = -1
         r.changed()
         return
     known = r.k.heard_record
@@ -255,7 +263,8 @@ def passing(r: Round) -> None:
     k.blocked_since_s = _since(r, k.blocked_since_s, blocked)
     database = v.database
     replica = database.replica if database is not None and not database.in_recovery else None
-    if database is not None and replica is not None and replica.flush_lsn >= database.recovered_end:
+    flushed = database is not None and replica is not None and replica.flush_lsn >= database.recovered_end
+    if database is not None and v.read_write and (flushed or not v.sync_term):
         k.caught_up = database.postmaster
     r.changed()
 

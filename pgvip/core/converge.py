@@ -55,7 +55,7 @@ def _without_right(r: Round) -> bool:
     """Stop a PostgreSQL that may be read-write here without the right to it."""
     v = r.view()
     # Between hearing a record that keeps this host primary and writing it, nothing is lost and nothing starts.
-    if write_right(v) or v.record is None or not v.postmaster or not v.may_write:
+    if write_right(v) or not v.postmaster or not v.may_write:
         return False
     if v.database is None and v.processes is not None and not v.processes.control_state.startswith("in production"):
         return False  # starting: what it becomes is seen in a moment, by its own connection
@@ -160,7 +160,7 @@ def grants(r: Round) -> None:
 def addresses(r: Round) -> None:
     """Hold the addresses that the rights give, and no other."""
     v = r.view()
-    primary_ok = write_right(v) and v.read_write
+    primary_ok = write_right(v) and v.read_write and not _restarted(v)
     standby_ok = standby_right(v)
     if r.k.yielding is None:  # a give-up drops them in its own order
         if _surely(r, Vip.PRIMARY) and not primary_ok and not (write_right(v) and (v.paused or _unasked(v))):
@@ -188,6 +188,11 @@ def _caught_up(r: Round) -> bool:
     """In a sync pair, after a restart: no clients until the standby has flushed the recovered end."""
     v = r.view()
     return not v.sync_term or Vip.PRIMARY in v.held or v.k.caught_up == v.postmaster
+
+
+def _restarted(v: View) -> bool:
+    """Somebody restarted the server of a sync pair under its address."""
+    return v.sync_term and v.k.caught_up not in ("", v.postmaster)
 
 
 def _raise(r: Round, vip: Vip, *, ok: bool, soon: bool) -> None:

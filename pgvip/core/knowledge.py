@@ -9,6 +9,7 @@ from pgvip.core.model import (
     NEVER,
     Action,
     AddressFree,
+    Command,
     Concern,
     Durable,
     Grant,
@@ -98,7 +99,7 @@ class Knowledge:
     `given`: the eligibility that this primary last proved for the peer. `address`: the permission this standby
     holds to raise the standby VIP. `running`: actions started whose result has not come. `ended`: when the last
     action on each subject ended: what was seen of it before says nothing any more. `caught_up`: the postmaster whose
-    recovered end the standby has flushed.
+    recovered end the standby has flushed, or needs not. `deferred`: orders that wait for a write to end.
     """
 
     who: Identity
@@ -117,6 +118,7 @@ class Knowledge:
     row_since_s: float = NEVER
     blockers: tuple[tuple[str, str], ...] = ()
     switchover: Switchover | None = None
+    deferred: tuple[Command, ...] = ()
     leaving: bool = False
     given: Grant | None = None
     given_at_s: float = NEVER

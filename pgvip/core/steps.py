@@ -355,6 +355,8 @@ def force(r: Round) -> None:
     k = r.k
     if not k.force or k.writing is not None or k.claim is not None:
         return
+    k.yielding = None  # nothing is written yet: the operator's word comes first
+    r.changed()
     if r.s.fencing and not k.unfenced and not k.peer_off:
         open_claim(r, "forced", Why.ORDER, takeover=True)
         return

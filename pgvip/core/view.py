@@ -136,7 +136,8 @@ class View:
     @cached_property
     def may_write(self) -> bool:
         """PostgreSQL is read-write, or could be for all that was seen."""
-        if self.processes is None or self.is_running(Promote):
+        opening = any(isinstance(action, StartPostgres) and not action.standby for action in self.k.running)
+        if self.processes is None or opening or self.is_running(Promote):
             return True
         if not self.postmaster:
             return self.processes.left > 0
