@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import postgres, source
+from pgvip.actions import prepare, source
 from pgvip.errors import CommandError, PostgresError, RejoinError
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
@@ -85,7 +85,7 @@ def make_standby(config: Config) -> None:
     (data / "postmaster.pid").unlink(missing_ok=True)
     pgconf.write(config, sync=False, version=version)
     pgconf.strip_auto_conf(config, version)
-    postgres.write_signals(config, standby=True)
+    prepare.write_signals(config, standby=True)
 
 
 def finish_swap(config: Config) -> bool:

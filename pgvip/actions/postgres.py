@@ -6,18 +6,16 @@ is not in recovery.
 
 from __future__ import annotations
 
-import os
 import signal
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import replication
+from pgvip.actions import prepare, replication
 from pgvip.actions.wal import end_of_wal
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import PgvipError, PostgresError, ProbeError, PromoteError
-from pgvip.system import pgconf, pgtools, processes
+from pgvip.system import pgtools, processes
 from pgvip.system.commands import check, run
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
@@ -46,9 +44,6 @@ KILL_S = 10.0
 
 PM_STATUS_LINE, READY = 7, "ready"
 
-GOOD_COMMITS = ("on", "remote_apply")
-"""synchronous_commit at which an acknowledged commit is flushed on the standby."""
-
 LOG_LINES = 8
 
 
@@ -60,7 +55,7 @@ def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> 
     a success. Raises PostgresError.
     """
     if processes.postmaster(config.postgres.data_directory) is None:
-        _prepare(config, standby=standby, sync=sync, system_id=system_id)
+        prepare.prepare(config, standby=standby, sync=sync, system_id=system_id)
         _launch(config)
     _await_start(config, standby=standby)
     with suppress(ProbeError):
@@ -87,7 +82,7 @@ def promote(config: Config) -> None:
     Raises PromoteError. A server that is read-write already is a success.
     """
     flag = config.paths.no_restore
-    open_directory(flag.parent)
+    prepare.open_directory(flag.parent)
     flag.touch()
     try:
         with connect_local(config) as session:
@@ -112,94 +107,7 @@ def log_file(config: Config) -> Path:
     return data.with_name(f"{data.name}.log")
 
 
-def open_directory(directory: Path) -> None:
-    """See that PostgreSQL's user can look up names in one of our directories (the restore flag's)."""
-    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    mode = directory.stat().st_mode
-    if not mode & stat.S_IXOTH:
-        directory.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
-
-
 # --- start -----------------------------------------------------------------------------------------------
-
-
-def _prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> None:
-    """Everything before the start: prove that it is ours and down, then write settings and signal files."""
-    data = config.postgres.data_directory
-    version = pgtools.major_version(data)
-    left = processes.cluster_processes(data)
-    if left:
-        raise PostgresError(
-            "processes of the cluster are left from an earlier run",
-            f"Their pids: {', '.join(str(ref.pid) for ref in left)}.",
-            "Stop the database first.",
-        )
-    _refuse_strangers(config, system_id)
-    forget_killed_postmaster(config)
-    open_directory(config.paths.no_restore.parent)
-    config.paths.no_restore.unlink(missing_ok=True)
-    pgconf.write(config, sync=sync, version=version)
-    pgconf.strip_auto_conf(config, version)
-    if sync:
-        _refuse_weak_commit(config)
-    write_signals(config, standby=standby)
-
-
-def forget_killed_postmaster(config: Config) -> None:
-    """Remove the lock files of a postmaster that was killed and that nobody has collected yet.
-
-    The server takes the zombie for a live one and refuses to start. No process of the cluster is left, which
-    is more than the files could tell.
-    """
-    postgres = config.postgres
-    socket_lock = postgres.socket_directory / f".s.PGSQL.{postgres.port}.lock"
-    for file in (postgres.data_directory / "postmaster.pid", socket_lock):
-        with suppress(FileNotFoundError):
-            pid = file.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
-            if not pid.isdigit() or processes.ref_of(int(pid)) is None:
-                file.unlink()
-
-
-def _refuse_strangers(config: Config, system_id: str) -> None:
-    data = config.postgres.data_directory
-    for directory in {data, config.postgres.config_directory}:
-        if (directory / "recovery.conf").exists():
-            raise PostgresError(
-                f'there is a "recovery.conf" in "{directory}"',
-                "PostgreSQL 12 and newer refuse to start with it; it belongs to an older version.",
-                "Move its settings to postgresql.conf and remove it.",
-            )
-    found = pgtools.control_data(config).system_id
-    if system_id and found != system_id:
-        raise PostgresError(
-            f'"{data}" is another database cluster',
-            f"Its system identifier is {found}, the pair's is {system_id}.",
-            "Clone this host again, or correct data_directory.",
-        )
-
-
-def _refuse_weak_commit(config: Config) -> None:
-    setting = pgtools.server_setting(config, "synchronous_commit")
-    if setting not in GOOD_COMMITS:
-        raise PostgresError(
-            f"synchronous_commit is {setting}",
-            "Commits would be acknowledged before the standby has them.",
-            'Remove the setting from postgresql.conf, or configure mode = "async".',
-        )
-
-
-def write_signals(config: Config, *, standby: bool) -> None:
-    """Make standby.signal say what was asked for; durable before the server may read it."""
-    data = config.postgres.data_directory
-    wanted = data / "standby.signal"
-    (data / "recovery.signal").unlink(missing_ok=True)
-    (data / "promote").unlink(missing_ok=True)
-    if standby:
-        wanted.touch(mode=0o600)
-        pgtools.give(config, wanted)
-    else:
-        wanted.unlink(missing_ok=True)
-    pgconf.sync_directory(data)
 
 
 def _launch(config: Config) -> None:
@@ -227,7 +135,7 @@ def _await_start(config: Config, *, standby: bool) -> None:
         postmaster = processes.postmaster(config.postgres.data_directory)
         if postmaster is None:
             # pg_ctl and systemctl return before there is a pid file.
-            if seen or now_s() - begun_s > INCONSISTENT_S:
+            if seen or (now_s() - begun_s > INCONSISTENT_S and not _unit_starts(config)):
                 raise PostgresError("the server ended while it started", _last_words(config))
             return False
         seen = True
@@ -247,6 +155,15 @@ def _await_start(config: Config, *, standby: bool) -> None:
             f"the server runs {'read-write' if standby else 'as a standby'}, which is not what was asked for",
             hint="Stop it first." if standby else "Promote it instead.",
         )
+
+
+def _unit_starts(config: Config) -> bool:
+    """True while systemd still works on the start of the unit."""
+    unit = config.postgres.unit
+    if not unit:
+        return False
+    said = run(["systemctl", "is-active", unit], timeout_s=pgtools.TOOL_TIMEOUT_S).stdout.strip()
+    return said in ("activating", "reloading", "active")
 
 
 def _takes_connections(config: Config) -> bool:
@@ -382,9 +299,3 @@ def _await_promotion(config: Config, session: Session) -> None:
         what="promotion of the server",
         error=PromoteError,
     )
-
-
-def free_bytes(directory: Path) -> int:
-    """Bytes that PostgreSQL's user can still write on the file system of a directory."""
-    figures = os.statvfs(directory)
-    return figures.f_bavail * figures.f_frsize

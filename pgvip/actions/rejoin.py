@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pgvip.actions import clone as cloning
-from pgvip.actions import postgres, source
+from pgvip.actions import postgres, prepare, source
 from pgvip.actions.saved import Divergence, prune, save_diverged, set_aside_archived
 from pgvip.actions.wal import LAST, Piece, end_of_wal, fork_point, local_history
 from pgvip.archive.restore_wal import restore_wal
@@ -262,7 +262,7 @@ def _recover(config: Config) -> None:
     """
     data = config.postgres.data_directory
     signal_file = data / "standby.signal"
-    postgres.forget_killed_postmaster(config)
+    prepare.forget_killed_postmaster(config)
     was_standby = signal_file.exists()
     signal_file.unlink(missing_ok=True)
     command: list[str | Path] = [

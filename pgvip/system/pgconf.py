@@ -24,7 +24,7 @@ from pgvip.errors import PostgresError
 from pgvip.system.sql import REPLICATION_ROLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pgvip.config import Config
 
@@ -35,6 +35,16 @@ HEADER = """\
 # Written by pgvip before every start of this server. Changes made here are lost:
 # what belongs to this database goes into postgresql.conf, what belongs to the pair into {file}.
 """
+
+RAISED = "# As high as on the primary, or this standby could not replay its WAL (manual, 27.4.3)."
+STANDBY_KEYS = {
+    "max_connections": "max_connections",
+    "max_worker_processes": "max_worker_processes",
+    "max_wal_senders": "max_wal_senders",
+    "max_prepared_transactions": "max_prepared_xacts",
+    "max_locks_per_transaction": "max_locks_per_xact",
+}
+"""Settings that a standby needs at least as high as its primary, and what pg_control calls them."""
 
 RECOVERY_KEYS = (
     "recovery_target",
@@ -66,21 +76,40 @@ def sync_names(config: Config) -> str:
     return 'FIRST 1 ("{}")'.format(config.peer_application_name.replace('"', '""'))
 
 
-def render(config: Config, *, sync: bool, version: int) -> str:
-    """Return the text of pgvip.conf for a server of a major version."""
+def render(config: Config, *, sync: bool, version: int, raised: Mapping[str, str] | None = None) -> str:
+    """Return the text of pgvip.conf for a server of a major version.
+
+    `raised`: settings that a standby needs at least as high as its primary has them.
+    """
     lines = [HEADER.format(file=config.file)]
     lines += [f"{key} = {_quoted(value)}" for key, value in _settings(config, sync=sync, version=version)]
+    if raised:
+        lines += ["", RAISED, *(f"{key} = {_quoted(value)}" for key, value in raised.items())]
     return "\n".join(lines) + "\n"
 
 
-def write(config: Config, *, sync: bool, version: int) -> None:
-    """Write pgvip.conf atomically and see that postgresql.conf includes it; PostgresError when it cannot."""
+def write(config: Config, *, sync: bool, version: int, raised: Mapping[str, str] | None = None) -> None:
+    """Write pgvip.conf atomically and see that postgresql.conf includes it; PostgresError when it cannot.
+
+    `raised`: see `render`; None keeps those that the file has.
+    """
     main = config.postgres.config_directory / "postgresql.conf"
+    path = config.postgres.config_directory / FILE_NAME
     try:
-        replace_file(config.postgres.config_directory / FILE_NAME, render(config, sync=sync, version=version), main)
+        kept = _raised_in(path) if raised is None else raised
+        replace_file(path, render(config, sync=sync, version=version, raised=kept), main)
         ensure_include(main)
     except OSError as failure:
         raise PostgresError(f'could not write "{FILE_NAME}"', f"{failure}.") from failure
+
+
+def _raised_in(path: Path) -> dict[str, str]:
+    """Read the raised settings back from the file, so that a reload does not seem to take them away."""
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [line.partition(" = ") for line in lines if _key(line) in STANDBY_KEYS]
+    return {key: value.strip("'") for key, _, value in found}
 
 
 def ensure_include(main: Path) -> None:

@@ -295,6 +295,29 @@ def test_left_over_settings_of_a_clone_are_removed(streaming: Pair) -> None:
     assert auto.read_text() == "work_mem = '5MB'\n"
 
 
+def test_standby_gets_settings_as_high_as_the_primarys(streaming: Pair) -> None:
+    main = streaming.a.postgres.config_directory / "postgresql.conf"
+    text = main.read_text()
+    postgres.stop(streaming.a, clean=False)
+    main.write_text(text.replace("max_connections = 20", "max_connections = 23"))
+    try:
+        postgres.start(streaming.a, standby=False, sync=False)
+        wait_until(lambda: higher_is_known(streaming.b), 20, what="the change arriving, and the standby's stop")
+        postgres.stop(streaming.b, clean=False)
+        postgres.start(streaming.b, standby=True, sync=False)
+        wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+        assert pgtools.psql(streaming.b, "SHOW max_connections").strip() == "23"
+        replication.set_sync_names(streaming.b, on=False)
+        assert "max_connections = '23'" in (streaming.b.postgres.config_directory / "pgvip.conf").read_text()
+    finally:
+        main.write_text(text)
+        postgres.stop(streaming.a, clean=False)
+
+
+def higher_is_known(config: Config) -> bool:
+    return ("max_connections", "23") in pgtools.control_data(config).settings
+
+
 def test_kill_ends_a_frozen_server_with_a_busy_backend(streaming: Pair) -> None:
     data = streaming.a.postgres.data_directory
     thread = threading.Thread(target=lambda: swallow(lambda: pgtools.psql(streaming.a, "SELECT pg_sleep(60)", 90)))

@@ -1,0 +1,122 @@
+"""Everything before a start: prove that the cluster is ours and down, then write settings and signal files."""
+
+from __future__ import annotations
+
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pgvip.errors import PostgresError
+from pgvip.system import pgconf, pgtools, processes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pgvip.config import Config
+
+GOOD_COMMITS = ("on", "remote_apply")
+"""synchronous_commit at which an acknowledged commit is flushed on the standby."""
+
+
+def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> None:
+    """Everything before the start: prove that it is ours and down, then write settings and signal files."""
+    data = config.postgres.data_directory
+    version = pgtools.major_version(data)
+    left = processes.cluster_processes(data)
+    if left:
+        raise PostgresError(
+            "processes of the cluster are left from an earlier run",
+            f"Their pids: {', '.join(str(ref.pid) for ref in left)}.",
+            "Stop the database first.",
+        )
+    _refuse_strangers(config, system_id)
+    if standby:
+        # First of all: whoever starts it from now on, starts a standby.
+        write_signals(config, standby=True)
+    forget_killed_postmaster(config)
+    open_directory(config.paths.no_restore.parent)
+    config.paths.no_restore.unlink(missing_ok=True)
+    pgconf.strip_auto_conf(config, version)
+    pgconf.write(config, sync=sync, version=version, raised={})
+    if standby and (raised := _too_low(config)):
+        pgconf.write(config, sync=sync, version=version, raised=raised)
+    if sync:
+        _refuse_weak_commit(config)
+    write_signals(config, standby=standby)
+
+
+def _too_low(config: Config) -> dict[str, str]:
+    """Find settings lower than the primary's, as this standby's control file knows them; with those values."""
+    known = dict(pgtools.control_data(config).settings)
+    raised = {}
+    for key, name in pgconf.STANDBY_KEYS.items():
+        # Settings that cannot be read are the server's to complain of when it starts.
+        with suppress(PostgresError, ValueError):
+            if int(pgtools.server_setting(config, key)) < int(known.get(name, "0")):
+                raised[key] = known[name]
+    return raised
+
+
+def forget_killed_postmaster(config: Config) -> None:
+    """Remove the lock files of a postmaster that was killed and that nobody has collected yet.
+
+    The server takes the zombie for a live one and refuses to start. No process of the cluster is left, which
+    is more than the files could tell.
+    """
+    postgres = config.postgres
+    socket_lock = postgres.socket_directory / f".s.PGSQL.{postgres.port}.lock"
+    for file in (postgres.data_directory / "postmaster.pid", socket_lock):
+        with suppress(FileNotFoundError):
+            pid = file.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
+            if not pid.isdigit() or processes.ref_of(int(pid)) is None:
+                file.unlink()
+
+
+def _refuse_strangers(config: Config, system_id: str) -> None:
+    data = config.postgres.data_directory
+    for directory in {data, config.postgres.config_directory}:
+        if (directory / "recovery.conf").exists():
+            raise PostgresError(
+                f'there is a "recovery.conf" in "{directory}"',
+                "PostgreSQL 12 and newer refuse to start with it; it belongs to an older version.",
+                "Move its settings to postgresql.conf and remove it.",
+            )
+    found = pgtools.control_data(config).system_id
+    if system_id and found != system_id:
+        raise PostgresError(
+            f'"{data}" is another database cluster',
+            f"Its system identifier is {found}, the pair's is {system_id}.",
+            "Clone this host again, or correct data_directory.",
+        )
+
+
+def _refuse_weak_commit(config: Config) -> None:
+    setting = pgtools.server_setting(config, "synchronous_commit")
+    if setting not in GOOD_COMMITS:
+        raise PostgresError(
+            f"synchronous_commit is {setting}",
+            "Commits would be acknowledged before the standby has them.",
+            'Remove the setting from postgresql.conf, or configure mode = "async".',
+        )
+
+
+def write_signals(config: Config, *, standby: bool) -> None:
+    """Make standby.signal say what was asked for; durable before the server may read it."""
+    data = config.postgres.data_directory
+    wanted = data / "standby.signal"
+    (data / "recovery.signal").unlink(missing_ok=True)
+    (data / "promote").unlink(missing_ok=True)
+    if standby:
+        wanted.touch(mode=0o600)
+        pgtools.give(config, wanted)
+    else:
+        wanted.unlink(missing_ok=True)
+    pgconf.sync_directory(data)
+
+
+def open_directory(directory: Path) -> None:
+    """See that PostgreSQL's user can look up names in one of our directories (the restore flag's)."""
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    mode = directory.stat().st_mode
+    if not mode & stat.S_IXOTH:
+        directory.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
