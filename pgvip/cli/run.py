@@ -13,6 +13,7 @@ from typing import Any
 from pgvip import __version__
 from pgvip.config import Config
 from pgvip.config_load import changes, load, reloaded
+from pgvip.config_rules import host_problems
 from pgvip.core.model import Action, BootFacts, Durable, Identity
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
     if not config.settings.fencing:
         service.log("no-fencing", f'fencing = "none" for {config.peer.name}: this host never takes over on silence')
+    for problem in host_problems(config):
+        service.log("configuration", f"{problem.message}: {problem.hint}")
     Assembly(config, identity, args).run()
     service.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
     return 0
