@@ -187,7 +187,7 @@ def _message(r: Round, message: Message) -> None:
     record = message.record
     if record is not None:
         _heard_record(r, message, record)
-    if message.answer and message.answer == question(r) and record is not None:
+    if message.answer and message.answer == question(r) and record is not None and not k.alarm:
         k.answered_term = max(k.answered_term, record.term)
     if message.pause.serial > k.durable.pause.serial:
         r.write(replace(k.durable, pause=message.pause))
