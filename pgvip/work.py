@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from queue import SimpleQueue
 
 from pgvip.core.model import (
     Action,
+    Alert,
+    CheckVip,
+    ConfirmGrant,
     FindEnd,
     Promote,
     Rejoin,
@@ -20,11 +23,16 @@ from pgvip.core.model import (
     StartPostgres,
     StopPostgres,
     WalPoint,
+    WriteState,
 )
 from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError
 
 SERVER_ACTIONS = (StartPostgres, StopPostgres, Promote, Rejoin, FindEnd)
+
+
+ROUTINE = (Alert, CheckVip, ConfirmGrant, WriteState)
+"""Actions whose success is no news; what they bring about is logged by the core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,9 @@ class Workshop:
         functions: Mapping[type[Action], Function],
         interrupt: Callable[[StopPostgres], None],
         inbox: SimpleQueue[object],
+        log: Callable[[str, str], None] = lambda _event, _text: None,
     ) -> None:
+        self._log = log
         self._functions = functions
         self._interrupt = interrupt
         self._inbox = inbox
@@ -61,9 +71,12 @@ class Workshop:
         threading.Thread(target=self._run, args=(action,), name=name, daemon=True).start()
 
     def _run(self, action: Action) -> None:
+        began_s = now_s()
         try:
             outcome = self._do(action) or Outcome()
             result = Result(action, ok=True, at_s=now_s(), text=outcome.text, point=outcome.point)
+            if not isinstance(action, ROUTINE):
+                self._log("done", f"{_words(action)} in {1000 * (result.at_s - began_s):.0f} ms")
         except (PgvipError, OSError) as failure:
             text = str(failure).replace("\n", "; ") or type(failure).__name__
             result = Result(action, ok=False, at_s=now_s(), text=text)
@@ -77,3 +90,13 @@ class Workshop:
             self._interrupt(action)
         with self._server:
             return function(action)
+
+
+def _words(action: Action) -> str:
+    """An action for people: its kind and what it was given.
+
+    >>> _words(StopPostgres(clean=True))
+    'StopPostgres(clean=True)'
+    """
+    given = ", ".join(f"{field.name}={getattr(action, field.name)}" for field in fields(action))
+    return f"{type(action).__name__}({given})"

@@ -95,7 +95,7 @@ class Assembly:
         probes = Probes(lambda: self._daemon.config, self._shot)
         self._threads = {probe.name: ProbeThread(probe, inbox) for probe in probes.all()}
         actions = Actions(lambda: self._daemon.config, store, service.log)
-        self._workshop = Workshop(actions.functions(), actions.interrupt, inbox)
+        self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)
         self._arrivals = Arrivals(lambda: self._kick("processes"), lambda: self._kick("held"))
         self._link = PeerLink(
             (config.me.address, config.link_port),
