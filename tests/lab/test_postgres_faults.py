@@ -14,8 +14,8 @@ from tests.lab.pair import Pair
 from tests.lab.postgres import bin_directory, process_exists
 from tests.lab.scene import Scene
 
+ORPHAN_TABLE = "create table if not exists orphan_rows (n int, at timestamptz default clock_timestamp())"
 LONG_STATEMENT = """
-create table if not exists orphan_rows (n int, at timestamptz default clock_timestamp());
 do $$ begin
   set synchronous_commit = local;
   for n in 1..1000000 loop
@@ -40,6 +40,7 @@ def backend_of(host: Host, words: str) -> int:
 
 
 def test_postmaster_killed_with_a_backend_left_in_a_long_statement(scene: Scene) -> None:
+    scene.primary.sql(ORPHAN_TABLE)
     scene.primary.popen(["psql", "-Xq", "-h", SOCKET_DIRECTORY, "-c", LONG_STATEMENT], user="postgres")
     wait_until(lambda: scene.primary.sql("select count(*) > 5 from orphan_rows", check=False) == "t", 20, "it commits")
     orphan = wait_until(lambda: backend_of(scene.primary, "orphan_rows values"), 10, "its backend")

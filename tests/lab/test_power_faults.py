@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 
@@ -77,7 +75,7 @@ def test_one_host_never_comes_back_and_an_operator_decides(scene: Scene, which: 
     wait_until(lambda: time.monotonic() > end_s, ALONE_S + 5, "some seconds alone", every_s=0.5)
     assert scene.pair.roles()[left.name] == "none"
     assert not left.writable()
-    scene.pair.pgvip(left, "promote", "--force", "--without-fence", "--yes")
+    scene.pair.pgvip(left, "promote", "--force", "--without-fence", "--yes", "lab")
     scene.pair.wait_roles(30, **{left.name: "primary_standby"})
     scene.wait_writes()
     scene.fence.soothe()
@@ -118,12 +116,11 @@ def test_old_primary_returns_while_the_new_one_is_down(scene: Scene) -> None:
 
 @pytest.mark.pair(mode="async")
 def test_old_primary_returns_with_diverged_wal(scene: Scene) -> None:
-    receivers = [process for process in scene.standby.processes("postgres") if "walreceiver" in process.command]
-    os.kill(receivers[0].pid, signal.SIGSTOP)
-    stopped_s = time.monotonic()
-    wait_until(lambda: len(scene.writer.acknowledged(stopped_s)) > 10, 10, "writes that the standby does not have")
-    scene.strike()
+    cut_s = scene.strike()
+    scene.switch.cut("alpha", "beta", port=5432)
+    wait_until(lambda: len(scene.writer.acknowledged(cut_s)) > 10, 10, "writes that the standby does not have", 0.01)
     scene.primary.power_off()
+    scene.switch.heal()
     scene.wait_roles(standby="primary_standby")
     lost = scene.lost(scene.standby)
     assert lost, "nothing has diverged: the scene proves nothing"
