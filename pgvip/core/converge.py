@@ -24,7 +24,15 @@ from pgvip.core.model import (
     UnmountArchive,
     Vip,
 )
-from pgvip.core.rights import alone_by_choice, entitled, may_rebuild, standby_address, standby_right, write_right
+from pgvip.core.rights import (
+    alone_by_choice,
+    entitled,
+    keeps_standby_vip,
+    may_rebuild,
+    standby_address,
+    standby_right,
+    write_right,
+)
 from pgvip.core.round import Round
 from pgvip.core.view import View
 
@@ -92,9 +100,12 @@ def _hung_long(r: Round) -> bool:
 def _as_blocked_primary(r: Round) -> None:
     """Primary by the record, but without the right: a standby's data may run as a standby, to be compared."""
     v = r.view()
-    if v.processes is None or v.postmaster or not v.k.confirmed:
+    if v.processes is None or not v.k.confirmed:
         return
-    if v.processes.left:
+    if v.postmaster:
+        if v.hung and not v.disks_bad and _hung_long(r):
+            r.start(StopPostgres(clean=False))
+    elif v.processes.left:
         r.start(StopPostgres(clean=False))
     elif entitled(v):
         r.start(StartPostgres(standby=True, sync=False))
@@ -165,7 +176,8 @@ def addresses(r: Round) -> None:
     if r.k.yielding is None:  # a give-up drops them in its own order
         if _surely(r, Vip.PRIMARY) and not primary_ok and not (write_right(v) and (v.paused or _unasked(v))):
             r.start(DropVip(Vip.PRIMARY))
-        if _surely(r, Vip.STANDBY) and not standby_ok and not (standby_address(v) and _unasked(v)):
+        coming = v.higher is not None and keeps_standby_vip(v.higher, r.s.me)  # what is being adopted gives it here
+        if _surely(r, Vip.STANDBY) and not standby_ok and not coming and not (standby_address(v) and _unasked(v)):
             r.start(DropVip(Vip.STANDBY))
     if v.paused or v.higher is not None:
         return

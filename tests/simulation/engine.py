@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from random import Random
 
 
-class Violation(Exception):  # noqa: N818 - it is the thing searched for, not an error of the program
+class Violation(Exception):
     """Something that must hold (PROTOCOL.md, "What must hold") did not."""
 
 

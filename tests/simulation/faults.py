@@ -87,7 +87,8 @@ class Faults:
     def daemon_killed(self, host: Host) -> None:
         if host.daemon is not None:
             host.kill_daemon()
-            host.later(self.world.span(0.1, 1.0) if self.world.chance(0.7) else self.world.span(1.0, 20.0), host.start_daemon)
+            longest_s = 1.0 if self.world.chance(0.7) else 20.0
+            host.later(self.world.span(0.1, longest_s), host.start_daemon)
 
     def daemon_stopped(self, host: Host) -> None:
         daemon = host.daemon
@@ -151,7 +152,11 @@ class Faults:
         stalled = self.world.replication.stalled
         stalled.add(host.name)
         host.log("as standby, receives without flushing")
-        self._heal_after(lambda: stalled.discard(host.name))
+
+        def heal() -> None:
+            stalled.discard(host.name)
+
+        self._heal_after(heal)
 
     def address_gone(self, host: Host) -> None:
         host.held.clear()
@@ -188,7 +193,11 @@ class Faults:
         moods = self.world.fencing.moods
         moods[host.name] = self.world.rng.choice(("fails", "late", "late", "lost"))
         self.world.log("net", f"fencing {host.name} is now {moods[host.name]}")
-        self._heal_after(lambda: moods.pop(host.name, None))
+
+        def heal() -> None:
+            moods.pop(host.name, None)
+
+        self._heal_after(heal)
 
     def weather(self, host: Host) -> None:
         """Everything becomes worse for a while."""
@@ -240,6 +249,7 @@ class Faults:
         """No more faults: everything is healed, every machine has power, every daemon runs."""
         self.running = False
         world = self.world
+        world.healed = True
         world.log("net", "==== NO MORE FAULTS ====")
         world.net.cuts.clear()
         world.fencing.moods.clear()

@@ -46,7 +46,7 @@ class Fencing:
     def _off(self, target: Host, why: str) -> None:
         world = self.world
         target.power_off(why)
-        if world.chance(0.5):  # the method's own "on", or a reset
+        if world.chance(0.5) or world.healed:  # the method's own "on", or a reset
             world.after(world.span(0.05, 1.0), lambda: self._on(target))
         world.was_fenced(target)
 

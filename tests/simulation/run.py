@@ -26,8 +26,7 @@ class Outcome:
 
 def make(seed: int, *, trace: bool = False) -> World:
     """The world of a seed: its settings are drawn too."""
-    world = World(seed, sync=seed % 3 != 0, trace=trace, **_settings(seed))
-    return world
+    return World(seed, sync=seed % 3 != 0, trace=trace, **_settings(seed))
 
 
 def _settings(seed: int) -> dict[str, float | bool]:

@@ -64,6 +64,7 @@ class World(Engine):
         self.acknowledged: dict[int, float] = {}
         self.lost: set[int] = set()
         self.forced = False
+        self.healed = False
         self._entries = 0
         self.a = Host(self, "a", Settings("a", "b", True, sync=sync, archive=False, **settings))  # type: ignore[arg-type]  # numbers and flags by name
         self.b = Host(self, "b", Settings("b", "a", False, sync=sync, archive=False, **settings))  # type: ignore[arg-type]  # as above
@@ -123,7 +124,8 @@ class World(Engine):
         copies = 2 if self.chance(faults.message_twice) else 1
         for _ in range(copies):
             late = faults.message_late and self.chance(faults.message_late)
-            self.after(self.span(0.05, faults.late_s) if late else self.latency_s(), lambda: self._arrive(sender.peer, message))
+            delay_s = self.span(0.05, faults.late_s) if late else self.latency_s()
+            self.after(delay_s, lambda: self._arrive(sender.peer, message))
 
     def _keep_copy(self, sender: Host, message: Message) -> None:
         """A message that demands or promises something may be delivered once more, at the worst time."""

@@ -1,0 +1,17 @@
+"""A slice of the random runs: every seed must hold what PROTOCOL.md says must hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.run import run
+
+pytestmark = pytest.mark.simulation
+
+
+@pytest.mark.parametrize("first", range(0, 160, 20))
+@pytest.mark.timeout(120)
+def test_seeds_hold(first: int) -> None:
+    outcomes = [run(seed, 3000) for seed in range(first, first + 20)]
+    failed = [(outcome.seed, outcome.failure) for outcome in outcomes if outcome.failure]
+    assert not failed, f"replay with scripts/simulate --events 3000 --trace --seed: {failed}"
