@@ -1,0 +1,195 @@
+"""The shape of the program as rules: who may import what, how long things may be, what an exception must say."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGE = REPOSITORY / "pgvip"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted((REPOSITORY / "tests").rglob("*.py"))
+STDLIB = frozenset(sys.stdlib_module_names)
+
+ONE_MODULE = {
+    "psycopg2": "system/sql.py",
+    "psutil": "system/processes.py",
+    "pyroute2": "system/netlink.py",
+    "scapy": "system/packets.py",
+    "tenacity": "deadlines.py",
+    "cryptography": "link/certificates.py",
+}
+"""Each third-party library and the one module that may import it."""
+
+PURE = {"time", "random", "secrets", "threading", "os", "sys", "socket", "subprocess", "datetime", "pathlib", "uuid"}
+"""What the core has no use for: clocks, randomness, threads, the world."""
+
+MAY_IMPORT = {
+    "core": ("core",),
+    "errors.py": (),
+    "deadlines.py": ("errors",),
+    "record.py": ("core", "errors"),
+    "config": ("core", "errors", "config", "record", "system"),
+    "system": ("system", "errors", "deadlines", "core", "config"),
+    "probes": ("system", "core", "config", "errors", "deadlines", "probes"),
+    "actions": ("system", "core", "config", "errors", "deadlines", "record", "actions", "archive", "probes", "link"),
+    "link": ("link", "core", "config", "errors", "deadlines"),
+    "archive": ("archive", "system", "config", "errors", "deadlines", "core"),
+    "watch.py": ("system", "errors", "deadlines", "core"),
+    "work.py": ("core", "errors", "deadlines"),
+    "daemon.py": ("core", "config", "errors", "deadlines", "link", "watch", "work"),
+}
+"""STYLE.md's import column: for each part, the parts of pgvip it may import. The rest may import all but `cli`."""
+
+ALLOWED = {"system/pgconf.py": {"archive"}}
+"""Single exceptions: PostgreSQL's configuration names the two archive commands."""
+
+NEVER = {"cli": ("cli",), "daemon": ("cli", "daemon", "orders", "status_document", "wiring")}
+"""Parts that only those named may import."""
+
+
+def relative(module: Path) -> str:
+    return module.relative_to(PACKAGE).as_posix()
+
+
+def part_of(module: Path) -> str:
+    """Which row of the import column a module belongs to."""
+    name = relative(module)
+    if name.startswith("config"):
+        return "config"
+    return name.split("/")[0]
+
+
+def imports(module: Path) -> Iterator[str]:
+    """Every module that is imported, at any depth of the code."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{relative(module)}: relative import"
+            name = node.module or ""
+            yield from (f"{name}.{alias.name}" for alias in node.names) if name == "pgvip" else (name,)
+
+
+def own_imports(module: Path) -> Iterator[str]:
+    """Parts of pgvip that a module imports: "core", "errors", "config_load" …"""
+    for name in imports(module):
+        if name.startswith("pgvip."):
+            yield name.split(".")[1]
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(MODULES) > 50
+    assert {part_of(module) for module in MODULES} >= {"core", "system", "probes", "actions", "link", "cli"}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if part_of(m) == "core"], ids=relative)
+def test_the_core_is_pure(module: Path) -> None:
+    tops = {name.split(".")[0] for name in imports(module)}
+    assert tops <= STDLIB | {"pgvip"}
+    assert not tops & PURE
+    assert set(own_imports(module)) <= {"core"}
+    called = {node.func.id for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)
+              and isinstance(node.func, ast.Name)}  # fmt: skip
+    assert not called & {"open", "print", "input", "exec", "eval"}
+
+
+def test_each_library_is_imported_in_one_module() -> None:
+    seen: dict[str, set[str]] = {}
+    for module in MODULES:
+        for name in imports(module):
+            top = name.split(".")[0]
+            if top not in STDLIB and top != "pgvip":
+                seen.setdefault(top, set()).add(relative(module))
+    assert seen == {library: {ONE_MODULE[library]} for library in seen if library in ONE_MODULE}
+    assert len(seen) >= 5
+
+
+@pytest.mark.parametrize("module", MODULES, ids=relative)
+def test_imports_point_towards_the_core(module: Path) -> None:
+    part = part_of(module)
+    allowed = MAY_IMPORT.get(part)
+    for name in set(own_imports(module)):
+        base = "config" if name.startswith("config") else name
+        if allowed is not None and base not in ALLOWED.get(relative(module), ()):
+            assert base in allowed or base == "__version__", f"{relative(module)} imports pgvip.{name}"
+        owners = NEVER.get(name, (part.removesuffix(".py"),))
+        assert part.removesuffix(".py") in owners, f"{relative(module)} imports pgvip.{name}"
+
+
+def test_scapy_is_not_imported_whole() -> None:
+    for module in MODULES:
+        assert "scapy.all" not in set(imports(module)), relative(module)
+
+
+@pytest.mark.parametrize("module", [*MODULES, *TESTS], ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_modules_and_functions_are_short(module: Path) -> None:
+    text = module.read_text(encoding="utf-8")
+    limit = 400 if module in MODULES else 600
+    assert len(text.splitlines()) <= limit
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 70, f"{node.name}: {length} lines"
+
+
+EXCUSE = re.compile(r"#\s*(noqa|type:\s*ignore)(?P<codes>:\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*|\[[\w\-, ]+\])?(?P<rest>.*)")
+"""A comment that silences a checker: which codes it names, and what else it says."""
+
+
+def excuses(module: Path) -> Iterator[tuple[int, re.Match[str]]]:
+    with tokenize.open(module) as file:
+        text = file.read()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT and (match := EXCUSE.search(token.string)):
+            yield token.start[0], match
+
+
+@pytest.mark.parametrize("module", [*MODULES, *TESTS], ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_every_excuse_names_its_rule_and_its_reason(module: Path) -> None:
+    lines = module.read_text(encoding="utf-8").splitlines()
+    for number, match in excuses(module):
+        where = f"{module.name}:{number}: {lines[number - 1].strip()}"
+        assert match["codes"], f"no code: {where}"
+        said = match["rest"].strip(" -#") or reason_elsewhere(module, match["codes"])
+        assert len(said) >= 5, f"no reason: {where}"
+
+
+def reason_elsewhere(module: Path, codes: str) -> str:
+    """The reason given the first time these codes were silenced in this module."""
+    for _number, match in excuses(module):
+        if match["codes"] == codes and match["rest"].strip(" -#"):
+            return match["rest"].strip(" -#")
+    return ""
+
+
+def test_no_checker_is_silenced_for_a_whole_module() -> None:
+    for module in [*MODULES, *TESTS]:
+        for line in module.read_text(encoding="utf-8").splitlines():
+            assert not re.match(r"#\s*(ruff|flake8):\s*noqa|#\s*mypy:", line), module
+
+
+@pytest.mark.parametrize("module", MODULES, ids=relative)
+def test_nothing_catches_everything(module: Path) -> None:
+    """A failed assertion is never caught: crash, restart, observe."""
+    broad = {"Exception", "BaseException", "AssertionError"}
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{relative(module)}:{node.lineno}"
+            names = {leaf.id for leaf in ast.walk(node.type) if isinstance(leaf, ast.Name)}
+            reraises = any(isinstance(leaf, ast.Raise) for leaf in ast.walk(node))
+            assert reraises or not names & broad, f"{relative(module)}:{node.lineno}"
+
+
+def test_the_archive_commands_and_the_core_start_without_a_library() -> None:
+    """A command that runs once for each WAL file must not import what takes a second."""
+    for name in ("archive/archive_wal.py", "archive/restore_wal.py"):
+        tops = {one.split(".")[0] for one in imports(PACKAGE / name)}
+        assert tops <= STDLIB | {"pgvip"}, name
