@@ -15,6 +15,7 @@ SLOW_GIVE_UP = 1.0
 def message(r: Round, row: Change) -> Message:
     """This host's whole public state."""
     v, k = r.view(), r.k
+    _look_for_quiet_peer(r)
     r.k.seq += 1
     database = v.database
     heard = k.heard.message if k.heard else None
@@ -58,6 +59,14 @@ def message(r: Round, row: Change) -> Message:
         version=r.s.version,
         leaving=k.leaving,
     )
+
+
+def _look_for_quiet_peer(r: Round) -> None:
+    """Once two heartbeats are missing, ask the peer's database at once: silence by one path proves nothing."""
+    v = r.view()
+    asked_s = max(v.seen.peer_own.at_s, v.seen.peer_own.failed_at_s)
+    if v.heard_age_s > 2 * r.s.heartbeat_s and v.k.heard is not None and asked_s < v.k.heard.at_s:
+        r.kick += ["peer_own", "peer_vip", "peer_port"]
 
 
 def _invite(r: Round, row: Change) -> str:
