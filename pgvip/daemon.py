@@ -114,6 +114,9 @@ AFTER: dict[str, tuple[str, ...]] = {
 CLOCK_JUMP_S = 1.0
 """More than any slewing moves a clock between two rounds (at most 500 ppm: adjtimex(2))."""
 
+_IN_NO_HURRY = frozenset({"ConfirmGrant", "Rejoin", "Alert", "MountArchive", "UnmountArchive", "PowerOn"})
+"""Actions that may take long, and for whose end no observation is waited."""
+
 _FIELDS = frozenset(item.name for item in fields(Observations))
 
 
@@ -185,7 +188,7 @@ class Daemon:
         elif isinstance(event, Leave):
             self._leaving = self._urgent = True
         else:
-            raise AssertionError(f"unknown event {event!r}")  # noqa: TRY004 - a mistake of the program, never caught
+            raise AssertionError(f"unknown event {event!r}")
 
     def _looked(self, event: Looked) -> None:
         if event.name not in _FIELDS:  # a chore, of no interest to the core
@@ -209,7 +212,7 @@ class Daemon:
     def _busy(self) -> bool:
         """Something is under way: then every observation may be the one that it waits for."""
         k = self._knowledge
-        running = any(type(action).__name__ not in ("ConfirmGrant", "Rejoin", "Alert") for action in k.running)
+        running = any(type(action).__name__ not in _IN_NO_HURRY for action in k.running)
         return running or k.yielding is not None or k.claim is not None or k.writing is not None or bool(k.waiting)
 
     def _received(self, text: str) -> None:
