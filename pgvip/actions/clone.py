@@ -30,8 +30,7 @@ PROGRESS = re.compile(r"^\s*(?P<done>\d+)/(?P<total>\d+) kB")
 HEADROOM = 1.05
 """The copy grows a little while it is made."""
 
-COMPLETE = "pgvip-complete"
-"""File in a finished copy: it may be put in place."""
+SWAP = "exchange of old and new data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +62,15 @@ def clone(
     if not replace_other:
         _refuse_stranger(config, found.system_id)
     _refuse_mount(places.data)
-    if not (places.new / COMPLETE).exists():
-        spaces = source.tablespaces(config)
-        _make_room(config, places, spaces)
-        source.prepare_source(config)
-        progress(f"copying the database from {config.peer.name}")
-        _copy(config, places, spaces, on_bytes)
-        _settle(config, places, spaces)
+    spaces = source.tablespaces(config)
+    _make_room(config, places, spaces)
+    source.prepare_source(config)
+    progress(f"copying the database from {config.peer.name}")
+    _copy(config, places, spaces, on_bytes)
+    _settle(config, places, spaces)
     _refuse_running(config)
-    _swap(places)
-    make_standby(config)
+    prepare.mark_unusable(config, SWAP)
+    finish_swap(config)
     progress("the new copy is in place")
     return f"cloned from {config.peer.name}"
 
@@ -89,11 +87,14 @@ def make_standby(config: Config) -> None:
 
 
 def finish_swap(config: Config) -> bool:
-    """End a clone that was interrupted between its last renames; True when there was one."""
+    """Put a finished copy in place, or end a clone that was interrupted while it did so; True when there was one."""
     places = Places.of(config.postgres.data_directory)
-    if places.data.exists() or not (places.new / COMPLETE).exists():
+    if prepare.why_unusable(config) != SWAP:
         return False
-    _swap(places)
+    if places.new.exists():
+        _swap(places)
+    make_standby(config)
+    prepare.mark_usable(config)
     return True
 
 
@@ -154,7 +155,10 @@ def _space(place: str) -> Places:
 
 def _copy(config: Config, places: Places, spaces: list[tuple[int, str]], on_bytes: Bytes | None) -> None:
     for directory in (places.new, *(_space(place).new for _, place in spaces)):
-        directory.mkdir(mode=0o700, parents=True)
+        if not directory.parent.exists():
+            directory.parent.mkdir(mode=0o700, parents=True)
+            pgtools.give(config, directory.parent)
+        directory.mkdir(mode=0o700)
         pgtools.give(config, directory)
     command: list[str | Path] = [
         pgtools.tool(config, "pg_basebackup"),
@@ -200,7 +204,6 @@ def _settle(config: Config, places: Places, spaces: list[tuple[int, str]]) -> No
         link.symlink_to(place)
         pgtools.give(config, link)
         pgconf.sync_directory(link.parent)
-    (places.new / COMPLETE).touch()
     pgconf.sync_directory(places.new)
 
 
@@ -220,7 +223,6 @@ def _swap(places: Places) -> None:
     elif places.data.exists():
         places.data.rmdir()
     places.new.rename(places.data)
-    (places.data / COMPLETE).unlink()
     pgconf.sync_directory(places.data.parent)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgvip.config import Config
+
+UNUSABLE = "data-unusable"
+"""File in the state directory: what it names was begun, and the data is not whole until it has ended."""
 
 GOOD_COMMITS = ("on", "remote_apply")
 """synchronous_commit at which an acknowledged commit is flushed on the standby."""
@@ -29,6 +33,10 @@ def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> Non
             f"Their pids: {', '.join(str(ref.pid) for ref in left)}.",
             "Stop the database first.",
         )
+    if why := why_unusable(config):
+        raise PostgresError(
+            "the data on this host is not whole", f"An earlier {why} was interrupted.", "It must be cloned again."
+        )
     _refuse_strangers(config, system_id)
     if standby:
         # First of all: whoever starts it from now on, starts a standby.
@@ -43,6 +51,33 @@ def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> Non
     if sync:
         _refuse_weak_commit(config)
     write_signals(config, standby=standby)
+
+
+def mark_unusable(config: Config, why: str) -> None:
+    """Remember, durably, that the data is about to be changed in a way that must be brought to its end.
+
+    standby.signal goes: data that is not whole must not look like a standby either.
+    """
+    path = config.paths.state / UNUSABLE
+    with path.open("w", encoding="utf-8") as file:
+        file.write(why)
+        file.flush()
+        os.fsync(file.fileno())
+    pgconf.sync_directory(path.parent)
+    (config.postgres.data_directory / "standby.signal").unlink(missing_ok=True)
+
+
+def why_unusable(config: Config) -> str:
+    """Return what `mark_unusable` was told; "" when the data is whole."""
+    try:
+        return (config.paths.state / UNUSABLE).read_text(encoding="utf-8") or UNUSABLE
+    except FileNotFoundError:
+        return ""
+
+
+def mark_usable(config: Config) -> None:
+    """Forget it: what was begun has ended well."""
+    (config.paths.state / UNUSABLE).unlink(missing_ok=True)
 
 
 def _too_low(config: Config) -> dict[str, str]:

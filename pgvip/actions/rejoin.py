@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-MARKER = "rewinding"
-"""File in the state directory: a rewind has begun to change the data and is not known to have ended well."""
-
 CHANGES_BEGIN = re.compile(r"need to copy|creating backup label|syncing target", re.IGNORECASE)
 """What pg_rewind prints from the moment on at which it changes the target (src/bin/pg_rewind/pg_rewind.c)."""
 
@@ -88,7 +85,7 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
         progress(f"a new clone is needed: {reason}")
         _refuse_clone_now(config, reason, by_operator=clone)
         done = cloning.clone(config, progress, on_bytes, system_id=found.system_id)
-        (config.paths.state / MARKER).unlink(missing_ok=True)
+        prepare.mark_usable(config)
     if saved is not None:
         for name in set_aside_archived(config, *saved):
             progress(f"moved {name} out of the archive: it belongs to the diverged part")
@@ -132,8 +129,8 @@ def _unusable(config: Config) -> str:
     """Why the data here can be neither kept nor rewound; "" when it can."""
     if not (config.postgres.data_directory / "PG_VERSION").exists():
         return "there is no data"
-    if (config.paths.state / MARKER).exists():
-        return "an earlier rewind was interrupted"
+    if why := prepare.why_unusable(config):
+        return f"an earlier {why} was interrupted"
     try:
         end_of_wal(config)
     except PostgresError as failure:
@@ -168,7 +165,7 @@ def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
 
 def _divergence_if_readable(config: Config, found: Source) -> Divergence | None:
     with suppress(PostgresError, RejoinError):
-        if not (config.paths.state / MARKER).exists():
+        if not prepare.why_unusable(config):
             return _divergence(config, found)
     return None
 
@@ -230,15 +227,13 @@ def _rewind(config: Config, progress: Say) -> str:
     version = pgtools.major_version(config.postgres.data_directory)
     pgconf.write(config, sync=False, version=version)
     pgconf.strip_auto_conf(config, version)
-    marker = config.paths.state / MARKER
     try:
         if not control.clean:
             progress("recovering from the crash before the rewind")
             _recover(config)
         source.prepare_source(config)
         progress(f"rewinding to follow {config.peer.name}")
-        marker.touch()
-        pgconf.sync_directory(marker.parent)
+        prepare.mark_unusable(config, "rewind")
         said = run(
             _rewind_command(config, version),
             timeout_s=config.rejoin.timeout_s,
@@ -249,9 +244,9 @@ def _rewind(config: Config, progress: Say) -> str:
         return f"the rewind did not end: {failure.message}"
     if said.returncode != 0:
         if not CHANGES_BEGIN.search(said.stderr + said.stdout):
-            marker.unlink()
+            prepare.mark_usable(config)
         return f"pg_rewind failed: {said.said}"
-    marker.unlink()
+    prepare.mark_usable(config)
     return ""
 
 

@@ -67,10 +67,13 @@ class Pair:
     def close(self) -> None:
         for config in (self.a, self.b):
             processes.kill_cluster(config.postgres.data_directory, 10)
-            if postgres.log_file(config).exists():
-                # Shown by pytest where a test has failed.
-                print(postgres.log_file(config).read_text(errors="replace"))
         shutil.rmtree(self.root)
+
+    def show_logs(self) -> None:
+        """The newest of both servers' logs; pytest shows it where a test has failed."""
+        for config in (self.a, self.b):
+            lines = postgres.log_file(config).read_text(errors="replace").splitlines()
+            print(f"--- server of {config.me.name}", *lines[-60:], sep="\n")
 
 
 def host_config(root: Path, me: str, port: int, binaries: Path) -> Config:

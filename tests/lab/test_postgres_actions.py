@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import threading
 from contextlib import suppress
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgvip.actions import clone as cloning
-from pgvip.actions import postgres, rejoin, replication
+from pgvip.actions import postgres, prepare, rejoin, replication
 from pgvip.core.model import Database, Lsn, WalPoint
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import PgvipError, PostgresError, ProbeError, PromoteError, RejoinError
 from pgvip.probes import peer_database
 from pgvip.probes.database import DatabaseProbe
 from pgvip.system import pgconf, pgtools, processes
+from pgvip.system.commands import check
 from pgvip.system.sql import ServerAnswered, connect_local
 from pgvip.system.walfiles import segment_name
 from tests.lab.clusters import Pair, make_cluster, make_pair
@@ -48,8 +50,15 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 
 @pytest.fixture
-def streaming(pair: Pair) -> Pair:
+def streaming(pair: Pair) -> Iterator[Pair]:
     """The pair with `a` primary and `b` streaming; each test may leave it in any state."""
+    try:
+        yield restored(pair)
+    finally:
+        pair.show_logs()
+
+
+def restored(pair: Pair) -> Pair:
     if not role_is(pair.a, in_recovery=False):
         postgres.stop(pair.a, clean=False)
         if role_is(pair.b, in_recovery=False):
@@ -537,22 +546,32 @@ def test_clone_keeps_the_old_data_under_another_name(streaming: Pair) -> None:
 
 def test_interrupted_rewind_leads_to_a_clone(streaming: Pair) -> None:
     postgres.stop(streaming.b, clean=True)
-    (streaming.b.paths.state / rejoin.MARKER).touch()
+    prepare.mark_unusable(streaming.b, "rewind")
+    assert not (streaming.b.postgres.data_directory / "standby.signal").exists()
+    with pytest.raises(PostgresError, match="not whole"):
+        postgres.start(streaming.b, standby=True, sync=False)
     never = dataclasses.replace(streaming.b, rejoin=dataclasses.replace(streaming.b.rejoin, clone="never"))
     with pytest.raises(RejoinError, match="not allowed"):
         rejoin.rejoin(never, progress=print)
     assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
-    assert not (streaming.b.paths.state / rejoin.MARKER).exists()
+    postgres.start(streaming.b, standby=True, sync=False)
 
 
-def test_clone_that_was_interrupted_while_renaming_is_finished(streaming: Pair) -> None:
+@pytest.mark.parametrize("renamed", [False, True])
+def test_clone_that_was_interrupted_while_renaming_is_finished(streaming: Pair, renamed: bool) -> None:
     data = streaming.b.postgres.data_directory
     postgres.stop(streaming.b, clean=True)
-    (data / cloning.COMPLETE).touch()
-    data.rename(data.with_name("data.pgvip-new"))
+    shutil.rmtree(data.with_name("data.pgvip-replaced"), ignore_errors=True)
+    check(["cp", "-a", data, data.with_name("data.pgvip-new")], timeout_s=60)
+    prepare.mark_unusable(streaming.b, cloning.SWAP)
+    if renamed:
+        data.rename(data.with_name("data.pgvip-replaced"))
+    else:
+        (data / "old").touch()
     rejoin.rejoin(streaming.b, progress=print)
     assert (data / "standby.signal").exists()
-    assert not (data / cloning.COMPLETE).exists()
+    assert not (data / "old").exists()
+    assert not data.with_name("data.pgvip-new").exists()
 
 
 def test_lost_data_is_cloned(streaming: Pair) -> None:
