@@ -188,7 +188,7 @@ class Daemon:
         elif isinstance(event, Leave):
             self._leaving = self._urgent = True
         else:
-            raise AssertionError(f"unknown event {event!r}")
+            raise AssertionError(f"unknown event {event!r}")  # noqa: TRY004 - a mistake of the program, never caught
 
     def _looked(self, event: Looked) -> None:
         if event.name not in _FIELDS:  # a chore, of no interest to the core

@@ -30,11 +30,15 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What to call, and how long after one look the next begins (seconds, asked anew each time)."""
+    """What to call, and how long after one look the next begins (seconds, asked anew each time).
+
+    `again_s`: the same after a look that failed; None: as after any other.
+    """
 
     name: str
     look: Callable[[], object]
     period_s: Callable[[], float]
+    again_s: float | None = None
 
 
 Inbox = SimpleQueue[object]
@@ -64,8 +68,10 @@ class ProbeThread:
     def _run(self) -> None:
         while not self._closing:
             self._wake.clear()
-            self._inbox.put(self._look())
-            self._wake.wait(self.probe.period_s())
+            looked = self._look()
+            self._inbox.put(looked)
+            again_s = self.probe.again_s if looked.reason else None
+            self._wake.wait(self.probe.period_s() if again_s is None else again_s)
 
     def _look(self) -> Looked:
         began_s = now_s()
@@ -107,6 +113,7 @@ class Arrivals:
                 if key.fd == self._wake:
                     os.eventfd_read(self._wake)
                     self._rewatch()
+                    break  # the rest of this batch may name a descriptor that was closed and opened anew
                 elif key.fd == self._pidfd:
                     self._unwatch()
                     self._on_end()

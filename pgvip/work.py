@@ -26,7 +26,7 @@ from pgvip.core.model import (
     WriteState,
 )
 from pgvip.deadlines import now_s
-from pgvip.errors import PgvipError
+from pgvip.errors import PgvipError, PostgresError
 
 SERVER_ACTIONS = (StartPostgres, StopPostgres, Promote, Rejoin, FindEnd)
 
@@ -64,16 +64,18 @@ class Workshop:
         self._interrupt = interrupt
         self._inbox = inbox
         self._server = threading.Lock()
+        self._stops = 0
 
     def start(self, action: Action) -> None:
         """Begin `action` and return at once."""
         name = f"action-{type(action).__name__}"
-        threading.Thread(target=self._run, args=(action,), name=name, daemon=True).start()
+        self._stops += isinstance(action, StopPostgres)
+        threading.Thread(target=self._run, args=(action, self._stops), name=name, daemon=True).start()
 
-    def _run(self, action: Action) -> None:
+    def _run(self, action: Action, stops: int) -> None:
         began_s = now_s()
         try:
-            outcome = self._do(action) or Outcome()
+            outcome = self._do(action, stops) or Outcome()
             result = Result(action, ok=True, at_s=now_s(), text=outcome.text, point=outcome.point)
             if not isinstance(action, ROUTINE):
                 self._log("done", f"{_words(action)} in {1000 * (result.at_s - began_s):.0f} ms")
@@ -82,13 +84,15 @@ class Workshop:
             result = Result(action, ok=False, at_s=now_s(), text=text)
         self._inbox.put(result)
 
-    def _do(self, action: Action) -> Outcome | None:
+    def _do(self, action: Action, stops: int) -> Outcome | None:
         function = self._functions[type(action)]
         if not isinstance(action, SERVER_ACTIONS):
             return function(action)
         if isinstance(action, StopPostgres) and self._server.locked():
             self._interrupt(action)
         with self._server:
+            if stops != self._stops and not isinstance(action, StopPostgres):
+                raise PostgresError("a stop was ordered while this waited for its turn")
             return function(action)
 
 
