@@ -85,8 +85,9 @@ class Actor:
                 self._end(action, ok=False, text="fsync failed")
             elif self.world.chance(self.world.faults.write_fails):
                 if self.world.chance(0.3):
-                    self.host.durable = action.durable
-                self._end(action, ok=False, text="no space")
+                    self.host.doubtful_write(action.durable)
+                else:
+                    self._end(action, ok=False, text="no space")
             else:
                 self.host.durable = action.durable
                 self.world.recorded(self.host)

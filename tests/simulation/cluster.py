@@ -56,6 +56,8 @@ class Cluster:
         self.inbound: Stream | None = None  # this standby's stream
         self.outbound: Stream | None = None  # the peer's, as this primary's pg_stat_replication has it
         self.starts = 0
+        self.wrote_s = float("-inf")
+        """When it was last known to be read-write: until then it may have acknowledged."""
 
     # --- what can be seen ---------------------------------------------------------------------------
 
@@ -166,13 +168,19 @@ class Cluster:
         """SIGKILL: of everything, or of the postmaster alone, which may leave a backend committing."""
         if self.phase == "down" and not self.orphans:
             return
+        self._mark()
         if not orphans:
             self.waiting = []
         self.orphans = orphans and self.phase == "primary"
         self._gone()
 
+    def _mark(self) -> None:
+        if self.writes:
+            self.wrote_s = self.world.now_s
+
     def shut_down(self) -> None:
         """The end of a fast shutdown: the checkpoint record is the last one of a primary."""
+        self._mark()
         if self.phase in ("primary", "stopping"):
             self.waiting = []
             self.append()
@@ -199,6 +207,7 @@ class Cluster:
 
     def power_lost(self) -> None:
         """What was not flushed is gone with everything in memory."""
+        self._mark()
         if self.phase not in ("primary", "stopping") and not self.orphans:
             keep = self.world.rng.randint(self.flushed, len(self.wal)) if self.flushed < len(self.wal) else self.flushed
             del self.wal[keep:]

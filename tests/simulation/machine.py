@@ -53,12 +53,12 @@ class Host:
         self.boots = 0
         self.booted_s = 0.0
         self.durable = Durable()
+        self.before: Durable | None = None
         self.facts = BootFacts()
         self.held: set[Vip] = set()
         self.pg = Cluster(self)
         self.daemon: Daemon | None = None
         self.runs = 0
-        self.offed_s = float("-inf")
         self._deferred: list[Callable[[], None]] = []
 
     def log(self, text: str) -> None:
@@ -105,7 +105,9 @@ class Host:
             return
         self.log(f"POWER OFF: {why}")
         self.powered, self.frozen = False, False
-        self.offed_s = self.world.now_s
+        if self.before is not None and self.world.chance(0.5):
+            self.durable = self.before
+        self.before = None
         self._deferred.clear()
         self.held = set()
         self.daemon = None
@@ -129,9 +131,17 @@ class Host:
 
     def start_daemon(self) -> None:
         if self.daemon is None:
+            self.before = None
             self.runs += 1
             self.daemon = Daemon(self)
             self.daemon.begin()
+
+    def doubtful_write(self, durable: Durable) -> None:
+        """The rename happened, its fsync failed: the daemon ends at once; its next start writes again what it reads."""
+        self.before, self.durable = self.durable, durable
+        self.log("a write of the record ended in doubt")
+        self.kill_daemon()
+        self.later(self.world.span(0.1, 1.0), self.start_daemon)
 
     def kill_daemon(self) -> None:
         if self.daemon is not None:

@@ -167,10 +167,9 @@ class World(Engine):
         if self.sync:
             raise Violation(f"2: {host.name} is read-write without {len(missing)} acknowledged commits: {missing[:5]}")
         oldest_s = min(self.acknowledged[entry] for entry in missing)
-        since_s = peer.offed_s if not peer.powered or peer.offed_s > oldest_s else self.now_s
-        limit_s = host.settings.lag_s_max
-        if since_s - oldest_s > limit_s:
-            raise Violation(f"3: {host.name} lost commits acknowledged up to {since_s - oldest_s:.1f} s ago")
+        tail_s = peer.pg.wrote_s - oldest_s
+        if tail_s > host.settings.lag_s_max:
+            raise Violation(f"3: {host.name} lost the last {tail_s:.1f} s of what {peer.name} acknowledged")
         self.lost.update(missing)
         host.log(f"{len(missing)} acknowledged commits are lost, within the limit")
 
