@@ -30,6 +30,7 @@ FAST: dict[str, float] = {
     "heartbeat_s": 0.2,
     "fence_delay_s": 0.25,
     "hung_after_s": 1.0,
+    "disk_hung_after_s": 5.0,
     "standby_down_s": 1.0,
 }
 """The preset that finds a dead host in about one second."""
@@ -42,6 +43,7 @@ _SECONDS = {
     "fence_delay_s": (0.1, 120.0),
     "fence_retry_s": (0.5, 600.0),
     "hung_after_s": (0.3, 300.0),
+    "disk_hung_after_s": (1.0, 300.0),
     "standby_down_s": (0.3, 300.0),
     "consent_s": (0.5, 300.0),
     "stop_s": (1.0, 3600.0),

@@ -114,7 +114,7 @@ class Arrivals:
                     os.eventfd_read(self._wake)
                     self._rewatch()
                     break  # the rest of this batch may name a descriptor that was closed and opened anew
-                elif key.fd == self._pidfd:
+                if key.fd == self._pidfd:
                     self._unwatch()
                     self._on_end()
                 elif self._addresses.read():

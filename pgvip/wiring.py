@@ -50,6 +50,8 @@ ANNOUNCE_S = 60.0
 ANNOUNCE_EARLY_S = 10.0
 """For so long after a raise the announcement is repeated every second."""
 INTERRUPT_S = 5.0
+AGAIN_S = {"connection": 0.05, "disks": 0.05}
+"""A local failure is looked at again at once: it decides whether the role is handed over."""
 
 
 class Probes:
@@ -70,7 +72,7 @@ class Probes:
             ("gateway", lambda: gateway.probe(self._config()), interval),
             ("processes", lambda: processes.probe(self._config()), interval),
             ("database", self._database.probe, self._database_s),
-            ("connection", self._database.connection, interval),
+            ("connection", self._connect, interval),
             ("heartbeat", self._beat, interval),
             ("disks", self._write, interval),
             ("held", self._held, lambda: ARP_S),
@@ -86,7 +88,7 @@ class Probes:
             looks.append(("archive", lambda: archive_mount.probe(self._config()), lambda: REST_S))
         if config.settings.fencing:
             looks.append(("fence", lambda: fence_status.probe(self._config()), lambda: FENCE_STATUS_S))
-        return [Probe(*look) for look in looks]
+        return [Probe(*look, again_s=AGAIN_S.get(look[0])) for look in looks]
 
     # --- paces --------------------------------------------------------------------------------------
 
@@ -125,12 +127,16 @@ class Probes:
         shot = self._shot()
         return shot is not None and shot.decision.message.read_write
 
+    def _connect(self) -> bool:
+        """Two of these fail within the time after which the server counts as hung."""
+        return self._database.connection(self._config().settings.hung_after_s / 2)
+
     def _beat(self) -> bool:
         """The heartbeat row; a standby has none to write, and that is no failure."""
         return self._database.heartbeat() if self._read_write() else True
 
     def _write(self) -> bool:
-        return self._disks.probe(self._config().settings.hung_after_s)
+        return self._disks.probe(self._config().settings.disk_hung_after_s / 2)
 
     def _held(self) -> frozenset[Vip]:
         """Which addresses are here; while they are, they are announced and renewed."""

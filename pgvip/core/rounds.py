@@ -25,6 +25,7 @@ class Settings:
     fencing: bool = True
     fence_retry_s: float = 5.0
     hung_after_s: float = 3.0
+    disk_hung_after_s: float = 10.0
     standby_down_s: float = 3.0
     sync_stall_s: float = 10.0
     lag_bytes_max: int = 16 * 1024 * 1024

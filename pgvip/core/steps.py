@@ -12,6 +12,7 @@ from pgvip.core import absorb
 from pgvip.core.changes import By, Change
 from pgvip.core.knowledge import Claim, Why, Yield
 from pgvip.core.model import (
+    NEVER,
     DropVip,
     Durable,
     Fence,
@@ -68,8 +69,8 @@ def give_up_writing(r: Round, *, clean: bool) -> bool:
     v = r.view()
     if v.processes is not None and (not v.may_write or v.gone):
         return True
-    if v.processes is None and r.inputs.seen.processes.value is not None:
-        return False  # not looked at since the last action on it ended: that look comes first
+    if v.processes is None and r.now_s - max(r.k.who.started_s, r.k.ended.get("postgres", NEVER)) < r.s.hung_after_s:
+        return False  # not looked at since this start, or since the last action on it ended: that look comes first
     r.start(StopPostgres(clean=clean))
     return False
 

@@ -154,19 +154,19 @@ class View:
 
     @cached_property
     def hung(self) -> bool:
-        """The postmaster lives, and new connections or the disks have not answered for `hung_after_s`."""
+        """The postmaster lives, and new connections or the disks have not answered for too long."""
         if not self.postmaster or self.is_running(StartPostgres):
             return False
-        for watch in (self.seen.connection, self.seen.disks):
-            since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s)
-            if watch.failures >= 2 and self.now_s - since_s >= self.s.hung_after_s:
-                return True
-        return False
+        watch = self.seen.connection
+        since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s)
+        return self.disks_bad or (watch.failures >= 2 and self.now_s - since_s >= self.s.hung_after_s)
 
     @cached_property
     def disks_bad(self) -> bool:
+        """Nothing could be written and synced for `disk_hung_after_s`: a disk may be slow for longer than a server."""
         watch = self.seen.disks
-        return watch.failures >= 2 and self.now_s - watch.at_s >= self.s.hung_after_s
+        since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s)
+        return watch.failures >= 2 and self.now_s - since_s >= self.s.disk_hung_after_s
 
     @cached_property
     def database_healthy(self) -> bool:
@@ -176,7 +176,7 @@ class View:
             self.database is not None
             and not self.hung
             and connection.fresh(self.now_s, self.s.hung_after_s + self.s.interval_s)
-            and (disks.ok() or disks.fresh(self.now_s, self.s.hung_after_s + self.s.interval_s))
+            and (disks.ok() or disks.fresh(self.now_s, self.s.disk_hung_after_s + self.s.interval_s))
         )
 
     @cached_property
@@ -235,9 +235,10 @@ class View:
     def peer_silent(self) -> bool:
         """By no path an answer for `dead_after_s`, and the database was really asked meanwhile.
 
-        At a start nothing was heard yet: then silence counts from the start of this daemon.
+        At a start nothing was heard yet: then silence counts from the start of this daemon; after a time without
+        rounds it counts from their return, since a process that was stopped has not listened.
         """
-        last_s = max(self.heard_life_s, self.k.who.started_s)
+        last_s = max(self.heard_life_s, self.k.who.started_s, self.k.awake_s)
         if self.now_s - last_s < self.s.dead_after_s:
             return False
         own = self.seen.peer_own

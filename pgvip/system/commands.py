@@ -206,7 +206,7 @@ def describe(returncode: int) -> str:
 
 
 def _name(argv: Sequence[str | Path]) -> str:
-    return os.path.basename(str(argv[0]))  # a word, not a path to touch
+    return os.path.basename(str(argv[0]))  # noqa: PTH119  # a word, not a path to touch
 
 
 def _standard_input(text: str | None) -> IO[bytes]:

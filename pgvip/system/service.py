@@ -31,4 +31,4 @@ def log(event: str, text: str) -> None:
     stamp = "" if "JOURNAL_STREAM" in os.environ else datetime.now().astimezone().isoformat(" ", "milliseconds") + " "
     line = f"{stamp}{event}: {text}".replace("\n", "; ")
     with _lock:
-        print(line, file=sys.stderr, flush=True)  # standard error is the log
+        print(line, file=sys.stderr, flush=True)  # noqa: T201  # standard error is the log
