@@ -106,6 +106,20 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
     r.changed()
 
 
+def awake(r: Round) -> None:
+    """After a time without rounds (SIGSTOP, a paused or starved machine) nothing is known to have lasted that long."""
+    k = r.k
+    gap_s = r.now_s - k.round_s
+    if k.round_s > NEVER and gap_s > max(2 * r.s.heartbeat_s, r.s.dead_after_s / 2):
+        k.awake_s = r.now_s
+        k.waiting = ""
+        k.unfollowed_since_s = k.unstreamed_since_s = k.behind_since_s = k.blocked_since_s = NEVER
+        r.note("awake", f"no round for {gap_s:.1f} s: what the peer did not say meanwhile is not held against it")
+    k.round_s = r.now_s
+    if r.inputs.jumped:
+        k.jumped_s = r.now_s
+
+
 def commands(r: Round) -> None:
     """Operators' orders."""
     for command in r.inputs.commands:
@@ -194,7 +208,9 @@ def _message(r: Round, message: Message) -> None:
     own = k.durable.record
     grant = message.grant
     meant = grant is not None and own is not None and (grant.term, grant.boot_id) == (own.term, k.who.boot_id)
-    if grant is not None and meant and grant.postmaster and grant.postmaster == r.view().postmaster:
+    # A lease that began before the clocks moved apart is of unknown age, however often it is told.
+    aged = grant is not None and grant.expires_s is not None and grant.echo_s <= k.jumped_s
+    if grant is not None and meant and not aged and grant.postmaster and grant.postmaster == r.view().postmaster:
         k.grant = grant
     free = message.address_free
     if free is not None and own is not None and free.term == own.term and free.boot_id == k.who.boot_id:

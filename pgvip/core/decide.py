@@ -34,6 +34,7 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
     """One round: take in, carry on what is under way, choose, converge, speak."""
     r = Round(copy(knowledge), inputs, settings, now_s)
+    absorb.awake(r)
     absorb.results(r)
     absorb.commands(r)
     absorb.messages(r)

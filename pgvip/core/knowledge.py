@@ -99,7 +99,9 @@ class Knowledge:
     `given`: the eligibility that this primary last proved for the peer. `address`: the permission this standby
     holds to raise the standby VIP. `running`: actions started whose result has not come. `ended`: when the last
     action on each subject ended: what was seen of it before says nothing any more. `caught_up`: the postmaster whose
-    recovered end the standby has flushed, or needs not. `deferred`: orders that wait for a write to end.
+    recovered end the standby has flushed, or needs not. `round_s`: when this was decided; `awake_s`: when rounds came
+    again after a time without any (a stopped process, a paused machine); `jumped_s`: when the clocks last moved
+    apart. `deferred`: orders that wait for a write to end.
     """
 
     who: Identity
@@ -128,6 +130,9 @@ class Knowledge:
     ended: dict[str, float] = field(default_factory=dict)
     trouble: dict[str, Trouble] = field(default_factory=dict)
     caught_up: str = ""
+    round_s: float = NEVER
+    awake_s: float = NEVER
+    jumped_s: float = NEVER
     holdoff_until_s: float = NEVER
     called_off_until_s: float = NEVER
     blocked_since_s: float = NEVER

@@ -223,8 +223,11 @@ class Host:
         commands: Sequence[Command] = (),
         after_s: float = 0.0,
     ) -> Host:
-        """One round of the real core; a copy as it is after that."""
-        host = self.at(self.now_s + after_s) if after_s else self
+        """One round of the real core; a copy as it is after that.
+
+        `after_s`: later; what went on meanwhile were rounds in which nothing changed (see `sleeps`).
+        """
+        host = self.at(self.now_s + after_s).knows(round_s=self.now_s + after_s) if after_s else self
         inputs = Inputs(host.seen, tuple(messages), tuple(results), tuple(commands), "2026-01-01T00:00:00+00:00")
         decision = decide(host.k, inputs, host.s, host.now_s)
         return replace(host, k=decision.knowledge, last=decision)
@@ -234,8 +237,12 @@ class Host:
 
     def told(self, *, after_s: float = 0.0, **changes: Any) -> Host:
         """One round with a further message of the peer: as the last one, but for `changes`."""
-        host = self.at(self.now_s + after_s) if after_s else self
+        host = self.at(self.now_s + after_s).knows(round_s=self.now_s + after_s) if after_s else self
         return host.round(messages=[host.next_message(**changes)])
+
+    def sleeps(self, for_s: float) -> Host:
+        """The same after a time without rounds, as after SIGSTOP and SIGCONT: nothing was looked at meanwhile."""
+        return replace(self, now_s=self.now_s + for_s)
 
     def next_message(self, **changes: Any) -> Message:
         heard = self.k.heard
