@@ -7,8 +7,9 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pgvip.errors import PostgresError
+from pgvip.errors import PostgresError, ProbeError
 from pgvip.system import pgconf, pgtools, processes
+from pgvip.system.sql import connect_peer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 UNUSABLE = "data-unusable"
 """File in the state directory: what it names was begun, and the data is not whole until it has ended."""
+
+PEER_S = 1.0
+"""For the peer to tell its settings; a standby also starts without them."""
 
 GOOD_COMMITS = ("on", "remote_apply")
 """synchronous_commit at which an acknowledged commit is flushed on the standby."""
@@ -81,14 +85,21 @@ def mark_usable(config: Config) -> None:
 
 
 def _too_low(config: Config) -> dict[str, str]:
-    """Find settings lower than the primary's, as this standby's control file knows them; with those values."""
-    known = dict(pgtools.control_data(config).settings)
+    """Find settings lower than the primary's, and the values that they need.
+
+    The primary's own word counts, if it can be had, and what this cluster's control file has seen of its WAL.
+    """
+    seen = dict(pgtools.control_data(config).settings)
+    needed = {key: int(seen.get(name, "0")) for key, name in pgconf.STANDBY_KEYS.items()}
+    with suppress(ProbeError), connect_peer(config, config.peer.address) as session:
+        for key, value in session.query("standby_minimums", timeout_s=PEER_S):
+            needed[key] = max(needed[key], int(value))
     raised = {}
-    for key, name in pgconf.STANDBY_KEYS.items():
+    for key, value in needed.items():
         # Settings that cannot be read are the server's to complain of when it starts.
         with suppress(PostgresError, ValueError):
-            if int(pgtools.server_setting(config, key)) < int(known.get(name, "0")):
-                raised[key] = known[name]
+            if int(pgtools.server_setting(config, key)) < value:
+                raised[key] = str(value)
     return raised
 
 
