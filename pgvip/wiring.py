@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgvip.actions import alert, fence, mount, postgres, rejoin, replication, vip, wal
@@ -28,7 +29,7 @@ from pgvip.core.model import (
     WriteState,
 )
 from pgvip.deadlines import now_s
-from pgvip.errors import ProbeError
+from pgvip.errors import ProbeError, VipError
 from pgvip.probes import addresses, archive_mount, fence_status, gateway, peer_database, processes
 from pgvip.probes.database import DatabaseProbe
 from pgvip.probes.disks import DiskProbe
@@ -63,7 +64,7 @@ class Probes:
         postgres_config = config().postgres
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
         self._announced: dict[Vip, tuple[float, float]] = {}
-        self._renewed_s = 0.0
+        self._renewed_s: dict[Vip, float] = {}
 
     def all(self) -> list[Probe]:
         """Every probe with its pace."""
@@ -75,7 +76,7 @@ class Probes:
             ("connection", self._connect, interval),
             ("heartbeat", self._beat, interval),
             ("disks", self._write, interval),
-            ("held", self._held, lambda: ARP_S),
+            ("held", self._held, self._held_s),
             ("arp_primary", lambda: addresses.who_answers(self._config(), Vip.PRIMARY), self._arp_s),
             ("arp_standby", lambda: addresses.who_answers(self._config(), Vip.STANDBY), self._arp_s),
             ("peer_own", self._peer_own, quiet),
@@ -118,6 +119,10 @@ class Probes:
         shot = self._shot()
         return ARP_S if shot is not None and shot.decision.knowledge.confirmed else 1.0
 
+    def _held_s(self) -> float:
+        """A lease is renewed by these looks."""
+        return min(ARP_S, self._config().valid_lft_s / 4 or ARP_S)
+
     def _limit_s(self) -> float:
         return max(self._interval_s(), 0.5)
 
@@ -145,22 +150,36 @@ class Probes:
         for name in tuple(self._announced):
             if name not in held:
                 del self._announced[name]
+                self._renewed_s.pop(name, None)
         for name in held:
-            self._announce(config, name)
-        if config.valid_lft_s and now_s() - self._renewed_s > config.valid_lft_s / 4:
-            self._renewed_s = now_s()
-            for name in held:
-                vip.renew(config, name)
+            # What is here is known, also while the cable is out and nothing can be announced.
+            with suppress(ProbeError, VipError):
+                self._renew(config, name)
+                self._announce(config, name)
         return held
+
+    def _renew(self, config: Config, name: Vip) -> None:
+        """Not at every look: each renewal is an event that brings the next look."""
+        if not config.valid_lft_s or now_s() - self._renewed_s.get(name, 0.0) < config.valid_lft_s / 5:
+            return
+        if self._may_renew(name) and vip.renew(config, name):
+            self._renewed_s[name] = now_s()
+
+    def _may_renew(self, name: Vip) -> bool:
+        """A lease ends with its loop: nobody renews it for one that hangs, or that wants the address gone."""
+        shot = self._shot()
+        if shot is None or now_s() - shot.at_s > max(1.0, 3 * shot.config.settings.heartbeat_s):
+            return False
+        k = shot.decision.knowledge
+        return DropVip(name) not in k.running and f"DropVip({name.value})" not in k.trouble
 
     def _announce(self, config: Config, name: Vip) -> None:
         at_s = now_s()
         since_s, last_s = self._announced.get(name, (at_s, 0.0))
         every_s = 1.0 if at_s - since_s < ANNOUNCE_EARLY_S else ANNOUNCE_S
         if at_s - last_s >= every_s:
+            self._announced[name] = (since_s, at_s)
             vip.announce(config, name)
-            last_s = at_s
-        self._announced[name] = (since_s, last_s)
 
     def _peer_own(self) -> PeerDatabase:
         config = self._config()

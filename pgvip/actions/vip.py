@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from pgvip.system import netlink, packets, processes
@@ -21,19 +22,36 @@ ANNOUNCE_TIMES = 5
 """As keepalived does; the daemon repeats it slowly while the address is held."""
 
 
+_changing = threading.Lock()
+"""Between a look at the addresses and what is done by it, nobody drops one: it would come back, or be announced."""
+
+
 def add(config: Config, vip: Vip) -> None:
     """Give this host the address, see it in place, and announce it. VipError when it is not there."""
-    renew(config, vip)
-    announce(config, vip)
+    with _changing:
+        netlink.add_address(config.me.interface, config.vips[vip], config.valid_lft_s)
+        _announce(config, vip)
 
 
-def renew(config: Config, vip: Vip) -> None:
-    """Give the address its lifetime anew (`valid_lft_s`); without one this makes sure that it is there."""
-    netlink.add_address(config.me.interface, config.vips[vip], config.valid_lft_s)
+def renew(config: Config, vip: Vip) -> bool:
+    """Give an address that is here its lifetime anew (`valid_lft_s`); False when it is not here, and stays so."""
+    with _changing:
+        here = config.vips[vip].ip in netlink.held(config.me.interface)
+        if here:
+            netlink.add_address(config.me.interface, config.vips[vip], config.valid_lft_s)
+        return here
 
 
-def announce(config: Config, vip: Vip) -> None:
-    """Tell every neighbour that the address is here. ProbeError when nothing can be sent."""
+def announce(config: Config, vip: Vip) -> bool:
+    """Tell every neighbour that the address is here; False when it is not. ProbeError when nothing can be sent."""
+    with _changing:
+        here = config.vips[vip].ip in netlink.held(config.me.interface)
+        if here:
+            _announce(config, vip)
+        return here
+
+
+def _announce(config: Config, vip: Vip) -> None:
     packets.announce(config.me.interface, str(config.vips[vip].ip), ANNOUNCE_TIMES)
 
 
@@ -49,7 +67,8 @@ def drop(config: Config, vip: Vip) -> int:
         left = processes.end_sessions(
             str(address.ip), config.postgres.port, END_SESSIONS_S, config.postgres.data_directory
         )
-    netlink.drop_address(config.me.interface, address)
+    with _changing:
+        netlink.drop_address(config.me.interface, address)
     return left
 
 

@@ -64,6 +64,15 @@ def test_a_lease_is_renewed(config: Config, peer: str) -> None:
     assert "valid_lft 400sec" in ip_of_this_host()
 
 
+def test_what_was_dropped_is_neither_renewed_nor_announced(config: Config, peer: str) -> None:
+    """A look at the addresses that began before the drop would bring it back, or point the neighbours here."""
+    vip.add(config, Vip.PRIMARY)
+    vip.drop(config, Vip.PRIMARY)
+    assert not vip.renew(replace(config, valid_lft_s=400), Vip.PRIMARY)
+    assert not vip.announce(config, Vip.PRIMARY)
+    assert addresses.held_vips(config) == frozenset()
+
+
 def ip_of_this_host() -> str:
     return subprocess.run(["ip", "address", "show", "eth0"], check=True, capture_output=True, text=True).stdout
 
