@@ -69,6 +69,8 @@ def mark_unusable(config: Config, why: str) -> None:
         os.fsync(file.fileno())
     pgconf.sync_directory(path.parent)
     (config.postgres.data_directory / "standby.signal").unlink(missing_ok=True)
+    if config.postgres.data_directory.exists():
+        pgconf.sync_directory(config.postgres.data_directory)
 
 
 def why_unusable(config: Config) -> str:

@@ -262,7 +262,8 @@ def _recover(config: Config) -> None:
     signal_file.unlink(missing_ok=True)
     command: list[str | Path] = [
         pgtools.tool(config, "postgres"),
-        *("--single", "-F", "-D", data),
+        # Without pg_rewind's -F: it syncs everything when it ends, which a power cut may forestall.
+        *("--single", "-D", data),
         *pgtools.config_file_option(config),
         *("-c", "synchronous_standby_names=", "-c", "archive_mode=off", "template1"),
     ]
