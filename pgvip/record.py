@@ -44,6 +44,14 @@ class PairIdentity:
         return (self.first, self.second)
 
 
+class InDoubtError(RuntimeError):
+    """Which record is on the disk is not known: nobody may go on acting on either.
+
+    Not a PgvipError, so that nothing turns it into a result: the daemon ends, and the next one settles what it
+    reads (`RecordStore.settle`) before it acts.
+    """
+
+
 class RecordStore:
     """One host's durable state in one file."""
 
@@ -55,8 +63,18 @@ class RecordStore:
         body = _load(self.path)
         return None if body is None else _parse(self.path, lambda: _durable(body))
 
+    def settle(self) -> Durable | None:
+        """What was last saved, as `load`, and made durable: an earlier save may have been in doubt."""
+        durable = self.load()
+        if durable is not None:
+            self.save(durable)
+        return durable
+
     def save(self, durable: Durable) -> None:
-        """Write it so that a power cut leaves either the old or the new one. RecordError when that fails."""
+        """Write it so that a power cut leaves either the old or the new one.
+
+        RecordError: the old one stands. InDoubtError: nobody knows.
+        """
         _save(self.path, _durable_body(durable), durable=True)
 
 
@@ -244,10 +262,13 @@ def _save(path: Path, body: dict[str, Any], *, durable: bool) -> None:
             if durable:
                 os.fsync(file.fileno())
         temporary.replace(path)
-        if durable:
-            _sync_directory(path.parent)
     except OSError as failure:
         raise RecordError(f"could not write {path}", f"{failure}.") from failure
+    if durable:
+        try:
+            _sync_directory(path.parent)
+        except OSError as failure:
+            raise InDoubtError(f"{path} may hold its old or its new content after a power cut: {failure}") from failure
 
 
 def _sync_directory(directory: Path) -> None:

@@ -75,7 +75,7 @@ class Assembly:
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         store = RecordStore(config.paths.record)
         who = Identity(self._boot_id, secrets.token_hex(8), now_s(), identity.pair_id, identity.system_id)
-        durable = store.load() or Durable()
+        durable = store.settle() or Durable()
         with suppress(FileNotFoundError):
             config.paths.no_restore.unlink()
         self._facts_file = config.paths.boot_facts

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pgvip import record
 from pgvip.core.model import BootFacts, Durable, Grant, Lsn, Mode, Pause, Record, WalPoint
 from pgvip.errors import RecordError
 from pgvip.record import (
@@ -202,3 +204,21 @@ def test_the_identity_comes_back(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(RecordError):
         load_identity(path)
+
+
+def test_a_save_in_doubt_is_no_mere_failure_and_is_settled_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RecordStore(tmp_path / "record.json")
+    store.save(Durable(served=False))
+
+    def failing(directory: Path) -> None:
+        raise OSError(errno.EIO, "no directory was synced")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(record, "_sync_directory", failing)
+        with pytest.raises(record.InDoubtError):
+            store.save(Durable(served=True))
+        with pytest.raises(record.InDoubtError):
+            store.settle()
+    assert store.settle() == Durable(served=True)
