@@ -14,7 +14,7 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pgvip.actions import access, postgres
+from pgvip.actions import access, postgres, prepare
 from pgvip.deadlines import wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, RefusedError
 from pgvip.system import packets, pgconf, pgtools, processes, sql, units
@@ -117,7 +117,7 @@ def weak_settings(config: Config) -> list[PgvipError]:
         "fsync": ("on",),
         "full_page_writes": ("on",),
         "wal_level": ("replica", "logical"),
-        **({"synchronous_commit": postgres.GOOD_COMMITS} if config.settings.sync else {}),
+        **({"synchronous_commit": prepare.GOOD_COMMITS} if config.settings.sync else {}),
     }
     found: list[PgvipError] = []
     for name, values in good.items():

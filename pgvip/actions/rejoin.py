@@ -19,7 +19,6 @@ from pgvip.actions import clone as cloning
 from pgvip.actions import postgres, prepare, source
 from pgvip.actions.saved import Divergence, prune, save_diverged, set_aside_archived
 from pgvip.actions.wal import LAST, Piece, end_of_wal, fork_point, local_history
-from pgvip.archive.restore_wal import restore_wal
 from pgvip.core.model import WalPoint
 from pgvip.errors import CommandError, PostgresError, ProbeError, RejoinError
 from pgvip.system import pgconf, pgtools, processes
@@ -189,16 +188,13 @@ def _missing_wal(config: Config, divergence: Divergence, found: Source) -> str:
 
 
 def _archived(config: Config, name: str) -> bool:
-    """Look into both archives as a recovery would: in a child, bounded in time."""
-    archive = config.archive
+    """Look into both archives as a recovery would: by the program that PostgreSQL runs, bounded in time."""
     with TemporaryDirectory(dir=config.paths.state) as directory:
-        return restore_wal(
-            name,
-            Path(directory) / name,
-            [archive.directory, archive.peer_mount],
-            Path(directory) / "no-flag",
-            archive.timeout_s,
-        )
+        command = [*pgconf.restore_words(config), name, str(Path(directory) / name)]
+        try:
+            return run(command, timeout_s=config.archive.timeout_s + 5.0).returncode == 0
+        except CommandError:
+            return False
 
 
 # --- save, rewind, clone ---------------------------------------------------------------------------------------

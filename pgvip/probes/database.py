@@ -82,6 +82,8 @@ class DatabaseProbe:
         self._same_server(self._state)
         rows = self._state.query("database", words, timeout_s=limit_s)
         postmaster = self._same_server(self._state)
+        if not self._state.backend_pid:
+            raise ProbeError("what answered is not the server that runs now")
         return self._database(Answers(*rows[0]), postmaster)
 
     def connection(self, timeout_s: float | None = None) -> bool:

@@ -243,14 +243,18 @@ def restore_command(config: Config) -> str:
     costs more than the promotion.
     """
     flag = _command([str(config.paths.no_restore)])
-    words = [
+    return f'[ ! -e {flag} ] && exec {_command(restore_words(config))} "%f" "%p"'
+
+
+def restore_words(config: Config) -> list[str]:
+    """Return the program and its options that fetch a WAL file; its name and the target are to follow."""
+    return [
         *_script(restore_wal.__file__),
         *("--timeout", f"{config.archive.timeout_s:g}"),
         *("--flag", str(config.paths.no_restore)),
         *("--directory", str(config.archive.directory)),
         *("--directory", str(config.archive.peer_mount)),
     ]
-    return f'[ ! -e {flag} ] && exec {_command(words)} "%f" "%p"'
 
 
 def _script(file: str) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import select
-import time
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,9 +153,6 @@ class Session:
             poller.register(connection.fileno(), select.POLLIN if state == driver.POLL_READ else select.POLLOUT)
             if deadline.expired or not poller.poll(deadline.left_s() * 1000):
                 raise NoAnswer(f"{self._what} did not answer in time")
-            # A socket that never got connected polls as ready for ever; do not spin on it.
-            if state == driver.POLL_WRITE and connection.status == driver.STATUS_SETUP:
-                time.sleep(0)
 
     def _connect_error(self, failure: psycopg2.Error) -> ProbeError:
         text = str(failure).strip()

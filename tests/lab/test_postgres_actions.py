@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -617,3 +619,34 @@ def test_standby_whose_wal_is_gone_is_cloned(streaming: Pair) -> None:
 
 def recycled(directory: Path, wanted: WalPoint) -> bool:
     return not (directory / segment_name(wanted.timeline, wanted.lsn, 1 << 24)).exists()
+
+
+def test_tablespaces_come_along_and_are_exchanged(streaming: Pair) -> None:
+    """The standby has a directory of its own below the tablespace's name, as on a host of its own."""
+    place, other = streaming.root / "space", streaming.root / "other"
+    for directory in (place, other):
+        directory.mkdir()
+        shutil.chown(directory, "postgres")
+    postgres.stop(streaming.b, clean=True)
+    pgtools.psql(streaming.a, f"CREATE TABLESPACE space LOCATION '{place}'")
+    pgtools.psql(streaming.a, "CREATE TABLE spaced TABLESPACE space AS SELECT generate_series(1, 7) AS n")
+
+    def elsewhere() -> None:
+        clone_newns = 0x20000
+        assert ctypes.CDLL(None).unshare(clone_newns) == 0
+        check(["mount", "--make-rprivate", "/"], timeout_s=10)
+        check(["mount", "--bind", other, place], timeout_s=10)
+        for _ in range(2):
+            assert cloning.clone(streaming.b, print) == "cloned from a"
+        postgres.start(streaming.b, standby=True, sync=False)
+        assert pgtools.psql(streaming.b, "SELECT count(*) FROM spaced").strip() == "7"
+        postgres.stop(streaming.b, clean=True)
+
+    child = multiprocessing.get_context("fork").Process(target=elsewhere)
+    child.start()
+    child.join(120)
+    assert child.exitcode == 0
+    versions = [path.name for path in place.iterdir()]
+    assert sorted(path.name for path in other.iterdir()) == [".pgvip-replaced", *versions]
+    link = next((streaming.b.postgres.data_directory / "pg_tblspc").iterdir())
+    assert link.readlink() == place
