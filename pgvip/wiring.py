@@ -266,7 +266,8 @@ class Actions:
 
     def _confirm_grant(self, action: Action) -> Outcome:
         assert isinstance(action, ConfirmGrant)
-        limit_s = self._config().settings.consent_s
+        settings = self._config().settings
+        limit_s = settings.stop_s if action.sync else settings.consent_s  # in sync it waits for a whole checkpoint
         return Outcome(point=replication.confirm_grant(self._config(), sync=action.sync, timeout_s=limit_s))
 
     def _add_vip(self, action: Action) -> None:
