@@ -42,9 +42,11 @@ class Receiver(NamedTuple):
 def set_sync_names(config: Config, on: bool) -> None:
     """Set synchronous_standby_names to the peer, or clear it, and see it in effect in a new session.
 
-    Raises PostgresError.
+    One that was set with ALTER SYSTEM, which would win, is reset. Raises PostgresError.
     """
     wanted = pgconf.sync_names(config) if on else ""
+    if "synchronous_standby_names" in pgconf.auto_conf_keys(config):
+        pgtools.psql(config, "ALTER SYSTEM RESET synchronous_standby_names;")
     pgconf.write(config, sync=on, version=pgtools.major_version(config.postgres.data_directory))
     postmaster = processes.postmaster(config.postgres.data_directory)
     if postmaster is None or not processes.send(postmaster, signal.SIGHUP):

@@ -112,7 +112,8 @@ def _sync_ready(view: View) -> bool:
     if not view.s.sync:
         return database is not None and not database.sync_names
     replica = database.replica if database else None
-    return bool(database and database.sync_names and replica and replica.sync_state in ("sync", "quorum"))
+    named = database is not None and bool(database.sync_names) and not database.foreign_names
+    return named and replica is not None and replica.sync_state in ("sync", "quorum")
 
 
 def _prefers_peer(view: View) -> bool:

@@ -146,8 +146,10 @@ def sync_names(r: Round) -> None:
         wanted, k.clear_since_s = True, r.now_s
     else:
         wanted = bool(database.sync_names) and r.now_s - k.clear_since_s < CLEAR_SYNC_S
-    if wanted != bool(database.sync_names):
-        r.start(SetSyncNames(wanted))
+    if wanted == bool(database.sync_names) and not database.foreign_names:
+        return
+    if r.start(SetSyncNames(wanted)) and v.sync_term and k.caught_up == database.postmaster:
+        r.note("sync-names", f"somebody made synchronous_standby_names '{database.sync_names}'; they are set again")
 
 
 def grants(r: Round) -> None:

@@ -196,9 +196,24 @@ def _of_state(r: Round, row: Change) -> None:
     fence = v.seen.fence
     if fence.failures:
         say("fence-status", f"the peer's fence device does not answer: {fence.reason}", "pgvip fence test")
-    if v.read_write and v.sync_term and v.database is not None and not v.database.sync_names:
-        say("sync-names", "synchronous_standby_names is not set although the pair is in sync mode",
-            "ALTER SYSTEM RESET synchronous_standby_names")
+    if v.read_write and v.sync_term and v.database is not None:
+        database = v.database
+        if not database.sync_names or database.foreign_names:
+            say("sync-names", f"synchronous_standby_names is '{database.sync_names}': commits do not wait for the peer",
+                "ALTER SYSTEM RESET synchronous_standby_names")
+
+
+def _of_silence(r: Round) -> None:
+    """A peer that answers by no path, where the protocol does not let this host go on alone."""
+    v, k = r.view(), r.k
+    if not v.peer_silent or not k.confirmed:
+        return
+    if v.standby and not eligible(v):
+        r.concern("primary-lost", "the primary answers by no path, and this standby does not hold all that it had",
+                  "bring the primary back; if it is lost for good: pgvip promote --force here")
+    elif v.pair and not r.s.fencing:
+        r.concern("cannot-fence", "the peer answers by no path, and there is no way to fence it",
+                  "bring it back; if you see that it is off: pgvip promote --force --without-fence here")
 
 
 def _of_peer(r: Round) -> None:

@@ -145,6 +145,7 @@ class DatabaseProbe:
             replay_lsn=point.lsn,
             moved_at_s=self._memory.moved_at_s,
             sync_names=said.sync_names,
+            foreign_names=said.sync_names not in ("", pgconf.sync_names(self._config)),
             replica=replica(said),
             slot_lost=said.slot_wal_status == "lost",
             recovered_end=self._memory.recovered_end,
@@ -189,8 +190,11 @@ class DatabaseProbe:
 
     def _remember(self, received: Lsn, timeline: int, recovered_end: Lsn = NOWHERE) -> None:
         old = self._memory
-        moved_at_s = old.moved_at_s if received == old.received and old.moved_at_s > NEVER else now_s()
-        self._memory = Memory(old.postmaster, received, moved_at_s, timeline, recovered_end)
+        # Forward only: the row of a standby without power vanishes when its sender gives up, seconds later, and that
+        # is no sign of life.
+        moved = received > old.received or old.moved_at_s == NEVER
+        moved_at_s = now_s() if moved else old.moved_at_s
+        self._memory = Memory(old.postmaster, received or old.received, moved_at_s, timeline, recovered_end)
 
     def _history(self, timeline: int) -> tuple[WalPoint, ...]:
         """Read the history of a timeline; it never changes, so it is read once."""

@@ -143,6 +143,18 @@ def strip_auto_conf(config: Config, version: int) -> list[str]:
     return removed
 
 
+def auto_conf_keys(config: Config) -> set[str]:
+    """The settings that somebody made with ALTER SYSTEM; they win over pgvip.conf."""
+    path = config.postgres.data_directory / "postgresql.auto.conf"
+    try:
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except FileNotFoundError:
+        return set()
+    except OSError as failure:
+        raise PostgresError(f'could not read "{path}"', f"{failure}.") from failure
+    return {key for line in lines if (key := _key(line))}
+
+
 def replace_file(path: Path, text: str, like: Path) -> None:
     """Replace a file durably and at once; owner, group and mode are those of `like`."""
     model = like.stat()

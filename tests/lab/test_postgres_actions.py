@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -427,6 +427,32 @@ def test_sync_names_are_in_effect_when_it_returns(streaming: Pair) -> None:
     assert look(streaming.a).sync_names == ""
     with pytest.raises(PostgresError, match="not set to the peer"):
         replication.confirm_grant(streaming.a, sync=True, timeout_s=5)
+
+
+@pytest.mark.parametrize("names", ["", "other"])
+def test_names_that_somebody_hid_with_alter_system_are_set_again(streaming: Pair, names: str) -> None:
+    replication.set_sync_names(streaming.a, on=True)
+    pgtools.psql(streaming.a, f"ALTER SYSTEM SET synchronous_standby_names = '{names}'; SELECT pg_reload_conf();")
+    wait_until(lambda: look(streaming.a).sync_names == names, 5, what="what the administrator wants")
+    assert look(streaming.a).foreign_names is bool(names)
+    replication.set_sync_names(streaming.a, on=True)
+    said = look(streaming.a)
+    assert (said.sync_names, said.foreign_names) == ('FIRST 1 ("pgvip_b")', False)
+    replication.set_sync_names(streaming.a, on=False)
+
+
+def test_standby_that_vanishes_from_the_view_is_no_sign_of_life(streaming: Pair) -> None:
+    with closing(DatabaseProbe(streaming.a)) as probe:
+        looks = [probe.probe()]
+        assert looks[0].replica is not None
+        postgres.stop(streaming.b, clean=False)
+
+        def vanished() -> bool:
+            looks.append(probe.probe())
+            return looks[-1].replica is None
+
+        wait_until(vanished, 15, what="end of the sender")
+        assert looks[-1].moved_at_s == looks[-2].moved_at_s
 
 
 def test_grant_is_not_confirmed_by_what_was_seen_before(streaming: Pair) -> None:

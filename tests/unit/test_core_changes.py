@@ -225,6 +225,7 @@ def test_sync_ready_in_sync_needs_names_and_the_server_to_call_it_synchronous() 
     assert holds("sync-ready", host.replica(sync_state="quorum"))
     assert not holds("sync-ready", host.database(sync_names=""))
     assert not holds("sync-ready", host.replica(sync_state="potential"))
+    assert not holds("sync-ready", host.database(foreign_names=True))
 
 
 def test_sync_ready_in_async_needs_the_names_to_be_clear() -> None:

@@ -315,6 +315,16 @@ def test_m16_the_names_are_there_at_every_start_of_a_pair_in_sync() -> None:
     assert primary(sync=False).down(clean=True).round().must_start(StartPostgres).sync is False
     unset = primary().database(sync_names="").round()
     assert unset.must_start(SetSyncNames).on
+    assert "sync-names" in unset.concerns()
+
+
+def test_names_that_are_not_pgvips_are_replaced_by_the_right_ones() -> None:
+    """With somebody else's name there, commits are acknowledged that the standby lacks."""
+    foreign = primary().database(sync_names="other", foreign_names=True).round()
+    assert foreign.must_start(SetSyncNames).on
+    assert "sync-names" in foreign.concerns()
+    alone = primary(Mode.SOLO, sync=False).database(sync_names="other", foreign_names=True).round()
+    assert not alone.must_start(SetSyncNames).on
 
 
 # --- consent of a switchover --------------------------------------------------------------------------------
