@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pgvip.actions import access, postgres, prepare
 from pgvip.deadlines import wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, RefusedError
-from pgvip.system import packets, pgconf, pgtools, processes, sql, units
+from pgvip.system import lock, packets, pgconf, pgtools, processes, sql, units
 from pgvip.system.commands import check
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def refuse_daemon(config: Config) -> None:
         try:
             probe.connect(str(config.paths.socket))
         except OSError:
+            if config.paths.run.is_dir():
+                lock.take(config.paths.run)  # nor does it start before this command has ended
             return
     raise RefusedError("the pgvip daemon runs on this host", hint="Run systemctl stop pgvip first; it moves no role.")
 

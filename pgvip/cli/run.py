@@ -23,7 +23,7 @@ from pgvip.link.peer import PeerLink
 from pgvip.link.tls import load_contexts
 from pgvip.orders import Orders
 from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identity, save_boot_facts
-from pgvip.system import processes, service
+from pgvip.system import lock, processes, service
 from pgvip.system.boot import boot_identity
 from pgvip.watch import Arrivals, ProbeThread
 from pgvip.wiring import Actions, Probes
@@ -73,6 +73,7 @@ class Assembly:
         self._args = args
         self._boot_id = boot_identity()
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+        lock.take(config.paths.run)  # before anything is read that another daemon might be writing
         store = RecordStore(config.paths.record)
         who = Identity(self._boot_id, secrets.token_hex(8), now_s(), identity.pair_id, identity.system_id)
         durable = store.settle() or Durable()
