@@ -11,6 +11,14 @@ from pgvip.core.round import Round
 SLOW_GIVE_UP = 1.0
 """A give-up that takes longer than `consent_s` times this is reported as `cannot`."""
 
+MENDS = {
+    "Rejoin": "see the daemon's log; pgvip rejoin --clone copies the peer's data anew",
+    "StartPostgres": "see PostgreSQL's log",
+    "StopPostgres": "see which processes are left (D state?); the host may have to be reset",
+    "WriteState": "see that the state directory's disk works and has space",
+}
+"""For an action that keeps failing: what an operator can do."""
+
 
 def message(r: Round, row: Change) -> Message:
     """This host's whole public state."""
@@ -160,7 +168,7 @@ def concerns(r: Round, row: Change) -> None:
             "if you see that it is off: pgvip fence confirm")
     for name, trouble in sorted(k.trouble.items()):
         if trouble.times >= 2:
-            say("action-failing", f"{name} failed {trouble.times} times: {trouble.text}")
+            say("action-failing", f"{name} failed {trouble.times} times: {trouble.text}", MENDS.get(name, ""))
     _of_state(r, row)
     _of_peer(r)
 
@@ -181,8 +189,9 @@ def _of_state(r: Round, row: Change) -> None:
         say("no-data", "there is no data directory", "mount it, or pgvip clone")
     if v.hung:
         say("database-hung", "the local database or its disks do not answer")
-    if v.dead and v.primary and k.confirmed and v.solo:
-        say("database-down", "the database of the only primary is down", "see its log")
+    if v.dead and v.primary and k.confirmed and (v.solo or "StartPostgres" in k.trouble):
+        say("database-down", "the primary's database is down, and the other host may not take over",
+            "mend it, see its log; if it is lost for good: pgvip promote --force on the other host")
     if v.primary and v.solo and k.confirmed and v.here is not None and row.name == "hold":
         why = dict(k.blockers).get("pair", "")
         if why:
@@ -192,7 +201,7 @@ def _of_state(r: Round, row: Change) -> None:
     if v.standby and v.pair and v.recovering and k.confirmed and not standby_right(v) and v.lagging:
         say("lag", "this standby lags more than the limit: it does not hold the standby VIP")
     if v.primary and k.confirmed and not write_right(v) and k.durable.handbacks >= r.s.handbacks_max:
-        say("hand-backs", "the role was handed back too often", "see why; then promote --force")
+        say("hand-backs", "the role was handed back too often", "see why; then pgvip promote --force here")
     fence = v.seen.fence
     if fence.failures:
         say("fence-status", f"the peer's fence device does not answer: {fence.reason}", "pgvip fence test")
@@ -220,12 +229,14 @@ def _of_peer(r: Round) -> None:
     peer = r.view().message
     if peer is None:
         r.concern("peer-silent", "the peer's daemon does not answer", "systemctl status pgvip on the peer")
+        _of_silence(r)
         return
     if peer.digest != r.s.digest:
         r.concern("configuration-differs", "the two hosts' files differ", "make them the same, then reload")
     if peer.version != r.s.version:
         r.concern("version-differs", f"the peer runs pgvip {peer.version}", "upgrade it")
     if peer.cannot:
-        r.concern("peer-cannot", f"the peer cannot give up: {peer.cannot}")
+        r.concern("peer-cannot", f"the peer cannot give up: {peer.cannot}",
+                  "mend what its log names; with fencing it is powered off")
     if Override.PRIMARY_STANDBY in (r.s.override, r.s.peer_override) and r.s.override is not Override.PRIMARY_STANDBY:
         r.concern("alone-by-choice", "the configuration lets the peer serve alone: this host is never eligible")
