@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -175,3 +176,10 @@ def test_a_change_of_role_calls_the_alert_hook_once(host: Host, role: Role) -> N
     alert = changed.must_start(Alert)
     assert (alert.event, alert.old, alert.new) == ("role", other.value, role.value)
     assert not changed.done(alert).started(Alert)
+
+
+def test_the_page_for_users_has_every_one_of_these_states() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    table = page.partition("## States that need an operator")[2]
+    for _host, name, _mend in NEEDS_OPERATOR.values():
+        assert f"`{name}`" in table
