@@ -89,7 +89,10 @@ class FenceDevice:
         words = json.loads(handler.rfile.readline())
         plug, action = words.get("plug", ""), words.get("action", "reboot")
         self.asked.append((asker, action, plug))
-        while asker in self.cut_off or (plug in self.trouble and self.trouble[plug].hang.is_set()):
+        if asker in self.cut_off:
+            handler.rfile.read()  # the order never arrives: the agent waits until it gives up
+            return
+        while plug in self.trouble and self.trouble[plug].hang.is_set():
             if self.closing.wait(0.05):
                 return
         code, text = self.execute(plug, action)

@@ -73,6 +73,7 @@ def test_gateway_dead_for_both_changes_nothing(scene: Scene) -> None:
     assert scene.fenced(scene.primary) + scene.fenced(scene.standby) == 0
 
 
+@pytest.mark.pair(overrides={"timing": {"preset": "fast", "holdoff_s": 0}})
 def test_gateway_dead_for_the_primary_alone_hands_over(scene: Scene) -> None:
     scene.strike()
     scene.switch.cut(scene.primary.name, "gateway")

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from tests.lab.hosts import Host
 from tests.lab.nodes import wait_until
 from tests.lab.scene import Scene
 
@@ -24,11 +23,6 @@ def both_off(scene: Scene) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def says(scene: Scene, host: Host, words: str) -> bool:
-    """What the status of a host tells an operator contains the words."""
-    return words in scene.pair.pgvip(host, "status", check=False).stdout
 
 
 def test_primary_power_off(scene: Scene) -> None:

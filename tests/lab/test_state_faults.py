@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 import pytest
 
 from tests.lab.hosts import Host
 from tests.lab.nodes import wait_until
 from tests.lab.scene import Scene
+
+
+def status_names(scene: Scene, host: Host, words: str) -> bool:
+    return words in scene.pair.pgvip(host, "status", check=False).stdout
 
 
 def term(host: Host) -> str:
@@ -31,11 +36,15 @@ def test_record_lost_on_one_host(scene: Scene, role: str) -> None:
 
 def test_state_directory_lost_on_the_standby(scene: Scene) -> None:
     """Nothing is known there any more, not even the pair: an operator enrols the host again."""
-    host = scene.standby
+    host, primary = scene.beta, scene.alpha
+    if scene.standby is not host:
+        scene.pair.pgvip(scene.primary, "switchover")
+        scene.pair.wait_roles(alpha="primary", beta="standby")
+        scene.pair.wait_healthy()
     scene.fence.trouble[host.name].stay_off = True
     scene.strike()
     host.power_off()
-    scene.wait_roles(primary="primary_standby")
+    scene.pair.wait_roles(alpha="primary_standby")
     state = host.directory / "state"
     for entry in state.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -44,17 +53,21 @@ def test_state_directory_lost_on_the_standby(scene: Scene) -> None:
     wait_until(lambda: "belongs to no pair" in host.log(), 20, "it says why it does not run")
     host.stop_service("pgvip")
     bundle = f"/etc/pgvip/{host.name}.bundle"
-    scene.pair.pgvip(scene.primary, "init", "--bundle", bundle)
+    scene.pair.pgvip(primary, "init", "--bundle", bundle)
     name = f"etc/{host.name}.bundle"
-    shutil.copy2(scene.primary.directory / name, host.directory / name)
+    shutil.copy2(primary.directory / name, host.directory / name)
     scene.pair.pgvip(host, "clone", bundle)
     scene.pair.start_services(host)
-    scene.finish(swapped=False, deadline_s=90)
+    scene.finish(swapped=None, deadline_s=90)
+    assert primary.writable()
 
 
 @pytest.mark.parametrize("role", ["primary", "standby"])
 def test_record_rolled_back_on_one_host(scene: Scene, role: str) -> None:
-    """An old record names a former primary; the peer's higher term wins."""
+    """An old record names a former primary; the peer's higher term wins.
+
+    On the primary that it had served was forgotten with it: nobody may start read-write until an operator says so.
+    """
     old = {host.name: term(host) for host in scene.pair.hosts.values()}
     scene.pair.pgvip(scene.primary, "switchover")
     scene.wait_roles(standby="primary", primary="standby", deadline_s=40)
@@ -67,4 +80,7 @@ def test_record_rolled_back_on_one_host(scene: Scene, role: str) -> None:
     (host.directory / "state/record.json").write_text(old[host.name])
     for each in scene.pair.hosts.values():
         each.boot()
+    if role == "primary":
+        wait_until(partial(status_names, scene, host, "promote"), 60, "status names the mend", 1)
+        scene.pair.pgvip(host, "promote", "--force", "--yes", "lab")
     scene.finish(swapped=True, deadline_s=90)
