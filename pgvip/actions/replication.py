@@ -15,7 +15,7 @@ from pgvip.deadlines import Deadline, wait_until
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.probes.database import lsn
 from pgvip.system import pgconf, pgtools, processes
-from pgvip.system.sql import connect_local
+from pgvip.system.sql import REPLICATION_ROLE, connect_local
 
 if TYPE_CHECKING:
     from pgvip.config import Config
@@ -33,6 +33,7 @@ class Receiver(NamedTuple):
 
     pid: int
     client: str | None
+    role: str | None
     state: str
     sync_state: str
     flush_lsn: str | None
@@ -119,14 +120,16 @@ def _setting(session: Session, name: str, timeout_s: float) -> str:
 
 
 def _receivers(config: Config, session: Session, deadline: Deadline) -> list[Receiver]:
-    """The live receivers that use the peer's name; two at two addresses fake acknowledgement (FACTS.md 12)."""
+    """The live receivers that use the peer's name; one elsewhere fakes acknowledgement (FACTS.md 12)."""
     rows = session.query("replicas", (config.peer_application_name,), timeout_s=deadline.sooner_s(ANSWER_S))
     found = [receiver for row in rows if (receiver := Receiver(*row)).state == "streaming"]
-    if len({receiver.client for receiver in found}) > 1:
-        addresses = ", ".join(sorted(str(receiver.client) for receiver in found))
+    # pg_hba.conf lets pgvip's replication role in from the two hosts alone.
+    strangers = [receiver for receiver in found if receiver.role != REPLICATION_ROLE]
+    if strangers or len({receiver.client for receiver in found}) > 1:
+        them = ", ".join(sorted(f"{receiver.role} at {receiver.client}" for receiver in found))
         raise PostgresError(
-            f'more than one standby calls itself "{config.peer_application_name}"',
-            f"They are at {addresses}.",
+            f'another standby than the peer calls itself "{config.peer_application_name}"',
+            f"Connected are: {them}.",
             "Give every standby but the peer another application_name.",
         )
     return found

@@ -25,6 +25,7 @@ PASSWORD = "secret"  # noqa: S105  # of clusters that live for a test
 HBA = """\
 local all pgvip peer map=pgvip
 local all all peer
+local replication postgres peer
 host replication,postgres pgvip_replication,pgvip 127.0.0.0/8 scram-sha-256
 """
 

@@ -9,6 +9,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import tempfile
 import threading
 from contextlib import closing, suppress
 from pathlib import Path
@@ -453,6 +455,30 @@ def test_standby_that_vanishes_from_the_view_is_no_sign_of_life(streaming: Pair)
 
         wait_until(vanished, 15, what="end of the sender")
         assert looks[-1].moved_at_s == looks[-2].moved_at_s
+
+
+def test_another_standby_under_the_peers_name_is_not_the_peer(streaming: Pair) -> None:
+    """A base backup's WAL receiver acknowledges commits in the peer's name; nobody may become eligible by that."""
+    pgtools.psql(streaming.a, "SELECT pg_create_physical_replication_slot('stranger', true);")
+    postgres.stop(streaming.b, clean=True)
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o777)
+        words = [str(pgtools.tool(streaming.a, "pg_receivewal")), "-D", directory, "-S", "stranger", "--synchronous"]
+        server = f"host={streaming.a.postgres.socket_directory} port={streaming.a.postgres.port}"
+        name = streaming.b.application_name
+        conninfo = f"{server} user={streaming.a.postgres.user} application_name={name}"
+        count = f"SELECT count(*) FROM pg_stat_replication WHERE application_name = '{name}'"
+        user = pgtools.account(streaming.a)
+        with subprocess.Popen([*words, "-d", conninfo], user=user.pw_uid, group=user.pw_gid, cwd="/") as stranger:
+            try:
+                wait_until(lambda: pgtools.psql(streaming.a, count).strip() == "1", 10, what="the stranger")
+                assert look(streaming.a).replica is None
+                with pytest.raises(PostgresError, match="another standby"):
+                    replication.confirm_grant(streaming.a, sync=False, timeout_s=5)
+            finally:
+                stranger.terminate()
+    wait_until(lambda: pgtools.psql(streaming.a, count).strip() == "0", 10, what="end of the stranger")
+    pgtools.psql(streaming.a, "SELECT pg_drop_replication_slot('stranger');")
 
 
 def test_grant_is_not_confirmed_by_what_was_seen_before(streaming: Pair) -> None:
