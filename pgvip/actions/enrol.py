@@ -158,9 +158,13 @@ def unit_problems(config: Config) -> list[PgvipError]:
         hint = 'Write unit = "", so that pg_ctl is used.'
         return [PostgresError(f'postgresql.unit = "{unit}": systemd does not run here', hint=hint)]
     try:
-        pid = units.main_pid(unit)
+        pid, restart = units.main_pid(unit), units.restarts(unit)
     except CommandError as failure:
         return [PostgresError(f'postgresql.unit = "{unit}": systemd does not know it', str(failure))]
+    if restart:
+        # A server that systemd brings back after its role was handed over is a second writer.
+        mend = f"Run systemctl edit {unit}, and write [Service] and Restart=no."
+        return [PostgresError(f'{unit} has Restart={restart}: systemd would start the server behind pgvip', "", mend)]
     if postmaster is not None and pid != postmaster.pid:
         return [
             PostgresError(

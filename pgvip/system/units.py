@@ -79,6 +79,16 @@ def is_enabled(unit: str) -> bool:
         return False
 
 
+def restarts(unit: str) -> str:
+    """The unit's Restart= where systemd would start a server again that died; "" for "no".
+
+    CommandError when systemd does not say.
+    """
+    said = check(["systemctl", "show", "--property=Restart", "--value", unit], timeout_s=TIMEOUT_S)
+    word = said.stdout.strip()
+    return "" if word == "no" else word
+
+
 def main_pid(unit: str) -> int:
     """Process id of the unit's main process; 0 when it does not run. CommandError when systemd does not say."""
     said = check(["systemctl", "show", "--property=MainPID", "--value", unit], timeout_s=TIMEOUT_S)

@@ -1,4 +1,7 @@
+import os
 from pathlib import Path
+
+import pytest
 
 from pgvip.system import units
 
@@ -28,3 +31,14 @@ def test_taking_over_makes_it_manual(tmp_path: Path) -> None:
     file = cluster(tmp_path, "main", "/srv/data", "auto\n")
     units.take_over(units.AutoStart("it", "mend", file))
     assert units._start_word(file) == "manual"
+
+
+@pytest.mark.parametrize(("said", "word"), [("no", ""), ("on-failure", "on-failure"), ("always", "always")])
+def test_a_unit_that_systemd_would_restart_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, word: str
+) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "show --property=Restart --value pg.service" ] && echo {said}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert units.restarts("pg.service") == word
