@@ -20,13 +20,13 @@ def cluster_directories(data_directory: str) -> list[str]:
     """List the data directory, and WAL and tablespaces where they are on file systems of their own."""
     candidates = [data_directory, os.path.join(data_directory, "pg_wal")]  # noqa: PTH118  # pathlib costs 2 MB
     spaces = os.path.join(data_directory, "pg_tblspc")  # noqa: PTH118
-    if os.path.isdir(spaces):  # noqa: PTH112
-        candidates += [os.path.join(spaces, name) for name in sorted(os.listdir(spaces))]  # noqa: PTH118, PTH208
+    if os.path.isdir(spaces):  # noqa: PTH112 - as above
+        candidates += [os.path.join(spaces, name) for name in sorted(os.listdir(spaces))]  # noqa: PTH118, PTH208 - as above
     found: list[str] = []
     devices: set[int] = set()
     for path in candidates:
         try:
-            device = os.stat(path).st_dev  # noqa: PTH116
+            device = os.stat(path).st_dev  # noqa: PTH116 - as above
         except FileNotFoundError:
             if path == data_directory:
                 raise
@@ -49,7 +49,7 @@ def write_and_sync(directory: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-        os.unlink(path)  # noqa: PTH108
+        os.unlink(path)  # noqa: PTH108 - as above
 
 
 def look(data_directories: list[str]) -> str:
