@@ -84,7 +84,8 @@ def _standby_down(view: View) -> bool:
     peer = view.here
     if peer is None:
         return False
-    if not peer.postmaster and not view.replica_streams:
+    followed = view.k.caught_up == view.postmaster  # else both are only just starting: that takes a moment
+    if not peer.postmaster and not view.replica_streams and followed:
         return True
     since_s = view.k.unfollowed_since_s
     return (since_s > NEVER and view.now_s - since_s >= view.s.standby_down_s) or view.replica_stalled
