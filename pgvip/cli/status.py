@@ -102,7 +102,7 @@ def _record(config: Config) -> Any:
 
 
 def _server(config: Config) -> str:
-    from pgvip.probes import processes  # noqa: PLC0415 - psutil takes long to import; only where the daemon is down
+    from pgvip.probes import processes  # noqa: PLC0415 - slow to import; only where the daemon is down
 
     seen = processes.probe(config)
     if not seen.installed:
