@@ -112,9 +112,12 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class PeerDatabase:
-    """The peer's database, seen over the network (a new connection and a query)."""
+    """The peer's database, seen over the network (a new connection and a query).
 
-    in_recovery: bool
+    `in_recovery`: None for a server that works but did not let us ask (too many clients).
+    """
+
+    in_recovery: bool | None
     timeline: int = 0
     system_id: str = ""
 

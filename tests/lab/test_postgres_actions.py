@@ -236,6 +236,7 @@ def test_too_many_clients_is_an_answer(streaming: Pair) -> None:
             take_all()
         probe = DatabaseProbe(streaming.a)
         assert probe.connection()
+        assert peer_database.probe(streaming.b, streaming.a.me.address, 2.0).in_recovery is None
     finally:
         for session in sessions:
             session.close()

@@ -21,6 +21,7 @@ def error(sqlstate: str, text: str, severity: str = "FATAL") -> bytes:
 
 
 READY = message(b"R", bytes(4)) + message(b"S", b"server_version\x0015.1\0") + message(b"Z", b"I")
+SSL_REQUEST = (80877103).to_bytes(4, "big")
 PASSWORD = message(b"R", (10).to_bytes(4, "big") + b"SCRAM-SHA-256\0\0")
 
 
@@ -37,7 +38,9 @@ def serving(answer: bytes | None) -> Iterator[int]:
                 return
             with connection, suppress(OSError):
                 connection.settimeout(5)
-                connection.recv(1000)
+                if connection.recv(1000)[4:8] == SSL_REQUEST:
+                    connection.sendall(b"N")
+                    connection.recv(1000)
                 connection.sendall(answer or b"")
                 # Until the client leaves: closing first could throw away what was sent.
                 while connection.recv(1000):
