@@ -19,6 +19,8 @@ from pgvip.status_document import document
 Reply = Callable[[dict[str, Any]], None]
 POLL_S = 0.05
 WAIT_MAX_S = 3600.0
+TEXT_MAX = 500
+"""Of a reason: it is kept in the record's file and told to the peer with every heartbeat."""
 
 _ORDERS = {order.value: order for order in Order}
 
@@ -69,6 +71,8 @@ class Orders:
             raise RefusedError(f"unknown order: {name!r}", hint=f"Known orders: {', '.join(sorted(_ORDERS))}.")
         order = _ORDERS[name]
         text = str(request.get("text", ""))
+        if len(text) > TEXT_MAX:
+            raise RefusedError(f"the text is too long: {len(text)} characters, at most {TEXT_MAX}")
         plan = _check(order, self._snapshot(), text)
         if request.get("dry_run"):
             return f"dry run: {plan}"

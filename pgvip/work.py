@@ -35,6 +35,10 @@ ROUTINE = (Alert, CheckVip, ConfirmGrant, WriteState)
 """Actions whose success is no news; what they bring about is logged by the core."""
 
 
+TEXT_MAX = 2000
+"""Characters of a failure that are kept: they travel in messages, which have a limit (link.wire.MAX_BYTES)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What an action's function may tell beyond "it worked"."""
@@ -80,7 +84,7 @@ class Workshop:
             if not isinstance(action, ROUTINE):
                 self._log("done", f"{_words(action)} in {1000 * (result.at_s - began_s):.0f} ms")
         except (PgvipError, OSError) as failure:
-            text = str(failure).replace("\n", "; ") or type(failure).__name__
+            text = str(failure).replace("\n", "; ")[:TEXT_MAX] or type(failure).__name__
             result = Result(action, ok=False, at_s=now_s(), text=text)
         self._inbox.put(result)
 

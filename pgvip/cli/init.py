@@ -105,6 +105,17 @@ class Setup:
                     hint=f"Run pgvip init on {self.identity.first}; on this host, pgvip clone or pgvip join.",
                 )
             ]
+        complete = self.identity is not None and (self.config.paths.certificates / "own.key").exists()
+        if complete and self.durable.record is None:
+            # A new one would say that this host may serve, whatever has become of the pair since.
+            return [
+                RecordError(
+                    "this host belongs to a pair and its record is lost",
+                    f"{self.config.paths.record} is made before the certificates, which are there.",
+                    "Start the daemon: it takes the record from its peer. "
+                    "If the peer has none: pgvip promote --force on the host whose data shall live.",
+                )
+            ]
         return []
 
     def _new_problems(self) -> list[PgvipError]:

@@ -13,6 +13,7 @@ from pgvip.core.model import (
     CheckVip,
     ConfirmGrant,
     DropVip,
+    Fence,
     Grant,
     MountArchive,
     PowerOn,
@@ -238,5 +239,7 @@ def archive(r: Round) -> None:
 def power_on(r: Round) -> None:
     """Switch on again what this host switched off, once no claim is open."""
     v, k = r.view(), r.k
-    if k.peer_off and k.claim is None and k.writing is None and not v.paused and not k.force:
+    # Also the fence of a claim that has ended must have come to its end.
+    open_attempt = k.claim is not None or v.is_running(Fence)
+    if k.peer_off and not open_attempt and k.writing is None and not v.paused and not k.force:
         r.start(PowerOn())

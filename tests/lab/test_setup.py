@@ -87,14 +87,23 @@ def test_init_can_be_repeated_after_each_step(pair: Pair) -> None:
     hba = (pair.alpha.directory / "postgresql/data/pg_hba.conf").read_text()
     passwords = (pair.alpha.directory / "etc/pgpass").read_text()
     identity = (pair.alpha.directory / "state/identity.json").read_text()
-    for lost in ("record.json", "tls/own.key"):
-        (pair.alpha.directory / "state" / lost).unlink()
+    for missing in (("record.json", "tls/own.key"), ("tls/own.key",)):
+        for name in missing:
+            (pair.alpha.directory / "state" / name).unlink()
         (pair.alpha.directory / "etc/beta.bundle").unlink()
         pair.pgvip(pair.alpha, "init", "--bundle", BUNDLE, *ALLOW)
     assert (pair.alpha.directory / "postgresql/data/pg_hba.conf").read_text() == hba
     assert (pair.alpha.directory / "etc/pgpass").read_text() == passwords
     assert (pair.alpha.directory / "state/identity.json").read_text() == identity
     assert not pair.alpha.postmaster()
+
+
+def test_a_lost_record_is_not_made_anew(pair: Pair) -> None:
+    """It would say that this host may serve, while the pair has gone on without it."""
+    pair.pgvip(pair.alpha, "init", "--bundle", BUNDLE, *ALLOW)
+    (pair.alpha.directory / "state/record.json").unlink()
+    assert "its record is lost" in refusal(pair, pair.alpha, "init", "--bundle", BUNDLE)
+    assert not (pair.alpha.directory / "state/record.json").exists()
 
 
 def test_no_secret_is_told(pair: Pair) -> None:

@@ -248,6 +248,15 @@ def test_the_peer_is_switched_on_again_only_when_no_claim_is_open_and_not_in_a_p
     assert not primary().knows(peer_off=True).durable(pause=Pause(1, active=True)).round().running(PowerOn)
 
 
+def test_the_peer_is_not_switched_on_into_the_fence_of_a_claim_that_has_ended() -> None:
+    ended = claiming(primary()).told(after_s=0.1)
+    assert ended.k.claim is None
+    old = attempt(ended)
+    off = ended.knows(peer_off=True).round()
+    assert not off.running(PowerOn)
+    assert off.done(old).running(PowerOn)
+
+
 def test_what_the_peer_said_before_its_power_was_cut_does_not_mean_that_it_is_on() -> None:
     off = primary().knows(peer_off=True)
     assert off.told().k.peer_off, "the same boot: it was on its way when the power went"

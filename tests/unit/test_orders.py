@@ -116,6 +116,12 @@ def test_an_order_that_cannot_work_is_refused_and_not_given(host: Host, order: O
     assert desk.commands == []
 
 
+def test_a_reason_too_long_to_be_told_to_the_peer_is_refused() -> None:
+    desk = Desk(shot(primary()))
+    assert "too long" in refused(desk.order(Order.PAUSE, "x" * 501))
+    assert desk.commands == []
+
+
 def test_a_dry_run_says_what_would_be_done_and_orders_nothing() -> None:
     desk = Desk(shot(primary()))
     reply = desk.order(Order.SWITCHOVER, dry_run=True)

@@ -123,6 +123,13 @@ def test_an_error_is_a_bad_result_that_says_why(failure: Exception, text: str) -
     assert "\n" not in result.text
 
 
+def test_an_endless_error_is_cut_to_what_a_message_can_carry() -> None:
+    def fails(_action: Action) -> None:
+        raise VipError("x" * 100_000)
+
+    assert len(one(fails, AddVip(Vip.PRIMARY)).text) <= 2000
+
+
 def test_starting_an_action_does_not_wait_for_it(shop: Shop) -> None:
     shop.hold(AddVip)
     began_s = now_s()
