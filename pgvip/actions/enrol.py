@@ -164,7 +164,7 @@ def unit_problems(config: Config) -> list[PgvipError]:
     if restart:
         # A server that systemd brings back after its role was handed over is a second writer.
         mend = f"Run systemctl edit {unit}, and write [Service] and Restart=no."
-        return [PostgresError(f'{unit} has Restart={restart}: systemd would start the server behind pgvip', "", mend)]
+        return [PostgresError(f"{unit} has Restart={restart}: systemd would start the server behind pgvip", "", mend)]
     if postmaster is not None and pid != postmaster.pid:
         return [
             PostgresError(
