@@ -117,6 +117,15 @@ def _sync_ready(view: View) -> bool:
     return named and replica is not None and replica.sync_state in ("sync", "quorum")
 
 
+def _peer_has_gateway(view: View) -> bool:
+    """A gateway answered the peer well after it ceased to answer here: else both may be losing the same one."""
+    peer, heard = view.here, view.k.heard
+    if peer is None or heard is None or not peer.gateway_ok:
+        return False
+    answered_s = heard.at_s - peer.gateway_age_s
+    return answered_s > view.seen.gateway.failing_since_s + view.s.interval_s
+
+
 def _prefers_peer(view: View) -> bool:
     mine, theirs = view.override_of(view.s.me), view.override_of(view.s.peer)
     return mine is Override.STANDBY or theirs is Override.PRIMARY
@@ -163,7 +172,7 @@ STANDBY_DOWN = Condition("standby-down", _standby_down, "the standby follows")
 DATABASE_FAILED = Condition("database-failed", _failed, "the local database works")
 GATEWAY_LOST = Condition("gateway-lost", lambda v: v.gateway_lost, "a gateway answers")
 PEER_HAS_GATEWAY = Condition(
-    "peer-has-gateway", lambda v: v.here is not None and v.here.gateway_ok, "the peer has no gateway either"
+    "peer-has-gateway", _peer_has_gateway, "the peer has no gateway either"
 )
 NO_HOLDOFF = Condition("no-hold-off", lambda v: v.now_s >= v.k.holdoff_until_s, "a change was made a short time ago")
 NOT_CALLED_OFF = Condition(

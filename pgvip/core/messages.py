@@ -87,6 +87,7 @@ class Message:
     replay_lag_s: float = 0.0
     point: WalPoint | None = None
     gateway_ok: bool = False
+    gateway_age_s: float = 0.0
     vips: tuple[str, ...] = ()
     pause: Pause = NOT_PAUSED
     hold: str = ""

@@ -283,3 +283,10 @@ def test_the_document_of_the_table_is_up_to_date() -> None:
     script = [sys.executable, str(REPOSITORY / "scripts" / "state-diagram"), "--check"]
     done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_gateway_that_ceases_to_answer_both_hosts_moves_nothing() -> None:
+    """The peer looked last before this host's loss: what it said then proves nothing about now."""
+    host = FIRES["hand-over-gateway"]()
+    assert host.hears(gateway_age_s=0.0).chosen()[0].name == "hand-over-gateway"
+    assert host.hears(gateway_age_s=30.0).chosen()[0].name != "hand-over-gateway"
