@@ -30,7 +30,7 @@ from pgvip.core.model import (
 )
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError, VipError
-from pgvip.probes import addresses, archive_mount, fence_status, gateway, peer_database, processes
+from pgvip.probes import addresses, archive_mount, commits, fence_status, gateway, peer_database, processes
 from pgvip.probes.database import DatabaseProbe
 from pgvip.probes.disks import DiskProbe
 from pgvip.record import RecordStore
@@ -46,6 +46,7 @@ REST_S = 10.0
 """Pace of looks that only matter when the peer is quiet."""
 ARP_S = 5.0
 FENCE_STATUS_S = 60.0
+COMMITS_S = 60.0
 ANNOUNCE_S = 60.0
 """Refresh of announced addresses: switches forget after 300 s (FACTS.md, VIP mechanics)."""
 ANNOUNCE_EARLY_S = 10.0
@@ -83,6 +84,7 @@ class Probes:
             ("peer_vip", self._peer_vip, quiet),
             ("peer_port", self._peer_port, quiet),
             ("slots", self._slots, lambda: REST_S),
+            ("commits", self._commits, lambda: COMMITS_S),
         ]
         config = self._config()
         if config.archive.enabled:
@@ -206,6 +208,11 @@ class Probes:
         if shot.decision.message.in_recovery:
             replication.advance_slot(self._config())
         return True
+
+    def _commits(self) -> str:
+        """Only a primary's commits wait, and only in sync."""
+        config = self._config()
+        return commits.probe(config, REST_S) if config.settings.sync and self._read_write() else ""
 
     def _peer_port(self) -> bool:
         config = self._config()

@@ -129,7 +129,8 @@ class Observations:
     `connection`: a new connection to the local database was answered (any answer of a live server counts).
     `heartbeat`: the primary's row was written and flushed locally. `disks`: a file of pgvip's own was
     written and fsynced on every file system under the cluster. `arp`: who answers for a VIP (MAC, "" for
-    nobody; this host itself is not counted). `held`: the VIPs that this host's interfaces carry now.
+    nobody; this host itself is not counted). `held`: the VIPs that this host's interfaces carry now. `commits`: where
+    commits do not wait for the standby by somebody's settings, "" for nowhere.
     """
 
     gateway: Observation[str] = Observation()
@@ -147,3 +148,4 @@ class Observations:
     peer_link: Observation[bool] = Observation()
     archive: Observation[bool] = Observation()
     fence: Observation[str] = Observation()
+    commits: Observation[str] = Observation()

@@ -210,6 +210,9 @@ def _of_state(r: Round, row: Change) -> None:
         if not database.sync_names or database.foreign_names:
             say("sync-names", f"synchronous_standby_names is '{database.sync_names}': commits do not wait for the peer",
                 "ALTER SYSTEM RESET synchronous_standby_names")
+        if v.seen.commits.value:
+            say("weak-commits", f"acknowledged commits may be lost: {v.seen.commits.value}",
+                "set synchronous_commit to on there, or configure async mode")
 
 
 def _of_silence(r: Round) -> None:

@@ -23,7 +23,7 @@ from pgvip.actions import postgres, prepare, rejoin, replication
 from pgvip.core.model import Database, Lsn, WalPoint
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import PgvipError, PostgresError, ProbeError, PromoteError, RejoinError
-from pgvip.probes import peer_database
+from pgvip.probes import commits, peer_database
 from pgvip.probes.database import DatabaseProbe
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
@@ -456,6 +456,19 @@ def test_standby_that_vanishes_from_the_view_is_no_sign_of_life(streaming: Pair)
 
         wait_until(vanished, 15, what="end of the sender")
         assert looks[-1].moved_at_s == looks[-2].moved_at_s
+
+
+def test_commits_that_do_not_wait_are_found_wherever_that_was_set(streaming: Pair) -> None:
+    assert commits.probe(streaming.a, 5.0) == ""
+    weak = "ALTER SYSTEM SET synchronous_commit = local; ALTER ROLE pgvip SET synchronous_commit = off"
+    pgtools.psql(streaming.a, weak)
+    try:
+        said = commits.probe(streaming.a, 5.0)
+        assert "synchronous_commit=local for the whole server" in said
+        assert "synchronous_commit=off for pgvip in all databases" in said
+    finally:
+        pgtools.psql(streaming.a, "ALTER SYSTEM RESET synchronous_commit; ALTER ROLE pgvip RESET synchronous_commit")
+    assert commits.probe(streaming.a, 5.0) == ""
 
 
 def test_another_standby_under_the_peers_name_is_not_the_peer(streaming: Pair) -> None:

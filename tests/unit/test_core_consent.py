@@ -37,6 +37,7 @@ from tests.unit.core_world import (
     primary,
     record,
     role_wish,
+    saw,
     solo_wish,
     standby,
 )
@@ -323,6 +324,8 @@ def test_names_that_are_not_pgvips_are_replaced_by_the_right_ones() -> None:
     foreign = primary().database(sync_names="other", foreign_names=True).round()
     assert foreign.must_start(SetSyncNames).on
     assert "sync-names" in foreign.concerns()
+    assert "weak-commits" not in foreign.concerns()
+    assert "weak-commits" in primary().sees(commits=saw("synchronous_commit=off for app")).round().concerns()
     alone = primary(Mode.SOLO, sync=False).database(sync_names="other", foreign_names=True).round()
     assert not alone.must_start(SetSyncNames).on
 
