@@ -109,6 +109,10 @@ class Scene:
     def writer_rows(self, host: Host) -> str:
         return host.sql(f"select count(*), max(n) from lab_rows where n >= {self.writer.first}")
 
+    def says(self, host: Host, words: str) -> bool:
+        """True when the status of a host, as an operator reads it, contains the words."""
+        return words in self.pair.pgvip(host, "status", check=False).stdout
+
     def check_said(self, primary: Host, standby: Host) -> None:
         """What pgvip says of itself must agree with what is."""
         for host in (primary, standby):

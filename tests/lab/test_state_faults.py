@@ -12,10 +12,6 @@ from tests.lab.nodes import wait_until
 from tests.lab.scene import Scene
 
 
-def status_names(scene: Scene, host: Host, words: str) -> bool:
-    return words in scene.pair.pgvip(host, "status", check=False).stdout
-
-
 def term(host: Host) -> str:
     return (host.directory / "state/record.json").read_text()
 
@@ -56,7 +52,7 @@ def test_state_directory_lost_on_the_standby(scene: Scene) -> None:
     scene.pair.pgvip(primary, "init", "--bundle", bundle)
     name = f"etc/{host.name}.bundle"
     shutil.copy2(primary.directory / name, host.directory / name)
-    scene.pair.pgvip(host, "clone", bundle)
+    scene.pair.pgvip(host, "clone", "--replace", bundle)
     scene.pair.start_services(host)
     scene.finish(swapped=None, deadline_s=90)
     assert primary.writable()
@@ -81,6 +77,6 @@ def test_record_rolled_back_on_one_host(scene: Scene, role: str) -> None:
     for each in scene.pair.hosts.values():
         each.boot()
     if role == "primary":
-        wait_until(partial(status_names, scene, host, "promote"), 60, "status names the mend", 1)
+        wait_until(partial(scene.says, host, "promote"), 60, "status names the mend", 1)
         scene.pair.pgvip(host, "promote", "--force", "--yes", "lab")
     scene.finish(swapped=True, deadline_s=90)
