@@ -28,6 +28,9 @@ from pgvip.core.model import (
 from pgvip.core.rights import entitled, next_term, write_right
 from pgvip.core.round import Round, subject
 
+LATE_FENCE_S = 60.0
+"""How long after its failure a fence may still do its work (a power controller's queue; fence agents wait 20 s)."""
+
 
 def results(r: Round) -> None:
     """Every action's result, once."""
@@ -56,7 +59,7 @@ def _result(r: Round, result: Result) -> None:
     elif isinstance(action, FindEnd) and result.ok:
         r.k.end = result.point
     elif isinstance(action, PowerOn) and result.ok:
-        r.k.peer_off = False
+        r.k.peer_off, r.k.doubt_s = False, NEVER
     elif isinstance(action, Rejoin) and result.ok:
         r.k.rejoin_clone = False
         r.note("rejoined", result.text or "this host's data follows the peer's history again")
@@ -93,6 +96,7 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         r.k.peer_off = True
         r.note("fenced", f"{r.s.peer} is verified off" if mine else f"{r.s.peer} is off, but the claim has ended")
     else:
+        r.k.doubt_s = r.now_s
         r.note("fence-failed", text)
     if claim is None or not mine:
         return
@@ -196,6 +200,9 @@ def _message(r: Round, message: Message) -> None:
     k.conflict = ""
     if k.heard is None or k.heard.message.boot_id != message.boot_id:
         k.peer_off = False  # it has booted since; a message of the old boot was on its way when the power went
+        k.doubt_s = NEVER
+    elif r.now_s - k.doubt_s > LATE_FENCE_S:
+        k.doubt_s = NEVER
     k.heard = Heard(message, r.now_s)
     r.changed()
     record = message.record

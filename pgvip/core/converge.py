@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from pgvip.core.changes import By, Change
 from pgvip.core.model import (
+    NEVER,
     AddVip,
     CheckVip,
     ConfirmGrant,
@@ -241,5 +242,18 @@ def power_on(r: Round) -> None:
     v, k = r.view(), r.k
     # Also the fence of a claim that has ended must have come to its end.
     open_attempt = k.claim is not None or v.is_running(Fence)
-    if k.peer_off and not open_attempt and k.writing is None and not v.paused and not k.force:
+    if open_attempt or k.writing is not None or v.paused or k.force:
+        return
+    if k.peer_off or _left_off(r):
         r.start(PowerOn())
+
+
+def _left_off(r: Round) -> bool:
+    """The peer is off, probably by a fence of ours that was reported as failed, and whose claim has ended since."""
+    v, k = r.view(), r.k
+    if k.doubt_s == NEVER or not v.peer_silent:
+        return False
+    watch = v.seen.fence
+    if r.now_s - max(watch.at_s, watch.failed_at_s) > r.s.fence_retry_s:
+        r.kick.append("fence")
+    return watch.ok() and watch.value == "off" and watch.at_s > k.doubt_s

@@ -101,7 +101,8 @@ class Knowledge:
     action on each subject ended: what was seen of it before says nothing any more. `caught_up`: the postmaster whose
     recovered end the standby has flushed, or needs not. `round_s`: when this was decided; `awake_s`: when rounds came
     again after a time without any (a stopped process, a paused machine); `jumped_s`: when the clocks last moved
-    apart. `deferred`: orders that wait for a write to end.
+    apart. `deferred`: orders that wait for a write to end. `doubt_s`: when a fence last failed, which may have switched
+    the peer off all the same, or do so yet.
     """
 
     who: Identity
@@ -142,6 +143,7 @@ class Knowledge:
     unstreamed_since_s: float = NEVER
     behind_since_s: float = NEVER
     peer_off: bool = False
+    doubt_s: float = NEVER
     rejoin_clone: bool = False
     force: bool = False
     unfenced: bool = False

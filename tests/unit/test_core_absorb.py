@@ -7,6 +7,7 @@ import pytest
 from pgvip.core.knowledge import Switchover, Why
 from pgvip.core.model import (
     FORCE_STEP,
+    NEVER,
     AddressFree,
     DropVip,
     Lsn,
@@ -30,6 +31,7 @@ from tests.unit.core_world import (
     failing,
     primary,
     record,
+    saw,
     solo_wish,
     standby,
 )
@@ -261,6 +263,30 @@ def test_what_the_peer_said_before_its_power_was_cut_does_not_mean_that_it_is_on
     off = primary().knows(peer_off=True)
     assert off.told().k.peer_off, "the same boot: it was on its way when the power went"
     assert not off.told(boot_id="boot-b-2", run_id="run-b-2").k.peer_off
+
+
+def test_the_peer_is_switched_on_when_a_fence_that_failed_has_done_its_work_all_the_same() -> None:
+    """Else a lease that ends during a slow fence leaves the pair without a primary, and nobody to bring one."""
+    failed = claiming(standby(sync=False))
+    failed = failed.done(attempt(failed), ok=False)
+    ended = failed.knows(grant=None).round(after_s=1)
+    assert ended.k.claim is None
+    assert ended.last is not None
+    assert "fence" in ended.last.kick
+    off = ended.sees(fence=saw("off", ended.now_s))
+    assert off.round().running(PowerOn)
+    assert not off.durable(pause=Pause(1, active=True)).round().running(PowerOn)
+    assert not off.knows(doubt_s=NEVER).round().running(PowerOn), "it was not this host's fence"
+    assert not ended.sees(fence=saw("off", failed.k.doubt_s - 1)).round().running(PowerOn), "seen before the fence"
+    assert not ended.sees(fence=saw("on", ended.now_s)).round().running(PowerOn)
+    assert not off.told().running(PowerOn), "the peer is heard"
+
+
+def test_a_fence_that_failed_is_forgotten_once_the_peer_has_booted_or_lived_on_for_long() -> None:
+    doubt = standby().knows(doubt_s=NOW_S)
+    assert doubt.told(after_s=5).k.doubt_s == NOW_S
+    assert doubt.told(after_s=61).k.doubt_s == NEVER
+    assert doubt.told(after_s=5, boot_id="boot-a-2", run_id="run-a-2").k.doubt_s == NEVER
 
 
 # --- the recovered end --------------------------------------------------------------------------------------

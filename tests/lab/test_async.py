@@ -1,0 +1,166 @@
+"""Asynchronous replication: what a takeover may lose is bounded, counted and listed; the right to one is a lease."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.lab.fence import AGENT, DEVICE
+from tests.lab.hosts import Host
+from tests.lab.lab import HOSTS
+from tests.lab.nodes import wait_until
+from tests.lab.pair import Options, Sections
+from tests.lab.scene import Scene
+
+LEASE_S = 6.0
+FENCE_S = 3.0
+LATE_S = 3.0
+"""How much later than its end a lease may be seen to have ended: a renewal on its way, a look at the status."""
+RENEWED_S = 2.0
+"""How old a lease may be while it is renewed all the time."""
+
+
+def short_lease(lag_s_max: float = LEASE_S) -> Sections:
+    """A lease that ends within a test's patience; the fence's time-outs must fit into it."""
+    found: dict[str, Mapping[str, Any]] = {"replication": {"lag_s_max": lag_s_max}}
+    for name in HOSTS:
+        method = {"agent": str(AGENT), "options": {"ip": DEVICE, "plug": name}, "timeout_s": FENCE_S}
+        found[f"hosts.{name}"] = {"fencing": [method]}
+    return found
+
+
+with_short_lease = pytest.mark.pair(mode="async", overrides=short_lease())
+
+
+def may_take_over(scene: Scene) -> bool:
+    """What the standby says of its own right."""
+    return scene.pair.status(scene.standby)["me"]["eligible"] is True
+
+
+def lose_the_lease(scene: Scene) -> None:
+    """Wait until the lease has ended since the scene's fault; it ends neither too early nor too late."""
+    assert may_take_over(scene), "there was no lease to lose"
+    wait_until(lambda: not may_take_over(scene), LEASE_S + LATE_S, "the lease ended", every_s=0.2)
+    assert time.monotonic() - scene.struck_s > LEASE_S - RENEWED_S
+
+
+def freeze_daemon(host: Host) -> int:
+    """Stop the daemon alone; its process id, for its return."""
+    daemon = host.service_pid("pgvip")
+    os.kill(daemon, signal.SIGSTOP)
+    return daemon
+
+
+@with_short_lease
+def test_what_a_takeover_loses_is_counted_and_listed(scene: Scene) -> None:
+    cut_s = scene.strike()
+    scene.switch.cut("alpha", "beta", port=5432)
+    wait_until(lambda: len(scene.writer.acknowledged(cut_s)) > 10, 10, "writes that the standby does not have", 0.01)
+    scene.primary.power_off()
+    scene.switch.heal()
+    scene.wait_roles(standby="primary_standby")
+    lost = scene.lost(scene.standby)
+    assert lost, "nothing has diverged: the scene proves nothing"
+    scene.finish(swapped=True, lost_max=len(lost))
+    directory = max((scene.primary.directory / "state/saved").iterdir())
+    found = json.loads((directory / "lost.json").read_text())
+    # One more commit may have been flushed when the power went, before its client was told.
+    assert len(lost) <= found["commits"] <= len(lost) + 1, found
+    assert found["followed"] == scene.standby.name
+    assert found["files"], "no WAL was kept"
+    assert {path.name for path in directory.iterdir()} >= {*found["files"], "lost.txt"}
+    assert f"with {found['commits']} lost transactions" in scene.primary.log()
+
+
+@with_short_lease
+def test_a_frozen_daemon_lets_the_lease_end_and_renews_it_on_its_return(scene: Scene) -> None:
+    scene.strike()
+    daemon = freeze_daemon(scene.primary)
+    try:
+        lose_the_lease(scene)
+        assert scene.pair.roles() == {scene.primary.name: "primary", scene.standby.name: "standby"}
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    wait_until(lambda: may_take_over(scene), 10, "the lease renewed", every_s=0.2)
+    scene.finish(swapped=False)
+    assert scene.fenced(scene.primary) == 0
+
+
+@with_short_lease
+def test_no_takeover_after_the_lease_has_ended(scene: Scene) -> None:
+    """The primary went on without its daemon for longer than the limit: what it acknowledged is not to be lost."""
+    scene.strike()
+    freeze_daemon(scene.primary)
+    lose_the_lease(scene)
+    scene.primary.power_off()
+    scene.stays(6, standby="standby")
+    assert not scene.standby.writable()
+    assert scene.fenced(scene.primary) == 0
+    said = scene.pair.pgvip(scene.standby, "status").stdout
+    assert "pgvip promote --force" in said, said
+    scene.primary.boot()
+    scene.finish(swapped=False)
+
+
+@with_short_lease
+def test_a_fence_that_is_not_confirmed_within_the_lease_is_given_up(scene: Scene) -> None:
+    scene.fence.trouble[scene.primary.name].fail_next = 1000
+    scene.strike()
+    scene.primary.cut()
+    wait_until(lambda: scene.fence.trouble[scene.primary.name].fail_next < 1000, 10, "a fence tried", 0.02)
+    lose_the_lease(scene)
+    scene.fence.soothe()
+    scene.stays(4, standby="standby")
+    assert scene.fenced(scene.primary) == 0
+    scene.primary.heal()
+    scene.finish(swapped=False)
+
+
+@with_short_lease
+def test_a_fence_that_works_after_the_lease_has_ended_leaves_no_host_off(scene: Scene) -> None:
+    scene.fence.trouble[scene.primary.name].delay_s = LEASE_S + 2
+    scene.strike()
+    scene.primary.cut()
+    wait_until(lambda: not scene.primary.is_on(), LEASE_S + 10, "off, too late for a takeover", 0.02)
+    scene.fence.soothe()
+    scene.primary.heal()
+    scene.finish(swapped=False)
+
+
+@pytest.mark.pair(mode="async", overrides={"replication": {"lag_bytes_max": 1_000_000}})
+def test_a_standby_too_many_bytes_behind_leaves_the_pair_until_it_has_caught_up(scene: Scene) -> None:
+    [receiver] = [process for process in scene.standby.processes("postgres") if "walreceiver" in process.command]
+    os.kill(receiver.pid, signal.SIGSTOP)
+    try:
+        scene.primary.sql("create table heap as select g, repeat('x', 100) from generate_series(1, 50000) g")
+        scene.wait_roles(primary="primary_standby", standby="none")
+        assert not may_take_over(scene)
+        scene.reader.wait_success()
+        scene.stays(2, primary="primary_standby")
+    finally:
+        os.kill(receiver.pid, signal.SIGCONT)
+    scene.finish(swapped=False, outage_max_s=2)
+    assert scene.fenced(scene.standby) == 0
+    scene.primary.sql("drop table heap")
+
+
+@with_short_lease
+def test_a_lease_too_short_for_the_fence_is_refused_and_the_old_one_stays(scene: Scene) -> None:
+    pair, options = scene.pair, scene.pair.options
+    try:
+        pair.write_config(Options(mode="async", overrides=short_lease(2.0)))
+        answer = pair.pgvip(scene.standby, "config", "check", check=False)
+        assert answer.returncode == 3
+        assert "replication.lag_s_max = 2.0: is too short to fence" in answer.stdout + answer.stderr
+        os.kill(scene.standby.service_pid("pgvip"), signal.SIGHUP)
+        wait_until(lambda: "reload-failed" in scene.standby.log(), 10, "the daemon says so")
+        assert may_take_over(scene)
+    finally:
+        pair.write_config(options)
+    scene.finish(swapped=False)
