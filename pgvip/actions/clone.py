@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ HEADROOM = 1.05
 """The copy grows a little while it is made."""
 
 SWAP = "exchange of old and new data"
+
+UNSAVED = "pgvip-unsaved"
+"""File in replaced data: what it has that the peer lacks could not be told, nor saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,14 @@ def make_standby(config: Config) -> None:
     prepare.write_signals(config, standby=True)
 
 
+def mark_unsaved(config: Config) -> None:
+    """Remember that nobody could tell what the data here has that the peer lacks: its WAL outlives it."""
+    data = config.postgres.data_directory
+    if (data / "pg_wal").is_dir():
+        (data / UNSAVED).touch(mode=0o600)
+        pgconf.sync_directory(data)
+
+
 def finish_swap(config: Config) -> bool:
     """Put a finished copy in place, or end a clone that was interrupted while it did so; True when there was one."""
     places = Places.of(config.postgres.data_directory)
@@ -127,6 +139,7 @@ def _refuse_mount(data: Path) -> None:
 
 def _make_room(config: Config, places: Places, spaces: list[tuple[int, str]]) -> None:
     """Remove what earlier clones left under pgvip's own names, and see that the new copy fits."""
+    _keep_unsaved(config, places.replaced)
     for leftover in (places.new, places.replaced):
         if leftover.exists():
             shutil.rmtree(leftover)
@@ -145,6 +158,18 @@ def _make_room(config: Config, places: Places, spaces: list[tuple[int, str]]) ->
             f'"{places.data.parent}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
             f'Make space, or remove "{places.data}" by hand once you are sure that nobody needs it.',
         )
+
+
+def _keep_unsaved(config: Config, replaced: Path) -> None:
+    """WAL that could not be read when its data was replaced is kept where diverged WAL is, for people to look at."""
+    if not (replaced / UNSAVED).exists():
+        return
+    config.paths.saved.mkdir(mode=0o700, parents=True, exist_ok=True)
+    wal = (replaced / "pg_wal").resolve()
+    if wal.is_dir():
+        shutil.move(wal, config.paths.saved / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-unread")
+        pgconf.sync_directory(config.paths.saved)
+    (replaced / UNSAVED).unlink()
 
 
 def _space(place: str) -> Places:

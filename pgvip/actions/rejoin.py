@@ -75,7 +75,8 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
             reason = _missing_wal(config, divergence, found)
             if not reason:
                 return "nothing had diverged"
-    saved = _save(config, divergence or _divergence_if_readable(config, found), found, progress)
+    known = divergence or _divergence_if_readable(config, found)
+    saved = _save(config, known, found, progress)
     if not reason:
         assert divergence is not None  # without one there is a reason
         reason = _rewind(config, progress)
@@ -83,11 +84,14 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
     if reason:
         progress(f"a new clone is needed: {reason}")
         _refuse_clone_now(config, reason, by_operator=clone)
+        if known is None and not prepare.why_unusable(config):
+            cloning.mark_unsaved(config)
         done = cloning.clone(config, progress, on_bytes, system_id=found.system_id)
-        prepare.mark_usable(config)
     if saved is not None:
         for name in set_aside_archived(config, *saved):
             progress(f"moved {name} out of the archive: it belongs to the diverged part")
+    # Not before: with diverged files in its archive, the rewound data would follow them instead of the source.
+    prepare.mark_usable(config)
     return done
 
 
@@ -216,7 +220,10 @@ def _save(
 
 
 def _rewind(config: Config, progress: Say) -> str:
-    """Rewind this cluster; returns "" or the reason why a clone is needed instead."""
+    """Rewind this cluster; returns "" or the reason why a clone is needed instead.
+
+    The data is marked unusable then: the archive still holds what diverged.
+    """
     control = pgtools.control_data(config)
     if not control.rewindable:
         return "it has neither checksums nor wal_log_hints"
@@ -242,7 +249,6 @@ def _rewind(config: Config, progress: Say) -> str:
         if not CHANGES_BEGIN.search(said.stderr + said.stdout):
             prepare.mark_usable(config)
         return f"pg_rewind failed: {said.said}"
-    prepare.mark_usable(config)
     return ""
 
 

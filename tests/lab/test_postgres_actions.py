@@ -581,6 +581,46 @@ def test_diverged_files_leave_the_own_archive(streaming: Pair) -> None:
     assert archived.exists() is not (fork.lsn < after)
 
 
+def test_rewound_data_is_not_started_before_its_archive_is_clean(
+    streaming: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in between: the standby would read the diverged files of its own archive."""
+    pgtools.psql(streaming.a, "INSERT INTO numbers VALUES (2)")
+    postgres.stop(streaming.b, clean=True)
+    pgtools.psql(streaming.a, "INSERT INTO numbers VALUES (3)")
+    postgres.stop(streaming.a, clean=False)
+    postgres.start(streaming.b, standby=True, sync=False)
+    postgres.promote(streaming.b)
+
+    def crash(*_: object) -> list[str]:
+        raise RejoinError("the daemon is killed now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rejoin, "set_aside_archived", crash)
+        with pytest.raises(RejoinError, match="killed now"):
+            rejoin.rejoin(streaming.a, progress=print)
+    with pytest.raises(PostgresError, match="not whole"):
+        postgres.start(streaming.a, standby=True, sync=False)
+    assert rejoin.rejoin(streaming.a, progress=print) == "cloned from b"
+    assert prepare.why_unusable(streaming.a) == ""
+
+
+def test_wal_that_could_not_be_read_outlives_the_data_it_was_in(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    wal = streaming.b.postgres.data_directory / "pg_wal"
+    last = segment_name(1, pgtools.control_data(streaming.b).checkpoint.lsn, 1 << 24)
+    here = sorted(path for path in wal.iterdir() if path.name[8:] >= last[8:] and len(path.name) == 24)
+    for path in here:
+        path.rename(path.with_suffix(".torn"))
+    assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
+    assert not list(streaming.b.paths.saved.glob("*-unread"))
+    assert rejoin.rejoin(streaming.b, clone=True, progress=print) == "cloned from a"
+    (kept,) = streaming.b.paths.saved.glob("*-unread")
+    assert {path.with_suffix(".torn").name for path in here} <= {path.name for path in kept.iterdir()}
+    assert not (streaming.b.postgres.data_directory / cloning.UNSAVED).exists()
+    postgres.start(streaming.b, standby=True, sync=False)
+
+
 def test_read_write_server_is_never_rejoined(streaming: Pair) -> None:
     postmaster = look(streaming.a).postmaster
     with pytest.raises(RejoinError, match="is a standby"):
