@@ -73,12 +73,15 @@ class Orders:
         text = str(request.get("text", ""))
         if len(text) > TEXT_MAX:
             raise RefusedError(f"the text is too long: {len(text)} characters, at most {TEXT_MAX}")
+        given = request.get("wait_s", 60.0)
+        if not isinstance(given, int | float):
+            raise RefusedError(f"wait_s is not a number of seconds: {given!r}")
+        wait_s = min(given, WAIT_MAX_S)
         plan = _check(order, self._snapshot(), text)
         if request.get("dry_run"):
             return f"dry run: {plan}"
         before = self._snapshot()
         self._daemon.inbox.put(Command(order, text))
-        wait_s = min(float(request.get("wait_s", 60.0)), WAIT_MAX_S)
         done = _OUTCOMES.get(order)
         if done is None or wait_s <= 0:
             return plan

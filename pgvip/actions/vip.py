@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pgvip.errors import PostgresError
 from pgvip.system import netlink, packets, processes
 
 if TYPE_CHECKING:
@@ -64,9 +66,11 @@ def drop(config: Config, vip: Vip) -> int:
     address = config.vips[vip]
     left = 0
     if address.ip in netlink.held(config.me.interface):
-        left = processes.end_sessions(
-            str(address.ip), config.postgres.port, END_SESSIONS_S, config.postgres.data_directory
-        )
+        # A dead disk, on which the server's processes are looked up, must not keep the address here.
+        with suppress(PostgresError, OSError):
+            left = processes.end_sessions(
+                str(address.ip), config.postgres.port, END_SESSIONS_S, config.postgres.data_directory
+            )
     with _changing:
         netlink.drop_address(config.me.interface, address)
     return left

@@ -64,6 +64,20 @@ def test_a_lease_is_renewed(config: Config, peer: str) -> None:
     assert "valid_lft 400sec" in ip_of_this_host()
 
 
+def test_an_address_is_dropped_also_when_nobody_can_tell_whose_sessions_are_on_it(
+    config: Config, peer: str, server: int
+) -> None:
+    config = replace(config, postgres=replace(config.postgres, port=server))
+    vip.add(config, Vip.PRIMARY)
+    with socket.create_connection(("10.9.0.100", server), timeout=5) as session:
+        session.recv(20)
+        # Its postmaster.pid cannot be read, and no process stands there.
+        bad = config.postgres.data_directory.with_name("dead")
+        (bad / "postmaster.pid").mkdir(parents=True)
+        vip.drop(replace(config, postgres=replace(config.postgres, data_directory=bad)), Vip.PRIMARY)
+    assert addresses.held_vips(config) == frozenset()
+
+
 def test_what_was_dropped_is_neither_renewed_nor_announced(config: Config, peer: str) -> None:
     """A look at the addresses that began before the drop would bring it back, or point the neighbours here."""
     vip.add(config, Vip.PRIMARY)

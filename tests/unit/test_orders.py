@@ -122,6 +122,12 @@ def test_a_reason_too_long_to_be_told_to_the_peer_is_refused() -> None:
     assert desk.commands == []
 
 
+def test_a_wait_that_is_no_number_ends_the_request_and_not_the_daemon() -> None:
+    desk = Desk(shot(primary()))
+    assert "wait_s" in refused(desk.order(Order.PAUSE, wait_s="long"))
+    assert desk.commands == []
+
+
 def test_a_dry_run_says_what_would_be_done_and_orders_nothing() -> None:
     desk = Desk(shot(primary()))
     reply = desk.order(Order.SWITCHOVER, dry_run=True)
