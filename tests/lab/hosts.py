@@ -112,7 +112,7 @@ class Host(Node):
                     env=ENVIRONMENT, start_new_session=True,
                 )
             if not self.reply().get("ready"):
-                raise LabError(f"{self.name} did not boot; see {log.name}")
+                raise LabError(f"{self.name} did not boot:\n{Path(log.name).read_text()[-2000:]}")
             children = Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children").read_text().split()
             self.init_pid = int(children[0])
             self.switch.plug(self)
