@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pgvip.actions import fence
-from pgvip.core.model import Command, Order
+from pgvip.core.model import NEVER, Command, Order, Rejoin
 from pgvip.daemon import Daemon, Snapshot
 from pgvip.deadlines import wait_until
 from pgvip.errors import LinkError, PgvipError, RefusedError
@@ -133,6 +133,8 @@ def _check(order: Order, shot: Snapshot, text: str) -> str:
         )
     if order is Order.FENCE_CONFIRMED and k.claim is None:
         raise RefusedError("no claim is open: nothing waits for a fence", hint="See: pgvip status")
+    if order is Order.REJOIN and (record is None or not k.confirmed or record.primary == config.me.name):
+        raise RefusedError("only a confirmed standby can rejoin", hint="Ask on the other host, or see: pgvip status")
     if order is Order.CLEAR_HOLD and not k.durable.hold:
         raise RefusedError("this host is not on hold")
     return f"{order.value}{': ' + text if text else ''}"
@@ -180,9 +182,21 @@ def _forced(before: Snapshot, now: Snapshot) -> str | None:
     return None
 
 
+def _rejoined(before: Snapshot, now: Snapshot) -> str | None:
+    k = now.decision.knowledge
+    if any(isinstance(action, Rejoin) for action in k.running):
+        return None
+    trouble = k.trouble.get("Rejoin")
+    if trouble is not None and trouble != before.decision.knowledge.trouble.get("Rejoin"):
+        raise RefusedError("this host could not rejoin yet; it tries again by itself", trouble.text)
+    tried = k.ended.get("postgres", NEVER) > before.at_s
+    return f"{now.config.me.name} follows {now.config.peer.name}" if tried and now.decision.message.streaming else None
+
+
 _OUTCOMES: dict[Order, Callable[[Snapshot, Snapshot], str | None]] = {
     Order.SWITCHOVER: _switched,
     Order.PAUSE: _paused(wanted=True),
     Order.RESUME: _paused(wanted=False),
     Order.FORCE_PROMOTE: _forced,
+    Order.REJOIN: _rejoined,
 }

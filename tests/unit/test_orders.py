@@ -13,7 +13,7 @@ import pytest
 from pgvip import config_load
 from pgvip.config import Config
 from pgvip.core.decide import decide
-from pgvip.core.knowledge import Decision, Knowledge
+from pgvip.core.knowledge import Decision, Knowledge, Trouble
 from pgvip.core.model import Command, Heard, Inputs, Mode, Observations, Order, Pause, Settings
 from pgvip.daemon import Daemon, LoopStats, Snapshot
 from pgvip.errors import Exit
@@ -186,6 +186,20 @@ def test_a_forced_promotion_is_over_when_this_host_writes() -> None:
     failed = Desk(shot(standby()), [after(standby())]).order(Order.FORCE_PROMOTE)
     assert "could not be fenced" in refused(failed)
     assert "--without-fence" in failed["hint"]
+
+
+def test_a_rejoin_is_over_when_this_host_follows_again() -> None:
+    old = standby()
+    later_s = NOW_S + 1.5
+    looked = old.sees(
+        database=replace(old.seen.database, at_s=later_s), processes=replace(old.seen.processes, at_s=later_s)
+    )
+    followed = after(looked, ended={"postgres": NOW_S + 1})
+    assert Desk(shot(old), [followed]).order(Order.REJOIN, "clone")["text"] == "b follows a"
+    assert "timed out" in Desk(shot(old), [after(old)]).order(Order.REJOIN)["error"]
+    failed = after(old, trouble={"Rejoin": Trouble(1, NOW_S + 9, "the disk is full")})
+    assert "could not rejoin" in refused(Desk(shot(old), [failed]).order(Order.REJOIN))
+    assert "only a confirmed standby" in refused(Desk(shot(primary())).order(Order.REJOIN))
 
 
 def test_orders_without_an_outcome_are_answered_at_once() -> None:
