@@ -21,6 +21,7 @@ from pgvip.core.model import (
     SetSyncNames,
     StartPostgres,
     StopPostgres,
+    Vip,
     WalPoint,
     WriteState,
 )
@@ -247,7 +248,7 @@ class Actor:
             pg.control = "in archive recovery"
             self._end(action, ok=True)
 
-        host.later(self.world.duration_s(1.0, 8.0), done)
+        host.later(self.world.duration_s(*self.world.rejoin_s), done)
 
     # --- addresses ----------------------------------------------------------------------------------
 
@@ -265,7 +266,8 @@ class Actor:
         def done() -> None:
             if not self.daemon.alive:
                 return
-            if self.world.chance(self.world.faults.drop_fails):
+            sticks = action.vip is Vip.STANDBY and self.host.name in self.world.sticks
+            if sticks or self.world.chance(self.world.faults.drop_fails):
                 self._end(action, ok=False, text="no answer from netlink")
                 return
             self.host.held.discard(action.vip)

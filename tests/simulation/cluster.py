@@ -205,6 +205,14 @@ class Cluster:
             self.world.replication.receiver_gone(self.inbound)
             self.inbound = None
 
+    def becomes_older(self, entries: int) -> None:
+        """A stopped standby's files are replaced by those of an older backup."""
+        assert self.phase == "down"
+        del self.wal[max(1, len(self.wal) - entries) :]
+        self.history = [start for start in self.history if start[1] <= len(self.wal)]
+        self.flushed = len(self.wal)
+        self.host.log(f"the data are those of an older backup now: {self.flushed} entries")
+
     def power_lost(self) -> None:
         """What was not flushed is gone with everything in memory."""
         self._mark()

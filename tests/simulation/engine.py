@@ -15,6 +15,7 @@ class Engine:
     """Runs events in the order of their times; equal times in the order of their making."""
 
     def __init__(self, seed: int, *, trace: bool = False) -> None:
+        self.seed = seed
         self.rng = Random(seed)
         self.now_s = 0.0
         self.events = 0

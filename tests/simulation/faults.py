@@ -219,9 +219,7 @@ class Faults:
         self._heal_after(self.fine)
 
     def fine(self) -> None:
-        from tests.simulation.world import Rates
-
-        self.world.faults = Rates(message_kept=self.kept if self.running else 0.0)
+        self.world.calm(self.kept if self.running else 0.0)
 
     def old_message(self, host: Host) -> None:
         self.world.deliver_old()
@@ -249,24 +247,32 @@ class Faults:
         """No more faults: everything is healed, every machine has power, every daemon runs."""
         self.running = False
         world = self.world
-        world.healed = True
-        world.log("net", "==== NO MORE FAULTS ====")
-        world.net.cuts.clear()
-        world.fencing.moods.clear()
-        world.replication.stalled.clear()
-        self.fine()
-        for host in world.hosts:
-            host.disk_bad = host.pg.stuck = False
-            if host in self.leaving:
-                host.power_off("the orderly shutdown ends")
-            host.power_on()
-            host.thaw()
-            if host.daemon is not None and host.daemon.stopped:
-                host.daemon.resume()
-            host.later(6.0, host.start_daemon)
+        heal(world, self.leaving)
         world.after(8.0, self._resumed)
 
     def _resumed(self) -> None:
         if any(host.durable.pause.active for host in self.world.hosts):
             self.resume()
             self.world.after(5.0, self._resumed)
+
+
+def heal(world: World, leaving: set[Host] | None = None) -> None:
+    """Every fault ends, every machine has power and every daemon runs."""
+    world.healed = True
+    world.log("net", "==== NO MORE FAULTS ====")
+    world.net.cuts.clear()
+    world.no_power.clear()
+    world.sticks.clear()
+    world.fencing.moods.clear()
+    world.replication.stalled.clear()
+    world.replication.trickle.clear()
+    world.calm()
+    for host in world.hosts:
+        host.disk_bad = host.pg.stuck = False
+        if leaving and host in leaving:
+            host.power_off("the orderly shutdown ends")
+        host.power_on()
+        host.thaw()
+        if host.daemon is not None and host.daemon.stopped:
+            host.daemon.resume()
+        host.later(6.0, host.start_daemon)

@@ -27,7 +27,7 @@ class Fencing:
         if not world.net.sends("fence", by) or mood == "fails":
             by.later(world.duration_s(0.5, 3.0), lambda: told(False, "the device does not answer"))
             return
-        takes_s = world.duration_s(0.1, 1.0)
+        takes_s = world.duration_s(0.1, world.faults.fence_takes_s)
         if mood == "late":
             world.after(takes_s + world.span(1.0, 20.0), lambda: self._off(target, "a late fence"))
             by.later(takes_s, lambda: told(False, "timed out"))

@@ -98,7 +98,7 @@ class Host:
         self.facts = BootFacts()
         self.held = set()
         self.log(f"BOOTS ({self.boot_id}), record {self.durable.record}")
-        self.later(self.world.span(0.5, 5.0), self.start_daemon)
+        self.later(self.world.span(*self.world.boot_s), self.start_daemon)
 
     def power_off(self, why: str) -> None:
         if not self.powered:

@@ -20,6 +20,7 @@ class Replication:
     def __init__(self, world: World) -> None:
         self.world = world
         self.stalled: set[str] = set()  # hosts whose standby receives without flushing
+        self.trickle: set[str] = set()  # hosts whose standby receives hardly faster than the primary writes
 
     def seek(self, host: Host) -> None:
         """A standby without a stream tries to connect, again and again."""
@@ -78,8 +79,12 @@ class Replication:
         source, target = stream.sender.pg, stream.receiver.pg
         stream.heard_s = self.world.now_s
         if len(target.wal) < len(source.wal):
-            target.wal.extend(source.wal[len(target.wal) :])
-            target.history = list(source.history)
+            have = len(target.wal)
+            few = target.host.name in self.trickle
+            target.wal.extend(source.wal[have : have + 1] if few else source.wal[have:])
+            if few and len(target.wal) < len(source.wal):
+                self.world.after(self.world.span(0.3, 1.0), lambda: self.push(stream))
+            target.history = [start for start in source.history if start[1] <= len(target.wal)]
         if target.flushed < len(target.wal) or stream.flush_lsn < target.flushed:
             stream.receiver.later(self.world.latency_s(), lambda: self._flush(stream))
 
@@ -111,6 +116,13 @@ class Replication:
                 self._close_receiver(stream)
         if stream.sender_open or stream.receiver_open:
             self.world.after(1.0, lambda: self._keep_alive(stream))
+
+    def breaks(self) -> None:
+        """Every connection ends, for both ends at once."""
+        for host in self.world.hosts:
+            if host.pg.inbound is not None:
+                self._close_sender(host.pg.inbound)
+                self._close_receiver(host.pg.inbound)
 
     def _close_sender(self, stream: Stream) -> None:
         stream.sender_open = False

@@ -9,12 +9,14 @@ import pytest
 
 from pgvip.core import absorb, converge, rights, speak, steps
 from pgvip.core.changes import Change
-from pgvip.core.knowledge import Claim
+from pgvip.core.knowledge import Claim, Why
 from pgvip.core.model import Durable, Grant, Message, Record, SetSyncNames, Vip
+from pgvip.core.rights import entitled
 from pgvip.core.round import Round
 from pgvip.core.view import View
 from tests.simulation import world
-from tests.simulation.run import Outcome, run
+from tests.simulation.ambush import PLAYS, ambush
+from tests.simulation.run import Outcome
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -91,8 +93,14 @@ def void(patch: pytest.MonkeyPatch) -> None:
 def abandon(patch: pytest.MonkeyPatch) -> None:
     """[m 7] A claim is not abandoned when the peer is heard, which is answered all the same."""
     claimer_answers(patch)
-    whole = steps.end_claim
-    patch.setattr(steps, "end_claim", lambda r, why: None if why == "the peer was heard" else whole(r, why))
+    whole = steps.open_claim
+
+    def deaf(r: Round, change: str, why: Why, *, takeover: bool) -> None:
+        whole(r, change, why, takeover=takeover)
+        if r.k.claim is not None:
+            r.k.claim = replace(r.k.claim, since_s=float("inf"))
+
+    patch.setattr(steps, "open_claim", deaf)
 
 
 def request_term(patch: pytest.MonkeyPatch) -> None:
@@ -107,6 +115,8 @@ def request_term(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(absorb, "_message", broken)
     patch.setattr(View, "here", property(lambda view: view.message))
+    asked = lambda r, request, row: "old" if request.eligible and entitled(r.view()) else ""  # noqa: E731 - a switch
+    patch.setattr(steps, "_role_asked", asked)
 
 
 def grant_term(patch: pytest.MonkeyPatch) -> None:
@@ -207,13 +217,13 @@ def names(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(converge, "sync_names", broken)
 
 
-def hunt(breaking: Break, runs: int, *, events: int = 3000, first: int = 1) -> tuple[int, Outcome | None]:
-    """Runs until something that must hold does not; how many, and the finding."""
+def hunt(number: int, runs: int, what: str, *, first: int = 1) -> tuple[int, Outcome | None]:
+    """The rule broken, runs of its play until one fails with `what`; how many that took, and the finding."""
     with pytest.MonkeyPatch.context() as patch:
-        breaking(patch)
+        NUMBERED[number](patch)
         for count, seed in enumerate(range(first, first + runs), 1):
-            outcome = run(seed, events)
-            if outcome.failure:
+            outcome = ambush(PLAYS[number], seed)
+            if outcome.failure.startswith(what):
                 return count, outcome
     return runs, None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.simulation.engine import Violation
@@ -11,6 +12,11 @@ from tests.simulation.world import World
 RESOLVE_S = 300.0
 """Virtual time in which a healed pair must be healthy."""
 STEADY_S = 5.0
+START_S = 60.0
+FAST: dict[str, float | bool] = {
+    "interval_s": 0.33, "heartbeat_s": 0.2, "fence_delay_s": 0.25, "hung_after_s": 1.0, "standby_down_s": 1.0,
+    "lag_s_max": 20.0, "stop_s": 20.0, "sync_stall_s": 5.0, "holdoff_s": 20.0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +36,38 @@ def make(seed: int, *, trace: bool = False) -> World:
 
 
 def _settings(seed: int) -> dict[str, float | bool]:
-    if seed % 2:
-        return {
-            "interval_s": 0.33, "heartbeat_s": 0.2, "fence_delay_s": 0.25, "hung_after_s": 1.0, "standby_down_s": 1.0,
-            "lag_s_max": 20.0, "stop_s": 20.0, "sync_stall_s": 5.0, "holdoff_s": 20.0,
-        }  # fmt: skip
-    return {"lag_s_max": 30.0, "stop_s": 20.0, "holdoff_s": 20.0}
+    return FAST if seed % 2 else {"lag_s_max": 30.0, "stop_s": 20.0, "holdoff_s": 20.0}
 
 
 def run(seed: int, events: int = 2000, *, trace: bool = False) -> Outcome:
     """Run a seed."""
-    world = make(seed, trace=trace)
+    return watched(make(seed, trace=trace), lambda world: _play(world, events))
+
+
+def watched(world: World, play: Callable[[World], None]) -> Outcome:
+    """What came of `play`: something that must hold did not, or the core asserted, or all held."""
     try:
-        _play(world, events)
+        play(world)
     except Violation as violation:
-        return _outcome(world, seed, str(violation))
+        return _outcome(world, str(violation))
     except AssertionError as failure:
-        return _outcome(world, seed, f"assertion: {failure}")
-    return _outcome(world, seed, "")
+        return _outcome(world, f"assertion: {failure}")
+    return _outcome(world, "")
+
+
+def start(world: World) -> None:
+    """Both hosts boot for the first time, and come to the healthy state."""
+    world.init_boots()
+    world.clients.begin()
+    while world.unhealthy():
+        if world.now_s > START_S:
+            raise Violation(f"5: it does not start: {world.unhealthy()}")
+        world.step()
 
 
 def _play(world: World, events: int) -> None:
     faults = Faults(world)
-    world.init_boots()
-    world.clients.begin()
-    while world.unhealthy() and world.now_s < 60.0:
-        world.step()
+    start(world)
     faults.begin()
     until = world.events + events
     while world.events < until:
@@ -87,9 +99,9 @@ def _final(world: World) -> None:
                 raise Violation(f"2: {len(missing)} acknowledged commits are missing at the end")
 
 
-def _outcome(world: World, seed: int, failure: str) -> Outcome:
+def _outcome(world: World, failure: str) -> Outcome:
     if failure:
         world.log("!!!", failure)
         world.log("a", repr(world.a))
         world.log("b", repr(world.b))
-    return Outcome(seed, world.events, failure, tuple(world.lines), world.now_s)
+    return Outcome(world.seed, world.events, failure, tuple(world.lines), world.now_s)

@@ -30,6 +30,7 @@ class Rates:
     message_kept: float = 0.0
     late_s: float = 20.0
     slow: float = 0.0
+    fence_takes_s: float = 1.0
     fence_answer_s: float = 0.3
 
 
@@ -73,6 +74,10 @@ class World(Engine):
         self.clients = Clients(self)
         self.moment: Callable[[str, Host], None] = lambda _what, _host: None
         self.hoard: list[tuple[Host, Message]] = []
+        self.passes: Callable[[Host, Message], bool] = lambda _sender, _message: True
+        self.boot_s = (0.5, 5.0)
+        self.rejoin_s = (1.0, 8.0)
+        self.sticks: set[str] = set()
         self._init()
 
     def _init(self) -> None:
@@ -111,6 +116,11 @@ class World(Engine):
             return self.span(high_s, high_s * 20)
         return self.span(low_s, high_s)
 
+    def calm(self, message_kept: float = 0.0) -> None:
+        """Single steps work again and take their usual time, and messages pass."""
+        self.faults = Rates(message_kept=message_kept)
+        self.passes = lambda _sender, _message: True
+
     def may_power_on(self, host: Host) -> bool:
         return host.name not in self.no_power
 
@@ -119,13 +129,13 @@ class World(Engine):
     def send(self, sender: Host, message: Message) -> None:
         faults = self.faults
         self._keep_copy(sender, message)
-        if not self.net.sends("link", sender) or self.chance(faults.message_lost):
+        if not self.net.sends("link", sender) or not self.passes(sender, message) or self.chance(faults.message_lost):
             return
         copies = 2 if self.chance(faults.message_twice) else 1
         for _ in range(copies):
             late = faults.message_late and self.chance(faults.message_late)
             delay_s = self.span(0.05, faults.late_s) if late else self.latency_s()
-            self.after(delay_s, lambda: self._arrive(sender.peer, message))
+            self.after(delay_s, lambda: self.arrive(sender.peer, message))
 
     def _keep_copy(self, sender: Host, message: Message) -> None:
         """A message that demands or promises something may be delivered once more, at the worst time."""
@@ -141,9 +151,9 @@ class World(Engine):
             host, message = self.rng.choice(self.hoard)
             what = f"term {message.record.term if message.record else None} run {message.run_id} q={message.question}"
             self.log(host.name, f"an OLD message comes: {what} a={message.answer} request={message.request}")
-            self._arrive(host, message)
+            self.arrive(host, message)
 
-    def _arrive(self, host: Host, message: Message) -> None:
+    def arrive(self, host: Host, message: Message) -> None:
         daemon = host.daemon
         if daemon is not None and host.powered:
             daemon.deliver(message)

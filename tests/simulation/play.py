@@ -1,0 +1,107 @@
+"""What directed faults are written with: wait until something holds, hold messages back, cut, switch off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from pgvip.core.model import Message, Mode, Order
+from tests.simulation.machine import Host
+from tests.simulation.world import World
+
+Test = Callable[[Message], bool]
+
+
+class Missed(Exception):
+    """The moment that a play waits for did not come."""
+
+
+class Play:
+    """What plays do to the world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.a, self.b = world.hosts
+
+    def until(self, holds: Callable[[], bool], within_s: float = 20.0) -> None:
+        end_s = self.world.now_s + within_s
+        while not holds():
+            if self.world.now_s > end_s:
+                raise Missed
+            self.world.step()
+
+    def wait(self, low_s: float, high_s: float) -> None:
+        end_s = self.world.now_s + self.world.span(low_s, high_s)
+        while self.world.now_s < end_s:
+            self.world.step()
+
+    def serves(self, host: Host) -> bool:
+        return host.pg.phase == "primary" and host.powered
+
+    def is_pair(self) -> bool:
+        """Both hosts have the same record, and it says pair."""
+        mine, theirs = self.a.durable.record, self.b.durable.record
+        return bool(mine and theirs and mine.term == theirs.term and mine.mode is Mode.PAIR)
+
+    def says_solo(self, host: Host, primary: Host) -> bool:
+        """The record of `host` lets `primary` serve alone."""
+        record = host.durable.record
+        return bool(record and record.mode is Mode.SOLO and record.primary == primary.name)
+
+    def alone(self, host: Host) -> bool:
+        """`host` serves alone."""
+        return self.says_solo(host, host) and self.serves(host)
+
+    def eligible(self, host: Host) -> bool:
+        return bool(host.daemon and host.daemon.last and host.daemon.last.message.eligible)
+
+    def order(self, host: Host, order: Order) -> None:
+        self.until(lambda: host.daemon is not None)
+        assert host.daemon is not None
+        host.daemon.order(order)
+
+    def cut(self, host: Host, *paths: str) -> None:
+        """Packets of `host` on these paths are lost."""
+        self.world.net.cuts |= {(path, host.name) for path in paths}
+
+    def apart(self, *paths: str) -> None:
+        """Packets between the hosts are lost, both ways."""
+        self.world.net.cuts |= {(path, host.name) for path in paths for host in self.world.hosts}
+
+    def break_stream(self) -> None:
+        """The connection of the two databases breaks, and there is no new one."""
+        self.apart("db")
+        self.world.replication.breaks()
+
+    def off(self, host: Host) -> None:
+        """No power, and none by a fence device either."""
+        self.world.no_power.add(host.name)
+        host.power_off("ambush")
+
+    def on(self, host: Host) -> None:
+        self.world.no_power.discard(host.name)
+        host.power_on()
+        self.until(lambda: host.daemon is not None)
+
+    def copies(self, sender: Host, test: Test, *, passing: bool = True) -> list[Message]:
+        """Those messages of `sender`, from now on, kept for later; `passing`: they arrive now as well."""
+        kept: list[Message] = []
+
+        def passes(host: Host, message: Message) -> bool:
+            caught = host is sender and test(message)
+            if caught:
+                kept.append(message)
+            return passing or not caught
+
+        self.world.passes = passes
+        return kept
+
+    def again(self, receiver: Host, messages: list[Message], every_s: float = 0.1) -> None:
+        """Old messages arrive."""
+        for count, message in enumerate(messages):
+            self.world.after(count * every_s, partial(self.world.arrive, receiver, message))
+        self.world.log(receiver.name, f"{len(messages)} OLD messages come")
+
+    def is_cut_off(self, host: Host) -> None:
+        self.apart("link", "db")
+        self.cut(host, "gateway", "fence")
