@@ -63,7 +63,8 @@ class Service:
 class Host(Node):
     """One of the two hosts; `directory` is its disk."""
 
-    flags = ("--mount", "--uts", "--ipc", "--net", "--pid")
+    namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid")
+    flags = (*namespaces, "--root", "--wd")  # within a chroot, the mount namespace alone leads to the machine's root
 
     def __init__(self, name: str, switch: Switch, directory: Path, needed: Sequence[Path] = ()) -> None:
         super().__init__(name)
@@ -104,7 +105,7 @@ class Host(Node):
             self.forget()
             spec = self.directory / "boots" / "spec.json"
             spec.write_text(json.dumps(self.make_spec()))
-            argv = ["unshare", *self.flags, "--fork", "--kill-child=SIGKILL", "--", sys.executable, "-I", "-S",
+            argv = ["unshare", *self.namespaces, "--fork", "--kill-child=SIGKILL", "--", sys.executable, "-I", "-S",
                     str(PROGRAMS / "init.py"), str(spec)]
             with (self.directory / "shared" / "init.log").open("a") as log:
                 self.holder = subprocess.Popen(
@@ -115,6 +116,8 @@ class Host(Node):
                 raise LabError(f"{self.name} did not boot:\n{Path(log.name).read_text()[-2000:]}")
             children = Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children").read_text().split()
             self.init_pid = int(children[0])
+            if self.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip() != self.boot_id:
+                raise LabError(f"commands for {self.name} would run outside it")
             self.switch.plug(self)
             for hook in self.at_boot:
                 hook()

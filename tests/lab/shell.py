@@ -20,7 +20,7 @@ def find_init(host: str) -> int:
 
 
 def main() -> None:
-    flags = ["--mount", "--uts", "--ipc", "--net", "--pid"]
+    flags = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"]
     shell = ["env", f"PATH={sys.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PS1=\\h# ", "bash", "--norc"]
     argv = ["nsenter", f"--target={find_init(sys.argv[1])}", *flags, "--", *shell]
     os.execvp("nsenter", argv)  # noqa: S606 - the shell takes this program's place
