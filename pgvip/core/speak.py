@@ -59,6 +59,7 @@ def message(r: Round, row: Change) -> Message:
         replay_lag_s=database.replay_lag_s if database else 0.0,
         point=v.point,
         gateway_ok=v.gateway,
+        gateway_age_s=max(0.0, r.now_s - v.seen.gateway.at_s) if v.gateway else 0.0,
         vips=tuple(sorted(vip.value for vip in v.held)) if v.seen.held.value is not None else (),
         pause=k.durable.pause,
         hold=k.durable.hold,
