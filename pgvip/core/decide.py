@@ -8,7 +8,7 @@ from __future__ import annotations
 from copy import copy
 
 from pgvip.core import absorb, converge, speak, steps
-from pgvip.core.changes import HOLD, By, Change, choose
+from pgvip.core.changes import HOLD, NOT_CALLED_OFF, Change, choose
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import AddressFree, BootFacts, Durable, Identity, Inputs, Settings
 from pgvip.core.round import Round
@@ -70,7 +70,7 @@ def _choose(r: Round) -> Change:
         k.row, k.row_since_s = row.name, r.now_s
         if row is not HOLD:
             r.note("intent", f"{row.name}: {row.because}")
-    elif row.by is By.INVITE and r.now_s - k.row_since_s >= r.s.consent_s:
+    elif NOT_CALLED_OFF in row.when and r.now_s - k.row_since_s >= r.s.consent_s:
         steps.call_off(r, f"{row.name}: {r.s.peer} did not take the role")
         row, k.blockers = choose(r.view())
     r.changed()

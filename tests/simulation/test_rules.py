@@ -1,11 +1,11 @@
-"""The proof of the proof: with one rule of PROTOCOL.md broken, its play finds what must not be; with all of them, none.
+"""The proof of the proof: one rule of PROTOCOL.md broken, its play finds what must not be; unbroken, none.
 
-Rule 15 (a host without a record adopts one only from a confirmed peer that is itself the primary) cannot be found broken:
-`served` stands in the same file as the record and is lost with it, so whoever adopts an old record of its own role has no
-write right under it, and both ways end in states that need an operator. tests/unit/test_core_consent.py holds the rule,
-test_operators.py the safety of a lost record. Rule 13 is found as a dead end, not as a loss, since the write right itself
-rests on `served`. Rule 4 needs an operator's force: every other claim ends in the very round in which the peer is heard
-(rule 7), before an answer could be given.
+Rule 15 (a host without a record adopts one only from a confirmed peer that is itself the primary) cannot be found
+broken: `served` stands in the same file as the record and is lost with it, so whoever adopts an old record of its own
+role has no write right under it, and both ways end in states that need an operator. tests/unit/test_core_consent.py
+holds the rule, test_operators.py the safety of a lost record. Rule 13 is found as a dead end, not as a loss, since
+the write right itself rests on `served`. Rule 4 needs an operator's force: every other claim ends in the very round
+in which the peer is heard (rule 7), before an answer could be given.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from pgvip.core.model import (
     FindEnd,
     Lsn,
     Mode,
+    Override,
     Promote,
     Request,
     SetSyncNames,
@@ -355,6 +356,17 @@ def test_a_hand_over_that_is_not_confirmed_is_called_off_and_the_old_primary_ser
     assert off.k.yielding is None
     assert off.record.term == 4
     assert off.must_start(StartPostgres) == StartPostgres(standby=False, sync=True)
+
+
+def test_an_offer_that_nobody_takes_is_called_off_once_and_made_again_later() -> None:
+    host = primary().configured(override=Override.STANDBY).round()
+    assert host.message.invite == "hand-over-override"
+    off = host.told(after_s=10.5)
+    assert off.message.invite == ""
+    assert off.k.called_off_until_s == off.now_s + 30.0
+    later = off.told(after_s=1.0)
+    assert later.k.called_off_until_s == off.k.called_off_until_s
+    assert later.message.invite == ""
 
 
 def test_while_giving_up_nothing_is_claimed_started_or_granted() -> None:
