@@ -17,7 +17,7 @@ from pgvip.config_rules import host_problems
 from pgvip.core.model import Action, BootFacts, Durable, Identity
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
-from pgvip.errors import Exit, PgvipError, RecordError
+from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
 from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
 from pgvip.link.tls import load_contexts
@@ -45,6 +45,12 @@ def run(args: argparse.Namespace) -> int:
         raise RecordError(
             f'this host belongs to no pair: "{config.paths.identity}" does not exist',
             hint="Run `pgvip init` on the first host, `pgvip clone` or `pgvip join` on the second.",
+        )
+    if service.under_systemd() and not config.postgres.unit:
+        raise ConfigError(
+            "postgresql.unit is empty, but pgvip runs as a systemd service",
+            "PostgreSQL would live in pgvip's own unit, and be stopped and limited with it.",
+            'Name its unit, for example unit = "pgvip-postgres.service".',
         )
     service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
     if not config.settings.fencing:

@@ -11,6 +11,11 @@ from datetime import datetime
 _lock = threading.Lock()
 
 
+def under_systemd() -> bool:
+    """True when systemd started this process as a service (systemd.exec(5), $INVOCATION_ID)."""
+    return bool(os.environ.get("INVOCATION_ID") and os.environ.get("NOTIFY_SOCKET"))
+
+
 def notify(state: str) -> None:
     """Tell systemd `state` (READY=1, WATCHDOG=1, STATUS=…); nothing happens without systemd."""
     address = os.environ.get("NOTIFY_SOCKET", "")
