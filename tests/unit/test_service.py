@@ -45,5 +45,5 @@ def test_postgresql_is_never_run_inside_the_daemons_own_unit(tmp_path: Path, mon
     save_identity(tmp_path / "state/identity.json", PairIdentity("p", "1", "db1", "db2"))
     monkeypatch.setenv("INVOCATION_ID", "0" * 32)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
-    with pytest.raises(ConfigError, match="postgresql.unit is empty"):
+    with pytest.raises(ConfigError, match=r"postgresql\.unit is empty"):
         run.run(argparse.Namespace(config=file, host="db1"))
