@@ -54,6 +54,10 @@ def reaches(host: Host, address: str, port: int) -> bool:
     return host.run([sys.executable, "-IS", "-c", code], check=False).returncode == 0
 
 
+def sleeper(host: Host) -> int:
+    return next((process.pid for process in host.processes() if process.command == "sleep 300"), 0)
+
+
 def listens(host: Host) -> bool:
     return ":9 " in host.run(["ss", "-Hlun"]).stdout
 
@@ -85,7 +89,7 @@ def test_power_off_ends_every_process_and_takes_the_address_along(pair: Lab) -> 
     program = pair.alpha.popen(["sh", "-c", "trap '' TERM INT; setsid sleep 300 & sleep 300"])
     inode = Path(f"/proc/{pair.alpha.pid}/ns/pid").stat().st_ino
     assert pair.holders(PRIMARY_VIP) == {"alpha"}
-    os.kill(next(process.pid for process in pair.alpha.processes() if process.command == "sleep 300"), signal.SIGSTOP)
+    os.kill(wait_until(partial(sleeper, pair.alpha), 5, "started"), signal.SIGSTOP)
     pair.alpha.power_off()
     assert not pair.alpha.is_on()
     assert namespace_members("pid", inode) == []
@@ -292,8 +296,7 @@ def test_an_orphaned_writer_is_seen() -> None:
 
 def test_a_stopped_program_of_the_lab_does_not_hold_up_a_power_off(pair: Lab) -> None:
     program = pair.alpha.popen(["sleep", "300"])
-    child = next(process.pid for process in pair.alpha.processes() if process.command == "sleep 300")
-    os.kill(child, signal.SIGSTOP)
+    os.kill(wait_until(partial(sleeper, pair.alpha), 5, "started"), signal.SIGSTOP)
     wait_until(lambda: " T " in Path(f"/proc/{program.pid}/stat").read_text(), 5, "nsenter stops with its child")
     pair.alpha.power_off()
     assert program.poll() is not None
