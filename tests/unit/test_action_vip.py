@@ -106,7 +106,7 @@ def test_a_missing_interface_is_an_error_in_every_call(config: Config) -> None:
 def test_somebody_else_who_has_the_address_is_found(config: Config, peer: str) -> None:
     start_s = now_s()
     assert vip.check(config, Vip.PRIMARY) == ""
-    assert now_s() - start_s < 0.3
+    assert now_s() - start_s < 1.0
     assert addresses.who_answers(config, Vip.PRIMARY) == ""
     ip("address", "add", "10.9.0.100/32", "dev", "eth0", namespace=peer)
     assert vip.check(config, Vip.PRIMARY) == "02:00:00:00:00:02"
@@ -148,7 +148,7 @@ def test_sessions_through_an_address_end_before_it_goes(config: Config, server: 
         ready.wait(5)
         start_s = now_s()
         assert vip.drop(config, Vip.STANDBY) == 0
-        assert now_s() - start_s < 0.5
+        assert now_s() - start_s < 2.0
         assert ended.wait(2), "the client was told, and does not hang"
         assert processes.sessions_on("10.9.0.100", server) == [kept]
     thread.join()

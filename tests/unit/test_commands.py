@@ -152,7 +152,7 @@ def test_commands_run_beside_each_other() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert now_s() - start_s < 1.5
+    assert now_s() - start_s < 4.5
 
 
 def test_ends_are_described() -> None:
@@ -168,7 +168,7 @@ def test_a_lookout_runs_commands_like_any_other() -> None:
     start_s = now_s()
     with pytest.raises(CommandError, match=r"sleep did not finish within 0\.2 s"):
         lookout.run(["sleep", "60"], timeout_s=0.2)
-    assert now_s() - start_s < 1
+    assert now_s() - start_s < 3
     assert lookout.run(["true"], timeout_s=5).returncode == 0, "one that could be ended is forgotten"
 
 

@@ -240,7 +240,7 @@ def test_a_signal_to_leave_ends_the_loop_and_changes_nothing(bench: Bench, numbe
     began_s = now_s()
     bench.daemon.run()
     timer.join()
-    assert now_s() - began_s < 1.0
+    assert now_s() - began_s < 3.0
     assert not [action for action in bench.recorder.started if type(action).__name__.startswith(("Stop", "Drop"))]
 
 

@@ -20,7 +20,7 @@ def test_a_condition_that_never_comes_true_raises_in_time() -> None:
     start_s = now_s()
     with pytest.raises(ActionError, match="timed out: rain"):
         wait_until(lambda: None, 0.1, what="rain")
-    assert 0.1 <= now_s() - start_s < 0.3
+    assert 0.1 <= now_s() - start_s < 1.0
 
 
 def test_the_error_is_the_callers() -> None:

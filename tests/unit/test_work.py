@@ -134,7 +134,7 @@ def test_starting_an_action_does_not_wait_for_it(shop: Shop) -> None:
     shop.hold(AddVip)
     began_s = now_s()
     shop.shop.start(AddVip(Vip.PRIMARY))
-    assert now_s() - began_s < 0.5
+    assert now_s() - began_s < 2.0
     assert shop.has_begun(AddVip).wait(WAIT_S)
     assert shop.inbox.empty()
     shop.release(AddVip)
