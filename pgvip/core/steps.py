@@ -354,9 +354,11 @@ def _write_claimed(r: Round, c: Claim) -> None:
 def force(r: Round) -> None:
     """Carry out an operator's forced promotion: fence first, where there is a way."""
     k = r.k
-    if not k.force or k.writing is not None or k.claim is not None:
+    if not k.force or k.writing is not None or (k.claim is not None and k.claim.why is Why.ORDER):
         return
     k.yielding = None  # nothing is written yet: the operator's word comes first
+    if k.claim is not None:
+        end_claim(r, "an operator forces a promotion")  # its fence may fail for ever, which is why they do
     r.changed()
     if r.s.fencing and not k.unfenced and not k.peer_off:
         open_claim(r, "forced", Why.ORDER, takeover=True)

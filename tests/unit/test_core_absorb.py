@@ -10,6 +10,7 @@ from pgvip.core.model import (
     NEVER,
     AddressFree,
     DropVip,
+    Fence,
     Lsn,
     Mode,
     Order,
@@ -202,6 +203,29 @@ def test_a_forced_promotion_ends_a_give_up_under_way() -> None:
     assert forced.k.yielding is None
     assert forced.k.claim is not None
     assert not forced.holds().done(DropVip(Vip.STANDBY)).started(WriteState)
+
+
+def test_a_forced_promotion_does_not_wait_for_a_claim_whose_fence_fails() -> None:
+    failing_fence = claiming(standby())
+    failing_fence = failing_fence.done(attempt(failing_fence), ok=False)
+    assert failing_fence.k.claim is not None
+    forced = failing_fence.order(Order.FORCE_PROMOTE, "without-fence")
+    assert forced.k.claim is None
+    new = forced.must_start(WriteState).durable.record
+    assert new is not None
+    assert (new.primary, new.term) == ("b", 4 + FORCE_STEP + 1)
+
+
+def test_a_forced_promotion_fences_by_an_attempt_of_its_own() -> None:
+    host = claiming(standby())
+    old = attempt(host)
+    forced = host.order(Order.FORCE_PROMOTE)
+    assert forced.k.claim is not None
+    assert (forced.k.claim.why, forced.k.claim.attempt == old.attempt) == (Why.ORDER, False)
+    again = forced.done(old)
+    assert not again.started(WriteState)
+    again = again if again.started(Fence) else again.round()
+    assert again.done(attempt(again)).started(WriteState)
 
 
 # --- what was taken without consent -------------------------------------------------------------------------
