@@ -251,9 +251,10 @@ PLAYS: dict[int, Callable[[Play], None]] = {
 ASYNC = {lease_ends_before_the_result}
 
 
-def ambush(script: Callable[[Play], None], seed: int, *, trace: bool = False) -> Outcome:
+def ambush(script: Callable[[Play], None], seed: int, *, sync: bool | None = None, trace: bool = False) -> Outcome:
     """One run of a play; what the pair must hold is watched as in the random runs."""
-    world = World(seed, sync=script not in ASYNC, trace=trace, **(FAST | {"consent_s": 2.0}))
+    sync = script not in ASYNC if sync is None else sync
+    world = World(seed, sync=sync, trace=trace, **(FAST | {"consent_s": 2.0}))
     world.boot_s, world.rejoin_s = (0.05, 0.5), (1.0, 4.0)
     return watched(world, lambda _world: _act(Play(world), script))
 

@@ -34,7 +34,7 @@ class Clients:
         if not (pg.phase == "primary" or pg.orphans):
             return
         peer = host.peer
-        if peer.powered and peer.pg.writes:
+        if peer.powered and peer.pg.writes and not world.split:
             raise Violation(f"1: two writers: {host.name} and {peer.name}")
         through = Vip.PRIMARY in host.held and world.net.sends("client", host) and not pg.orphans
         if through and world.sync and pg.revealed != pg.proc:

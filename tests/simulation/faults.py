@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import Order
+from pgvip.core.model import Durable, Order
 from tests.simulation.network import PATHS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Faults:
             (1.0, self.frozen), (3.0, self.postmaster_killed), (1.5, self.postgres_hung), (1.0, self.dba_stop),
             (1.0, self.disk), (4.0, self.cut), (1.5, self.cut_off), (1.0, self.gateway), (2.0, self.fence_mood),
             (1.0, self.stall), (2.0, self.switchover), (0.7, self.pause), (1.5, self.weather), (0.7, self.address_gone),
-            (1.0, self.leave), (2.0, self.old_message),
+            (1.0, self.leave), (2.0, self.old_message), (0.7, self.paused), (0.7, self.record_lost),
         ]  # fmt: skip
         self.kinds = [kind for _, kind in kinds]
         self.weights = [weight * rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for weight, _ in kinds]
@@ -100,6 +100,19 @@ class Faults:
     def frozen(self, host: Host) -> None:
         host.freeze()
         self.world.after(self.world.span(0.2, 20.0), host.thaw)
+
+    def paused(self, host: Host) -> None:
+        """A virtual machine that stands still, its clock too."""
+        host.freeze(clock_too=True)
+        self.world.after(self.world.span(0.2, 40.0), host.thaw)
+
+    def record_lost(self, host: Host) -> None:
+        """The power goes, and the state directory with it; now and then an operator will be needed."""
+        if self.world.operators and host.powered:
+            host.power_off("power cut")
+            host.durable = Durable()
+            host.log("the state directory is EMPTY")
+            self._heal_after(host.power_on)
 
     def leave(self, host: Host) -> None:
         """An orderly shutdown: the daemon is told, and the power goes some time later."""

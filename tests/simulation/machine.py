@@ -60,14 +60,18 @@ class Host:
         self.daemon: Daemon | None = None
         self.runs = 0
         self._deferred: list[Callable[[], None]] = []
+        self._still_s: float | None = None
+        self._lost_s = 0.0
+        self.jumped = False
 
     def log(self, text: str) -> None:
         self.world.log(self.name, text)
 
     @property
     def clock_s(self) -> float:
-        """CLOCK_BOOTTIME."""
-        return self.world.now_s - self.booted_s
+        """CLOCK_BOOTTIME; it stands still while a virtual machine is paused."""
+        now_s = self.world.now_s if self._still_s is None else self._still_s
+        return now_s - self.booted_s - self._lost_s
 
     @property
     def boot_id(self) -> str:
@@ -95,6 +99,7 @@ class Host:
         self.powered, self.frozen = True, False
         self.boots += 1
         self.booted_s = self.world.now_s - self.world.span(1.0, 2.0)
+        self._still_s, self._lost_s, self.jumped = None, 0.0, False
         self.facts = BootFacts()
         self.held = set()
         self.log(f"BOOTS ({self.boot_id}), record {self.durable.record}")
@@ -113,15 +118,20 @@ class Host:
         self.daemon = None
         self.pg.power_lost()
 
-    def freeze(self) -> None:
+    def freeze(self, *, clock_too: bool = False) -> None:
+        """`clock_too`: as a virtual machine that is paused; the wall clock is set right when it goes on."""
         if self.powered and not self.frozen:
-            self.log("FREEZES")
+            self.log(f"FREEZES{', its clock too' if clock_too else ''}")
             self.frozen = True
+            self._still_s = self.world.now_s if clock_too else None
 
     def thaw(self) -> None:
         if self.frozen:
             self.log("thaws")
             self.frozen = False
+            if self._still_s is not None:
+                gone_s = self.world.now_s - self._still_s
+                self._still_s, self._lost_s, self.jumped = None, self._lost_s + gone_s, gone_s > 1.0
             due, self._deferred = self._deferred, []
             for event in due:
                 if self.powered:
@@ -223,7 +233,9 @@ class Daemon:
         if not self.alive or self.stopped:
             return
         host = self.host
-        inputs = Inputs(self.seen, tuple(self.messages), tuple(self.results), tuple(self.commands), "now")
+        heard, ended, told = tuple(self.messages), tuple(self.results), tuple(self.commands)
+        inputs = Inputs(self.seen, heard, ended, told, "now", jumped=host.jumped)
+        host.jumped = False
         self.messages, self.results, self.commands = [], [], []
         decision = core.decide(self.knowledge, inputs, host.settings, host.clock_s)
         self.knowledge, self.last = decision.knowledge, decision

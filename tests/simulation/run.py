@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tests.simulation.engine import Violation
 from tests.simulation.faults import Faults
+from tests.simulation.operators import Operator
 from tests.simulation.world import World
 
 RESOLVE_S = 300.0
@@ -32,7 +33,9 @@ class Outcome:
 
 def make(seed: int, *, trace: bool = False) -> World:
     """The world of a seed: its settings are drawn too."""
-    return World(seed, sync=seed % 3 != 0, trace=trace, **_settings(seed))
+    world = World(seed, sync=seed % 3 != 0, trace=trace, **_settings(seed))
+    world.operators = seed % 7 == 0
+    return world
 
 
 def _settings(seed: int) -> dict[str, float | bool]:
@@ -66,8 +69,8 @@ def start(world: World) -> None:
 
 
 def _play(world: World, events: int) -> None:
-    faults = Faults(world)
     start(world)
+    faults = Faults(world)
     faults.begin()
     until = world.events + events
     while world.events < until:
@@ -79,8 +82,11 @@ def _play(world: World, events: int) -> None:
 def resolve(world: World) -> None:
     """5: it comes back, and stays."""
     end_s, good_s, why = world.now_s + RESOLVE_S, float("inf"), ""
+    operator = Operator(world) if world.operators else None
     while world.now_s < end_s:
         world.step()
+        if operator is not None:
+            operator.look()
         why = world.unhealthy()
         if why:
             good_s = float("inf")
@@ -91,6 +97,8 @@ def resolve(world: World) -> None:
 
 
 def _final(world: World) -> None:
+    if world.forced:
+        return  # what a force may lose, it says
     for host in world.hosts:
         if host.pg.phase == "primary":
             has = set(host.pg.wal)

@@ -65,6 +65,8 @@ class World(Engine):
         self.acknowledged: dict[int, float] = {}
         self.lost: set[int] = set()
         self.forced = False
+        self.split = False
+        self.operators = False
         self.healed = False
         self._entries = 0
         self.a = Host(self, "a", Settings("a", "b", True, sync=sync, archive=False, **settings))  # type: ignore[arg-type]  # numbers and flags by name
@@ -168,7 +170,7 @@ class World(Engine):
         """1: one writer. 2: it has all that was acknowledged. 3: or, in async, all but a bounded tail."""
         peer = host.peer
         self.moment("writer", host)
-        if peer.powered and peer.pg.writes:
+        if peer.powered and peer.pg.writes and not self.split:
             raise Violation(f"1: two writers: {host.name} became read-write while {peer.name} is")
         has = set(host.pg.wal)
         missing = [entry for entry in self.acknowledged if entry not in has and entry not in self.lost]
@@ -186,7 +188,7 @@ class World(Engine):
     def raised(self, host: Host, vip: Vip) -> None:
         """4: one holder for each address, the primary one only where writes work."""
         peer = host.peer
-        if peer.powered and vip in peer.held:
+        if peer.powered and vip in peer.held and not self.split:
             raise Violation(f"4: both hosts hold the {vip.value} VIP")
         if vip is Vip.PRIMARY and host.pg.phase in ("standby", "promoting"):
             raise Violation(f"4: {host.name} raised the primary VIP on a standby")

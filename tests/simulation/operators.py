@@ -1,0 +1,61 @@
+"""An operator who does what `status` says, in the states that need one, and compares the data first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgvip.core.model import Order
+
+if TYPE_CHECKING:
+    from tests.simulation.machine import Host
+    from tests.simulation.world import World
+
+PATIENCE_S = 45.0
+LOST = {"no-record", "unconfirmed", "records-differ", "vip-answers", "hand-backs", "primary-lost", "database-down"}
+"""Concerns whose mend is a forced promotion on the host whose data shall live."""
+
+
+class Operator:
+    """Acts when the pair has not come back by itself for a while; one step at a time."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.since_s = world.now_s
+        self.acts = 0
+
+    def look(self) -> None:
+        world = self.world
+        if not world.unhealthy():
+            self.since_s = world.now_s
+        elif world.now_s - self.since_s >= PATIENCE_S:
+            self.since_s = world.now_s
+            self._act()
+
+    def _act(self) -> None:
+        for host in self.world.hosts:
+            if host.daemon and host.durable.hold and self._has_nothing_alone(host):
+                self._order(host, Order.CLEAR_HOLD)
+                return
+        said = {name for host in self.world.hosts for name in self.concerns(host)}
+        if said & LOST:
+            self._order(max(self.world.hosts, key=self._worth), Order.FORCE_PROMOTE)
+
+    def concerns(self, host: Host) -> set[str]:
+        decision = host.daemon.last if host.daemon else None
+        return {concern.name for concern in decision.concerns} if decision else set()
+
+    def _has_nothing_alone(self, host: Host) -> bool:
+        there, told = set(host.peer.pg.wal), self.world.acknowledged
+        return not [entry for entry in host.pg.wal if entry in told and entry not in there]
+
+    def _worth(self, host: Host) -> tuple[int, int]:
+        """How much of what was acknowledged this host has; a rebuild that was begun is worth nothing."""
+        if host.pg.broken:
+            return (-1, 0)
+        return (len(self.world.acknowledged.keys() & set(host.pg.wal)), len(host.pg.wal))
+
+    def _order(self, host: Host, order: Order) -> None:
+        if host.daemon is not None:
+            self.acts += 1
+            self.world.log("op", f"{order.value} on {host.name}")
+            host.daemon.order(order)
