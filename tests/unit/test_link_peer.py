@@ -155,7 +155,7 @@ def test_what_was_sent_before_the_peer_was_there_arrives_as_the_newest_only(pair
     assert beta.got.empty()
 
 
-def test_latency_is_below_5_ms(pair: Pair) -> None:
+def test_a_text_is_there_at_once(pair: Pair) -> None:
     alpha, beta = pair.end("alpha"), pair.end("beta")
     until(lambda: connected(alpha) and connected(beta))
     times_s = []
