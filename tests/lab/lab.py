@@ -19,7 +19,7 @@ from tests.lab.clients import ArpWatch, SqlClient, WriteProbe, holders, reader, 
 from tests.lab.fence import FenceDevice
 from tests.lab.hosts import Host, remove_tree
 from tests.lab.network import ADDRESSES, PRIMARY_VIP, STANDBY_VIP, Switch
-from tests.lab.nodes import Node
+from tests.lab.nodes import LabError, Node
 
 PREFIX = "pgvip-lab-"
 HOSTS = ("alpha", "beta")
@@ -95,16 +95,20 @@ class Lab:
         atexit.unregister(self.close)
         if os.getpid() != self.owner or not self.directory.exists():
             return
-        self.fence.close()
-        for host in self.hosts.values():
-            host.stop()
-        for node in (self.client, self.stranger, self.gateway, self.switch):
-            node.stop()
+        failed: list[Exception] = []
+        nodes = (*self.hosts.values(), self.client, self.stranger, self.gateway, self.switch)
+        for stop in (self.fence.close, *(node.stop for node in nodes)):
+            try:
+                stop()
+            except Exception as error:  # noqa: BLE001 - the rest must be taken down whatever happened to this
+                failed.append(error)
         keep = os.environ.get("PGVIP_LAB_KEEP")
         if keep:
             shutil.copytree(self.directory, Path(keep) / self.directory.name, symlinks=True, dirs_exist_ok=True,
                             ignore=shutil.ignore_patterns("*.sock", "base", "pg_wal"))
         remove_tree(self.directory)
+        if failed:
+            raise LabError(f"not everything could be taken down: {failed}") from failed[0]
 
     # --- clients ---------------------------------------------------------------------------------
 

@@ -126,6 +126,7 @@ def test_systemd_restarts_a_killed_service_and_starts_it_at_boot(pair: Lab) -> N
     first = pair.alpha.service_pid("sleeper")
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: pair.alpha.service_pid("sleeper") not in {0, first}, 5, "restarted")
+    wait_until(lambda: pair.alpha.log("sleeper").count("started") == 2, 5, "at work again")
     pair.alpha.stop_service("sleeper")
     assert pair.alpha.service_pid("sleeper") == 0
     pair.alpha.power_off()
@@ -318,7 +319,9 @@ from tests.lab.lab import Lab
 lab = Lab().__enter__()
 lab.alpha.boot()
 lab.alpha.popen(["sleep", "300"])
-print(lab.directory, lab.alpha.pid, lab.switch.pid, os.stat(f"/proc/{lab.alpha.pid}/ns/pid").st_ino, flush=True)
+lab.arp.start()
+pids = lab.alpha.pid, lab.switch.pid, lab.arp.process.pid
+print(lab.directory, *pids, os.stat(f"/proc/{lab.alpha.pid}/ns/pid").st_ino, flush=True)
 time.sleep(300)
 """
 
@@ -328,12 +331,13 @@ def test_nothing_outlives_the_lab_process(with_signal: signal.Signals) -> None:
     program = subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,
                                stderr=subprocess.DEVNULL)
     assert program.stdout is not None
-    directory, host, switch, inode = program.stdout.readline().split()
+    directory, host, switch, watch, inode = program.stdout.readline().split()
     program.send_signal(with_signal)
     program.wait(30)
     program.stdout.close()
     wait_until(lambda: not namespace_members("pid", int(inode)), 10, "the host is gone")
-    wait_until(lambda: not Path(f"/proc/{host}").exists() and not Path(f"/proc/{switch}").exists(), 10, "all gone")
+    left = [Path(f"/proc/{pid}") for pid in (host, switch, watch)]
+    wait_until(lambda: not any(path.exists() for path in left), 10, "all gone")
     if with_signal == signal.SIGKILL:
         assert Path(directory) in lab_module.clean_left_overs()
     assert not Path(directory).exists()
