@@ -37,7 +37,9 @@ class Operator:
                 self._order(host, Order.CLEAR_HOLD)
                 return
         said = {name for host in self.world.hosts for name in self.concerns(host)}
-        if said & LOST:
+        if "paused" in said:  # an old message may bring back a pause that both hosts have forgotten
+            self._order(self.world.a, Order.RESUME)
+        elif said & LOST:
             self._order(max(self.world.hosts, key=self._worth), Order.FORCE_PROMOTE)
 
     def concerns(self, host: Host) -> set[str]:
