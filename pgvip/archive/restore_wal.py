@@ -9,6 +9,7 @@ file exists, also when it appears in the middle, nothing is restored (DESIGN.md,
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -17,6 +18,10 @@ from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
 POLL_S = 0.005
+HANGS = ".pgvip-hangs"
+"""File in the first (this host's own) archive: another one did not answer at that time."""
+HANGS_S = 60.0
+"""For so long an archive that hung is not asked again: recovery asks for file after file."""
 MISSING = 1
 """Exit code for "not here", and for every failure: above 125, or after a signal, recovery would stop."""
 
@@ -27,7 +32,10 @@ def restore_wal(name: str, target: Path, directories: list[Path], flag: Path, ti
     Each directory gets an equal part of what is left of the time. `target` is complete or untouched.
     """
     end_s = time.monotonic() + timeout_s
+    hangs = directories[0] / HANGS
     for number, directory in enumerate(directories):
+        if number and _age_s(hangs) < HANGS_S:
+            break
         left_s = (end_s - time.monotonic()) / (len(directories) - number)
         temporary = target.with_name(f"{target.name}.pgvip{number}")
         if _in_child(directory / name, temporary, flag, left_s):
@@ -38,7 +46,22 @@ def restore_wal(name: str, target: Path, directories: list[Path], flag: Path, ti
             return True
         if flag.exists():
             return False
+        if number and time.monotonic() >= end_s - POLL_S:
+            _touch(hangs)
     return False
+
+
+def _age_s(file: Path) -> float:
+    """Seconds since `file` was touched; endless when it was not."""
+    try:
+        return abs(time.time() - file.stat().st_mtime)
+    except OSError:
+        return float("inf")
+
+
+def _touch(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.touch()
 
 
 def _in_child(source: Path, temporary: Path, flag: Path, timeout_s: float) -> bool:

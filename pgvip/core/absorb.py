@@ -277,7 +277,9 @@ def passing(r: Round) -> None:
     if k.switchover is not None and r.now_s >= k.switchover.until_s:
         k.switchover = None
         r.note("switchover-dropped", "the ordered switchover did not come about in time")
-    following = v.replica_streams and (r.s.sync or v.replica_lag_bytes <= r.s.lag_bytes_max)
+    # A sender's row says "streaming" long after the path is cut; the receiver's side knows within seconds.
+    heard = v.here is None or v.here.streaming
+    following = v.replica_streams and heard and (r.s.sync or v.replica_lag_bytes <= r.s.lag_bytes_max)
     wants_following = v.primary and v.pair and v.read_write
     k.unfollowed_since_s = _since(r, k.unfollowed_since_s, wants_following and not following)
     k.unstreamed_since_s = _since(r, k.unstreamed_since_s, v.recovering and not v.streams)

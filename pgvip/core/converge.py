@@ -144,7 +144,7 @@ def sync_names(r: Round) -> None:
         wanted = v.sync_term
     elif not r.s.sync or alone_by_choice(v) or v.paused or k.leaving:
         wanted = False
-    elif v.here is not None and v.here.in_recovery and v.replica_streams and v.replica_lag_bytes <= r.s.lag_bytes_max:
+    elif v.here is not None and v.here.streaming and v.replica_streams and v.replica_lag_bytes <= r.s.lag_bytes_max:
         wanted, k.clear_since_s = True, r.now_s
     else:
         wanted = bool(database.sync_names) and r.now_s - k.clear_since_s < CLEAR_SYNC_S

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from pgvip.core import absorb
 from pgvip.core.changes import By, Change
-from pgvip.core.model import AddressFree, Alert, Grant, Message, Mode, Override, Request, Role, Stopped, Vip, Want
+from pgvip.core.model import (
+    NEVER,
+    AddressFree,
+    Alert,
+    Grant,
+    Message,
+    Mode,
+    Override,
+    Request,
+    Role,
+    Stopped,
+    Vip,
+    Want,
+)
 from pgvip.core.rights import eligible, standby_right, write_right
 from pgvip.core.round import Round
 
@@ -203,6 +216,9 @@ def _of_state(r: Round, row: Change) -> None:
         say("lag", "this standby lags more than the limit: it does not hold the standby VIP")
     if v.primary and k.confirmed and not write_right(v) and k.durable.handbacks >= r.s.handbacks_max:
         say("hand-backs", "the role was handed back too often", "see why; then pgvip promote --force here")
+    if v.pair and k.blocked_since_s > NEVER and r.now_s - k.blocked_since_s >= r.s.standby_down_s:
+        say("not-served", "primary by its record, but not known to hold all that the role needs (an old record?)",
+            "pgvip promote --force on the host whose data shall live")
     fence = v.seen.fence
     if fence.failures:
         say("fence-status", f"the peer's fence device does not answer: {fence.reason}", "pgvip fence test")

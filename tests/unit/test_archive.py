@@ -137,3 +137,16 @@ def test_scripts_start_fast_and_need_nothing_of_pgvip(tmp_path: Path) -> None:
         assert restore([tmp_path], tmp_path / "target", tmp_path / "flag") == 1
         times.append(time.monotonic() - begun_s)
     assert min(times) < 0.2
+
+
+def test_an_archive_that_hung_is_not_asked_again_for_a_while(tmp_path: Path) -> None:
+    own, peer, target = tmp_path / "own", tmp_path / "peer", tmp_path / "target"
+    own.mkdir()
+    peer.mkdir()
+    os.mkfifo(peer / "00000001000000000000000A")  # opening it waits for a writer that never comes
+    (peer / "00000001000000000000000B").write_bytes(b"wal")
+    flag = tmp_path / "flag"
+    assert not restore_wal.restore_wal("00000001000000000000000A", target, [own, peer], flag, 0.4)
+    assert not restore_wal.restore_wal("00000001000000000000000B", target, [own, peer], flag, 5.0)
+    (own / restore_wal.HANGS).unlink()
+    assert restore_wal.restore_wal("00000001000000000000000B", target, [own, peer], flag, 5.0)

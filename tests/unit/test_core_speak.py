@@ -64,6 +64,9 @@ NEEDS_OPERATOR: dict[str, tuple[Callable[[], Host], str, str]] = {
         lambda: standby().durable(hold="both wrote").round(), "hold", "pgvip hold clear"),
     "diverged data can be neither rewound nor rebuilt": (
         lambda: twice_failed(standby().down(), "Rejoin").round(), "action-failing", "pgvip rejoin --clone"),
+    "the record of the pair's primary was rolled back": (
+        lambda: standby(me="a", term=5).durable(record=record("a", Mode.PAIR, 6)).knows(blocked_since_s=NOW_S - 30)
+        .round(), "not-served", "promote --force"),
     "the role was handed back too often": (
         lambda: standby(Mode.SOLO, me="a", term=5).durable(record=record("a", Mode.SOLO, 6, from_term=5), handbacks=3)
         .round(), "hand-backs", "promote --force"),
