@@ -111,6 +111,11 @@ AFTER: dict[str, tuple[str, ...]] = {
 """Which probes look again at once when an action has ended."""
 
 
+EAGER_S = 0.05
+"""Pace of the rounds while a silence is measured: well under what a client notices."""
+EAGER_FOR_S = 2.0
+"""After the limits have passed, a silence is no news any more and the pace is the heartbeat's again."""
+
 CLOCK_JUMP_S = 1.0
 """More than any slewing moves a clock between two rounds (at most 500 ppm: adjtimex(2))."""
 
@@ -154,7 +159,15 @@ class Daemon:
             self._round(began_s)
             self._stats.longest_ms = max(self._stats.longest_ms, (now_s() - began_s) * 1000)
             self._stats.rounds += 1
-            due_s = began_s + self.config.settings.heartbeat_s
+            due_s = began_s + self._pace_s(began_s)
+
+    def _pace_s(self, at_s: float) -> float:
+        """Until the next round without an event: a heartbeat; less while a silence or a delay is being measured."""
+        settings, k = self.config.settings, self._knowledge
+        quiet_s = at_s - k.heard.at_s if k.heard else 0.0
+        measured_s = settings.dead_after_s + settings.fence_delay_s + EAGER_FOR_S
+        measuring = 2 * settings.heartbeat_s < quiet_s < measured_s
+        return min(settings.heartbeat_s, EAGER_S) if measuring or k.waiting else settings.heartbeat_s
 
     def _drain(self, due_s: float) -> None:
         """Take events in until one is urgent or the next heartbeat is due; then whatever else is there."""

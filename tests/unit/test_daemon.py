@@ -20,6 +20,7 @@ from pgvip.core.model import (
     BootFacts,
     Command,
     Durable,
+    Heard,
     Identity,
     Message,
     Observations,
@@ -31,7 +32,7 @@ from pgvip.core.model import (
     WriteState,
 )
 from pgvip.core.values import Mode
-from pgvip.daemon import AFTER, Daemon, Leave, LinkChanged, Outside, Received, Reload
+from pgvip.daemon import AFTER, EAGER_S, Daemon, Leave, LinkChanged, Outside, Received, Reload
 from pgvip.deadlines import now_s
 from pgvip.link import wire
 from pgvip.watch import Looked
@@ -364,3 +365,12 @@ def test_an_unknown_event_is_a_mistake_of_the_program(bench: Bench) -> None:
     bench.daemon.inbox.put("what is this")
     with pytest.raises(AssertionError, match="unknown event"):
         bench.daemon.run()
+
+
+def test_a_silence_is_measured_in_small_steps() -> None:
+    bench = make(heartbeat_s=1.0)
+    now = now_s()
+    for quiet_s, paced in ((0.5, 1.0), (2.5, EAGER_S), (60.0, 1.0)):
+        heard = Heard(wire.message_from_json(peer_says().text), now - quiet_s)
+        bench.daemon._knowledge = replace(bench.daemon._knowledge, heard=heard)
+        assert bench.daemon._pace_s(now) == paced
