@@ -69,6 +69,7 @@ def clone(
     spaces = source.tablespaces(config)
     _make_room(config, places, spaces)
     source.prepare_source(config)
+    source.await_free_slot(config, progress)
     progress(f"copying the database from {config.peer.name}")
     _copy(config, places, spaces, on_bytes)
     _settle(config, places, spaces)

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions.replication import ensure_slot_in
 from pgvip.core.model import Lsn, WalPoint
-from pgvip.errors import ProbeError, RejoinError
+from pgvip.deadlines import wait_until
+from pgvip.errors import ActionError, ProbeError, RejoinError
 from pgvip.system import pgconf
 from pgvip.system.sql import DATABASE_ROLE, connect_peer
 from pgvip.system.walfiles import parse_history
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgvip.config import Config
 
 ANSWER_S = 5.0
+SLOT_FREE_S = 75.0
+"""For the sender to this host's former self to give up: `wal_sender_timeout`, which pgvip sets to 10 s, or the
+standard's 60 s on a primary that has not read pgvip.conf yet."""
+
+SLOT_POLL_S = 0.2
 CHECKPOINT_S = 600.0
 """A checkpoint of a busy server with all its dirty pages; pg_rewind and a base backup wait for one anyway."""
 
@@ -64,6 +72,40 @@ def prepare_source(config: Config) -> None:
             session.query("checkpoint", timeout_s=CHECKPOINT_S)
     except ProbeError as failure:
         raise RejoinError("the peer's database did not make a checkpoint", str(failure)) from failure
+
+
+def await_free_slot(config: Config, progress: Callable[[str], None]) -> None:
+    """Wait until nobody uses this host's slot on the source: a base backup cannot share it.
+
+    After a power loss the source serves this host's former WAL receiver until its `wal_sender_timeout`. It is
+    not ended by force: a live copy that somebody makes with this slot would look the same. RejoinError when
+    the slot stays in use, which names its user.
+    """
+    name = pgconf.slot_name(config.me.name)
+    pid = 0
+    user = ""
+
+    def free() -> bool:
+        nonlocal pid, user
+        for found, address, called in session.query("slot_user", (name,), timeout_s=ANSWER_S):
+            user = f"process {found}, which serves {called or 'somebody'} at {address}"
+            if found != pid:
+                progress(f"waiting for slot {name} on {config.peer.name}: it is in use by {user}")
+            pid = found
+            return False
+        return True
+
+    try:
+        with connect_peer(config, config.peer.address) as session:
+            wait_until(free, SLOT_FREE_S, every_s=SLOT_POLL_S, what=f"end of the former use of slot {name}")
+    except ProbeError as failure:
+        raise RejoinError("the peer's database does not answer", str(failure)) from failure
+    except ActionError as failure:
+        raise RejoinError(
+            f"slot {name} on {config.peer.name} stays in use",
+            f"It is used by {user}.",
+            f"See what that is; to end it there: SELECT pg_terminate_backend({pid});",
+        ) from failure
 
 
 def has_segment(config: Config, names: list[str]) -> bool:

@@ -12,14 +12,14 @@ import signal
 import subprocess
 import tempfile
 import threading
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pgvip.actions import clone as cloning
-from pgvip.actions import postgres, prepare, rejoin, replication
+from pgvip.actions import postgres, prepare, rejoin, replication, source
 from pgvip.core.model import Database, Lsn, WalPoint
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import PgvipError, PostgresError, ProbeError, PromoteError, RejoinError
@@ -27,7 +27,7 @@ from pgvip.probes import commits, peer_database
 from pgvip.probes.database import DatabaseProbe
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
-from pgvip.system.sql import ServerAnswered, connect_local
+from pgvip.system.sql import REPLICATION_ROLE, ServerAnswered, connect_local
 from pgvip.system.walfiles import segment_name
 from tests.lab.clusters import Pair, make_cluster, make_pair
 from tests.lab.postgres import bin_directory
@@ -650,6 +650,56 @@ def test_clone_keeps_the_old_data_under_another_name(streaming: Pair) -> None:
     assert done[-1][0] == done[-1][1] > 1_000_000
     postgres.start(streaming.b, standby=True, sync=False)
     wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+
+
+def test_clone_waits_for_the_sender_to_a_receiver_that_is_gone(streaming: Pair) -> None:
+    """As after a power loss: the primary still serves a receiver that will never read again."""
+    postgres.stop(streaming.b, clean=True)
+    said: list[str] = []
+    with frozen_receiver(streaming):
+        assert cloning.clone(streaming.b, said.append) == "cloned from a"
+    waited = [text for text in said if text.startswith("waiting for slot pgvip_b on a: it is in use by process")]
+    assert len(waited) == 1, said
+    assert waited[0].endswith("which serves frozen at 127.0.0.1")
+    postgres.start(streaming.b, standby=True, sync=False)
+
+
+def test_clone_names_who_does_not_let_go_of_its_slot(streaming: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    postgres.stop(streaming.b, clean=True)
+    monkeypatch.setattr(source, "SLOT_FREE_S", 0.5)
+    with frozen_receiver(streaming), pytest.raises(RejoinError, match="stays in use") as refused:
+        cloning.clone(streaming.b, print)
+    assert "which serves frozen at 127.0.0.1" in refused.value.detail
+    assert "pg_terminate_backend(" in refused.value.hint
+    assert rejoin.rejoin(streaming.b, progress=print) == "nothing had diverged"
+    postgres.start(streaming.b, standby=True, sync=False)
+
+
+@contextmanager
+def frozen_receiver(pair: Pair) -> Iterator[None]:
+    """Something that streams by `b`'s slot and then stands still, for as long as the primary puts up with it."""
+    conninfo = source.conninfo(pair.b, REPLICATION_ROLE).replace("pgvip_b_copy", "frozen")
+    with tempfile.TemporaryDirectory(dir=pair.root) as directory:
+        shutil.chown(directory, "postgres")
+        argv: list[str | Path] = [
+            pair.b.postgres.bin_directory / "pg_receivewal",
+            "-n",
+            "-d",
+            conninfo,
+            "-D",
+            directory,
+            "-S",
+            "pgvip_b",
+        ]
+        with subprocess.Popen(argv, user="postgres", group="postgres", extra_groups=[]) as receiver:
+            try:
+                active = "SELECT 1 FROM pg_stat_replication WHERE application_name = 'frozen' AND state = 'streaming'"
+                wait_until(lambda: pgtools.psql(pair.a, active).strip(), 10, what="streaming")
+                go_on = stopped(receiver.pid)
+                yield
+            finally:
+                go_on()
+                receiver.kill()
 
 
 def test_interrupted_rewind_leads_to_a_clone(streaming: Pair) -> None:
