@@ -80,6 +80,8 @@ class Host(Node):
         self.boot_id = ""
         self.lock = threading.RLock()
         self.at_boot: list[Callable[[], None]] = []
+        self.at_kill: list[Callable[[], None]] = []
+        """Run between the SIGKILL to all and the wait for their end: what holds them in the kernel must let go."""
         self.at_power_off: list[Callable[[], None]] = []
         self.init_pid = 0
         for part in (*PERSISTENT, "shared", "boots"):
@@ -158,6 +160,8 @@ class Host(Node):
                 inode = Path(f"/proc/{self.pid}/ns/pid").stat().st_ino
                 self.switch.link_down(self.name)
                 os.kill(self.init_pid, signal.SIGKILL)
+                for let_go in self.at_kill:
+                    let_go()
                 for program in self.programs:  # nsenter stops together with its child, and would not collect it
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(program.pid, signal.SIGCONT)

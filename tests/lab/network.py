@@ -27,15 +27,21 @@ def mac_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Cut:
-    """Frames from `source` to `target` that the bridge drops. `port`: only TCP from or to this port."""
+    """Frames from `source` to `target` that the bridge drops.
+
+    `port`: only TCP from or to this port. `loss`: only so many per cent, by chance (0: all).
+    """
 
     source: str
     target: str
     port: int = 0
+    loss: int = 0
 
     def rules(self) -> list[str]:
         """The nftables rules of the cut."""
         ends = f'iifname "{port_of(self.source)}" oifname "{port_of(self.target)}"'
+        if self.loss:
+            return [f"{ends} numgen random mod 100 < {self.loss} drop"]
         if not self.port:
             return [f"{ends} drop"]
         return [f"{ends} ip protocol tcp tcp {side} {self.port} drop" for side in ("dport", "sport")]

@@ -1,0 +1,96 @@
+"""Every kind of fault that a chaos run may draw, as plain data; `faults` knows how to do them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PRIMARY, STANDBY, ANY, PAIR = "primary", "standby", "any", "pair"
+"""Whom a fault hits: the host with that role at the time, a host drawn by the seed, or no host in particular."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind. `seconds`: the range of its own parameter (how long, how late); `lasts`: it stays until it is healed.
+
+    `preparing`: does nothing by itself, so that it always comes together with a fault that it makes worse.
+    `alone`: never in overlap with another. `weight`: how often it is drawn.
+    """
+
+    name: str
+    title: str
+    targets: tuple[str, ...] = (PRIMARY, STANDBY)
+    seconds: tuple[float, float] = (0.0, 0.0)
+    lasts: bool = True
+    preparing: bool = False
+    alone: bool = False
+    weight: int = 2
+
+
+def _once(name: str, title: str, *targets: str, weight: int = 2) -> Kind:
+    """A blow that is over at once."""
+    return Kind(name, title, targets or (PRIMARY, STANDBY), lasts=False, weight=weight)
+
+
+DATABASE = (
+    _once("postmaster-killed", "SIGKILL to the postmaster", PRIMARY, PRIMARY, STANDBY, weight=4),
+    _once("backend-killed", "SIGKILL to one server process that is not the postmaster"),
+    _once("stopped-fast", "pg_ctl stop -m fast, by a DBA"),
+    _once("stopped-immediate", "pg_ctl stop -m immediate, by a DBA"),
+    _once("restarted", "pg_ctl restart -m fast, by a DBA"),
+    Kind("postmaster-stopped", "SIGSTOP to the postmaster alone"),
+    Kind("postgres-stopped", "SIGSTOP to every process of PostgreSQL", weight=3),
+    Kind("replay-paused", "replay is paused on the standby", (STANDBY,), weight=1),
+    Kind("receiver-stopped", "SIGSTOP to the WAL receiver", (STANDBY,), weight=1),
+    _once("receiver-killed", "SIGKILL to the WAL receiver", STANDBY, weight=1),
+    _once("receiver-ended", "the WAL receiver is terminated", STANDBY, weight=1),
+    _once("sender-ended", "the WAL sender is terminated", PRIMARY, weight=1),
+    _once("slot-dropped", "the standby's replication slot is dropped", PRIMARY, weight=1),
+    Kind("disk-full", "the disk of the data directory is full"),
+    Kind("disk-stalled", "writes to the disk of the data directory hang"),
+)
+POWER = (
+    _once("power-reset", "the host loses power and gets it back at once", weight=3),
+    Kind("power-off", "the host loses power; its peer may switch it on", weight=4),
+    Kind("power-off-stays", "the host loses power, and nobody can switch it on", weight=2),
+    Kind("both-off", "both hosts lose power", (PAIR,), weight=1),
+    _once("both-reset", "both hosts lose power and get it back at once", PAIR, weight=1),
+    Kind("host-frozen", "every process of the host is stopped; its kernel still answers", weight=3),
+)
+DAEMON = (
+    _once("daemon-killed", "SIGKILL to the daemon", weight=2),
+    _once("daemons-killed", "SIGKILL to both daemons", PAIR, weight=1),
+    _once("daemon-restarted", "SIGTERM to the daemon, which is started again", weight=1),
+    Kind("daemon-stopped", "the daemon is stopped in an orderly way, and stays so", weight=1),
+    Kind("daemon-frozen", "SIGSTOP to the daemon", weight=2),
+)
+NETWORK = (
+    Kind("cut-off", "the host is cut off from everything", weight=4),
+    Kind("cut-peer", "nothing passes between the two hosts", (PAIR,), weight=3),
+    Kind("cut-link", "the daemons' link alone is cut", (PAIR,)),
+    Kind("cut-replication", "PostgreSQL's port between the hosts is cut", (PAIR,)),
+    Kind("cut-one-way", "frames from this host to its peer are lost", weight=3),
+    Kind("cut-gateway", "the host cannot reach its gateway"),
+    Kind("gateway-dead", "the gateway is gone for both", (PAIR,), weight=1),
+    Kind("packet-loss", "some per cent of the host's frames are lost, both ways", seconds=(5, 40)),
+)
+FENCE = (
+    Kind("fence-fails", "orders to the fence device fail", (ANY,), (1, 3), preparing=True),
+    Kind("fence-late", "the device reports a failure and does it later", (ANY,), (0.3, 6), preparing=True),
+    Kind("fence-unconfirmed", "the device does it and its confirmation is lost", (ANY,), preparing=True, weight=1),
+    Kind("fence-slow", "the device takes its time", (ANY,), (0.5, 8), preparing=True),
+    Kind("fence-hangs", "the device does not answer", (ANY,), preparing=True, weight=1),
+    Kind("fence-cut", "the host cannot reach the fence device", (ANY,), preparing=True, weight=1),
+)
+ADDRESSES = (
+    _once("vip-removed", "the host's virtual address is removed by hand", weight=1),
+    _once("addresses-flushed", "a network restart drops every address of the host", weight=1),
+    Kind("vip-stranger", "a stranger answers for the primary VIP", (PAIR,), weight=1),
+)
+OTHERS = (
+    Kind("archive-hangs", "the peer's archive hangs on this host", weight=1),
+    _once("archive-unmounted", "the peer's archive is unmounted on this host", weight=1),
+    _once("switchover", "an operator orders a switchover", PRIMARY, STANDBY, weight=4),
+    Kind("paused", "an operator pauses automatic changes", (ANY,), weight=1),
+    Kind("record-lost", "the standby loses power and its record with it", (STANDBY,), alone=True, weight=1),
+)
+KINDS = {kind.name: kind for kind in (*DATABASE, *POWER, *DAEMON, *NETWORK, *FENCE, *ADDRESSES, *OTHERS)}

@@ -1,0 +1,119 @@
+"""What a chaos run will do, as a pure function of its seed: groups of faults, each healed before the next begins."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from tests.chaos.kinds import KINDS, Kind
+
+HOSTS = ("alpha", "beta")
+SIZES = (1, 1, 1, 2, 2, 2, 3, 3)
+"""How many faults overlap in a group; drawn evenly."""
+
+
+class Heal(Enum):
+    """When a fault that lasts is healed."""
+
+    SOON = "soon"
+    """After `hold_s`, which is often before the pair has reacted."""
+    REACTED = "reacted"
+    """Once the pair has done what it can: clients write again, or they wait in vain for `hold_s`."""
+    OVERLAP = "overlap"
+    """Just after the next fault of the group has begun."""
+    END = "end"
+    """Not before the group ends."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One fault. `number` counts through the whole plan; `host` is hit where the role of `target` names nobody.
+
+    `amount` is the kind's own parameter, `hold_s` how long before it is healed, `pause_s` what comes after; `salt`
+    draws among what is only known at the time (which backend).
+    """
+
+    number: int
+    kind: str
+    target: str
+    host: str
+    amount: float
+    heal: Heal
+    hold_s: float
+    pause_s: float
+    salt: int
+
+    def __str__(self) -> str:
+        amount = f" {self.amount:g}" if self.amount else ""
+        return f"{self.kind}({self.target}){amount}, heal {self.heal.value}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Faults in overlap; the pair is healthy before the first, and must become so after the last."""
+
+    number: int
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return f"group {self.number}: " + "; ".join(map(str, self.steps))
+
+
+def plan(seed: int, faults: int) -> tuple[Group, ...]:
+    """Groups with `faults` faults in all."""
+    source = random.Random(f"chaos {seed}")
+    groups: list[Group] = []
+    done = 0
+    while done < faults:
+        kinds = draw_kinds(source, min(source.choice(SIZES), faults - done))
+        steps = tuple(draw_step(source, done + index, kind, last=index == len(kinds))
+                      for index, kind in enumerate(kinds, 1))
+        groups.append(Group(len(groups) + 1, steps))
+        done += len(steps)
+    return tuple(groups)
+
+
+def draw_kinds(source: random.Random, count: int) -> list[Kind]:
+    """So many different kinds that make sense together."""
+    everything = [kind for kind in KINDS.values() if count > 1 or not kind.preparing]
+    kinds = [pick(source, everything)]
+    if kinds[0].alone:
+        return kinds
+    while len(kinds) < count:
+        later = [kind for kind in KINDS.values() if kind not in kinds and not kind.alone and not kind.preparing]
+        kinds.append(pick(source, later))
+    return kinds
+
+
+def pick(source: random.Random, kinds: Sequence[Kind]) -> Kind:
+    """One of them, by their weights."""
+    return source.choices(kinds, [kind.weight for kind in kinds])[0]
+
+
+def draw_step(source: random.Random, number: int, kind: Kind, *, last: bool) -> Step:
+    """The particulars of one fault."""
+    heals = [Heal.SOON, Heal.REACTED, Heal.REACTED, Heal.END]
+    if not last:
+        heals = [Heal.SOON, Heal.REACTED, Heal.OVERLAP, Heal.OVERLAP, Heal.END]
+    if kind.preparing:
+        heals = [Heal.OVERLAP, Heal.END, Heal.END]
+    heal = source.choice(heals) if kind.lasts else Heal.SOON
+    hold_s = source.uniform(0.1, 4.0) if heal is Heal.SOON else source.uniform(5.0, 20.0)
+    return Step(
+        number=number,
+        kind=kind.name,
+        target=source.choice(kind.targets),
+        host=source.choice(HOSTS),
+        amount=round(source.uniform(*kind.seconds), 2),
+        heal=heal,
+        hold_s=round(hold_s, 2) if kind.lasts else 0.0,
+        pause_s=round(source.choice([0.0, source.uniform(0, 1), source.uniform(0, 5)]), 2),
+        salt=source.randrange(1 << 30),
+    )
+
+
+def share(groups: Sequence[Group], labs: int) -> list[list[Group]]:
+    """The groups of each lab: dealt out one by one, so that all labs have about as much to do."""
+    return [list(groups[first::labs]) for first in range(labs)]
