@@ -115,7 +115,9 @@ def statement(kind: str, number: int) -> str:
     if kind == "read":
         return "select (select coalesce(max(n), 0) from lab_rows) || ' ' || pg_is_in_recovery()"
     # A transaction id cannot be had in recovery: this is a write, and one that waits for no standby.
-    return "select case when pg_is_in_recovery() then 'no' else 'yes' || left(txid_current()::text, 0) end"
+    # With it the server's name, its postmaster's start: so that two successes can be told to be of one life.
+    return ("select case when pg_is_in_recovery() then 'no' else 'yes' || left(txid_current()::text, 0) end "
+            "|| ' ' || extract(epoch from pg_postmaster_start_time())")
 
 
 def main() -> None:

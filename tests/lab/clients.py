@@ -208,7 +208,7 @@ class WriteProbe:
     def writable(self, since_s: float = 0.0) -> list[Event]:
         """The tries (after a time) that PostgreSQL here took as writes."""
         events = [event for event in self.record.events() if event.ok and event.sent_s > since_s]
-        return [event for event in events if event.detail.strip() == "yes"]
+        return [event for event in events if event.detail.startswith("yes ")]
 
 
 def two_writers(one: Iterable[Event], other: Iterable[Event], *, together_s: float = 1.5) -> list[tuple[Event, Event]]:
