@@ -1,7 +1,8 @@
 """A new copy of the primary by pg_basebackup, made beside the old data, which is renamed and not deleted.
 
 Two names stand next to the data directory: NAME.pgvip-new while it is copied, NAME.pgvip-replaced for what was
-there before (one only). A clone that was interrupted starts again, or, when only renaming is left, ends it.
+there before (one only). A clone that was interrupted starts again, or, when only renaming is left, ends it: the
+daemon does so when it starts, since between the two renames there is no data directory at all.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ def clone(
     """
     places = Places.of(config.postgres.data_directory)
     _refuse_running(config)
+    if finish_swap(config):
+        progress("finished the clone that was interrupted")
     found = source.prove_source(config, system_id)
     if not replace_other:
         _refuse_stranger(config, found.system_id)
@@ -100,10 +103,15 @@ def mark_unsaved(config: Config) -> None:
 
 
 def finish_swap(config: Config) -> bool:
-    """Put a finished copy in place, or end a clone that was interrupted while it did so; True when there was one."""
+    """Put a finished copy in place, or end a clone that was interrupted while it did so; True when there was one.
+
+    The copy is whole: the marker is written after it was synced. Can be repeated. Raises RejoinError when a
+    server runs here, and OSError when a directory cannot be renamed; the old data is in its place then.
+    """
     places = Places.of(config.postgres.data_directory)
     if prepare.why_unusable(config) != SWAP:
         return False
+    _refuse_running(config)
     if places.new.exists():
         _swap(places)
     make_standby(config)
@@ -244,11 +252,18 @@ def _swap(places: Places) -> None:
     links = (places.new / "pg_tblspc").iterdir()
     for place in [link.readlink() for link in links if link.is_symlink()]:
         _swap_space(_space(str(place)))
-    if places.data.exists() and any(places.data.iterdir()):
+    aside = places.data.exists() and any(places.data.iterdir())
+    if aside:
         places.data.rename(places.replaced)
     elif places.data.exists():
         places.data.rmdir()
-    places.new.rename(places.data)
+    try:
+        places.new.rename(places.data)
+    except OSError:
+        if aside:
+            # Data that must be cloned again is better than none, which nobody could tell from a missing mount.
+            places.replaced.rename(places.data)
+        raise
     pgconf.sync_directory(places.data.parent)
 
 

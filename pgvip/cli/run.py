@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from pgvip import __version__
+from pgvip.actions import clone as cloning
 from pgvip.config import Config
 from pgvip.config_load import changes, load, reloaded
 from pgvip.config_rules import host_problems
@@ -62,6 +63,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _finish_clone(config: Config) -> None:
+    """End a clone that was cut short between its two renames, which left no data directory.
+
+    What it has to do was decided and copied before; nothing is deleted. Where it fails, the daemon runs all the same.
+    """
+    try:
+        if cloning.finish_swap(config):
+            service.log("rejoin", "finished the clone that was interrupted")
+    except (PgvipError, OSError) as failure:
+        service.log("rejoin-failed", f"could not finish the clone that was interrupted: {failure}")
+
+
 def _crash(failure: threading.ExceptHookArgs) -> None:
     """End the process: a fault in one thread would leave a daemon that looks alive and is not.
 
@@ -80,6 +93,7 @@ class Assembly:
         self._boot_id = boot_identity()
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing
+        _finish_clone(config)
         store = RecordStore(config.paths.record)
         who = Identity(self._boot_id, secrets.token_hex(8), now_s(), identity.pair_id, identity.system_id)
         durable = store.settle() or Durable()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import errno
 import json
 import multiprocessing
 import os
@@ -730,6 +731,46 @@ def test_clone_that_was_interrupted_while_renaming_is_finished(streaming: Pair, 
     assert (data / "standby.signal").exists()
     assert not (data / "old").exists()
     assert not data.with_name("data.pgvip-new").exists()
+
+
+def test_renaming_that_fails_leaves_the_old_data_in_its_place(streaming: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = streaming.b.postgres.data_directory
+    postgres.stop(streaming.b, clean=True)
+    shutil.rmtree(data.with_name("data.pgvip-replaced"), ignore_errors=True)
+    check(["cp", "-a", data, data.with_name("data.pgvip-new")], timeout_s=60)
+    (data / "old").touch()
+    prepare.mark_unusable(streaming.b, cloning.SWAP)
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name == "data.pgvip-new":
+            raise OSError(errno.EIO, "the disk does not want to")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        with pytest.raises(OSError, match="does not want to"):
+            cloning.finish_swap(streaming.b)
+    assert (data / "old").exists()
+    assert cloning.finish_swap(streaming.b)
+    assert not (data / "old").exists()
+    assert (data.with_name("data.pgvip-replaced") / "old").exists()
+    postgres.start(streaming.b, standby=True, sync=False)
+
+
+def test_finished_copy_is_not_thrown_away_by_the_next_clone(streaming: Pair) -> None:
+    """Between the two renames it is all there is: were the next copy to fail, nothing would be left."""
+    data = streaming.b.postgres.data_directory
+    postgres.stop(streaming.b, clean=True)
+    shutil.rmtree(data.with_name("data.pgvip-replaced"), ignore_errors=True)
+    check(["cp", "-a", data, data.with_name("data.pgvip-new")], timeout_s=60)
+    (data / "old").touch()
+    prepare.mark_unusable(streaming.b, cloning.SWAP)
+    data.rename(data.with_name("data.pgvip-replaced"))
+    broken = dataclasses.replace(streaming.b.postgres, bin_directory=Path("/nowhere"))
+    with pytest.raises(PgvipError):
+        cloning.clone(dataclasses.replace(streaming.b, postgres=broken), print)
+    assert (data / "PG_VERSION").exists()
 
 
 def test_lost_data_is_cloned(streaming: Pair) -> None:

@@ -7,8 +7,11 @@ from functools import partial
 
 import pytest
 
+from pgvip.actions.clone import SWAP
+from pgvip.actions.prepare import UNUSABLE
 from tests.lab.hosts import Host
 from tests.lab.nodes import wait_until
+from tests.lab.pair import copy_tree
 from tests.lab.scene import Scene
 
 
@@ -56,6 +59,27 @@ def test_state_directory_lost_on_the_standby(scene: Scene) -> None:
     scene.pair.start_services(host)
     scene.finish(swapped=None, deadline_s=90)
     assert primary.writable()
+
+
+def test_power_lost_between_the_two_renames_of_a_clone(scene: Scene) -> None:
+    """Then there is no data directory; the next start finishes what was begun, and nothing is deleted."""
+    host = scene.standby
+    scene.fence.trouble[host.name].stay_off = True
+    scene.strike()
+    host.power_off()
+    scene.wait_writes()
+    data = host.directory / "postgresql/data"
+    for name in ("data.pgvip-new", "data.pgvip-replaced"):
+        shutil.rmtree(data.with_name(name), ignore_errors=True)
+    copy_tree(data, data.with_name("data.pgvip-new"))
+    (data / "old").touch()
+    data.rename(data.with_name("data.pgvip-replaced"))
+    (host.directory / "state" / UNUSABLE).write_text(SWAP)
+    scene.fence.soothe()
+    host.boot()
+    scene.finish(swapped=False, deadline_s=90)
+    assert (data.with_name("data.pgvip-replaced") / "old").exists()
+    assert "finished the clone that was interrupted" in host.log()
 
 
 @pytest.mark.parametrize("role", ["primary", "standby"])
