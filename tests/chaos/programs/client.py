@@ -2,7 +2,7 @@
 
     python -m tests.chaos.programs.client SPEC
 
-SPEC is a JSON file, see `tests.chaos.workload`. A log has one JSON array for each event, as `tests.chaos.logs` reads it.
+SPEC is a JSON file, see `tests.chaos.workload`. A log has one JSON array for each event (`tests.chaos.logs`).
 Ends in an orderly way on SIGTERM: what was sent has its outcome in the log.
 """
 

@@ -1,0 +1,99 @@
+"""How long faults were felt by clients, and how much there was to judge by."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.chaos.history import FaultWindow, Found, Histories, Kind, Outcome, Read, Write
+from tests.lab.network import STANDBY_VIP
+
+
+@dataclass(frozen=True)
+class Outage:
+    """What one fault cost the clients: the longest time without a success that touches its window."""
+
+    fault: FaultWindow
+    write_s: float
+    read_s: float
+
+
+def acknowledged(writes: Iterable[Write]) -> Iterator[Write]:
+    return (write for write in writes if write.outcome is Outcome.ACK)
+
+
+class Newest:
+    """The acknowledged rows of one inserting client that are there in the end, by number and so by time."""
+
+    def __init__(self, writes: Iterable[Write]) -> None:
+        ordered = sorted(writes, key=lambda write: write.number)
+        self.numbers = [write.number for write in ordered]
+        self.times = [write.answered_s for write in ordered]
+
+    def lag_s(self, seen: int, at_s: float) -> float:
+        """How long before `at_s` the first row after `seen` was acknowledged; 0 when it was not."""
+        first = bisect.bisect_right(self.numbers, seen)
+        return max(0.0, at_s - self.times[first]) if first < len(self.times) else 0.0
+
+
+def newest_of(writes: Iterable[Write], rows: Found) -> dict[int, Newest]:
+    """By inserting client."""
+    by_client: dict[int, list[Write]] = defaultdict(list)
+    for write in acknowledged(writes):
+        if write.kind is Kind.INSERT and (write.client, write.number) in rows:
+            by_client[write.client].append(write)
+    return {client: Newest(found) for client, found in by_client.items()}
+
+
+def lag_of(read: Read, newest: dict[int, Newest]) -> float:
+    """How old the oldest acknowledged row is that a read did not see. Seconds before it was sent; 0: saw all."""
+    return max((newest[client].lag_s(seen, read.sent_s) for client, seen in read.seen.items() if client in newest),
+               default=0.0)
+
+
+def outages(histories: Histories, faults: Sequence[FaultWindow]) -> list[Outage]:
+    """What each fault cost. A window without an end lasts until the next fault begins, or the histories end."""
+    writes = sorted(write.answered_s for write in acknowledged(histories.writes))
+    reads = sorted(read.answered_s for read in histories.reads if read.ok and read.vip == STANDBY_VIP)
+    end_s = max([*(write.answered_s for write in histories.writes), *(read.answered_s for read in histories.reads)],
+                default=0.0)
+    starts = sorted(fault.began_s for fault in faults)
+    found = []
+    for fault in faults:
+        after = bisect.bisect_right(starts, fault.began_s)
+        until_s = fault.healthy_s
+        if until_s is None:
+            until_s = starts[after] if after < len(starts) else end_s
+        found.append(Outage(fault, gap_s(writes, fault.began_s, until_s), gap_s(reads, fault.began_s, until_s)))
+    return found
+
+
+def gap_s(times: Sequence[float], since_s: float, until_s: float) -> float:
+    """The longest time between two successes that touches a window; without a success after it, to its end."""
+    first, last = bisect.bisect_right(times, since_s) - 1, bisect.bisect_right(times, until_s)
+    points = [times[first] if first >= 0 else since_s, *times[first + 1 : last],
+              times[last] if last < len(times) else until_s]
+    return max(later - earlier for earlier, later in itertools.pairwise(points))
+
+
+def counts(histories: Histories, rows: Found) -> dict[str, float]:
+    """How much there was to check."""
+    outcomes = dict.fromkeys(Outcome, 0)
+    for write in histories.writes:
+        outcomes[write.outcome] += 1
+    unknown = [write for write in histories.writes if write.outcome is Outcome.UNKNOWN]
+    newest = newest_of(histories.writes, rows)
+    lags = [lag_of(read, newest) for read in histories.reads if read.ok and read.in_recovery]
+    return {
+        **{outcome.value: number for outcome, number in outcomes.items()},
+        "unknown_there": sum((write.client, write.number) in rows for write in unknown),
+        "reads": sum(read.ok for read in histories.reads),
+        "reads_failed": sum(not read.ok for read in histories.reads),
+        "standby_lag_max_s": round(max(lags, default=0.0), 3),
+        "probes": len(histories.probes),
+        "arp": len(histories.arp),
+        "instances": len({probe.instance for probe in histories.probes} - {""}),
+    }
