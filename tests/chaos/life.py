@@ -1,0 +1,186 @@
+"""The life of one pair under chaos: made, watched by clients and probers, struck, and judged when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import logs, timeline
+from tests.chaos.checker import Finding, Report, check
+from tests.chaos.ground import SERVED, Ground
+from tests.chaos.history import FaultWindow, FinalState, Histories, Promises
+from tests.chaos.probers import Probers, fetch_final
+from tests.chaos.workload import Workload, create_tables
+from tests.lab.hosts import Host
+from tests.lab.lab import Lab
+from tests.lab.nodes import LabError
+from tests.lab.pair import Options, Pair
+
+DISK_MB = 2048
+OVERRIDES = {"archive": {"mount_type": "none", "mount_source": SERVED, "mount_options": "bind,ro"}}
+MADE_S = 90.0
+PULSE_CLIENT = 1
+
+
+class Pulse:
+    """The newest success of one inserting client, from its log as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.offset = path, 0
+        self.latest_s = 0.0
+
+    def beat(self) -> float:
+        """When the last success was sent, CLOCK_MONOTONIC seconds."""
+        if self.path.exists():
+            with self.path.open("rb") as log:
+                log.seek(self.offset)
+                whole, newline, _ = log.read().rpartition(b"\n")
+            self.offset += len(whole) + len(newline)
+            for line in whole.split(b"\n"):
+                words: list[Any] = json.loads(line) if line else [""]
+                if words[0] == "write" and words[7] == "ack":
+                    self.latest_s = float(words[5])
+        return self.latest_s
+
+
+class Life:
+    """Use as a context manager: from a healthy pair to its end; everything of it is kept in `directory`."""
+
+    def __init__(self, directory: Path, mode: str, preset: str, seed: int) -> None:
+        directory.mkdir(parents=True)
+        self.directory, self.mode = directory, mode
+        self.lab = Lab()
+        self.pair = Pair(self.lab, Options(mode=mode, preset=preset, overrides=OVERRIDES, disk_mb=DISK_MB))
+        self.ground = Ground(self.pair)
+        self.workload = Workload(self.lab, directory, seed)
+        self.probers = Probers(self.lab, directory)
+        self.pulse = Pulse(directory / f"client-{PULSE_CLIENT}.log")
+        self.wall_offset_s = time.time() - time.monotonic()
+        self.windows: list[FaultWindow] = []
+        self.findings: list[Finding] = []
+        self.report = Report()
+
+    def say(self, who: str, what: str) -> None:
+        """One event of the driver's, at once on disk."""
+        with (self.directory / "driver.jsonl").open("a") as file:
+            file.write(json.dumps({"at_s": round(time.monotonic(), 4), "who": who, "what": what}) + "\n")
+
+    def begin(self) -> None:
+        """Make the pair, start all that watches it. LabError when it does not become healthy."""
+        self.lab.__enter__()
+        self.pair.create()
+        self.pair.wait_healthy(MADE_S)
+        create_tables(self.pair.host_as("primary"))
+        self.probers.start()
+        self.workload.start()
+        self.say("driver", "the pair is healthy; clients and probers are at work")
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Stop the clients, judge, and keep everything, whatever happens on the way; then take the lab down."""
+        try:
+            self.judge(self.final_state())
+        finally:
+            try:
+                self.keep()
+            finally:
+                self.lab.close()
+
+    def final_state(self) -> FinalState | None:
+        """What the tables hold, or None when no primary could be asked, which is a finding."""
+        for stop in (self.workload.stop, self.probers.stop):
+            try:
+                stop()
+            except (LabError, OSError) as error:
+                self.findings.append(Finding("watching failed", str(error)[:500]))
+        if any(finding.kind.startswith("5") for finding in self.findings):
+            return self.content_of_a_sick_pair()
+        try:
+            primary = self.pair.host_as("primary")
+            return fetch_final(primary, self.pair.peer_of(primary))
+        except (LabError, OSError, ValueError) as error:
+            self.findings.append(Finding("final state not read", str(error)[:500]))
+            return None
+
+    def content_of_a_sick_pair(self) -> FinalState | None:
+        """What the only host that takes writes has; None when there is none."""
+        with contextlib.suppress(LabError, OSError, ValueError):
+            writable = [host for host in self.pair.hosts.values() if self.takes_writes(host)]
+            if len(writable) == 1:
+                return fetch_final(writable[0], None)
+        self.findings.append(Finding("final state not read", "the pair did not come back, and nobody takes writes"))
+        return None
+
+    def takes_writes(self, host: Host) -> bool:
+        """False also when it does not answer."""
+        try:
+            return host.writable()
+        except (LabError, OSError):
+            return False
+
+    def judge(self, final: FinalState | None) -> None:
+        """Let the checker look at what clients and probers were told."""
+        if final is None:
+            return
+        self.report = check(logs.load(self.directory), final, self.windows, Promises(mode=self.mode))
+
+    def keep(self) -> None:
+        """Both daemons' and databases' logs, the fence device's, and all of it in one timeline."""
+        for host in self.pair.hosts.values():
+            with contextlib.suppress(OSError, LabError):
+                keep_logs(host, self.directory)
+        orders = [asdict(order) for order in self.lab.fence.orders]
+        (self.directory / "fence.jsonl").write_text("".join(json.dumps(order) + "\n" for order in orders))
+        timeline.write(self.directory / "timeline.txt", self.events(), self.wall_offset_s)
+
+    def events(self) -> Iterator[timeline.Event]:
+        """Everything that has a time."""
+        yield from timeline.from_driver(self.directory / "driver.jsonl")
+        for name in self.pair.hosts:
+            for kind, path in (("pgvip", f"{name}.log"), ("postgresql", f"{name}-postgresql.log")):
+                log = self.directory / path
+                if log.exists():
+                    text = log.read_text(errors="replace")
+                    yield from timeline.from_log(f"{kind} {name}", text, self.wall_offset_s)
+        for order in self.lab.fence.orders:
+            if order.action != "status":
+                what = f"{order.by} ordered {order.action} of {order.plug}: {'done' if order.code == 0 else 'failed'}"
+                yield timeline.Event(order.at_s, "fence device", what)
+        for finding in self.all_findings():
+            yield timeline.Event(finding.at_s, "FINDING", f"{finding.kind}: {finding.text}")
+        yield from timeline.from_histories(self.histories())
+
+    def histories(self) -> Histories:
+        """What was logged so far."""
+        with contextlib.suppress(OSError):
+            self.probers.collect()
+        return logs.load(self.directory)
+
+    def all_findings(self) -> list[Finding]:
+        """The driver's and the checker's."""
+        return [*self.findings, *self.report.violations]
+
+
+def keep_logs(host: Host, directory: Path) -> None:
+    """Copy a host's logs; PostgreSQL's lies on a disk of its own, which is read without mounting when it is off."""
+    for name in ("pgvip", "init", "operator"):
+        suffix = "" if name == "pgvip" else f"-{name}"
+        source = host.directory / f"shared/{name}.log"
+        if source.exists():
+            shutil.copyfile(source, directory / f"{host.name}{suffix}.log")
+    target = directory / f"{host.name}-postgresql.log"
+    if host.is_on():
+        shutil.copyfile(host.path("/var/lib/postgresql/data.log"), target)
+    else:
+        image = host.directory / "postgresql/disk.img"
+        subprocess.run(["debugfs", "-R", f"dump /data.log {target}", image], check=False, capture_output=True)
+    shutil.copytree(host.directory / "state", directory / f"{host.name}-state", dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("archive", "peer-archive", "tls", "saved"))
