@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from tests.chaos import report
 from tests.chaos.checker import Finding
 from tests.chaos.faults import STRIKES
 from tests.chaos.ground import Undo, VoidError
@@ -26,7 +27,8 @@ HEALTHY_S = 120.0
 """How long a pair may take to be healthy once all faults are healed (PROTOCOL 5's bounded time)."""
 STEADY_S = 2.0
 """Writes for so long between a healthy pair and the next fault."""
-NUDGE_S = 1.0
+FELT_S, AGAIN_S = 0.6, 0.2
+"""Silence of the busiest client that tells of an outage, and silence that tells of its end."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Result:
     violations: list[dict[str, object]] = field(default_factory=list)
     losses: list[dict[str, object]] = field(default_factory=list)
     operator: list[dict[str, object]] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
     groups_done: int = 0
     lives: int = 0
     seconds: float = 0.0
@@ -156,7 +158,8 @@ class Driver:
         self.result.violations += [where | asdict(finding) for finding in life.all_findings()]
         self.result.losses += [where | asdict(loss) for loss in life.report.losses]
         for what, count in life.report.counts.items():
-            self.result.counts[what] = self.result.counts.get(what, 0) + count
+            before = self.result.counts.get(what, 0)
+            self.result.counts[what] = report.added(what, before, count)
 
     # --- one group -------------------------------------------------------------------------------
 
@@ -212,12 +215,14 @@ class Driver:
         time.sleep(step.pause_s)
 
     def reacted(self, life: Life, began_s: float, patience_s: float) -> None:
-        """Wait until clients write steadily again after an outage, or in vain."""
+        """Wait until clients write again after an outage, or until nothing of the kind has come for so long."""
         end_s = began_s + patience_s
+        felt = False
         while time.monotonic() < end_s:
             time.sleep(0.1)
-            beat_s = life.pulse.beat()
-            if beat_s > began_s + NUDGE_S and time.monotonic() - beat_s < 0.2:
+            silent_s = time.monotonic() - life.pulse.beat()
+            felt = felt or silent_s > FELT_S
+            if felt and silent_s < AGAIN_S:
                 return
 
     def heal(self, life: Life, one: Played) -> None:

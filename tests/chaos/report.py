@@ -68,10 +68,10 @@ def merge(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for fault in faults:
         in_groups[group_of(fault)] = in_groups.get(group_of(fault), 0) + (not fault["void"])
     single = [fault for fault in faults if in_groups[group_of(fault)] == 1]
-    counts: dict[str, int] = {}
+    counts: dict[str, float] = {}
     for result in results:
         for name, count in result["counts"].items():
-            counts[name] = counts.get(name, 0) + count
+            counts[name] = added(name, counts.get(name, 0), count)
     return {
         "faults": sum(not fault["void"] for fault in faults),
         "void": sum(bool(fault["void"]) for fault in faults),
@@ -84,6 +84,11 @@ def merge(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "operator": [{"lab": r["lab"]} | one for r in results for one in r["operator"]],
         "errors": [f"lab {r['lab']}: {r['error']}" for r in results if r["error"]],
     }
+
+
+def added(name: str, one: float, other: float) -> float:
+    """Two parts of a count together: the sum, or for what is called a maximum the larger."""
+    return max(one, other) if "_max" in name else one + other
 
 
 def rows(faults: Sequence[dict[str, Any]], healed: dict[tuple[int, int, int], float]) -> list[dict[str, Any]]:
@@ -120,7 +125,7 @@ def table(lines: Sequence[dict[str, Any]]) -> list[str]:
 def text(document: dict[str, Any]) -> str:
     """The whole report for people."""
     lines = [document["command"], ", ".join(f"{name} {value}" for name, value in document["about"].items()), ""]
-    lines += ["Outages in seconds as clients saw them around each fault, alone or in overlap:", *table(document["kinds"])]
+    lines += ["Outages in seconds as clients saw them around each fault, alone or not:", *table(document["kinds"])]
     if document["alone"] != document["kinds"]:
         lines += ["", "The same for faults that were alone in their group:", *table(document["alone"])]
     done = f"{document['faults']} faults in {document['groups']} groups on {document['lives']} pairs"
