@@ -195,7 +195,7 @@ def vanished(reads: Iterable[Read], rows: Found, promises: Promises) -> Iterator
     """A row that a reader was shown, and that is gone."""
     gone: dict[tuple[int, int], list[Read]] = defaultdict(list)
     for read in reads:
-        if read.ok and (read.in_recovery or promises.mode == "sync"):
+        if read.ok and (read.in_recovery is True or promises.mode == "sync"):
             for key in read.seen.items():
                 if key[1] and key not in rows:
                     gone[key].append(read)
@@ -211,12 +211,13 @@ def stale(histories: Histories, rows: Found, promises: Promises) -> Iterator[Fin
     newest = newest_of(histories.writes, rows)
     found: dict[tuple[int, bool], list[tuple[float, Read]]] = defaultdict(list)
     for read in histories.reads:
-        allowed_s = promises.lag_s_max + promises.slack_s if read.in_recovery else 0.0
+        on_standby = read.in_recovery is not False
+        allowed_s = promises.lag_s_max + promises.slack_s if on_standby else 0.0
         if read.ok and (lag_s := lag_of(read, newest)) > allowed_s:
-            found[read.session, read.in_recovery].append((lag_s, read))
-    for (session, in_recovery), reads in found.items():
+            found[read.session, on_standby].append((lag_s, read))
+    for (session, on_standby), reads in found.items():
         worst_s, read = max(reads, key=lambda one: one[0])
-        who = "standby" if in_recovery else "primary"
+        who = "standby" if on_standby else "primary"
         text = (f"{len(reads)} reads of client {read.client} (session {session}) at {read.vip} on {who} "
                 f"{read.instance} missed rows acknowledged up to {worst_s:.3f} s before")
         yield Finding("stale", text, reads[0][1].sent_s)
@@ -245,7 +246,7 @@ def read_only(reads: Iterable[Read], promises: Promises) -> Iterator[Finding]:
     for read in reads:
         if not read.ok or read.vip != PRIMARY_VIP:
             continue
-        if not read.in_recovery:
+        if read.in_recovery is not True:
             since.pop(read.client, None)
             continue
         since_s = since.setdefault(read.client, read.sent_s)

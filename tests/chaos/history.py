@@ -60,8 +60,8 @@ class Write:
 class Read:
     """What one query saw. `seen`: the newest number of each inserting client; `register`: its value.
 
-    `session` is one for each connection of the whole history. `ok` is false when there was no answer; then
-    the rest is empty.
+    `session` is one for each connection of the whole history. `in_recovery` None: the server was promoted between
+    this query and the one before. `ok` is false when there was no answer; then the rest is empty.
     """
 
     client: int
@@ -71,7 +71,7 @@ class Read:
     answered_s: float
     ok: bool
     instance: str
-    in_recovery: bool
+    in_recovery: bool | None
     seen: Mapping[int, int]
     register: int = 0
     detail: str = ""

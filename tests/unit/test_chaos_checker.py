@@ -244,6 +244,15 @@ def test_row_that_a_primary_showed_and_that_is_gone() -> None:
     assert kinds(judged(writes, writes[:1], ASYNC, reads=shown)) == []
 
 
+def test_read_that_spans_a_promotion() -> None:
+    """Its rows may be those from before it, or what a takeover loses; so neither is held against it."""
+    writes = [insert(1, 1.0), insert(2, 2.0)]
+    spans = replace(read(2.02, 1), in_recovery=None)
+    assert kinds(judged(writes, reads=[spans])) == []
+    assert kinds(judged(writes, writes[:1], ASYNC, reads=[replace(spans, seen={1: 2})])) == []
+    assert kinds(judged(writes, reads=[replace(spans, sent_s=14.02)])) == ["stale"]
+
+
 def test_session_that_goes_back() -> None:
     writes = [insert(1, 1.0), insert(2, 2.0)]
     assert kinds(judged(writes, reads=[read(3.0, 2), read(3.1, 1)])) == ["going-back"]

@@ -180,9 +180,9 @@ class Reader(Client):
             before = session.in_recovery
             words = session.ask(self.query, STATEMENT_S).split(" ")
             session.in_recovery = words[0] == "true"
-            # A query that spans a promotion counts as a standby's: its snapshot is from before.
+            told = session.in_recovery if before == session.in_recovery else None  # its snapshot may be from before
             numbers = dict(zip(self.writers, map(int, words[1:-1]), strict=True))
-            self.heard(sent_s, True, session.instance, before, list(numbers.items()), int(words[-1]), "")
+            self.heard(sent_s, True, session.instance, told, list(numbers.items()), int(words[-1]), "")
         except (psycopg2.Error, Late, OSError, Unmade) as error:
             self.heard(sent_s, False, "", True, [], 0, words_of(error))
             session.fail()
