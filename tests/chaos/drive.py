@@ -173,6 +173,7 @@ class Driver:
         try:
             for step in group.steps:
                 self.strike(life, group, step, here)
+            self.hold(here)
         finally:
             for one in here:
                 self.heal(life, one)
@@ -213,6 +214,11 @@ class Driver:
         if step.heal in {Heal.SOON, Heal.REACTED}:
             self.heal(life, one)
         time.sleep(step.pause_s)
+
+    def hold(self, here: list[Played]) -> None:
+        """Leave what is healed at the end of the group for its time."""
+        ends_s = [one.began_s + one.step.hold_s for one in here if one.undo and one.step]
+        time.sleep(max(0.0, max(ends_s, default=0.0) - time.monotonic()))
 
     def reacted(self, life: Life, began_s: float, patience_s: float) -> None:
         """Wait until clients write again after an outage, or until nothing of the kind has come for so long."""

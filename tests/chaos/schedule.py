@@ -24,7 +24,10 @@ class Heal(Enum):
     OVERLAP = "overlap"
     """Just after the next fault of the group has begun."""
     END = "end"
-    """Not before the group ends."""
+    """When the group ends, but not before `hold_s`."""
+
+
+HOLDS_S = {Heal.SOON: (0.1, 4.0), Heal.REACTED: (5.0, 20.0), Heal.OVERLAP: (0.0, 0.0), Heal.END: (0.0, 15.0)}
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,10 @@ def draw_step(source: random.Random, number: int, kind: Kind, *, last: bool) -> 
     if not last:
         heals = [Heal.SOON, Heal.REACTED, Heal.OVERLAP, Heal.OVERLAP, Heal.END]
     if kind.preparing:
-        heals = [Heal.OVERLAP, Heal.END, Heal.END]
+        heals = [Heal.END]
     heal = source.choice(heals) if kind.lasts else Heal.SOON
-    hold_s = source.uniform(0.1, 4.0) if heal is Heal.SOON else source.uniform(5.0, 20.0)
+    shortest_s, longest_s = HOLDS_S[heal]
+    hold_s = source.uniform(shortest_s, longest_s)
     return Step(
         number=number,
         kind=kind.name,
