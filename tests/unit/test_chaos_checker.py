@@ -22,7 +22,7 @@ from tests.chaos.history import (
     Read,
     Write,
 )
-from tests.lab.network import PRIMARY_VIP, STANDBY_VIP
+from tests.lab.network import PRIMARY_VIP, STANDBY_VIP, mac_of
 
 SYNC, ASYNC = Promises("sync", lag_s_max=10.0, slack_s=2.0), Promises("async", lag_s_max=10.0, slack_s=2.0)
 ONE, TWO = "1000.1", "2000.2"
@@ -316,7 +316,7 @@ def test_server_that_was_in_recovery_in_between_has_two_lives() -> None:
 
 def test_two_answers_for_one_address() -> None:
     single = [ArpAnswer(PRIMARY_VIP, 1.0, ("02:0b",)), ArpAnswer(PRIMARY_VIP, 1.1, ("02:0c",)),
-              ArpAnswer(PRIMARY_VIP, 1.2, ())]
+              ArpAnswer(PRIMARY_VIP, 1.2, ()), ArpAnswer(PRIMARY_VIP, 1.25, ("02:0b", mac_of("stranger")))]
     assert kinds(judged(arp=single)) == []
     double = [ArpAnswer(STANDBY_VIP, 1.3, ("02:0b", "02:0c")), ArpAnswer(STANDBY_VIP, 1.6, ("02:0b", "02:0c"))]
     found = judged(arp=[*single, *double]).violations
