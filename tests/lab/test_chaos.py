@@ -101,7 +101,7 @@ def test_an_acknowledged_row_that_is_gone_is_found(life: Life) -> None:
     life.pair.host_as("primary").sql("delete from chaos_rows where client = 1 and number = "
                                      "(select min(number) from chaos_rows where client = 1)")
     life.end()
-    assert [finding.kind for finding in life.all_findings()] == ["lost"]
+    assert "lost" in {finding.kind for finding in life.all_findings()}
     assert "FINDING" in (life.directory / "timeline.txt").read_text()
 
 
