@@ -52,6 +52,7 @@ def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> Non
     pgconf.write(config, sync=sync, version=version, raised={})
     if standby and (raised := _too_low(config)):
         pgconf.write(config, sync=sync, version=version, raised=raised)
+        pgconf.raise_auto_conf(config, raised)
     if sync:
         _refuse_weak_commit(config)
     write_signals(config, standby=standby)

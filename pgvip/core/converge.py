@@ -128,6 +128,10 @@ def _as_standby(r: Round) -> None:
         r.start(Rejoin(clone=True))
     elif not v.postmaster:
         r.start(StartPostgres(standby=True, sync=False))
+    elif v.database is not None and v.database.settings_low and v.peer_serves:
+        # The start raises them. Not while the primary is away: this postmaster may be the eligible one [m 11].
+        if r.start(StopPostgres(clean=True)):
+            r.note("settings", "the primary's settings were raised: this standby is restarted with them")
     elif v.hung and not v.disks_bad and _hung_long(r):
         r.start(StopPostgres(clean=False))  # a standby that hangs for ever would keep the pair solo for ever
 

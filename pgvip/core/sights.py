@@ -90,6 +90,7 @@ class Database:
     `moved_at_s`: on this daemon's clock, when new WAL last arrived (standby) or when the peer's flushed position
     last moved (primary). `slot_lost`: the peer's slot no longer holds the WAL that the peer needs.
     `recovered_end`: where this postmaster was first seen read-write: the end of recovery, or a little more.
+    `settings_low`: a standby's replay stands still until it is restarted with settings as high as its primary's.
     `foreign_names`: the synchronous names are not pgvip's: commits wait for somebody else than the peer.
     `history`: the current timeline's ancestors, each with the position where it was left.
     """
@@ -102,6 +103,7 @@ class Database:
     streaming: bool = False
     replay_paused: bool = False
     replay_lag_s: float = 0.0
+    settings_low: bool = False
     sync_names: str = ""
     foreign_names: bool = False
     replica: Replica | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.model import NEVER, Database, Lsn, Replica, WalPoint
 from pgvip.deadlines import now_s
-from pgvip.errors import ProbeError
-from pgvip.system import pgconf, processes
+from pgvip.errors import PostgresError, ProbeError
+from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
 from pgvip.system.walfiles import read_history, timeline_of
@@ -164,11 +165,23 @@ class DatabaseProbe:
             moved_at_s=self._memory.moved_at_s,
             streaming=self._streams(said),
             replay_paused=said.replay_paused,
+            settings_low=said.replay_paused and self._settings_low(),
             replay_lag_s=0.0 if replayed >= received else max(0.0, said.replay_age_s or 0.0),
             sync_names=said.sync_names,
             slot_lost=said.slot_wal_status == "lost",
             history=self._history(point.timeline),
         )
+
+    def _settings_low(self) -> bool:
+        """Replay stopped because its settings are below what the primary's WAL demands (manual, 27.4.3).
+
+        The control file has seen that WAL; whoever paused replay by hand leaves the settings as they are.
+        """
+        with suppress(PostgresError):
+            needed = dict(pgtools.control_data(self._config).settings)
+            rows = self._state.query("standby_minimums", timeout_s=self._config.settings.hung_after_s)
+            return any(int(value) < int(needed.get(pgconf.STANDBY_KEYS[key], "0")) for key, value in rows)
+        return False
 
     def _standby_timeline(self, said: Answers, at: Lsn) -> int:
         """The timeline of what was received; without a receiver the server does not tell, but its files do."""

@@ -143,6 +143,22 @@ def strip_auto_conf(config: Config, version: int) -> list[str]:
     return removed
 
 
+def raise_auto_conf(config: Config, raised: Mapping[str, str]) -> None:
+    """Raise settings in postgresql.auto.conf, where they would win over the higher ones of pgvip.conf.
+
+    Raised and not removed: whoever made them with ALTER SYSTEM wanted this much also on a primary. Only while
+    the server is down.
+    """
+    path = config.postgres.data_directory / "postgresql.auto.conf"
+    try:
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    text = "".join(f"{key} = {_quoted(raised[key])}\n" if (key := _key(line)) in raised else line for line in lines)
+    if text != "".join(lines):
+        replace_file(path, text, path)
+
+
 def auto_conf_keys(config: Config) -> set[str]:
     """The settings that somebody made with ALTER SYSTEM; they win over pgvip.conf."""
     path = config.postgres.data_directory / "postgresql.auto.conf"

@@ -115,6 +115,45 @@ def test_lag_above_the_limit_takes_the_right_to_take_over(scene: Scene) -> None:
     scene.pair.host_as("primary").sql("drop table filler")
 
 
+def raise_limits(scene: Scene) -> str:
+    """As an administrator does it, on the primary alone; the standby has a lower one of its own. The new limit."""
+    now = max(int(host.sql("show max_connections")) for host in scene.pair.hosts.values())
+    scene.standby.sql(f"alter system set max_connections = {now - 1}")
+    scene.primary.sql(f"alter system set max_connections = {now + 10}")
+    pg_ctl(scene.pair, scene.primary, "-m", "fast", "stop")
+    wait_until(lambda: limit(scene.primary) == str(now + 10), 60, "the primary has its new limit")
+    return str(now + 10)
+
+
+def limit(host: Host) -> str:
+    return host.sql("show max_connections", check=False)
+
+
+def lower_limits(scene: Scene) -> None:
+    for host in scene.pair.hosts.values():
+        host.sql("alter system reset max_connections")
+
+
+def test_a_standby_is_restarted_when_its_primary_s_limits_were_raised(scene: Scene) -> None:
+    """Else its replay would stand still for ever."""
+    raised = raise_limits(scene)
+    wait_until(lambda: limit(scene.standby) == raised, 60, "the standby has it too")
+    scene.finish(swapped=False)
+    lower_limits(scene)
+
+
+def test_a_standby_with_limits_that_are_too_low_takes_over(scene: Scene) -> None:
+    """The primary is lost before the standby could be restarted: its promotion ends the server, which starts anew."""
+    scene.standby.stop_service("pgvip")
+    raise_limits(scene)
+    wait_until(lambda: scene.standby.sql("select pg_is_wal_replay_paused()") == "t", 30, "replay stands still")
+    scene.strike()
+    scene.primary.power_off()
+    scene.pair.start_services(scene.standby)
+    scene.finish(swapped=True, deadline_s=90)
+    lower_limits(scene)
+
+
 def test_replay_paused_on_the_standby_loses_nothing_at_a_takeover(scene: Scene) -> None:
     scene.standby.sql("select pg_wal_replay_pause()")
     paused_s = time.monotonic()

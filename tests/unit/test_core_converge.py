@@ -73,6 +73,20 @@ def test_a_returned_primary_is_rebuilt_only_from_a_primary_that_is_seen_read_wri
         assert not blocked.round().started(StartPostgres)
 
 
+@pytest.mark.parametrize("mode", Mode)
+def test_a_standby_whose_settings_are_too_low_is_restarted_beside_a_serving_primary(mode: Mode) -> None:
+    host = standby(mode).database(replay_paused=True)
+    assert not host.round().started(StopPostgres)  # somebody paused replay by hand
+    low = host.database(settings_low=True)
+    assert low.round().must_start(StopPostgres).clean
+    for blocked in (
+        low.knows(heard=None),  # its postmaster may be the eligible one
+        low.hears(read_write=False),
+        low.durable(pause=Pause(1, active=True)),
+    ):
+        assert not blocked.round().started(StopPostgres)
+
+
 def test_a_standby_that_cannot_follow_is_rebuilt_after_a_time() -> None:
     host = standby(Mode.SOLO).database(streaming=False)
     assert not host.knows(unstreamed_since_s=NOW_S - 14).round().started(Rejoin)

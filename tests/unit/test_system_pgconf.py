@@ -105,6 +105,14 @@ def test_include_is_the_last_line_once(tmp_path: Path) -> None:
     assert main.stat().st_mode & 0o777 == 0o640
 
 
+def test_auto_conf_does_not_hold_down_what_the_primary_has_raised(config: Config) -> None:
+    pgconf.raise_auto_conf(config, {"max_connections": "200"})
+    path = config.postgres.data_directory / "postgresql.auto.conf"
+    path.write_text("# by ALTER SYSTEM\nmax_connections = '150'\nwork_mem = '8MB'\n")
+    pgconf.raise_auto_conf(config, {"max_connections": "200", "max_wal_senders": "20"})
+    assert path.read_text() == "# by ALTER SYSTEM\nmax_connections = '200'\nwork_mem = '8MB'\n"
+
+
 def test_auto_conf_loses_our_keys_only(config: Config, tmp_path: Path) -> None:
     path = tmp_path / "postgresql.auto.conf"
     path.write_text(
