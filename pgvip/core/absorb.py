@@ -222,7 +222,6 @@ def _message(r: Round, message: Message) -> None:
     free = message.address_free
     if free is not None and own is not None and free.term == own.term and free.boot_id == k.who.boot_id:
         k.address = free
-    r.changed()
 
 
 def _heard_record(r: Round, message: Message, record: Record) -> None:
@@ -283,7 +282,7 @@ def passing(r: Round) -> None:
     wants_following = v.primary and v.pair and v.read_write
     k.unfollowed_since_s = _since(r, k.unfollowed_since_s, wants_following and not following)
     k.unstreamed_since_s = _since(r, k.unstreamed_since_s, v.recovering and not v.streams)
-    k.behind_since_s = _since(r, k.behind_since_s, v.replica_behind)
+    behind_since_s, k.behind_since_s = k.behind_since_s, _since(r, k.behind_since_s, v.replica_behind)
     blocked = entitled(v) and not k.durable.served and not write_right(v)
     k.blocked_since_s = _since(r, k.blocked_since_s, blocked)
     database = v.database
@@ -291,7 +290,8 @@ def passing(r: Round) -> None:
     flushed = database is not None and replica is not None and replica.flush_lsn >= database.recovered_end
     if database is not None and v.read_write and (flushed or not v.sync_term):
         k.caught_up = database.postmaster
-    r.changed()
+    if k.behind_since_s != behind_since_s:
+        r.changed()
 
 
 def _since(r: Round, since_s: float, holds: bool) -> float:

@@ -5,8 +5,6 @@ No I/O, no clock, no threads, no randomness. The daemon and the simulation call 
 
 from __future__ import annotations
 
-from copy import copy
-
 from pgvip.core import absorb, converge, speak, steps
 from pgvip.core.changes import HOLD, NOT_CALLED_OFF, Change, choose
 from pgvip.core.knowledge import Decision, Knowledge
@@ -33,7 +31,7 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
 
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
     """One round: take in, carry on what is under way, choose, converge, speak."""
-    r = Round(copy(knowledge), inputs, settings, now_s)
+    r = Round(knowledge.copy(), inputs, settings, now_s)
     absorb.awake(r)
     absorb.results(r)
     absorb.commands(r)
@@ -42,11 +40,12 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     absorb.confirm(r)
     steps.force(r)
     steps.adopt(r)
-    row = _choose(r)
+    row = chosen = _choose(r)
+    drawn = r.view()
     steps.claim(r, row)
     steps.consent(r, row)
     steps.give_up(r)
-    row = _choose(r)
+    row = chosen if r.view() is drawn else _choose(r)
     steps.own(r, row)
     converge.postgres(r, row)
     converge.sync_names(r)
@@ -73,5 +72,4 @@ def _choose(r: Round) -> Change:
     elif NOT_CALLED_OFF in row.when and r.now_s - k.row_since_s >= r.s.consent_s:
         steps.call_off(r, f"{row.name}: {r.s.peer} did not take the role")
         row, k.blockers = choose(r.view())
-    r.changed()
     return row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from pgvip.core.model import (
@@ -152,6 +152,16 @@ class Knowledge:
     seq: int = 0
     attempts: int = 0
     conflict: str = ""
+
+    def copy(self) -> Knowledge:
+        """The same, to be changed by one round (`copy.copy` takes five times as long)."""
+        twin = object.__new__(Knowledge)
+        for name in _FIELDS:
+            setattr(twin, name, getattr(self, name))
+        return twin
+
+
+_FIELDS = tuple(each.name for each in fields(Knowledge))
 
 
 @dataclass(frozen=True, slots=True)

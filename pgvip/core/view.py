@@ -6,8 +6,8 @@ cannot be seen is the careful one of its two values, and the name says which tha
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pgvip.core.knowledge import Knowledge
 from pgvip.core.model import (
@@ -33,9 +33,31 @@ from pgvip.core.model import (
 
 T = TypeVar("T")
 
+if TYPE_CHECKING:
+    from functools import cached_property as fact
+else:
+
+    class fact(Generic[T]):  # noqa: N801 - used like `property`
+        """A fact of the round, computed at most once; without the lock that `cached_property` takes before 3.12."""
+
+        def __init__(self, compute: Callable[[View], T]) -> None:
+            self.compute = compute
+            self.name = compute.__name__
+            self.__doc__ = compute.__doc__
+
+        def __get__(self, view: View | None, owner: type[View]) -> T | fact[T]:
+            if view is None:
+                return self
+            value = view.__dict__[self.name] = self.compute(view)
+            return value
+
 
 class View:
-    """Facts of one round. Each is computed at most once."""
+    """Facts of one round. Each is computed at most once.
+
+    Of the knowledge they use who, durable, heard, heard_record, ended, running, awake_s and behind_since_s, and nothing
+    else: whoever changes one of these calls `Round.changed`.
+    """
 
     def __init__(self, knowledge: Knowledge, seen: Observations, settings: Settings, now_s: float) -> None:
         self.k = knowledge
@@ -45,44 +67,44 @@ class View:
 
     # --- the record --------------------------------------------------------------------------------
 
-    @cached_property
+    @fact
     def record(self) -> Record | None:
         return self.k.durable.record
 
-    @cached_property
+    @fact
     def term(self) -> int:
         return self.record.term if self.record else -1
 
-    @cached_property
+    @fact
     def primary(self) -> bool:
         """The record names this host primary."""
         return self.record is not None and self.record.primary == self.s.me
 
-    @cached_property
+    @fact
     def standby(self) -> bool:
         """The record names the peer primary."""
         return self.record is not None and self.record.primary != self.s.me
 
-    @cached_property
+    @fact
     def pair(self) -> bool:
         return self.record is not None and self.record.mode is Mode.PAIR
 
-    @cached_property
+    @fact
     def solo(self) -> bool:
         return self.record is not None and self.record.mode is Mode.SOLO
 
-    @cached_property
+    @fact
     def sync_term(self) -> bool:
         """In this term a commit waits for the standby."""
         return self.record is not None and self.record.sync and self.pair
 
-    @cached_property
+    @fact
     def higher(self) -> Record | None:
         """A record heard whose term is above the own one."""
         heard = self.k.heard_record
         return heard if heard is not None and heard.term > self.term else None
 
-    @cached_property
+    @fact
     def paused(self) -> bool:
         return self.k.durable.pause.active
 
@@ -92,48 +114,48 @@ class View:
         """The look began before the last action on `subject` ended: it says nothing."""
         return observation.at_s < self.k.ended.get(subject, NEVER)
 
-    @cached_property
+    @fact
     def processes(self) -> Processes | None:
         """The cluster's processes as seen since the last action on them ended; None while unknown."""
         return None if self.stale(self.seen.processes, "postgres") else self.seen.processes.value
 
-    @cached_property
+    @fact
     def postmaster(self) -> str:
         return self.processes.postmaster if self.processes else ""
 
-    @cached_property
+    @fact
     def installed(self) -> bool:
         return self.processes is not None and self.processes.installed
 
-    @cached_property
+    @fact
     def gone(self) -> bool:
         """Seen: no process of the cluster is left, and nothing that could start one is under way."""
         if self.processes is None or self.processes.postmaster or self.processes.left:
             return False
         return not self.is_running(StartPostgres, Promote, Rejoin)
 
-    @cached_property
+    @fact
     def database(self) -> Database | None:
         """What the present postmaster last said of itself; None while it has not."""
         value = None if self.stale(self.seen.database, "postgres") else self.seen.database.value
         return value if value is not None and value.postmaster == self.postmaster else None
 
-    @cached_property
+    @fact
     def responding(self) -> bool:
         """The database answered lately, over the kept connection."""
         return self.database is not None and self.seen.database.fresh(self.now_s, self.s.hung_after_s)
 
-    @cached_property
+    @fact
     def read_write(self) -> bool:
         """Seen: PostgreSQL is read-write."""
         return self.database is not None and not self.database.in_recovery
 
-    @cached_property
+    @fact
     def recovering(self) -> bool:
         """Seen: PostgreSQL runs as a standby."""
         return self.database is not None and self.database.in_recovery
 
-    @cached_property
+    @fact
     def may_write(self) -> bool:
         """PostgreSQL is read-write, or could be for all that was seen."""
         opening = any(isinstance(action, StartPostgres) and not action.standby for action in self.k.running)
@@ -147,12 +169,12 @@ class View:
             return not self.database.in_recovery
         return not self.processes.standby_signal
 
-    @cached_property
+    @fact
     def dead(self) -> bool:
         """Seen: there is no postmaster."""
         return self.processes is not None and not self.postmaster
 
-    @cached_property
+    @fact
     def hung(self) -> bool:
         """The postmaster lives, and new connections or the disks have not answered for too long."""
         if not self.postmaster or self.is_running(StartPostgres):
@@ -161,14 +183,14 @@ class View:
         since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s)
         return self.disks_bad or (watch.failures >= 2 and self.now_s - since_s >= self.s.hung_after_s)
 
-    @cached_property
+    @fact
     def disks_bad(self) -> bool:
         """Nothing could be written and synced for `disk_hung_after_s`: a disk may be slow for longer than a server."""
         watch = self.seen.disks
         since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s)
         return watch.failures >= 2 and self.now_s - since_s >= self.s.disk_hung_after_s
 
-    @cached_property
+    @fact
     def database_healthy(self) -> bool:
         """The database answers and its disks take writes."""
         connection, disks = self.seen.connection, self.seen.disks
@@ -179,7 +201,7 @@ class View:
             and (disks.ok() or disks.fresh(self.now_s, self.s.disk_hung_after_s + self.s.interval_s))
         )
 
-    @cached_property
+    @fact
     def held(self) -> frozenset[Vip]:
         """The addresses that this host may carry: seen, being raised, or not looked at since they were touched."""
         return frozenset(vip for vip in Vip if self.unsure(vip)) | (self.seen.held.value or frozenset())
@@ -189,13 +211,13 @@ class View:
         watch = self.seen.held
         return watch.value is None or self.stale(watch, vip.value) or AddVip(vip) in self.k.running
 
-    @cached_property
+    @fact
     def gateway(self) -> bool:
         """A gateway answered just now. Unknown counts as no."""
         watch = self.seen.gateway
         return watch.ok() and watch.fresh(self.now_s, 1.6 * self.s.interval_s)
 
-    @cached_property
+    @fact
     def gateway_lost(self) -> bool:
         """The gateways have been silent as long as would make a peer silent. Unknown counts as no."""
         watch = self.seen.gateway
@@ -203,35 +225,35 @@ class View:
 
     # --- the peer ------------------------------------------------------------------------------------
 
-    @cached_property
+    @fact
     def heard_age_s(self) -> float:
         return self.now_s - self.k.heard.at_s if self.k.heard else float("inf")
 
-    @cached_property
+    @fact
     def message(self) -> Message | None:
         """The peer's newest message, while it is fresh."""
         fresh_s = max(3 * self.s.heartbeat_s, self.s.dead_after_s / 2)
         return self.k.heard.message if self.k.heard and self.heard_age_s <= fresh_s else None
 
-    @cached_property
+    @fact
     def here(self) -> Message | None:
         """The peer's fresh message, if its record is of this host's own term."""
         message = self.message
         return message if message and message.record and message.record.term == self.term else None
 
-    @cached_property
+    @fact
     def stream_at_s(self) -> float:
         """When new WAL last went between the two databases, as this host's own database says."""
         return self.database.moved_at_s if self.database else NEVER
 
-    @cached_property
+    @fact
     def heard_life_s(self) -> float:
         """When the peer last gave a sign of life that counts: message, query or new WAL."""
         seen = self.seen
         heard_s = self.k.heard.at_s if self.k.heard else NEVER
         return max(heard_s, self.stream_at_s, seen.peer_own.at_s, seen.peer_vip.at_s)
 
-    @cached_property
+    @fact
     def peer_silent(self) -> bool:
         """By no path an answer for `dead_after_s`, and the database was really asked meanwhile.
 
@@ -244,30 +266,30 @@ class View:
         own = self.seen.peer_own
         return own.failures >= 1 and own.failed_at_s >= last_s
 
-    @cached_property
+    @fact
     def peer_database(self) -> PeerDatabase | None:
         """The peer's database as a new connection to its own address saw it lately."""
         watch = self.seen.peer_own
         return watch.value if watch.ok() and watch.fresh(self.now_s, 12 * self.s.interval_s) else None
 
-    @cached_property
+    @fact
     def peer_serves(self) -> bool:
         """Seen: the peer, primary by its own confirmed record, is read-write."""
         message = self.here
         return bool(message and message.read_write and message.confirmed and self.standby)
 
-    @cached_property
+    @fact
     def streams(self) -> bool:
         """This standby receives WAL now."""
         return self.recovering and self.database is not None and self.database.streaming and self.responding
 
-    @cached_property
+    @fact
     def replica_streams(self) -> bool:
         """The peer's WAL receiver is connected to this primary."""
         replica = self.database.replica if self.database else None
         return replica is not None and replica.streaming and self.read_write
 
-    @cached_property
+    @fact
     def replica_behind(self) -> bool:
         """The peer streams and has not flushed all that this primary has."""
         database = self.database
@@ -275,24 +297,24 @@ class View:
             return False
         return database.replica.flush_lsn < database.point.lsn
 
-    @cached_property
+    @fact
     def replica_stalled(self) -> bool:
         """The peer streams but has not flushed for `sync_stall_s` although there is something to flush."""
         since_s = self.k.behind_since_s
         return since_s > NEVER and self.now_s - max(since_s, self.stream_at_s) >= self.s.sync_stall_s
 
-    @cached_property
+    @fact
     def replica_lag_bytes(self) -> int:
         database = self.database
         if database is None or database.replica is None:
             return 1 << 62
         return max(0, database.point.lsn - database.replica.flush_lsn)
 
-    @cached_property
+    @fact
     def point(self) -> WalPoint | None:
         return self.database.point if self.database else None
 
-    @cached_property
+    @fact
     def lagging(self) -> bool:
         """Reads here would be older than the limit, by the peer's own position as far as it is known."""
         database = self.database

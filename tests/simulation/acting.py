@@ -11,6 +11,7 @@ from pgvip.core.model import (
     CheckVip,
     ConfirmGrant,
     DropVip,
+    Durable,
     Fence,
     FindEnd,
     Lsn,
@@ -29,7 +30,8 @@ from pgvip.core.model import (
 if TYPE_CHECKING:
     from tests.simulation.machine import Daemon
 
-Ended = Callable[[bool, str], None]
+LIMIT_S = 15.0
+"""How long a start or a promotion is waited for; the server goes on all the same."""
 
 
 class Actor:
@@ -39,6 +41,7 @@ class Actor:
         self.daemon = daemon
         self.host = daemon.host
         self.world = daemon.world
+        self._writing: Durable | None = None
 
     def start(self, action: Action) -> None:
         kind = type(action).__name__
@@ -81,23 +84,40 @@ class Actor:
     # --- the record --------------------------------------------------------------------------------
 
     def _WriteState(self, action: WriteState) -> None:  # noqa: N802 - named after the action
-        def done() -> None:
-            if self.host.disk_bad and self.world.disk_holds_state:
+        host = self.host
+
+        def due() -> None:
+            if not self.daemon.alive:
+                return
+            if host.state_hangs:
+                host.later(0.25, due)
+                return
+            self._writing = None
+            if host.disk_bad and self.world.disk_holds_state:
                 self._end(action, ok=False, text="fsync failed")
             elif self.world.chance(self.world.faults.write_fails):
                 if self.world.chance(0.3):
-                    self.host.doubtful_write(action.durable)
+                    host.doubtful_write(action.durable)
                 else:
                     self._end(action, ok=False, text="no space")
             else:
-                self.host.durable = action.durable
-                self.world.recorded(self.host)
+                self._wrote(action.durable)
                 self._end(action, ok=True)
 
-        # A thread of the daemon itself: it ends with it, before or after the rename.
-        self.host.later(
-            self.world.duration_s(0.002, 0.02), lambda: done() if self.daemon.alive or self.world.chance(0.1) else None
-        )
+        self._writing = action.durable
+        host.later(self.world.duration_s(0.002, 0.02), due)
+
+    def _wrote(self, durable: Durable) -> None:
+        host = self.host
+        host.past = [*host.past[-5:], host.durable]
+        host.durable = durable
+        self.world.recorded(host)
+
+    def dies(self) -> None:
+        """A write is a thread of the daemon itself: it ends with it, before or after the rename."""
+        durable, self._writing = self._writing, None
+        if durable is not None and self.world.chance(0.3):
+            self._wrote(durable)
 
     # --- PostgreSQL ------------------------------------------------------------------------------------
 
@@ -111,10 +131,13 @@ class Actor:
             return
         pg.standby_signal = action.standby
         pg.spawn(sync=action.sync)
+        pg.up_s = self.world.now_s + self.world.duration_s(0.1, 0.5) + pg.start_s
         self._await_start(pg.proc, action)
 
     def _await_start(self, proc: str, action: StartPostgres) -> None:
         pg, deadline_s = self.host.pg, self.world.now_s + 10.0
+        takes_s = max(0.01, pg.up_s - self.world.now_s)
+        told = takes_s > LIMIT_S
 
         def up() -> None:
             if pg.proc == proc and pg.phase == "starting":
@@ -125,40 +148,64 @@ class Actor:
                     return
                 elif not pg.hung:
                     pg.started()
-            if self.daemon.alive:
+            if self.daemon.alive and not told:
                 good = pg.proc == proc and pg.phase != "starting"
                 self._end(action, ok=good, text="" if good else "it ended while starting")
 
         # The server comes up by itself, whether or not a daemon waits for it.
-        self.host.later(self.world.duration_s(0.1, 0.5), up)
+        self.host.later(takes_s, up)
+        if told:
+            self.host.later(LIMIT_S, lambda: self._end(action, ok=False, text="it is not up in time"))
 
     def _StopPostgres(self, action: StopPostgres) -> None:  # noqa: N802
         pg = self.host.pg
-        clean = action.clean and pg.phase in ("primary", "standby") and not pg.hung and not self.host.disk_bad
-        clean = clean and not self.world.chance(self.world.faults.stop_escalates)
-        if clean and pg.phase == "primary":
-            pg.phase = "stopping"
+        clean = action.clean and pg.phase in ("primary", "standby", "stopping")
+        clean = clean and not pg.hung and not self.host.disk_bad
+        if clean and not self.world.chance(self.world.faults.stop_escalates):
+            self._stop_cleanly(action)
+            return
 
         def done() -> None:
             if pg.stuck and self.host.disk_bad:
                 self._end(action, ok=False, text="processes in D state are left")
-                return
-            if clean and pg.phase in ("stopping", "standby"):
-                pg.shut_down()
             else:
                 pg.kill()
-            self._end(action, ok=True)
+                self._end(action, ok=True)
 
-        self._later(0.05, 0.5, done) if clean else self._later(0.01, 0.05, done)
+        self._later(0.01, 0.05, done)
+
+    def _stop_cleanly(self, action: StopPostgres) -> None:
+        """The server was told, and goes on stopping when its daemon dies or waits no longer."""
+        pg, proc = self.host.pg, self.host.pg.proc
+        if pg.phase != "stopping":
+            pg.ends_s = self.world.now_s + self.world.duration_s(0.05, 0.5) + pg.stop_s
+        if pg.phase == "primary":
+            pg.phase = "stopping"
+        takes_s = max(0.01, pg.ends_s - self.world.now_s)
+        limit_s = self.host.settings.stop_s
+
+        def stopped() -> None:
+            if pg.proc == proc and pg.phase in ("stopping", "standby") and not (pg.hung or self.host.disk_bad):
+                pg.shut_down()
+            if takes_s <= limit_s:
+                self._end(action, ok=pg.proc != proc, text="it did not stop")
+
+        self.host.later(takes_s, stopped)
+        if takes_s > limit_s:
+            self.host.later(limit_s, lambda: self._end(action, ok=False, text="it did not stop in time"))
 
     def _Promote(self, action: Promote) -> None:  # noqa: N802
-        pg = self.host.pg
+        pg, now_s = self.host.pg, self.world.now_s
         proc = pg.proc
         if pg.phase not in ("standby", "promoting"):
             self._later(0.01, 0.05, lambda: self._end(action, ok=pg.phase == "primary", text="not a standby"))
             return
-        pg.phase = "promoting"
-        pg.drop_inbound()
+        if pg.phase == "standby":
+            pg.promoted_s = now_s + self.world.duration_s(0.05, 0.3) + pg.promote_s
+            pg.phase = "promoting"
+            pg.drop_inbound()
+        takes_s = max(0.01, pg.promoted_s - now_s)
+        told = takes_s > LIMIT_S
 
         def done() -> None:
             if pg.proc == proc and pg.phase == "promoting" and not pg.hung:
@@ -166,10 +213,12 @@ class Actor:
                     pg.kill()
                 else:
                     pg.promoted()
-            if self.daemon.alive:
+            if self.daemon.alive and not told:
                 self._end(action, ok=pg.proc == proc and pg.phase == "primary", text="not read-write yet")
 
-        self.host.later(self.world.duration_s(0.05, 0.3), done)
+        self.host.later(takes_s, done)
+        if told:
+            self.host.later(LIMIT_S, lambda: self._end(action, ok=False, text="not read-write in time"))
 
     def _SetSyncNames(self, action: SetSyncNames) -> None:  # noqa: N802
         pg = self.host.pg
@@ -183,7 +232,7 @@ class Actor:
             good = pg.proc == proc and pg.phase == "primary" and not pg.hung
             if good:
                 pg.names_shown = action.on
-                self.host.later(self.world.duration_s(0.01, 0.3), forced)
+                self.host.later(self.world.duration_s(0.01, 0.3) + pg.names_s, forced)
             self._end(action, ok=good, text="" if good else "no answer")
 
         self._later(0.02, 0.1, shown)
@@ -237,7 +286,7 @@ class Actor:
         self.world.rebuilding(host)
 
         def done() -> None:
-            usable = self.world.net.open("db", host, peer) and peer.pg.phase == "primary" and not peer.pg.hung
+            usable = self.world.net.open("connect", host, peer) and peer.pg.phase == "primary" and not peer.pg.hung
             if not usable or not self.daemon.alive or peer.frozen:
                 if self.daemon.alive:
                     self._end(action, ok=False, text="the peer's database is not there")
@@ -270,6 +319,7 @@ class Actor:
             if sticks or self.world.chance(self.world.faults.drop_fails):
                 self._end(action, ok=False, text="no answer from netlink")
                 return
+            self.world.watch.dropped(self.host, action.vip)
             self.host.held.discard(action.vip)
             self.host.log(f"drops the {action.vip.value} VIP")
             self._end(action, ok=True)

@@ -25,6 +25,7 @@ class Clients:
     def _again(self) -> None:
         for host in self.world.hosts:
             self._visit(host)
+            self.world.watch.look(host)
         self.world.after(self.world.span(0.2, 1.8) * self.every_s, self._again)
 
     def _visit(self, host: Host) -> None:

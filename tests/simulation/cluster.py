@@ -27,6 +27,7 @@ class Stream:
         self.flush_lsn = 0
         self.heard_s = at_s
         self.replied_s = at_s
+        self.unanswered = 0
         self.moving = False
 
 
@@ -56,8 +57,14 @@ class Cluster:
         self.inbound: Stream | None = None  # this standby's stream
         self.outbound: Stream | None = None  # the peer's, as this primary's pg_stat_replication has it
         self.starts = 0
+        self.up_s = self.promoted_s = self.ends_s = 0.0
+        self.quick()
         self.wrote_s = float("-inf")
         """When it was last known to be read-write: until then it may have acknowledged."""
+
+    def quick(self) -> None:
+        """Starting, stopping, promoting and heeding new names take their usual time."""
+        self.start_s = self.stop_s = self.promote_s = self.names_s = 0.0
 
     # --- what can be seen ---------------------------------------------------------------------------
 
@@ -194,6 +201,7 @@ class Cluster:
 
     def _gone(self) -> None:
         if self.phase != "down":
+            self.world.watch.stopped(self.host)
             self.host.log(f"postgres {self.proc} is gone ({self.control}{', orphans' if self.orphans else ''})")
         self.phase, self.proc, self.hung = "down", "", ""
         self.drop_inbound()

@@ -1,12 +1,13 @@
-"""Random faults in random overlap, and the end of all faults."""
+"""Faults strike and end; and the end of all faults. What strikes, and when, comes from a plan."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import Durable, Order
-from tests.simulation.network import PATHS
+from pgvip.core.model import Durable, Mode, Order
+from tests.simulation.plan import Drawn, Fault, Fixed
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Host
@@ -14,126 +15,138 @@ if TYPE_CHECKING:
 
 
 class Faults:
-    """What goes wrong, with a weight each; every run draws its own weights, so that runs differ in kind."""
+    """Strikes what its source gives: each kind of fault is a method of the same name."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, source: Drawn | Fixed) -> None:
         self.world = world
+        self.source = source
         self.running = True
         self.leaving: set[Host] = set()
-        rng = world.rng
-        kinds: list[tuple[float, Callable[[Host], None]]] = [
-            (3.0, self.power), (1.0, self.both_off), (2.0, self.daemon_killed), (1.0, self.daemon_stopped),
-            (1.0, self.frozen), (3.0, self.postmaster_killed), (1.5, self.postgres_hung), (1.0, self.dba_stop),
-            (1.0, self.disk), (4.0, self.cut), (1.5, self.cut_off), (1.0, self.gateway), (2.0, self.fence_mood),
-            (1.0, self.stall), (2.0, self.switchover), (0.7, self.pause), (1.5, self.weather), (0.7, self.address_gone),
-            (1.0, self.leave), (2.0, self.old_message), (0.7, self.paused), (0.7, self.record_lost),
-        ]  # fmt: skip
-        self.kinds = [kind for _, kind in kinds]
-        self.weights = [weight * rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for weight, _ in kinds]
-        if not any(self.weights):
-            self.weights[0] = 1.0
-        self.pace_s = rng.choice((0.5, 1.0, 2.0, 5.0, 15.0))
-        self.ambush = rng.choice((0.0, 0.03, 0.1, 0.3))
-        world.faults.message_kept = self.kept = rng.choice((0.0, 0.02, 0.3))
+        self.struck: list[Fault] = []
+        self.base_s = world.now_s
+        self.stopped_s = 0.0
+        self._times: Counter[tuple[str, str]] = Counter()
+        self._locked: set[str] = set()
         world.moment = self._moment
 
     def begin(self) -> None:
-        self.world.after(self.world.rng.expovariate(1.0 / self.pace_s), self._strike)
+        """Wait for the next fault at a time."""
+        fault = self.source.next()
+        if fault is not None:
+            self.world.after(max(0.0, self.base_s + fault.at_s - self.world.now_s), lambda: self._due(fault))
+
+    def _due(self, fault: Fault) -> None:
+        if self.running:
+            self._strike(fault)
+            self.begin()
 
     def _moment(self, what: str, host: Host) -> None:
         """Something that matters happens: a good time for a fault."""
-        world = self.world
-        if not (self.running and self.ambush and world.chance(self.ambush)):
-            return
-        delay_s = world.span(0.0, world.rng.choice((0.001, 0.03, 0.3, 2.0)))
-        if world.chance(0.3):
-            world.after(delay_s, world.deliver_old)
-        else:
-            world.after(delay_s, lambda: self._one(host if world.chance(0.5) else host.peer))
-
-    def _one(self, host: Host) -> None:
-        if self.running:
-            self.world.rng.choices(self.kinds, self.weights)[0](host)
-
-    def _strike(self) -> None:
         if not self.running:
             return
-        world = self.world
-        self._one(world.a if world.chance(0.5) else world.b)
-        if world.chance(0.3):  # things happen together
-            world.after(world.span(0.0, 2.0), self._strike)
-        else:
-            self.begin()
+        self._times[what, host.name] += 1
+        fault = self.source.at_moment(what, host.name, self._times[what, host.name])
+        if fault is not None:
+            self.world.after(fault.at_s, lambda: self._strike(fault))
 
-    def _heal_after(self, event: Callable[[], None], low_s: float = 0.5, high_s: float = 25.0) -> None:
-        span_s = self.world.span(low_s, high_s) if self.world.chance(0.7) else self.world.span(0.05, 2.0)
-        self.world.after(span_s, lambda: event() if self.running else None)
+    def _strike(self, fault: Fault) -> None:
+        if not self.running:
+            return
+        self.struck.append(fault)
+        self.world.log("***", f"fault: {fault.kind} {fault.host} {' '.join(str(word) for word in fault.how)}")
+        strike: Callable[[Host, Fault], None] = getattr(self, fault.kind)
+        strike(self.world.a if fault.host == "a" else self.world.b, fault)
+
+    def _ends(self, fault: Fault, event: Callable[[], None]) -> None:
+        """The fault is over after its time, or with all the others."""
+        self.world.after(fault.lasts_s, lambda: event() if self.running else None)
 
     # --- hosts -------------------------------------------------------------------------------------------
 
-    def power(self, host: Host) -> None:
-        if not self.running:
-            return
-        host.power_off("power cut")
-        if self.world.chance(0.4):
-            host.power_on()  # a reset
+    def power(self, host: Host, fault: Fault) -> None:
+        self._off(host, fault, lasts_s=0.0 if "reset" in fault.how else fault.lasts_s)
+
+    def both_off(self, host: Host, fault: Fault) -> None:
+        self.power(host, fault)
+        self._off(host.peer, fault, lasts_s=float(fault.how[0]))
+
+    def _off(self, host: Host, fault: Fault, *, lasts_s: float, why: str = "power cut") -> None:
+        host.power_off(why)
+        if lasts_s > 0.0:
+            self.world.after(lasts_s, lambda: self._on(host) if self.running else None)
         else:
-            self._heal_after(host.power_on)
+            self._on(host)
 
-    def both_off(self, host: Host) -> None:
-        self.power(host)
-        self.power(host.peer)
+    def _on(self, host: Host) -> None:
+        if host.name not in self._locked:
+            host.power_on()
 
-    def daemon_killed(self, host: Host) -> None:
+    def daemon_killed(self, host: Host, fault: Fault) -> None:
         if host.daemon is not None:
             host.kill_daemon()
-            longest_s = 1.0 if self.world.chance(0.7) else 20.0
-            host.later(self.world.span(0.1, longest_s), host.start_daemon)
+            host.later(fault.lasts_s, host.start_daemon)
 
-    def daemon_stopped(self, host: Host) -> None:
+    def daemon_stopped(self, host: Host, fault: Fault) -> None:
         daemon = host.daemon
         if daemon is not None and not daemon.stopped:
             host.log("daemon STOPPED")
             daemon.stopped = True
-            self.world.after(self.world.span(0.2, 15.0), daemon.resume)
+            self.world.after(fault.lasts_s, daemon.resume)
 
-    def frozen(self, host: Host) -> None:
+    def frozen(self, host: Host, fault: Fault) -> None:
         host.freeze()
-        self.world.after(self.world.span(0.2, 20.0), host.thaw)
+        self.world.after(fault.lasts_s, host.thaw)
 
-    def paused(self, host: Host) -> None:
+    def paused(self, host: Host, fault: Fault) -> None:
         """A virtual machine that stands still, its clock too."""
         host.freeze(clock_too=True)
-        self.world.after(self.world.span(0.2, 40.0), host.thaw)
+        self.world.after(fault.lasts_s, host.thaw)
 
-    def record_lost(self, host: Host) -> None:
+    def clock_jump(self, host: Host, _fault: Fault) -> None:
+        """The wall clock is set."""
+        host.jumped = True
+
+    def record_lost(self, host: Host, fault: Fault) -> None:
         """The power goes, and the state directory with it; now and then an operator will be needed."""
-        if self.world.operators and host.powered:
-            host.power_off("power cut")
+        if host.powered:
+            self._off(host, fault, lasts_s=fault.lasts_s)
             host.durable = Durable()
             host.log("the state directory is EMPTY")
-            self._heal_after(host.power_on)
 
-    def leave(self, host: Host) -> None:
+    def record_back(self, host: Host, fault: Fault) -> None:
+        """The power goes, and the state directory is restored to what it was some writes ago.
+
+        A solo primary's record is confirmed by silence ("short of a force or a restored disk", PROTOCOL.md): such a
+        record is not what is restored here.
+        """
+        past = host.past[-int(fault.how[0]) - 1 :][:1]
+        record = past[0].record if past else None
+        if host.powered and record is not None and (record.mode is Mode.PAIR or record.primary != host.name):
+            self._off(host, fault, lasts_s=fault.lasts_s)
+            self.world.restored = True
+            host.durable = past[0]
+            host.log(f"the state directory is that of term {record.term} again")
+
+    def leave(self, host: Host, fault: Fault) -> None:
         """An orderly shutdown: the daemon is told, and the power goes some time later."""
         if host.daemon is not None and host.powered:
             self.leaving.add(host)
             host.daemon.order(Order.SHUTDOWN)
-            host.later(self.world.span(0.5, 30.0), lambda: self.power(host))
+            host.later(fault.lasts_s, lambda: self._off(host, fault, lasts_s=fault.lasts_s) if self.running else None)
 
     # --- PostgreSQL ----------------------------------------------------------------------------------------
 
-    def postmaster_killed(self, host: Host) -> None:
+    def postmaster_killed(self, host: Host, fault: Fault) -> None:
         if host.powered and host.pg.proc:
             host.log("postmaster KILLED")
-            host.pg.kill(orphans=self.world.chance(0.3))
+            host.pg.kill(orphans="orphans" in fault.how)
 
-    def postgres_hung(self, host: Host) -> None:
+    def postgres_hung(self, host: Host, fault: Fault) -> None:
         pg = host.pg
         if not (host.powered and pg.proc and not pg.hung):
             return
         proc = pg.proc
-        pg.hung = self.world.rng.choice(("all", "postmaster"))
+        pg.hung = str(fault.how[0])
         host.log(f"postgres HANGS ({pg.hung})")
 
         def go_on() -> None:
@@ -141,112 +154,123 @@ class Faults:
                 pg.hung = ""
                 host.log("postgres goes on")
 
-        if self.world.chance(0.7):
-            self._heal_after(go_on)
+        if "for ever" not in fault.how:
+            self._ends(fault, go_on)
 
-    def dba_stop(self, host: Host) -> None:
+    def slow_server(self, host: Host, fault: Fault) -> None:
+        """PostgreSQL takes long to start, to stop, to promote and to heed new names: past its time limits, too."""
+        pg = host.pg
+        pg.start_s, pg.stop_s, pg.promote_s, pg.names_s = (float(each) for each in fault.how)
+        self._ends(fault, pg.quick)
+
+    def dba_stop(self, host: Host, _fault: Fault) -> None:
         if host.powered and host.pg.phase in ("primary", "standby") and not host.pg.hung:
             host.log("a DBA stops postgres")
             host.pg.shut_down()
 
-    def disk(self, host: Host) -> None:
+    def disk(self, host: Host, fault: Fault) -> None:
         host.log("the disk FAILS")
         host.disk_bad = True
-        host.pg.stuck = self.world.chance(0.3)
-        self.world.disk_holds_state = self.world.chance(0.5)
+        host.pg.stuck = "stuck" in fault.how
+        self.world.disk_holds_state = "state" in fault.how
 
         def heal() -> None:
             host.disk_bad = host.pg.stuck = False
             host.log("the disk is well")
 
-        self._heal_after(heal)
+        self._ends(fault, heal)
 
-    def stall(self, host: Host) -> None:
-        stalled = self.world.replication.stalled
-        stalled.add(host.name)
-        host.log("as standby, receives without flushing")
+    def state_hangs(self, host: Host, fault: Fault) -> None:
+        """Writes of the state directory do not return for a while."""
+        host.state_hangs = True
 
         def heal() -> None:
-            stalled.discard(host.name)
+            host.state_hangs = False
+            host.log("the state directory takes writes again")
 
-        self._heal_after(heal)
+        self._ends(fault, heal)
 
-    def address_gone(self, host: Host) -> None:
+    def probes_hang(self, host: Host, fault: Fault) -> None:
+        """Some looks do not come back, or fail at their time limit."""
+        names = {str(name): str(fault.how[-1]) for name in fault.how[:-1]}
+        host.blind |= names
+
+        def heal() -> None:
+            for name in names:
+                host.blind.pop(name, None)
+
+        self._ends(fault, heal)
+
+    def stall(self, host: Host, fault: Fault) -> None:
+        """As a standby it receives without flushing."""
+        self._among(self.world.replication.stalled, host, fault)
+
+    def trickle(self, host: Host, fault: Fault) -> None:
+        """As a standby it receives hardly faster than is written."""
+        self._among(self.world.replication.trickle, host, fault)
+
+    def _among(self, names: set[str], host: Host, fault: Fault) -> None:
+        names.add(host.name)
+        self._ends(fault, lambda: names.discard(host.name))
+
+    def stream_breaks(self, _host: Host, _fault: Fault) -> None:
+        self.world.replication.breaks()
+
+    def address_gone(self, host: Host, _fault: Fault) -> None:
         host.held.clear()
         host.log("addresses are removed by hand")
 
+    def address_sticks(self, host: Host, fault: Fault) -> None:
+        """The standby VIP cannot be dropped."""
+        self._among(self.world.sticks, host, fault)
+
     # --- network and fences -----------------------------------------------------------------------------------
 
-    def _cut(self, cuts: set[tuple[str, str]]) -> None:
+    def cut(self, _host: Host, fault: Fault) -> None:
         net = self.world.net
+        cuts = {(str(word).split(":")[0], str(word).split(":")[1]) for word in fault.how}
         net.cuts |= cuts
-        self.world.log("net", f"CUT {sorted(cuts)}")
 
         def heal() -> None:
             net.cuts -= cuts
             self.world.log("net", f"healed {sorted(cuts)}")
 
-        self._heal_after(heal)
+        self._ends(fault, heal)
 
-    def cut(self, host: Host) -> None:
-        world = self.world
-        paths = world.rng.sample(PATHS[:4], world.rng.choice((1, 1, 2, 3)))
-        names = (host.name,) if world.chance(0.4) else ("a", "b")
-        self._cut({(path, name) for path in paths for name in names})
+    cut_off = gateway = cut
 
-    def cut_off(self, host: Host) -> None:
-        keep = {"fence"} if self.world.chance(0.5) else set()
-        self._cut({(path, host.name) for path in PATHS if path not in keep})
-
-    def gateway(self, host: Host) -> None:
-        names = (host.name,) if self.world.chance(0.6) else ("a", "b")
-        self._cut({("gateway", name) for name in names})
-
-    def fence_mood(self, host: Host) -> None:
+    def fence_mood(self, host: Host, fault: Fault) -> None:
         moods = self.world.fencing.moods
-        moods[host.name] = self.world.rng.choice(("fails", "late", "late", "lost"))
-        self.world.log("net", f"fencing {host.name} is now {moods[host.name]}")
+        moods[host.name] = str(fault.how[0])
 
         def heal() -> None:
             moods.pop(host.name, None)
 
-        self._heal_after(heal)
+        self._ends(fault, heal)
 
-    def weather(self, host: Host) -> None:
-        """Everything becomes worse for a while."""
-        rng, rates = self.world.rng, self.world.faults
-        if rng.random() < 0.5:
-            rates.message_lost = rng.choice((0.0, 0.1, 0.5))
-            rates.message_twice = rng.choice((0.0, 0.3))
-            rates.message_late = rng.choice((0.0, 0.1, 0.5))
-            rates.late_s = rng.choice((1.0, 5.0, 30.0))
-        if rng.random() < 0.5:
-            rates.slow = rng.choice((0.02, 0.1, 0.4))
-            rates.fence_answer_s = rng.choice((0.3, 8.0))
-        if rng.random() < 0.4:
-            rates.write_fails = rng.choice((0.0, 0.2, 0.8))
-            rates.start_fails = rng.choice((0.0, 0.3))
-            rates.promote_fails = rng.choice((0.0, 0.3))
-            rates.stop_escalates = rng.choice((0.0, 0.3))
-            rates.drop_fails = rng.choice((0.0, 0.3))
-        self._heal_after(self.fine)
+    def weather(self, _host: Host, fault: Fault) -> None:
+        """Single steps fail or are slow for a while."""
+        for name, value in zip(fault.how[::2], fault.how[1::2], strict=True):
+            setattr(self.world.faults, str(name), value)
+        self._ends(fault, self._fine)
 
-    def fine(self) -> None:
-        self.world.calm(self.kept if self.running else 0.0)
+    def _fine(self) -> None:
+        self.world.calm(self.world.faults.message_kept)
 
-    def old_message(self, host: Host) -> None:
+    def old_message(self, _host: Host, _fault: Fault) -> None:
         self.world.deliver_old()
 
     # --- operators ---------------------------------------------------------------------------------------------
 
-    def switchover(self, host: Host) -> None:
-        if host.daemon is not None and host.powered:
-            host.daemon.order(Order.SWITCHOVER)
+    def switchover(self, host: Host, fault: Fault) -> None:
+        self._order(host, Order.SWITCHOVER)
+        if "called off" in fault.how:
+            self._ends(fault, lambda: self._order(host, Order.CANCEL_SWITCHOVER))
 
-    def pause(self, host: Host) -> None:
+    def pause(self, host: Host, fault: Fault) -> None:
         if host.daemon is not None and host.powered:
             host.daemon.order(Order.PAUSE, "simulated")
-            self._heal_after(self.resume)
+            self._ends(fault, self.resume)
 
     def resume(self) -> None:
         for host in self.world.hosts:
@@ -254,12 +278,53 @@ class Faults:
                 host.daemon.order(Order.RESUME)
                 return
 
+    def rejoin(self, host: Host, _fault: Fault) -> None:
+        self._order(host, Order.REJOIN, "clone")
+
+    def seen_dead(self, host: Host, _fault: Fault) -> None:
+        """An operator stands before the peer, sees that it is off, and says so; it stays off until that was heard."""
+        if not host.peer.powered:
+            self._order_while_off(host, Order.FENCE_CONFIRMED, "")
+
+    def force(self, host: Host, _fault: Fault) -> None:
+        """An operator wants this host as primary, whatever is lost; without a fence only when the peer is seen off."""
+        if not host.peer.powered:
+            self._order_while_off(host, Order.FORCE_PROMOTE, "without-fence")
+        else:
+            self._order(host, Order.FORCE_PROMOTE)
+
+    def _order(self, host: Host, order: Order, text: str = "") -> None:
+        if host.daemon is not None and host.powered:
+            host.daemon.order(order, text)
+
+    def _order_while_off(self, host: Host, order: Order, text: str) -> None:
+        """The peer gets no power before the daemon has obeyed, or cannot any more."""
+        daemon, peer = host.daemon, host.peer
+        if daemon is None or not host.powered or peer.name in self._locked:
+            return
+        self._locked.add(peer.name)
+        self.world.no_power.add(peer.name)
+        daemon.order(order, text)
+
+        def look() -> None:
+            known = daemon.knowledge
+            busy = daemon.commands or known.deferred or known.force
+            if self.running and daemon.alive and busy:
+                self.world.after(0.2, look)
+                return
+            self._locked.discard(peer.name)
+            self.world.no_power.discard(peer.name)
+            self._on(peer)
+
+        self.world.after(0.2, look)
+
     # --- the end ---------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """No more faults: everything is healed, every machine has power, every daemon runs."""
         self.running = False
         world = self.world
+        self.stopped_s = world.now_s
         heal(world, self.leaving)
         world.after(8.0, self._resumed)
 
@@ -276,12 +341,14 @@ def heal(world: World, leaving: set[Host] | None = None) -> None:
     world.net.cuts.clear()
     world.no_power.clear()
     world.sticks.clear()
-    world.fencing.moods.clear()
+    world.fencing.heal()
     world.replication.stalled.clear()
     world.replication.trickle.clear()
     world.calm()
     for host in world.hosts:
-        host.disk_bad = host.pg.stuck = False
+        host.disk_bad = host.pg.stuck = host.state_hangs = False
+        host.blind.clear()
+        host.pg.quick()
         if leaving and host in leaving:
             host.power_off("the orderly shutdown ends")
         host.power_on()

@@ -10,15 +10,22 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 Told = Callable[[bool, str], None]
+QUEUE_S = 50.0
+"""How long a device keeps a command that it has not carried out."""
 
 
 class Fencing:
-    """`moods` names how a host's fence device behaves now: "" as asked, fails, late, lost."""
+    """`moods` names how a host's fence device behaves now: "" as asked, fails, late, lost, "after boot".
+
+    `switches_on`: whether a device itself switches a host on again: half (of the times), never, always.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.moods: dict[str, str] = {}
         self.fences = 0
+        self.switches_on = "half"
+        self._queued: dict[str, float] = {}
 
     def fence(self, by: Host, told: Told) -> None:
         """`by` asks the device of its peer to switch it off, and to verify that."""
@@ -32,6 +39,10 @@ class Fencing:
             world.after(takes_s + world.span(1.0, 20.0), lambda: self._off(target, "a late fence"))
             by.later(takes_s, lambda: told(False, "timed out"))
             return
+        if mood == "after boot":
+            self._queued[target.name] = world.now_s + QUEUE_S
+            by.later(takes_s, lambda: told(False, "timed out"))
+            return
 
         def done() -> None:
             self.fences += 1
@@ -43,10 +54,23 @@ class Fencing:
 
         world.after(takes_s, done)
 
+    def booted(self, target: Host) -> None:
+        """A command that its device had kept is carried out now that the host is back."""
+        until_s = self._queued.pop(target.name, 0.0)
+        if self.world.now_s < until_s:
+            delay_s = self.world.span(0.05, 8.0)
+            self.world.after(delay_s, lambda: self._off(target, "a fence of before its boot"))
+
+    def heal(self) -> None:
+        """Devices do as they are asked, and have forgotten what they were asked before."""
+        self.moods.clear()
+        self._queued.clear()
+
     def _off(self, target: Host, why: str) -> None:
         world = self.world
         target.power_off(why)
-        if world.chance(0.5) or world.healed:  # the method's own "on", or a reset
+        on = world.chance(0.5) if self.switches_on == "half" else self.switches_on == "always"
+        if on:  # the method's own "on", or a reset
             world.after(world.span(0.05, 1.0), lambda: self._on(target))
         world.was_fenced(target)
 

@@ -44,7 +44,7 @@ class Probes:
 
     def _remote_loop(self) -> None:
         if self.daemon.alive:
-            self._deliver(self._remote())
+            self._deliver(self._blind(self._remote()))
             self.host.later(self.host.settings.interval_s, self._remote_loop)
 
     def _deliver(self, report: Report) -> None:
@@ -56,6 +56,13 @@ class Probes:
                 self.daemon.wake()
 
         self.host.later(self.world.look_s(), arrive)
+
+    def _blind(self, report: Report) -> Report:
+        """Without the looks that hang; or they say that they took too long."""
+        for name, how in self.host.blind.items():
+            if report.pop(name, None) is not None and how == "fails":
+                report[name] = (False, "it took too long", self.host.clock_s)
+        return report
 
     # --- local -----------------------------------------------------------------------------------------
 
@@ -84,6 +91,7 @@ class Probes:
         if pg.phase == "primary" and not pg.hung and not host.disk_bad:
             pg.append()  # the heartbeat row
         self._busy = True
+        self._blind(report)
 
         def arrive() -> None:
             self._busy = False
@@ -151,7 +159,7 @@ class Probes:
             answers = reachable and not peer.frozen and vip in peer.held
             report[name] = (True, peer.mac if answers else "", now_s)
         pg = peer.pg
-        if reachable and pg.answers and not peer.disk_bad:
+        if net.open("connect", host, peer) and pg.answers and not peer.disk_bad:
             value = PeerDatabase(pg.phase != "primary", pg.timeline, "")
             report["peer_own"] = (True, value, now_s)
             wanted = Vip.PRIMARY if pg.phase == "primary" else Vip.STANDBY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pgvip.core import decide as core
@@ -34,6 +35,7 @@ PUBLIC = (
     "has_checkpoint", "grant", "address_free", "eligible", "postmaster", "read_write", "in_recovery", "pause",
     "hold", "leaving", "database_ok", "streaming",
 )  # fmt: skip
+_public = attrgetter(*PUBLIC)
 """What in a message makes the daemon send it at once instead of at the next heartbeat."""
 
 
@@ -50,10 +52,13 @@ class Host:
         self.powered = False
         self.frozen = False
         self.disk_bad = False
+        self.state_hangs = False
+        self.blind: dict[str, str] = {}  # looks that do not come back: whether they say so
         self.boots = 0
         self.booted_s = 0.0
         self.durable = Durable()
         self.before: Durable | None = None
+        self.past: list[Durable] = []
         self.facts = BootFacts()
         self.held: set[Vip] = set()
         self.pg = Cluster(self)
@@ -104,6 +109,7 @@ class Host:
         self.held = set()
         self.log(f"BOOTS ({self.boot_id}), record {self.durable.record}")
         self.later(self.world.span(*self.world.boot_s), self.start_daemon)
+        self.world.fencing.booted(self)
 
     def power_off(self, why: str) -> None:
         if not self.powered:
@@ -140,11 +146,14 @@ class Host:
     # --- the daemon ----------------------------------------------------------------------------------
 
     def start_daemon(self) -> None:
-        if self.daemon is None:
+        if self.daemon is None and self.state_hangs:
+            self.later(0.5, self.start_daemon)  # it cannot read its record, and an older process may not be gone
+        elif self.daemon is None:
             self.before = None
             self.runs += 1
             self.daemon = Daemon(self)
             self.daemon.begin()
+            self.world.moment("daemon", self)
 
     def doubtful_write(self, durable: Durable) -> None:
         """The rename happened, its fsync failed: the daemon ends at once; its next start writes again what it reads."""
@@ -156,6 +165,7 @@ class Host:
     def kill_daemon(self) -> None:
         if self.daemon is not None:
             self.log("daemon KILLED")
+            self.daemon.actor.dies()
             self.daemon = None
 
     def postmaster_died(self) -> None:
@@ -241,7 +251,8 @@ class Daemon:
         self.knowledge, self.last = decision.knowledge, decision
         known = decision.knowledge
         record = known.durable.record
-        host.facts = BootFacts(known.confirmed, record.term if record and known.confirmed else 0, known.grant)
+        free = known.address.term if known.address else -1
+        host.facts = BootFacts(known.confirmed, record.term if record and known.confirmed else 0, known.grant, free)
         if self.world.tracing:
             for note in decision.notes:
                 host.log(f"{note.event}: {note.text}")
@@ -253,7 +264,7 @@ class Daemon:
         self.world.decided(host, decision)
 
     def _say(self, message: Message) -> None:
-        said = tuple(getattr(message, name) for name in PUBLIC)
+        said = _public(message)
         due = self.host.clock_s - self._beat_s >= self.host.settings.heartbeat_s * 0.9
         if due or said != self._said:
             self._said, self._beat_s = said, self.host.clock_s

@@ -47,8 +47,8 @@ class Operator:
         return {concern.name for concern in decision.concerns} if decision else set()
 
     def _has_nothing_alone(self, host: Host) -> bool:
-        there, told = set(host.peer.pg.wal), self.world.acknowledged
-        return not [entry for entry in host.pg.wal if entry in told and entry not in there]
+        there, told, lost = set(host.peer.pg.wal), self.world.acknowledged, self.world.lost
+        return not [entry for entry in host.pg.wal if entry in told and entry not in there and entry not in lost]
 
     def _worth(self, host: Host) -> tuple[int, int]:
         """How much of what was acknowledged this host has; a rebuild that was begun is worth nothing."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 """wal_sender_timeout and wal_receiver_timeout of the simulated servers."""
+WINDOW = 20
+"""How many packets TCP sends before it waits for an answer (ten at first, RFC 6928, more on a warm connection)."""
 
 
 class Replication:
@@ -33,7 +35,8 @@ class Replication:
             if pg.inbound is not None and pg.inbound.receiver_open:
                 return
             peer = host.peer
-            usable = world.net.open("db", host, peer) and peer.pg.phase == "primary" and not peer.pg.hung
+            reached = world.net.open("connect", host, peer) and world.net.open("stream", host, peer)
+            usable = reached and peer.pg.phase == "primary" and not peer.pg.hung
             if usable and not pg.hung and not host.frozen and pg.prefix_of(peer.pg):
                 self._connect(host, peer)
             else:
@@ -58,21 +61,31 @@ class Replication:
             stream.moving = True
             self.world.after(self.world.latency_s(), lambda: self._arrive(stream))
 
-    def _passes(self, stream: Stream) -> bool:
-        sender, receiver = stream.sender, stream.receiver
-        return (
+    def _passes(self, stream: Stream, source: Host) -> bool:
+        """What `source` sends arrives. One way alone goes on until the window is full of what is not acknowledged."""
+        sender, receiver, net = stream.sender, stream.receiver, self.world.net
+        target = receiver if source is sender else sender
+        works = (
             stream.sender_open
             and stream.receiver_open
-            and self.world.net.open("db", sender, receiver)
+            and source.powered
+            and target.powered
+            and net.sends("stream", source)
             and not sender.frozen
             and not receiver.frozen
             and sender.pg.hung != "all"
             and receiver.pg.hung != "all"
         )
+        if works and not net.sends("stream", target):
+            stream.unanswered += 1
+            return stream.unanswered <= WINDOW
+        if works:
+            stream.unanswered = 0
+        return works
 
     def _arrive(self, stream: Stream) -> None:
         stream.moving = False
-        if self._passes(stream):
+        if self._passes(stream, stream.sender):
             self._copy(stream)
 
     def _copy(self, stream: Stream) -> None:
@@ -97,19 +110,21 @@ class Replication:
         self.world.after(self.world.latency_s(), lambda: self._reply(stream, flushed))
 
     def _reply(self, stream: Stream, flushed: int) -> None:
-        if self._passes(stream) and stream.sender.pg.outbound is stream:
+        if self._passes(stream, stream.receiver) and stream.sender.pg.outbound is stream:
             stream.replied_s = self.world.now_s
             stream.flush_lsn = max(stream.flush_lsn, flushed)
             stream.sender.pg.flushed_by_peer(stream.flush_lsn)
 
     def _keep_alive(self, stream: Stream) -> None:
         now_s = self.world.now_s
-        if self._passes(stream):
+        to, back = self._passes(stream, stream.sender), self._passes(stream, stream.receiver)
+        if back:
             stream.replied_s = now_s
+        if to:
             self._copy(stream)
-        else:
+        if not (to and back):
             # The end that is gone is answered for by its kernel, as soon as there is one again.
-            told = self.world.net.open("db", stream.sender, stream.receiver)
+            told = self.world.net.open("stream", stream.sender, stream.receiver)
             if stream.sender_open and (now_s - stream.replied_s > TIMEOUT_S or (told and not stream.receiver_open)):
                 self._close_sender(stream)
             if stream.receiver_open and (now_s - stream.heard_s > TIMEOUT_S or (told and not stream.sender_open)):
@@ -143,7 +158,7 @@ class Replication:
     def receiver_gone(self, stream: Stream) -> None:
         """The standby's server ended: its kernel tells the primary, if the network lets it."""
         stream.receiver_open = False
-        if self.world.net.open("db", stream.receiver, stream.sender):
+        if self.world.net.open("stream", stream.receiver, stream.sender):
             self.world.after(self.world.latency_s(), lambda: self._close_sender(stream))
 
     def sender_gone(self, cluster: Cluster) -> None:
@@ -151,10 +166,10 @@ class Replication:
         if stream is None:
             return
         stream.sender_open = False
-        if self.world.net.open("db", stream.sender, stream.receiver):
+        if self.world.net.open("stream", stream.sender, stream.receiver):
             self.world.after(self.world.latency_s(), lambda: self._close_receiver(stream))
 
     def last_words(self, stream: Stream) -> None:
         """A fast shutdown sends its checkpoint and waits for the standby to have it, while that answers."""
-        if self._passes(stream) and stream.sender.pg.outbound is stream:
+        if self._passes(stream, stream.sender) and stream.sender.pg.outbound is stream:
             self._copy(stream)

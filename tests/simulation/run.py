@@ -1,13 +1,15 @@
-"""One run of a seed: faults for a number of events, then none, and the pair must come back."""
+"""One run: faults for a number of events, then none, and the pair must come back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pgvip.core.model import Override
 from tests.simulation.engine import Violation
 from tests.simulation.faults import Faults
 from tests.simulation.operators import Operator
+from tests.simulation.plan import Drawn, Fault, Fixed, Plan
 from tests.simulation.world import World
 
 RESOLVE_S = 300.0
@@ -22,19 +24,28 @@ FAST: dict[str, float | bool] = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`failure` is "" for a run in which everything held."""
+    """`failure` is "" for a run in which everything held. `plan` is what was struck, for a replay."""
 
     seed: int
     events: int
     failure: str
     lines: tuple[str, ...] = ()
     at_s: float = 0.0
+    plan: Plan | None = None
 
 
-def make(seed: int, *, trace: bool = False) -> World:
-    """The world of a seed: its settings are drawn too."""
+def make(seed: int, *, trace: bool = False, plan: Plan | None = None) -> World:
+    """The world of a seed, or of a plan: its settings are drawn too."""
+    plan = plan or Plan.of(seed, 0)
+    traits = plan.traits
     world = World(seed, sync=seed % 3 != 0, trace=trace, **_settings(seed))
-    world.operators = seed % 7 == 0
+    if plan.salt:
+        world.rng.seed(f"{seed} {plan.salt}")
+    world.operators = traits.operators
+    world.fencing.switches_on = traits.fence_on
+    world.faults.message_kept = traits.kept
+    for host, mine, theirs in zip(world.hosts, traits.overrides, reversed(traits.overrides), strict=True):
+        host.settings = replace(host.settings, override=Override(mine), peer_override=Override(theirs))
     return world
 
 
@@ -43,8 +54,20 @@ def _settings(seed: int) -> dict[str, float | bool]:
 
 
 def run(seed: int, events: int = 2000, *, trace: bool = False) -> Outcome:
-    """Run a seed."""
-    return watched(make(seed, trace=trace), lambda world: _play(world, events))
+    """Run a seed: what goes wrong is drawn from it."""
+    return play(Plan.of(seed, events), trace=trace)
+
+
+def play(plan: Plan, *, trace: bool = False, most: int = 1 << 62) -> Outcome:
+    """Run a plan; `most`: how many events before it is given up as too long (a failure of its own)."""
+    world = make(plan.seed, trace=trace, plan=plan)
+    drawn: list[Faults] = []
+    outcome = watched(world, lambda world: _play(world, plan, drawn, most))
+    if not drawn:
+        return replace(outcome, plan=replace(plan, faults=()))
+    faults = drawn[0]
+    stop_s = (faults.stopped_s or world.now_s) - faults.base_s
+    return replace(outcome, plan=replace(plan, events=0, stop_s=stop_s, faults=tuple(faults.struck)))
 
 
 def watched(world: World, play: Callable[[World], None]) -> Outcome:
@@ -68,23 +91,35 @@ def start(world: World) -> None:
         world.step()
 
 
-def _play(world: World, events: int) -> None:
+def _play(world: World, plan: Plan, drawn: list[Faults], most: int) -> None:
     start(world)
-    faults = Faults(world)
+    source = Drawn(plan.seed, plan.traits) if plan.faults is None else Fixed(plan.faults)
+    faults = Faults(world, source)
+    drawn.append(faults)
+    world.watch.only_daemons = plan.traits.only_daemons
     faults.begin()
-    until = world.events + events
-    while world.events < until:
-        world.step()
+    if plan.events:
+        until = world.events + plan.events
+        while world.events < until:
+            world.step()
+    else:
+        until_s = world.now_s + plan.stop_s
+        while world.now_s < until_s and world.events < most:
+            world.step()
     faults.stop()
-    resolve(world)
+    resolve(world, most)
 
 
-def resolve(world: World) -> None:
+def resolve(world: World, most: int = 1 << 62) -> None:
     """5: it comes back, and stays."""
     end_s, good_s, why = world.now_s + RESOLVE_S, float("inf"), ""
     operator = Operator(world) if world.operators else None
-    while world.now_s < end_s:
+    rounds = -1
+    while world.now_s < end_s and world.events < most:
         world.step()
+        if world.rounds == rounds:
+            continue  # nothing that makes a pair healthy happens without a daemon's doing
+        rounds = world.rounds
         if operator is not None:
             operator.look()
         why = world.unhealthy()
@@ -113,3 +148,14 @@ def _outcome(world: World, failure: str) -> Outcome:
         world.log("a", repr(world.a))
         world.log("b", repr(world.b))
     return Outcome(world.seed, world.events, failure, tuple(world.lines), world.now_s)
+
+
+def kind(failure: str) -> str:
+    """The failure without its numbers and names: what makes two failures the same."""
+    words = "".join(" " if letter.isdigit() else letter for letter in failure[2:])
+    return failure[:2] + words.split(":")[0] if failure.startswith("5") else failure[:2] + " ".join(words.split())[:90]
+
+
+def struck(outcome: Outcome) -> tuple[Fault, ...]:
+    """What went wrong in the run."""
+    return outcome.plan.faults or () if outcome.plan else ()

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pgvip.core.knowledge import Decision
-from pgvip.core.model import BootFacts, Durable, Message, Mode, Record, Settings, Vip
+from pgvip.core.model import BootFacts, Durable, Message, Mode, Override, Record, Settings, Vip
 from tests.simulation.clients import Clients
 from tests.simulation.engine import Engine, Violation
 from tests.simulation.fencing import Fencing
 from tests.simulation.machine import PAIR_ID, SYSTEM_ID, Host
 from tests.simulation.network import Network
 from tests.simulation.replication import Replication
+from tests.simulation.watching import Watch
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class World(Engine):
         self.acknowledged: dict[int, float] = {}
         self.lost: set[int] = set()
         self.forced = False
+        self.restored = False
         self.split = False
         self.operators = False
         self.healed = False
@@ -74,6 +76,8 @@ class World(Engine):
         self.a.peer, self.b.peer = self.b, self.a
         self.hosts = (self.a, self.b)
         self.clients = Clients(self)
+        self.watch = Watch(self)
+        self.rounds = 0
         self.moment: Callable[[str, Host], None] = lambda _what, _host: None
         self.hoard: list[tuple[Host, Message]] = []
         self.passes: Callable[[Host, Message], bool] = lambda _sender, _message: True
@@ -176,6 +180,9 @@ class World(Engine):
         missing = [entry for entry in self.acknowledged if entry not in has and entry not in self.lost]
         if not missing or self.forced:
             return
+        if host.durable.record is not None and host.durable.record.cause == "forced by an operator":
+            self.lost.update(missing)  # what a force may lose, it says
+            return
         if self.sync:
             raise Violation(f"2: {host.name} is read-write without {len(missing)} acknowledged commits: {missing[:5]}")
         oldest_s = min(self.acknowledged[entry] for entry in missing)
@@ -187,6 +194,7 @@ class World(Engine):
 
     def raised(self, host: Host, vip: Vip) -> None:
         """4: one holder for each address, the primary one only where writes work."""
+        self.moment("raised", host)
         peer = host.peer
         if peer.powered and vip in peer.held and not self.split:
             raise Violation(f"4: both hosts hold the {vip.value} VIP")
@@ -197,6 +205,11 @@ class World(Engine):
         """Equal terms say the same."""
         self.moment("record", host)
         mine, theirs = host.durable.record, host.peer.durable.record
+        past = host.past[-1].record if host.past else None
+        if mine is not None and past is not None and mine.term != past.term:
+            self.watch.recorded(host, mine.term)
+        if self.restored:
+            return  # a term may have been used before: an operator decides
         if mine and theirs and mine.term == theirs.term and not mine.same_rights(theirs):
             raise Violation(f"records of term {mine.term} differ")
 
@@ -215,6 +228,7 @@ class World(Engine):
 
     def decided(self, host: Host, decision: Decision) -> None:
         """A round ended."""
+        self.rounds += 1
         for action in decision.actions:
             kind = type(action).__name__
             if kind not in ("AddVip", "DropVip", "CheckVip", "Alert"):
@@ -235,7 +249,7 @@ class World(Engine):
             return "the records differ"
         record = records[0]
         if record.mode is not Mode.PAIR:
-            return f"solo({record.primary})"
+            return self._alone(record)
         primary, standby = (self.a, self.b) if record.primary == "a" else (self.b, self.a)
         wanted = (
             (primary.pg.phase == "primary", "the primary is not read-write"),
@@ -247,3 +261,11 @@ class World(Engine):
             (not primary.pg.waiting or bool(standby.pg.inbound), "commits hang"),
         )
         return next((text for good, text in wanted if not good), "")
+
+    def _alone(self, record: Record) -> str:
+        """A primary serves alone, which is well where the configuration says so."""
+        primary = self.a if record.primary == "a" else self.b
+        if primary.settings.override is not Override.PRIMARY_STANDBY:
+            return f"solo({record.primary})"
+        serves = primary.pg.phase == "primary" and primary.held == set(Vip) and not primary.pg.waiting
+        return "" if serves and primary.peer.pg.phase == "standby" else f"solo({record.primary}), not serving as told"

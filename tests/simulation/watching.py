@@ -1,0 +1,62 @@
+"""What must hold over time: an address stays only where writes work, and a daemon alone moves nothing.
+
+Invariants 1 to 3 and one holder for each address (4) are looked at in the very events that can break them, which is the
+same as after every event: a host begins to write in `Cluster.become_writer` alone (orphans are left by a server that
+wrote already), is told of a commit in `World.acknowledge`, carries an address from `_AddVip` on, and loses data in
+`_Rejoin`. What is here has a time limit, so it is looked at by the clients' steady visits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgvip.core.model import Vip
+from tests.simulation.engine import Violation
+
+if TYPE_CHECKING:
+    from tests.simulation.machine import Host
+    from tests.simulation.world import World
+
+
+class Watch:
+    """Looks at both hosts again and again."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.only_daemons = False
+        self._since_s = {"a": float("inf"), "b": float("inf")}
+
+    def look(self, host: Host) -> None:
+        """4: the primary VIP is not left where nothing can be written, longer than it takes to see and drop it.
+
+        A server that shuts down in an orderly way (its time limit is `stop_s`) keeps the address until it is gone.
+        """
+        now_s = self.world.now_s
+        if Vip.PRIMARY not in host.held or host.pg.phase in ("primary", "stopping") or self._excused(host):
+            self._since_s[host.name] = float("inf")
+            return
+        since_s = self._since_s[host.name] = min(self._since_s[host.name], now_s)
+        if now_s - since_s > 2 * host.settings.interval_s + host.settings.hung_after_s:
+            raise Violation(f"4: {host.name} has had the primary VIP for {now_s - since_s:.1f} s without a database")
+
+    def _excused(self, host: Host) -> bool:
+        """Nobody is there who could drop it, or who could see that it must be dropped, or an operator said pause."""
+        daemon, rates = host.daemon, self.world.faults
+        if not host.powered or host.frozen or daemon is None or daemon.stopped or host.durable.pause.active:
+            return True
+        return bool(host.blind) or host.state_hangs or rates.slow > 0.0 or rates.drop_fails > 0.0
+
+    def recorded(self, host: Host, term: int) -> None:
+        """6: only daemons fail, and a role moves."""
+        if self.only_daemons:
+            raise Violation(f"6: {host.name} writes term {term} although only daemons failed")
+
+    def stopped(self, host: Host) -> None:
+        """6: only daemons fail, and a PostgreSQL ends."""
+        if self.only_daemons:
+            raise Violation(f"6: the postgres of {host.name} ends although only daemons failed")
+
+    def dropped(self, host: Host, vip: Vip) -> None:
+        """6: only daemons fail, and an address is taken down."""
+        if self.only_daemons:
+            raise Violation(f"6: {host.name} drops the {vip.value} VIP although only daemons failed")
