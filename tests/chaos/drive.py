@@ -248,7 +248,7 @@ class Driver:
         operator = Operator(life)
         begun_s = time.monotonic()
         end_s = begun_s + HEALTHY_S
-        while not life.pair.healthy():
+        while not life.serves(begun_s):
             time.sleep(0.1)
             for deed in operator.look(time.monotonic() - begun_s):
                 self.result.operator.append({"life": self.result.lives, "group": group.number, **deed})

@@ -26,11 +26,12 @@ from tests.lab.pair import Options, Pair
 DISK_MB = 2048
 OVERRIDES = {"archive": {"mount_type": "none", "mount_source": SERVED, "mount_options": "bind,ro"}}
 MADE_S = 90.0
-PULSE_CLIENT = 1
+WRITING, READING = 1, 11
+"""The clients whose successes tell whether the pair serves: an inserter, and a reader on the standby VIP."""
 
 
 class Pulse:
-    """The newest success of one inserting client, from its log as it grows."""
+    """The newest success of one client, from its log as it grows."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.offset = path, 0
@@ -47,6 +48,8 @@ class Pulse:
                 words: list[Any] = json.loads(line) if line else [""]
                 if words[0] == "write" and words[7] == "ack":
                     self.latest_s = float(words[5])
+                elif words[0] == "read" and words[6]:
+                    self.latest_s = float(words[4])
         return self.latest_s
 
 
@@ -61,7 +64,7 @@ class Life:
         self.ground = Ground(self.pair)
         self.workload = Workload(self.lab, directory, seed)
         self.probers = Probers(self.lab, directory)
-        self.pulse = Pulse(directory / f"client-{PULSE_CLIENT}.log")
+        self.pulse, self.reading = (Pulse(directory / f"client-{number}.log") for number in (WRITING, READING))
         self.wall_offset_s = time.time() - time.monotonic()
         self.windows: list[FaultWindow] = []
         self.findings: list[Finding] = []
@@ -81,6 +84,10 @@ class Life:
         self.probers.start()
         self.workload.start()
         self.say("driver", "the pair is healthy; clients and probers are at work")
+
+    def serves(self, since_s: float) -> bool:
+        """True when the pair is healthy by its deeds, and clients have written and read since."""
+        return self.pair.healthy() and min(self.pulse.beat(), self.reading.beat()) > since_s
 
     # --- the end -------------------------------------------------------------------------------
 
