@@ -169,6 +169,7 @@ class Driver:
         self.steady(life)
         self.tell(str(group))
         life.say("driver", str(group))
+        life.ground.remember_records()
         here: list[Played] = []
         try:
             for step in group.steps:

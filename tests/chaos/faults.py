@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.chaos import faults_database, faults_network
-from tests.chaos.ground import Ground, Undo, VoidError, addresses, wake
+from tests.chaos.ground import RECORD, Ground, Undo, VoidError, addresses, wake
 from tests.chaos.kinds import KINDS
 from tests.chaos.schedule import Step
 from tests.lab.hosts import Host
@@ -227,12 +227,20 @@ def paused(ground: Ground, host: Host, _step: Step) -> Undo:
 
 def record_lost(ground: Ground, host: Host, step: Step) -> Undo:
     switch_on = power_off_stays(ground, host, step)
-    record = host.directory / "state/record.json"
+    record = host.directory / RECORD
     os.replace(record, record.with_name("record-lost-by-chaos.json"))  # noqa: PTH105 - one system call, no surprises
     return switch_on
 
 
+def record_rolled_back(ground: Ground, host: Host, step: Step) -> Undo:
+    older = ground.older_record(host)
+    switch_on = power_off_stays(ground, host, step)
+    (host.directory / RECORD).write_bytes(older)
+    return switch_on
+
+
 STRIKES: dict[str, Strike] = {
+    "record-rolled-back": record_rolled_back,
     "power-reset": power_reset,
     "power-off": power_off,
     "power-off-stays": power_off_stays,

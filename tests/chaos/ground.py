@@ -21,6 +21,7 @@ from tests.lab.pair import PEER_STATE, PGVIP, Pair
 Undo = Callable[[], None]
 SERVED = "/run/pgvip-lab-served"
 """Where a host has its peer's archive from: a file system that can hang, as an NFS server does."""
+RECORD = "state/record.json"
 FILLERS = ("/var/lib/postgresql/filler", "/var/lib/postgresql/filler-rest")
 
 
@@ -36,6 +37,7 @@ class Ground:
         self.cuts: Counter[Cut] = Counter()
         self.unplugged: Counter[str] = Counter()
         self.frozen: set[str] = set()
+        self.records: dict[str, list[bytes]] = {name: [] for name in pair.hosts}
         for host in pair.hosts.values():
             host.at_power_off.append(partial(self.frozen.discard, host.name))
             host.at_boot.append(partial(serve_archive, host))
@@ -78,6 +80,21 @@ class Ground:
         """The daemon's process id, found without PID 1, which may be stopped."""
         self.need_on(host)
         return [process.pid for process in host.processes() if process.command.endswith(f"{PGVIP} run")]
+
+    def remember_records(self) -> None:
+        """Keep a copy of each host's record when it has changed since the last look."""
+        for name, host in self.pair.hosts.items():
+            now = (host.directory / RECORD).read_bytes()
+            if self.records[name][-1:] != [now]:
+                self.records[name].append(now)
+
+    def older_record(self, host: Host) -> bytes:
+        """One that the host had before; VoidError when none was seen."""
+        now = (host.directory / RECORD).read_bytes()
+        older = [record for record in self.records[host.name] if record != now]
+        if not older:
+            raise VoidError(f"{host.name} has had no other record")
+        return older[-1]
 
     # --- striking --------------------------------------------------------------------------------
 

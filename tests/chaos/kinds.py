@@ -91,6 +91,8 @@ OTHERS = (
     _once("archive-unmounted", "the peer's archive is unmounted on this host", weight=1),
     _once("switchover", "an operator orders a switchover", PRIMARY, STANDBY, weight=4),
     Kind("paused", "an operator pauses automatic changes", (ANY,), weight=1),
+    Kind("record-rolled-back", "the standby loses power and comes back with an old record", (STANDBY,), alone=True,
+         weight=1),
     Kind("record-lost", "the standby loses power and its record with it", (STANDBY,), alone=True, weight=1),
 )
 KINDS = {kind.name: kind for kind in (*DATABASE, *POWER, *DAEMON, *NETWORK, *FENCE, *ADDRESSES, *OTHERS)}
