@@ -26,6 +26,8 @@ from tests.lab.pair import Options, Pair
 DISK_MB = 2048
 OVERRIDES = {"archive": {"mount_type": "none", "mount_source": SERVED, "mount_options": "bind,ro"}}
 MADE_S = 90.0
+CRASH = "Traceback (most recent call last)"
+"""A daemon that fails an assertion ends, and is started again: clients may never notice, but it is a defect."""
 WRITING, READING = 1, 11
 """The clients whose successes tell whether the pair serves: an inserter, and a reader on the standby VIP."""
 
@@ -141,9 +143,11 @@ class Life:
 
     def keep(self) -> None:
         """Both daemons' and databases' logs, the fence device's, and all of it in one timeline."""
-        for host in self.pair.hosts.values():
+        for name, host in self.pair.hosts.items():
             with contextlib.suppress(OSError, LabError):
                 keep_logs(host, self.directory)
+            if CRASH in host.log():
+                self.findings.append(Finding("a daemon crashed", f"{name}.log has a traceback"))
         orders = [asdict(order) for order in self.lab.fence.orders]
         (self.directory / "fence.jsonl").write_text("".join(json.dumps(order) + "\n" for order in orders))
         timeline.write(self.directory / "timeline.txt", self.events(), self.wall_offset_s)
