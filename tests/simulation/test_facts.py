@@ -1,0 +1,56 @@
+"""The core keeps the facts of a round until something they rest on changes; kept or drawn anew, they decide the same.
+
+A place in the core that changes the knowledge and forgets to say so would decide by facts that are no longer true.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pgvip.core import decide as core
+from pgvip.core.knowledge import Decision, Knowledge
+from pgvip.core.model import Inputs, Settings
+from pgvip.core.round import Round
+from pgvip.core.view import View
+from tests.simulation.run import run
+
+pytestmark = pytest.mark.simulation
+
+SEEDS = range(9001, 9009)
+
+
+def _anew(r: Round) -> View:
+    return View(r.k, r.inputs.seen, r.s, r.now_s)
+
+
+class Twice:
+    """Takes each decision both ways."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.patch, self.decide, self.differ, self.rounds = patch, core.decide, 0, 0
+
+    def __call__(self, knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
+        kept = self.decide(knowledge, inputs, settings, now_s)
+        with self.patch.context() as patch:
+            patch.setattr(Round, "view", _anew)
+            self.differ += self.decide(knowledge, inputs, settings, now_s) != kept
+        self.rounds += 1
+        return kept
+
+
+def _differ(patch: pytest.MonkeyPatch) -> int:
+    twice = Twice(patch)
+    patch.setattr(core, "decide", twice)
+    for seed in SEEDS:
+        run(seed, 1000)
+    assert twice.rounds > 1000
+    return twice.differ
+
+
+def test_facts_that_are_kept_are_those_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _differ(monkeypatch) == 0
+
+
+def test_facts_that_are_kept_too_long_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Round, "changed", lambda _round: None)
+    assert _differ(monkeypatch) > 0
