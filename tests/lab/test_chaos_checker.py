@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.chaos import logs
 from tests.chaos.checker import Report, check
-from tests.chaos.history import FinalState, Outcome, Promises
+from tests.chaos.history import FinalState, Kind, Outcome, Promises
 from tests.chaos.probers import Probers, content_of, fetch_final
 from tests.chaos.workload import Workload, create_tables
 from tests.lab.hosts import Host
@@ -44,6 +45,12 @@ class Ward:
         since_s = time.monotonic()
         wait_until(lambda: sum(write.sent_s > since_s and write.outcome is outcome
                                for write in logs.load(self.directory).writes) >= count, 30, f"{count} {outcome}", 0.3)
+
+    def ended_so(self, query: str, outcome: Outcome, said: str) -> bool:
+        """Ask the primary; True when an insert with this outcome, whose detail begins so, is in the log."""
+        self.lab.alpha.sql(query)
+        return any(write.kind is Kind.INSERT and write.outcome is outcome and write.detail.startswith(said)
+                   for write in logs.load(self.directory).writes)
 
     def verdict(self, final: Callable[[], FinalState], promises: Promises = SYNC) -> Report:
         """Stop all, and judge."""
@@ -130,3 +137,31 @@ def test_one_address_on_both_hosts_is_seen(ward: Ward) -> None:
     add_address(ward.lab.beta, PRIMARY_VIP)
     ward.wait(20)
     assert "two-answers" in kinds(ward.verdict(ward.both))
+
+
+def test_a_commit_that_no_standby_confirmed_is_not_taken_for_acknowledged(ward: Ward) -> None:
+    """Neither by the client's patience, nor when the wait is cancelled, nor when the session is terminated."""
+    alpha = ward.lab.alpha
+    alpha.sql("alter system set synchronous_standby_names = 'nobody'")
+    alpha.sql("select pg_reload_conf()")
+    for ending, said in (("true", "Late: no answer"), ("pg_cancel_backend(pid)", "Late: committed here"),
+                         ("pg_terminate_backend(pid)", "OperationalError")):
+        query = (f"select count({ending}) from pg_stat_activity where wait_event = 'SyncRep' "
+                 "and now() - xact_start between '0.2 s' and '0.8 s'")
+        wait_until(partial(ward.ended_so, query, Outcome.UNKNOWN, said), 20, said, every_s=0.1)
+    alpha.sql("alter system reset synchronous_standby_names")
+    alpha.sql("select pg_reload_conf()")
+    ward.wait(20)
+    report = ward.verdict(ward.both)
+    assert report.violations == []
+    assert report.counts["unknown_there"] >= 3
+
+
+def test_writes_on_a_read_only_server_are_refused(ward: Ward) -> None:
+    ward.wait(5)
+    ward.lab.alpha.run(["ip", "addr", "del", f"{PRIMARY_VIP}/32", "dev", "eth0"])
+    add_address(ward.lab.beta, PRIMARY_VIP)
+    ward.lab.client.run(["ip", "neigh", "flush", "dev", "eth0"])
+    ward.wait(20, Outcome.REFUSED)
+    wait_until(partial(ward.ended_so, "select 1", Outcome.REFUSED, "ReadOnlySqlTransaction"), 10, "a refusal")
+    assert kinds(ward.verdict(ward.both, Promises("sync", read_only_s=0.0))) == {"read-only"}
