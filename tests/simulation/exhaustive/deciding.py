@@ -1,0 +1,194 @@
+"""Both hosts' decisions, each made once by the real core and looked up afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+from pgvip.core import absorb
+from pgvip.core import decide as core
+from pgvip.core import round as rounds
+from pgvip.core.knowledge import Knowledge
+from pgvip.core.model import (
+    Action,
+    Alert,
+    BootFacts,
+    Command,
+    Durable,
+    Identity,
+    Inputs,
+    Message,
+    Observations,
+    Order,
+    Result,
+    Settings,
+    WalPoint,
+)
+from pgvip.core.rights import eligible
+from pgvip.core.view import View
+from tests.simulation.exhaustive.known import NOW_S, TICK_S, Clock, Names, Pool, key, seen_later
+
+PAIR_ID, SYSTEM_ID = "pair-1", "7000000000000000001"
+SMALL: dict[str, float] = {
+    "interval_s": TICK_S, "heartbeat_s": TICK_S, "check_times": 3, "fence_delay_s": 1.0, "fence_retry_s": 2.0,
+    "hung_after_s": 2.0, "disk_hung_after_s": 4.0, "standby_down_s": 2.0, "sync_stall_s": 4.0, "lag_s_max": 10.0,
+    "consent_s": 5.0, "stop_s": 4.0, "solo_boot_wait_s": 2.0, "holdoff_s": 4.0, "stuck_s": 5.0,
+}  # fmt: skip
+"""Settings in ticks: as short as their order allows, so that everything that waits for them comes soon."""
+
+
+class Outcome(NamedTuple):
+    """What came of an action; `age`: ticks since."""
+
+    ok: bool = True
+    text: str = ""
+    point: WalPoint | None = None
+    age: int = 0
+
+
+class Asked(NamedTuple):
+    """A round, by numbers. `heard`: messages with their places in order; `ended`: actions and what came of them."""
+
+    me: str
+    known: int
+    seen: int
+    heard: tuple[tuple[int, int], ...]
+    ended: tuple[tuple[int, int], ...]
+    orders: tuple[str, ...]
+
+
+class Decided(NamedTuple):
+    """What a round comes to, by numbers. `renamed`: actions under way that have another number from now on."""
+
+    known: int
+    started: tuple[int, ...]
+    renamed: tuple[tuple[int, int], ...]
+    message: int
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def scaled() -> Iterator[None]:
+    """The core's own constants in ticks: waits before another try of one and two, a late fence of four.
+
+    At their usual values (a minute) a single failure would have sixty times as many ages as here.
+    """
+    late_s, waits = absorb.LATE_FENCE_S, dict(rounds.RETRY_S)
+    absorb.LATE_FENCE_S = 4 * TICK_S
+    rounds.RETRY_S.update(dict.fromkeys(waits, (TICK_S, 2 * TICK_S)))
+    try:
+        yield
+    finally:
+        absorb.LATE_FENCE_S = late_s
+        rounds.RETRY_S.update(waits)
+
+
+class Core:
+    """The real core of both hosts, with everything that it knows and says by numbers."""
+
+    def __init__(self, *, sync: bool = True, **changes: float) -> None:
+        numbers = {**SMALL, **changes}
+        self.settings = {
+            me: Settings(me, peer, me == "a", sync=sync, archive=False, **numbers)  # type: ignore[arg-type]  # by name
+            for me, peer in (("a", "b"), ("b", "a"))
+        }
+        self.sync = sync
+        self.known: Pool[Knowledge] = Pool()
+        self.seen: Pool[Observations] = Pool()
+        self.messages: Pool[Message] = Pool()
+        self.actions: Pool[Action] = Pool()
+        self.outcomes: Pool[Outcome] = Pool()
+        self.durables: Pool[Durable] = Pool()
+        self.facts: Pool[BootFacts] = Pool()
+        self.names = Names()
+        self.clock = Clock(self.settings["a"])
+        self.nothing_seen = self.seen.number(Observations())
+        self.no_facts = self.facts.number(BootFacts())
+        self.rounds = 0
+        self._decided: dict[Asked, Decided] = {}
+        self._turned: dict[int, int] = {}
+        self._seen_later: dict[int, int] = {}
+        self._kept: dict[int, int] = {}
+
+    # --- a daemon ---------------------------------------------------------------------------------------
+
+    def begin(self, boot: str, run: str, durable: int, facts: int) -> int:
+        """A daemon starts, and will do its first step in the next tick."""
+        who = Identity(boot, run, NOW_S, PAIR_ID, SYSTEM_ID)
+        known = core.begin(who, self.durables[durable], self.facts[facts])
+        return self.known.number(known, key(known))
+
+    def decide(self, asked: Asked) -> Decided:
+        """One round of the real core, or the same one from before."""
+        decided = self._decided.get(asked)
+        if decided is None:
+            decided = self._decided[asked] = self._round(asked)
+        return decided
+
+    def _round(self, asked: Asked) -> Decided:
+        self.rounds += 1
+        sights = self.seen[asked.seen]
+        messages = tuple(replace(self.messages[number], seq=seq) for number, seq in asked.heard)
+        results = tuple(self._result(action, outcome) for action, outcome in asked.ended)
+        commands = tuple(Command(Order(order)) for order in asked.orders)
+        inputs = Inputs(sights, messages, results, commands, "")
+        decision = core.decide(self.known[asked.known], inputs, self.settings[asked.me], NOW_S)
+        after, renamed = self.clock.normal(decision.knowledge, sights)
+        started = [renamed.get(action, action) for action in decision.actions if not isinstance(action, Alert)]
+        return Decided(
+            self.known.number(after, key(after)),
+            tuple(self.actions.number(action) for action in started),
+            tuple((self.actions.number(old), self.actions.number(new)) for old, new in renamed.items()),
+            self.messages.number(self._plain(decision.message)),
+            tuple(f"{note.event}: {note.text}" for note in decision.notes),
+        )
+
+    def _result(self, action: int, outcome: int) -> Result:
+        came = self.outcomes[outcome]
+        return Result(self.actions[action], came.ok, NOW_S - came.age * TICK_S, came.text, came.point)
+
+    def _plain(self, message: Message) -> Message:
+        """Without what no decision reads: numbers, addresses, positions (all within the limits here).
+
+        In sync nothing reads `sent_s` and its echo in a grant either; a lease in async is counted from them.
+        """
+        sent_s = 0.0 if self.sync else message.sent_s
+        return replace(message, seq=0, sent_s=sent_s, vips=(), point=None, gateway_age_s=0.0)
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def turned(self, known: int) -> int:
+        """The same knowledge one tick later."""
+        later = self._turned.get(known)
+        if later is None:
+            k = self.clock.turned(self.known[known])
+            later = self._turned[known] = self.known.number(k, key(k))
+        return later
+
+    def seen_later(self, seen: int) -> int:
+        later = self._seen_later.get(seen)
+        if later is None:
+            later = self._seen_later[seen] = self.seen.number(seen_later(self.seen[seen]))
+        return later
+
+    def keep(self, known: int) -> int:
+        """The boot facts that the daemon has kept when it ends, as the real one keeps them."""
+        facts = self._kept.get(known)
+        if facts is None:
+            k = self.known[known]
+            term = k.durable.record.term if k.durable.record else 0
+            told = k.address.term if k.address else -1
+            facts = self._kept[known] = self.facts.number(
+                BootFacts(k.confirmed, term if k.confirmed else 0, k.grant, told)
+            )
+        return facts
+
+    def is_eligible(self, me: str, known: int, seen: int) -> bool:
+        view = View(self.known[known], self.seen[seen], self.settings[me], NOW_S)
+        return eligible(view)
+
+    def outcome(self, *, ok: bool = True, text: str = "", point: WalPoint | None = None) -> int:
+        return self.outcomes.number(Outcome(ok, text, point))
+

@@ -1,0 +1,265 @@
+"""The canonical form of what a daemon knows and sees: the same future, the same value.
+
+Every round is decided at the same `NOW_S`; a tick makes all that is remembered one tick older. An age stands still
+where no threshold of the core can tell it from a longer one, a time in the future is forgotten once it has passed.
+A field that is not listed here ages too, and stands still at `LONG`. What only explains (`blockers`, causes) is blank.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator
+from copy import copy
+from dataclasses import fields, replace
+from typing import Generic, TypeVar
+
+from pgvip.core.knowledge import Knowledge, Trouble
+from pgvip.core.model import (
+    NEVER,
+    Action,
+    Alert,
+    Durable,
+    Fence,
+    Heard,
+    Message,
+    Observation,
+    Observations,
+    Settings,
+    WriteState,
+)
+from tests.simulation.exhaustive.state import LONG
+
+T = TypeVar("T")
+NOW_S = 1000.0
+TICK_S = 1.0
+OLD = LONG - 1
+"""Ages of what is compared with sights stand still one tick before the sights do: what was newer stays newer."""
+TROUBLES = 4
+"""Failures in a row are counted up to here: the core asks for three, and the wait before another try has its limit."""
+HEARD_SEQ = 10
+"""Number of the newest message heard; what was kept has lower numbers when it is older, and higher when it is not."""
+FADED = 5
+"""Ticks after which a message is no longer fresh by any setting used here, and only says who sent it."""
+NAME = re.compile(r"(?:boot|run|pid)-[ab]\d+")
+
+
+class Pool(Generic[T]):
+    """Values and their numbers, from 1."""
+
+    def __init__(self) -> None:
+        self.values: list[T] = []
+        self._numbers: dict[Hashable, int] = {}
+
+    def number(self, value: T, key: Hashable = None) -> int:
+        known = self._numbers.setdefault(value if key is None else key, len(self.values) + 1)
+        if known > len(self.values):
+            self.values.append(value)
+        return known
+
+    def __getitem__(self, number: int) -> T:
+        return self.values[number - 1]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class Names:
+    """Which names of boots, daemons and postmasters a value remembers."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, int], frozenset[str]] = {}
+
+    def of(self, kind: str, number: int, pool: Pool[T]) -> frozenset[str]:
+        known = self._of.get((kind, number))
+        if known is None:
+            known = frozenset(NAME.findall(repr(pool[number]))) if number else frozenset()
+            self._of[kind, number] = known
+        return known
+
+
+KNOWLEDGE = tuple(field.name for field in fields(Knowledge))
+
+
+def key(k: Knowledge) -> Hashable:
+    """All of `k` as one hashable value."""
+    return tuple(
+        tuple(sorted(value.items())) if isinstance(value, dict) else value
+        for value in (getattr(k, name) for name in KNOWLEDGE)
+    )
+
+
+class Clock:
+    """One tick more, for knowledge and sights."""
+
+    def __init__(self, settings: Settings) -> None:
+        s = settings
+        self.sync = s.sync
+        self.waits = int(s.fence_delay_s) + 1
+        self.gives = int(s.consent_s + s.stop_s) + 1
+        self.stands = {
+            "row_since_s": int(s.consent_s) + 1,
+            "blocked_since_s": int(s.standby_down_s) + 1,
+            "unfollowed_since_s": int(s.standby_down_s) + 1,
+            "unstreamed_since_s": int(s.stuck_s) + 1,
+            "behind_since_s": int(s.sync_stall_s) + 1,
+            "round_s": LONG,
+            "doubt_s": OLD,
+        }
+        self.forgets = {"awake_s": OLD, "clear_since_s": 2, "jumped_s": OLD}
+        self.until = ("holdoff_until_s", "called_off_until_s")
+        listed = {*self.stands, *self.forgets, *self.until, "waiting_since_s", "given_at_s"}
+        rest = {name for name in KNOWLEDGE if name.endswith("_s")} - listed
+        self.stands.update(dict.fromkeys(rest, LONG))
+
+    def turned(self, known: Knowledge) -> Knowledge:
+        """`known` one tick later."""
+        k = copy(known)
+        for name, ticks in self.stands.items():
+            setattr(k, name, older(getattr(k, name), ticks))
+        for name, ticks in self.forgets.items():
+            at_s = getattr(k, name) - TICK_S
+            setattr(k, name, at_s if at_s > NOW_S - ticks else NEVER)
+        for name in self.until:
+            setattr(k, name, coming(getattr(k, name)))
+        k.who = replace(k.who, started_s=older(k.who.started_s, OLD))
+        k.waiting_since_s = older(k.waiting_since_s, self.waits)
+        if k.heard is not None:
+            k.heard = _heard(k.heard)
+        if k.claim is not None:
+            k.claim = replace(
+                k.claim, since_s=older(k.claim.since_s, OLD), retry_at_s=coming(k.claim.retry_at_s)
+            )
+        if k.yielding is not None:
+            k.yielding = replace(
+                k.yielding,
+                since_s=older(k.yielding.since_s, self.gives),
+                stopped_at_s=older(k.yielding.stopped_at_s, self.gives),
+            )
+        if k.switchover is not None:
+            k.switchover = replace(k.switchover, since_s=NOW_S, until_s=older(k.switchover.until_s, 1))
+        k.checked = {vip: (at_s - TICK_S, mac) for vip, (at_s, mac) in k.checked.items() if at_s > NOW_S - 2 * TICK_S}
+        k.ended = {subject: older(at_s, OLD) for subject, at_s in k.ended.items()}
+        k.trouble = {name: replace(past, retry_at_s=coming(past.retry_at_s)) for name, past in k.trouble.items()}
+        return k
+
+    def normal(self, known: Knowledge, seen: Observations) -> tuple[Knowledge, dict[Action, Action]]:
+        """The canonical form of what a round has left, and which actions under way have another name in it."""
+        k = known  # a round's own copy
+        k.seq = 0
+        k.blockers = ()
+        k.given_at_s = NEVER if self.sync else k.given_at_s
+        if k.row.find("hand-over") < 0:
+            k.row_since_s = NEVER
+        if not k.waiting:
+            k.waiting_since_s = NEVER
+        if k.heard is not None and k.heard.message.seq > HEARD_SEQ:
+            k.heard = replace(k.heard, message=replace(k.heard.message, seq=HEARD_SEQ))
+        k.ended = {subject: at_s for subject, at_s in k.ended.items() if _unseen(subject, at_s, seen)}
+        k.trouble = {name: Trouble(min(past.times, TROUBLES), past.retry_at_s, "") for name, past in k.trouble.items()}
+        renamed = _renamed(k)
+        k.running = tuple(renamed.get(action, action) for action in k.running if not isinstance(action, Alert))
+        return k, renamed
+
+
+def older(at_s: float, ticks: int) -> float:
+    """A time one tick later, standing still at `ticks`."""
+    return max(at_s - TICK_S, NOW_S - ticks) if at_s > NEVER else at_s
+
+
+def coming(at_s: float) -> float:
+    """A time that matters until it has passed, one tick later."""
+    return at_s - TICK_S if at_s - TICK_S > NOW_S else NEVER
+
+
+def _heard(heard: Heard) -> Heard:
+    message, at_s = heard.message, older(heard.at_s, OLD)
+    if at_s <= NOW_S - FADED and message.version != "faded":
+        message = Message(
+            pair_id=message.pair_id,
+            system_id=message.system_id,
+            host=message.host,
+            boot_id=message.boot_id,
+            run_id=message.run_id,
+            seq=message.seq,
+            sent_s=message.sent_s,
+            record=message.record,
+            question=message.question,
+            postmaster=message.postmaster,
+            version="faded",
+        )
+    return Heard(message, at_s)
+
+
+WATCHED = {
+    "postgres": ("processes", "database"), "names": ("database",), "primary": ("held",), "standby": ("held",),
+}  # fmt: skip
+
+
+def _unseen(subject: str, at_s: float, seen: Observations) -> bool:
+    """An action's end still matters: something was seen last before it, or somebody waits for a look after it."""
+    looks: list[Observation[object]] = [getattr(seen, name) for name in WATCHED.get(subject, ())]
+    late = any(look.value is not None and look.at_s < at_s for look in looks)
+    return late or (subject == "postgres" and at_s > NOW_S - OLD)
+
+
+def _renamed(k: Knowledge) -> dict[Action, Action]:
+    """Attempts to fence by their rank, records without their causes."""
+    renamed: dict[Action, Action] = {}
+    attempts = {action.attempt for action in k.running if isinstance(action, Fence)}
+    if k.claim is not None:
+        attempts.add(k.claim.attempt)
+        k.claim = replace(k.claim, tries=min(k.claim.tries, 2))
+    ranks = dict(_ranks(attempts))
+    for action in k.running:
+        if isinstance(action, Fence) and ranks[action.attempt] != action.attempt:
+            renamed[action] = Fence(ranks[action.attempt])
+        elif isinstance(action, WriteState):
+            plain = without_cause(action.durable)
+            if plain != action.durable:
+                renamed[action] = WriteState(plain)
+    if k.claim is not None:
+        k.claim = replace(k.claim, attempt=ranks[k.claim.attempt])
+    k.attempts = len(ranks)
+    if k.writing is not None:
+        k.writing = without_cause(k.writing)
+    return renamed
+
+
+def _ranks(attempts: set[str]) -> Iterator[tuple[str, str]]:
+    split = sorted((int(text.rpartition("/")[2]), text) for text in attempts)
+    for rank, (_, text) in enumerate(split, 1):
+        yield text, f"{text.rpartition('/')[0]}/{rank}"
+
+
+def without_cause(durable: Durable) -> Durable:
+    """The same; nothing but the words for people is lost."""
+    if durable.record is None:
+        return durable
+    return replace(durable, record=replace(durable.record, cause="", at=""))
+
+
+SIGHTS = tuple(field.name for field in fields(Observations))
+
+
+def seen_later(seen: Observations) -> Observations:
+    """What was seen, one tick older."""
+    changes = {}
+    for name in SIGHTS:
+        old: Observation[object] = getattr(seen, name)
+        if old.at_s > NEVER or old.failures:
+            changes[name] = Observation(
+                _older_value(old.value),
+                older(old.at_s, LONG),
+                min(old.failures, 3),
+                older(old.failed_at_s, LONG),
+                older(old.failing_since_s, LONG),
+                "",
+            )
+    return replace(seen, **changes)  # type: ignore[arg-type]  # each field by its own name
+
+
+def _older_value(value: object) -> object:
+    moved_at_s = getattr(value, "moved_at_s", NEVER)
+    if moved_at_s == NEVER:
+        return value
+    return replace(value, moved_at_s=moved_at_s - TICK_S if moved_at_s > NOW_S - OLD else NEVER)  # type: ignore[type-var]  # a Database
