@@ -83,7 +83,7 @@ def check(histories: Histories, final: FinalState, faults: Sequence[FaultWindow]
         *two_writers(histories),
         *two_answers(histories),
     ]
-    return Report(findings, losses, outages(histories, faults), counts(histories, rows))
+    return Report(findings, losses, outages(histories, rows, faults), counts(histories, rows))
 
 
 # --- transactions ----------------------------------------------------------------------------------------

@@ -153,6 +153,7 @@ class Driver:
                 "target": one.target, "void": one.void, "began_s": one.began_s, "healed_s": one.healed_s,
                 "healthy_s": self.healthy_s.get(one.group),
                 "write_s": outage.write_s if outage else None, "read_s": outage.read_s if outage else None,
+                "lost": outage.lost if outage else 0,
             })
         where = {"life": self.result.lives}
         self.result.violations += [where | asdict(finding) for finding in life.all_findings()]

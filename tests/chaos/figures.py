@@ -14,11 +14,16 @@ from tests.lab.network import STANDBY_VIP
 
 @dataclass(frozen=True)
 class Outage:
-    """What one fault cost the clients: the longest time without a success that touches its window."""
+    """What one fault cost the clients: the longest time without a success that touches its window.
+
+    `lost`: transactions that were acknowledged in its window and are gone; those that were acknowledged outside
+    of every window count for the next fault. What happened in several windows counts in each.
+    """
 
     fault: FaultWindow
     write_s: float
     read_s: float
+    lost: int = 0
 
 
 def acknowledged(writes: Iterable[Write]) -> Iterator[Write]:
@@ -54,20 +59,37 @@ def lag_of(read: Read, newest: dict[int, Newest]) -> float:
                default=0.0)
 
 
-def outages(histories: Histories, faults: Sequence[FaultWindow]) -> list[Outage]:
+def outages(histories: Histories, rows: Found, faults: Sequence[FaultWindow]) -> list[Outage]:
     """What each fault cost. A window without an end lasts until the next fault begins, or the histories end."""
     writes = sorted(write.answered_s for write in acknowledged(histories.writes))
     reads = sorted(read.answered_s for read in histories.reads if read.ok and read.vip == STANDBY_VIP)
     end_s = max([*(write.answered_s for write in histories.writes), *(read.answered_s for read in histories.reads)],
                 default=0.0)
     starts = sorted(fault.began_s for fault in faults)
-    found = []
+    ends = []
     for fault in faults:
         after = bisect.bisect_right(starts, fault.began_s)
-        until_s = fault.healthy_s
-        if until_s is None:
-            until_s = starts[after] if after < len(starts) else end_s
-        found.append(Outage(fault, gap_s(writes, fault.began_s, until_s), gap_s(reads, fault.began_s, until_s)))
+        later_s = starts[after] if after < len(starts) else end_s
+        ends.append(later_s if fault.healthy_s is None else fault.healthy_s)
+    windows = [(fault.began_s, until_s) for fault, until_s in zip(faults, ends, strict=True)]
+    lost = lost_in(histories.writes, rows, windows)
+    return [Outage(fault, gap_s(writes, *window), gap_s(reads, *window), count)
+            for fault, window, count in zip(faults, windows, lost, strict=True)]
+
+
+def lost_in(writes: Iterable[Write], rows: Found, windows: Sequence[tuple[float, float]]) -> list[int]:
+    """How many acknowledged transactions each window lost."""
+    found = [0] * len(windows)
+    for write in acknowledged(writes):
+        if (write.client, write.number) in rows:
+            continue
+        at_s = write.answered_s
+        felt = [index for index, (since_s, until_s) in enumerate(windows) if since_s <= at_s <= until_s]
+        if not felt:
+            next_s = min((since_s for since_s, _ in windows if since_s > at_s), default=None)
+            felt = [index for index, (since_s, _) in enumerate(windows) if since_s == next_s]
+        for index in felt:
+            found[index] += 1
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from tests.lab.hosts import REPOSITORY
 from tests.lab.postgres import bin_directory
 
-COLUMNS = ("fault", "n", "write median", "p95", "max", "read median", "max", "healthy median", "max")
+COLUMNS = ("fault", "n", "write median", "p95", "max", "read median", "max", "healthy median", "max", "lost")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -54,6 +54,7 @@ def row(kind: str, faults: Sequence[dict[str, Any]], healed: dict[tuple[int, int
         "write_outage_s": spread([fault["write_s"] for fault in struck if fault["write_s"] is not None]),
         "read_outage_s": spread([fault["read_s"] for fault in struck if fault["read_s"] is not None]),
         "healthy_s": spread(healthy), "never_healthy": len(struck) - len(healthy),
+        "lost": sum(fault["lost"] for fault in struck),
     }
 
 
@@ -116,7 +117,8 @@ def table(lines: Sequence[dict[str, Any]]) -> list[str]:
     for line in lines:
         write, read, healthy = line["write_outage_s"], line["read_outage_s"], line["healthy_s"]
         found.append([line["kind"], str(line["count"]), cell(write, "median"), cell(write, "p95"), cell(write, "max"),
-                      cell(read, "median"), cell(read, "max"), cell(healthy, "median"), cell(healthy, "max")])
+                      cell(read, "median"), cell(read, "max"), cell(healthy, "median"), cell(healthy, "max"),
+                      str(line["lost"])])
     widths = [max(len(words[column]) for words in found) for column in range(len(COLUMNS))]
     return ["  ".join(word.ljust(width) if column == 0 else word.rjust(width)
                       for column, (word, width) in enumerate(zip(words, widths, strict=True))) for words in found]

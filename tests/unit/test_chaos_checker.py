@@ -339,6 +339,14 @@ def test_outage_of_readers_counts_the_standby_address_alone() -> None:
     assert found[0].read_s == pytest.approx(3.0)
 
 
+def test_losses_of_each_fault() -> None:
+    writes = [insert(number, float(number)) for number in range(1, 9)]
+    faults = [FaultWindow("one", "alpha", 2.5, 3.0, 4.5), FaultWindow("both", "beta", 4.0, 4.1, 4.5),
+              FaultWindow("two", "beta", 7.5, None, None)]
+    found = judged(writes, [writes[0], writes[1], writes[4], writes[7]], ASYNC, faults=faults).outages
+    assert [outage.lost for outage in found] == [2, 1, 2], "3 and 4 in the first, 4 in both, 6 and 7 before the last"
+
+
 def test_gap_that_never_ends_lasts_to_the_end_of_the_window() -> None:
     assert gap_s([1.0, 2.0], 2.5, 9.0) == 7.0
     assert gap_s([], 2.0, 9.0) == 7.0

@@ -80,7 +80,7 @@ def test_every_group_is_dealt_to_one_lab(labs: int) -> None:
 
 def fault(kind: str, group: int, **values: Any) -> dict[str, Any]:
     return {"life": 1, "group": group, "number": 1, "kind": kind, "target": "alpha", "void": "", "began_s": 10.0,
-            "healed_s": 12.0, "healthy_s": 15.0, "write_s": 4.0, "read_s": 1.0} | values
+            "healed_s": 12.0, "healthy_s": 15.0, "write_s": 4.0, "read_s": 1.0, "lost": 0} | values
 
 
 def result(lab: int, *faults: dict[str, Any], **values: Any) -> dict[str, Any]:
@@ -91,12 +91,13 @@ def result(lab: int, *faults: dict[str, Any], **values: Any) -> dict[str, Any]:
 def test_results_of_labs_are_merged_by_kind() -> None:
     document = report.merge([
         result(1, fault("cut-off", 1), fault("switchover", 2, write_s=0.5, void="off")),
-        result(2, fault("cut-off", 3, write_s=8.0, healed_s=None)),
+        result(2, fault("cut-off", 3, write_s=8.0, healed_s=None, lost=2)),
     ])
     [cut, switchover] = document["kinds"]
     assert (cut["kind"], cut["count"], cut["void"]) == ("cut-off", 2, 0)
     assert cut["write_outage_s"] == {"median": 6.0, "p95": 8.0, "max": 8.0}
     assert cut["healthy_s"]["max"] == 5.0
+    assert (cut["lost"], switchover["lost"]) == (2, 0)
     assert (switchover["count"], switchover["void"], switchover["write_outage_s"]) == (0, 1, {})
     assert (document["faults"], document["void"]) == (2, 1)
     assert document["counts"] == {"ack": 10, "standby_lag_max_s": 2}
