@@ -24,7 +24,9 @@ from tests.lab.nodes import LabError
 from tests.lab.pair import Options, Pair
 
 DISK_MB = 2048
-OVERRIDES = {"archive": {"mount_type": "none", "mount_source": SERVED, "mount_options": "bind,ro"}}
+ARCHIVE = {"mount_type": "none", "mount_source": SERVED, "mount_options": "bind,ro"}
+LAG_S_MAX = {"sync": 10.0, "async": 60.0}
+"""In sync a limit that a paused replay reaches; in async the default, since it is the lease to take over as well."""
 MADE_S = 90.0
 CRASH = "Traceback (most recent call last)"
 """A daemon that fails an assertion ends, and is started again: clients may never notice, but it is a defect."""
@@ -62,7 +64,8 @@ class Life:
         directory.mkdir(parents=True)
         self.directory, self.mode = directory, mode
         self.lab = Lab()
-        self.pair = Pair(self.lab, Options(mode=mode, preset=preset, overrides=OVERRIDES, disk_mb=DISK_MB))
+        overrides = {"archive": ARCHIVE, "replication": {"lag_s_max": LAG_S_MAX[mode]}}
+        self.pair = Pair(self.lab, Options(mode=mode, preset=preset, overrides=overrides, disk_mb=DISK_MB))
         self.ground = Ground(self.pair)
         self.workload = Workload(self.lab, directory, seed)
         self.probers = Probers(self.lab, directory)
@@ -139,7 +142,8 @@ class Life:
         """Let the checker look at what clients and probers were told."""
         if final is None:
             return
-        self.report = check(logs.load(self.directory), final, self.windows, Promises(mode=self.mode))
+        promises = Promises(mode=self.mode, lag_s_max=LAG_S_MAX[self.mode])
+        self.report = check(logs.load(self.directory), final, self.windows, promises)
 
     def keep(self) -> None:
         """Both daemons' and databases' logs, the fence device's, and all of it in one timeline."""
