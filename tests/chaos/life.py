@@ -21,7 +21,7 @@ from tests.chaos.workload import Workload, create_tables
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 from tests.lab.nodes import LabError
-from tests.lab.pair import Options, Pair
+from tests.lab.pair import Options, Pair, Sections
 
 DISK_MB = 2048
 ARCHIVE = {"mount_type": "none", "mount_source": SERVED, "mount_options": "bind,ro"}
@@ -64,7 +64,7 @@ class Life:
         directory.mkdir(parents=True)
         self.directory, self.mode = directory, mode
         self.lab = Lab()
-        overrides = {"archive": ARCHIVE, "replication": {"lag_s_max": LAG_S_MAX[mode]}}
+        overrides: Sections = {"archive": ARCHIVE, "replication": {"lag_s_max": LAG_S_MAX[mode]}}
         self.pair = Pair(self.lab, Options(mode=mode, preset=preset, overrides=overrides, disk_mb=DISK_MB))
         self.ground = Ground(self.pair)
         self.workload = Workload(self.lab, directory, seed)
