@@ -114,7 +114,8 @@ def hba_lines(config: Config) -> list[str]:
         ("host", "replication", ours, "samehost", "reject"),
         *(("host", "replication", ours, _network(vip), "reject") for vip in vips),
         *(("host", "replication", REPLICATION_ROLE, _network(host), "scram-sha-256") for host in hosts),
-        *(("host", database, DATABASE_ROLE, _network(host), "scram-sha-256") for host in hosts),
+        # The replication role as well: from 17 on, a standby asks for logical failover slots by primary_conninfo.
+        *(("host", database, ours, _network(host), "scram-sha-256") for host in hosts),
         *(("host", database, DATABASE_ROLE, _network(vip), "scram-sha-256") for vip in vips),
         ("host", "replication", ours, "all", "reject"),
         ("host", "all", ours, "all", "reject"),

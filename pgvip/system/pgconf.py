@@ -245,6 +245,8 @@ def _conninfo(config: Config) -> str:
         "host": config.peer.address,
         "port": str(config.postgres.port),
         "user": REPLICATION_ROLE,
+        # For the worker that keeps logical failover slots in step (17 and newer); a WAL receiver ignores it.
+        "dbname": config.postgres.database,
         "passfile": str(config.paths.passwords),
         "application_name": config.application_name,
         "connect_timeout": "3",

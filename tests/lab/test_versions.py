@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 
 import pytest
 
-from tests.lab.hosts import Host
+from tests.lab.hosts import DATA_DIRECTORY, Host
 from tests.lab.nodes import wait_until
-from tests.lab.postgres import PACKAGED
+from tests.lab.postgres import PACKAGED, bin_directory
 from tests.lab.scene import Scene
 
 EVERY_VERSION = [pytest.param(version, marks=pytest.mark.pair(version=version)) for version in PACKAGED]
@@ -26,6 +27,37 @@ def diverge(scene: Scene, primary: Host, standby: Host) -> None:
     """Cut the stream alone, until the primary has WAL that its standby will never get."""
     scene.switch.cut(primary.name, standby.name, port=5432)
     wait_until(lambda: primary.sql(FLUSHED) != standby.sql(FLUSHED), 10, "WAL that the standby lacks", 0.01)
+
+
+def reads(host: Host, query: str, answer: str) -> bool:
+    return host.sql(query, check=False) == answer
+
+
+@pytest.mark.pair(version="18")
+def test_a_logical_failover_slot_is_on_the_standby_when_it_takes_over(scene: Scene) -> None:
+    """From 17 on; the standby's worker for it connects by primary_conninfo, to the database named there."""
+    pair, first, second = scene.pair, scene.primary, scene.standby
+    for host in (second, first):
+        for setting in ("wal_level = logical", "sync_replication_slots = on", "hot_standby_feedback = on"):
+            host.sql(f"alter system set {setting}")
+        pg_ctl = bin_directory(pair.options.version) / "pg_ctl"
+        host.run([pg_ctl, "-D", DATA_DIRECTORY, "-m", "fast", "stop"], user="postgres", timeout_s=60)
+        wait_until(partial(reads, host, "show wal_level", "logical"), 60, "restarted")
+    pair.wait_healthy()
+    first.sql("select pg_create_logical_replication_slot('app', 'pgoutput', false, false, true)")
+    assert first.sql("select failover from pg_replication_slots where slot_name = 'app'") == "t"
+    synced = "select 1 from pg_replication_slots where slot_name = 'app' and synced and not temporary"
+
+    def followed(primary: Host, standby: Host) -> bool:
+        """A subscriber goes on, as it does; the copy of a slot that stands still is not kept."""
+        primary.sql("select pg_replication_slot_advance('app', pg_current_wal_lsn())")
+        return standby.sql(synced) == "1"
+
+    wait_until(lambda: followed(first, second), 60, "the standby has the slot", every_s=0.5)
+    os.kill(first.postmaster(), signal.SIGKILL)
+    scene.finish(swapped=True)
+    wait_until(lambda: followed(second, first), 60, "the returned host has it again", every_s=0.5)
+    second.sql("select pg_drop_replication_slot('app')")
 
 
 @pytest.mark.parametrize("version", EVERY_VERSION)

@@ -62,6 +62,14 @@ def test_a_host_cannot_follow_itself_or_a_virtual_address(tmp_path: Path) -> Non
     assert kinds[-1] == ("all", "reject")
 
 
+def test_both_roles_may_connect_to_the_database_from_the_hosts_alone(tmp_path: Path) -> None:
+    """The replication role for the worker that synchronizes logical failover slots (17 and newer)."""
+    rows = [row for row in fields(access.hba_lines(configs.make(tmp_path))) if row[:2] == ["host", "postgres"]]
+    both = [row[3] for row in rows if row[2] == "pgvip,pgvip_replication"]
+    assert both == ["10.9.0.1/32", "10.9.0.2/32"]
+    assert {row[2] for row in rows if row[3] not in both} == {"pgvip"}
+
+
 def test_names_that_are_keywords_are_quoted(tmp_path: Path) -> None:
     config = configs.make(tmp_path)
     assert access._word("replication") == '"replication"'

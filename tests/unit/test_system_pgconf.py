@@ -22,7 +22,7 @@ hot_standby = 'on'
 wal_log_hints = 'on'
 restart_after_crash = 'off'
 synchronous_standby_names = 'FIRST 1 ("pgvip_db2")'
-primary_conninfo = 'host=192.0.2.12 port=5433 user=pgvip_replication passfile=/etc/pgvip/pgpass \
+primary_conninfo = 'host=192.0.2.12 port=5433 user=pgvip_replication dbname=postgres passfile=/etc/pgvip/pgpass \
 application_name=pgvip_db1 connect_timeout=3 tcp_user_timeout=10000 gssencmode=disable'
 primary_slot_name = 'pgvip_db1'
 recovery_target_timeline = 'latest'
