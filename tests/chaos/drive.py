@@ -27,6 +27,7 @@ HEALTHY_S = 120.0
 """How long a pair may take to be healthy once all faults are healed (PROTOCOL 5's bounded time)."""
 STEADY_S = 2.0
 """Writes for so long between a healthy pair and the next fault."""
+CUE_S = 8.0
 FELT_S, AGAIN_S = 0.6, 0.2
 """Silence of the busiest client that tells of an outage, and silence that tells of its end."""
 
@@ -193,10 +194,13 @@ class Driver:
 
     def strike(self, life: Life, group: Group, step: Step, here: list[Played]) -> None:
         """Begin one fault; heal it, or those that were to overlap with it, when their time has come."""
+        if step.cue and not life.cue(step.cue, CUE_S):
+            life.say("driver", f"no daemon said {step.cue!r} within {CUE_S:g} s")
         host = life.ground.aim(step)
         target = "pair" if step.target == "pair" else host.name
         one = Played(group.number, step.number, step.kind, target, step=step)
         self.played.append(one)
+        life.mark()
         one.began_s = time.monotonic()
         life.say("FAULT", f"{step} -> {target}")
         try:

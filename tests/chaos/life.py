@@ -74,6 +74,7 @@ class Life:
         self.windows: list[FaultWindow] = []
         self.findings: list[Finding] = []
         self.report = Report()
+        self.marks: dict[Path, int] = {}
 
     def say(self, who: str, what: str) -> None:
         """One event of the driver's, at once on disk."""
@@ -93,6 +94,26 @@ class Life:
     def serves(self, since_s: float) -> bool:
         """True when the pair is healthy by its deeds, and clients have written and read since."""
         return self.pair.healthy() and min(self.pulse.beat(), self.reading.beat()) > since_s
+
+    def mark(self) -> None:
+        """What the daemons log from now on may be a cue."""
+        self.marks = {path: path.stat().st_size for path in self.daemon_logs()}
+
+    def daemon_logs(self) -> list[Path]:
+        """Where the daemons write, all boots in one file."""
+        return [host.directory / "shared/pgvip.log" for host in self.pair.hosts.values()]
+
+    def cue(self, words: str, patience_s: float) -> bool:
+        """Wait until one of the daemons has logged these words since the mark; False when none does."""
+        end_s = time.monotonic() + patience_s
+        while time.monotonic() < end_s:
+            for path, size in self.marks.items():
+                with path.open("rb") as log:
+                    log.seek(size)
+                    if words.encode() in log.read():
+                        return True
+            time.sleep(0.005)
+        return False
 
     # --- the end -------------------------------------------------------------------------------
 

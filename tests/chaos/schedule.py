@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from tests.chaos.kinds import KINDS, Kind
 
 HOSTS = ("alpha", "beta")
-SIZES = (1, 1, 1, 2, 2, 2, 3, 3)
+SIZES = (1, 1, 1, 2, 2, 2, 3, 3, 4)
 """How many faults overlap in a group; drawn evenly."""
 
 
@@ -27,6 +27,8 @@ class Heal(Enum):
     """When the group ends, but not before `hold_s`."""
 
 
+CUES = ("intent: ", "yield: ", "claim: ", "fenced: ", "record: ", "role: ", "rejoin: ", "link: ", "start: ")
+"""What a daemon logs in the middle of a change: a fault that waits for such a line strikes where it hurts."""
 HOLDS_S = {Heal.SOON: (0.1, 4.0), Heal.REACTED: (5.0, 20.0), Heal.OVERLAP: (0.0, 0.0), Heal.END: (0.0, 15.0)}
 
 
@@ -35,7 +37,7 @@ class Step:
     """One fault. `number` counts through the whole plan; `host` is hit where the role of `target` names nobody.
 
     `amount` is the kind's own parameter, `hold_s` how long before it is healed, `pause_s` what comes after; `salt`
-    draws among what is only known at the time (which backend).
+    draws among what is only known at the time (which backend). With a `cue` it waits for a daemon to log that.
     """
 
     number: int
@@ -47,10 +49,12 @@ class Step:
     hold_s: float
     pause_s: float
     salt: int
+    cue: str = ""
 
     def __str__(self) -> str:
         amount = f" {self.amount:g}" if self.amount else ""
-        return f"{self.kind}({self.target}){amount}, heal {self.heal.value}"
+        cue = f"at '{self.cue.strip()}' " if self.cue else ""
+        return f"{cue}{self.kind}({self.target}){amount}, heal {self.heal.value}"
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,9 @@ def plan(seed: int, faults: int) -> tuple[Group, ...]:
     done = 0
     while done < faults:
         kinds = draw_kinds(source, min(source.choice(SIZES), faults - done))
-        steps = tuple(draw_step(source, done + index, kind, last=index == len(kinds))
-                      for index, kind in enumerate(kinds, 1))
-        groups.append(Group(len(groups) + 1, steps))
+        steps = [draw_step(source, done + index, kind, last=index == len(kinds))
+                 for index, kind in enumerate(kinds, 1)]
+        groups.append(Group(len(groups) + 1, with_cues(source, steps)))
         done += len(steps)
     return tuple(groups)
 
@@ -93,6 +97,20 @@ def draw_kinds(source: random.Random, count: int) -> list[Kind]:
 def pick(source: random.Random, kinds: Sequence[Kind]) -> Kind:
     """One of them, by their weights."""
     return source.choices(kinds, [kind.weight for kind in kinds])[0]
+
+
+def with_cues(source: random.Random, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Let some faults wait for what the pair does about the one before, which must then not be healed first."""
+    found = list(steps)
+    for index in range(1, len(found)):
+        if source.random() < 0.5:
+            found[index] = replace(found[index], cue=source.choice(CUES))
+            before = found[index - 1]
+            if KINDS[before.kind].lasts:
+                heal = source.choice([Heal.OVERLAP, Heal.END]) if before.heal is not Heal.END else Heal.END
+                before = replace(before, heal=heal, hold_s=round(source.uniform(*HOLDS_S[heal]), 2))
+            found[index - 1] = replace(before, pause_s=0.0)
+    return tuple(found)
 
 
 def draw_step(source: random.Random, number: int, kind: Kind, *, last: bool) -> Step:

@@ -13,7 +13,7 @@ from tests.chaos import report, timeline
 from tests.chaos.faults import STRIKES
 from tests.chaos.history import Histories, Kind, Outcome, Probe, Write
 from tests.chaos.kinds import KINDS
-from tests.chaos.schedule import Group, Heal, plan, share
+from tests.chaos.schedule import CUES, Group, Heal, plan, share
 
 MANY = 2000
 
@@ -48,7 +48,17 @@ def test_every_kind_is_drawn_and_can_be_done() -> None:
 def test_every_way_of_healing_and_every_size_is_drawn() -> None:
     groups = plan(1, MANY)
     assert {step.heal for step in steps_of(groups)} == set(Heal)
-    assert {len(group.steps) for group in groups} == {1, 2, 3}
+    assert {len(group.steps) for group in groups} == {1, 2, 3, 4}
+    assert {step.cue for step in steps_of(groups)} == {"", *CUES}
+
+
+def test_what_a_cue_follows_is_not_healed_before_it() -> None:
+    for group in plan(6, MANY):
+        assert not group.steps[0].cue
+        for before, step in itertools.pairwise(group.steps):
+            if step.cue:
+                assert before.pause_s == 0
+                assert before.heal in {Heal.OVERLAP, Heal.END} or not KINDS[before.kind].lasts
 
 
 def test_what_does_nothing_by_itself_is_followed_by_something() -> None:
