@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from pgvip.config import Config
-from pgvip.core.decide import begin, decide
+from pgvip.core.decide import begin, decide, facts
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import (
     Action,
@@ -277,13 +277,11 @@ class Daemon:
 
     def _keep(self, k: Knowledge) -> None:
         """Boot facts outlive this process, not this boot. A lease's renewal alone is kept only now and then."""
-        term = k.durable.record.term if k.durable.record else 0
-        told = k.address.term if k.address else -1
-        facts = BootFacts(k.confirmed, term if k.confirmed else 0, k.grant, told)
-        if facts == self._facts:
+        kept = facts(k)
+        if kept == self._facts:
             return
-        self._outside.keep(facts)
-        self._facts = facts
+        self._outside.keep(kept)
+        self._facts = kept
 
     def _say(self, message: Message, at_s: float) -> None:
         said = self._said

@@ -103,6 +103,7 @@ def save_boot_facts(path: Path, boot_id: str, facts: BootFacts) -> None:
             "expires_s": grant.expires_s,
         },
         "address_term": facts.address_term,
+        "doubt_s": None if facts.doubt_s == float("-inf") else facts.doubt_s,
     }
     _save(path, {"boot_id": boot_id, "facts": body}, durable=False)
 
@@ -196,6 +197,7 @@ def _facts(body: dict[str, Any]) -> BootFacts:
             expires_s=None if grant["expires_s"] is None else float(grant["expires_s"]),
         ),
         address_term=int(body.get("address_term", -1)),
+        doubt_s=float("-inf") if body.get("doubt_s") is None else float(body["doubt_s"]),
     )
 
 

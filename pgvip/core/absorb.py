@@ -59,7 +59,9 @@ def _result(r: Round, result: Result) -> None:
     elif isinstance(action, FindEnd) and result.ok:
         r.k.end = result.point
     elif isinstance(action, PowerOn) and result.ok:
-        r.k.peer_off, r.k.doubt_s = False, NEVER
+        r.k.peer_off, r.k.fence_s = False, NEVER
+        if r.k.doubt_s > NEVER:
+            r.k.doubt_s = result.at_s  # an older fence may yet do its work, after this
     elif isinstance(action, Rejoin) and result.ok:
         r.k.rejoin_clone = False
         r.note("rejoined", result.text or "this host's data follows the peer's history again")
@@ -199,9 +201,9 @@ def _message(r: Round, message: Message) -> None:
     k = r.k
     k.conflict = ""
     if k.heard is None or k.heard.message.boot_id != message.boot_id:
-        k.peer_off = False  # it has booted since; a message of the old boot was on its way when the power went
-        k.doubt_s = NEVER
-    elif r.now_s - k.doubt_s > LATE_FENCE_S:
+        # It has booted since; a message of the old boot was on its way when the power went.
+        k.peer_off, k.fence_s = False, NEVER
+    if r.now_s - k.doubt_s > LATE_FENCE_S:
         k.doubt_s = NEVER
     k.heard = Heard(message, r.now_s)
     r.changed()

@@ -26,7 +26,16 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
         confirmed=confirmed,
         grant=facts.grant if confirmed else None,
         address=AddressFree(term, who.boot_id) if told else None,
+        doubt_s=facts.doubt_s,
     )
+
+
+def facts(knowledge: Knowledge) -> BootFacts:
+    """What of the knowledge outlives this process, but not this boot."""
+    k = knowledge
+    term = k.durable.record.term if k.durable.record and k.confirmed else 0
+    told = k.address.term if k.address else -1
+    return BootFacts(k.confirmed, term, k.grant, told, max(k.doubt_s, k.fence_s))
 
 
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:

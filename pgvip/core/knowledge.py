@@ -102,7 +102,7 @@ class Knowledge:
     recovered end the standby has flushed, or needs not. `round_s`: when this was decided; `awake_s`: when rounds came
     again after a time without any (a stopped process, a paused machine); `jumped_s`: when the clocks last moved
     apart. `deferred`: orders that wait for a write to end. `doubt_s`: when a fence last failed, which may have switched
-    the peer off all the same, or do so yet.
+    the peer off all the same, or do so yet. `fence_s`: when the last fence was begun, until its peer is on again.
     """
 
     who: Identity
@@ -144,6 +144,7 @@ class Knowledge:
     behind_since_s: float = NEVER
     peer_off: bool = False
     doubt_s: float = NEVER
+    fence_s: float = NEVER
     rejoin_clone: bool = False
     force: bool = False
     unfenced: bool = False

@@ -289,6 +289,7 @@ def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
     """A claim begins before its fence command is sent."""
     r.k.waiting = ""
     r.k.claim = Claim(change, r.view().term, why, takeover, _attempt(r), r.now_s)
+    r.k.fence_s = r.now_s
     r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}")
     r.changed()
     r.start(Fence(r.k.claim.attempt))
@@ -325,6 +326,7 @@ def _carry_on(r: Round, c: Claim) -> None:
         _write_claimed(r, c)
     elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
         k.claim = replace(c, attempt=_attempt(r), tries=c.tries + 1)
+        k.fence_s = r.now_s
         r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {k.claim.tries}")
         r.changed()
         r.start(Fence(k.claim.attempt))

@@ -151,10 +151,12 @@ class Grant:
 class BootFacts:
     """What lives only within one kernel boot; kept with the boot id over daemon restarts.
 
-    `address_term`: in this term the peer said that the standby address is free for this host.
+    `address_term`: in this term the peer said that the standby address is free for this host. `doubt_s`: see
+    `Knowledge.doubt_s`; here also a fence whose result this process has not used yet.
     """
 
     confirmed: bool = False
     confirmed_term: int = 0
     grant: Grant | None = None
     address_term: int = -1
+    doubt_s: float = NEVER

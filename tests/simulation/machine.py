@@ -249,10 +249,7 @@ class Daemon:
         self.messages, self.results, self.commands = [], [], []
         decision = core.decide(self.knowledge, inputs, host.settings, host.clock_s)
         self.knowledge, self.last = decision.knowledge, decision
-        known = decision.knowledge
-        record = known.durable.record
-        free = known.address.term if known.address else -1
-        host.facts = BootFacts(known.confirmed, record.term if record and known.confirmed else 0, known.grant, free)
+        host.facts = core.facts(decision.knowledge)
         if self.world.tracing:
             for note in decision.notes:
                 host.log(f"{note.event}: {note.text}")

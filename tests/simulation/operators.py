@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PATIENCE_S = 45.0
-LOST = {"no-record", "unconfirmed", "records-differ", "vip-answers", "hand-backs", "primary-lost", "database-down"}
+LOST = {"no-record", "unconfirmed", "records-differ", "vip-answers", "hand-backs", "primary-lost", "database-down", "not-served"}
 """Concerns whose mend is a forced promotion on the host whose data shall live."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from pgvip.core.decide import begin
+from pgvip.core.decide import begin, facts
 from pgvip.core.model import (
     Action,
     AddVip,
@@ -84,8 +84,7 @@ class Machine:
     def _after(self, host: Host) -> None:
         self.host = host
         k = host.k
-        term = k.durable.record.term if k.durable.record else 0
-        self.facts = BootFacts(k.confirmed, term if k.confirmed else 0, k.grant, k.address.term if k.address else -1)
+        self.facts = facts(k)
         for action in host.actions:
             if not isinstance(action, Alert):
                 self.started.append(action)

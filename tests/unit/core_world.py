@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pgvip.core.changes import Change, choose
-from pgvip.core.decide import begin, decide
+from pgvip.core.decide import begin, decide, facts
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import (
     NEVER,
@@ -298,11 +298,8 @@ class Host:
 
     def daemon_restarts(self) -> Host:
         """The same kernel and PostgreSQL, a new process of pgvip: what it kept is all it knows."""
-        term = self.k.durable.record.term if self.k.durable.record else 0
-        told = self.k.address.term if self.k.address else -1
-        facts = BootFacts(self.k.confirmed, term if self.k.confirmed else 0, self.k.grant, told)
         who = replace(self.k.who, run_id=self.k.who.run_id + "'", started_s=self.now_s)
-        return replace(self, k=begin(who, self.k.durable, facts), last=None)
+        return replace(self, k=begin(who, self.k.durable, facts(self.k)), last=None)
 
 
 def _observations(me: str, *, read_write: bool, held: frozenset[Vip], sync: bool) -> Observations:

@@ -306,11 +306,35 @@ def test_the_peer_is_switched_on_when_a_fence_that_failed_has_done_its_work_all_
     assert not off.told().running(PowerOn), "the peer is heard"
 
 
-def test_a_fence_that_failed_is_forgotten_once_the_peer_has_booted_or_lived_on_for_long() -> None:
+def test_a_fence_that_failed_is_forgotten_once_the_peer_has_lived_on_for_long() -> None:
     doubt = standby().knows(doubt_s=NOW_S)
     assert doubt.told(after_s=5).k.doubt_s == NOW_S
     assert doubt.told(after_s=61).k.doubt_s == NEVER
-    assert doubt.told(after_s=5, boot_id="boot-a-2", run_id="run-a-2").k.doubt_s == NEVER
+    assert doubt.told(after_s=5, boot_id="boot-a-2", run_id="run-a-2").k.doubt_s == NOW_S, "it may come after the boot"
+
+
+def test_a_late_fence_that_comes_after_the_peer_was_switched_on_is_mended_as_well() -> None:
+    """A fence fails, the next one works, the peer is switched on; then the first one is carried out (seed 200082)."""
+    first = claiming(standby())
+    second = first.done(attempt(first), ok=False).round(after_s=5).round()
+    off = second.done(attempt(second)).written().written()
+    assert off.running(PowerOn)
+    on = off.sees(fence=saw("off", off.now_s)).done(PowerOn())
+    assert on.k.doubt_s > NEVER
+    assert not on.round().running(PowerOn), "what was seen before the peer was switched on says nothing"
+    again = on.round(after_s=20).silence().knows(awake_s=NEVER)
+    assert again.sees(fence=saw("off", again.now_s)).round().running(PowerOn)
+
+
+def test_a_daemon_that_restarts_before_it_has_switched_the_peer_on_does_so() -> None:
+    fenced = claiming(standby())
+    fenced = fenced.done(attempt(fenced)).written().written()
+    restarted = fenced.daemon_restarts()
+    later = restarted.silence().at(restarted.now_s + 30)
+    assert later.sees(fence=saw("off", later.now_s)).round().running(PowerOn)
+    under_way = claiming(standby()).daemon_restarts().knows(grant=None)
+    under_way = under_way.silence().at(under_way.now_s + 30)
+    assert under_way.sees(fence=saw("off", under_way.now_s)).round().running(PowerOn), "its result went with the process"
 
 
 # --- the recovered end --------------------------------------------------------------------------------------
