@@ -13,7 +13,7 @@ from tests.lab.nodes import LabError
 PATIENCE_S = 40.0
 """So long nobody is called: what the pair can mend itself, it has mended by then."""
 AGAIN_S = 20.0
-FORCED = ("not-served", "hand-backs", "vip-answers", "records-differ", "no-record")
+FORCED = ("not-served", "hand-backs", "vip-answers", "records-differ")
 
 
 def command(host: Host, warning: dict[str, Any]) -> list[str]:
