@@ -224,14 +224,28 @@ def keeps_both_addresses(play: Play) -> None:
 
 
 def loses_its_record(play: Play) -> None:
-    """15. A hand-over is written, the loser crashes and loses its record, and asks a winner that has not heard."""
+    """15. A hand-back is written, the loser crashes and loses its record, and asks a winner that has not heard."""
+    play.order(play.b, Order.SWITCHOVER)
+    play.until(lambda: play.a.pg.phase == "down", 10.0)
     play.copies(play.a, lambda message: play.says_solo(play.a, play.b), passing=False)
-    play.a.pg.kill()
-    play.until(lambda: play.says_solo(play.a, play.b))
-    play.a.power_off("ambush")
-    play.a.durable = Durable()
-    play.on(play.a)
-    play.wait(3.0, 6.0)
+    play.until(lambda: play.says_solo(play.a, play.b), 10.0)
+    play.b.pg.kill()
+    play.b.pg.becomes_older(play.world.rng.randint(5, 15))
+    play.wait(0.2, 0.6)
+    play.world.calm()
+    told = play.copies(play.b, lambda message: play.says_solo(play.b, play.a), passing=False)
+    play.until(lambda: bool(told), 10.0)
+    play.b.power_off("ambush")
+    play.b.durable = Durable()
+    asks = play.copies(play.b, lambda message: True, passing=False)
+    play.on(play.b)
+    play.until(lambda: bool(asks))
+    play.again(play.a, asks[:1])
+    with suppress(Missed):
+        play.until(lambda: play.says_solo(play.b, play.b), 2.0)
+    play.apart("link")
+    play.again(play.a, told[:1])
+    play.wait(4.0, 8.0)
 
 
 def cleared_too_early(play: Play) -> None:
@@ -251,10 +265,17 @@ PLAYS: dict[int, Callable[[Play], None]] = {
 ASYNC = {lease_ends_before_the_result}
 
 
-def ambush(script: Callable[[Play], None], seed: int, *, sync: bool | None = None, trace: bool = False) -> Outcome:
+def ambush(
+    script: Callable[[Play], None],
+    seed: int,
+    *,
+    sync: bool | None = None,
+    trace: bool = False,
+    **settings: float | bool,
+) -> Outcome:
     """One run of a play; what the pair must hold is watched as in the random runs."""
     sync = script not in ASYNC if sync is None else sync
-    world = World(seed, sync=sync, trace=trace, **(FAST | {"consent_s": 2.0}))
+    world = World(seed, sync=sync, trace=trace, **(FAST | {"consent_s": 2.0} | settings))
     world.boot_s, world.rejoin_s = (0.05, 0.5), (1.0, 4.0)
     return watched(world, lambda _world: _act(Play(world), script))
 

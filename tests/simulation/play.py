@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from pgvip.core.model import Message, Mode, Order
+from pgvip.core.model import Message, Mode, Order, Vip
+from tests.simulation.engine import Violation
 from tests.simulation.machine import Host
 from tests.simulation.world import World
 
@@ -29,6 +30,47 @@ class Play:
             if self.world.now_s > end_s:
                 raise Missed
             self.world.step()
+
+    def must(self, holds: Callable[[], bool], within_s: float, what: str) -> None:
+        """It comes about by itself, without an end of the faults."""
+        try:
+            self.until(holds, within_s)
+        except Missed:
+            raise Violation(what) from None
+
+    def never(self, happens: Callable[[], bool], for_s: float, what: str) -> None:
+        """It does not come about meanwhile."""
+        end_s = self.world.now_s + for_s
+        while self.world.now_s < end_s:
+            if happens():
+                raise Violation(what)
+            self.world.step()
+
+    def no(self, action: str, what: str, by: Host | None = None) -> None:
+        """From now on, until `anything`, nobody (or not `by`) may start such an action."""
+
+        def moment(kind: str, host: Host) -> None:
+            if kind == action and by in (None, host):
+                raise Violation(f"{what} ({host.name})")
+
+        self.world.moment = moment
+
+    def when(self, what: str, host: Host, act: Callable[[], None], low_s: float = 0.0, high_s: float = 0.0) -> None:
+        """The first time that `what` happens on `host`: act, a moment later."""
+
+        def moment(kind: str, where: Host) -> None:
+            if kind == what and where is host:
+                self.anything()
+                if high_s:
+                    self.world.after(self.world.span(low_s, high_s), act)
+                else:
+                    act()
+
+        self.world.moment = moment
+
+    def anything(self) -> None:
+        """An end of `no` and of `when`."""
+        self.world.moment = lambda _what, _host: None
 
     def wait(self, low_s: float, high_s: float) -> None:
         end_s = self.world.now_s + self.world.span(low_s, high_s)
@@ -55,10 +97,17 @@ class Play:
     def eligible(self, host: Host) -> bool:
         return bool(host.daemon and host.daemon.last and host.daemon.last.message.eligible)
 
-    def order(self, host: Host, order: Order) -> None:
+    def order(self, host: Host, order: Order, text: str = "") -> None:
         self.until(lambda: host.daemon is not None)
         assert host.daemon is not None
-        host.daemon.order(order)
+        host.daemon.order(order, text)
+
+    def holds(self, host: Host, vip: Vip) -> bool:
+        return vip in host.held
+
+    def term(self, host: Host) -> int:
+        record = host.durable.record
+        return record.term if record else -1
 
     def cut(self, host: Host, *paths: str) -> None:
         """Packets of `host` on these paths are lost."""
@@ -101,6 +150,15 @@ class Play:
         for count, message in enumerate(messages):
             self.world.after(count * every_s, partial(self.world.arrive, receiver, message))
         self.world.log(receiver.name, f"{len(messages)} OLD messages come")
+
+    def slow_link(self, low_s: float, high_s: float) -> None:
+        """Every message takes its time, until the world is calm."""
+
+        def late(sender: Host, message: Message) -> bool:
+            self.world.after(self.world.span(low_s, high_s), partial(self.world.arrive, sender.peer, message))
+            return False
+
+        self.world.passes = late
 
     def is_cut_off(self, host: Host) -> None:
         self.apart("link", "db")

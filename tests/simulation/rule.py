@@ -1,0 +1,96 @@
+"""A rule of PROTOCOL.md, the switch that breaks it, and the play in which that is found; used by tests only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pgvip.core.changes import Condition
+from pgvip.core.view import View
+from tests.simulation.ambush import ambush
+from tests.simulation.play import Play
+from tests.simulation.run import Outcome
+
+Break = Callable[[pytest.MonkeyPatch], None]
+Script = Callable[[Play], None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`sentence` is PROTOCOL.md's own words; `finds`: how the violation begins; `faults`: what the play needs.
+
+    `runs`: within how many runs of the play the violation is found with the rule broken.
+    """
+
+    name: str
+    sentence: str
+    switch: Break
+    play: Script
+    finds: str
+    faults: str
+    sync: bool = True
+    settings: dict[str, float | bool] = field(default_factory=dict)
+    runs: int = 10
+
+    @property
+    def test(self) -> str:
+        """What follows `test_` in the name of the rule's test."""
+        number = self.name.removeprefix("m ")
+        return f"rule_{int(number):02d}" if number != self.name else f"rule_{self.name.replace('-', '_')}"
+
+    def run(self, seed: int, *, trace: bool = False) -> Outcome:
+        return ambush(self.play, seed, sync=self.sync, trace=trace, **self.settings)
+
+    def broken(self, seed: int, *, trace: bool = False) -> Outcome:
+        with pytest.MonkeyPatch.context() as patch:
+            self.switch(patch)
+            return self.run(seed, trace=trace)
+
+    def hunt(self, first: int = 1, runs: int = 0) -> tuple[int, Outcome | None]:
+        """The rule broken, runs of its play until one finds it; how many that took, and the finding."""
+        runs = runs or self.runs
+        with pytest.MonkeyPatch.context() as patch:
+            self.switch(patch)
+            for count, seed in enumerate(range(first, first + runs), 1):
+                outcome = self.run(seed)
+                if outcome.failure.startswith(self.finds):
+                    return count, outcome
+        return runs, None
+
+
+def everywhere(patch: pytest.MonkeyPatch, name: str, make: Callable[[Any], Any]) -> None:
+    """Replace a predicate of `rights` wherever the core uses it, the table's conditions included."""
+    from pgvip.core import changes, rights
+
+    whole = getattr(rights, name)
+    broken = make(whole)
+    for module in [module for key, module in sys.modules.items() if key.startswith("pgvip.core.")]:
+        if getattr(module, name, None) is whole:
+            patch.setattr(module, name, broken)
+    for condition in [value for value in vars(changes).values() if isinstance(value, Condition)]:
+        if condition.test is whole:
+            always(patch, condition, broken)
+
+
+def always(patch: pytest.MonkeyPatch, condition: Condition, test: Callable[[View], bool] = lambda _view: True) -> None:
+    """Replace the test of one of the table's conditions."""
+    patch.setattr(Condition, "__setattr__", object.__setattr__)  # it is frozen
+    patch.setattr(condition, "test", test)
+
+
+def sees(patch: pytest.MonkeyPatch, name: str, make: Callable[[Callable[[View], Any]], Callable[[View], Any]]) -> None:
+    """Replace a fact of the round; `make` is given the way it was computed."""
+    fact: Any = View.__dict__[name]
+    whole: Callable[[View], Any] = getattr(fact, "func", None) or fact.compute
+    patch.setattr(View, name, property(make(whole)), raising=False)
+
+
+def given(patch: pytest.MonkeyPatch, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Replace a function by what `make` makes of it."""
+    patch.setattr(owner, name, make(getattr(owner, name)))
+
+
