@@ -134,11 +134,11 @@ class Daemon:
         self._outside = outside
         self._knowledge: Knowledge = begin(who, durable, facts)
         self._seen = Observations()
-        self._facts = facts
+        self._facts = replace(facts, offset_s=None)
         self._said: Message | None = None
         self._heard: Message | None = None
         self._stats = LoopStats()
-        self._offset_s = time.time() - now_s()
+        self._offset_s = time.time() - now_s() if facts.offset_s is None else facts.offset_s
         self._leaving = False
         self._urgent = True
         self._messages: list[Message] = []
@@ -280,7 +280,7 @@ class Daemon:
         kept = facts(k)
         if kept == self._facts:
             return
-        self._outside.keep(kept)
+        self._outside.keep(replace(kept, offset_s=self._offset_s))
         self._facts = kept
 
     def _say(self, message: Message, at_s: float) -> None:

@@ -205,7 +205,7 @@ def _message(r: Round, message: Message) -> None:
         k.peer_off, k.fence_s = False, NEVER
     if r.now_s - k.doubt_s > LATE_FENCE_S:
         k.doubt_s = NEVER
-    k.heard = Heard(message, r.now_s)
+    k.heard = Heard(message, r.now_s, _gateway_since_s(k.heard, message, r.now_s))
     r.changed()
     record = message.record
     if record is not None:
@@ -224,6 +224,12 @@ def _message(r: Round, message: Message) -> None:
     free = message.address_free
     if free is not None and own is not None and free.term == own.term and free.boot_id == k.who.boot_id:
         k.address = free
+
+
+def _gateway_since_s(heard: Heard | None, message: Message, now_s: float) -> float:
+    if heard is not None and heard.message.gateway_ok and heard.message.boot_id == message.boot_id:
+        return heard.gateway_since_s
+    return now_s - message.gateway_age_s
 
 
 def _heard_record(r: Round, message: Message, record: Record) -> None:

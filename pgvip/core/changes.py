@@ -119,12 +119,19 @@ def _sync_ready(view: View) -> bool:
 
 
 def _peer_has_gateway(view: View) -> bool:
-    """A gateway answered the peer well after it ceased to answer here: else both may be losing the same one."""
+    """A gateway answers the peer and not this host.
+
+    It answered the peer well after it ceased to answer here: else both may be losing the same one. And this host asked
+    in vain well after it began to answer the peer: else the same one may be coming back to both.
+    """
     peer, heard = view.here, view.k.heard
     if peer is None or heard is None or not peer.gateway_ok:
         return False
-    answered_s = heard.at_s - peer.gateway_age_s
-    return answered_s > view.seen.gateway.failing_since_s + view.s.interval_s
+    asked, answered_s = view.seen.gateway, heard.at_s - peer.gateway_age_s
+    return (
+        answered_s > asked.failing_since_s + view.s.interval_s
+        and asked.failed_at_s > heard.gateway_since_s + view.s.interval_s
+    )
 
 
 def _prefers_peer(view: View) -> bool:

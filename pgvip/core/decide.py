@@ -15,7 +15,8 @@ from pgvip.core.round import Round
 def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
     """The knowledge of a daemon that starts: what was durable, and this boot's facts.
 
-    A record below the term that was confirmed in this boot was rolled back: then nothing is confirmed.
+    A record below the term that was confirmed in this boot was rolled back: then nothing is confirmed. Of leases that
+    still come, only those that echo this process's clock count: an older process may have seen the clocks jump.
     """
     term = durable.record.term if durable.record else -1
     confirmed = facts.confirmed and term >= facts.confirmed_term
@@ -27,6 +28,7 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
         grant=facts.grant if confirmed else None,
         address=AddressFree(term, who.boot_id) if told else None,
         doubt_s=facts.doubt_s,
+        jumped_s=who.started_s,
     )
 
 

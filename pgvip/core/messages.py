@@ -99,10 +99,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The peer's newest message and when it came."""
+    """The peer's newest message and when it came.
+
+    `gateway_since_s`: when, by the peer's own unbroken word, a gateway began to answer it (NEVER: long ago).
+    """
 
     message: Message
     at_s: float
+    gateway_since_s: float = NEVER
 
 
 class Order(StrEnum):

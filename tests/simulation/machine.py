@@ -67,7 +67,7 @@ class Host:
         self._deferred: list[Callable[[], None]] = []
         self._still_s: float | None = None
         self._lost_s = 0.0
-        self.jumped = False
+        self.offset_s = 0.0  # of the wall clock from CLOCK_BOOTTIME
 
     def log(self, text: str) -> None:
         self.world.log(self.name, text)
@@ -104,7 +104,7 @@ class Host:
         self.powered, self.frozen = True, False
         self.boots += 1
         self.booted_s = self.world.now_s - self.world.span(1.0, 2.0)
-        self._still_s, self._lost_s, self.jumped = None, 0.0, False
+        self._still_s, self._lost_s = None, 0.0
         self.facts = BootFacts()
         self.held = set()
         self.log(f"BOOTS ({self.boot_id}), record {self.durable.record}")
@@ -137,7 +137,8 @@ class Host:
             self.frozen = False
             if self._still_s is not None:
                 gone_s = self.world.now_s - self._still_s
-                self._still_s, self._lost_s, self.jumped = None, self._lost_s + gone_s, gone_s > 1.0
+                self._still_s, self._lost_s = None, self._lost_s + gone_s
+                self.offset_s += gone_s
             due, self._deferred = self._deferred, []
             for event in due:
                 if self.powered:
@@ -197,6 +198,8 @@ class Daemon:
         self.last: Decision | None = None
         self._woken = False
         self._said: tuple[object, ...] = ()
+        self._kept = host.facts
+        self._offset_s = host.offset_s if host.facts.offset_s is None else host.facts.offset_s
         self._beat_s = float("-inf")
         self.actor = Actor(self)
         self.probes = Probes(self)
@@ -244,12 +247,15 @@ class Daemon:
             return
         host = self.host
         heard, ended, told = tuple(self.messages), tuple(self.results), tuple(self.commands)
-        inputs = Inputs(self.seen, heard, ended, told, "now", jumped=host.jumped)
-        host.jumped = False
+        jumped = abs(host.offset_s - self._offset_s) > 1.0
+        inputs = Inputs(self.seen, heard, ended, told, "now", jumped=jumped)
+        self._offset_s = host.offset_s
         self.messages, self.results, self.commands = [], [], []
         decision = core.decide(self.knowledge, inputs, host.settings, host.clock_s)
         self.knowledge, self.last = decision.knowledge, decision
-        host.facts = core.facts(decision.knowledge)
+        kept = core.facts(decision.knowledge)
+        if kept != self._kept:
+            self._kept, host.facts = kept, replace(kept, offset_s=self._offset_s)
         if self.world.tracing:
             for note in decision.notes:
                 host.log(f"{note.event}: {note.text}")

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PATIENCE_S = 45.0
-LOST = {"no-record", "unconfirmed", "records-differ", "vip-answers", "hand-backs", "primary-lost", "database-down", "not-served"}
+LOST = {
+    "no-record", "unconfirmed", "records-differ", "vip-answers", "hand-backs", "primary-lost", "database-down",
+    "not-served",
+}  # fmt: skip
 """Concerns whose mend is a forced promotion on the host whose data shall live."""
 
 

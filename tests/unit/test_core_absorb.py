@@ -334,7 +334,8 @@ def test_a_daemon_that_restarts_before_it_has_switched_the_peer_on_does_so() -> 
     assert later.sees(fence=saw("off", later.now_s)).round().running(PowerOn)
     under_way = claiming(standby()).daemon_restarts().knows(grant=None)
     under_way = under_way.silence().at(under_way.now_s + 30)
-    assert under_way.sees(fence=saw("off", under_way.now_s)).round().running(PowerOn), "its result went with the process"
+    seen = under_way.sees(fence=saw("off", under_way.now_s))
+    assert seen.round().running(PowerOn), "its result went with the process"
 
 
 # --- the recovered end --------------------------------------------------------------------------------------

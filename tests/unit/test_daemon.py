@@ -20,6 +20,7 @@ from pgvip.core.model import (
     BootFacts,
     Command,
     Durable,
+    Grant,
     Heard,
     Identity,
     Message,
@@ -273,7 +274,22 @@ def test_boot_facts_are_kept_when_they_change_and_only_then(bench: Bench) -> Non
             assert bench.wakes(peer_says(seq=number, gateway_ok=bool(number % 2)))
 
     bench.run(act)
-    assert bench.recorder.kept == [BootFacts(confirmed=True, confirmed_term=4)]
+    assert [replace(kept, offset_s=None) for kept in bench.recorder.kept] == [
+        BootFacts(confirmed=True, confirmed_term=4)
+    ]
+    assert bench.recorder.kept[0].offset_s == pytest.approx(time.time() - now_s(), abs=1.0)
+
+
+def test_clocks_that_jumped_between_two_processes_end_a_lease() -> None:
+    """A machine that was paused while no daemon ran: how old the kept lease is cannot be known."""
+    lease = Grant(4, "boot-1", "100:7", now_s(), now_s() + 60.0)
+    offset_s = time.time() - now_s()
+    for kept_s, holds in ((offset_s, True), (offset_s - 30.0, False)):
+        facts = BootFacts(confirmed=True, confirmed_term=4, grant=lease, offset_s=kept_s)
+        bench = make(facts=facts, durable=Durable(replace(RECORD, primary="db2")))
+        bench.run(lambda: None)
+        assert bench.daemon.snapshot is not None
+        assert (bench.daemon.snapshot.decision.knowledge.grant is not None) is holds
 
 
 def test_facts_of_this_boot_outlive_the_process() -> None:

@@ -174,7 +174,7 @@ def test_a_save_that_dies_at_any_step_leaves_the_old_or_the_new(
 
 def test_boot_facts_live_for_one_boot(tmp_path: Path) -> None:
     path = tmp_path / "boot.json"
-    facts = BootFacts(confirmed=True, confirmed_term=9, grant=GRANT, address_term=9)
+    facts = BootFacts(confirmed=True, confirmed_term=9, grant=GRANT, address_term=9, doubt_s=5.5, offset_s=-0.25)
     assert load_boot_facts(path, "boot-1") == BootFacts()
     save_boot_facts(path, "boot-1", facts)
     assert load_boot_facts(path, "boot-1") == facts
