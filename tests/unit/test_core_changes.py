@@ -11,7 +11,7 @@ import pytest
 
 from pgvip.core.changes import HOLD, TABLE, By, Change, Condition, Part, choose
 from pgvip.core.knowledge import Switchover, Trouble
-from pgvip.core.model import Lsn, Mode, Override, Pause, SetSyncNames
+from pgvip.core.model import Lsn, Mode, Observation, Override, Pause, SetSyncNames
 from tests.unit.core_world import HERE, NOW_S, Alter, Host, failing, primary, record, saw, standby
 
 REPOSITORY = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ BREAKS: dict[str, Alter] = {
     "switchover-ordered": lambda h: h.knows(switchover=None),
     "entitled": lambda h: h.knows(confirmed=False),
     "leaving": lambda h: h.knows(leaving=False),
-    "gateway-lost": lambda h: h.sees(gateway=saw("192.0.2.1")),
+    "gateway-lost": lambda h: h.sees(gateway=failing("192.0.2.1", since_s=NOW_S - 1.5)),
     "peer-has-gateway": lambda h: h.hears(gateway_ok=False),
     "serving": lambda h: h.knows(confirmed=False),
     "no-hold-off": lambda h: h.knows(holdoff_until_s=SOON_S),
@@ -290,3 +290,13 @@ def test_a_gateway_that_ceases_to_answer_both_hosts_moves_nothing() -> None:
     host = FIRES["hand-over-gateway"]()
     assert host.hears(gateway_age_s=0.0).chosen()[0].name == "hand-over-gateway"
     assert host.hears(gateway_age_s=60.0).chosen()[0].name != "hand-over-gateway"
+
+
+def test_a_gateway_that_comes_back_to_both_hosts_moves_nothing() -> None:
+    """The peer was answered first; this host has not asked since."""
+    host = FIRES["hand-over-gateway"]().told(gateway_ok=False)
+    back = host.told(after_s=0.05, gateway_ok=True, gateway_age_s=0.0)
+    assert back.chosen()[0].name == "hold"
+    in_vain = back.at(NOW_S + 3).sees(gateway=Observation("192.0.2.1", NOW_S - 60, 12, NOW_S + 3, NOW_S - 59))
+    lost_here = in_vain.told(gateway_ok=True, gateway_age_s=0.0)
+    assert lost_here.chosen()[0].name == "hand-over-gateway"
