@@ -180,9 +180,9 @@ class Driver:
         finally:
             for one in here:
                 self.heal(life, one)
-        life.ground.tidy()
         for name in life.ground.boot_all():
             life.say("driver", f"power button of {name}")
+        life.ground.tidy()  # only now: a filled disk of a host that was off is full still
         return self.comes_back(life, group)
 
     def steady(self, life: Life) -> None:
