@@ -28,9 +28,10 @@ _ORDERS = {order.value: order for order in Order}
 class Orders:
     """Answers the operator socket."""
 
-    def __init__(self, daemon: Daemon, facts: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, daemon: Daemon, facts: Callable[[], Mapping[str, Any]], renew_keys: Callable[[], None]) -> None:
         self._daemon = daemon
         self._facts = facts
+        self._renew_keys = renew_keys
 
     def handle(self, request: Mapping[str, Any], reply: Reply) -> None:
         """Answer one request; the last reply has `ok`."""
@@ -42,6 +43,9 @@ class Orders:
                 reply({"ok": True, "text": self._order(request, reply)})
             elif command == "fence":
                 reply({"ok": True, "text": self._fence(str(request.get("action", "status")))})
+            elif command == "renew-keys":
+                self._renew_keys()
+                reply({"ok": True, "text": "the certificates were read anew"})
             else:
                 raise RefusedError(f"unknown command: {command!r}")
         except PgvipError as failure:

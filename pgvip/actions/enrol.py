@@ -176,20 +176,29 @@ def unit_problems(config: Config) -> list[PgvipError]:
     return []
 
 
-def network_warnings(config: Config) -> list[tuple[str, str]]:
-    """What the network shows now that may be meant, and may be a mistake: (what, mend)."""
-    found = []
+def gateway_warnings(config: Config) -> list[tuple[str, str]]:
+    """What the gateways do now that may be meant, and may be a mistake: (what, mend)."""
     try:
-        if not packets.ping_any(config.me.interface, config.gateways, PING_S):
-            mend = "Without one, this host neither takes over nor fences; correct gateway.targets."
-            found.append((f"no gateway answers a ping: {', '.join(config.gateways)}", mend))
-        for vip, address in config.vips.items():
-            mac = packets.arp_who_has(config.me.interface, str(address.ip))
-            if mac:
-                mend = f"It must be free; correct addresses.{vip.value}, or end what holds it."
-                found.append((f"{address.ip} is in use already, by {mac}", mend))
+        if packets.ping_any(config.me.interface, config.gateways, PING_S):
+            return []
     except ProbeError as failure:
-        found.append((failure.message, failure.detail))
+        return [(failure.message, failure.detail)]
+    mend = "Without one, this host neither takes over nor fences; correct gateway.targets."
+    return [(f"no gateway answers a ping: {', '.join(config.gateways)}", mend)]
+
+
+def vip_problems(config: Config) -> list[PgvipError]:
+    """A VIP that another host answers for, or that nobody could be asked for."""
+    found: list[PgvipError] = []
+    for vip, address in config.vips.items():
+        try:
+            mac = packets.arp_who_has(config.me.interface, str(address.ip))
+        except ProbeError as failure:
+            found.append(RefusedError(f"could not ask who holds {address.ip}: {failure.message}", failure.detail))
+            continue
+        if mac:
+            mend = f"It must be free: correct addresses.{vip.value}, end what holds it, or use --accept-vip-in-use."
+            found.append(RefusedError(f"{address.ip} is in use already, by {mac}", hint=mend))
     return found
 
 

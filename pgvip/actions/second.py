@@ -32,9 +32,15 @@ SELECT pg_is_in_recovery(), (SELECT host(sender_host::inet) FROM pg_stat_wal_rec
 """
 
 
-def identity_of(bundle: Bundle) -> PairIdentity:
-    """The pair as the bundle tells it."""
-    return PairIdentity(bundle.pair_id, bundle.system_id, bundle.first_host, bundle.host)
+def identity_of(bundle: Bundle, config: Config) -> PairIdentity:
+    """The pair as the bundle tells it; a bundle of `pgvip bundle` may also be for the first host."""
+    second = next(host.name for host in (config.me, config.peer) if host.name != bundle.first_host)
+    return PairIdentity(bundle.pair_id, bundle.system_id, bundle.first_host, second)
+
+
+def ordinal(bundle: Bundle) -> str:
+    """Which host of the pair the bundle is for, in words."""
+    return "first" if bundle.host == bundle.first_host else "second"
 
 
 def configuration(bundle: Bundle, file: Path, host: str | None) -> Config:
@@ -72,14 +78,14 @@ def install(bundle: Bundle, config: Config) -> None:
     enrol.make_directories(config)
     access.write_passwords(config, bundle.passwords)
     tls.install(config.paths.certificates, tls.KeyPair(bundle.key, bundle.certificate), bundle.peer_certificate)
-    save_identity(config.paths.identity, identity_of(bundle))
+    save_identity(config.paths.identity, identity_of(bundle, config))
 
 
 def pair_problems(bundle: Bundle, config: Config) -> list[PgvipError]:
     """A host that is in a pair already, or whose record says that it may have served."""
     found: list[PgvipError] = []
     identity = load_identity(config.paths.identity)
-    if identity is not None and identity != identity_of(bundle):
+    if identity is not None and identity != identity_of(bundle, config):
         found.append(
             RecordError(
                 f"this host belongs to another pair ({identity.first} and {identity.second})",

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = read_bundle(args.bundle)
     config = second.configuration(bundle, Path(args.config or default_file()), args.host)
     _check_here(bundle, config, args)
-    print(f"{config.me.name}: second host of the pair {config.name}", flush=True)
+    print(f"{config.me.name}: {second.ordinal(bundle)} host of the pair {config.name}", flush=True)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     steps = [Step("configuration, passwords, certificates, identity", lambda: second.install(bundle, config))]
     run_steps(steps, dry_run=args.dry_run)

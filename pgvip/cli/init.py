@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pgvip.actions import access, enrol, postgres, replication
+from pgvip.actions import access, bundles, enrol, postgres, replication
+from pgvip.cli.bundle import tell_daemon
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn
 from pgvip.config import Config
 from pgvip.config_load import load
 from pgvip.config_rules import host_problems
 from pgvip.core.model import BootFacts, Durable, Mode, Record
 from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
-from pgvip.link import bundle, tls
 from pgvip.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
 from pgvip.system import pgtools, units
 from pgvip.system.boot import boot_identity
@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replace-archive-command", action="store_true", help="give up the archive_command that is there now"
     )
     parser.add_argument("--take-over-unit", action="store_true", help="set what starts the server at boot to manual")
+    parser.add_argument("--accept-vip-in-use", action="store_true", help="go on though another host answers for a VIP")
     add_dry_run(parser)
 
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     setup.check()
     print(f"{config.me.name}: first host of the pair {config.name}", flush=True)
     if not setup.durable.record:
-        for what, mend in enrol.network_warnings(config):
+        for what, mend in enrol.gateway_warnings(config):
             warn(what, mend)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     setup.run()
@@ -93,7 +94,8 @@ class Setup:
         self.version = enrol.program_version(config)
         if not self.durable.record:
             enrol.refuse_daemon(config)
-        found += [*enrol.unit_problems(config), *self._identity_problems()]
+        found += [*enrol.unit_problems(config), *self._identity_problems(), *self._bundle_problems()]
+        found += self._vip_problems()
         found += self._new_problems() if self.new else self._cluster_problems()
         refuse(found)
 
@@ -102,7 +104,8 @@ class Setup:
             return [
                 RefusedError(
                     f"{self.identity.first} is the first host of this pair, not {self.config.me.name}",
-                    hint=f"Run pgvip init on {self.identity.first}; on this host, pgvip clone or pgvip join.",
+                    hint=f"Run pgvip init on {self.identity.first}; on this host, pgvip clone or pgvip join. "
+                    f"If {self.identity.first} has lost its state: pgvip bundle here, and pgvip clone there.",
                 )
             ]
         complete = self.identity is not None and (self.config.paths.certificates / "own.key").exists()
@@ -116,6 +119,33 @@ class Setup:
                     "If the peer has none: pgvip promote --force on the host whose data shall live.",
                 )
             ]
+        return []
+
+    @property
+    def _formed(self) -> bool:
+        """The pair has begun: the second host has the keys that were made for it."""
+        return self.durable.record is not None and self.durable.record.term > FIRST_TERM
+
+    def _bundle_problems(self) -> list[PgvipError]:
+        if not self._formed or self.args.restart or self.bundle_path.exists():
+            return []
+        return [
+            RefusedError(
+                f"the pair is at work already, and there is no bundle in {self.bundle_path}",
+                f"A new one means new keys for {self.config.peer.name}, and its present ones would be void.",
+                f"If it needs them, because it has lost its state: pgvip bundle {self.bundle_path}",
+            )
+        ]
+
+    def _vip_problems(self) -> list[PgvipError]:
+        """Somebody else holds a VIP: only before there is a record, later the daemon asks."""
+        if self.durable.record:
+            return []
+        found = enrol.vip_problems(self.config)
+        if not self.args.accept_vip_in_use:
+            return found
+        for problem in found:
+            warn(problem.message, problem.hint)
         return []
 
     def _new_problems(self) -> list[PgvipError]:
@@ -169,6 +199,8 @@ class Setup:
         elif self.args.restart:
             self._refuse_pair(self.durable.record)
             run_steps([Step("restart, if settings need it", self._restart_if_needed)], dry_run=self.args.dry_run)
+        if self._formed and not self.bundle_path.exists():
+            return  # --restart alone
         title = f"certificates, and bundle for {self.config.peer.name} in {self.bundle_path}"
         run_steps([Step(title, self._bundle, self.bundle_path.exists)], dry_run=self.args.dry_run)
 
@@ -258,32 +290,10 @@ class Setup:
 
     def _bundle(self) -> None:
         """New keys for the second host, and for this one where it has none: each run makes earlier bundles void."""
-        from pgvip.link.certificates import make_pair_certificates  # noqa: PLC0415  # slow to import, needed only here
-
-        config = self.config
         if self.identity is None:
             raise RecordError("no identity was written")
-        pairs = make_pair_certificates([config.me.name, config.peer.name])
-        own, peer = pairs[config.me.name], pairs[config.peer.name]
-        directory = config.paths.certificates
-        if (directory / "own.key").exists():
-            key, certificate = ((directory / name).read_text(encoding="ascii") for name in ("own.key", "own.crt"))
-            own = tls.KeyPair(key, certificate)
-        tls.install(directory, own, peer.certificate)
-        bundle.write_bundle(
-            self.bundle_path,
-            bundle.Bundle(
-                host=config.peer.name,
-                first_host=config.me.name,
-                pair_id=self.identity.pair_id,
-                system_id=self.identity.system_id,
-                config=config.file.read_text(encoding="utf-8"),
-                key=peer.key,
-                certificate=peer.certificate,
-                peer_certificate=own.certificate,
-                passwords=access.ensure_passwords(config),
-            ),
-        )
+        bundles.make(self.config, self.identity, self.bundle_path)
+        tell_daemon(self.config)
 
     def report(self) -> None:
         """Say what comes next."""
@@ -300,5 +310,3 @@ class Setup:
             f"and there: pgvip clone BUNDLE   (or, if it streams from here already: pgvip join BUNDLE)",
             flush=True,
         )
-
-

@@ -43,6 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "init": Entry("pgvip.cli.init", "make this host the first of a pair (a new database, or one in service)"),
     "clone": Entry("pgvip.cli.clone", "make this host the second of a pair, with a copy of the first host's database"),
     "join": Entry("pgvip.cli.join", "make this host the second of a pair, with the standby that streams here already"),
+    "bundle": Entry("pgvip.cli.bundle", "write a new bundle for the other host, which has lost its state or its keys"),
     "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to mend it"),
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),

@@ -126,7 +126,7 @@ class Assembly:
             dead_s=max(3.0, 2 * config.settings.dead_after_s),
             on_change=lambda up: inbox.put(LinkChanged(up)),
         )
-        self._orders = Orders(self._daemon, self._facts)
+        self._orders = Orders(self._daemon, self._facts, self._renew_keys)
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
 
     def run(self) -> None:
@@ -161,6 +161,10 @@ class Assembly:
 
     def _keep(self, facts: BootFacts) -> None:
         save_boot_facts(self._facts_file, self._boot_id, facts)
+
+    def _renew_keys(self) -> None:
+        self._link.renew(load_contexts(self._daemon.config.paths.certificates))
+        service.log("link", "the certificates were renewed; the peer needs its new bundle")
 
     def _facts(self) -> dict[str, Any]:
         """What `status` adds to the loop's snapshot."""

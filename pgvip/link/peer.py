@@ -84,6 +84,7 @@ class PeerLink:
         self._newest: bytes = b""
         self._serial = 0
         self._closing = False
+        self._renewed: Contexts | None = None
         self._state = LinkState()
         self._selector = selectors.DefaultSelector()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -106,6 +107,11 @@ class PeerLink:
             self._serial += 1
         os.eventfd_write(self._wake, 1)
 
+    def renew(self, contexts: Contexts) -> None:
+        """Use other certificates from now on; connections that were made with the old ones end."""
+        self._renewed = contexts
+        os.eventfd_write(self._wake, 1)
+
     def state(self) -> LinkState:
         """How the link is doing, from any thread."""
         return self._state
@@ -125,6 +131,7 @@ class PeerLink:
         self._selector.register(self._wake, selectors.EVENT_READ, None)
         while not self._closing:
             now_s = _now_s()
+            self._take_renewed()
             self._drop_late(now_s)
             self._try_listen(now_s)
             self._try_dial(now_s)
@@ -132,6 +139,13 @@ class PeerLink:
                 self._serve(key, events)
             self._send_newest()
         self._release()
+
+    def _take_renewed(self) -> None:
+        contexts, self._renewed = self._renewed, None
+        if contexts is not None:
+            self._contexts = contexts
+            for one in [*self._connections.values()]:
+                self._drop(one, "the certificates were renewed")
 
     def _sleep_s(self, now_s: float) -> float:
         """Until the next thing that time alone brings."""

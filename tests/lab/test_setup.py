@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.hosts import DATA_DIRECTORY, SOCKET_DIRECTORY, Host
 from tests.lab.lab import Lab
-from tests.lab.network import NETWORK
+from tests.lab.network import NETWORK, PRIMARY_VIP
 from tests.lab.nodes import wait_until
 from tests.lab.pair import BUNDLE, CONFIG, Options, Pair, config_text
 from tests.lab.postgres import PlainCluster
@@ -104,6 +104,16 @@ def test_a_lost_record_is_not_made_anew(pair: Pair) -> None:
     (pair.alpha.directory / "state/record.json").unlink()
     assert "its record is lost" in refusal(pair, pair.alpha, "init", "--bundle", BUNDLE)
     assert not (pair.alpha.directory / "state/record.json").exists()
+
+
+def test_a_vip_in_use_is_refused_unless_accepted(pair: Pair) -> None:
+    pair.beta.run(["ip", "address", "add", f"{PRIMARY_VIP}/24", "dev", "eth0"])
+    said = refusal(pair, pair.alpha, "init", "--bundle", BUNDLE)
+    assert f"{PRIMARY_VIP} is in use already, by" in said
+    assert "--accept-vip-in-use" in said
+    assert list((pair.alpha.directory / "state").iterdir()) == []
+    said = pair.pgvip(pair.alpha, "init", "--bundle", BUNDLE, "--accept-vip-in-use", "--dry-run").stdout
+    assert f"! {PRIMARY_VIP} is in use already, by" in said
 
 
 def test_no_secret_is_told(pair: Pair) -> None:

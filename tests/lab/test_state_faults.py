@@ -33,17 +33,19 @@ def test_record_lost_on_one_host(scene: Scene, role: str) -> None:
     scene.finish(swapped=role == "primary", deadline_s=90)
 
 
-def test_state_directory_lost_on_the_standby(scene: Scene) -> None:
-    """Nothing is known there any more, not even the pair: an operator enrols the host again."""
-    host, primary = scene.beta, scene.alpha
+@pytest.mark.parametrize("lost", ["alpha", "beta"])
+def test_state_directory_lost_on_the_standby(scene: Scene, lost: str) -> None:
+    """Nothing is known there any more, not even the pair: an operator enrols the host again, be it the first."""
+    host = scene.pair.hosts[lost]
+    primary = scene.pair.peer_of(host)
     if scene.standby is not host:
         scene.pair.pgvip(scene.primary, "switchover")
-        scene.pair.wait_roles(alpha="primary", beta="standby")
+        scene.pair.wait_roles(30, **{primary.name: "primary", host.name: "standby"})
         scene.pair.wait_healthy()
     scene.fence.trouble[host.name].stay_off = True
     scene.strike()
     host.power_off()
-    scene.pair.wait_roles(alpha="primary_standby")
+    scene.pair.wait_roles(30, **{primary.name: "primary_standby"})
     state = host.directory / "state"
     for entry in state.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -51,14 +53,17 @@ def test_state_directory_lost_on_the_standby(scene: Scene) -> None:
     host.boot()
     wait_until(lambda: "belongs to no pair" in host.log(), 20, "it says why it does not run")
     host.stop_service("pgvip")
-    bundle = f"/etc/pgvip/{host.name}.bundle"
-    scene.pair.pgvip(primary, "init", "--bundle", bundle)
-    name = f"etc/{host.name}.bundle"
-    shutil.copy2(primary.directory / name, host.directory / name)
-    scene.pair.pgvip(host, "clone", "--replace", bundle)
+    name = f"{host.name}-again.bundle"
+    refused = scene.pair.pgvip(primary, "init", "--bundle", f"/etc/pgvip/{name}", check=False)
+    assert "pgvip bundle" in refused.stderr, refused
+    scene.pair.pgvip(primary, "bundle", f"/etc/pgvip/{name}", "--yes", host.name)
+    shutil.copy2(primary.directory / "etc" / name, host.directory / "etc" / name)
+    scene.pair.pgvip(host, "clone", "--replace", f"/etc/pgvip/{name}")
     scene.pair.start_services(host)
     scene.finish(swapped=None, deadline_s=90)
     assert primary.writable()
+    for directory in (primary.directory, host.directory):
+        (directory / "etc" / name).unlink()
 
 
 def test_power_lost_between_the_two_renames_of_a_clone(scene: Scene) -> None:

@@ -381,3 +381,19 @@ def test_close_before_start_and_twice(pair: Pair) -> None:
     end = pair.end("alpha")
     end.link.close()
     end.link.close()
+
+
+def test_new_keys_are_used_at_once_and_the_old_ones_are_void(pair: Pair, tmp_path: Path) -> None:
+    alpha, beta = pair.end("alpha"), pair.end("beta")
+    beta.link.send("with old keys")
+    alpha.take_until("with old keys")
+    fresh = make_pair_certificates(["alpha", "beta"])
+    for me, peer in (("alpha", "beta"), ("beta", "alpha")):
+        install(tmp_path / me, fresh[me], fresh[peer].certificate)
+    alpha.link.renew(load_contexts(tmp_path / "alpha"))
+    until(lambda: not alpha.link.state().connected)
+    beta.link.send("still with old keys")
+    until(lambda: "certificate" in alpha.link.state().last_error.lower())
+    assert not alpha.link.state().connected
+    beta.link.renew(load_contexts(tmp_path / "beta"))
+    alpha.take_until("still with old keys")

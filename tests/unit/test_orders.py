@@ -42,6 +42,7 @@ class Desk:
     then: list[Snapshot] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     replies: list[dict[str, Any]] = field(default_factory=list)
+    renewals: list[str] = field(default_factory=list)
 
     def ask(self, **request: Any) -> dict[str, Any]:
         desk = self
@@ -53,7 +54,7 @@ class Desk:
             def snapshot(self) -> Snapshot | None:
                 return desk.now
 
-        orders = Orders(cast("Daemon", Loop()), dict)
+        orders = Orders(cast("Daemon", Loop()), dict, lambda: self.renewals.append("keys"))
         orders.handle(request, self.replies.append)
         return self.replies[-1]
 
@@ -227,3 +228,9 @@ def test_the_pair_of_these_tests_is_what_it_says() -> None:
     assert isinstance(snapshot.decision.knowledge, Knowledge)
     assert snapshot.decision.message.record == record()
     assert snapshot.seen != Observations()
+
+
+def test_new_keys_are_read_when_they_were_made() -> None:
+    desk = Desk(None)
+    assert desk.ask(command="renew-keys")["ok"]
+    assert desk.renewals == ["keys"]

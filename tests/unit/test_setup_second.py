@@ -41,6 +41,14 @@ def test_bundle_is_for_one_host(bundle: Bundle, tmp_path: Path) -> None:
         second.configuration(bundle, tmp_path / "pgvip.toml", "db1")
 
 
+def test_the_first_host_can_be_brought_back_by_the_second(bundle: Bundle, config: Config) -> None:
+    """Which of the two is first never changes: it decides who writes even terms."""
+    assert second.identity_of(bundle, config) == PAIR
+    back = replace(bundle, host="db1")
+    assert second.identity_of(back, replace(config, me=config.peer, peer=config.me)) == PAIR
+    assert (second.ordinal(bundle), second.ordinal(back)) == ("second", "first")
+
+
 def test_other_configuration_in_place_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     file = tmp_path / "pgvip.toml"
     file.write_text(bundle.config.replace("192.0.2.20", "192.0.2.21"))

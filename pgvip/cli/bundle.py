@@ -1,0 +1,84 @@
+"""`pgvip bundle`: a new bundle for the other host of a pair, which has lost its state or its keys."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.actions import access, bundles
+from pgvip.cli.simple import confirm
+from pgvip.cli.steps import Step, add_dry_run, require_root, run_steps, warn
+from pgvip.config_load import load
+from pgvip.errors import LinkError, RecordError, RefusedError
+from pgvip.link.operator import call, raise_failure
+from pgvip.record import load_identity
+from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
+
+if TYPE_CHECKING:
+    from pgvip.config import Config
+
+HELP = "write a new bundle for the other host, which has lost its state or its keys"
+ANSWER_S = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `bundle`."""
+    parser.description = (
+        "Make new keys for the other host of this pair and write its bundle, on either host. The keys that it has now "
+        "are void then, until pgvip clone or pgvip join has installed the bundle there. "
+        "Example: pgvip bundle /root/pair.bundle"
+    )
+    parser.add_argument("path", type=Path, nargs="?", metavar="PATH", help="where to write it [STATE/bundle]")
+    parser.add_argument("--yes", metavar="HOST", help="the other host's name, instead of typing it")
+    add_dry_run(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the bundle. Returns the exit code."""
+    require_root()
+    config = load(args.config, args.host)
+    peer, path = config.peer.name, args.path or config.paths.state / "bundle"
+    identity = load_identity(config.paths.identity)
+    if identity is None:
+        hint = "Make a pair with pgvip init, or take the bundle of the other host: pgvip bundle there."
+        raise RecordError("this host belongs to no pair", f"{config.paths.identity} does not exist.", hint)
+    _refuse_without_passwords(config)
+    if not args.dry_run:
+        warning = f"The keys of {peer} are void from now on: the hosts are apart until it has installed {path}."
+        confirm(args, warning, peer, f"the name of the host that needs new keys ({peer})")
+    run_steps([Step(f"new keys and bundle for {peer} in {path}", lambda: bundles.make(config, identity, path)),
+               Step("the daemon here takes the new keys", lambda: tell_daemon(config))],
+              dry_run=args.dry_run)  # fmt: skip
+    if args.dry_run:
+        print("nothing was changed (--dry-run)", flush=True)
+        return 0
+    print(
+        f"Copy {path} as root to {peer} (it holds secrets: delete it here then), and there, while pgvip does not run:\n"
+        f"pgvip clone --replace BUNDLE   (or, if it streams from here already: pgvip join BUNDLE)",
+        flush=True,
+    )
+    return 0
+
+
+def tell_daemon(config: Config) -> None:
+    """Let the local daemon use the new keys; one that does not run reads them when it starts."""
+    if not config.paths.socket.exists():
+        return
+    try:
+        raise_failure(call(config.paths.socket, {"command": "renew-keys"}, ANSWER_S))
+    except LinkError as failure:
+        warn(f"the daemon here did not take the new keys: {failure.message}", "Restart it: systemctl restart pgvip")
+
+
+def _refuse_without_passwords(config: Config) -> None:
+    """New passwords would not be those that the pair's databases know."""
+    try:
+        text = config.paths.passwords.read_text(encoding="ascii")
+    except FileNotFoundError:
+        text = ""
+    if not all(access.password_of(text, role) for role in (DATABASE_ROLE, REPLICATION_ROLE)):
+        raise RefusedError(
+            f"the passwords of the pair are not in {config.paths.passwords}",
+            hint="Copy that file from the other host, with its owner and mode.",
+        )
