@@ -67,23 +67,33 @@ class Report:
     counts: dict[str, float] = field(default_factory=dict)
 
 
-def check(histories: Histories, final: FinalState, faults: Sequence[FaultWindow], promises: Promises) -> Report:
-    """Everything that the histories and the final tables prove."""
-    rows = final.primary.rows
-    losses = list(lost(histories, rows, promises))
-    findings = [
-        *too_much_lost(losses, promises),
-        *holes(histories.writes, rows),
-        *contents(histories.writes, final),
-        *register(histories.writes, final),
-        *vanished(histories.reads, rows, promises),
-        *stale(histories, rows, promises),
+def check(histories: Histories, final: FinalState | None, faults: Sequence[FaultWindow], promises: Promises) -> Report:
+    """Everything that the histories and the final tables prove; without the tables, what the histories alone do."""
+    rows = None if final is None else final.primary.rows
+    report = Report(outages=outages(histories, rows, faults), counts=counts(histories, rows))
+    if final is not None:
+        report.losses = list(lost(histories, final.primary.rows, promises))
+        report.violations += against_tables(histories, final, report.losses, promises)
+    report.violations += [
         *going_back(histories.reads),
         *read_only(histories.reads, promises),
         *two_writers(histories),
         *two_answers(histories),
     ]
-    return Report(findings, losses, outages(histories, rows, faults), counts(histories, rows))
+    return report
+
+
+def against_tables(
+    histories: Histories, final: FinalState, losses: Sequence[Loss], promises: Promises,
+) -> Iterator[Finding]:
+    """What the final tables prove."""
+    rows = final.primary.rows
+    yield from too_much_lost(losses, promises)
+    yield from holes(histories.writes, rows)
+    yield from contents(histories.writes, final)
+    yield from register(histories.writes, final)
+    yield from vanished(histories.reads, rows, promises)
+    yield from stale(histories, rows, promises)
 
 
 # --- transactions ----------------------------------------------------------------------------------------

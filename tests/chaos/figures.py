@@ -59,7 +59,7 @@ def lag_of(read: Read, newest: dict[int, Newest]) -> float:
                default=0.0)
 
 
-def outages(histories: Histories, rows: Found, faults: Sequence[FaultWindow]) -> list[Outage]:
+def outages(histories: Histories, rows: Found | None, faults: Sequence[FaultWindow]) -> list[Outage]:
     """What each fault cost. A window without an end lasts until the next fault begins, or the histories end."""
     writes = sorted(write.answered_s for write in acknowledged(histories.writes))
     reads = sorted(read.answered_s for read in histories.reads if read.ok and read.vip == STANDBY_VIP)
@@ -72,7 +72,7 @@ def outages(histories: Histories, rows: Found, faults: Sequence[FaultWindow]) ->
         later_s = starts[after] if after < len(starts) else end_s
         ends.append(later_s if fault.healthy_s is None else fault.healthy_s)
     windows = [(fault.began_s, until_s) for fault, until_s in zip(faults, ends, strict=True)]
-    lost = lost_in(histories.writes, rows, windows)
+    lost = [0] * len(windows) if rows is None else lost_in(histories.writes, rows, windows)
     return [Outage(fault, gap_s(writes, *window), gap_s(reads, *window), count)
             for fault, window, count in zip(faults, windows, lost, strict=True)]
 
@@ -101,21 +101,23 @@ def gap_s(times: Sequence[float], since_s: float, until_s: float) -> float:
     return max(later - earlier for earlier, later in itertools.pairwise(points))
 
 
-def counts(histories: Histories, rows: Found) -> dict[str, float]:
-    """How much there was to check."""
+def counts(histories: Histories, rows: Found | None) -> dict[str, float]:
+    """How much there was to check. `rows` None: the final tables are not known, nor what follows from them."""
     outcomes = dict.fromkeys(Outcome, 0)
     for write in histories.writes:
         outcomes[write.outcome] += 1
-    unknown = [write for write in histories.writes if write.outcome is Outcome.UNKNOWN]
-    newest = newest_of(histories.writes, rows)
-    lags = [lag_of(read, newest) for read in histories.reads if read.ok and read.in_recovery]
-    return {
+    found: dict[str, float] = {
         **{outcome.value: number for outcome, number in outcomes.items()},
-        "unknown_there": sum((write.client, write.number) in rows for write in unknown),
         "reads": sum(read.ok for read in histories.reads),
         "reads_failed": sum(not read.ok for read in histories.reads),
-        "standby_lag_max_s": round(max(lags, default=0.0), 3),
         "probes": len(histories.probes),
         "arp": len(histories.arp),
         "instances": len({probe.instance for probe in histories.probes} - {""}),
     }
+    if rows is not None:
+        unknown = [write for write in histories.writes if write.outcome is Outcome.UNKNOWN]
+        found["unknown_there"] = sum((write.client, write.number) in rows for write in unknown)
+        newest = newest_of(histories.writes, rows)
+        lags = [lag_of(read, newest) for read in histories.reads if read.ok and read.in_recovery]
+        found["standby_lag_max_s"] = round(max(lags, default=0.0), 3)
+    return found

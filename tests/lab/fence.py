@@ -29,13 +29,15 @@ class Trouble:
 
     `fail_next`: so many orders fail. `delay_s`: each order takes that much longer. `late_s`: an order is
     answered as failed, and executed that much later all the same. `stay_off`: `on` fails. `hang`: no answer
-    until it is cleared.
+    until it is cleared. `lies`: it says that the host is off, and has done nothing (which no pair survives: it
+    is here to see that this is noticed).
     """
 
     fail_next: int = 0
     delay_s: float = 0.0
     late_s: float = 0.0
     stay_off: bool = False
+    lies: bool = False
     hang: threading.Event = field(default_factory=threading.Event)
 
 
@@ -108,6 +110,8 @@ class FenceDevice:
             return FAILED, f"no plug {plug!r}"
         trouble = self.trouble[plug]
         self.closing.wait(trouble.delay_s)
+        if trouble.lies:
+            return (OFF, "off") if action in {"status", "monitor"} else (OK, action)
         if action in {"status", "monitor"}:
             return (OK, "on") if host.is_on() else (OFF, "off")
         if trouble.stay_off and action == "on":

@@ -12,6 +12,7 @@ import pytest
 from tests.chaos import logs
 from tests.chaos.checker import Report, check
 from tests.chaos.history import FinalState, Kind, Outcome, Promises
+from tests.chaos.life import Life
 from tests.chaos.probers import Probers, content_of, fetch_final
 from tests.chaos.workload import Workload, create_tables
 from tests.lab.hosts import Host
@@ -165,3 +166,22 @@ def test_writes_on_a_read_only_server_are_refused(ward: Ward) -> None:
     ward.wait(20, Outcome.REFUSED)
     wait_until(partial(ward.ended_so, "select 1", Outcome.REFUSED, "ReadOnlySqlTransaction"), 10, "a refusal")
     assert kinds(ward.verdict(ward.both, Promises("sync", read_only_s=0.0))) == {"read-only"}
+
+
+def test_a_fence_device_that_lies_is_found_out_by_two_writers(tmp_path: Path) -> None:
+    """The one lie that the protocol cannot survive; and with it, that the whole of a chaos run sees what goes wrong."""
+    life = Life(tmp_path / "life", "sync", "fast", 1)
+    try:
+        life.begin()
+        primary, standby = life.pair.host_as("primary"), life.pair.host_as("standby")
+        for trouble in life.lab.fence.trouble.values():
+            trouble.lies = True
+        primary.cut()
+        wait_until(standby.writable, 60, f"{standby.name} takes over")
+        probes = life.lab.probes[primary.name]
+        since_s = time.monotonic()
+        wait_until(lambda: len(probes.writable(since_s)) > 5, 30, f"{primary.name} goes on")
+        life.end()
+    finally:
+        life.lab.close()
+    assert "two-writers" in {finding.kind for finding in life.all_findings()}

@@ -118,7 +118,8 @@ def test_transaction_that_is_there_in_part(outcome: Outcome, parts: int) -> None
 
 
 def test_row_that_nobody_sent() -> None:
-    assert kinds(judged([], Content({(1, 7): (1, 1)}, 0))) == ["from-nowhere"]
+    found = judged([], Content({(1, 7): (1, 1)}, 0)).violations
+    assert found == [Finding("from-nowhere", "1: client 1 number 7")]
 
 
 def test_standby_that_differs() -> None:
@@ -186,8 +187,9 @@ def test_two_additions_with_one_value() -> None:
 
 
 def test_register_that_went_back() -> None:
-    back = [addition(1, 2, 1.0, 1.1), addition(1, 1, 2.0, 2.1, client=4)]
-    assert kinds(judged(back)) == ["register"]
+    back = [addition(1, 1, 1.0, 1.1), addition(2, 3, 1.2, 1.3), addition(1, 2, 2.0, 2.1, client=4)]
+    text = "register 1 of client 4 made it 2 after it had been 3"
+    assert judged(back).violations == [Finding("register", text, 2.1)]
 
 
 def test_additions_at_one_time_have_any_order() -> None:
@@ -277,11 +279,23 @@ def test_two_servers_that_take_writes_at_one_time() -> None:
     assert [(finding.kind, finding.at_s) for finding in found] == [("two-writers", 1.51)]
 
 
+def test_without_the_final_tables_the_histories_are_judged() -> None:
+    probes = [probe("alpha", ONE, 1.0), probe("alpha", ONE, 2.0), probe("beta", TWO, 1.5)]
+    fault = FaultWindow("one", "alpha", 1.5, None, None)
+    report = check(Histories([insert(1, 1.0), insert(2, 4.0)], [read(1.2, 9)], probes), None, [fault], SYNC)
+    assert kinds(report) == ["two-writers"]
+    assert [(outage.write_s, outage.lost) for outage in report.outages] == [(3.0, 0)]
+    assert report.counts["ack"] == 2
+    assert "unknown_there" not in report.counts
+
+
 def test_one_write_within_the_life_of_another_server() -> None:
     life = [probe("alpha", ONE, 1.0), probe("alpha", ONE, 2.0)]
-    assert kinds(judged(probes=[*life, probe("beta", TWO, 1.5)])) == ["two-writers"]
+    found = judged(probes=[*life, probe("beta", TWO, 1.5)]).violations
+    assert [(finding.kind, finding.at_s) for finding in found] == [("two-writers", 1.5)]
     assert kinds(judged(probes=[*life, probe("beta", TWO, 1.5, took_s=0.6)])) == [], "it may have been after"
-    assert kinds(judged(probes=[*life, probe("beta", TWO, 2.005)])) == []
+    for at_s in (1.005, 1.995, 2.005):
+        assert kinds(judged(probes=[*life, probe("beta", TWO, at_s)])) == [], "it may have been before or after"
 
 
 def test_servers_one_after_the_other() -> None:
@@ -316,11 +330,11 @@ def test_server_that_was_in_recovery_in_between_has_two_lives() -> None:
 
 def test_two_answers_for_one_address() -> None:
     single = [ArpAnswer(PRIMARY_VIP, 1.0, ("02:0b",)), ArpAnswer(PRIMARY_VIP, 1.1, ("02:0c",)),
-              ArpAnswer(PRIMARY_VIP, 1.2, ()), ArpAnswer(PRIMARY_VIP, 1.25, ("02:0b", mac_of("stranger")))]
+              ArpAnswer(PRIMARY_VIP, 1.2, ()), ArpAnswer(PRIMARY_VIP, 1.25, (mac_of("alpha"), mac_of("stranger")))]
     assert kinds(judged(arp=single)) == []
-    double = [ArpAnswer(STANDBY_VIP, 1.3, ("02:0b", "02:0c")), ArpAnswer(STANDBY_VIP, 1.6, ("02:0b", "02:0c"))]
+    double = [ArpAnswer(STANDBY_VIP, at_s, ("02:0b", "ff:0c")) for at_s in (1.3, 1.6)]
     found = judged(arp=[*single, *double]).violations
-    assert found == [Finding("two-answers", f"{STANDBY_VIP} was answered by 02:0b and 02:0c 2 times, to 1.600", 1.3)]
+    assert found == [Finding("two-answers", f"{STANDBY_VIP} was answered by 02:0b and ff:0c 2 times, to 1.600", 1.3)]
 
 
 # --- outages -----------------------------------------------------------------------------------------------
