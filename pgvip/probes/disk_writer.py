@@ -19,7 +19,7 @@ BYTES = 16384
 def cluster_directories(data_directory: str) -> list[str]:
     """List the data directory, and WAL and tablespaces where they are on file systems of their own."""
     candidates = [data_directory, os.path.join(data_directory, "pg_wal")]  # noqa: PTH118  # pathlib costs 2 MB
-    spaces = os.path.join(data_directory, "pg_tblspc")  # noqa: PTH118
+    spaces = os.path.join(data_directory, "pg_tblspc")  # noqa: PTH118 - as above
     if os.path.isdir(spaces):  # noqa: PTH112 - as above
         candidates += [os.path.join(spaces, name) for name in sorted(os.listdir(spaces))]  # noqa: PTH118, PTH208 - as above
     found: list[str] = []
@@ -39,7 +39,7 @@ def cluster_directories(data_directory: str) -> list[str]:
 
 def write_and_sync(directory: str) -> None:
     """Write a fresh file (an old one would need no new block on a full disk), fsync it, remove it."""
-    path = os.path.join(directory, NAME)  # noqa: PTH118
+    path = os.path.join(directory, NAME)  # noqa: PTH118 - as above
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:

@@ -246,7 +246,7 @@ def _resolved(path: str) -> str:
 def _pids() -> list[int]:
     """Every process but this one."""
     own = str(os.getpid())
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != own]  # noqa: PTH208
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != own]  # noqa: PTH208  # several hundred names
 
 
 def _link(pid: int, name: str) -> str:

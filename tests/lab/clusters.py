@@ -47,6 +47,17 @@ def make_cluster(config: Config) -> None:
     (data / "postgresql.conf").unlink()
 
 
+def forget_shared_memory(config: Config) -> None:
+    """Remove the segment of a killed server, which it would itself remove at its next start: there will be none.
+
+    It is named on the seventh line of postmaster.pid (src/include/utils/pidfile.h): key and number.
+    """
+    file = config.postgres.data_directory / "postmaster.pid"
+    words = file.read_text().splitlines()[6].split() if file.exists() else []
+    if words:
+        check(["ipcrm", "--shmem-id", words[1]], timeout_s=10)
+
+
 @dataclass
 class Pair:
     """Both hosts' configurations, and their clusters."""
@@ -68,6 +79,7 @@ class Pair:
     def close(self) -> None:
         for config in (self.a, self.b):
             processes.kill_cluster(config.postgres.data_directory, 10)
+            forget_shared_memory(config)
         shutil.rmtree(self.root)
 
     def show_logs(self) -> None:
@@ -121,6 +133,8 @@ hba_file = '{etc}/pg_hba.conf'
 ident_file = '{etc}/pg_ident.conf'
 unix_socket_directories = '{config.postgres.socket_directory}'
 shared_buffers = 16MB
+# in the data directory, which is removed, and not in /dev/shm: most of these servers end by being killed
+dynamic_shared_memory_type = mmap
 max_connections = 20
 max_wal_size = 64MB
 logging_collector = off

@@ -121,7 +121,7 @@ class Actor:
 
     # --- PostgreSQL ------------------------------------------------------------------------------------
 
-    def _StartPostgres(self, action: StartPostgres) -> None:  # noqa: N802
+    def _StartPostgres(self, action: StartPostgres) -> None:  # noqa: N802 - named after the action
         pg = self.host.pg
         if pg.proc and pg.phase != "stopping":
             self._await_start(pg.proc, action)  # it runs already
@@ -157,7 +157,7 @@ class Actor:
         if told:
             self.host.later(LIMIT_S, lambda: self._end(action, ok=False, text="it is not up in time"))
 
-    def _StopPostgres(self, action: StopPostgres) -> None:  # noqa: N802
+    def _StopPostgres(self, action: StopPostgres) -> None:  # noqa: N802 - named after the action
         pg = self.host.pg
         clean = action.clean and pg.phase in ("primary", "standby", "stopping")
         clean = clean and not pg.hung and not self.host.disk_bad
@@ -194,7 +194,7 @@ class Actor:
         if takes_s > limit_s:
             self.host.later(limit_s, lambda: self._end(action, ok=False, text="it did not stop in time"))
 
-    def _Promote(self, action: Promote) -> None:  # noqa: N802
+    def _Promote(self, action: Promote) -> None:  # noqa: N802 - named after the action
         pg, now_s = self.host.pg, self.world.now_s
         proc = pg.proc
         if pg.phase not in ("standby", "promoting"):
@@ -220,7 +220,7 @@ class Actor:
         if told:
             self.host.later(LIMIT_S, lambda: self._end(action, ok=False, text="not read-write in time"))
 
-    def _SetSyncNames(self, action: SetSyncNames) -> None:  # noqa: N802
+    def _SetSyncNames(self, action: SetSyncNames) -> None:  # noqa: N802 - named after the action
         pg = self.host.pg
         proc = pg.proc
 
@@ -237,7 +237,7 @@ class Actor:
 
         self._later(0.02, 0.1, shown)
 
-    def _ConfirmGrant(self, action: ConfirmGrant) -> None:  # noqa: N802
+    def _ConfirmGrant(self, action: ConfirmGrant) -> None:  # noqa: N802 - named after the action
         """Names in force, a position read after that, and the present stream's flush past it."""
         pg, rounds = self.host.pg, 0
         stream, proc = pg.outbound, pg.proc
@@ -269,7 +269,7 @@ class Actor:
 
         self._later(0.02, 0.1, look)
 
-    def _FindEnd(self, action: FindEnd) -> None:  # noqa: N802
+    def _FindEnd(self, action: FindEnd) -> None:  # noqa: N802 - named after the action
         pg = self.host.pg
 
         def done() -> None:
@@ -278,7 +278,7 @@ class Actor:
 
         self._later(0.05, 0.2, done)
 
-    def _Rejoin(self, action: Rejoin) -> None:  # noqa: N802
+    def _Rejoin(self, action: Rejoin) -> None:  # noqa: N802 - named after the action
         host, peer, pg = self.host, self.host.peer, self.host.pg
         pg.kill()
         pg.broken, pg.standby_signal = True, False
@@ -301,7 +301,7 @@ class Actor:
 
     # --- addresses ----------------------------------------------------------------------------------
 
-    def _AddVip(self, action: AddVip) -> None:  # noqa: N802
+    def _AddVip(self, action: AddVip) -> None:  # noqa: N802 - named after the action
         def done() -> None:
             if self.daemon.alive:
                 self.host.held.add(action.vip)
@@ -311,7 +311,7 @@ class Actor:
 
         self.host.later(self.world.duration_s(0.005, 0.05), done)
 
-    def _DropVip(self, action: DropVip) -> None:  # noqa: N802
+    def _DropVip(self, action: DropVip) -> None:  # noqa: N802 - named after the action
         def done() -> None:
             if not self.daemon.alive:
                 return
@@ -326,7 +326,7 @@ class Actor:
 
         self.host.later(self.world.duration_s(0.005, 0.05), done)
 
-    def _CheckVip(self, action: CheckVip) -> None:  # noqa: N802
+    def _CheckVip(self, action: CheckVip) -> None:  # noqa: N802 - named after the action
         def done() -> None:
             peer = self.host.peer
             answers = self.world.net.open("db", self.host, peer) and not peer.frozen and action.vip in peer.held
@@ -336,9 +336,9 @@ class Actor:
 
     # --- the peer's power ------------------------------------------------------------------------------
 
-    def _Fence(self, action: Fence) -> None:  # noqa: N802
+    def _Fence(self, action: Fence) -> None:  # noqa: N802 - named after the action
         self.world.fencing.fence(self.host, lambda ok, text: self._end(action, ok=ok, text=text))
 
-    def _PowerOn(self, action: PowerOn) -> None:  # noqa: N802
+    def _PowerOn(self, action: PowerOn) -> None:  # noqa: N802 - named after the action
         self.world.fencing.power_on(self.host, lambda ok, text: self._end(action, ok=ok, text=text))
 
