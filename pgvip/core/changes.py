@@ -208,6 +208,7 @@ CONFIRMED = Condition("confirmed", lambda v: v.k.confirmed, "this host is not co
 P, S = Part.PRIMARY, Part.STANDBY
 PAIR, SOLO = Mode.PAIR, Mode.SOLO
 
+# A peer that cannot give up goes on offering, or owing, its consent: the fence comes before what waits for that.
 TABLE: tuple[Change, ...] = (
     Change("hand-over-database", P, PAIR, By.INVITE, (DATABASE_FAILED, PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
            "the primary's database is dead or hung"),
@@ -221,17 +222,17 @@ TABLE: tuple[Change, ...] = (
     Change("hand-over-override", P, PAIR, By.INVITE,
            (PREFERS_PEER, SERVING, PEER_READY, NOT_PAUSED, NO_HOLDOFF, NOT_CALLED_OFF),
            "the configuration prefers the other host as primary"),
+    Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, SOLO_RIGHT), "the standby cannot give up"),
     Change("solo-by-consent", P, PAIR, By.REQUEST, (STANDBY_DOWN, SOLO_RIGHT, PEER_ANSWERS),
            "the standby's database does not follow", Want.SOLO),
     Change("solo-for-mode", P, PAIR, By.REQUEST, (MODE_CHANGE, SOLO_RIGHT, PEER_ANSWERS),
            "the configuration changed how the pair replicates", Want.SOLO),
-    Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, SOLO_RIGHT), "the standby cannot give up"),
     Change("solo-by-fence", P, PAIR, By.FENCE, (PEER_SILENT, SOLO_RIGHT), "the standby does not answer"),
+    Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, TAKEOVER_RIGHT),
+           "the primary cannot give up", delayed=True),
     Change("take-over-by-consent", S, PAIR, By.REQUEST, (INVITED, TAKER), "the primary offers its role", Want.HANDOVER),
     Change("take-over-by-order", S, PAIR, By.REQUEST, (ORDERED, TAKER, PEER_ANSWERS),
            "an operator ordered a switchover", Want.HANDOVER),
-    Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, TAKEOVER_RIGHT),
-           "the primary cannot give up", delayed=True),
     Change("take-over-by-fence", S, PAIR, By.FENCE, (PEER_SILENT, TAKEOVER_RIGHT), "the primary does not answer",
            delayed=True),
     Change("hand-back", P, SOLO, By.INVITE, (BLOCKED, PEER_ANSWERS, NOT_PAUSED),

@@ -300,3 +300,11 @@ def test_a_gateway_that_comes_back_to_both_hosts_moves_nothing() -> None:
     in_vain = back.at(NOW_S + 3).sees(gateway=Observation("192.0.2.1", NOW_S - 60, 12, NOW_S + 3, NOW_S - 59))
     lost_here = in_vain.told(gateway_ok=True, gateway_age_s=0.0)
     assert lost_here.chosen()[0].name == "hand-over-gateway"
+
+
+def test_a_peer_that_cannot_give_up_is_fenced_though_it_goes_on_offering() -> None:
+    """Its offer, or the consent that it owes, never comes about."""
+    offering = standby().hears(invite="hand-over-database", invite_term=4, cannot="StopPostgres: D state")
+    assert offering.chosen()[0].name == "take-over-by-fence-cannot"
+    owing = primary().knows(unfollowed_since_s=NOW_S - 4).hears(cannot="WriteState: no space")
+    assert owing.chosen()[0].name == "solo-by-fence-cannot"
