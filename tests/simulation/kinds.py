@@ -48,6 +48,12 @@ def _cut_off(rng: Random, host: str) -> How:
     return tuple(f"{path}:{host}" for path in PATHS if path not in keep)
 
 
+def _apart(rng: Random, host: str) -> How:
+    """Neither host hears of the other, while clients may reach both; perhaps one of them can fence no more."""
+    blind = rng.choice(((), (), (f"fence:{host}",)))
+    return (*(f"{path}:{name}" for path in ("link", "db") for name in "ab"), *blind)
+
+
 def _gateway(rng: Random, host: str) -> How:
     return tuple(f"gateway:{name}" for name in ((host,) if rng.random() < 0.6 else ("a", "b")))
 
@@ -112,6 +118,7 @@ KINDS = (
     Kind("probes_hang", 1.5, how=_probes),
     Kind("cut", 4.0, how=_cut),
     Kind("cut_off", 1.5, how=_cut_off),
+    Kind("apart", 2.0, how=_apart),
     Kind("gateway", 1.0, how=_gateway),
     Kind("stream_breaks", 0.7),
     Kind("stall", 1.0),
@@ -131,3 +138,5 @@ KINDS = (
     Kind("force", 0.7, operators=True),
 )  # fmt: skip
 """Daemon faults first; every run draws its own weights on top, so that runs differ in kind."""
+BLOWS = tuple(kind for kind in KINDS if kind.name in ("power", "cut_off", "apart", "postmaster_killed", "frozen"))
+"""What makes a small trouble that is under way a large one."""

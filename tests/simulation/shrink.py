@@ -76,7 +76,7 @@ class Shrinker:
 
     def _plainer_traits(self) -> None:
         plain = Traits(fence_on="always")
-        for name in ("overrides", "kept", "fence_on", "ambush", "pace_s"):
+        for name in ("overrides", "kept", "fence_on", "ambush", "chain", "pace_s"):
             traits = replace(self.plan.traits, **{name: getattr(plain, name)})
             if traits != self.plan.traits:
                 self.fails(replace(self.plan, traits=traits))
@@ -102,7 +102,7 @@ def _smaller(fault: Fault) -> Iterator[Fault]:
     """The same fault shorter, or of less; what is tried first is the smallest."""
     if fault.kind == "weather":
         yield from _less_weather(fault)
-    if fault.kind in ("cut", "cut_off", "gateway") and len(fault.how) > 1:
+    if fault.kind in ("cut", "cut_off", "apart", "gateway") and len(fault.how) > 1:
         for number in range(len(fault.how)):
             yield replace(fault, how=fault.how[:number] + fault.how[number + 1 :])
     for lasts_s in (0.1, 1.0, 5.0):
