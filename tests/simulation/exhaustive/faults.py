@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pgvip.core.model import Fence, Order, PowerOn, WriteState
-from tests.simulation.exhaustive import machines, servers
+from tests.simulation.exhaustive import machines, servers, wal
 from tests.simulation.exhaustive.acts import Actor
 from tests.simulation.exhaustive.deciding import Core
-from tests.simulation.exhaustive.state import BIT, NAMES, PEER, Host, Move, World, with_pg
+from tests.simulation.exhaustive.state import NAMES, PEER, Host, Move, World, with_pg
 
 CUTS: dict[str, tuple[str, ...]] = {
     "link": ("link a", "link b"),
@@ -23,7 +23,7 @@ CUTS: dict[str, tuple[str, ...]] = {
 """Faults of the network, and which path does not carry what which host sends."""
 OF_HOST = (
     "off", "reset", "kill-postgres", "orphans", "dba-stop", "hang", "stall", "kill-daemon", "end-daemon",
-    "stop-daemon", "switchover", "addresses",
+    "stop-daemon", "switchover", "addresses", "older-data",
 )  # fmt: skip
 KINDS = (*CUTS, *(f"{kind} {name}" for kind in OF_HOST for name in NAMES))
 """Every kind of fault."""
@@ -40,7 +40,7 @@ class Faults:
     def all(self, world: World) -> Iterator[Move]:
         """Every world after one fault, or after the end of one."""
         for label, after in (*self._begins(world), *self._ends(world), *self._lates(world)):
-            yield Move(f"** {label}", after._replace(due=_due(after)))
+            yield Move(f"** {label}", after._replace(due=after.awake()))
 
     # --- begin ------------------------------------------------------------------------------------------------
 
@@ -109,6 +109,15 @@ class Faults:
         if pg.phase in ("primary", "standby") and not pg.hung:
             yield "", servers.shut_down(world, name)
 
+    def _older_data(self, world: World, name: str) -> Iterator[tuple[str, World]]:
+        """A standby is killed, and runs on the files of an older backup from then on. The peer alone has the newest."""
+        pg, peer = world.host(name).pg, world.host(PEER[name]).pg
+        if pg.signal and wal.length(pg.wal) > 1:
+            both = pg.wal if wal.begins(pg.wal, peer.wal) else ()
+            alone = frozenset((wal.last(both),)) if both else frozenset()
+            older = servers.down(pg)._replace(wal=wal.cut(pg.wal, 1), flushed=1)
+            yield "", with_pg(world._replace(acked=world.acked | alone), name, older)
+
     def _hang(self, world: World, name: str) -> Iterator[tuple[str, World]]:
         pg = world.host(name).pg
         if pg.phase in ("primary", "standby") and not pg.hung:
@@ -170,12 +179,8 @@ class Faults:
             world = world.put(name, host._replace(stopped=False, pg=host.pg._replace(hung=False, stalled=False)))
             if host.boots < 0 and not host.known:
                 world = machines.start_daemon(self.core, world, name)
-        return world._replace(due=_due(world))
+        return world._replace(due=world.awake())
 
 
 def with_active(world: World, active: tuple[str, ...]) -> World:
     return world._replace(active=active, cuts=frozenset(cut for kind in active for cut in CUTS[kind]))
-
-
-def _due(world: World) -> int:
-    return sum(BIT[name] for name in machines.living(world))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator
-from copy import copy
 from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 from pgvip.core.knowledge import Knowledge, Trouble
@@ -78,14 +78,16 @@ class Names:
 
 
 KNOWLEDGE = tuple(field.name for field in fields(Knowledge))
+_MAPS = [KNOWLEDGE.index(name) for name in ("checked", "ended", "trouble")]
+_ALL = attrgetter(*KNOWLEDGE)
 
 
 def key(k: Knowledge) -> Hashable:
     """All of `k` as one hashable value."""
-    return tuple(
-        tuple(sorted(value.items())) if isinstance(value, dict) else value
-        for value in (getattr(k, name) for name in KNOWLEDGE)
-    )
+    values = list(_ALL(k))
+    for index in _MAPS:
+        values[index] = tuple(sorted(values[index].items()))
+    return tuple(values)
 
 
 class Clock:
@@ -113,7 +115,7 @@ class Clock:
 
     def turned(self, known: Knowledge) -> Knowledge:
         """`known` one tick later."""
-        k = copy(known)
+        k = known.copy()
         for name, ticks in self.stands.items():
             setattr(k, name, older(getattr(k, name), ticks))
         for name, ticks in self.forgets.items():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from tests.simulation.exhaustive import servers
 from tests.simulation.exhaustive.deciding import Core
 from tests.simulation.exhaustive.state import Act, Host, World
@@ -88,10 +86,3 @@ def abandoned(world: World, name: str) -> World:
 def open_acts(host: Host) -> tuple[Act, ...]:
     """Actions that have not ended."""
     return tuple(act for act in host.acts if not act.outcome)
-
-
-def living(world: World) -> Iterator[str]:
-    """Hosts whose daemon does its rounds."""
-    for name, host in (("a", world.a), ("b", world.b)):
-        if host.known and not host.stopped:
-            yield name

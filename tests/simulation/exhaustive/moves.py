@@ -44,7 +44,7 @@ class Moves:
     def all(self, world: World) -> Iterator[Move]:
         """Every next state."""
         due = [name for name in NAMES if world.due & BIT[name]]
-        if world.due == self.awake(world):
+        if world.due == world.awake():
             yield from self._tried(self.faults.all(world))
         if not due:
             yield from self._tried(self._ticks(world, "time passes"))
@@ -55,10 +55,6 @@ class Moves:
         """The prompt next state, in which nothing goes wrong."""
         name = next((name for name in NAMES if world.due & BIT[name]), None)
         return next(self._step(world, name) if name else self._ticks(world, "time passes")).world
-
-    @staticmethod
-    def awake(world: World) -> int:
-        return sum(BIT[name] for name in machines.living(world))
 
     @staticmethod
     def _tried(moves: Iterator[Move]) -> Iterator[Move]:
@@ -122,7 +118,7 @@ class Moves:
         world = world.put(name, host)._replace(due=world.due & ~BIT[name], delays=world.delays - step.cost)
         for number in decided.started:
             world = self.actor.begins(world, name, number)
-        world = world._replace(due=world.due & self.awake(world))  # its fence may have ended the other
+        world = world._replace(due=world.due & world.awake())  # its fence may have ended the other
         label = " ".join((name, *(f"[{words}]" for words in step.words)))
         for words, sent in self._sent(world, name, decided.message):
             yield from self._ticks(sent, f"{label}{words}") if not sent.due else iter((Move(label + words, sent),))
@@ -166,7 +162,7 @@ class Moves:
         for name in NAMES:
             world = machines.abandoned(world, name)
             world = self._later(world, name)
-        return world._replace(due=self.awake(world))
+        return world._replace(due=world.awake())
 
     def _later(self, world: World, name: str) -> World:
         """The host's clock, one tick on."""

@@ -140,7 +140,7 @@ class Search:
 
     def _recovers(self, move: Move, number: int) -> None:
         world = move.world
-        if world.due != self.moves.awake(world) or not self.bounds.recovery or number % self.bounds.recovery:
+        if world.due != world.awake() or not self.bounds.recovery or number % self.bounds.recovery:
             return
         self.found.recovered += 1
         try:

@@ -135,7 +135,14 @@ class World(NamedTuple):
         return self.a if name == "a" else self.b
 
     def put(self, name: str, host: Host) -> World:
-        return self._replace(a=host) if name == "a" else self._replace(b=host)
+        """`_replace` of one host, three times as fast: most of a search is this."""
+        rest = (host, *self[1:]) if name == "a" else (self[0], host, *self[2:])
+        return tuple.__new__(World, rest)
+
+    def awake(self) -> int:
+        """The daemons that do their rounds, as `due` has them."""
+        a, b = self.a, self.b
+        return (1 if a.known and not a.stopped else 0) + (2 if b.known and not b.stopped else 0)
 
     def sends(self, path: str, name: str) -> bool:
         """What host `name` sends on `path` arrives."""
@@ -154,5 +161,12 @@ class Move(NamedTuple):
     violation: str = ""
 
 
+_PG = Host._fields.index("pg")
+
+
 def with_pg(world: World, name: str, pg: Pg) -> World:
-    return world.put(name, world.host(name)._replace(pg=pg))
+    """The same with another server on host `name`."""
+    host = world.host(name)
+    if pg is host.pg:
+        return world
+    return world.put(name, tuple.__new__(Host, (*host[:_PG], pg, *host[_PG + 1 :])))
