@@ -193,7 +193,7 @@ def test_register_that_went_back() -> None:
 
 
 def test_additions_at_one_time_have_any_order() -> None:
-    crossing = [addition(1, 2, 1.0, 2.05), addition(1, 1, 2.0, 2.1, client=4)]
+    crossing = [addition(1, 1, 0.5, 0.6), addition(2, 3, 1.0, 2.05), addition(1, 2, 2.0, 2.1, client=4)]
     assert kinds(judged(crossing)) == []
 
 
@@ -209,7 +209,9 @@ def test_register_may_go_back_with_an_async_loss() -> None:
 
 def test_standby_read_older_than_the_lag_limit() -> None:
     writes = [insert(1, 1.0), insert(2, 2.0)]
-    assert kinds(judged(writes, reads=[read(14.02, 1)])) == ["stale"]
+    found = judged(writes, reads=[read(14.02, 1), read(14.2, 1)]).violations
+    assert [(finding.kind, finding.at_s) for finding in found] == [("stale", 14.02)]
+    assert found[0].text.startswith("2 reads of client 11 (session 1)")
     assert kinds(judged(writes, reads=[read(14.0, 1)])) == []
     assert judged(writes, reads=[read(14.0, 1)]).counts["standby_lag_max_s"] == pytest.approx(11.99)
 
@@ -264,7 +266,12 @@ def test_session_that_goes_back() -> None:
 
 def test_primary_address_on_a_standby_for_long() -> None:
     leads = [replace(read(float(at_s), 1), vip=PRIMARY_VIP) for at_s in range(3, 16)]
-    assert kinds(judged([insert(1, 1.0)], reads=leads)) == ["read-only"]
+    elsewhere = [replace(read(1.0, 1), ok=False, vip=PRIMARY_VIP), read(2.0, 1, session=2)]
+    found = judged([insert(1, 1.0)], reads=[*elsewhere, *leads]).violations
+    assert [(finding.kind, finding.at_s) for finding in found] == [("read-only", 14.0)]
+    silent = [replace(one, ok=False) for one in leads]
+    assert kinds(judged([insert(1, 1.0)], reads=[*leads[:1], *silent])) == []
+    assert kinds(judged([insert(1, 1.0)], reads=[replace(one, vip=STANDBY_VIP) for one in leads])) == []
     shorter = [one for one in leads if one.sent_s != 8.0] + [read(8.0, 1, standby=False)]
     ordered = sorted(shorter, key=lambda one: one.sent_s)
     assert kinds(judged([insert(1, 1.0)], reads=ordered)) == []
@@ -275,8 +282,10 @@ def test_primary_address_on_a_standby_for_long() -> None:
 
 def test_two_servers_that_take_writes_at_one_time() -> None:
     probes = [probe("alpha", ONE, 1.0), probe("alpha", ONE, 2.0), probe("beta", TWO, 1.5), probe("beta", TWO, 2.5)]
-    found = judged(probes=probes).violations
-    assert [(finding.kind, finding.at_s) for finding in found] == [("two-writers", 1.51)]
+    mirrored = [replace(one, instance=TWO if one.instance == ONE else ONE) for one in probes]
+    for lives in (probes, mirrored):
+        found = judged(probes=lives).violations
+        assert [(finding.kind, finding.at_s) for finding in found] == [("two-writers", 1.51)]
 
 
 def test_without_the_final_tables_the_histories_are_judged() -> None:
