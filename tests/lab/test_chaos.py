@@ -91,39 +91,12 @@ def life(tmp_path: Path) -> Iterator[Life]:
         made.lab.close()
 
 
-def test_nothing_is_found_where_nothing_is_wrong(life: Life) -> None:
-    life.end()
-    assert life.all_findings() == []
-    assert life.report.counts["ack"] > 100
-
-
 def test_an_acknowledged_row_that_is_gone_is_found(life: Life) -> None:
     life.pair.host_as("primary").sql("delete from chaos_rows where client = 1 and number = "
                                      "(select min(number) from chaos_rows where client = 1)")
     life.end()
     assert "lost" in {finding.kind for finding in life.all_findings()}
     assert "FINDING" in (life.directory / "timeline.txt").read_text()
-
-
-def test_two_servers_that_take_writes_are_found(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made by hand, behind the daemons' back: they are frozen first."""
-    monkeypatch.setattr("tests.chaos.probers.REPLAY_S", 3.0)  # what was promoted replays nothing more
-    standby = life.pair.host_as("standby")
-    for host in life.pair.hosts.values():
-        os.kill(host.service_pid("pgvip"), signal.SIGSTOP)
-    standby.sql("select pg_promote()")
-    both_s = life.pulse.beat()
-    wait_until(lambda: life.pulse.beat() > both_s + 2 or _silent(life, both_s), 30, "some probes of both")
-    life.end()
-    assert "two-writers" in {finding.kind for finding in life.all_findings()}
-
-
-def _silent(life: Life, since_s: float) -> bool:
-    """In sync no write is acknowledged any more; the probers of both go on."""
-    life.probers.collect()
-    probes = (life.directory / "probe-beta.log", life.directory / "probe-alpha.log")
-    return all(sum(" yes" in line and float(line.split(" ")[2]) > since_s for line in path.read_text().splitlines()) > 5
-               for path in probes)
 
 
 def test_clients_that_end_by_themselves_are_told(life: Life) -> None:
