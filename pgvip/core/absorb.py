@@ -59,7 +59,7 @@ def _result(r: Round, result: Result) -> None:
     elif isinstance(action, FindEnd) and result.ok:
         r.k.end = result.point
     elif isinstance(action, PowerOn) and result.ok:
-        r.k.peer_off, r.k.fence_s = False, NEVER
+        r.k.peer_off, r.k.fence_s, r.k.roused = False, NEVER, True
         if r.k.doubt_s > NEVER:
             r.k.doubt_s = result.at_s  # an older fence may yet do its work, after this
     elif isinstance(action, Rejoin) and result.ok:

@@ -242,22 +242,36 @@ def archive(r: Round) -> None:
 
 
 def power_on(r: Round) -> None:
-    """Switch on again what this host switched off, once no claim is open."""
+    """Switch on again what this host switched off, or what it cannot do without, once no claim is open."""
     v, k = r.view(), r.k
     # Also the fence of a claim that has ended must have come to its end.
     open_attempt = k.claim is not None or v.is_running(Fence)
     if open_attempt or k.writing is not None or v.paused or k.force:
         return
-    if k.peer_off or _left_off(r):
+    if k.peer_off or _left_off(r) or _needed(r):
         r.start(PowerOn())
 
 
 def _left_off(r: Round) -> bool:
     """The peer is off, probably by a fence of ours that was reported as failed, and whose claim has ended since."""
     v, k = r.view(), r.k
-    if k.doubt_s == NEVER or not v.peer_silent:
+    return k.doubt_s > NEVER and v.peer_silent and _seen_off(r, k.doubt_s)
+
+
+def _needed(r: Round) -> bool:
+    """The peer is off, and without its answer this host serves nobody: both were fenced, or lost their power.
+
+    Once for each start of the daemon: whoever switches it off again wants it so.
+    """
+    v, k = r.view(), r.k
+    if k.confirmed or k.roused or (v.primary and v.solo) or not v.peer_silent:
         return False
-    watch = v.seen.fence
+    return _seen_off(r, k.who.started_s)
+
+
+def _seen_off(r: Round, after_s: float) -> bool:
+    """The peer's fence device said, after that time, that the peer is off; else it is asked now and then."""
+    watch = r.view().seen.fence
     if r.now_s - max(watch.at_s, watch.failed_at_s) > r.s.fence_retry_s:
         r.kick.append("fence")
-    return watch.ok() and watch.value == "off" and watch.at_s > k.doubt_s
+    return watch.ok() and watch.value == "off" and watch.at_s > after_s

@@ -103,6 +103,7 @@ class Knowledge:
     again after a time without any (a stopped process, a paused machine); `jumped_s`: when the clocks last moved
     apart. `deferred`: orders that wait for a write to end. `doubt_s`: when a fence last failed, which may have switched
     the peer off all the same, or do so yet. `fence_s`: when the last fence was begun, until its peer is on again.
+    `roused`: this process has switched the peer on.
     """
 
     who: Identity
@@ -145,6 +146,7 @@ class Knowledge:
     peer_off: bool = False
     doubt_s: float = NEVER
     fence_s: float = NEVER
+    roused: bool = False
     rejoin_clone: bool = False
     force: bool = False
     unfenced: bool = False

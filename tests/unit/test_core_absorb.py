@@ -338,6 +338,25 @@ def test_a_daemon_that_restarts_before_it_has_switched_the_peer_on_does_so() -> 
     assert seen.round().running(PowerOn), "its result went with the process"
 
 
+def test_an_unconfirmed_host_switches_on_the_peer_whose_answer_it_needs() -> None:
+    """Both hosts fenced each other; one is back, does not remember, and could wait for ever (seed 310325)."""
+    for host in (primary(), standby(), standby(Mode.SOLO)):
+        waits = host.reboots().silence().knows(heard=None)
+        waits = waits.at(waits.now_s + 30)
+        assert not waits.round().running(PowerOn), "its power was not looked at"
+        assert "fence" in (waits.round().last or pytest.fail()).kick
+        off = waits.sees(fence=saw("off", waits.now_s))
+        assert off.round().running(PowerOn)
+        assert not off.durable(pause=Pause(1, active=True)).round().running(PowerOn)
+        assert not off.knows(confirmed=True, grant=None).round().running(PowerOn), "it may have been switched off"
+        assert not waits.sees(fence=saw("on", waits.now_s)).round().running(PowerOn)
+        done = off.round().done(PowerOn())
+        assert not done.sees(fence=saw("off", done.now_s + 1)).round().running(PowerOn), "somebody wants it off"
+    alone = primary(Mode.SOLO).reboots().silence().knows(heard=None)
+    alone = alone.at(alone.now_s + 30)
+    assert not alone.sees(fence=saw("off", alone.now_s)).round().running(PowerOn), "it needs nobody"
+
+
 # --- the recovered end --------------------------------------------------------------------------------------
 
 
