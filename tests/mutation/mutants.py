@@ -36,15 +36,23 @@ class Mutant:
 
     `identity`: module, place, the line before and after. `place`: the function that is changed, or "" for what runs at
     import. `unit`: a digest of the statement around it (a function, a class, an assignment): while that stays, a result
-    stays. `lines`: those of the changed statement, first and last.
+    stays. `lines`: those of the changed statement, first and last. `part`: the module's statement with the change,
+    which begins below `above` lines; `rest`: the source before and behind it.
     """
 
     identity: str
     module: str
     place: str
     unit: str
-    source: str
     lines: tuple[int, int]
+    above: int
+    part: str
+    rest: tuple[str, str]
+
+    @property
+    def source(self) -> str:
+        """The whole module with the change."""
+        return self.part.join(self.rest)
 
 
 def modules() -> list[Path]:
@@ -70,25 +78,40 @@ class _Maker:
         self.parents = wrapper.resolve(ParentNodeProvider)
         self.tree = ast.parse(self.source)
         self.seen: dict[str, int] = {}
+        self.codes: dict[cst.CSTNode, str] = {}
         self.statements = _statements(self.tree, self.source.count("\n") + 1)
         self.parts = [self.module.code_for_node(statement) for statement in self.module.body]
         self.dumps = [ast.dump(ast.parse(part)) for part in self.parts]
-        self.head = "".join(self.module.code_for_node(line) for line in self.module.header)
-        self.foot = "".join(self.module.code_for_node(line) for line in self.module.footer)
+        head = "".join(self.module.code_for_node(line) for line in self.module.header)
+        foot = "".join(self.module.code_for_node(line) for line in self.module.footer)
+        whole = [head, *self.parts, foot]
+        count = len(self.parts)
+        self.rests = [(_shown("".join(whole[: n + 1])), _shown("".join(whole[n + 2 :]))) for n in range(count)]
 
     def make(self) -> Iterator[Mutant]:
         made: set[tuple[int, str]] = set()
         for mutation in self.mutations:
             number = self._number(mutation.original_node)
-            if self._is_for_people(mutation.original_node, mutation.mutated_node):
+            old, new = mutation.original_node, mutation.mutated_node
+            if self._is_for_people(old, new) or _is_refused(old, new):
                 continue
-            changed = deep_replace(self.module.body[number], mutation.original_node, mutation.mutated_node)
-            assert isinstance(changed, cst.CSTNode)
-            part = self.module.code_for_node(changed)
+            part = self._changed(number, old, new)
             if (number, part) in made or not _differs(self.dumps[number], part):
                 continue
             made.add((number, part))
-            yield self._mutant(mutation.original_node, number, part)
+            yield self._mutant(old, number, part)
+
+    def _changed(self, number: int, old: cst.CSTNode, new: cst.CSTNode) -> str:
+        """The module's statement with the change: the code of the smallest part that stands there once is replaced."""
+        for around in self._parents(old):
+            if not isinstance(around, cst.BaseExpression | cst.BaseSmallStatement | cst.BaseStatement):
+                continue
+            before = self.codes.get(around) or self.codes.setdefault(around, self.module.code_for_node(around))
+            if self.parts[number].count(before) == 1 or around is self.module.body[number]:
+                changed = deep_replace(around, old, new)
+                assert isinstance(changed, cst.CSTNode)
+                return self.parts[number].replace(before, self.module.code_for_node(changed), 1)
+        raise AssertionError("a mutation is in some statement of the module")
 
     def _number(self, node: cst.CSTNode) -> int:
         """Which of the module's statements the node is in."""
@@ -98,14 +121,15 @@ class _Maker:
     def _mutant(self, node: cst.CSTNode, number: int, part: str) -> Mutant:
         line = self._line(node)
         before, after = _difference(_shown(self.parts[number]), _shown(part))
-        source = _shown(self.head + "".join([*self.parts[:number], part, *self.parts[number + 1 :]]) + self.foot)
+        rest = self.rests[number]
         place, unit = self._around(line)
         if self._in_parameters(node):
             place = ""
         identity = f"{self.name} {place or '-'}: {before} -> {after}"
         count = self.seen[identity] = self.seen.get(identity, 0) + 1
         identity += f" #{count}" if count > 1 else ""
-        return Mutant(identity, self.name, place, unit, source, self.statements[line])
+        above = rest[0].count("\n")
+        return Mutant(identity, self.name, place, unit, self.statements[line], above, _shown(part), rest)
 
     def _line(self, node: cst.CSTNode) -> int:
         """Of the node, or of the nearest around it that has one (operators have none)."""
@@ -186,6 +210,11 @@ def _statements(tree: ast.Module, count: int) -> dict[int, tuple[int, int]]:
             last = max(body[0].lineno - 1 if body else (node.end_lineno or 0), node.lineno)
             lines.update(dict.fromkeys(range(node.lineno, last + 1), (node.lineno, last)))
     return lines
+
+
+def _is_refused(node: cst.CSTNode, mutated: cst.CSTNode) -> bool:
+    """A default that is not of its field's type (None, or "" in place of None): the type checker's to find."""
+    return isinstance(node, cst.AnnAssign) and isinstance(mutated, cst.AnnAssign) and node.value is not mutated.value
 
 
 def _called(call: cst.Call) -> str:
