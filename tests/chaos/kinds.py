@@ -95,4 +95,10 @@ OTHERS = (
          weight=1),
     Kind("record-lost", "the standby loses power and its record with it", (STANDBY,), alone=True, weight=1),
 )
+STIRRING = frozenset(
+    "postmaster-killed backend-killed stopped-fast stopped-immediate restarted postmaster-stopped postgres-stopped "
+    "disk-full disk-stalled power-reset power-off power-off-stays both-off both-reset host-frozen cut-off cut-peer "
+    "cut-replication cut-one-way cut-gateway switchover receiver-stopped receiver-killed".split()
+)
+"""Faults that the pair does something about: what may follow in the middle of that."""
 KINDS = {kind.name: kind for kind in (*DATABASE, *POWER, *DAEMON, *NETWORK, *FENCE, *ADDRESSES, *OTHERS)}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from tests.chaos.kinds import KINDS, Kind
+from tests.chaos.kinds import KINDS, STIRRING, Kind
 
 HOSTS = ("alpha", "beta")
 SIZES = (1, 1, 1, 2, 2, 2, 3, 3, 4)
@@ -103,7 +103,8 @@ def with_cues(source: random.Random, steps: Sequence[Step]) -> tuple[Step, ...]:
     """Let some faults wait for what the pair does about the one before, which must then not be healed first."""
     found = list(steps)
     for index in range(1, len(found)):
-        if source.random() < 0.5:
+        stirred = any(step.kind in STIRRING for step in found[:index])
+        if stirred and source.random() < 0.6:
             found[index] = replace(found[index], cue=source.choice(CUES))
             before = found[index - 1]
             if KINDS[before.kind].lasts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from tests.chaos import report, timeline
 from tests.chaos.faults import STRIKES
 from tests.chaos.history import Histories, Kind, Outcome, Probe, Write
-from tests.chaos.kinds import KINDS
+from tests.chaos.kinds import KINDS, STIRRING
+from tests.chaos.main import make_specs, parse
 from tests.chaos.schedule import CUES, Group, Heal, plan, share
 
 MANY = 2000
@@ -43,6 +45,7 @@ def test_a_longer_plan_begins_as_a_shorter_one() -> None:
 def test_every_kind_is_drawn_and_can_be_done() -> None:
     drawn = Counter(step.kind for step in steps_of(plan(1, MANY)))
     assert drawn.keys() == KINDS.keys() == STRIKES.keys()
+    assert KINDS.keys() > STIRRING
 
 
 def test_every_way_of_healing_and_every_size_is_drawn() -> None:
@@ -57,6 +60,7 @@ def test_what_a_cue_follows_is_not_healed_before_it() -> None:
         assert not group.steps[0].cue
         for before, step in itertools.pairwise(group.steps):
             if step.cue:
+                assert any(earlier.kind in STIRRING for earlier in group.steps), group
                 assert before.pause_s == 0
                 assert before.heal in {Heal.OVERLAP, Heal.END} or not KINDS[before.kind].lasts
 
@@ -83,6 +87,20 @@ def test_every_group_is_dealt_to_one_lab(labs: int) -> None:
     dealt = share(groups, labs)
     assert sorted(group.number for group in itertools.chain(*dealt)) == [group.number for group in groups]
     assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+
+
+def test_one_group_alone_is_the_group_of_the_whole_plan(tmp_path: Path) -> None:
+    choice = parse(["--faults", "60", "--seed", "9", "--labs", "3", "--only", "4", "--mode", "async"])
+    [spec] = make_specs(choice, plan(9, 60), tmp_path)
+    assert (spec.lab, spec.groups, spec.seed, spec.faults, spec.mode) == (1, [4], 9, 60, "async")
+
+
+def test_without_a_number_there_are_two_labs_a_core_but_none_for_nothing(tmp_path: Path) -> None:
+    cores = os.cpu_count() or 1
+    for faults, labs in ((200, 2 * cores), (1, 1)):
+        specs = make_specs(parse(["--faults", str(faults)]), plan(1, faults), tmp_path)
+        assert len(specs) == labs
+        assert sorted(itertools.chain(*(spec.groups for spec in specs))) == [g.number for g in plan(1, faults)]
 
 
 # --- the table -------------------------------------------------------------------------------------------
