@@ -27,7 +27,7 @@ HEALTHY_S = 120.0
 """How long a pair may take to be healthy once all faults are healed (PROTOCOL 5's bounded time)."""
 STEADY_S = 2.0
 """Writes for so long between a healthy pair and the next fault."""
-CUE_S = 8.0
+CUE_S = 12.0
 FELT_S, AGAIN_S = 0.6, 0.2
 """Silence of the busiest client that tells of an outage, and silence that tells of its end."""
 

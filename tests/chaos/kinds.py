@@ -95,10 +95,11 @@ OTHERS = (
          weight=1),
     Kind("record-lost", "the standby loses power and its record with it", (STANDBY,), alone=True, weight=1),
 )
-STIRRING = frozenset(
-    "postmaster-killed backend-killed stopped-fast stopped-immediate restarted postmaster-stopped postgres-stopped "
-    "disk-full disk-stalled power-reset power-off power-off-stays both-off both-reset host-frozen cut-off cut-peer "
-    "cut-replication cut-one-way cut-gateway switchover receiver-stopped receiver-killed".split()
-)
+SILENCING = frozenset({"power-reset", "power-off", "power-off-stays", "host-frozen", "cut-off", "cut-peer"})
+"""Faults after which one host fences the other."""
+STIRRING = SILENCING | {
+    "postmaster-killed", "backend-killed", "stopped-fast", "stopped-immediate", "postmaster-stopped", "postgres-stopped",
+    "disk-full", "disk-stalled", "switchover",
+}
 """Faults that the pair does something about: what may follow in the middle of that."""
 KINDS = {kind.name: kind for kind in (*DATABASE, *POWER, *DAEMON, *NETWORK, *FENCE, *ADDRESSES, *OTHERS)}

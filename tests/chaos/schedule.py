@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from tests.chaos.kinds import KINDS, STIRRING, Kind
+from tests.chaos.kinds import KINDS, SILENCING, STIRRING, Kind
 
 HOSTS = ("alpha", "beta")
 SIZES = (1, 1, 1, 2, 2, 2, 3, 3, 4)
@@ -27,7 +27,8 @@ class Heal(Enum):
     """When the group ends, but not before `hold_s`."""
 
 
-CUES = ("intent: ", "yield: ", "claim: ", "fenced: ", "record: ", "role: ", "rejoin: ", "link: ", "start: ")
+CUES = ("intent: ", "yield: ", "record: ", "role: ", "rejoin: ")
+FENCING_CUES = ("intent: ", "claim: ", "claim: ", "fenced: ", "record: ", "role: ", "start: ", "link: up")
 """What a daemon logs in the middle of a change: a fault that waits for such a line strikes where it hurts."""
 HOLDS_S = {Heal.SOON: (0.1, 4.0), Heal.REACTED: (5.0, 20.0), Heal.OVERLAP: (0.0, 0.0), Heal.END: (0.0, 15.0)}
 
@@ -103,10 +104,10 @@ def with_cues(source: random.Random, steps: Sequence[Step]) -> tuple[Step, ...]:
     """Let some faults wait for what the pair does about the one before, which must then not be healed first."""
     found = list(steps)
     for index in range(1, len(found)):
-        stirred = any(step.kind in STIRRING for step in found[:index])
-        if stirred and source.random() < 0.6:
-            found[index] = replace(found[index], cue=source.choice(CUES))
-            before = found[index - 1]
+        before = found[index - 1]
+        if before.kind in STIRRING and source.random() < 0.7:
+            cues = FENCING_CUES if before.kind in SILENCING else CUES
+            found[index] = replace(found[index], cue=source.choice(cues))
             if KINDS[before.kind].lasts:
                 heal = source.choice([Heal.OVERLAP, Heal.END]) if before.heal is not Heal.END else Heal.END
                 before = replace(before, heal=heal, hold_s=round(source.uniform(*HOLDS_S[heal]), 2))

@@ -13,9 +13,9 @@ import pytest
 from tests.chaos import report, timeline
 from tests.chaos.faults import STRIKES
 from tests.chaos.history import Histories, Kind, Outcome, Probe, Write
-from tests.chaos.kinds import KINDS, STIRRING
+from tests.chaos.kinds import KINDS, SILENCING, STIRRING
 from tests.chaos.main import make_specs, parse
-from tests.chaos.schedule import CUES, Group, Heal, plan, share
+from tests.chaos.schedule import CUES, FENCING_CUES, Group, Heal, plan, share
 
 MANY = 2000
 
@@ -52,7 +52,7 @@ def test_every_way_of_healing_and_every_size_is_drawn() -> None:
     groups = plan(1, MANY)
     assert {step.heal for step in steps_of(groups)} == set(Heal)
     assert {len(group.steps) for group in groups} == {1, 2, 3, 4}
-    assert {step.cue for step in steps_of(groups)} == {"", *CUES}
+    assert {step.cue for step in steps_of(groups)} == {"", *CUES, *FENCING_CUES}
 
 
 def test_what_a_cue_follows_is_not_healed_before_it() -> None:
@@ -60,7 +60,8 @@ def test_what_a_cue_follows_is_not_healed_before_it() -> None:
         assert not group.steps[0].cue
         for before, step in itertools.pairwise(group.steps):
             if step.cue:
-                assert any(earlier.kind in STIRRING for earlier in group.steps), group
+                assert before.kind in STIRRING
+                assert step.cue in (FENCING_CUES if before.kind in SILENCING else CUES)
                 assert before.pause_s == 0
                 assert before.heal in {Heal.OVERLAP, Heal.END} or not KINDS[before.kind].lasts
 
