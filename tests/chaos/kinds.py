@@ -98,8 +98,8 @@ OTHERS = (
 SILENCING = frozenset({"power-reset", "power-off", "power-off-stays", "host-frozen", "cut-off", "cut-peer"})
 """Faults after which one host fences the other."""
 STIRRING = SILENCING | {
-    "postmaster-killed", "backend-killed", "stopped-fast", "stopped-immediate", "postmaster-stopped", "postgres-stopped",
-    "disk-full", "disk-stalled", "switchover",
+    "postmaster-killed", "backend-killed", "stopped-fast", "stopped-immediate", "postmaster-stopped",
+    "postgres-stopped", "disk-full", "disk-stalled", "switchover",
 }
 """Faults that the pair does something about: what may follow in the middle of that."""
 KINDS = {kind.name: kind for kind in (*DATABASE, *POWER, *DAEMON, *NETWORK, *FENCE, *ADDRESSES, *OTHERS)}
