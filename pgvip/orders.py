@@ -129,8 +129,13 @@ def _check(order: Order, shot: Snapshot, text: str) -> str:
         new = config.peer.name if record.primary == config.me.name else config.me.name
         return f"switchover: {record.primary} stops cleanly, {new} becomes primary"
     if order is Order.FORCE_PROMOTE:
-        unfenced = text == "without-fence" or not config.settings.fencing
-        fenced = "without fencing" if unfenced else "after fencing"
+        if text != "without-fence" and not config.settings.fencing:
+            raise RefusedError(
+                f'fencing = "none" is configured for {config.peer.name}: it cannot be fenced first',
+                "If it runs, or comes back by itself, both hosts write.",
+                "See that it is off and stays off, then: pgvip promote --force --without-fence",
+            )
+        fenced = "without fencing" if text == "without-fence" else "after fencing"
         return (
             f"forced promotion of {config.me.name} {fenced} {config.peer.name}: commits that only {config.peer.name} "
             f"has are lost here and kept there (hold)"
@@ -177,7 +182,8 @@ def _forced(before: Snapshot, now: Snapshot) -> str | None:
     old, k = before.decision.knowledge.durable.record, now.decision.knowledge
     new = k.durable.record
     if new is not None and new.primary == now.config.me.name and (old is None or new.term != old.term):
-        return f"{new.primary} is primary alone (term {new.term})" if now.decision.message.read_write else None
+        said = f"{new.primary} is primary alone (term {new.term}, {new.cause})"
+        return said if now.decision.message.read_write else None
     if not k.force and k.writing is None and now.at_s - before.at_s > 1.0:
         raise RefusedError(
             "the peer could not be fenced; nothing changed",

@@ -40,6 +40,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         config = load(args.config, args.host)
         peer = config.peer.name
+        if not args.without_fence and not config.settings.fencing:
+            raise RefusedError(
+                f'fencing = "none" is configured for {peer}: it cannot be fenced first',
+                "If it runs, or comes back by itself, both hosts write.",
+                "See that it is off and stays off, then: pgvip promote --force --without-fence",
+            )
         off = f"{peer} is NOT fenced: if it runs, both write" if args.without_fence else f"{peer} is fenced first"
         loss = f"Data that only {peer} has is lost here."
         warning = f"{config.me.name} becomes primary of {config.name} by force; {off}. {loss}"

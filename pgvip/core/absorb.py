@@ -28,6 +28,9 @@ from pgvip.core.model import (
 from pgvip.core.rights import entitled, next_term, write_right
 from pgvip.core.round import Round, subject
 
+FORCED = "forced by an operator"
+"""How the cause of a forced record begins."""
+
 LATE_FENCE_S = 60.0
 """How long after its failure a fence may still do its work (a power controller's queue; fence agents wait 20 s)."""
 
@@ -166,8 +169,11 @@ def _command(r: Round, command: Command) -> bool:
 def force(r: Round) -> None:
     """Write the forced record: own parity, a large step above everything heard.
 
-    The fence came before (a claim with `Why.ORDER`), or the operator said that there is none.
+    The fence came before (a claim with `Why.ORDER`), or the operator said that there is none; the record's cause,
+    which both hosts log, says which.
     """
+    claim = r.k.claim
+    fenced_first = r.k.peer_off or (claim is not None and claim.why is Why.ORDER and claim.fenced)
     heard = r.k.heard_record.term if r.k.heard_record else 0
     own = r.k.durable.record
     above = max(heard, own.term if own else 0) + FORCE_STEP
@@ -178,7 +184,7 @@ def force(r: Round) -> None:
         primary=r.s.me,
         mode=Mode.SOLO,
         sync=r.s.sync,
-        cause="forced by an operator",
+        cause=FORCED if fenced_first else f"{FORCED}; {r.s.peer} was not fenced",
         at=r.inputs.wall,
     )
     served = r.k.durable.served and own is not None and own.primary == r.s.me

@@ -62,6 +62,25 @@ def test_without_fencing_nobody_is_promoted_on_silence(scene: Scene) -> None:
 
 
 @pytest.mark.pair(fencing=False)
+def test_without_fencing_a_forced_promotion_must_be_told_so(scene: Scene) -> None:
+    scene.strike()
+    scene.primary.power_off()
+    words = ("promote", "--force", "--yes", "lab")
+    refused = scene.pair.pgvip(scene.standby, *words, check=False)
+    assert "cannot be fenced first" in refused.stderr, refused
+    assert not scene.standby.writable()
+    said = scene.pair.pgvip(scene.standby, *words, "--without-fence").stdout
+    assert f"forced by an operator; {scene.primary.name} was not fenced" in said
+    scene.wait_writes()
+    scene.primary.boot()
+    told = f"{scene.primary.name} was not fenced"
+    wait_until(lambda: told in scene.primary.log(), 30, "the other host has logged it")
+    wait_until(lambda: scene.says(scene.primary, "hold"), 60, "status tells of the hold", every_s=1)
+    scene.pair.pgvip(scene.primary, "hold", "clear", "--yes", scene.primary.name)
+    scene.finish(swapped=True, deadline_s=90)
+
+
+@pytest.mark.pair(fencing=False)
 def test_without_fencing_consent_still_moves_the_role(scene: Scene) -> None:
     scene.strike()
     scene.pair.pgvip(scene.primary, "switchover")

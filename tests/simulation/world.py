@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pgvip.core.absorb import FORCED
 from pgvip.core.knowledge import Decision
 from pgvip.core.model import BootFacts, Durable, Message, Mode, Override, Record, Settings, Vip
 from tests.simulation.clients import Clients
@@ -180,7 +181,7 @@ class World(Engine):
         missing = [entry for entry in self.acknowledged if entry not in has and entry not in self.lost]
         if not missing or self.forced:
             return
-        if host.durable.record is not None and host.durable.record.cause == "forced by an operator":
+        if host.durable.record is not None and host.durable.record.cause.startswith(FORCED):
             self.lost.update(missing)  # what a force may lose, it says
             return
         if self.sync:

@@ -35,7 +35,9 @@ fencing = "none"
 [hosts.beta]
 address = "10.0.0.2"
 interface = "eth0"
-fencing = "none"
+
+[[hosts.beta.fencing]]
+command = ["/usr/bin/true"]
 
 [addresses]
 primary = "10.0.0.10/24"
@@ -141,6 +143,17 @@ def test_what_can_lose_data_needs_the_right_word(
     assert daemon.run(*words) == Exit.REFUSED
     assert daemon.asked == []
     assert "pgvip: error: " in capsys.readouterr().err
+
+
+def test_a_forced_promotion_without_a_way_to_fence_must_say_so(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = daemon.file.read_text()
+    daemon.file.write_text(text.replace('\n[[hosts.beta.fencing]]\ncommand = ["/usr/bin/true"]', 'fencing = "none"'))
+    assert daemon.run("promote", "--force", "--yes", "shop") == Exit.REFUSED
+    assert "beta: it cannot be fenced first" in capsys.readouterr().err
+    assert daemon.asked == []
+    assert daemon.run("promote", "--force", "--without-fence", "--yes", "shop") == 0
 
 
 @pytest.mark.parametrize(("typed", "sent"), [("shop", 1), ("shop ", 1), ("Shop", 0), ("", 0)])

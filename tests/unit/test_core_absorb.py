@@ -174,6 +174,17 @@ def test_a_forced_promotion_fences_first() -> None:
     assert failed.k.claim is None
     assert not failed.k.force
     assert not failed.started(WriteState)
+    done = host.holds().done(attempt(host)).must_start(WriteState).durable.record
+    assert done is not None
+    assert done.cause == "forced by an operator"
+
+
+@pytest.mark.parametrize(("fencing", "text"), [(True, "without-fence"), (False, ""), (False, "without-fence")])
+def test_a_forced_promotion_that_did_not_fence_says_so_to_both_hosts(fencing: bool, text: str) -> None:
+    host = standby().configured(fencing=fencing).order(Order.FORCE_PROMOTE, text)
+    new = host.must_start(WriteState).durable.record
+    assert new is not None
+    assert new.cause == "forced by an operator; a was not fenced"
 
 
 @pytest.mark.parametrize("host", [primary(), standby(), primary(Mode.SOLO, me="b", term=9)], ids=["a", "b", "odd"])

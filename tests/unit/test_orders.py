@@ -139,6 +139,14 @@ def test_a_dry_run_says_what_would_be_done_and_orders_nothing() -> None:
     assert desk.commands == []
 
 
+def test_a_forced_promotion_that_cannot_fence_must_be_told_so() -> None:
+    desk = Desk(shot(standby().configured(fencing=False)))
+    assert "cannot be fenced first" in refused(desk.order(Order.FORCE_PROMOTE))
+    assert "--without-fence" in desk.replies[-1]["hint"]
+    assert desk.commands == []
+    assert "without fencing" in desk.order(Order.FORCE_PROMOTE, "without-fence", wait_s=0)["text"]
+
+
 def test_the_forced_order_says_what_may_be_lost() -> None:
     assert "commits that only b has are lost here" in Desk(shot(primary())).order(Order.FORCE_PROMOTE, wait_s=0)["text"]
 
@@ -182,8 +190,10 @@ def heard_message(host: Host) -> Any:
 
 def test_a_forced_promotion_is_over_when_this_host_writes() -> None:
     forced = primary(Mode.SOLO, me="b", term=1_000_005)
+    forced = forced.durable(record=record("b", Mode.SOLO, 1_000_005, cause="forced; a was not fenced"))
     desk = Desk(shot(standby()), [after(forced)])
-    assert desk.order(Order.FORCE_PROMOTE)["text"] == "b is primary alone (term 1000005)"
+    said = desk.order(Order.FORCE_PROMOTE)["text"]
+    assert said == "b is primary alone (term 1000005, forced; a was not fenced)"
     failed = Desk(shot(standby()), [after(standby())]).order(Order.FORCE_PROMOTE)
     assert "could not be fenced" in refused(failed)
     assert "--without-fence" in failed["hint"]
