@@ -39,6 +39,7 @@ class Spec:
     lab: int
     seed: int
     faults: int
+    kinds: list[str]
     groups: list[int]
     mode: str
     preset: str
@@ -95,7 +96,8 @@ class Driver:
 
     def run(self) -> None:
         """All groups, or as many as the time allows; the result is written in any case."""
-        groups = [group for group in plan(self.spec.seed, self.spec.faults) if group.number in self.spec.groups]
+        whole = plan(self.spec.seed, self.spec.faults, self.spec.kinds)
+        groups = [group for group in whole if group.number in self.spec.groups]
         try:
             for group in groups:
                 if time.monotonic() >= self.spec.until_s:

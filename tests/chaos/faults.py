@@ -250,6 +250,7 @@ STRIKES: dict[str, Strike] = {
     "daemon-killed": partial(daemon_signal, signal.SIGKILL),
     "daemons-killed": daemons_killed,
     "daemon-restarted": partial(daemon_signal, signal.SIGTERM),
+    "daemon-reloaded": partial(daemon_signal, signal.SIGHUP),
     "daemon-stopped": daemon_stopped,
     "daemon-frozen": daemon_frozen,
     "fence-fails": fence_fails,

@@ -7,15 +7,22 @@ import errno
 import fcntl
 import os
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from tests.chaos.ground import FILLERS, Ground, Undo, VoidError, resume_replay
 from tests.chaos.schedule import Step
+from tests.lab.clients import CLIENT_USER
 from tests.lab.hosts import DATA_DIRECTORY, Host
-from tests.lab.nodes import LabError
+from tests.lab.network import PRIMARY_VIP
+from tests.lab.nodes import LabError, end_process
 from tests.lab.postgres import bin_directory
 
+PROGRAMS = Path(__file__).resolve().parent / "programs"
+CROWD = 120
+"""More than max_connections, which is PostgreSQL's default here."""
 FREEZE, THAW = 0xC0045877, 0xC0045878
 """FIFREEZE and FITHAW of linux/fs.h."""
 FILL = f"""
@@ -57,6 +64,28 @@ def backend_killed(ground: Ground, host: Host, step: Step) -> None:
     if not others:
         raise VoidError(f"no server process on {host.name}")
     ground.signal([others[step.salt % len(others)].pid], signal.SIGKILL)
+
+
+def backend_stopped(ground: Ground, host: Host, step: Step) -> Undo:
+    others = [process.pid for process in ground.servers(host) if process.command.startswith("postgres: ")]
+    if not others:
+        raise VoidError(f"no server process on {host.name}")
+    pids = [others[step.salt % len(others)]]
+    ground.signal(pids, signal.SIGSTOP)
+    return partial(proceed, pids, ground, host)
+
+
+def crowd(ground: Ground, _host: Host, _step: Step) -> Undo:
+    """Through the primary VIP, as an application with a leak does; the superuser's reserve is not touched."""
+    client = ground.lab.client
+    argv = [sys.executable, "-IS", PROGRAMS / "crowd.py", PRIMARY_VIP, CLIENT_USER, CROWD]
+    program = client.popen(argv)
+
+    def undo() -> None:
+        end_process(program)
+        client.programs.remove(program)
+
+    return undo
 
 
 def pg_ctl(words: list[str], ground: Ground, host: Host, _step: Step) -> None:
@@ -167,6 +196,8 @@ def disk_stalled(ground: Ground, host: Host, _step: Step) -> Undo:
 STRIKES: dict[str, Callable[[Ground, Host, Step], Undo | None]] = {
     "postmaster-killed": postmaster_killed,
     "backend-killed": backend_killed,
+    "backend-stopped": backend_stopped,
+    "crowd": crowd,
     "stopped-fast": partial(pg_ctl, ["stop", "-W", "-m", "fast"]),
     "stopped-immediate": partial(pg_ctl, ["stop", "-W", "-m", "immediate"]),
     "restarted": partial(pg_ctl, ["restart", "-m", "fast"]),

@@ -39,6 +39,8 @@ DATABASE = (
     _once("restarted", "pg_ctl restart -m fast, by a DBA"),
     Kind("postmaster-stopped", "SIGSTOP to the postmaster alone"),
     Kind("postgres-stopped", "SIGSTOP to every process of PostgreSQL", weight=3),
+    Kind("backend-stopped", "SIGSTOP to one server process that is not the postmaster"),
+    Kind("crowd", "clients take every connection that PostgreSQL allows", (PRIMARY,), weight=1),
     Kind("replay-paused", "replay is paused on the standby", (STANDBY,), weight=1),
     Kind("receiver-stopped", "SIGSTOP to the WAL receiver", (STANDBY,), weight=1),
     _once("receiver-killed", "SIGKILL to the WAL receiver", STANDBY, weight=1),
@@ -60,6 +62,7 @@ DAEMON = (
     _once("daemon-killed", "SIGKILL to the daemon", weight=2),
     _once("daemons-killed", "SIGKILL to both daemons", PAIR, weight=1),
     _once("daemon-restarted", "SIGTERM to the daemon, which is started again", weight=1),
+    _once("daemon-reloaded", "SIGHUP to the daemon", weight=1),
     Kind("daemon-stopped", "the daemon is stopped in an orderly way, and stays so", weight=1),
     Kind("daemon-frozen", "SIGSTOP to the daemon", weight=2),
 )

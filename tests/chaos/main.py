@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.chaos import report
 from tests.chaos.drive import Spec
+from tests.chaos.kinds import KINDS
 from tests.chaos.schedule import Group, plan, share
 from tests.lab.hosts import REPOSITORY
 
@@ -41,10 +42,20 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--labs", type=int, default=0, metavar="L", help="pairs side by side (default: two a core)")
     parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="begin no group after so long")
     parser.add_argument("--only", type=int, action="append", metavar="GROUP", help="this group of the plan alone")
+    parser.add_argument("--kinds", type=names, default=[], metavar="KIND,...", help=f"only of {', '.join(KINDS)}")
     parser.add_argument("--plan", action="store_true", help="print the plan and stop")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where everything is kept (default: chaos-SEED-TIME)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
     return parser.parse_args(argv)
+
+
+def names(text: str) -> list[str]:
+    """The kinds that were named; argparse tells of one that there is not, and of none that strikes by itself."""
+    found = text.split(",")
+    unknown = [name for name in found if name not in KINDS]
+    if unknown or all(KINDS[name].preparing for name in found):
+        raise argparse.ArgumentTypeError(f"no such kind: {', '.join(unknown)}" if unknown else "these do nothing alone")
+    return found
 
 
 class Labs:
@@ -117,8 +128,8 @@ def make_specs(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -
     default = min(LABS_PER_CORE * (os.cpu_count() or 1), max(1, choice.faults // FAULTS_PER_LAB_MIN))
     labs = min(choice.labs or default, len(wanted))
     until_s = time.monotonic() + (choice.minutes * 60 if choice.minutes else 1e9)
-    return [Spec(number, choice.seed, choice.faults, [group.number for group in dealt], choice.mode, choice.preset,
-                 until_s, str(out / f"lab-{number}"))
+    return [Spec(number, choice.seed, choice.faults, choice.kinds, [group.number for group in dealt], choice.mode,
+                 choice.preset, until_s, str(out / f"lab-{number}"))
             for number, dealt in enumerate(share(wanted, labs), 1)]
 
 
@@ -144,7 +155,7 @@ def run(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -> tuple
 
 def main() -> int:
     choice = parse(sys.argv[1:])
-    groups = plan(choice.seed, choice.faults)
+    groups = plan(choice.seed, choice.faults, choice.kinds)
     if choice.plan:
         print("\n".join(map(str, groups)))
         return 0

@@ -69,13 +69,14 @@ class Group:
         return f"group {self.number}: " + "; ".join(map(str, self.steps))
 
 
-def plan(seed: int, faults: int) -> tuple[Group, ...]:
-    """Groups with `faults` faults in all."""
+def plan(seed: int, faults: int, names: Sequence[str] = ()) -> tuple[Group, ...]:
+    """Groups with `faults` faults in all, of every kind or of those named."""
+    kinds_drawn = [kind for kind in KINDS.values() if kind.name in names or not names]
     source = random.Random(f"chaos {seed}")
     groups: list[Group] = []
     done = 0
     while done < faults:
-        kinds = draw_kinds(source, min(source.choice(SIZES), faults - done))
+        kinds = draw_kinds(source, kinds_drawn, min(source.choice(SIZES), faults - done))
         steps = [draw_step(source, done + index, kind, last=index == len(kinds))
                  for index, kind in enumerate(kinds, 1)]
         groups.append(Group(len(groups) + 1, with_cues(source, steps)))
@@ -83,14 +84,15 @@ def plan(seed: int, faults: int) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def draw_kinds(source: random.Random, count: int) -> list[Kind]:
-    """So many different kinds that make sense together."""
-    everything = [kind for kind in KINDS.values() if count > 1 or not kind.preparing]
-    kinds = [pick(source, everything)]
-    if kinds[0].alone:
-        return kinds
-    while len(kinds) < count:
-        later = [kind for kind in KINDS.values() if kind not in kinds and not kind.alone and not kind.preparing]
+def draw_kinds(source: random.Random, all_kinds: Sequence[Kind], count: int) -> list[Kind]:
+    """At most so many different kinds that make sense together."""
+    striking = [kind for kind in all_kinds if not kind.preparing]
+    company = any(not kind.alone for kind in striking)
+    kinds = [pick(source, all_kinds if count > 1 and company else striking)]
+    while len(kinds) < count and not kinds[0].alone:
+        later = [kind for kind in striking if kind not in kinds and not kind.alone]
+        if not later:
+            break
         kinds.append(pick(source, later))
     return kinds
 

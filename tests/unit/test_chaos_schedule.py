@@ -48,6 +48,18 @@ def test_every_kind_is_drawn_and_can_be_done() -> None:
     assert KINDS.keys() > STIRRING
 
 
+@pytest.mark.parametrize("names", [["switchover"], ["fence-late", "cut-off"], ["record-lost", "power-off", "cut-off"]])
+def test_only_what_was_named_is_drawn(names: list[str]) -> None:
+    assert {step.kind for step in steps_of(plan(1, 300, names))} == set(names)
+
+
+def test_kinds_that_there_are_not_or_that_do_nothing_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (("earthquake,cut-off", "no such kind: earthquake"), ("fence-late", "do nothing alone")):
+        with pytest.raises(SystemExit):
+            parse(["--kinds", words])
+        assert told in capsys.readouterr().err
+
+
 def test_every_way_of_healing_and_every_size_is_drawn() -> None:
     groups = plan(1, MANY)
     assert {step.heal for step in steps_of(groups)} == set(Heal)
