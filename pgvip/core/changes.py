@@ -102,6 +102,7 @@ def _follows(view: View) -> bool:
         and not peer.claiming
         and peer.streaming
         and view.replica_streams
+        and not view.replica_stalled
         and view.replica_lag_bytes <= view.s.lag_bytes_max
         and peer.replay_lag_s <= view.s.lag_s_max
     )

@@ -148,7 +148,7 @@ def sync_names(r: Round) -> None:
         wanted = v.sync_term
     elif not r.s.sync or alone_by_choice(v) or v.paused or k.leaving:
         wanted = False
-    elif v.here is not None and v.here.streaming and v.replica_streams and v.replica_lag_bytes <= r.s.lag_bytes_max:
+    elif _nearly_follows(v, r.s.lag_bytes_max):
         wanted, k.clear_since_s = True, r.now_s
     else:
         wanted = bool(database.sync_names) and r.now_s - k.clear_since_s < CLEAR_SYNC_S
@@ -156,6 +156,12 @@ def sync_names(r: Round) -> None:
         return
     if r.start(SetSyncNames(wanted)) and v.sync_term and k.caught_up == database.postmaster:
         r.note("sync-names", f"somebody made synchronous_standby_names '{database.sync_names}'; they are set again")
+
+
+def _nearly_follows(v: View, lag_bytes_max: int) -> bool:
+    """The peer streams, flushes, and is near: commits may begin to wait for it."""
+    near = v.replica_streams and not v.replica_stalled and v.replica_lag_bytes <= lag_bytes_max
+    return near and v.here is not None and v.here.streaming
 
 
 def grants(r: Round) -> None:

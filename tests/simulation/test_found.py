@@ -1,10 +1,10 @@
-"""What random faults on real PostgreSQL found (`scripts/chaos`), as scenarios of the simulation that find it too."""
+"""What random faults on real PostgreSQL (`scripts/chaos`) and broken rules found, as scenarios that find it too."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.simulation.scenario import pair, primary, run, tail, writes_again
+from tests.simulation.scenario import pair, primary, run, tail, until, writes_again
 from tests.simulation.world import World
 
 pytestmark = pytest.mark.simulation
@@ -28,3 +28,18 @@ def test_a_gateway_that_dies_for_both_hosts_and_comes_back_moves_nothing(seed: i
     assert terms(world) == before, tail(world)
     assert primary(world) is world.a
     writes_again(world)
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_standby_that_receives_without_flushing_is_left_alone_until_it_flushes(seed: int) -> None:
+    """The pair was made again at once, and left again, twenty times a second; commits waited all the time."""
+    world = pair(seed)
+    before = max(terms(world))
+    world.replication.stalled.add("b")
+    run(world, 15.0)
+    assert writes_again(world, 1.0) < 1.0, tail(world)
+    run(world, 30.0)
+    assert max(terms(world)) <= before + 2, tail(world)
+    world.replication.stalled.clear()
+    until(world, world.healthy, 30.0)
+    assert primary(world) is world.a

@@ -308,3 +308,9 @@ def test_a_peer_that_cannot_give_up_is_fenced_though_it_goes_on_offering() -> No
     assert offering.chosen()[0].name == "take-over-by-fence-cannot"
     owing = primary().knows(unfollowed_since_s=NOW_S - 4).hears(cannot="WriteState: no space")
     assert owing.chosen()[0].name == "solo-by-fence-cannot"
+
+
+def test_a_standby_that_receives_without_flushing_does_not_follow() -> None:
+    host = FIRES["pair"]().replica(flush_lsn=Lsn(HERE - 8)).database_moved(NOW_S - 11)
+    assert host.knows(behind_since_s=NOW_S - 9).chosen()[0].name == "pair"
+    assert host.knows(behind_since_s=NOW_S - 11).chosen()[0].name != "pair"

@@ -9,6 +9,7 @@ from pgvip.core.model import (
     AddVip,
     CheckVip,
     DropVip,
+    Lsn,
     Mode,
     MountArchive,
     Pause,
@@ -20,7 +21,7 @@ from pgvip.core.model import (
     UnmountArchive,
     Vip,
 )
-from tests.unit.core_world import NOW_S, Host, failing, primary, record, saw, standby
+from tests.unit.core_world import HERE, NOW_S, Host, failing, primary, record, saw, standby
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------------
 
@@ -113,6 +114,13 @@ def test_names_are_set_before_the_pair_is_made_and_only_beside_a_streaming_stand
     solo = primary(Mode.SOLO).database(sync_names="")
     assert solo.round().must_start(SetSyncNames).on
     assert not solo.database(replica=None, sync_names="").round().started(SetSyncNames)
+
+
+def test_names_are_not_set_beside_a_standby_that_receives_without_flushing_and_are_cleared_soon() -> None:
+    stalled = primary(Mode.SOLO).replica(flush_lsn=Lsn(HERE - 8)).database_moved(NOW_S - 60)
+    solo = stalled.knows(behind_since_s=NOW_S - 60)
+    assert not solo.database(sync_names="").round().started(SetSyncNames)
+    assert solo.database(sync_names="b").round().must_start(SetSyncNames).on is False
 
 
 def test_names_are_not_touched_without_the_right_nor_while_a_record_is_being_written() -> None:
