@@ -118,7 +118,7 @@ def test_names_are_set_before_the_pair_is_made_and_only_beside_a_streaming_stand
 
 def test_names_are_not_set_beside_a_standby_that_receives_without_flushing_and_are_cleared_soon() -> None:
     stalled = primary(Mode.SOLO).replica(flush_lsn=Lsn(HERE - 8)).database_moved(NOW_S - 60)
-    solo = stalled.knows(behind_since_s=NOW_S - 60)
+    solo = stalled.knows(behind_since_s=NOW_S - 60, clear_since_s=NOW_S - 2)
     assert not solo.database(sync_names="").round().started(SetSyncNames)
     assert solo.database(sync_names="b").round().must_start(SetSyncNames).on is False
 
