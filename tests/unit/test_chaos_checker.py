@@ -125,7 +125,11 @@ def test_row_that_nobody_sent() -> None:
 def test_standby_that_differs() -> None:
     writes = [insert(1, 1.0), insert(2, 2.0)]
     assert kinds(judged(writes, standby=content(writes))) == []
-    assert kinds(judged(writes, standby=content(writes[:1]))) == ["standby-differs"]
+    for there in ([], writes[:1], [*writes, insert(9, 9.0)]):
+        assert kinds(judged(writes, standby=content(there))) == ["standby-differs"]
+    text = "1: client 1 number 2: (1, 1) on the primary, (2, 1)"
+    doubled = Content({(1, 1): (1, 1), (1, 2): (2, 1)}, 0)
+    assert judged(writes, standby=doubled).violations == [Finding("standby-differs", text)]
     assert kinds(judged(writes, standby=replace(content(writes), register=1))) == ["standby-differs"]
 
 
@@ -155,6 +159,9 @@ def test_async_limit_counts_from_the_last_sign_of_the_old_primary() -> None:
 def test_async_loss_is_the_end_of_a_log_and_not_its_middle() -> None:
     writes = [insert(1, 1.0), insert(2, 2.0), insert(3, 3.0)]
     assert kinds(judged(writes, [writes[0], writes[2]], ASYNC)) == ["hole"]
+    for order in (writes, writes[::-1]):
+        found = judged(order, [writes[2]], ASYNC).violations
+        assert [(finding.kind, finding.at_s) for finding in found] == [("hole", 1.01)], "the first that is gone"
 
 
 def test_async_loss_and_a_later_server_are_no_hole() -> None:
@@ -213,7 +220,10 @@ def test_standby_read_older_than_the_lag_limit() -> None:
     assert [(finding.kind, finding.at_s) for finding in found] == [("stale", 14.02)]
     assert found[0].text.startswith("2 reads of client 11 (session 1)")
     assert kinds(judged(writes, reads=[read(14.0, 1)])) == []
-    assert judged(writes, reads=[read(14.0, 1)]).counts["standby_lag_max_s"] == pytest.approx(11.99)
+    failed = replace(read(99.0, 0), ok=False)
+    report = judged(writes, reads=[read(14.0, 1), failed])
+    assert report.counts["standby_lag_max_s"] == pytest.approx(11.99)
+    assert (kinds(report), report.counts["reads"], report.counts["reads_failed"]) == ([], 1, 1)
 
 
 def test_primary_read_misses_what_was_acknowledged_before() -> None:
@@ -238,6 +248,7 @@ def test_row_that_a_standby_showed_and_that_is_gone(promises: Promises) -> None:
     writes = [insert(1, 1.0), insert(2, 2.0, Outcome.UNKNOWN)]
     assert kinds(judged(writes, writes[:1], promises, reads=[read(3.0, 2)])) == ["vanished"]
     assert kinds(judged(writes, writes[:1], promises, reads=[read(3.0, 1)])) == []
+    assert kinds(judged(writes[1:], [], promises, reads=[read(3.0, 0)])) == [], "it showed nothing"
 
 
 def test_row_that_a_primary_showed_and_that_is_gone() -> None:
@@ -323,6 +334,9 @@ def test_answers_that_overlap_prove_nothing() -> None:
 def test_acknowledged_commits_prove_a_writer_too() -> None:
     writes = [insert(1, 1.0), insert(2, 2.0)]
     assert kinds(judged(writes, probes=[probe("beta", TWO, 1.5)])) == ["two-writers"]
+    for outcome in (Outcome.UNKNOWN, Outcome.REFUSED):
+        no_proof = [replace(write, outcome=outcome) for write in writes]
+        assert kinds(judged(no_proof, [], probes=[probe("beta", TWO, 1.5)])) == []
 
 
 def test_promotion_of_one_server_during_the_life_of_no_other() -> None:
