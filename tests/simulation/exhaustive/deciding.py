@@ -28,7 +28,7 @@ from pgvip.core.model import (
 )
 from pgvip.core.rights import eligible
 from pgvip.core.view import View
-from tests.simulation.exhaustive.known import NOW_S, TICK_S, Clock, Names, Pool, key, seen_later
+from tests.simulation.exhaustive.known import NOW_S, OLD, TICK_S, Clock, Names, Pool, key, older, seen_later
 
 PAIR_ID, SYSTEM_ID = "pair-1", "7000000000000000001"
 SMALL: dict[str, float] = {
@@ -173,16 +173,16 @@ class Core:
             later = self._seen_later[seen] = self.seen.number(seen_later(self.seen[seen]))
         return later
 
+    def facts_later(self, facts: int) -> int:
+        """What a daemon kept, one tick after."""
+        kept = self.facts[facts]
+        return self.facts.number(replace(kept, doubt_s=older(kept.doubt_s, OLD)))
+
     def keep(self, known: int) -> int:
         """The boot facts that the daemon has kept when it ends, as the real one keeps them."""
         facts = self._kept.get(known)
         if facts is None:
-            k = self.known[known]
-            term = k.durable.record.term if k.durable.record else 0
-            told = k.address.term if k.address else -1
-            facts = self._kept[known] = self.facts.number(
-                BootFacts(k.confirmed, term if k.confirmed else 0, k.grant, told)
-            )
+            facts = self._kept[known] = self.facts.number(core.facts(self.known[known]))
         return facts
 
     def is_eligible(self, me: str, known: int, seen: int) -> bool:

@@ -45,61 +45,63 @@ class Probes:
 
     def look(self, world: World, name: str) -> int:
         """What the daemon of `name` has seen after a look now."""
-        look = self._look(world, name)
+        look = taken(world, name)
         seen = world.host(name).seen
         made = self._made.get((seen, look))
         if made is None:
             made = self._made[seen, look] = self.core.seen.number(observed(self.core.seen[seen], look))
         return made
 
-    def _look(self, world: World, name: str) -> Look:
-        host, peer = world.host(name), world.host(PEER[name])
-        reachable = world.open_path("db")
-        answers = reachable and peer.pg.answers
-        on_vip = (Vip.PRIMARY if peer.pg.phase == "primary" else Vip.STANDBY) in peer.held
-        device = world.sends("fence", name)
-        return Look(
-            name,
-            host.pg._replace(told=False, stalled=False, waiting=0, force=False),
-            host.held,
-            world.sends("gateway", name),
-            device,
-            peer.on and device,
-            peer.held if reachable else (),
-            (peer.pg.phase != "primary", wal.timeline(peer.pg.wal), on_vip) if answers else None,
-        )
+
+def taken(world: World, name: str) -> Look:
+    """All that the probes of `name` can see now."""
+    host, peer = world.host(name), world.host(PEER[name])
+    reachable = world.open_path("db")
+    answers = reachable and peer.pg.answers
+    on_vip = (Vip.PRIMARY if peer.pg.phase == "primary" else Vip.STANDBY) in peer.held
+    device = world.sends("fence", name)
+    return Look(
+        name,
+        host.pg._replace(told=False, stalled=False, waiting=0, force=False),
+        host.held,
+        world.sends("gateway", name),
+        device,
+        peer.on and device,
+        peer.held if reachable else (),
+        (peer.pg.phase != "primary", wal.timeline(peer.pg.wal), on_vip) if answers else None,
+    )
 
 
-def observed(old: Observations, look: Look) -> Observations:
+def observed(old: Observations, look: Look, now_s: float = NOW_S) -> Observations:
     """`old` after `look`."""
     pg = look.pg
     up = pg.phase not in ("down", "stopping") and not pg.hung
     mac = f"mac-{PEER[look.me]}"
     database = old.database
     if pg.answers:
-        database = Observation(_database(pg), NOW_S)
+        database = Observation(_database(pg, now_s), now_s)
     elif database.value is not None and database.value.postmaster == pg.proc:
-        database = database.failed("", NOW_S)
+        database = database.failed("", now_s)
     else:
         database = Observation()  # it said nothing yet; what another postmaster said is never asked for again
     peer_own, peer_vip = old.peer_own, old.peer_vip
     if look.peer is not None:
         value = PeerDatabase(look.peer[0], look.peer[1], "")
-        peer_own = Observation(value, NOW_S)
-        peer_vip = Observation(value, NOW_S) if look.peer[2] else peer_vip.failed("", NOW_S)
+        peer_own = Observation(value, now_s)
+        peer_vip = Observation(value, now_s) if look.peer[2] else peer_vip.failed("", now_s)
     else:
-        peer_own, peer_vip = peer_own.failed("", NOW_S), peer_vip.failed("", NOW_S)
+        peer_own, peer_vip = peer_own.failed("", now_s), peer_vip.failed("", now_s)
     return replace(
         old,
-        processes=Observation(_processes(pg), NOW_S),
-        held=Observation(frozenset(look.held), NOW_S),
-        connection=Observation(True, NOW_S) if up else old.connection.failed("", NOW_S),
-        disks=Observation(True, NOW_S),
+        processes=Observation(_processes(pg), now_s),
+        held=Observation(frozenset(look.held), now_s),
+        connection=Observation(True, now_s) if up else old.connection.failed("", now_s),
+        disks=Observation(True, now_s),
         database=database,
-        gateway=Observation("gateway", NOW_S) if look.gateway else old.gateway.failed("", NOW_S),
-        fence=Observation("on" if look.peer_on else "off", NOW_S) if look.device else old.fence.failed("", NOW_S),
-        arp_primary=Observation(mac if Vip.PRIMARY in look.arp else "", NOW_S),
-        arp_standby=Observation(mac if Vip.STANDBY in look.arp else "", NOW_S),
+        gateway=Observation("gateway", now_s) if look.gateway else old.gateway.failed("", now_s),
+        fence=Observation("on" if look.peer_on else "off", now_s) if look.device else old.fence.failed("", now_s),
+        arp_primary=Observation(mac if Vip.PRIMARY in look.arp else "", now_s),
+        arp_standby=Observation(mac if Vip.STANDBY in look.arp else "", now_s),
         peer_own=peer_own,
         peer_vip=peer_vip,
     )
@@ -118,7 +120,7 @@ def _processes(pg: Pg) -> Processes:
     )
 
 
-def _database(pg: Pg) -> Database:
+def _database(pg: Pg, now_s: float) -> Database:
     standby = pg.phase in ("standby", "promoting")
     replica = None
     if not standby and pg.tx is not None:
@@ -129,7 +131,7 @@ def _database(pg: Pg) -> Database:
         in_recovery=standby,
         point=WalPoint(wal.timeline(pg.wal), Lsn(pg.flushed)),
         replay_lsn=Lsn(pg.flushed),
-        moved_at_s=NOW_S - pg.moved * TICK_S if pg.moved < LONG else NEVER,
+        moved_at_s=now_s - pg.moved * TICK_S if pg.moved < LONG else NEVER,
         streaming=standby and pg.rx is not None and pg.rx.age <= 2,
         sync_names="peer" if pg.names else "",
         replica=replica,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pgvip.core.model import CheckVip, ConfirmGrant, FindEnd
 from tests.simulation.exhaustive import machines, servers
 from tests.simulation.exhaustive.acts import Actor
-from tests.simulation.exhaustive.deciding import Asked, Core, Outcome
+from tests.simulation.exhaustive.deciding import Asked, Core, Decided, Outcome
 from tests.simulation.exhaustive.faults import Faults
 from tests.simulation.exhaustive.known import HEARD_SEQ
 from tests.simulation.exhaustive.looks import Probes
@@ -39,7 +39,8 @@ class Moves:
         self.probes = Probes(core)
         self.faults = Faults(core, self.actor, kinds)
         self.orders = orders
-        self.notes: Callable[[str, tuple[str, ...]], None] | None = None
+        self.ticks = 0
+        self.told: Callable[[World, Asked, Decided], None] | None = None
 
     def all(self, world: World) -> Iterator[Move]:
         """Every next state."""
@@ -108,9 +109,10 @@ class Moves:
     def _decided(self, step: Step, name: str, seen: int) -> Iterator[Move]:
         world, host = step.world, step.world.host(name)
         world, heard = self._heard(world, name, host)
-        decided = self.core.decide(Asked(name, host.known, seen, heard, step.results, host.orders))
-        if self.notes is not None:
-            self.notes(name, decided.notes)
+        asked = Asked(name, host.known, seen, heard, step.results, host.orders)
+        decided = self.core.decide(asked)
+        if self.told is not None:
+            self.told(step.world, asked, decided)
         renamed = dict(decided.renamed)
         acts = [act._replace(action=renamed.get(act.action, act.action)) for act in step.acts]
         acts += [Act(number) for number in decided.started]
@@ -158,6 +160,7 @@ class Moves:
             yield Move(f"{label} [flushed late]", self._tick(world._replace(delays=world.delays - 1), late=True))
 
     def _tick(self, world: World, *, late: bool = False) -> World:
+        self.ticks += 1
         world = servers.replicated(world, late=late)
         for name in NAMES:
             world = machines.abandoned(world, name)
@@ -173,7 +176,8 @@ class Moves:
         if host.known:
             acts = tuple(self._older(act) for act in host.acts)
             return world.put(name, host._replace(known=self.core.turned(host.known), acts=acts))
-        world = world.put(name, host._replace(boots=host.boots - 1 if host.boots > 0 else host.boots))
+        facts = self.core.facts_later(host.facts)
+        world = world.put(name, host._replace(facts=facts, boots=host.boots - 1 if host.boots > 0 else host.boots))
         return machines.start_daemon(self.core, world, name) if host.boots == 1 else world
 
     def _older(self, act: Act) -> Act:

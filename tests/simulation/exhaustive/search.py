@@ -201,14 +201,16 @@ class Replay:
 
     def _take(self, label: str) -> Move:
         self._notes = []
-        self.moves.notes = lambda name, words: self._notes.extend(f"       {name} {each}" for each in words)
+        self.moves.told = lambda _, asked, decided: self._notes.extend(
+            f"       {asked.me} {each}" for each in decided.notes
+        )
         try:
             for move in self.moves.all(self.world):
                 if move.label == label:
                     return move
                 self._notes.clear()
         finally:
-            self.moves.notes = None
+            self.moves.told = None
         raise AssertionError(f"the path cannot be walked again: {label}")
 
     def _changes(self, before: World, after: World) -> list[str]:

@@ -1,0 +1,64 @@
+"""The exhaustive search: clean within small bounds, finds broken rules there, and its canonical form loses nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.exhaustive import cli
+from tests.simulation.exhaustive.faults import KINDS
+from tests.simulation.exhaustive.search import Bounds, Found, Search
+from tests.simulation.exhaustive.twin import Twin
+from tests.simulation.rules import RULES
+
+pytestmark = [pytest.mark.simulation, pytest.mark.timeout(900)]
+
+
+def broken(rule: str, bounds: Bounds) -> Found:
+    """What a search finds with one rule broken."""
+    switch = next(each.switch for each in RULES if each.name == rule)
+    with pytest.MonkeyPatch.context() as patch:
+        switch(patch)
+        return Search(bounds).run()
+
+
+def test_one_fault_of_every_kind_is_exhausted_and_clean() -> None:
+    found = Search(Bounds(faults=1)).run()
+    assert not found.violation, "\n".join(found.trace)
+    assert not found.cut_off
+    assert found.states > 20_000
+    assert found.recovered > 8_000, "every state between two ticks comes back once nothing is wrong"
+
+
+def test_searches_are_functions_of_their_bounds() -> None:
+    bounds = Bounds(faults=1, kinds=("reset b", "kill-postgres a"))
+    one, other = Search(bounds).run(), Search(bounds).run()
+    assert (one.states, one.transitions, one.depth) == (other.states, other.transitions, other.depth)
+
+
+def test_a_cut_off_search_says_so() -> None:
+    assert Search(Bounds(faults=1, states=500)).run().cut_off
+    assert Search(Bounds(faults=1, steps=5)).run().cut_off
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_canonical_form_decides_as_the_whole_does(seed: int) -> None:
+    assert Twin(KINDS, seed).walk(400) > 200
+
+
+def test_a_violation_is_told_as_a_path() -> None:
+    found = broken("m 11", Bounds(faults=2, kinds=("off a", "older-data b"), recovery=0))
+    assert found.violation.startswith("2: b is read-write without")
+    text = "\n".join(found.trace)
+    assert "** older-data b" in text
+    assert "b postgres: promoting -> primary" in text or "b claim: take-over-by-fence" in text
+
+
+def test_command_line_prints_bounds_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "found.json"
+    assert cli.main(["--faults", "1", "--kinds", "reset b", "--json", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "exhausted: no state within the bounds is left" in said
+    assert f"states {json.loads(file.read_text())['states']}," in said
