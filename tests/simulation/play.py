@@ -97,6 +97,13 @@ class Play:
     def eligible(self, host: Host) -> bool:
         return bool(host.daemon and host.daemon.last and host.daemon.last.message.eligible)
 
+    def gives_up(self, host: Host) -> bool:
+        return bool(host.daemon and host.daemon.knowledge.yielding)
+
+    def waits(self, host: Host) -> bool:
+        """It would fence, and waits `fence_delay`."""
+        return bool(host.daemon and host.daemon.knowledge.waiting)
+
     def order(self, host: Host, order: Order, text: str = "") -> None:
         self.until(lambda: host.daemon is not None)
         assert host.daemon is not None

@@ -34,7 +34,7 @@ class Rule:
     faults: str
     sync: bool = True
     settings: dict[str, float | bool] = field(default_factory=dict)
-    runs: int = 10
+    runs: int = 20
 
     @property
     def test(self) -> str:

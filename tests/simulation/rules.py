@@ -14,7 +14,16 @@ from pathlib import Path
 from statistics import median
 from time import process_time
 
-from tests.simulation import rules_boot, rules_numbered, rules_record, rules_rights
+from tests.simulation import (
+    rules_answers,
+    rules_boot,
+    rules_changes,
+    rules_claims,
+    rules_grants,
+    rules_numbered,
+    rules_record,
+    rules_rights,
+)
 from tests.simulation.rule import Rule
 
 BASES = (1, 1001, 2001, 3001, 4001)
@@ -25,7 +34,8 @@ TABLE = ROOT / "docs" / "proof-rules.md"
 MEASURED = Path(__file__).with_name("measured.json")
 
 RULES: tuple[Rule, ...] = (
-    *rules_numbered.RULES, *rules_record.RULES, *rules_rights.RULES, *rules_boot.RULES,
+    *rules_numbered.RULES, *rules_record.RULES, *rules_rights.RULES, *rules_boot.RULES, *rules_changes.RULES,
+    *rules_answers.RULES, *rules_claims.RULES, *rules_grants.RULES,
 )  # fmt: skip
 
 

@@ -323,7 +323,7 @@ RULES = (
          " a mismatch is an alarm and nothing is acted on", foreign_messages, foreign_primary,
          "5: it does not come back", "a message of another pair"),
     Rule("sync-by-solo", "in this term a commit waits for the standby; changes only by way of `solo`", sync_in_place,
-         becomes_async_unheard, "2: b is read-write without",
+         becomes_async_unheard, "2: ",
          "a link cut one way, a broken stream, a change of configuration, a fence"),
     Rule("same-history", "the LSN is satisfied only on the same history", any_history, diverged_data_at_adoption,
          "2: b is read-write without", "a standby's data replaced by diverged ones, a switchover"),

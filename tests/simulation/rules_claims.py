@@ -1,0 +1,254 @@
+"""Rules of "Claiming (fence)" and "Forced by an operator": each with its switch and its play."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from pgvip.core import absorb, steps
+from pgvip.core.changes import Change
+from pgvip.core.knowledge import Claim, Why
+from pgvip.core.model import Command, Fence, Order
+from pgvip.core.round import Round
+from tests.simulation.engine import Violation
+from tests.simulation.fencing import Fencing, Told
+from tests.simulation.machine import Host
+from tests.simulation.network import PATHS
+from tests.simulation.play import Missed, Play
+from tests.simulation.rule import Rule
+
+Patch = pytest.MonkeyPatch
+
+
+def claims_afterwards(patch: Patch) -> None:
+    """The claim is opened when the fence has worked, not before it is sent."""
+    fenced = absorb.fenced
+    wanted: dict[str, tuple[str, Why, bool]] = {}
+
+    def no_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
+        attempt = steps._attempt(r)
+        wanted[attempt] = (change, why, takeover)
+        r.start(Fence(attempt))
+
+    def at_last(r: Round, attempt: str, *, ok: bool, text: str) -> None:
+        if ok and attempt in wanted and r.k.claim is None:
+            change, why, takeover = wanted.pop(attempt)
+            r.k.claim = Claim(change, r.view().term, why, takeover, attempt, r.now_s)
+            r.changed()
+        fenced(r, attempt, ok=ok, text=text)
+
+    patch.setattr(steps, "open_claim", no_claim)
+    patch.setattr(absorb, "fenced", at_last)
+
+
+def target_is_back_early(play: Play) -> None:
+    """B fences in silence, and its answer is slow; A boots, asks, and serves; then they do not hear each other."""
+    play.world.faults.fence_answer_s = 15.0
+    play.is_cut_off(play.a)
+    play.until(lambda: not play.a.powered)
+    play.world.net.cuts.clear()
+    play.copies(play.b, lambda message: message.request is not None, passing=False)
+    play.on(play.a)
+    play.until(lambda: play.serves(play.a))
+    play.apart("link", "db")
+    play.cut(play.a, "fence")
+    play.wait(8.0, 12.0)
+
+
+def failure_counts(patch: Patch) -> None:
+    """A fence that failed or timed out counts as done."""
+    whole = absorb.fenced
+
+    def broken(r: Round, attempt: str, *, ok: bool, text: str) -> None:
+        whole(r, attempt, ok=True, text=text)
+
+    patch.setattr(absorb, "fenced", broken)
+
+
+def unheard_and_unfenced(play: Play) -> None:
+    """The hosts do not hear each other; A's fence device does not answer, or does too late what it is asked."""
+    play.apart("link", "db")
+    play.cut(play.a, "fence")
+    play.world.fencing.moods["a"] = play.world.rng.choice(("fails", "late"))
+    play.wait(3.0, 6.0)
+
+
+def isolated_is_fenced(patch: Patch) -> None:
+    """A fence takes the peer's network, and leaves it its power and memory."""
+
+    def fence(fencing: Fencing, by: Host, told: Told) -> None:
+        world, target = fencing.world, by.peer
+        if world.net.sends("fence", by):
+            world.net.cuts |= {(path, target.name) for path in PATHS}
+            by.later(0.1, lambda: told(True, ""))
+
+    patch.setattr(Fencing, "fence", fence)
+
+
+def unheard(play: Play) -> None:
+    """The hosts do not hear each other, and only B can fence."""
+    play.apart("link", "db")
+    play.cut(play.a, "fence")
+    play.wait(4.0, 8.0)
+
+
+def no_delay(patch: Patch) -> None:
+    """Whoever fences the primary does not wait."""
+    whole = steps.claim
+
+    def broken(r: Round, row: Change) -> None:
+        whole(r, replace(row, delayed=False))
+
+    patch.setattr(steps, "claim", broken)
+
+
+def both_unheard(play: Play) -> None:
+    """The hosts do not hear each other, and each can fence the other; fences take up to half a second."""
+    world = play.world
+    world.faults.fence_takes_s = 0.5
+    off: set[str] = set()
+
+    def moment(what: str, host: Host) -> None:
+        if what == "fenced":
+            off.add(host.name)
+            if len(off) == 2:
+                raise Violation("both hosts have fenced each other")
+
+    world.no_power = {"a", "b"}
+    world.moment = moment
+    play.apart("link", "db")
+    play.wait(6.0, 8.0)
+
+
+def delay_is_blind(patch: Patch) -> None:
+    """Once the delay has begun the fence comes, whatever is heard meanwhile."""
+    whole = steps.claim
+    waits: dict[int, tuple[Change, float]] = {}
+
+    def broken(r: Round, row: Change) -> None:
+        who = id(r.s)
+        if row.delayed and r.k.claim is None and who not in waits:
+            waits[who] = (row, r.now_s)
+        if who in waits and r.now_s - waits[who][1] >= r.s.fence_delay_s and r.k.claim is None and not r.k.writing:
+            row, _ = waits.pop(who)
+            steps.open_claim(r, row.name, Why.SILENCE, takeover=True)
+        whole(r, row)
+
+    patch.setattr(steps, "claim", broken)
+
+
+def heard_within_the_delay(play: Play) -> None:
+    """Both daemons' messages are lost for a moment longer than makes a host silent."""
+    play.apart("link", "db")
+    play.cut(play.a, "fence")
+    play.until(lambda: play.waits(play.b), 5.0)
+    play.world.net.cuts.clear()
+    play.wait(0.05, 0.1)
+    play.no("Fence", "a host that was heard in time is fenced")
+    play.wait(3.0, 5.0)
+
+
+def word_is_kept(patch: Patch) -> None:
+    """An operator's word that the peer is off counts for the next claim too."""
+    whole, opened = absorb._command, steps.open_claim
+    said: set[str] = set()
+
+    def broken(r: Round, command: Command) -> bool:
+        if command.order is Order.FENCE_CONFIRMED:
+            said.add(r.s.me)
+        return whole(r, command)
+
+    def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
+        opened(r, change, why, takeover=takeover)
+        if r.s.me in said and r.k.claim is not None:
+            r.k.claim = replace(r.k.claim, fenced=True)
+
+    patch.setattr(absorb, "_command", broken)
+    patch.setattr(steps, "open_claim", open_claim)
+
+
+def said_to_be_off(play: Play) -> None:
+    """An operator says that A is off when nobody asks; later the hosts do not hear each other."""
+    play.order(play.b, Order.FENCE_CONFIRMED)
+    play.wait(0.5, 2.0)
+    play.apart("link", "db")
+    play.cut(play.a, "fence")
+    play.cut(play.b, "fence")
+    play.wait(3.0, 6.0)
+
+
+def force_fences_nobody(patch: Patch) -> None:
+    """A forced promotion does not fence."""
+    whole = steps.force
+
+    def broken(r: Round) -> None:
+        r.k.unfenced = True
+        whole(r)
+
+    patch.setattr(steps, "force", broken)
+
+
+def forced_beside_a_primary(play: Play) -> None:
+    """The hosts do not hear each other; an operator forces B."""
+    play.world.forced = True
+    play.apart("link", "db")
+    play.cut(play.a, "fence")
+    play.order(play.b, Order.FORCE_PROMOTE)
+    play.until(lambda: play.alone(play.b))
+    play.wait(1.0, 3.0)
+    with suppress(Missed):
+        play.world.net.cuts.clear()
+        play.until(lambda: bool(play.a.durable.hold), 8.0)
+        play.order(play.a, Order.CLEAR_HOLD)
+
+
+def small_step(patch: Patch) -> None:
+    """A forced record's term is the next one."""
+    patch.setattr(absorb, "FORCE_STEP", 0)
+
+
+def forced_while_it_moves_on(play: Play) -> None:
+    """B is forced without a fence while A, unseen, goes on to later terms."""
+    world = play.world
+    world.split = world.forced = world.operators = True
+    world.fencing.moods["a"] = "fails"
+    play.cut(play.b, "link")
+    play.break_stream()
+    play.until(lambda: not play.b.pg.inbound)
+    play.wait(0.2, 0.4)
+    play.order(play.b, Order.FORCE_PROMOTE, "without-fence")
+    play.copies(play.a, lambda message: True, passing=False)
+    play.until(lambda: play.alone(play.b))
+    play.wait(1.0, 2.0)
+    world.calm()
+    world.net.cuts.clear()
+    play.must(lambda: play.says_solo(play.a, play.b), 15.0, "the operator's force does not prevail")
+    world.split = False
+    play.order(play.a, Order.CLEAR_HOLD)
+
+
+RULES = (
+    Rule("claim-first", "A claim begins (after `fence_delay`, where it applies) before the fence command is sent.",
+         claims_afterwards, target_is_back_early, "1: two writers",
+         "a host cut off, a fence whose answer is slow, the target back before it"),
+    Rule("time-out-is-failure", "A time-out is a failure.", failure_counts, unheard_and_unfenced, "1: two writers",
+         "link and replication cut, fences that fail or come late"),
+    Rule("isolated-is-not-fenced", "Isolating the peer's network alone does not count: its memory, and `eligible` in"
+         " it, survives.", isolated_is_fenced, unheard, "1: two writers", "link and replication cut"),
+    Rule("fence-delay", "The primary fences at once; whoever fences the current primary waits `fence_delay` first",
+         no_delay, both_unheard, "both hosts have fenced each other", "link and replication cut",
+         settings={"fence_delay_s": 1.5}),
+    Rule("reasons-again", "waits `fence_delay` first and checks its reasons again", delay_is_blind,
+         heard_within_the_delay, "a host that was heard in time is fenced", "link and replication cut for a moment",
+         settings={"fence_delay_s": 1.5}),
+    Rule("operators-word", "An operator who has seen the host dead can say so; that counts as the result of an open"
+         " claim.", word_is_kept, said_to_be_off, "1: two writers",
+         "an operator's word, then link and replication cut"),
+    Rule("force-fences", "A forced promotion fences first, or says that it did not", force_fences_nobody,
+         forced_beside_a_primary, "1: two writers", "link and replication cut, a forced promotion"),
+    Rule("force-step", "writes a term of the forcing host's own parity a large step above everything it has heard",
+         small_step, forced_while_it_moves_on, "the operator's force does not prevail",
+         "a forced promotion without a fence beside a primary that changes its record"),
+)  # fmt: skip
