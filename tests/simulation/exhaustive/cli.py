@@ -34,7 +34,8 @@ def words(found: Found) -> str:
     kinds = "every kind" if b.kinds == KINDS else ", ".join(b.kinds)
     lines = [
         f"bounds: {b.faults} faults ({kinds}), {b.delays} delays, {b.copies} kept messages"
-        f", {'sync' if b.sync else 'async'}, first step {'free' if b.orders else 'fixed'}, terms up to {b.terms}"
+        f", {'sync' if b.sync else 'async'}, first step {'free' if b.orders else 'fixed'}, boot {b.boot} ticks"
+        f", terms up to {b.terms}"
         + (f", {b.steps} steps" if b.steps else ", no bound on steps"),
         f"states {found.states}, transitions {found.transitions}, depth {found.depth}, {found.ends} at the last term",
         f"distinct rounds of the core {found.rounds}, distinct knowledge {found.knowledge}",
@@ -62,6 +63,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--async", dest="sync", action="store_false", default=None, help="a pair in async")
     parser.add_argument("--fixed-order", dest="orders", action="store_false", default=None,
                         help="the first host's daemon steps first in every tick")
+    parser.add_argument("--boot", type=int, help="ticks from power to the daemon's start")
     parser.add_argument("--terms", type=int, help="paths end at records of a higher term")
     parser.add_argument("--steps", type=int, help="paths end after so many steps (a tick is two or three)")
     parser.add_argument("--states", type=int, help="cut the search off at so many states")

@@ -86,15 +86,19 @@ def scaled() -> Iterator[None]:
 
 
 class Core:
-    """The real core of both hosts, with everything that it knows and says by numbers."""
+    """The real core of both hosts, with everything that it knows and says by numbers.
 
-    def __init__(self, *, sync: bool = True, **changes: float) -> None:
+    `boots`: ticks from power to the daemon's start.
+    """
+
+    def __init__(self, *, sync: bool = True, boots: int = 2, **changes: float) -> None:
         numbers = {**SMALL, **changes}
         self.settings = {
             me: Settings(me, peer, me == "a", sync=sync, archive=False, **numbers)  # type: ignore[arg-type]  # by name
             for me, peer in (("a", "b"), ("b", "a"))
         }
         self.sync = sync
+        self.boots = boots
         self.known: Pool[Knowledge] = Pool()
         self.seen: Pool[Observations] = Pool()
         self.messages: Pool[Message] = Pool()

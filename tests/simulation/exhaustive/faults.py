@@ -22,7 +22,7 @@ CUTS: dict[str, tuple[str, ...]] = {
 }
 """Faults of the network, and which path does not carry what which host sends."""
 OF_HOST = (
-    "off", "reset", "kill-postgres", "orphans", "dba-stop", "hang", "stall", "kill-daemon", "end-daemon",
+    "off", "reset", "kill-postgres", "orphans", "dba-stop", "hang", "stall", "slow", "kill-daemon", "end-daemon",
     "stop-daemon", "switchover", "addresses", "older-data",
 )  # fmt: skip
 KINDS = (*CUTS, *(f"{kind} {name}" for kind in OF_HOST for name in NAMES))
@@ -77,7 +77,7 @@ class Faults:
 
     def _kill_daemon(self, world: World, name: str) -> Iterator[tuple[str, World]]:
         """It is started again at once."""
-        yield from self._daemon_ends(world, name, machines.BOOT)
+        yield from self._daemon_ends(world, name, machines.RESTART)
 
     def _end_daemon(self, world: World, name: str) -> Iterator[tuple[str, World]]:
         """It is not started again for a while."""
@@ -128,6 +128,12 @@ class Faults:
         if not pg.stalled:
             yield "", with_pg(world, name, pg._replace(stalled=True))
 
+    def _slow(self, world: World, name: str) -> Iterator[tuple[str, World]]:
+        """As standby it streams, and WAL hardly gets there."""
+        pg = world.host(name).pg
+        if not pg.slow:
+            yield "", with_pg(world, name, pg._replace(slow=True))
+
     def _switchover(self, world: World, name: str) -> Iterator[tuple[str, World]]:
         host = world.host(name)
         if host.known and not host.stopped:
@@ -153,6 +159,8 @@ class Faults:
                 yield f"the daemon of {name} continues", world.put(name, host._replace(stopped=False))
             if host.pg.hung:
                 yield f"postgres of {name} goes on", with_pg(world, name, host.pg._replace(hung=False))
+            if host.pg.slow:
+                yield f"WAL gets to {name} again", with_pg(world, name, host.pg._replace(slow=False))
             if host.pg.stalled:
                 yield f"{name} flushes again", with_pg(world, name, host.pg._replace(stalled=False))
 
@@ -176,7 +184,8 @@ class Faults:
         for name in NAMES:
             world = machines.power_on(self.core, world, name)
             host: Host = world.host(name)
-            world = world.put(name, host._replace(stopped=False, pg=host.pg._replace(hung=False, stalled=False)))
+            well = host.pg._replace(hung=False, stalled=False, slow=False)
+            world = world.put(name, host._replace(stopped=False, pg=well))
             if host.boots < 0 and not host.known:
                 world = machines.start_daemon(self.core, world, name)
         return world._replace(due=world.awake())

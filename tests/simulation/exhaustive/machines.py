@@ -6,8 +6,8 @@ from tests.simulation.exhaustive import servers
 from tests.simulation.exhaustive.deciding import Core
 from tests.simulation.exhaustive.state import Act, Host, World
 
-BOOT = 1
-"""Ticks from power to the daemon's start."""
+RESTART = 1
+"""Ticks in which a daemon that was killed is started again."""
 
 
 def remembered(core: Core, world: World) -> set[str]:
@@ -51,7 +51,8 @@ def power_on(core: Core, world: World, name: str) -> World:
     if host.on:
         return world
     boot = new_name(core, world, "boot", name)
-    return world.put(name, host._replace(on=True, boot=boot, boots=BOOT, seen=core.nothing_seen, facts=core.no_facts))
+    booting = host._replace(on=True, boot=boot, boots=core.boots, seen=core.nothing_seen, facts=core.no_facts)
+    return world.put(name, booting)
 
 
 def start_daemon(core: Core, world: World, name: str) -> World:

@@ -19,10 +19,11 @@ from tests.simulation.exhaustive.state import Move, Violation, World
 class Bounds:
     """What a search may spend on one path, and where it is cut off.
 
-    `orders`: which daemon steps first is free in every tick, else it is the first host's. `terms`: a path ends where a
-    record of a higher term is written (a standby that does not flush makes the pair solo and paired again for ever).
-    `steps`: a path's length, no bound when 0. `states`, `seconds`: the search is cut off there, and says so.
-    `recovery`: 5 is checked from each state between two ticks, or from one in so many; 0: from none.
+    `orders`: which daemon steps first is free in every tick, else it is the first host's. `boot`: ticks from power to
+    the daemon's start. `terms`: a path ends where a record of a higher term is written (what makes a pair solo and
+    paired again for ever would have no end). `steps`: a path's length, no bound when 0. `states`, `seconds`: the
+    search is cut off there, and says so. `recovery`: 5 is checked from each state between two ticks, or from one in so
+    many; 0: from none.
     """
 
     faults: int = 1
@@ -31,6 +32,7 @@ class Bounds:
     kinds: tuple[str, ...] = KINDS
     sync: bool = True
     orders: bool = True
+    boot: int = 2
     terms: int = 30
     steps: int = 0
     states: int = 0
@@ -66,7 +68,7 @@ class Search:
 
     def __init__(self, bounds: Bounds, progress: Progress | None = None) -> None:
         self.bounds = bounds
-        self.core = Core(sync=bounds.sync)
+        self.core = Core(sync=bounds.sync, boots=bounds.boot)
         self.moves = Moves(self.core, bounds.kinds, orders=bounds.orders)
         self.recovery = Recovery(self.core, self.moves)
         self.found = Found(bounds)

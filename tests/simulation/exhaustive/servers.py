@@ -70,8 +70,8 @@ def shut_down(world: World, name: str) -> World:
         return with_pg(world, name, down(pg._replace(control="shut down in recovery")))
     entries = wal.appended(pg.wal, name, wal.timeline(pg.wal))
     pg = pg._replace(wal=entries, control="shut down", checkpoint=(wal.timeline(entries), wal.length(entries) - 1))
-    if streams(world, PEER[name]):
-        peer = world.host(PEER[name]).pg
+    peer = world.host(PEER[name]).pg
+    if streams(world, PEER[name]) and not peer.slow:
         flushed = peer.flushed if peer.stalled else wal.length(entries)
         world = with_pg(world, PEER[name], peer._replace(wal=entries, flushed=flushed))
     return with_pg(world, name, down(pg))
@@ -106,7 +106,7 @@ def _stream(world: World, standby: str, *, late: bool) -> World:
     primary = PEER[standby]
     s, p = world.host(standby).pg, world.host(primary).pg
     if streams(world, standby):
-        return _flow(world, standby, late=late or s.stalled)
+        return _flow(world, standby, late=late or s.stalled or s.slow)
     path = world.open_path("db")
     if s.rx is not None:
         told = path and p.proc != s.rx.proc
@@ -130,9 +130,10 @@ def _still(pg: Pg) -> Pg:
 
 
 def _flow(world: World, standby: str, *, late: bool) -> World:
-    """WAL arrives. While commits do not wait, the standby stays one behind: the newest was acknowledged before it came.
+    """WAL arrives, or nothing but the sign that the primary is there.
 
-    That is the state after any number of commits; a commit in a tick in which the standby flushes too leaves no trace.
+    While commits do not wait, the standby stays one behind: the newest was acknowledged before it came. That is
+    the state after any number of commits; a commit in a tick in which the standby flushes too leaves no trace.
     """
     primary = PEER[standby]
     s, p = world.host(standby).pg, world.host(primary).pg
@@ -144,6 +145,8 @@ def _flow(world: World, standby: str, *, late: bool) -> World:
     entries, first = p.wal, p.tx.flush == 0
     if not p.force and wal.last(entries) in world.acked and not wal.holds(s.wal, wal.last(entries)):
         entries = wal.cut(entries, wal.length(entries) - 1)
+    if s.slow:
+        entries = s.wal
     s = s._replace(wal=entries, flushed=s.flushed if late else wal.length(entries), rx=Receiver(s.rx.proc))
     moved = _moved(s, p, late=late, first=first)
     p = p._replace(tx=Sender(p.tx.proc, s.flushed), moved=moved)
@@ -199,7 +202,8 @@ def _clients(world: World, name: str) -> World:
         seen = frozenset(entry for entry in world.open if wal.holds(pg.wal, entry) and entry.end != pg.waiting)
         world = world._replace(acked=world.acked | seen, open=world.open - seen)
         world = with_pg(world, name, pg._replace(told=True))
-    flowing = pg.phase == "primary" and streams(world, PEER[name]) and not world.host(PEER[name]).pg.stalled
+    standby = world.host(PEER[name]).pg
+    flowing = pg.phase == "primary" and streams(world, PEER[name]) and not standby.stalled and not standby.slow
     if pg.force and flowing:
         return world  # it commits, the standby flushes it: the same as before
     return _with_commit(world, name, _commits(world, name))

@@ -58,6 +58,7 @@ class Pg(NamedTuple):
     soon: bool = False
     hung: bool = False
     stalled: bool = False
+    slow: bool = False
     orphans: bool = False
     broken: bool = False
     begun: int = 0
