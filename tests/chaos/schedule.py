@@ -27,7 +27,7 @@ class Heal(Enum):
     """When the group ends, but not before `hold_s`."""
 
 
-CUES = ("intent: ", "yield: ", "record: ", "role: ", "rejoin: ")
+CUES = ("intent: ", "yield: ", "record: ", "role: ", "rejoin")
 FENCING_CUES = ("intent: ", "claim: ", "claim: ", "fenced: ", "record: ", "role: ", "start: ", "link: up")
 """What a daemon logs in the middle of a change: a fault that waits for such a line strikes where it hurts."""
 HOLDS_S = {Heal.SOON: (0.1, 4.0), Heal.REACTED: (5.0, 20.0), Heal.OVERLAP: (0.0, 0.0), Heal.END: (0.0, 15.0)}

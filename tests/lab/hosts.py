@@ -160,7 +160,7 @@ class Host(Node):
                 inode = Path(f"/proc/{self.pid}/ns/pid").stat().st_ino
                 self.switch.link_down(self.name)
                 os.kill(self.init_pid, signal.SIGKILL)
-                for let_go in self.at_kill:
+                for let_go in list(self.at_kill):  # each takes itself off the list
                     let_go()
                 for program in self.programs:  # nsenter stops together with its child, and would not collect it
                     with contextlib.suppress(ProcessLookupError):
