@@ -51,11 +51,13 @@ class Probers:
 def fetch_final(primary: Host, standby: Host | None) -> FinalState:
     """The clients' tables as both hosts have them; the clients must have ended.
 
-    LabError when the standby has not replayed everything within a minute.
+    LabError when the standby is none, or has not replayed everything within a minute.
     """
     content = content_of(primary)
     if standby is None:
         return FinalState(content)
+    if standby.writable():
+        raise LabError(f"{standby.name} is no standby: it takes writes")
     end = primary.sql("select pg_current_wal_flush_lsn()")
     query = f"select pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '{end}') >= 0"
     wait_until(lambda: standby.sql(query, check=False) == "t", REPLAY_S, f"{standby.name} has replayed {end}", 0.2)
