@@ -44,11 +44,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """How to judge: with which test files, how many mutants at a time; `skip`: tests that a mutant has survived."""
+    """How to judge: with which test files, how many mutants at a time; `skip`: tests that a mutant has survived.
+
+    `longest_s`: only tests that take no longer.
+    """
 
     files: Sequence[str]
     jobs: int
     skip: Callable[[Mutant, str], bool]
+    longest_s: float = float("inf")
 
 
 Heard = Callable[[Mutant, Verdict], None]
@@ -185,7 +189,7 @@ def judge_all(mutants: Sequence[Mutant], bench: Bench, heard: Heard) -> None:
             if bench.skip(mutant, file):
                 continue
             try:
-                tests = list(cases(file))
+                tests = [case for case in cases(file) if known.took_s.get(case.name, 0.0) <= bench.longest_s]
             except Exception:  # noqa: BLE001 - whatever it is, the mutant cannot be imported
                 return Verdict(KILLED, "import")
             verdict = until_one_fails(tests, known)
@@ -243,6 +247,7 @@ class Server:
                 self.failed.append(name)
             self.known.took_s[name] = time.process_time() - began_s
         seen.stop()
+        self.cases = {name: case for name, case in self.cases.items() if self.known.took_s[name] <= bench.longest_s}
         for path in CORE.glob("*.py"):
             lines = seen.get_data().contexts_by_lineno(str(path.resolve()))
             self.known.runs[path.name] = {line: frozenset(names) for line, names in lines.items()}

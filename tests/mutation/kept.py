@@ -30,10 +30,11 @@ class Kept:
     """Results of earlier runs; one counts while the function (or statement) around the mutant stays as it was.
 
     A killed mutant stays killed while the test that killed it is there. A survivor is judged again by test files that
-    are new or changed since.
+    are new or changed since. `whole`: all tests of those files are run.
     """
 
-    def __init__(self, files: list[str], *, fresh: bool = False) -> None:
+    def __init__(self, files: list[str], *, fresh: bool, whole: bool) -> None:
+        self.whole = whole
         self.digests = {name: _digest(Path(name)) for name in files}
         self.entries: dict[str, Entry] = {}
         if KEPT.exists() and not fresh:
@@ -62,7 +63,8 @@ class Kept:
     def add(self, mutant: Mutant, verdict: Verdict) -> None:
         entry = self.entry(mutant)
         survived = verdict.outcome == SURVIVED
-        files = {**(entry.files if entry else {}), **self.digests} if survived else {}
+        passed = self.digests if self.whole else {}
+        files = {**(entry.files if entry else {}), **passed} if survived else {}
         self.entries[mutant.identity] = Entry(mutant.unit, verdict.outcome, verdict.by, files)
 
     def write(self) -> None:
