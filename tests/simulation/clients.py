@@ -35,10 +35,11 @@ class Clients:
         if not (pg.phase == "primary" or pg.orphans):
             return
         peer = host.peer
-        if peer.powered and peer.pg.writes and not world.split:
+        if peer.powered and peer.pg.writes and not (world.split or world.parted):
             raise Violation(f"1: two writers: {host.name} and {peer.name}")
         through = Vip.PRIMARY in host.held and world.net.sends("client", host) and not pg.orphans
-        if through and world.sync and pg.revealed != pg.proc:
+        record = host.durable.record
+        if through and pg.revealed != pg.proc and record is not None and record.sync:
             # All that was recovered is visible to whoever comes through the address, and counts as told.
             pg.revealed = pg.proc
             for entry in pg.wal[: pg.recovered_end]:

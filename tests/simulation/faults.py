@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgvip.core.model import Durable, Mode, Order
@@ -116,12 +117,14 @@ class Faults:
     def record_back(self, host: Host, fault: Fault) -> None:
         """The power goes, and the state directory is restored to what it was some writes ago.
 
-        A solo primary's record is confirmed by silence ("short of a force or a restored disk", PROTOCOL.md): such a
-        record is not what is restored here.
+        A solo primary's record is confirmed by silence ("short of a force or a restored disk", PROTOCOL.md), and nobody
+        can know of a term whose only record is gone: what is restored here is neither of the two.
         """
         past = host.past[-int(fault.how[0]) - 1 :][:1]
-        record = past[0].record if past else None
-        if host.powered and record is not None and (record.mode is Mode.PAIR or record.primary != host.name):
+        record, mine, theirs = past[0].record if past else None, host.durable.record, host.peer.durable.record
+        known = mine is not None and theirs is not None and theirs.term >= mine.term
+        careful = record is not None and (record.mode is Mode.PAIR or record.primary != host.name)
+        if host.powered and record is not None and careful and known:
             self._off(host, fault, lasts_s=fault.lasts_s)
             self.world.restored = True
             host.durable = past[0]
@@ -281,6 +284,16 @@ class Faults:
     def rejoin(self, host: Host, _fault: Fault) -> None:
         self._order(host, Order.REJOIN, "clone")
 
+    def mode(self, host: Host, fault: Fault) -> None:
+        """The configuration changes between sync and async, on one host first."""
+        sync = not host.settings.sync
+        host.settings = replace(host.settings, sync=sync)
+
+        def follow() -> None:
+            host.peer.settings = replace(host.peer.settings, sync=sync)
+
+        self._ends(fault, follow)
+
     def seen_dead(self, host: Host, _fault: Fault) -> None:
         """An operator stands before the peer, sees that it is off, and says so; it stays off until that was heard."""
         if not host.peer.powered:
@@ -346,6 +359,7 @@ def heal(world: World, leaving: set[Host] | None = None) -> None:
     world.replication.trickle.clear()
     world.calm()
     for host in world.hosts:
+        host.settings = replace(host.settings, sync=world.a.settings.sync)
         host.disk_bad = host.pg.stuck = host.state_hangs = False
         host.blind.clear()
         host.pg.quick()

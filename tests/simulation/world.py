@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pgvip.core.absorb import FORCED
 from pgvip.core.knowledge import Decision
@@ -43,13 +43,6 @@ class Rules:
     grant_needs_flush: bool = True
 
 
-@dataclass(slots=True)
-class Lost:
-    """Acknowledged commits that a takeover in async lost."""
-
-    entries: set[int] = field(default_factory=set)
-
-
 class World(Engine):
     """Everything that is; `faults` says how unreliable it is just now."""
 
@@ -65,9 +58,11 @@ class World(Engine):
         self.fencing = Fencing(self)
         self.commits: set[int] = set()
         self.acknowledged: dict[int, float] = {}
+        self.leased: set[int] = set()  # acknowledged, and a takeover in async may lose it
         self.lost: set[int] = set()
         self.forced = False
         self.restored = False
+        self.parted = self.forced_over = False
         self.split = False
         self.operators = False
         self.healed = False
@@ -168,14 +163,24 @@ class World(Engine):
     # --- what must hold -------------------------------------------------------------------------------
 
     def acknowledge(self, host: Host, entry: int) -> None:
-        """A client is told that its commit is safe."""
+        """A client is told that its commit is safe; for good, unless a pair in async said so.
+
+        Nothing is promised of what the loser of a force acknowledges after it (`hold` keeps it for the operator).
+        """
+        record, theirs = host.durable.record, host.peer.durable.record
+        if self.parted and record is not None and theirs is not None and record.term < theirs.term:
+            return
         self.acknowledged[entry] = self.now_s
+        if record is not None and record.mode is Mode.PAIR and not record.sync:
+            self.leased.add(entry)
 
     def became_writer(self, host: Host) -> None:
         """1: one writer. 2: it has all that was acknowledged. 3: or, in async, all but a bounded tail."""
         peer = host.peer
         self.moment("writer", host)
-        if peer.powered and peer.pg.writes and not self.split:
+        if self.forced_over and self._unheard(host):
+            self.parted = True
+        if peer.powered and peer.pg.writes and not (self.split or self.parted):
             raise Violation(f"1: two writers: {host.name} became read-write while {peer.name} is")
         has = set(host.pg.wal)
         missing = [entry for entry in self.acknowledged if entry not in has and entry not in self.lost]
@@ -184,8 +189,9 @@ class World(Engine):
         if host.durable.record is not None and host.durable.record.cause.startswith(FORCED):
             self.lost.update(missing)  # what a force may lose, it says
             return
-        if self.sync:
-            raise Violation(f"2: {host.name} is read-write without {len(missing)} acknowledged commits: {missing[:5]}")
+        kept = [entry for entry in missing if entry not in self.leased]
+        if kept:
+            raise Violation(f"2: {host.name} is read-write without {len(kept)} acknowledged commits: {kept[:5]}")
         oldest_s = min(self.acknowledged[entry] for entry in missing)
         tail_s = peer.pg.wrote_s - oldest_s
         if tail_s > host.settings.lag_s_max:
@@ -197,7 +203,7 @@ class World(Engine):
         """4: one holder for each address, the primary one only where writes work."""
         self.moment("raised", host)
         peer = host.peer
-        if peer.powered and vip in peer.held and not self.split:
+        if peer.powered and vip in peer.held and not (self.split or self.parted):
             raise Violation(f"4: both hosts hold the {vip.value} VIP")
         if vip is Vip.PRIMARY and host.pg.phase in ("standby", "promoting"):
             raise Violation(f"4: {host.name} raised the primary VIP on a standby")
@@ -209,10 +215,29 @@ class World(Engine):
         past = host.past[-1].record if host.past else None
         if mine is not None and past is not None and mine.term != past.term:
             self.watch.recorded(host, mine.term)
+        if mine is not None and theirs is not None:
+            self._after_force(host, mine, theirs)
         if self.restored:
             return  # a term may have been used before: an operator decides
         if mine and theirs and mine.term == theirs.term and not mine.same_rights(theirs):
             raise Violation(f"records of term {mine.term} differ")
+
+    def _after_force(self, host: Host, mine: Record, theirs: Record) -> None:
+        """A solo primary is confirmed by silence, "short of a force": after one against it, it may serve as well."""
+        if mine.term == theirs.term:
+            self.parted = self.forced_over = False
+        elif mine.cause.startswith(FORCED) and theirs.mode is Mode.SOLO and theirs.primary != host.name:
+            self.forced_over = True
+
+    def _unheard(self, host: Host) -> bool:
+        """The peer has a higher term and gives no sign of life by the link, nor by ARP for the primary VIP."""
+        mine, theirs, peer = host.durable.record, host.peer.durable.record, host.peer
+        if mine is None or theirs is None or mine.term >= theirs.term:
+            return False
+        if not peer.powered or peer.frozen:
+            return True
+        mute = peer.daemon is None or peer.daemon.stopped or not self.net.open("link", host, peer)
+        return mute and not (Vip.PRIMARY in peer.held and self.net.open("db", host, peer))
 
     def rebuilding(self, host: Host) -> None:
         """Data that alone holds acknowledged commits is never overwritten."""
@@ -253,6 +278,7 @@ class World(Engine):
             return self._alone(record)
         primary, standby = (self.a, self.b) if record.primary == "a" else (self.b, self.a)
         wanted = (
+            (record.sync == primary.settings.sync, "the record has another mode than the configuration"),
             (primary.pg.phase == "primary", "the primary is not read-write"),
             (standby.pg.phase == "standby", "the standby is not up"),
             (primary.held == {Vip.PRIMARY}, f"the primary holds {sorted(primary.held)}"),
