@@ -43,12 +43,13 @@ def words(found: Found) -> str:
         + (f" (one state between two ticks in {b.recovery})" if b.recovery > 1 else " (every state between two ticks)")
         + f", longest way {found.longest} steps",
         f"{found.seconds:.1f} s, {found.cpu_s:.1f} s of processor time",
-        f"CUT OFF {found.cut_off}" if found.cut_off else "exhausted: no state within the bounds is left",
     ]
     if found.violation:
         lines += [*found.trace, f"VIOLATION {found.violation}"]
+    elif found.cut_off:
+        lines.append(f"CUT OFF {found.cut_off}; no violation until then")
     else:
-        lines.append("no violation")
+        lines.append("exhausted: no state within the bounds is left, and no violation")
     return "\n".join(lines)
 
 

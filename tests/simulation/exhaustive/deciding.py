@@ -115,6 +115,7 @@ class Core:
         self._turned: dict[int, int] = {}
         self._seen_later: dict[int, int] = {}
         self._kept: dict[int, int] = {}
+        self._message_later: dict[int, int] = {}
 
     # --- a daemon ---------------------------------------------------------------------------------------
 
@@ -158,7 +159,7 @@ class Core:
 
         In sync nothing reads `sent_s` and its echo in a grant either; a lease in async is counted from them.
         """
-        sent_s = 0.0 if self.sync else message.sent_s
+        sent_s = 0.0 if self.sync else NOW_S
         return replace(message, seq=0, sent_s=sent_s, vips=(), point=None, gateway_age_s=0.0)
 
     # --- time -----------------------------------------------------------------------------------------------
@@ -180,7 +181,22 @@ class Core:
     def facts_later(self, facts: int) -> int:
         """What a daemon kept, one tick after."""
         kept = self.facts[facts]
-        return self.facts.number(replace(kept, doubt_s=older(kept.doubt_s, OLD)))
+        later = replace(kept, doubt_s=older(kept.doubt_s, OLD), grant=self.clock.grant(kept.grant))
+        return self.facts.number(later)
+
+    def message_later(self, message: int) -> int:
+        """What is on its way, one tick later; a message that was overtaken has a negative number."""
+        if self.sync:
+            return message
+        later = self._message_later.get(abs(message))
+        if later is None:
+            later = self._message_later[abs(message)] = self.messages.number(
+                self.clock.message(self.messages[abs(message)])
+            )
+        return later if message > 0 else -later
+
+    def action_later(self, action: int) -> int:
+        return action if self.sync else self.actions.number(self.clock.action(self.actions[action]))
 
     def keep(self, known: int) -> int:
         """The boot facts that the daemon has kept when it ends, as the real one keeps them."""

@@ -19,7 +19,7 @@ def first(core: Core) -> World:
     a = Host(on=False, boot="", durable=core.durables.number(durable))
     b = Host(on=False, boot="", durable=core.durables.number(Durable()))
     b = b._replace(pg=b.pg._replace(signal=True, control="in archive recovery"))
-    world = World(a, b)
+    world = World(a, b, limit=-1 if core.sync else int(core.settings["a"].lag_s_max))
     for name in ("a", "b"):
         world = machines.power_on(core, world, name)
     facts = core.facts.number(BootFacts(confirmed=True, confirmed_term=0))

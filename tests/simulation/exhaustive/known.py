@@ -18,8 +18,10 @@ from pgvip.core.model import (
     NEVER,
     Action,
     Alert,
+    ConfirmGrant,
     Durable,
     Fence,
+    Grant,
     Heard,
     Message,
     Observation,
@@ -96,6 +98,8 @@ class Clock:
     def __init__(self, settings: Settings) -> None:
         s = settings
         self.sync = s.sync
+        self.lease = int(s.lag_s_max) + 2
+        """Ticks after which a lease has run out, whenever it began."""
         self.waits = int(s.fence_delay_s) + 1
         self.gives = int(s.consent_s + s.stop_s) + 1
         self.stands = {
@@ -107,9 +111,10 @@ class Clock:
             "round_s": LONG,
             "doubt_s": OLD,
         }
-        self.forgets = {"awake_s": OLD, "clear_since_s": 2, "jumped_s": OLD}
+        self.forgets = {"awake_s": OLD, "clear_since_s": 2, "jumped_s": 1 if s.sync else self.lease}
         self.until = ("holdoff_until_s", "called_off_until_s")
-        listed = {*self.stands, *self.forgets, *self.until, "waiting_since_s", "given_at_s"}
+        self.stands["given_at_s"] = int(min(s.lag_s_max / 10, 5)) + 1
+        listed = {*self.stands, *self.forgets, *self.until, "waiting_since_s"}
         rest = {name for name in KNOWLEDGE if name.endswith("_s")} - listed
         self.stands.update(dict.fromkeys(rest, LONG))
 
@@ -142,7 +147,29 @@ class Clock:
         k.checked = {vip: (at_s - TICK_S, mac) for vip, (at_s, mac) in k.checked.items() if at_s > NOW_S - 2 * TICK_S}
         k.ended = {subject: older(at_s, OLD) for subject, at_s in k.ended.items()}
         k.trouble = {name: replace(past, retry_at_s=coming(past.retry_at_s)) for name, past in k.trouble.items()}
+        if not self.sync:
+            k.grant, k.given = self.grant(k.grant), self.grant(k.given)
+            k.running = tuple(self.action(action) for action in k.running)
+            if k.heard is not None:
+                k.heard = replace(k.heard, message=self.message(k.heard.message))
         return k
+
+    def grant(self, grant: Grant | None) -> Grant | None:
+        """A lease, one tick later. In sync nothing in it grows old."""
+        if grant is None or self.sync:
+            return grant
+        expires_s = None if grant.expires_s is None else older(grant.expires_s, 1)
+        return replace(grant, echo_s=older(grant.echo_s, self.lease), expires_s=expires_s)
+
+    def action(self, action: Action) -> Action:
+        if self.sync or not isinstance(action, ConfirmGrant):
+            return action
+        return ConfirmGrant(self.grant(action.key) or action.key, action.sync)
+
+    def message(self, message: Message) -> Message:
+        if self.sync:
+            return message
+        return replace(message, sent_s=older(message.sent_s, self.lease), grant=self.grant(message.grant))
 
     def normal(self, known: Knowledge, seen: Observations) -> tuple[Knowledge, dict[Action, Action]]:
         """The canonical form of what a round has left, and which actions under way have another name in it."""

@@ -62,7 +62,7 @@ def taken(world: World, name: str) -> Look:
     device = world.sends("fence", name)
     return Look(
         name,
-        host.pg._replace(told=False, stalled=False, slow=False, waiting=0, force=False),
+        host.pg._replace(told=False, stalled=False, slow=False, waiting=0, force=False, alone=0),
         host.held,
         world.sends("gateway", name),
         device,

@@ -165,13 +165,16 @@ class Moves:
         for name in NAMES:
             world = machines.abandoned(world, name)
             world = self._later(world, name)
-        return world._replace(due=world.awake())
+        kept = tuple(each._replace(message=self.core.message_later(each.message)) for each in world.kept)
+        return world._replace(due=world.awake(), kept=kept)
 
     def _later(self, world: World, name: str) -> World:
         """The host's clock, one tick on."""
         host = world.host(name)
         if not host.on:
             return world
+        if host.inbox and not self.core.sync:
+            host = host._replace(inbox=tuple(self.core.message_later(number) for number in host.inbox))
         host = host._replace(seen=self.core.seen_later(host.seen), pg=servers.names_settle(host.pg))
         if host.known:
             acts = tuple(self._older(act) for act in host.acts)
@@ -181,6 +184,7 @@ class Moves:
         return machines.start_daemon(self.core, world, name) if host.boots == 1 else world
 
     def _older(self, act: Act) -> Act:
+        act = act._replace(action=self.core.action_later(act.action))
         if not act.outcome:
             return act._replace(left=max(act.left - 1, 0))
         came: Outcome = self.core.outcomes[act.outcome]

@@ -44,6 +44,7 @@ class Pg(NamedTuple):
     `names`: the synchronous names as shown; `force`: as backends obey them, from the tick after next (`soon`).
     `begun`: where it became read-write. `waiting`: position of a commit that waits for the standby. `told`: what was
     recovered has been seen by clients. `moved`: ticks since WAL last arrived at, or was flushed by, the standby.
+    `alone`: in async, ticks in which commits were acknowledged since then.
     """
 
     phase: str = "down"  # down, starting, standby, promoting, primary, stopping
@@ -67,6 +68,7 @@ class Pg(NamedTuple):
     rx: Receiver | None = None
     tx: Sender | None = None
     moved: int = LONG
+    alone: int = 0
 
     @property
     def writes(self) -> bool:
@@ -116,7 +118,8 @@ class World(NamedTuple):
     """Everything. `due`: daemons that have not stepped in this tick. `active`: faults that last, and what they cut.
 
     `late`: hosts whose fence was given up and may still strike. `acked`: commits that somebody could lose; `open`:
-    those that nobody was told of. `faults`, `delays`, `copies`: how many of each are left.
+    those that nobody was told of. `faults`, `delays`, `copies`: how many of each are left. `limit`:
+    in async, ticks of acknowledged commits that a takeover may lose.
     """
 
     a: Host
@@ -131,6 +134,7 @@ class World(NamedTuple):
     faults: int = 0
     delays: int = 0
     copies: int = 0
+    limit: int = -1
 
     def host(self, name: str) -> Host:
         return self.a if name == "a" else self.b

@@ -47,12 +47,14 @@ class Whole:
 class Twin:
     """A random walk through the small world, decided twice."""
 
-    def __init__(self, kinds: tuple[str, ...], seed: int, *, faults: int = 3, delays: int = 2) -> None:
+    faults = 3
+    delays = 2
+
+    def __init__(self, kinds: tuple[str, ...], seed: int, *, sync: bool = True) -> None:
         self.rng = Random(seed)
-        self.core = Core()
+        self.core = Core(sync=sync)
         self.moves = Moves(self.core, kinds)
         self.moves.told = self._told
-        self.faults, self.delays = faults, delays
         self.now_s = NOW_S
         self.daemons: dict[str, Whole | None] = dict.fromkeys(NAMES)
         self.kept: dict[str, BootFacts] = {}
@@ -77,7 +79,7 @@ class Twin:
         self._last, ticks = None, self.moves.ticks
         world = self.moves.default(world)
         self._twice()
-        self.now_s += (self.moves.ticks - ticks) * TICK_S
+        self._later(self.moves.ticks - ticks)
         return world
 
     def _one(self, world: World) -> World:
@@ -92,8 +94,19 @@ class Twin:
         label, world, ticked, self._last = self.rng.choice(moves if self.rng.random() < 0.1 or not calm else calm)
         if not label.startswith("*"):
             self._twice()
-        self.now_s += ticked * TICK_S
+        self._later(ticked)
         return world
+
+    def _later(self, ticks: int) -> None:
+        """Time goes on; in async, so do the numbers of messages and actions with a clock reading in them."""
+        self.now_s += ticks * TICK_S
+        if not ticks or self.core.sync:
+            return
+        for (name, number), message in list(self.sent.items()):
+            self.sent[name, self.core.message_later(number)] = message
+        for mine in self.daemons.values():
+            if mine is not None:
+                mine.running = {self.core.action_later(number): action for number, action in mine.running.items()}
 
     def _told(self, world: World, asked: Asked, decided: Decided) -> None:
         self._last = (world, asked, decided)
@@ -155,7 +168,7 @@ class Twin:
         assert [plain(action) for action in started] == [plain(action) for action in listed]
         mine.running.update(zip(decided.started, started, strict=True))
         said, canonical = decision.message, self.core.messages[decided.message]
-        apart = list(differences(said, canonical))
+        apart = list(differences(said, canonical, self.now_s - NOW_S))
         assert not apart, f"{said.host}: {apart}"
         peer = "b" if said.host == "a" else "a"
         self.sent[peer, decided.message] = said
@@ -170,11 +183,11 @@ def plain(action: Action) -> Action:
     if isinstance(action, WriteState):
         return WriteState(without_cause(action.durable))
     if isinstance(action, ConfirmGrant):
-        return replace(action, key=replace(action.key, echo_s=0.0))
+        return replace(action, key=replace(action.key, echo_s=0.0, expires_s=None))
     return action
 
 
-def differences(said: Message, canonical: Message) -> Iterator[str]:
+def differences(said: Message, canonical: Message, later_s: float) -> Iterator[str]:
     """Fields in which two messages differ, but for those that the canonical form leaves out."""
     for name in Message.__slots__:
         one, other = getattr(said, name), getattr(canonical, name)
@@ -185,6 +198,7 @@ def differences(said: Message, canonical: Message) -> Iterator[str]:
         if name == "cannot":
             one, other = bool(one), bool(other)
         if name == "grant" and one is not None and other is not None:
-            one, other = replace(one, echo_s=0.0), replace(other, echo_s=0.0)
+            left_s = None if one.expires_s is None else max(one.expires_s - later_s, NOW_S - TICK_S)
+            one, other = replace(one, echo_s=0.0, expires_s=left_s), replace(other, echo_s=0.0)
         if one != other:
             yield f"{name}: {one!r} {other!r}"
