@@ -90,8 +90,6 @@ def _as_primary(r: Round, row: Change) -> None:
         r.start(StopPostgres(clean=False))
     elif v.recovering and not v.is_running(StartPostgres):
         r.start(Promote())
-    if row.by is By.INVITE and row.name == "hand-over-database" and v.hung:
-        return
 
 
 def _hung_long(r: Round) -> bool:
@@ -254,7 +252,7 @@ def power_on(r: Round) -> None:
     open_attempt = k.claim is not None or v.is_running(Fence)
     if open_attempt or k.writing is not None or v.paused or k.force:
         return
-    if k.peer_off or _left_off(r) or _needed(r):
+    if k.power_owed or _left_off(r) or _needed(r):
         r.start(PowerOn())
 
 

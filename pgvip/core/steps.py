@@ -251,7 +251,7 @@ def _write_change(r: Round, primary: str, handover: WalPoint | None, cause: str,
 def own(r: Round, row: Change) -> None:
     """Solo to pair: takes only from this host the right to be confirmed alone."""
     v = r.view()
-    if row.by is not By.OWN or v.record is None or v.held is None:
+    if row.by is not By.OWN or v.record is None:
         return
     record = replace(
         v.record,
@@ -309,14 +309,17 @@ def end_claim(r: Round, why: str) -> None:
 
 
 def _carry_on(r: Round, c: Claim) -> None:
-    """Check the claim's reasons again; then fence again, or write once the peer is verified off [m 6]."""
+    """Check the claim's reasons again; then fence again, or write once the peer is verified off [m 6].
+
+    What the peer said before it was off says nothing once it is; and should it have booted since, nobody answered it.
+    """
     v, k = r.view(), r.k
     if k.writing is not None:
         return
     right = (takeover_right(v) if c.takeover else solo_right(v)) or c.why is Why.ORDER
     if c.term != v.term or v.higher is not None:
         end_claim(r, "the record changed")
-    elif c.why is Why.SILENCE and v.heard_life_s > c.since_s:
+    elif c.why is Why.SILENCE and v.heard_life_s > c.since_s and (not c.fenced or c.by_word):
         end_claim(r, "the peer was heard")
     elif c.why is Why.CANNOT and v.message is not None and not v.message.cannot:
         end_claim(r, "the peer says that it has given up")
