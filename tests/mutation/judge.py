@@ -31,7 +31,8 @@ MEMORY = 3 << 30
 """Bytes of address space; a mutant that wants more has failed."""
 PATIENCE, LEAST_S = 20.0, 10.0
 """A test that takes so many times as long as without the mutant, and at least so long, hangs."""
-KILLED, SURVIVED, HUNG, BROKEN = "killed", "survived", "hung", "broken"
+KILLED, SURVIVED, HUNG, REFUSED, BROKEN = "killed", "survived", "hung", "refused", "broken"
+"""`REFUSED`: by the type checker, having survived the tests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.mutation.judge import HUNG, KILLED, SURVIVED, Verdict
+from tests.mutation.judge import HUNG, KILLED, REFUSED, SURVIVED, Verdict
 from tests.mutation.mutants import Mutant
 
 KEPT = Path(".mutants.json")
@@ -50,6 +50,8 @@ class Kept:
         entry = self.entry(mutant)
         if entry is None:
             return False
+        if entry.outcome == REFUSED:
+            return True
         if entry.outcome in (KILLED, HUNG):
             file, _, test = entry.by.partition("::")
             return not test or _has_test(Path(file), test)
