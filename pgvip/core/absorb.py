@@ -62,7 +62,7 @@ def _result(r: Round, result: Result) -> None:
     elif isinstance(action, FindEnd) and result.ok:
         r.k.end = result.point
     elif isinstance(action, PowerOn) and result.ok:
-        r.k.peer_off, r.k.fence_s, r.k.roused = False, NEVER, True
+        r.k.peer_off, r.k.power_owed, r.k.fence_s, r.k.roused = False, False, NEVER, True
         if r.k.doubt_s > NEVER:
             r.k.doubt_s = result.at_s  # an older fence may yet do its work, after this
     elif isinstance(action, Rejoin) and result.ok:
@@ -98,7 +98,7 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
     claim = r.k.claim
     mine = claim is not None and claim.attempt == attempt and not claim.fenced
     if ok:
-        r.k.peer_off = True
+        r.k.peer_off = r.k.power_owed = True
         r.note("fenced", f"{r.s.peer} is verified off" if mine else f"{r.s.peer} is off, but the claim has ended")
     else:
         r.k.doubt_s = r.now_s
@@ -152,8 +152,9 @@ def _command(r: Round, command: Command) -> bool:
         pause = Pause(k.durable.pause.serial + 1, order is Order.PAUSE, command.text, r.inputs.wall)
         return r.write(replace(k.durable, pause=pause))
     elif order is Order.FENCE_CONFIRMED and k.claim is not None:
+        k.claim = replace(k.claim, by_word=True)
         fenced(r, k.claim.attempt, ok=True, text="")
-        k.peer_off = False  # the operator saw it dead: it is theirs to switch on
+        k.peer_off = k.power_owed = False  # the operator saw it dead: it is theirs to switch on
     elif order is Order.CLEAR_HOLD:
         return r.write(replace(k.durable, hold=""))
     elif order is Order.FORCE_PROMOTE:
@@ -207,8 +208,9 @@ def _message(r: Round, message: Message) -> None:
     k = r.k
     k.conflict = ""
     if k.heard is None or k.heard.message.boot_id != message.boot_id:
-        # It has booted since; a message of the old boot was on its way when the power went.
-        k.peer_off, k.fence_s = False, NEVER
+        # It has booted since; a message of the old boot was on its way when the power went. It may have been the fence
+        # of that very boot, which the message outran: what is owed is paid all the same.
+        k.peer_off = False
     if r.now_s - k.doubt_s > LATE_FENCE_S:
         k.doubt_s = NEVER
     k.heard = Heard(message, r.now_s, _gateway_since_s(k.heard, message, r.now_s))

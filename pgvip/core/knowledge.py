@@ -39,7 +39,7 @@ class Claim:
     """An open claim: this host is fencing its peer to change the record of `term`.
 
     Only the result of `attempt` counts, once [m 5]. `fenced`: that result came and was good; the record is
-    being written. `takeover`: the claimer is the standby.
+    being written; `by_word`: it was an operator's word. `takeover`: the claimer is the standby.
     """
 
     change: str
@@ -51,6 +51,7 @@ class Claim:
     tries: int = 1
     retry_at_s: float = NEVER
     fenced: bool = False
+    by_word: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,9 @@ class Knowledge:
     recovered end the standby has flushed, or needs not. `round_s`: when this was decided; `awake_s`: when rounds came
     again after a time without any (a stopped process, a paused machine); `jumped_s`: when the clocks last moved
     apart. `deferred`: orders that wait for a write to end. `doubt_s`: when a fence last failed, which may have switched
-    the peer off all the same, or do so yet. `fence_s`: when the last fence was begun, until its peer is on again.
+    the peer off all the same, or do so yet. `fence_s`: when the last fence was begun, until its peer is switched on
+    again. `peer_off`: the peer is verified off and was not heard in a new boot since; `power_owed`: this host switched it
+    off, and has not switched it on since.
     `roused`: this process has switched the peer on.
     """
 
@@ -144,6 +147,7 @@ class Knowledge:
     unstreamed_since_s: float = NEVER
     behind_since_s: float = NEVER
     peer_off: bool = False
+    power_owed: bool = False
     doubt_s: float = NEVER
     fence_s: float = NEVER
     roused: bool = False

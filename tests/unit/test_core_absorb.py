@@ -9,6 +9,7 @@ from pgvip.core.model import (
     FORCE_STEP,
     NEVER,
     AddressFree,
+    Command,
     DropVip,
     Fence,
     Lsn,
@@ -17,6 +18,7 @@ from pgvip.core.model import (
     Pause,
     PowerOn,
     Promote,
+    Result,
     StartPostgres,
     StopPostgres,
     Vip,
@@ -282,14 +284,14 @@ def test_the_peer_is_switched_on_again_only_when_no_claim_is_open_and_not_in_a_p
     assert not off.running(PowerOn)
     assert off.durable(pause=Pause(1, active=True)).written().running(PowerOn) is True
     assert off.written().running(PowerOn)
-    assert not primary().knows(peer_off=True).durable(pause=Pause(1, active=True)).round().running(PowerOn)
+    assert not primary().knows(power_owed=True).durable(pause=Pause(1, active=True)).round().running(PowerOn)
 
 
 def test_the_peer_is_not_switched_on_into_the_fence_of_a_claim_that_has_ended() -> None:
     ended = claiming(primary()).told(after_s=0.1)
     assert ended.k.claim is None
     old = attempt(ended)
-    off = ended.knows(peer_off=True).round()
+    off = ended.knows(power_owed=True).round()
     assert not off.running(PowerOn)
     assert off.done(old).running(PowerOn)
 
@@ -298,6 +300,30 @@ def test_what_the_peer_said_before_its_power_was_cut_does_not_mean_that_it_is_on
     off = primary().knows(peer_off=True)
     assert off.told().k.peer_off, "the same boot: it was on its way when the power went"
     assert not off.told(boot_id="boot-b-2", run_id="run-b-2").k.peer_off
+
+
+def test_a_peer_fenced_just_as_it_said_its_first_word_is_switched_on_again() -> None:
+    """The word came with the fence's result, or after it: this host forgot that it had switched the peer off."""
+    claimed = claiming(primary())
+    word = claimed.next_message(boot_id="boot-b-2", run_id="run-b-2")
+    later = claimed.at(claimed.now_s + 1).knows(round_s=claimed.now_s + 1)
+    result = Result(attempt(claimed), ok=True, at_s=later.now_s)
+    together = later.round(results=[result], messages=[word])
+    after = later.round(results=[result]).round(messages=[word])
+    for host in (together, after):
+        assert host.k.writing is not None
+        alone = host.written()
+        assert alone.record.mode is Mode.SOLO
+        assert alone.running(PowerOn)
+
+
+def test_an_operator_s_word_is_not_used_when_the_peer_is_heard() -> None:
+    claimed = claiming(primary()).at(NOW_S + 1).knows(round_s=NOW_S + 1)
+    command = Command(Order.FENCE_CONFIRMED)
+    assert claimed.round(commands=[command]).started(WriteState)
+    heard = claimed.round(commands=[command], messages=[claimed.next_message()])
+    assert not heard.started(WriteState)
+    assert heard.k.claim is None
 
 
 def test_the_peer_is_switched_on_when_a_fence_that_failed_has_done_its_work_all_the_same() -> None:
