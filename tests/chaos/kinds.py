@@ -13,7 +13,8 @@ class Kind:
     """One kind. `seconds`: the range of its own parameter (how long, how late); `lasts`: it stays until it is healed.
 
     `preparing`: does nothing by itself, so that it always comes together with a fault that it makes worse.
-    `alone`: never in overlap with another. `weight`: how often it is drawn.
+    `alone`: never in overlap with another. `weight`: how often it is drawn. `patience_s`: how long it may be left when
+    the pair's reaction is waited for.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Kind:
     preparing: bool = False
     alone: bool = False
     weight: int = 2
+    patience_s: float = 20.0
 
 
 def _once(name: str, title: str, *targets: str, weight: int = 2) -> Kind:
@@ -48,7 +50,7 @@ DATABASE = (
     _once("sender-ended", "the WAL sender is terminated", PRIMARY, weight=1),
     _once("slot-dropped", "the standby's replication slot is dropped", PRIMARY, weight=1),
     Kind("disk-full", "the disk of the data directory is full"),
-    Kind("disk-stalled", "writes to the disk of the data directory hang"),
+    Kind("disk-stalled", "writes to the disk of the data directory hang", patience_s=50),
 )
 POWER = (
     _once("power-reset", "the host loses power and gets it back at once", weight=3),

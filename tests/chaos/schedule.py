@@ -30,7 +30,7 @@ class Heal(Enum):
 CUES = ("intent: ", "yield: ", "record: ", "role: ", "rejoin")
 FENCING_CUES = ("intent: ", "claim: ", "claim: ", "fenced: ", "record: ", "role: ", "start: ", "link: up")
 """What a daemon logs in the middle of a change: a fault that waits for such a line strikes where it hurts."""
-HOLDS_S = {Heal.SOON: (0.1, 4.0), Heal.REACTED: (5.0, 20.0), Heal.OVERLAP: (0.0, 0.0), Heal.END: (0.0, 15.0)}
+HOLDS_S = {Heal.SOON: (0.1, 4.0), Heal.OVERLAP: (0.0, 0.0), Heal.END: (0.0, 15.0)}
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def with_cues(source: random.Random, steps: Sequence[Step]) -> tuple[Step, ...]:
             cues = FENCING_CUES if before.kind in SILENCING else CUES
             found[index] = replace(found[index], cue=source.choice(cues))
             if KINDS[before.kind].lasts:
-                heal = source.choice([Heal.OVERLAP, Heal.END]) if before.heal is not Heal.END else Heal.END
+                heal = source.choice([Heal.OVERLAP, Heal.END])
                 before = replace(before, heal=heal, hold_s=round(source.uniform(*HOLDS_S[heal]), 2))
             found[index - 1] = replace(before, pause_s=0.0)
     return tuple(found)
@@ -125,7 +125,7 @@ def draw_step(source: random.Random, number: int, kind: Kind, *, last: bool) -> 
     if kind.preparing:
         heals = [Heal.END]
     heal = source.choice(heals) if kind.lasts else Heal.SOON
-    shortest_s, longest_s = HOLDS_S[heal]
+    shortest_s, longest_s = HOLDS_S[heal] if heal is not Heal.REACTED else (kind.patience_s / 4, kind.patience_s)
     hold_s = source.uniform(shortest_s, longest_s)
     return Step(
         number=number,
