@@ -211,7 +211,11 @@ def _inside(mutants: Sequence[Mutant], bench: Bench, heard: Heard) -> Known:
     here, there = context.Pipe(duplex=False)
 
     def serve() -> None:
-        server = Server(bench)
+        try:
+            server = Server(bench)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the parent must hear of it
+            there.send([f"they cannot be loaded: {fault!r}"])
+            return
         if not server.failed:
             inside = [(number, mutant) for number, mutant in enumerate(mutants) if mutant.place]
             numbers = {mutant.identity: number for number, mutant in inside}

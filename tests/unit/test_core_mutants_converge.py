@@ -1,4 +1,4 @@
-"""What is brought about, in the cases beside the plain ones: starting servers, names, grants, addresses, the archive."""
+"""What is brought about, in the cases beside the plain ones: servers, names, grants, addresses, the archive, power."""
 
 from __future__ import annotations
 
