@@ -207,8 +207,9 @@ class Driver:
         life.say("FAULT", f"{step} -> {target}")
         try:
             one.undo = STRIKES[step.kind](life.ground, host, step)
-        except VoidError as reason:
-            one.void = str(reason)
+        except (VoidError, LabError, OSError) as error:  # most often: it was switched off meanwhile
+            reason = str(error).splitlines()[0]
+            one.void = reason
             life.say("driver", f"{step.kind} is void: {reason}")
             return
         for earlier in here:

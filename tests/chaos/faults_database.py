@@ -161,11 +161,12 @@ def slot_dropped(ground: Ground, host: Host, _step: Step) -> None:
 
 
 def disk_full(ground: Ground, host: Host, _step: Step) -> Undo:
-    ground.need_on(host)
+    ground.need_disk(host)
     host.run(["sh", "-c", FILL], check=False, timeout_s=60)
 
     def undo() -> None:
-        with contextlib.suppress(LabError, OSError):
+        with contextlib.suppress(VoidError, LabError, OSError):
+            ground.need_disk(host)  # where that is not so, the end of the group tidies
             host.run(["rm", "-f", *FILLERS], check=False)
 
     return undo
@@ -173,9 +174,10 @@ def disk_full(ground: Ground, host: Host, _step: Step) -> Undo:
 
 def disk_stalled(ground: Ground, host: Host, _step: Step) -> Undo:
     """Freeze the file system, as `fsfreeze` does; a power-off ends it, since what waits could not be killed."""
-    ground.need_on(host)
+    ground.need_disk(host)
     handle = os.open(host.path("/var/lib/postgresql"), os.O_RDONLY)
     fcntl.ioctl(handle, FREEZE, 0)
+    ground.stalled.add(host.name)
     left = [handle]
 
     def thaw() -> None:
@@ -188,6 +190,7 @@ def disk_stalled(ground: Ground, host: Host, _step: Step) -> Undo:
                 if error.errno != errno.EINVAL:  # it was not frozen any more
                     raise
             os.close(left.pop())
+        ground.stalled.discard(host.name)
 
     host.at_kill.append(thaw)
     return thaw

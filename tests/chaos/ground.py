@@ -37,6 +37,8 @@ class Ground:
         self.cuts: Counter[Cut] = Counter()
         self.unplugged: Counter[str] = Counter()
         self.frozen: set[str] = set()
+        self.stalled: set[str] = set()
+        """Hosts whose disk hangs: whoever writes there, this driver too, would wait for as long."""
         self.records: dict[str, list[bytes]] = {name: [] for name in pair.hosts}
         for host in pair.hosts.values():
             host.at_power_off.append(partial(self.frozen.discard, host.name))
@@ -62,6 +64,12 @@ class Ground:
         self.need_on(host)
         if host.name in self.frozen:
             raise VoidError(f"{host.name} is frozen")
+
+    def need_disk(self, host: Host) -> None:
+        """VoidError when the host is off or its disk hangs."""
+        self.need_on(host)
+        if host.name in self.stalled:
+            raise VoidError(f"{host.name}'s disk hangs")
 
     def servers(self, host: Host) -> list[Process]:
         """The processes of PostgreSQL, the postmaster among them."""
