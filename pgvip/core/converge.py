@@ -263,12 +263,14 @@ def _left_off(r: Round) -> bool:
 
 
 def _needed(r: Round) -> bool:
-    """The peer is off, and without its answer this host serves nobody: both were fenced, or lost their power.
+    """The peer is off, and without it this host serves nobody.
 
-    Once for each start of the daemon: whoever switches it off again wants it so.
+    Its answer is needed to be confirmed (both were fenced, or lost their power), or it is the solo primary, whose role
+    nobody may take. Once for each start of the daemon: whoever switches it off again wants it so.
     """
     v, k = r.view(), r.k
-    if k.confirmed or k.roused or (v.primary and v.solo) or not v.peer_silent:
+    needed = v.standby if v.solo else not k.confirmed
+    if not needed or k.roused or not v.peer_silent:
         return False
     return _seen_off(r, k.who.started_s)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pgvip.core.model import Vip
 from tests.simulation.scenario import pair, primary, run, tail, until, writes_again
 from tests.simulation.world import World
 
@@ -42,4 +43,18 @@ def test_a_standby_that_receives_without_flushing_is_left_alone_until_it_flushes
     assert max(terms(world)) <= before + 2, tail(world)
     world.replication.stalled.clear()
     until(world, world.healthy, 30.0)
+    assert primary(world) is world.a
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_solo_primary_that_loses_its_power_is_switched_on_by_its_standby(seed: int) -> None:
+    """Nobody may take its role, so nothing else could end that outage."""
+    world = pair(seed)
+    world.b.power_off("test")
+    until(world, lambda: world.a.held == set(Vip), 30.0)
+    world.b.power_on()
+    until(world, lambda: world.b.daemon is not None and world.b.daemon.knowledge.confirmed, 60.0)
+    assert world.a.held == set(Vip)
+    world.a.power_off("test")
+    until(world, world.healthy, 90.0)
     assert primary(world) is world.a

@@ -377,7 +377,7 @@ def test_a_daemon_that_restarts_before_it_has_switched_the_peer_on_does_so() -> 
 
 def test_an_unconfirmed_host_switches_on_the_peer_whose_answer_it_needs() -> None:
     """Both hosts fenced each other; one is back, does not remember, and could wait for ever (seed 310325)."""
-    for host in (primary(), standby(), standby(Mode.SOLO)):
+    for host in (primary(), standby()):
         waits = host.reboots().silence().knows(heard=None)
         waits = waits.at(waits.now_s + 30)
         assert not waits.round().running(PowerOn), "its power was not looked at"
@@ -389,9 +389,24 @@ def test_an_unconfirmed_host_switches_on_the_peer_whose_answer_it_needs() -> Non
         assert not waits.sees(fence=saw("on", waits.now_s)).round().running(PowerOn)
         done = off.round().done(PowerOn())
         assert not done.sees(fence=saw("off", done.now_s + 1)).round().running(PowerOn), "somebody wants it off"
+    with_solo = standby(Mode.SOLO).reboots().silence().knows(heard=None)
+    with_solo = with_solo.at(with_solo.now_s + 30)
+    assert with_solo.sees(fence=saw("off", with_solo.now_s)).round().running(PowerOn)
     alone = primary(Mode.SOLO).reboots().silence().knows(heard=None)
     alone = alone.at(alone.now_s + 30)
     assert not alone.sees(fence=saw("off", alone.now_s)).round().running(PowerOn), "it needs nobody"
+
+
+def test_a_standby_switches_on_the_solo_primary_whose_role_it_may_not_take() -> None:
+    """It lost its power, and nothing else could end that outage (found by chaos)."""
+    waits = standby(Mode.SOLO).silence().at(NOW_S + 30)
+    off = waits.sees(fence=saw("off", waits.now_s))
+    assert off.round().running(PowerOn)
+    assert not off.durable(pause=Pause(1, active=True)).round().running(PowerOn)
+    assert not waits.sees(fence=saw("on", waits.now_s)).round().running(PowerOn)
+    assert not off.told().running(PowerOn), "the peer is heard"
+    done = off.round().done(PowerOn())
+    assert not done.sees(fence=saw("off", done.now_s + 1)).round().running(PowerOn), "somebody wants it off"
 
 
 # --- the recovered end --------------------------------------------------------------------------------------
