@@ -104,9 +104,8 @@ class Knowledge:
     again after a time without any (a stopped process, a paused machine); `jumped_s`: when the clocks last moved
     apart. `deferred`: orders that wait for a write to end. `doubt_s`: when a fence last failed, which may have switched
     the peer off all the same, or do so yet. `fence_s`: when the last fence was begun, until its peer is switched on
-    again. `peer_off`: the peer is verified off and was not heard in a new boot since; `power_owed`: this host switched it
-    off, and has not switched it on since.
-    `roused`: this process has switched the peer on.
+    again. `peer_off`: the peer is verified off and was not heard in a new boot since; `power_owed`: this host switched
+    it off, and has not switched it on since; `roused`: this process has switched it on.
     """
 
     who: Identity
