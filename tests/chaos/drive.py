@@ -174,6 +174,7 @@ class Driver:
         self.tell(str(group))
         life.say("driver", str(group))
         life.ground.remember_records()
+        life.whole = False
         here: list[Played] = []
         try:
             for step in group.steps:
@@ -266,6 +267,7 @@ class Driver:
                 self.missed(life, group)
                 return False
         self.healthy_s[group.number] = time.monotonic()
+        life.whole = True
         life.say("driver", f"healthy {time.monotonic() - begun_s:.1f} s after everything was healed")
         self.tell(f"group {group.number}: healthy after {time.monotonic() - begun_s:.1f} s")
         self.result.groups_done += 1

@@ -75,6 +75,8 @@ class Life:
         self.findings: list[Finding] = []
         self.report = Report()
         self.marks: dict[Path, int] = {}
+        self.whole = True
+        """The pair is healthy, or should be: no fault is under way, and none has left it broken."""
 
     def say(self, who: str, what: str) -> None:
         """One event of the driver's, at once on disk."""
@@ -134,7 +136,7 @@ class Life:
                 stop()
             except (LabError, OSError) as error:
                 self.findings.append(Finding("watching failed", str(error)[:500]))
-        if any(finding.kind.startswith("5") for finding in self.findings):
+        if not self.whole:
             return self.content_of_a_sick_pair()
         try:
             primary = self.pair.host_as("primary")
@@ -144,12 +146,13 @@ class Life:
             return None
 
     def content_of_a_sick_pair(self) -> FinalState | None:
-        """What the only host that takes writes has; None when there is none."""
+        """What the only host that takes writes has; None when there is none, which an interrupted run may end with."""
         with contextlib.suppress(LabError, OSError, ValueError):
             writable = [host for host in self.pair.hosts.values() if self.takes_writes(host)]
             if len(writable) == 1:
                 return fetch_final(writable[0], None)
-        self.findings.append(Finding("final state not read", "the pair did not come back, and nobody takes writes"))
+        if self.findings:
+            self.findings.append(Finding("final state not read", "the pair did not come back, and nobody takes writes"))
         return None
 
     def takes_writes(self, host: Host) -> bool:
