@@ -90,7 +90,8 @@ class Known:
         kills: Counter[str] = Counter()
         for name, count in self.kills.get(mutant.module, Counter()).items():
             kills[name.partition("::")[0]] += count
-        return sorted(names, key=lambda name: (name in (SCENARIOS, SLICES), -kills[name]))
+        took_s = {file: sum(s for name, s in self.took_s.items() if name.startswith(f"{file}::")) for file in names}
+        return sorted(names, key=lambda name: (name in (SCENARIOS, SLICES), -kills[name], took_s[name]))
 
     def killed(self, mutant: Mutant, by: str) -> None:
         for where in (mutant.module + mutant.place, mutant.module):
