@@ -104,6 +104,7 @@ def save_boot_facts(path: Path, boot_id: str, facts: BootFacts) -> None:
         },
         "address_term": facts.address_term,
         "doubt_s": None if facts.doubt_s == float("-inf") else facts.doubt_s,
+        "met": facts.met,
         "offset_s": facts.offset_s,
     }
     _save(path, {"boot_id": boot_id, "facts": body}, durable=False)
@@ -199,6 +200,7 @@ def _facts(body: dict[str, Any]) -> BootFacts:
         ),
         address_term=int(body.get("address_term", -1)),
         doubt_s=float("-inf") if body.get("doubt_s") is None else float(body["doubt_s"]),
+        met=bool(body.get("met")),
         offset_s=None if body.get("offset_s") is None else float(body["offset_s"]),
     )
 

@@ -62,7 +62,8 @@ def _result(r: Round, result: Result) -> None:
     elif isinstance(action, FindEnd) and result.ok:
         r.k.end = result.point
     elif isinstance(action, PowerOn) and result.ok:
-        r.k.peer_off, r.k.power_owed, r.k.fence_s, r.k.roused = False, False, NEVER, True
+        r.k.roused = r.k.roused or not r.k.power_owed
+        r.k.peer_off, r.k.power_owed, r.k.fence_s = False, False, NEVER
         if r.k.doubt_s > NEVER:
             r.k.doubt_s = result.at_s  # an older fence may yet do its work, after this
     elif isinstance(action, Rejoin) and result.ok:
@@ -213,6 +214,7 @@ def _message(r: Round, message: Message) -> None:
         k.peer_off = False
     if r.now_s - k.doubt_s > LATE_FENCE_S:
         k.doubt_s = NEVER
+    k.met = True
     k.heard = Heard(message, r.now_s, _gateway_since_s(k.heard, message, r.now_s))
     r.changed()
     record = message.record

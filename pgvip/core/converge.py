@@ -263,13 +263,14 @@ def _left_off(r: Round) -> bool:
 
 
 def _needed(r: Round) -> bool:
-    """The peer is off, and without it this host serves nobody.
+    """The peer is off, and without it the pair cannot become whole.
 
-    Its answer is needed to be confirmed (both were fenced, or lost their power), or it is the solo primary, whose role
-    nobody may take. Once for each start of the daemon: whoever switches it off again wants it so.
+    Its answer is needed to be confirmed (both were fenced, or lost their power); or it is the solo primary, whose role
+    nobody may take; or this host is, and has not met it since its own boot: it may have fenced it, and not remember.
+    Once for each start of the daemon: whoever switches it off again wants it so.
     """
     v, k = r.view(), r.k
-    needed = v.standby if v.solo else not k.confirmed
+    needed = (v.standby or not (k.met or alone_by_choice(v))) if v.solo else not k.confirmed
     if not needed or k.roused or not v.peer_silent:
         return False
     return _seen_off(r, k.who.started_s)
@@ -280,4 +281,4 @@ def _seen_off(r: Round, after_s: float) -> bool:
     watch = r.view().seen.fence
     if r.now_s - max(watch.at_s, watch.failed_at_s) > r.s.fence_retry_s:
         r.kick.append("fence")
-    return watch.ok() and watch.value == "off" and watch.at_s > after_s
+    return watch.ok() and watch.value == "off" and watch.at_s > after_s and not r.view().stale(watch, "power")

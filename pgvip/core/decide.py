@@ -28,6 +28,7 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
         grant=facts.grant if confirmed else None,
         address=AddressFree(term, who.boot_id) if told else None,
         doubt_s=facts.doubt_s,
+        met=facts.met,
         jumped_s=who.started_s,
     )
 
@@ -37,7 +38,7 @@ def facts(knowledge: Knowledge) -> BootFacts:
     k = knowledge
     term = k.durable.record.term if k.durable.record and k.confirmed else 0
     told = k.address.term if k.address else -1
-    return BootFacts(k.confirmed, term, k.grant, told, max(k.doubt_s, k.fence_s))
+    return BootFacts(k.confirmed, term, k.grant, told, max(k.doubt_s, k.fence_s), k.met)
 
 
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:

@@ -105,7 +105,8 @@ class Knowledge:
     apart. `deferred`: orders that wait for a write to end. `doubt_s`: when a fence last failed, which may have switched
     the peer off all the same, or do so yet. `fence_s`: when the last fence was begun, until its peer is switched on
     again. `peer_off`: the peer is verified off and was not heard in a new boot since; `power_owed`: this host switched
-    it off, and has not switched it on since; `roused`: this process has switched it on.
+    it off, and has not switched it on since; `roused`: this process has switched it on though it was not this host that
+    had switched it off. `met`: the peer was heard in this boot.
     """
 
     who: Identity
@@ -150,6 +151,7 @@ class Knowledge:
     doubt_s: float = NEVER
     fence_s: float = NEVER
     roused: bool = False
+    met: bool = False
     rejoin_clone: bool = False
     force: bool = False
     unfenced: bool = False

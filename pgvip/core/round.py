@@ -117,6 +117,8 @@ SUBJECT = {
     "SetSyncNames": "names",
     "MountArchive": "archive",
     "UnmountArchive": "archive",
+    "Fence": "power",
+    "PowerOn": "power",
 }
 """What an action changes; for those on an address it is the address."""
 

@@ -152,8 +152,9 @@ class BootFacts:
     """What lives only within one kernel boot; kept with the boot id over daemon restarts.
 
     `address_term`: in this term the peer said that the standby address is free for this host. `doubt_s`: see
-    `Knowledge.doubt_s`; here also a fence whose result this process has not used yet. `offset_s`: how far the wall
-    clock was ahead of CLOCK_BOOTTIME when these were kept (None: not kept); it tells of a jump between two processes.
+    `Knowledge.doubt_s`; here also a fence whose result this process has not used yet. `met`: the peer was heard.
+    `offset_s`: how far the wall clock was ahead of CLOCK_BOOTTIME when these were kept (None: not kept); it tells of a
+    jump between two processes.
     """
 
     confirmed: bool = False
@@ -161,4 +162,5 @@ class BootFacts:
     grant: Grant | None = None
     address_term: int = -1
     doubt_s: float = NEVER
+    met: bool = False
     offset_s: float | None = None

@@ -15,6 +15,7 @@ from pgvip.core.model import (
     Lsn,
     Mode,
     Order,
+    Override,
     Pause,
     PowerOn,
     Promote,
@@ -381,7 +382,9 @@ def test_an_unconfirmed_host_switches_on_the_peer_whose_answer_it_needs() -> Non
         waits = host.reboots().silence().knows(heard=None)
         waits = waits.at(waits.now_s + 30)
         assert not waits.round().running(PowerOn), "its power was not looked at"
-        assert "fence" in (waits.round().last or pytest.fail()).kick
+        asks = waits.round().last
+        assert asks is not None
+        assert "fence" in asks.kick
         off = waits.sees(fence=saw("off", waits.now_s))
         assert off.round().running(PowerOn)
         assert not off.durable(pause=Pause(1, active=True)).round().running(PowerOn)
@@ -392,9 +395,18 @@ def test_an_unconfirmed_host_switches_on_the_peer_whose_answer_it_needs() -> Non
     with_solo = standby(Mode.SOLO).reboots().silence().knows(heard=None)
     with_solo = with_solo.at(with_solo.now_s + 30)
     assert with_solo.sees(fence=saw("off", with_solo.now_s)).round().running(PowerOn)
-    alone = primary(Mode.SOLO).reboots().silence().knows(heard=None)
-    alone = alone.at(alone.now_s + 30)
-    assert not alone.sees(fence=saw("off", alone.now_s)).round().running(PowerOn), "it needs nobody"
+
+
+def test_a_solo_primary_switches_on_the_peer_that_it_has_not_met_since_its_own_boot() -> None:
+    """It may have fenced it, and not remember (seed 1006853); but whom it has met, somebody else has switched off."""
+    booted = primary(Mode.SOLO).reboots().silence().knows(heard=None)
+    booted = booted.at(booted.now_s + 30)
+    off = booted.sees(fence=saw("off", booted.now_s))
+    assert off.round().running(PowerOn)
+    assert not off.configured(override=Override.PRIMARY_STANDBY).round().running(PowerOn)
+    met = booted.told().silence().at(booted.now_s + 60)
+    for host in (met, met.daemon_restarts().silence().at(met.now_s + 60)):
+        assert not host.sees(fence=saw("off", host.now_s)).round().running(PowerOn)
 
 
 def test_a_standby_switches_on_the_solo_primary_whose_role_it_may_not_take() -> None:

@@ -160,7 +160,7 @@ def test_waits_and_subjects_are_those_of_actions_that_exist(name: str) -> None:
         (SetSyncNames(on=True), "SetSyncNames", "names"),
         (wishes.MountArchive(), "MountArchive", "archive"),
         (UnmountArchive(), "UnmountArchive", "archive"),
-        (PowerOn(), "PowerOn", ""),
+        (PowerOn(), "PowerOn", "power"),
     ],
     ids=str,
 )
