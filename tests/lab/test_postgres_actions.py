@@ -17,7 +17,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg2
 import pytest
+from psycopg2.extras import PhysicalReplicationConnection
 
 from pgvip.actions import clone as cloning
 from pgvip.actions import postgres, prepare, rejoin, replication, source
@@ -678,29 +680,15 @@ def test_clone_names_who_does_not_let_go_of_its_slot(streaming: Pair, monkeypatc
 
 @contextmanager
 def frozen_receiver(pair: Pair) -> Iterator[None]:
-    """Something that streams by `b`'s slot and then stands still, for as long as the primary puts up with it."""
+    """Something that streams by `b`'s slot and never reads, for as long as the primary puts up with it."""
+    active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'pgvip_b'"
+    wait_until(lambda: pgtools.psql(pair.a, active).strip() == "f", 20, what="end of the standby's own stream")
     conninfo = source.conninfo(pair.b, REPLICATION_ROLE).replace("pgvip_b_copy", "frozen")
-    with tempfile.TemporaryDirectory(dir=pair.root) as directory:
-        shutil.chown(directory, "postgres")
-        argv: list[str | Path] = [
-            pair.b.postgres.bin_directory / "pg_receivewal",
-            "-n",
-            "-d",
-            conninfo,
-            "-D",
-            directory,
-            "-S",
-            "pgvip_b",
-        ]
-        with subprocess.Popen(argv, user="postgres", group="postgres", extra_groups=[]) as receiver:
-            try:
-                active = "SELECT 1 FROM pg_stat_replication WHERE application_name = 'frozen' AND state = 'streaming'"
-                wait_until(lambda: pgtools.psql(pair.a, active).strip(), 10, what="streaming")
-                go_on = stopped(receiver.pid)
-                yield
-            finally:
-                go_on()
-                receiver.kill()
+    position = pgtools.psql(pair.a, "SELECT pg_current_wal_flush_lsn()").strip()
+    with closing(psycopg2.connect(conninfo, connection_factory=PhysicalReplicationConnection)) as connection:
+        connection.cursor().start_replication(slot_name="pgvip_b", start_lsn=Lsn.parse(position))
+        assert pgtools.psql(pair.a, active).strip() == "t"
+        yield
 
 
 def test_interrupted_rewind_leads_to_a_clone(streaming: Pair) -> None:
