@@ -39,7 +39,7 @@ from pgvip.watch import Probe
 from pgvip.work import Function, Outcome
 
 if TYPE_CHECKING:
-    from pgvip.core.model import PeerDatabase
+    from pgvip.core.model import Database, PeerDatabase
     from pgvip.daemon import Snapshot
 
 REST_S = 10.0
@@ -57,10 +57,15 @@ AGAIN_S = {"connection": 0.05, "disks": 0.05}
 
 
 class Probes:
-    """All probes of one daemon. `config` and `shot` are asked anew each time, since both change."""
+    """All probes of one daemon. `config` and `shot` are asked anew each time, since both change.
 
-    def __init__(self, config: Callable[[], Config], shot: Callable[[], Snapshot | None]) -> None:
-        self._config, self._shot = config, shot
+    `kick`: makes a probe look at once, by its name.
+    """
+
+    def __init__(
+        self, config: Callable[[], Config], shot: Callable[[], Snapshot | None], kick: Callable[[str], None]
+    ) -> None:
+        self._config, self._shot, self._kick = config, shot, kick
         self._database = DatabaseProbe(config())
         postgres_config = config().postgres
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
@@ -73,7 +78,7 @@ class Probes:
         looks: list[tuple[str, Callable[[], object], Callable[[], float]]] = [
             ("gateway", lambda: gateway.probe(self._config()), interval),
             ("processes", lambda: processes.probe(self._config()), interval),
-            ("database", self._database.probe, self._database_s),
+            ("database", self._look, self._database_s),
             ("connection", self._connect, interval),
             ("heartbeat", self._beat, interval),
             ("disks", self._write, interval),
@@ -133,6 +138,14 @@ class Probes:
     def _read_write(self) -> bool:
         shot = self._shot()
         return shot is not None and shot.decision.message.read_write
+
+    def _look(self) -> Database:
+        """The server's state; when it has read its files again, whether commits still wait is asked at once."""
+        before = self._database.settings_read_at
+        found = self._database.probe()
+        if before != self._database.settings_read_at:
+            self._kick("commits")
+        return found
 
     def _connect(self) -> bool:
         """Two of these fail within the time after which the server counts as hung."""

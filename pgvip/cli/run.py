@@ -113,7 +113,7 @@ class Assembly:
         )
         self._daemon = Daemon(config, who, durable, facts, outside)
         inbox = self._daemon.inbox
-        probes = Probes(lambda: self._daemon.config, self._shot)
+        probes = Probes(lambda: self._daemon.config, self._shot, self._kick)
         self._threads = {probe.name: ProbeThread(probe, inbox) for probe in probes.all()}
         actions = Actions(lambda: self._daemon.config, store, service.log)
         self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)

@@ -45,6 +45,7 @@ class Answers(NamedTuple):
     replica_flush_lag_s: float | None
     replica_replay_lag_s: float | None
     segment_bytes: int
+    settings_read_at: str
 
 
 class Memory(NamedTuple):
@@ -71,6 +72,8 @@ class DatabaseProbe:
         self._memory = Memory()
         self._wal = config.postgres.data_directory / "pg_wal"
         self._histories: dict[int, tuple[WalPoint, ...]] = {}
+        self.settings_read_at = ""
+        """When the server last read its files, as it says; "" while it has not answered."""
 
     def probe(self, timeout_s: float | None = None) -> Database:
         """Ask the server for its whole state over the kept connection.
@@ -85,7 +88,9 @@ class DatabaseProbe:
         postmaster = self._same_server(self._state)
         if not self._state.backend_pid:
             raise ProbeError("what answered is not the server that runs now")
-        return self._database(Answers(*rows[0]), postmaster)
+        said = Answers(*rows[0])
+        self.settings_read_at = said.settings_read_at
+        return self._database(said, postmaster)
 
     def connection(self, timeout_s: float | None = None) -> bool:
         """Open a new connection: True when a live server answered, also by refusing it.

@@ -24,7 +24,8 @@ SELECT r.in_recovery,
        replica.replay_lsn AS replica_replay_lsn,
        extract(epoch FROM replica.flush_lag)::float8 AS replica_flush_lag_s,
        extract(epoch FROM replica.replay_lag)::float8 AS replica_replay_lag_s,
-       pg_size_bytes(current_setting('wal_segment_size')) AS segment_bytes
+       pg_size_bytes(current_setting('wal_segment_size')) AS segment_bytes,
+       pg_conf_load_time()::text AS settings_read_at
   FROM (SELECT pg_is_in_recovery() AS in_recovery OFFSET 0) AS r
   LEFT JOIN pg_stat_get_wal_receiver() AS receiver ON r.in_recovery
   LEFT JOIN (SELECT *

@@ -115,6 +115,36 @@ def test_lag_above_the_limit_takes_the_right_to_take_over(scene: Scene) -> None:
     scene.pair.host_as("primary").sql("drop table filler")
 
 
+NAMES_BY_WHOM = """
+select current_setting('synchronous_standby_names'), count(*) from pg_file_settings
+where name = 'synchronous_standby_names' and sourcefile like '%postgresql.auto.conf'"""
+
+
+def reported(scene: Scene) -> set[str]:
+    """Names of the warnings that the primary's status carries."""
+    return {warning["name"] for warning in scene.pair.status(scene.primary)["warnings"]}
+
+
+def test_alter_system_against_synchronous_commits_is_undone_or_reported_at_once(scene: Scene) -> None:
+    """Names that somebody clears are set again; a weaker synchronous_commit is the administrator's, and is told."""
+    primary = scene.primary
+    names = primary.sql("show synchronous_standby_names")
+    assert names
+    primary.sql("alter system set synchronous_standby_names = ''")
+    primary.sql("alter system set synchronous_commit = local")
+    primary.sql("select pg_reload_conf()")
+    scene.strike()
+    wait_until(lambda: primary.sql(NAMES_BY_WHOM) == f"{names}|0", 10, "the names are set again", every_s=0.02)
+    undone_s = time.monotonic() - scene.struck_s
+    wait_until(lambda: "weak-commits" in reported(scene), 20, "weak commits are reported")
+    told_s = time.monotonic() - scene.struck_s
+    print(f"ALTER SYSTEM: names set again after {undone_s:.2f} s, weak commits told after {told_s:.2f} s")
+    primary.sql("alter system reset synchronous_commit")
+    primary.sql("select pg_reload_conf()")
+    wait_until(lambda: "weak-commits" not in reported(scene), 20, "the warning ends")
+    scene.finish(swapped=False)
+
+
 def raise_limits(scene: Scene) -> str:
     """As an administrator does it, on the primary alone; the standby has a lower one of its own. The new limit."""
     now = max(int(host.sql("show max_connections")) for host in scene.pair.hosts.values())
