@@ -119,11 +119,11 @@ def _as_standby(r: Round) -> None:
         r.start(StopPostgres(clean=False))
     elif not v.processes.standby_signal:
         if v.record is not None and may_rebuild(v):
-            r.start(Rejoin(clone=k.rejoin_clone))
+            _rebuild(r, clone=k.rejoin_clone)
     elif k.unstreamed_since_s > 0 and r.now_s - k.unstreamed_since_s >= r.s.stuck_s and may_rebuild(v):
-        r.start(Rejoin(clone=k.rejoin_clone))
+        _rebuild(r, clone=k.rejoin_clone)
     elif k.rejoin_clone and may_rebuild(v):
-        r.start(Rejoin(clone=True))
+        _rebuild(r, clone=True)
     elif not v.postmaster:
         r.start(StartPostgres(standby=True, sync=False))
     elif v.database is not None and v.database.settings_low and v.peer_serves:
@@ -132,6 +132,13 @@ def _as_standby(r: Round) -> None:
             r.note("settings", "the primary's settings were raised: this standby is restarted with them")
     elif v.hung and not v.disks_bad and _hung_long(r):
         r.start(StopPostgres(clean=False))  # a standby that hangs for ever would keep the pair solo for ever
+
+
+def _rebuild(r: Round, *, clone: bool) -> None:
+    """Overwrite this host's data, unless the peer is just offering its role to what they are now."""
+    peer = r.view().here
+    if peer is not None and not peer.invite and r.start(Rejoin(clone=clone)):
+        r.k.grant = None  # whatever was proved of the data, it is true no more [m 11]
 
 
 def sync_names(r: Round) -> None:

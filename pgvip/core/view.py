@@ -121,7 +121,8 @@ class View:
 
     @fact
     def postmaster(self) -> str:
-        return self.processes.postmaster if self.processes else ""
+        """The live postmaster, or ""; there is none as soon as the data begin to be overwritten, whatever was seen."""
+        return self.processes.postmaster if self.processes and not self.is_running(Rejoin) else ""
 
     @fact
     def installed(self) -> bool:

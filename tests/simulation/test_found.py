@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgvip.core.model import Vip
+from pgvip.core.model import Order, Vip
 from tests.simulation.scenario import pair, primary, run, tail, until, writes_again
 from tests.simulation.world import World
 
@@ -57,4 +57,19 @@ def test_a_solo_primary_that_loses_its_power_is_switched_on_by_its_standby(seed:
     assert world.a.held == set(Vip)
     world.a.power_off("test")
     until(world, world.healthy, 90.0)
+    assert primary(world) is world.a
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_the_role_is_not_handed_to_data_that_are_being_rebuilt(seed: int) -> None:
+    """The look at the processes hung, so that the standby went on saying that it was eligible (seed 2006054)."""
+    world = pair(seed)
+    assert world.b.daemon is not None
+    world.b.daemon.order(Order.REJOIN, "clone")
+    until(world, lambda: world.b.pg.broken, 10.0)
+    world.b.blind["processes"] = "hangs"
+    world.a.pg.kill(orphans=False)
+    run(world, 20.0)
+    world.b.blind.clear()
+    until(world, world.healthy, 60.0)
     assert primary(world) is world.a

@@ -12,6 +12,7 @@ from pgvip.core.model import (
     Lsn,
     Mode,
     MountArchive,
+    Order,
     Pause,
     Promote,
     Rejoin,
@@ -21,7 +22,7 @@ from pgvip.core.model import (
     UnmountArchive,
     Vip,
 )
-from tests.unit.core_world import HERE, NOW_S, Host, failing, primary, record, saw, standby
+from tests.unit.core_world import HERE, NOW_S, Host, failing, grant, primary, record, saw, standby
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------------
 
@@ -105,6 +106,21 @@ def test_a_primary_s_hung_server_without_a_taker_is_ended_to_be_restarted() -> N
     hung = primary().hears(eligible=False).sees(connection=failing(value=True, since_s=NOW_S - 7))
     assert hung.round().must_start(StopPostgres).clean is False
     assert not hung.sees(connection=failing(value=True, since_s=NOW_S - 5)).round().started(StopPostgres)
+
+
+def test_data_that_begin_to_be_rebuilt_are_eligible_for_nothing_whatever_is_still_seen_of_them() -> None:
+    host = standby().order(Order.REJOIN, "clone")
+    assert host.must_start(Rejoin).clone
+    assert host.k.grant is None
+    assert not host.message.eligible
+    assert not host.message.postmaster
+    again = host.told(grant=grant("b"))
+    assert again.k.grant is None
+
+
+def test_data_are_not_rebuilt_while_the_peer_offers_its_role_to_them() -> None:
+    offered = standby().hears(invite="hand-over-switchover", invite_term=4)
+    assert not offered.order(Order.REJOIN, "clone").started(Rejoin)
 
 
 # --- the synchronous names ----------------------------------------------------------------------------------
