@@ -72,7 +72,14 @@ class Fencing:
         on = world.chance(0.5) if self.switches_on == "half" else self.switches_on == "always"
         if on:  # the method's own "on", or a reset
             world.after(world.span(0.05, 1.0), lambda: self._on(target))
+        elif world.healed and not target.peer.powered:
+            world.after(world.span(5.0, 20.0), self._buttons)
         world.was_fenced(target)
+
+    def _buttons(self) -> None:
+        """Somebody presses them: both hosts are off, and no device switches on by itself."""
+        for host in self.world.hosts:
+            self._on(host)
 
     def _on(self, target: Host) -> None:
         if self.world.may_power_on(target):
