@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import absorb, converge, speak
-from pgvip.core.changes import Change
-from pgvip.core.model import Durable, Message, Order
+from pgvip.core import absorb, converge, decide, speak
+from pgvip.core.changes import TABLE, Change
+from pgvip.core.model import BootFacts, Durable, Message, Order
+from pgvip.core.rights import takeover_right
 from pgvip.core.round import Round
 from pgvip.core.view import View
 from tests.simulation.play import Play
@@ -17,6 +18,7 @@ from tests.simulation.rule import Rule, everywhere, given, sees
 
 Patch = pytest.MonkeyPatch
 Test = Callable[[View], bool]
+Chosen = tuple[Change, tuple[tuple[str, str], ...]]
 
 
 # --- being confirmed --------------------------------------------------------------------------------------
@@ -247,7 +249,54 @@ def winner_has_older_data(play: Play) -> None:
     play.wait(5.0, 9.0)
 
 
+def forgets_with_its_daemon(patch: Patch) -> None:
+    """A daemon that starts knows nothing of what the one before knew."""
+    whole = decide.begin
+    patch.setattr(decide, "begin", lambda who, durable, facts: whole(who, durable, BootFacts()))
+
+
+def daemon_restarts_unheard(play: Play) -> None:
+    """The link is cut; a daemon is killed and starts again."""
+    play.apart("link")
+    before = play.a.pg.proc
+    play.a.kill_daemon()
+    play.wait(0.2, 0.6)
+    play.a.start_daemon()
+    play.never(lambda: play.a.pg.proc != before, 6.0, "6: a daemon's restart stops PostgreSQL")
+
+
+def solo_is_pair(patch: Patch) -> None:
+    """A standby may take over in `solo` too."""
+
+    def make(whole: Test) -> Test:
+        return lambda view: (view.standby and view.solo) or whole(view)
+
+    everywhere(patch, "eligible", make)
+    def choosing(whole: Callable[[View], Chosen]) -> Callable[[View], Chosen]:
+        def broken(view: View) -> Chosen:
+            if view.standby and view.solo and view.peer_silent and takeover_right(view):
+                return next(row for row in TABLE if row.name == "take-over-by-fence"), ()
+            return whole(view)
+
+        return broken
+
+    given(patch, decide, "choose", choosing)
+
+
+def solo_is_lost(play: Play) -> None:
+    """A serves alone, acknowledges, and is lost; B is on."""
+    play.break_stream()
+    play.until(lambda: play.alone(play.a))
+    play.wait(1.0, 3.0)
+    play.off(play.a)
+    play.wait(4.0, 8.0)
+
+
 RULES = (
+    Rule("facts-kept", "kept with the boot id, so that a daemon restart keeps them", forgets_with_its_daemon,
+         daemon_restarts_unheard, "6: a daemon's restart", "a link cut, a daemon killed"),
+    Rule("solo-stays", "`solo`: it may not, the primary serves alone", solo_is_pair, solo_is_lost,
+         "2: b is read-write without", "a broken stream, a power cut"),
     Rule("solo-boot-asks", "ask the peer and probe the VIP by ARP for a few seconds all the same. A higher term wins",
          solo_asks_nobody, solo_back_after_a_force, "1: two writers",
          "a forced promotion while the primary is off, a slow link"),

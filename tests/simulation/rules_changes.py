@@ -209,6 +209,40 @@ def gateways_come_and_go(play: Play) -> None:
         raise Violation(f"the role moves to and fro: term {first} to {play.term(play.a)} in 15 s")
 
 
+def any_gateway(patch: Patch) -> None:
+    """A gateway that answered the peer at any time counts."""
+    always(patch, changes.PEER_HAS_GATEWAY, lambda view: view.here is not None and view.here.gateway_ok)
+
+
+def gateways_fail_together(play: Play) -> None:
+    """Both hosts lose their gateways, and have them back, again and again."""
+    term, cuts = play.term(play.a), {("gateway", "a"), ("gateway", "b")}
+    for _ in range(6):
+        play.world.net.cuts |= cuts
+        play.never(lambda: play.term(play.a) != term, 2.0, "the role moves though both lost their gateways")
+        play.world.net.cuts -= cuts
+        play.never(lambda: play.term(play.a) != term, 2.0, "the role moves though both lost their gateways")
+
+
+def primary_stays(patch: Patch) -> None:
+    """A standby that cannot give up is not fenced."""
+    whole = changes.SOLO_RIGHT.test
+    always(patch, changes.SOLO_RIGHT, lambda view: view.here is None and whole(view))
+
+
+def standby_cannot_write(play: Play) -> None:
+    """The standby's database is lost and its record cannot be written; its daemon answers."""
+    world = play.world
+    world.disk_holds_state = True
+    play.b.pg.kill()
+    play.b.pg.broken = play.b.disk_bad = True
+    count = len(world.acknowledged)
+    play.must(lambda: len(world.acknowledged) > count + 3, 40.0, "5: commits wait for a standby that is lost")
+    world.no_power.add("b")
+    play.b.power_off("ambush")
+    play.b.pg.broken = play.b.disk_bad = False  # mended
+
+
 # --- from solo to pair -----------------------------------------------------------------------------------
 
 
@@ -276,6 +310,10 @@ RULES = (
          switched_over, "a host that gives up starts", "a switchover"),
     Rule("hand-backs-bounded", "Hand-backs are bounded; then an operator is called.", handed_back_for_ever,
          neither_has_it, "the role is handed back", "both hosts' data replaced by diverged ones, a switchover"),
+    Rule("gateway-fresh", "A has lost its gateway and B freshly answers that it has one", any_gateway,
+         gateways_fail_together, "the role moves", "gateways lost by both hosts"),
+    Rule("standby-cannot", "or answers that it cannot write its record in time; A has the solo right", primary_stays,
+         standby_cannot_write, "5: commits wait", "a database lost for good, a disk that fails"),
     Rule("hold-off", "Hand-overs for a lost gateway have a hold-off, so that they do not ping-pong.", no_hold_off,
          gateways_come_and_go, "the role moves to and fro", "gateways lost in turn"),
     Rule("pair-follows", "B follows A, within the limits, and with `sync` is seen to be the synchronous standby",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,14 +11,16 @@ import pytest
 from pgvip.core import absorb, steps
 from pgvip.core.changes import Change
 from pgvip.core.knowledge import Claim, Why
-from pgvip.core.model import Command, Fence, Order
+from pgvip.core.model import Command, Fence, Grant, Order
 from pgvip.core.round import Round
+from pgvip.core.view import View
+from tests.simulation.ambush import lease_ends_before_the_result
 from tests.simulation.engine import Violation
 from tests.simulation.fencing import Fencing, Told
 from tests.simulation.machine import Host
 from tests.simulation.network import PATHS
 from tests.simulation.play import Missed, Play
-from tests.simulation.rule import Rule
+from tests.simulation.rule import Rule, everywhere
 
 Patch = pytest.MonkeyPatch
 
@@ -150,6 +153,64 @@ def heard_within_the_delay(play: Play) -> None:
     play.wait(3.0, 5.0)
 
 
+def not_again(patch: Patch) -> None:
+    """A fence that fails is not tried again."""
+    whole = absorb.fenced
+
+    def broken(r: Round, attempt: str, *, ok: bool, text: str) -> None:
+        whole(r, attempt, ok=ok, text=text)
+        if r.k.claim is not None and not ok:
+            r.k.claim = replace(r.k.claim, retry_at_s=float("inf"))
+
+    patch.setattr(absorb, "fenced", broken)
+
+
+def device_comes_back(play: Play) -> None:
+    """The primary is lost; its fence device answers only some time later."""
+    play.world.fencing.moods["a"] = "fails"
+    play.off(play.a)
+    play.wait(4.0, 9.0)
+    play.world.fencing.moods.clear()
+    play.must(lambda: play.serves(play.b), 20.0, "5: nobody serves, though the fence would work")
+
+
+def lease_at_the_beginning(patch: Patch) -> None:
+    """The lease has to hold when the claim begins, not when its fence is confirmed."""
+
+    def make(whole: Callable[..., bool]) -> Callable[..., bool]:
+        def broken(view: View, grant: Grant | None, term: int) -> bool:
+            if grant is not None and view.k.claim is not None:
+                grant = replace(grant, expires_s=None)
+            return whole(view, grant, term)
+
+        return broken
+
+    everywhere(patch, "grant_holds", make)
+
+
+def any_parity(patch: Patch) -> None:
+    """A forced record's term has whatever parity comes."""
+    patch.setattr(absorb, "next_term", lambda above, first: above + 1)
+
+
+def both_forced(play: Play) -> None:
+    """The hosts do not hear each other; two operators force one each."""
+    world = play.world
+    world.split = world.forced = True
+    play.apart("link", "db")
+    for host in world.hosts:
+        play.order(host, Order.FORCE_PROMOTE, "without-fence")
+    play.until(lambda: play.alone(play.a) and play.alone(play.b))
+    play.wait(0.5, 2.0)
+    world.net.cuts.clear()
+    play.until(lambda: play.term(play.a) == play.term(play.b))
+    play.wait(1.0, 2.0)
+    world.split = False
+    for host in world.hosts:
+        if host.durable.hold:
+            play.order(host, Order.CLEAR_HOLD)
+
+
 def word_is_kept(patch: Patch) -> None:
     """An operator's word that the peer is off counts for the next claim too."""
     whole, opened = absorb._command, steps.open_claim
@@ -243,6 +304,13 @@ RULES = (
     Rule("reasons-again", "waits `fence_delay` first and checks its reasons again", delay_is_blind,
          heard_within_the_delay, "a host that was heard in time is fenced", "link and replication cut for a moment",
          settings={"fence_delay_s": 1.5}),
+    Rule("fence-again", "A fence that fails is tried again, by the next method or later", not_again, device_comes_back,
+         "5: nobody serves", "a power cut, a fence device that does not answer for long"),
+    Rule("lease-at-result", "The fence must be *confirmed* before the lease ends, else the claim is given up",
+         lease_at_the_beginning, lease_ends_before_the_result, "3: b lost the last",
+         "link and replication cut, a fence that is slow", sync=False),
+    Rule("force-parity", "writes a term of the forcing host's own parity", any_parity, both_forced, "records of term",
+         "link and replication cut, a forced promotion on either host"),
     Rule("operators-word", "An operator who has seen the host dead can say so; that counts as the result of an open"
          " claim.", word_is_kept, said_to_be_off, "1: two writers",
          "an operator's word, then link and replication cut"),

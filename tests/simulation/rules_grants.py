@@ -14,6 +14,7 @@ from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import Action, AddressFree, ConfirmGrant, Inputs, Message, Settings
 from pgvip.core.round import Round
 from tests.simulation.acting import Actor
+from tests.simulation.cluster import Cluster
 from tests.simulation.lost import paused_with_a_lease
 from tests.simulation.machine import Host
 from tests.simulation.play import Missed, Play
@@ -135,6 +136,47 @@ def grants_are_late(play: Play) -> None:
     play.wait(6.0, 9.0)
 
 
+def position_of_long_ago(patch: Patch) -> None:
+    """The primary grants for a position that it read fifteen seconds before."""
+    whole, append = Actor._ConfirmGrant, Cluster.append
+    was: dict[Cluster, list[tuple[float, int]]] = {}
+
+    def noting(pg: Cluster) -> int:
+        entry = append(pg)
+        was.setdefault(pg, []).append((pg.world.now_s, len(pg.wal)))
+        return entry
+
+    def broken(actor: Actor, action: ConfirmGrant) -> None:
+        pg = actor.host.pg
+        old = [count for at_s, count in was.get(pg, ()) if at_s < actor.world.now_s - 15.0]
+        stream = pg.outbound
+        if stream is not None and old and old[-1] <= stream.flush_lsn < len(pg.wal):
+            actor._end(action, ok=True)
+        else:
+            whole(actor, action)
+
+    patch.setattr(Cluster, "append", noting)
+    patch.setattr(Actor, "_ConfirmGrant", broken)
+
+
+def behind_and_fenced_late(play: Play) -> None:
+    """In async B is far behind; the primary is cut off, goes on, and is fenced at the end of the lease."""
+    world = play.world
+    play.break_stream()
+    play.until(lambda: play.alone(play.a))
+    play.wait(10.0, 12.0)
+    world.replication.trickle.add("b")
+    world.net.cuts.clear()
+    play.until(play.is_pair)
+    with suppress(Missed):
+        play.until(lambda: play.eligible(play.b), 8.0)
+    play.is_cut_off(play.a)
+    world.fencing.moods["a"] = "fails"
+    play.wait(10.0, 12.0)
+    world.fencing.moods.clear()
+    play.wait(8.0, 10.0)
+
+
 def jump_unseen(patch: Patch) -> None:
     """A jump between the clocks is not looked at."""
     whole = decide.decide
@@ -191,6 +233,9 @@ RULES = (
     Rule("lease-echo", "counted from B's own monotonic reading, which the grant echoes", lease_from_arrival,
          grants_are_late, "3: b lost the last",
          "a slow link, link and replication cut, a fence device that does not answer for long", sync=False),
+    Rule("position-after-echo", "(A reads L after receiving it)", position_of_long_ago, behind_and_fenced_late,
+         "2: b is read-write without",
+         "a slow standby, a host cut off, a fence device that does not answer for long", sync=False),
     Rule("clock-jump", "A jump between monotonic and wall clock (a paused VM) drops it.", jump_unseen,
          paused_with_a_lease, "3: b lost the last", "a virtual machine paused, link and replication cut", sync=False),
 )  # fmt: skip

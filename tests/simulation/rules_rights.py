@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import converge, rights, speak, steps
-from pgvip.core.model import Action, Order, StartPostgres, Vip
+from pgvip.core import converge, steps
+from pgvip.core.model import Action, Order, StartPostgres
 from pgvip.core.round import Round
 from pgvip.core.view import View
 from tests.simulation.ambush import streams_but_behind
 from tests.simulation.engine import Violation
 from tests.simulation.play import Play
-from tests.simulation.rule import Rule, everywhere, given, sees
+from tests.simulation.rule import Rule, everywhere, given
 
 Patch = pytest.MonkeyPatch
 Test = Callable[[View], bool]
@@ -182,33 +182,6 @@ def clients_see_what_nobody_has(play: Play) -> None:
     play.wait(4.0, 6.0)
 
 
-def without_right(patch: Patch) -> None:
-    """A server that may be read-write without the right to it goes on."""
-    patch.setattr(converge, "_without_right", lambda r: False)
-
-
-def keeps_its_addresses(patch: Patch) -> None:
-    """An address without the right to it stays."""
-    patch.setattr(converge, "_surely", lambda r, vip: False)
-
-
-def lags(play: Play) -> None:
-    """The standby receives, and neither flushes nor replays."""
-    play.world.replication.stalled.add("b")
-    play.world.clients.every_s = 0.05
-    held_s = play.world.now_s
-
-    def stale() -> bool:
-        nonlocal held_s
-        behind = len(play.a.pg.wal) - play.b.pg.flushed > 2 * play.b.settings.lag_bytes_max
-        if not (behind and play.holds(play.b, Vip.STANDBY)):
-            held_s = play.world.now_s
-        return play.world.now_s - held_s > 1.0
-
-    play.never(stale, 8.0, "reads through the standby VIP are older than the limit")
-    play.world.clients.every_s = 0.5
-
-
 # --- the right to fence -------------------------------------------------------------------------------------
 
 
@@ -309,57 +282,6 @@ def ineligible(patch: Patch) -> None:
     everywhere(patch, "eligible", lambda whole: lambda view: view.standby and view.pair)
 
 
-# --- the standby address --------------------------------------------------------------------------------------------
-
-
-def untold(patch: Patch) -> None:
-    """The standby raises its address without having been told that it is free."""
-
-    def broken(view: View) -> bool:
-        if view.primary:
-            return view.solo and rights.write_right(view)
-        return view.k.confirmed and view.pair and view.higher is None and view.k.yielding is None
-
-    everywhere(patch, "standby_address", lambda whole: broken)
-
-
-def freezes_as_the_pair_is_made(play: Play) -> None:
-    """A serves alone with both addresses; it writes `pair`, and freezes before it has dropped one."""
-    play.off(play.b)
-    play.until(lambda: play.alone(play.a) and len(play.a.held) == 2)
-    play.world.sticks.add("a")
-    play.on(play.b)
-    play.until(play.is_pair, 30.0)
-    play.wait(0.0, 0.1)
-    play.a.freeze()
-    play.wait(2.0, 4.0)
-
-
-def told_unverified(patch: Patch) -> None:
-    """The primary tells that the standby address is free without having seen it dropped."""
-
-    def make(whole: Callable[[Round], object]) -> Callable[[Round], object]:
-        def broken(r: Round) -> object:
-            kept, r.view().__dict__["held"] = r.view().held, frozenset[Vip]()
-            told = whole(r)
-            r.view().__dict__["held"] = kept
-            return told
-
-        return broken
-
-    given(patch, speak, "_address_free", make)
-
-
-def stale_reads(patch: Patch) -> None:
-    """The standby address does not mind how far the standby lags."""
-    sees(patch, "lagging", lambda whole: lambda view: False)
-
-
-def standby_of_nobody(patch: Patch) -> None:
-    """The standby address is raised on a standby that does not stream."""
-    sees(patch, "streams", lambda whole: lambda view: view.recovering)
-
-
 RULES = (
     Rule("write-confirmed", "(PostgreSQL read-write, primary VIP): `primary == me`, `confirmed`", unconfirmed,
          back_before_the_peer_is_heard, "1: two writers", "power cut, a fence, a link cut at the boot"),
@@ -386,10 +308,4 @@ RULES = (
          "a host is fenced in a pause", "a pause, a power cut"),
     Rule("takeover-eligible", "`pair`, `primary == peer`, confirmed, eligible", ineligible, streams_but_behind,
          "2: b is read-write without", "a broken stream, a slow standby, a power cut"),
-    Rule("address-told", "told by the primary that the address is free", untold, freezes_as_the_pair_is_made,
-         "4: both hosts hold the standby VIP", "a drop that fails, a frozen host"),
-    Rule("address-verified", "the primary verifies that it dropped the address, then says so", told_unverified,
-         freezes_as_the_pair_is_made, "4: both hosts hold the standby VIP", "a drop that fails, a frozen host"),
-    Rule("lag-limit", "confirmed, streaming, within the lag limit", stale_reads, lags, "reads through the standby VIP",
-         "a standby that receives without flushing", settings={"lag_bytes_max": 3}),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.simulation.rule import Rule
-from tests.simulation.rules import RULES, TABLE, table
+from tests.simulation.rules import RULES, TABLE, plays, table
 
 pytestmark = pytest.mark.simulation
 
@@ -40,11 +40,7 @@ def test_names_differ() -> None:
     assert len({rule.test for rule in RULES}) == len(RULES)
 
 
-PLAYS = {(rule.play, rule.sync, *rule.settings.items()): rule for rule in RULES}.values()
-"""One rule for each play: several rules share one."""
-
-
-@pytest.mark.parametrize("rule", PLAYS, ids=lambda rule: rule.play.__name__)
+@pytest.mark.parametrize("rule", plays(), ids=lambda rule: rule.play.__name__)
 def test_play_with_all_rules_holds(rule: Rule) -> None:
     outcomes = [rule.run(seed) for seed in range(1, WHOLE + 1)]
     failed = [(outcome.seed, outcome.failure) for outcome in outcomes if outcome.failure]

@@ -1,0 +1,302 @@
+"""Rules whose breaking alone shows nothing, since another rule stands behind each: its switch, and the argument.
+
+`python -m tests.simulation.rules --redundant` breaks each in every play and in random runs. One that is found there
+has lost its cover, or has found its scenario: then it becomes a rule with a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from pgvip.core import absorb, converge, speak, steps
+from pgvip.core.changes import Change
+from pgvip.core.knowledge import Why
+from pgvip.core.model import Durable, Message
+from pgvip.core.round import Round
+from pgvip.core.view import View
+from tests.simulation.rule import Break, everywhere, given
+
+Patch = pytest.MonkeyPatch
+Step = Callable[[Round], None]
+RowStep = Callable[[Round, Change], None]
+Test = Callable[[View], bool]
+
+
+@dataclass(frozen=True)
+class Redundant:
+    """`behind`: the rules that stand behind it; `why`: the argument that they suffice."""
+
+    name: str
+    sentence: str
+    switch: Break
+    behind: str
+    why: str
+
+
+def right_while_giving_up(patch: Patch) -> None:
+    """The write right does not ask whether a give-up is under way."""
+
+    def make(whole: Test) -> Test:
+        def broken(view: View) -> bool:
+            y, view.k.yielding = view.k.yielding, None
+            try:
+                return whole(view)
+            finally:
+                view.k.yielding = y
+
+        return broken
+
+    everywhere(patch, "entitled", make)
+
+
+def address_unconfirmed(patch: Patch) -> None:
+    """The standby address does not ask whether this host is confirmed."""
+
+    def make(whole: Test) -> Test:
+        def broken(view: View) -> bool:
+            known, view.k.confirmed = view.k.confirmed, True
+            try:
+                return whole(view)
+            finally:
+                view.k.confirmed = known
+
+        return broken
+
+    everywhere(patch, "standby_address", make)
+
+
+def powers_on_while_it_fences(patch: Patch) -> None:
+    """A host switches its peer on although a fence of its own is open."""
+
+    def make(whole: Step) -> Step:
+        def broken(r: Round) -> None:
+            claim, r.k.claim = r.k.claim, None
+            fences = tuple(action for action in r.k.running if type(action).__name__ == "Fence")
+            r.k.running = tuple(action for action in r.k.running if action not in fences)
+            r.changed()
+            whole(r)
+            r.k.claim, r.k.running = claim, (*fences, *r.k.running)
+            r.changed()
+
+        return broken
+
+    given(patch, converge, "power_on", make)
+
+
+def eligible_after_consent(patch: Patch) -> None:
+    """A standby that consents to solo keeps its grant."""
+
+    def make(whole: RowStep) -> RowStep:
+        def broken(r: Round, row: Change) -> None:
+            grant = r.k.grant
+            whole(r, row)
+            r.k.grant = grant
+            r.changed()
+
+        return broken
+
+    given(patch, steps, "consent", make)
+
+
+def term_is_not_checked_again(patch: Patch) -> None:
+    """A give-up goes on whatever the term is by then."""
+
+    def make(whole: Step) -> Step:
+        def broken(r: Round) -> None:
+            if r.k.yielding is not None:
+                r.k.yielding = replace(r.k.yielding, term=r.view().term)
+                r.changed()
+            whole(r)
+
+        return broken
+
+    given(patch, steps, "give_up", make)
+
+
+def _heard_as(patch: Patch, change: Callable[[Round, Message], Message]) -> None:
+    def make(whole: Callable[[Round, Message], None]) -> Callable[[Round, Message], None]:
+        return lambda r, message: whole(r, change(r, message))
+
+    given(patch, absorb, "_message", make)
+
+
+def request_of_any_boot(patch: Patch) -> None:
+    """A request is granted whatever boot of the requester it names."""
+
+    def change(_r: Round, message: Message) -> Message:
+        request = message.request
+        return replace(message, request=replace(request, boot_id=message.boot_id)) if request else message
+
+    _heard_as(patch, change)
+
+
+def grant_of_any_boot(patch: Patch) -> None:
+    """A grant counts in whatever boot it arrives."""
+
+    def change(r: Round, message: Message) -> Message:
+        grant = message.grant
+        return replace(message, grant=replace(grant, boot_id=r.k.who.boot_id)) if grant else message
+
+    _heard_as(patch, change)
+
+
+def address_of_any_boot(patch: Patch) -> None:
+    """"The address is free" counts in whatever boot it arrives."""
+
+    def change(r: Round, message: Message) -> Message:
+        free = message.address_free
+        return replace(message, address_free=replace(free, boot_id=r.k.who.boot_id)) if free else message
+
+    _heard_as(patch, change)
+
+
+def consents_while_it_claims(patch: Patch) -> None:
+    """A host that is claiming gives its consent."""
+
+    def make(whole: RowStep) -> RowStep:
+        def broken(r: Round, row: Change) -> None:
+            claim, r.k.claim = r.k.claim, None
+            r.changed()
+            whole(r, row)
+            r.k.claim = claim
+            r.changed()
+
+        return broken
+
+    given(patch, steps, "consent", make)
+
+
+def grants_in_solo(patch: Patch) -> None:
+    """A solo primary grants too, in preparation of the pair."""
+
+    def make(whole: Step) -> Step:
+        def broken(r: Round) -> None:
+            if r.view().solo:
+                r.view().__dict__["pair"] = True
+            whole(r)
+            r.changed()
+
+        return broken
+
+    given(patch, converge, "grants", make)
+    patch.setattr(speak, "_grant", lambda r: r.k.given if r.k.yielding is None else None)
+
+
+def answers_without_a_record(patch: Patch) -> None:
+    """A host without a record answers questions."""
+
+    def make(whole: Callable[[Round, Change], Message]) -> Callable[[Round, Change], Message]:
+        def broken(r: Round, row: Change) -> Message:
+            said, heard = whole(r, row), r.k.heard
+            lacks = heard is not None and r.k.claim is None and r.view().record is None
+            return replace(said, answer=heard.message.question) if lacks and heard else said
+
+        return broken
+
+    given(patch, speak, "message", make)
+
+
+def confirmed_before_adopting(patch: Patch) -> None:
+    """An answer confirms at once, before the higher term in it is adopted."""
+
+    def make(whole: Step) -> Step:
+        def broken(r: Round) -> None:
+            if not r.k.confirmed and r.k.answered_term >= 0 and r.view().record is not None and not r.k.alarm:
+                r.k.confirmed = True
+                r.changed()
+            whole(r)
+
+        return broken
+
+    given(patch, absorb, "confirm", make)
+
+
+def cannot_is_silence(patch: Patch) -> None:
+    """A claim for "cannot" ends, like one for silence, when the peer is heard."""
+    whole = steps.open_claim
+
+    def broken(r: Round, change: str, why: Why, *, takeover: bool) -> None:
+        whole(r, change, Why.SILENCE if why is Why.CANNOT else why, takeover=takeover)
+
+    patch.setattr(steps, "open_claim", broken)
+
+
+def same_attempts(patch: Patch) -> None:
+    """The attempts of every daemon of a host are numbered alike."""
+
+    def broken(r: Round) -> str:
+        r.k.attempts += 1
+        return str(r.k.attempts)
+
+    patch.setattr(steps, "_attempt", broken)
+
+
+def claim_outlives_the_record(patch: Patch) -> None:
+    """A change of the record does not end the claim; its reasons are checked as ever."""
+    whole = absorb._written
+
+    def broken(r: Round, durable: Durable, *, ok: bool) -> None:
+        claim = r.k.claim
+        whole(r, durable, ok=ok)
+        if claim is not None and not claim.fenced:
+            r.k.claim = claim
+            r.changed()
+
+    patch.setattr(absorb, "_written", broken)
+
+
+REDUNDANT = (
+    Redundant("no-give-up", "`primary == me`, `confirmed`, no give-up under way", right_while_giving_up,
+              "starts-nothing, stop-before-writing",
+              "While a host gives up, it starts and raises nothing (starts-nothing), whatever its right; it writes only"
+              " when PostgreSQL is seen stopped and the addresses dropped, and after that the record takes the right."),
+    Redundant("address-confirmed", "in `pair`, the standby, once confirmed", address_unconfirmed, "address-told",
+              "The permission names this boot, so it was given in this boot by a primary that is confirmed itself and"
+              " holds the same term. An unconfirmed standby with such a permission may only lack the echo of"
+              " its question, and gets it from the same message. A higher term takes the permission with it."),
+    Redundant("no-power-on-while-fencing", "but not while a fence attempt of its own is open",
+              powers_on_while_it_fences, "m 2, m 4, write-confirmed",
+              "A host that is switched on in the middle of a fence boots unconfirmed and asks; the claimer does not"
+              " answer (m 4), so it has no right before the claim has ended and told it the new record. What is at"
+              " stake is the fence itself (off and on may meet in the device), which the simulated one does not"
+              " confuse."),
+    Redundant("solo-drops-eligible", "B: `eligible`, **both VIPs [m 14]**", eligible_after_consent, "m 9, solo-stays",
+              "From the consent to the write the standby gives up, and claims nothing; with the write its record says"
+              " `solo`, in another term, for which the grant does not count."),
+    Redundant("term-again", "The term is checked again before writing, since giving up takes seconds",
+              term_is_not_checked_again, "m 8",
+              "The term changes only by a write of this host or by adopting; both end the give-up by themselves. The"
+              " check is the same fact read twice."),
+    Redundant("request-boot", "(naming its boot and eligibility)", request_of_any_boot, "m 8, m 12",
+              "Kept by prudence. The request of an earlier boot in the same term: the loser gives up for a winner that"
+              " is not eligible any more, which then hands back, since its grant is gone with the boot (m 12)."),
+    Redundant("grant-boot", "carry term, the receiver's boot id", grant_of_any_boot, "m 11",
+              "Kept by prudence. A boot has another postmaster, and the start time of the postmaster is in the grant."),
+    Redundant("address-boot", "they are ignored when any of these differs", address_of_any_boot, "address-term",
+              "A primary that said in a term that the address is free does not raise it again in that term: only"
+              " `solo`, a later term, gives it back."),
+    Redundant("consent-while-claiming", "A host that is claiming gives no consent", consents_while_it_claims,
+              "m 7, any change of the record ends a claim",
+              "Kept by prudence. A claim for silence ends in the round in which the request is heard. A claim for"
+              " `cannot` is against a peer that asks for nothing else than what it cannot give; if it is consented to"
+              " all the same, the write ends the claim, and the peer boots with the old record and gets the new one."),
+    Redundant("grant-in-pair", "Granting: the record says `pair`", grants_in_solo, "m 9",
+              "A grant of the term of `solo` counts in no pair: each pair has a later term."),
+    Redundant("no-record-no-answer", "None: this host confirms nobody.", answers_without_a_record, "m 2",
+              "An answer confirms by the record that comes with it; without one the receiver learns nothing."),
+    Redundant("adopted-first", "The higher term wins.", confirmed_before_adopting, "write-higher-term",
+              "Confirmed in the old record with a higher one heard is no right: the higher term takes it from that"
+              " instant, and adopting keeps what the answer gave."),
+    Redundant("cannot-claim-stands", 'a claim for "cannot" stands until the peer says that it has',
+              cannot_is_silence, "fence-again",
+              "The fence that was sent does its work although its claim has ended; then the peer is silent, and a"
+              " second claim for silence fences it again and is confirmed. It takes longer, and nothing is lost."),
+    Redundant("no-old-results", "A starting daemon has no claim: old results are ignored.", same_attempts, "m 5",
+              "A result is told to the process that asked (a fence is its child), so none reaches another daemon;"
+              " the random part of the attempt guards a driver that would."),
+    Redundant("record-ends-claim", "Any change of the record ends the claim.", claim_outlives_the_record, "m 6",
+              "The claim carries its term, and is checked against the record's before anything is written (m 6)."),
+)  # fmt: skip
