@@ -312,5 +312,5 @@ def remove_tree(directory: Path) -> None:
     end_s = time.monotonic() + 10
     while directory.exists():
         shutil.rmtree(directory, ignore_errors=True)
-        if time.monotonic() > end_s:
+        if directory.exists() and time.monotonic() > end_s:
             raise LabError(f"cannot remove {directory}")
