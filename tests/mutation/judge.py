@@ -79,11 +79,15 @@ class Known:
         """Of `names` those that run the mutant's lines, the likeliest killer first."""
         near = self.kills.get(mutant.module + mutant.place, Counter())
         wide = self.kills.get(mutant.module, Counter())
-        lines = self.runs.get(mutant.module, {})
-        first, last = mutant.lines
-        reach = frozenset().union(*(lines.get(line, frozenset()) for line in range(first, last + 1)))
+        reach = self.reach(mutant)
         chosen = [name for name in names if name in reach]
         return sorted(chosen, key=lambda name: self.took_s.get(name, 0.0) / (1 + 20 * near[name] + 2 * wide[name]))
+
+    def reach(self, mutant: Mutant) -> frozenset[str]:
+        """The tests that run the mutant's lines; none, when it is import that runs them."""
+        lines = self.runs.get(mutant.module, {})
+        first, last = mutant.lines
+        return frozenset().union(*(lines.get(line, frozenset()) for line in range(first, last + 1)))
 
     def files(self, mutant: Mutant, names: Sequence[str]) -> list[str]:
         """The test files, the likeliest killer first; those of the simulation last."""
@@ -203,7 +207,8 @@ def judge_all(mutants: Sequence[Mutant], bench: Bench, heard: Heard) -> None:
         known.killed(mutant, verdict.by)
         heard(mutant, verdict)
 
-    in_processes([mutant for mutant in mutants if not mutant.place], bench.jobs, judge, learned)
+    outside = [mutant for mutant in mutants if not mutant.place or not known.reach(mutant)]
+    in_processes(outside, bench.jobs, judge, learned)
 
 
 def _inside(mutants: Sequence[Mutant], bench: Bench, heard: Heard) -> Known:
@@ -218,7 +223,8 @@ def _inside(mutants: Sequence[Mutant], bench: Bench, heard: Heard) -> Known:
             there.send([f"they cannot be loaded: {fault!r}"])
             return
         if not server.failed:
-            inside = [(number, mutant) for number, mutant in enumerate(mutants) if mutant.place]
+            reached = server.known.reach
+            inside = [(number, each) for number, each in enumerate(mutants) if each.place and reached(each)]
             numbers = {mutant.identity: number for number, mutant in inside}
             tell = lambda mutant, verdict: there.send((numbers[mutant.identity], verdict))  # noqa: E731 - one use
             in_processes([mutant for _, mutant in inside], bench.jobs, server.judge, server.learning(tell))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pgvip.core.model import (
@@ -172,6 +174,34 @@ def test_a_term_far_above_was_forced_and_takes_without_consent_also_from_the_unc
     assert takes_from_me(host.view, record("b", Mode.SOLO, 1_000_005))
     old = primary(term=1_000_004).knows(confirmed=False)
     assert not takes_from_me(old.view, record("b", Mode.SOLO, 1_000_005)), "an older force of the same pair"
+
+
+def test_limits_go_with_the_interval_that_is_configured() -> None:
+    slow = primary().configured(interval_s=0.5)
+    assert slow.sees(gateway=saw("gw", NOW_S - 0.79)).view.gateway
+    assert not slow.sees(gateway=saw("gw", NOW_S - 0.81)).view.gateway
+    seen = PeerDatabase(in_recovery=True)
+    assert slow.sees(peer_own=saw(seen, NOW_S - 6.0)).view.peer_database == seen
+    assert slow.sees(peer_own=saw(seen, NOW_S - 6.1)).view.peer_database is None
+
+
+def test_a_message_is_fresh_for_half_the_time_to_silence_or_three_heartbeats() -> None:
+    def fresh(age_s: float, interval_s: float) -> bool:
+        host = primary().configured(interval_s=interval_s)
+        heard = host.k.heard
+        assert heard is not None
+        return host.knows(heard=replace(heard, at_s=NOW_S - age_s)).view.message is not None
+
+    assert [fresh(age_s, 2.0) for age_s in (3.0, 3.1)] == [True, False]
+    assert [fresh(age_s, 0.5) for age_s in (1.5, 1.6)] == [True, False]
+
+
+def test_reads_are_too_old_beyond_the_limit_and_bytes_count_only_where_there_is_one() -> None:
+    host = standby().configured(lag_s_max=5.0, lag_bytes_max=0)
+    assert not host.database(replay_lag_s=5.0).view.lagging
+    assert not host.database(replay_lsn=Lsn(0)).view.lagging
+    assert host.configured(lag_bytes_max=1).database(replay_lsn=Lsn(HERE - 2)).view.lagging
+    assert not host.configured(lag_bytes_max=1).database(replay_lsn=Lsn(HERE - 1)).view.lagging
 
 
 # --- hung for long ------------------------------------------------------------------------------------------

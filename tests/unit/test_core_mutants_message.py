@@ -176,3 +176,33 @@ def test_the_own_database_is_looked_at_when_the_peer_waits_for_its_position() ->
     assert host.last is not None
     assert "database" in host.last.kick
     assert Vip.STANDBY in host.view.held
+
+
+def test_what_cannot_be_given_up_is_said_although_nobody_asks_any_more() -> None:
+    giving = standby().told(request=solo_wish())
+    stuck = giving.knows(trouble={"DropVip(standby)": Trouble(3, NOW_S + 60, "stuck")})
+    assert stuck.told(request=None).message.cannot == "DropVip(standby): stuck"
+
+
+def test_a_give_up_without_a_clean_stop_has_only_the_time_of_a_consent() -> None:
+    giving = standby().told(request=solo_wish())
+    assert giving.round(after_s=9.9).message.cannot == ""
+    assert "takes too long" in giving.round(after_s=10.0).message.cannot
+
+
+def test_a_host_that_has_not_looked_yet_names_no_server() -> None:
+    assert primary().sees(processes=failing(), database=failing()).round().message.postmaster == ""
+
+
+def test_an_action_that_failed_twice_is_an_operator_s_concern() -> None:
+    once = primary().knows(trouble={"AddVip(primary)": Trouble(1, NOW_S + 60, "no")})
+    assert "action-failing" not in once.round().concerns()
+    twice = primary().knows(trouble={"AddVip(primary)": Trouble(2, NOW_S + 60, "no")})
+    assert "action-failing" in twice.round().concerns()
+
+
+def test_a_host_whose_peer_is_alone_by_choice_says_why_it_is_never_eligible() -> None:
+    beside = standby().configured(peer_override=Override.PRIMARY_STANDBY)
+    assert "alone-by-choice" in beside.round().concerns()
+    itself = primary().configured(override=Override.PRIMARY_STANDBY)
+    assert "alone-by-choice" not in itself.round().concerns()

@@ -19,6 +19,7 @@ from pgvip.core.model import (
     Mode,
     Order,
     Pause,
+    PowerOn,
     Record,
     Rejoin,
     Vip,
@@ -28,6 +29,7 @@ from pgvip.core.model import (
 from tests.unit.core_world import (
     HERE,
     NOW_S,
+    Host,
     attempt,
     claiming,
     grant,
@@ -205,3 +207,39 @@ def test_force_without_fence_is_said_in_these_words_alone() -> None:
     assert standby().order(Order.FORCE_PROMOTE, "without-fence").k.unfenced
     assert not standby().order(Order.FORCE_PROMOTE, "").k.unfenced
     assert Vip.STANDBY in standby().view.held
+
+
+def forced_cause(host: Host) -> str:
+    written = host.must_start(WriteState).durable.record
+    assert written is not None
+    return written.cause
+
+
+def test_a_force_says_on_both_hosts_whether_the_peer_was_fenced() -> None:
+    ordered = standby().order(Order.FORCE_PROMOTE)
+    fenced = ordered.done(attempt(ordered))
+    assert "was not fenced" not in forced_cause(fenced if fenced.started(WriteState) else fenced.round())
+    off = standby().knows(peer_off=True).order(Order.FORCE_PROMOTE)
+    assert "was not fenced" not in forced_cause(off)
+    unfenced = standby().order(Order.FORCE_PROMOTE, "without-fence")
+    assert "a was not fenced" in forced_cause(unfenced)
+    claimed = claiming(standby()).order(Order.FORCE_PROMOTE, "without-fence")
+    assert "a was not fenced" in forced_cause(claimed), "a claim's fence that is not in says nothing"
+
+
+def test_a_peer_that_an_operator_saw_dead_is_theirs_to_switch_on() -> None:
+    host = claiming(standby()).order(Order.FENCE_CONFIRMED)
+    for _ in range(3):
+        assert not host.running(PowerOn)
+        host = host.written() if host.k.writing is not None else host.round()
+    assert not host.k.peer_off
+
+
+def test_the_first_record_of_all_is_adopted_by_a_host_without_one() -> None:
+    blank = standby(term=0).durable(record=None).holds()
+    assert blank.told(record=record(term=0)).must_start(WriteState).durable.record == record(term=0)
+
+
+def test_a_host_that_lost_its_record_is_not_confirmed_by_what_was_kept_of_the_boot() -> None:
+    for term in (0, 1):
+        assert not begin(WHO, Durable(), BootFacts(confirmed=True, confirmed_term=term)).confirmed
