@@ -10,6 +10,7 @@ NAME...                hunt these rules, and show the trace of what is found
 from __future__ import annotations
 
 import json
+import re
 import sys
 from inspect import getdoc
 from pathlib import Path
@@ -30,7 +31,7 @@ from tests.simulation import (
     rules_rights,
 )
 from tests.simulation.rule import Rule
-from tests.simulation.rules_redundant import REDUNDANT, Redundant
+from tests.simulation.rules_redundant import ELSEWHERE, REDUNDANT, Redundant
 from tests.simulation.run import run
 
 BASES = (1, 1001, 2001, 3001, 4001)
@@ -74,7 +75,7 @@ def try_redundant(rule: Redundant, first: int = 1, events: int = 2000) -> dict[s
 
 
 def first_line(of: object) -> str:
-    return (getdoc(of) or "").splitlines()[0]
+    return re.sub(r"^(\[m \d+\]|\d+\.) ", "", (getdoc(of) or "").splitlines()[0])
 
 
 def table() -> str:
@@ -94,6 +95,8 @@ def table() -> str:
         tried = measured.get(one.name)
         runs = f"{tried['found']} in {tried['runs']}" if tried else "not measured"
         lines.append(f"| {one.name} | {one.sentence} | {first_line(one.switch)} | {one.behind} | {one.why} | {runs} |")
+    lines.append(ELSEWHERE_HEAD)
+    lines += [f"| {sentence} | `{test}` |" for sentence, test in ELSEWHERE]
     return "\n".join(lines) + "\n"
 
 
@@ -105,6 +108,14 @@ found with it broken, in a run of each play above and 25 random runs of 2000 eve
 
 | rule | sentence of PROTOCOL.md | broken | behind it | argument | found in runs |
 |---|---|---|---|---|---|"""
+
+ELSEWHERE_HEAD = """
+## Kept by the driver
+
+The simulation runs the core; what these sentences ask of files, devices and configuration has its own tests.
+
+| sentence of PROTOCOL.md | test |
+|---|---|"""
 
 HEAD = """\
 # The proof tested

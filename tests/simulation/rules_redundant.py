@@ -300,3 +300,17 @@ REDUNDANT = (
     Redundant("record-ends-claim", "Any change of the record ends the claim.", claim_outlives_the_record, "m 6",
               "The claim carries its term, and is checked against the record's before anything is written (m 6)."),
 )  # fmt: skip
+
+ELSEWHERE = (
+    ("One small durable record per host (temporary file, fsync, rename, fsync of the directory)",
+     "tests/unit/test_record.py::test_a_save_is_synced_before_and_after_the_rename"),
+    ("Any host with a readable record", "tests/unit/test_record.py::test_an_unreadable_file_is_an_error"),
+    ("so add PID 1's start time and refuse those", "tests/unit/test_boot.py::test_another_init_is_another_boot"),
+    ("Two facts live only within one kernel boot", "tests/unit/test_record.py::test_boot_facts_live_for_one_boot"),
+    ("A fence counts only when the method verified that the peer lost power or was reset, memory gone",
+     "tests/unit/test_action_fence.py::test_no_method_that_verifies_means_not_fenced"),
+    ("Detection + `fence_delay` + fence time-outs must fit, or the configuration is refused.",
+     "tests/unit/test_config_mistakes.py::test_lease_detail_adds_up"),
+    ("says what may be lost", "tests/unit/test_orders.py::test_the_forced_order_says_what_may_be_lost"),
+)  # fmt: skip
+"""Rules that the driver keeps, not the core: the simulated driver keeps them by its make; the test of the real one."""

@@ -11,9 +11,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.simulation.rule import Rule
-from tests.simulation.rules import RULES, TABLE, plays, table
+from tests.simulation.rules import ROOT, RULES, TABLE, plays, table
+from tests.simulation.rules_redundant import ELSEWHERE
 
-pytestmark = pytest.mark.simulation
+pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]  # a busy machine is no hang
 
 WHOLE = 3
 """Runs of each play with all rules whole."""
@@ -45,6 +46,12 @@ def test_play_with_all_rules_holds(rule: Rule) -> None:
     outcomes = [rule.run(seed) for seed in range(1, WHOLE + 1)]
     failed = [(outcome.seed, outcome.failure) for outcome in outcomes if outcome.failure]
     assert not failed
+
+
+@pytest.mark.parametrize("test", [test for _, test in ELSEWHERE])
+def test_what_the_driver_keeps_has_its_test(test: str) -> None:
+    path, name = test.split("::")
+    assert f"def {name}(" in (ROOT / path).read_text()
 
 
 def test_table_is_current() -> None:
