@@ -339,7 +339,7 @@ class Faults:
         world = self.world
         self.stopped_s = world.now_s
         heal(world, self.leaving)
-        world.after(8.0, self._resumed)
+        world.after(2.0, self._resumed)
 
     def _resumed(self) -> None:
         if any(host.durable.pause.active for host in self.world.hosts):
@@ -369,4 +369,4 @@ def heal(world: World, leaving: set[Host] | None = None) -> None:
         host.thaw()
         if host.daemon is not None and host.daemon.stopped:
             host.daemon.resume()
-        host.later(6.0, host.start_daemon)
+        host.later(1.0, host.start_daemon)

@@ -48,12 +48,9 @@ class Probes:
             self.host.later(self.host.settings.interval_s, self._remote_loop)
 
     def _deliver(self, report: Report) -> None:
-        from tests.simulation.machine import with_seen
-
         def arrive() -> None:
             if self.daemon.alive:
-                self.daemon.seen = with_seen(self.daemon.seen, report)
-                self.daemon.wake()
+                self.daemon.looked(report)
 
         self.host.later(self.world.look_s(), arrive)
 
@@ -70,8 +67,6 @@ class Probes:
         self._soon = False
         if not self.daemon.alive or self.daemon.stopped:
             return
-        from tests.simulation.machine import with_seen
-
         if self._busy:
             self.look_soon()
             return
@@ -96,8 +91,7 @@ class Probes:
         def arrive() -> None:
             self._busy = False
             if self.daemon.alive:
-                self.daemon.seen = with_seen(self.daemon.seen, report)
-                self.daemon.wake()
+                self.daemon.looked(report)
 
         host.later(self.world.look_s(), arrive)
 

@@ -12,10 +12,12 @@ from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import (
     BootFacts,
     Command,
+    Database,
     Durable,
     Identity,
     Inputs,
     Message,
+    Observation,
     Observations,
     Order,
     Result,
@@ -24,7 +26,7 @@ from pgvip.core.model import (
 )
 from tests.simulation.acting import Actor
 from tests.simulation.cluster import Cluster
-from tests.simulation.looking import Probes
+from tests.simulation.looking import Probes, Report
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -35,8 +37,10 @@ PUBLIC = (
     "has_checkpoint", "grant", "address_free", "eligible", "postmaster", "read_write", "in_recovery", "pause",
     "hold", "leaving", "database_ok", "streaming",
 )  # fmt: skip
-_public = attrgetter(*PUBLIC)
 """What in a message makes the daemon send it at once instead of at the next heartbeat."""
+_public = attrgetter(*PUBLIC)
+IN_NO_HURRY = frozenset({"ConfirmGrant", "Rejoin", "Alert", "MountArchive", "UnmountArchive", "PowerOn"})
+"""Actions for whose end no observation is waited (as in pgvip.daemon)."""
 
 
 class Host:
@@ -198,6 +202,7 @@ class Daemon:
         self.last: Decision | None = None
         self._woken = False
         self._said: tuple[object, ...] = ()
+        self._heard: Message | None = None
         self._kept = host.facts
         self._offset_s = host.offset_s if host.facts.offset_s is None else host.facts.offset_s
         self._beat_s = float("-inf")
@@ -233,8 +238,25 @@ class Daemon:
         self.wake()
 
     def deliver(self, message: Message) -> None:
+        """As the real loop: what calls for action at once wakes it, all else waits for the next heartbeat."""
         self.messages.append(message)
-        self.wake()
+        old, self._heard = self._heard, message
+        if old is None or old.run_id != message.run_id or _public(old) != _public(message) or self._busy():
+            self.wake()
+
+    def looked(self, report: Report) -> None:
+        """A look came back."""
+        news = any(_is_news(name, getattr(self.seen, name), *said[:2]) for name, said in report.items())
+        self.seen = with_seen(self.seen, report)
+        if news or self._busy():
+            self.wake()
+
+    def _busy(self) -> bool:
+        """Something is under way: then every observation may be the one that it waits for."""
+        k = self.knowledge
+        if k.yielding is not None or k.claim is not None or k.writing is not None or k.waiting:
+            return True
+        return any(type(action).__name__ not in IN_NO_HURRY for action in k.running)
 
     def ended(self, result: Result) -> None:
         self.results.append(result)
@@ -274,7 +296,22 @@ class Daemon:
             self.world.send(self.host, message)
 
 
-def with_seen(seen: Observations, reports: dict[str, tuple[bool, object, float]]) -> Observations:
+def _is_news(name: str, old: Observation[object], ok: bool, value: object) -> bool:
+    """A look calls for action at once: it differs from the last one in more than a position, or begins to fail."""
+    if not ok:
+        return not old.failures or name in ("connection", "disks", "processes")
+    return bool(old.failures) or _gist(old.value) != _gist(value)
+
+
+def _gist(value: object) -> object:
+    if not isinstance(value, Database):
+        return value
+    replica = value.replica
+    stands = (replica.state, replica.sync_state) if replica else None
+    return (value.postmaster, value.in_recovery, value.streaming, value.sync_names, stands)
+
+
+def with_seen(seen: Observations, reports: Report) -> Observations:
     """The observations after a probe's report: for each field, whether it worked, the value, and when."""
     changes = {}
     for name, (ok, value, at_s) in reports.items():

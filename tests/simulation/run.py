@@ -14,7 +14,7 @@ from tests.simulation.world import World
 
 RESOLVE_S = 300.0
 """Virtual time in which a healed pair must be healthy."""
-STEADY_S = 5.0
+STEADY_S = 3.0
 START_S = 60.0
 FAST: dict[str, float | bool] = {
     "interval_s": 0.33, "heartbeat_s": 0.2, "fence_delay_s": 0.25, "hung_after_s": 1.0, "standby_down_s": 1.0,
