@@ -28,6 +28,7 @@ from pgvip.core.model import (
 )
 from pgvip.core.rights import (
     alone_by_choice,
+    eligible,
     entitled,
     keeps_standby_vip,
     may_rebuild,
@@ -272,12 +273,15 @@ def _left_off(r: Round) -> bool:
 def _needed(r: Round) -> bool:
     """The peer is off, and without it the pair cannot become whole.
 
-    Its answer is needed to be confirmed (both were fenced, or lost their power); or it is the solo primary, whose role
-    nobody may take; or this host is, and has not met it since its own boot: it may have fenced it, and not remember.
-    Once for each start of the daemon: whoever switches it off again wants it so.
+    Its answer is needed to be confirmed (both were fenced, or lost their power); or it is the primary, and this host may
+    not take its role; or this host is, alone, and has not met it since its own boot: it may have fenced it, and not
+    remember. Once for each start of the daemon: whoever switches it off again wants it so.
     """
     v, k = r.view(), r.k
-    needed = (v.standby or not (k.met or alone_by_choice(v))) if v.solo else not k.confirmed
+    if v.solo:
+        needed = v.standby or not (k.met or alone_by_choice(v))
+    else:
+        needed = not k.confirmed or (v.standby and not eligible(v))
     if not needed or k.roused or not v.peer_silent:
         return False
     return _seen_off(r, k.who.started_s)

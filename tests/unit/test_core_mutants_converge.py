@@ -314,7 +314,6 @@ def test_a_peer_that_is_off_and_needed_is_switched_on_once() -> None:
 
 def test_a_peer_that_is_off_is_left_off_where_nobody_waits_for_it() -> None:
     for host in (
-        waits().knows(confirmed=True),
         waits().sees(fence=saw("on", NOW_S + 60)),
         waits().sees(fence=saw("off", NOW_S - 1)),
         waits().durable(record=record("b", Mode.SOLO, 5)).knows(met=True),
