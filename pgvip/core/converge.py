@@ -273,9 +273,9 @@ def _left_off(r: Round) -> bool:
 def _needed(r: Round) -> bool:
     """The peer is off, and without it the pair cannot become whole.
 
-    Its answer is needed to be confirmed (both were fenced, or lost their power); or it is the primary, and this host may
-    not take its role; or this host is, alone, and has not met it since its own boot: it may have fenced it, and not
-    remember. Once for each start of the daemon: whoever switches it off again wants it so.
+    Its answer is needed to be confirmed (both were fenced, or lost their power); or it is the primary, and this host
+    may not take its role; or this host is, alone, and has not met it since its own boot: it may have fenced it, and
+    not remember. Once for each start of the daemon: whoever switches it off again wants it so.
     """
     v, k = r.view(), r.k
     if v.solo:
