@@ -12,9 +12,11 @@ from pgvip.core.model import (
     AddVip,
     Alert,
     DropVip,
+    Durable,
     Fence,
     Lsn,
     Mode,
+    Order,
     PowerOn,
     StopPostgres,
     Vip,
@@ -116,6 +118,25 @@ def test_a_solo_primary_is_not_confirmed_by_silence_when_the_address_is_not_know
 def test_nobody_else_is_confirmed_by_silence() -> None:
     for host in (primary(), standby(), standby(Mode.SOLO)):
         assert not host.reboots().round().round(after_s=60.0).k.confirmed
+
+
+@pytest.mark.parametrize(
+    "held_up",
+    [{"alarm": "they differ"}, {"heard_record": record("a", Mode.SOLO, 6)}, {"writing": Durable(record())}],
+    ids=lambda held_up: next(iter(held_up)),
+)
+def test_an_answer_confirms_once_nothing_stands_against_it(held_up: dict[str, object]) -> None:
+    answered = standby().knows(confirmed=False, answered_term=4)
+    assert answered.round().k.confirmed
+    assert not answered.knows(**held_up).round().k.confirmed
+
+
+def test_adopting_confirms_nobody() -> None:
+    """But for a forced record, and that by its operator's word."""
+    told = primary().durable(complete=True).knows(confirmed=False).holds().told(record=record("a", Mode.SOLO, 6))
+    written = told.done(WriteState(told.must_start(WriteState).durable))
+    assert written.k.durable.record == record("a", Mode.SOLO, 6)
+    assert not written.k.confirmed
 
 
 def test_an_alarm_keeps_from_being_confirmed() -> None:
@@ -222,6 +243,31 @@ def test_while_something_is_written_or_heard_nothing_new_is_given_up() -> None:
     assert heard.told(request=solo_wish()).k.yielding is None
     giving = standby().told(request=solo_wish())
     assert giving.told(request=solo_wish()).k.yielding == giving.k.yielding
+
+
+def test_a_give_up_under_way_is_not_begun_anew_by_the_request_that_stands() -> None:
+    giving = standby().told(request=solo_wish())
+    later = giving.told(after_s=1.0, request=solo_wish())
+    assert later.k.yielding == giving.k.yielding
+
+
+def test_nothing_is_given_up_while_something_is_written() -> None:
+    writing = standby().order(Order.PAUSE)
+    assert writing.k.writing is not None
+    assert writing.told(request=solo_wish()).k.yielding is None
+
+
+def test_whoever_gives_up_does_not_ask_for_the_role_in_the_same_breath() -> None:
+    told = standby().told(request=solo_wish(), invite="hand-over-switchover", invite_term=4)
+    assert told.k.yielding is not None
+    assert told.message.request is None
+
+
+def test_a_server_that_is_being_stopped_is_looked_at_before_it_is_stopped_again() -> None:
+    giving = primary().told(request=role_wish(reason="take-over-by-order"))
+    assert giving.must_start(StopPostgres)
+    unseen = giving.knows(running=(), ended={"postgres": NOW_S + 1})
+    assert not unseen.round().started(StopPostgres)
 
 
 # --- adopting -----------------------------------------------------------------------------------------------

@@ -82,6 +82,17 @@ def test_nothing_is_started_while_the_role_is_given_up_or_there_is_no_data() -> 
     assert not standby().down().processes(installed=False).round().started(StartPostgres)
 
 
+def test_nothing_is_started_read_write_while_a_record_is_written() -> None:
+    down = primary().hears(eligible=False).down(clean=True)
+    assert down.round().started(StartPostgres)
+    assert not down.order(Order.PAUSE).started(StartPostgres)
+
+
+def test_a_standby_asks_for_no_address_that_is_not_its_own() -> None:
+    for host in (standby(), standby(Mode.SOLO), standby().knows(running=(StartPostgres(standby=True, sync=False),))):
+        assert not host.round().started(CheckVip)
+
+
 def test_orphans_of_a_standby_are_killed() -> None:
     assert standby().down().processes(left=1).round().must_start(StopPostgres) == StopPostgres(clean=False)
 
@@ -319,6 +330,11 @@ def test_a_peer_that_is_off_is_left_off_where_nobody_waits_for_it() -> None:
         waits().durable(record=record("b", Mode.SOLO, 5)).knows(met=True),
     ):
         assert not host.round().started(PowerOn)
+
+
+def test_what_the_fence_device_said_before_the_last_action_on_the_power_says_nothing() -> None:
+    assert waits().round().started(PowerOn)
+    assert not waits().knows(ended={"power": NOW_S + 60.1}).round().started(PowerOn)
 
 
 def test_the_fence_device_is_asked_now_and_then_whether_a_needed_peer_is_off() -> None:

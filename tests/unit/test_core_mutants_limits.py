@@ -97,6 +97,12 @@ def test_what_was_seen_at_the_very_end_of_an_action_counts() -> None:
     assert not primary().holds().knows(ended={"primary": NOW_S}).view.held
 
 
+def test_what_a_server_said_before_an_action_on_it_ended_says_nothing_though_its_processes_were_seen_since() -> None:
+    host = standby().knows(ended={"postgres": NOW_S})
+    assert host.view.recovering
+    assert host.sees(database=saw(host.seen.database.value, NOW_S - 0.1)).view.database is None
+
+
 def test_a_server_that_nobody_has_asked_may_write_unless_it_was_started_as_a_standby() -> None:
     unasked = primary().durable(served=False).sees(database=Observation())
     assert unasked.view.may_write

@@ -206,3 +206,22 @@ def test_a_host_whose_peer_is_alone_by_choice_says_why_it_is_never_eligible() ->
     assert "alone-by-choice" in beside.round().concerns()
     itself = primary().configured(override=Override.PRIMARY_STANDBY)
     assert "alone-by-choice" not in itself.round().concerns()
+
+
+def test_a_role_that_is_handed_back_is_asked_for_without_a_claim_to_be_eligible() -> None:
+    asked = standby(Mode.SOLO).told(invite="hand-back", invite_term=4).message.request
+    assert asked == Request(Want.HANDOVER, 4, "boot-b", POSTMASTER["b"], eligible=False, reason="take-back")
+
+
+def test_a_record_that_cannot_be_written_keeps_also_from_beginning_to_give_up() -> None:
+    writing = standby().order(Order.PAUSE).knows(trouble={"WriteState": Trouble(3, NOW_S + 60, "stuck")})
+    assert writing.message.cannot == ""
+    told = writing.told(request=solo_wish())
+    assert told.k.yielding is None
+    assert told.message.cannot == "WriteState: stuck"
+
+
+def test_a_database_that_takes_no_new_connection_is_not_well() -> None:
+    hung = primary().sees(connection=failing(value=True))
+    assert hung.view.responding
+    assert not hung.round().message.database_ok

@@ -221,6 +221,8 @@ def test_a_force_says_on_both_hosts_whether_the_peer_was_fenced() -> None:
     assert "was not fenced" not in forced_cause(fenced if fenced.started(WriteState) else fenced.round())
     off = standby().knows(peer_off=True).order(Order.FORCE_PROMOTE)
     assert "was not fenced" not in forced_cause(off)
+    seen_dead = ordered.order(Order.FENCE_CONFIRMED)
+    assert "was not fenced" not in forced_cause(seen_dead if seen_dead.started(WriteState) else seen_dead.round())
     unfenced = standby().order(Order.FORCE_PROMOTE, "without-fence")
     assert "a was not fenced" in forced_cause(unfenced)
     claimed = claiming(standby()).order(Order.FORCE_PROMOTE, "without-fence")

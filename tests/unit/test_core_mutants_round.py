@@ -12,6 +12,7 @@ from pgvip.core.model import (
     CheckVip,
     DropVip,
     Durable,
+    Fence,
     Inputs,
     Observations,
     PowerOn,
@@ -151,6 +152,7 @@ def test_waits_and_subjects_are_those_of_actions_that_exist(name: str) -> None:
     ("action", "name", "about"),
     [
         (AddVip(Vip.PRIMARY), "AddVip(primary)", "primary"),
+        (Fence("run/1"), "Fence", "power"),
         (DropVip(Vip.STANDBY), "DropVip(standby)", "standby"),
         (CheckVip(Vip.PRIMARY), "CheckVip(primary)", ""),
         (StartPostgres(standby=True, sync=False), "StartPostgres", "postgres"),
