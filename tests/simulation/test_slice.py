@@ -12,7 +12,7 @@ from tests.simulation.run import run
 pytestmark = pytest.mark.simulation
 
 
-@pytest.mark.parametrize("first", range(0, 200, 20))
+@pytest.mark.parametrize("first", range(0, 100, 20))
 @pytest.mark.timeout(120)
 def test_seeds_hold(first: int) -> None:
     outcomes = [run(seed, 1000) for seed in range(first, first + 20)]
