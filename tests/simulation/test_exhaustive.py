@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,12 +49,36 @@ def test_the_canonical_form_decides_as_the_whole_does(seed: int) -> None:
     assert Twin(KINDS, seed, sync=seed % 2 == 0).walk(400) > 200
 
 
+SMALL = {
+    "m 2": Bounds(faults=2, copies=1, orders=False, kinds=("apart", "reset a")),
+    "m 11": Bounds(faults=2, kinds=("off a", "older-data b")),
+    "m 12": Bounds(faults=2, kinds=("switchover a", "older-data b", "kill-postgres b")),
+    "m 16": Bounds(faults=2, delays=1, orders=False, kinds=("db", "off a")),
+    "write-confirmed": Bounds(faults=1, kinds=("cut-off a",)),
+}
+"""Rules whose breaking the search finds within seconds, and the bounds in which it does."""
+
+
+@pytest.mark.parametrize("rule", SMALL)
+def test_broken_rule_is_found(rule: str) -> None:
+    found = broken(rule, replace(SMALL[rule], recovery=0))
+    finds = next(each.finds for each in RULES if each.name == rule)
+    assert found.violation.startswith(finds), found
+
+
+@pytest.mark.parametrize("rule", ["m 11", "write-confirmed"])
+def test_the_same_bounds_are_clean_with_the_rule_whole(rule: str) -> None:
+    found = Search(replace(SMALL[rule], faults=1)).run()
+    assert not found.violation, "\n".join(found.trace)
+    assert not found.cut_off
+
+
 def test_a_violation_is_told_as_a_path() -> None:
-    found = broken("m 11", Bounds(faults=2, kinds=("off a", "older-data b"), recovery=0))
-    assert found.violation.startswith("2: b is read-write without")
+    found = broken("m 11", replace(SMALL["m 11"], recovery=0))
     text = "\n".join(found.trace)
     assert "** older-data b" in text
-    assert "b postgres: promoting -> primary" in text or "b claim: take-over-by-fence" in text
+    assert "b claim: take-over-by-fence: fencing a" in text
+    assert text.endswith(f"!!! {found.violation}")
 
 
 def test_command_line_prints_bounds_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,8 @@ class Actor:
 
     def _address(self, world: World, name: str, action: AddVip | DropVip) -> tuple[World, int]:
         host, peer = world.host(name), world.host(PEER[name])
+        if isinstance(action, DropVip) and action.vip is Vip.STANDBY and not world.sends("drop", name):
+            return world, self.core.outcome(ok=False, text="no answer from netlink")
         held = set(host.held) - {action.vip}
         if isinstance(action, AddVip):
             held.add(action.vip)

@@ -18,9 +18,10 @@ CUTS: dict[str, tuple[str, ...]] = {
     **{f"gateway of {name}": (f"gateway {name}",) for name in NAMES},
     "gateways": ("gateway a", "gateway b"),
     **{f"device of {PEER[name]}": (f"fence {name}",) for name in NAMES},
+    **{f"stuck address of {name}": (f"drop {name}",) for name in NAMES},
     **{f"cut-off {name}": tuple(f"{path} {name}" for path in ("link", "db", "gateway", "fence")) for name in NAMES},
 }
-"""Faults of the network, and which path does not carry what which host sends."""
+"""Faults of the network, and which path does not carry what which host sends; a stuck address cannot be dropped."""
 OF_HOST = (
     "off", "reset", "kill-postgres", "orphans", "dba-stop", "hang", "stall", "slow", "kill-daemon", "end-daemon",
     "stop-daemon", "switchover", "addresses", "older-data",

@@ -46,11 +46,11 @@ class Moves:
         """Every next state."""
         due = [name for name in NAMES if world.due & BIT[name]]
         if world.due == world.awake():
-            yield from self._tried(self.faults.all(world))
+            yield from self._tried(self.faults.all(world), "a fault, or the end of one")
         if not due:
-            yield from self._tried(self._ticks(world, "time passes"))
+            yield from self._tried(self._ticks(world, "time passes"), "time passes")
         for name in due if self.orders else due[:1]:
-            yield from self._tried(self._step(world, name))
+            yield from self._tried(self._step(world, name), f"{name}, and what follows before the next step")
 
     def default(self, world: World) -> World:
         """The prompt next state, in which nothing goes wrong."""
@@ -58,12 +58,12 @@ class Moves:
         return next(self._step(world, name) if name else self._ticks(world, "time passes")).world
 
     @staticmethod
-    def _tried(moves: Iterator[Move]) -> Iterator[Move]:
+    def _tried(moves: Iterator[Move], label: str) -> Iterator[Move]:
         """A violation ends one move; those after it are lost with the generator, and nobody looks at them."""
         try:
             yield from moves
         except Violation as violation:
-            yield Move("", World(None, None), str(violation))  # type: ignore[arg-type]  # there is no state after it
+            yield Move(label, World(None, None), str(violation))  # type: ignore[arg-type]  # there is no state after it
 
     # --- a daemon's step --------------------------------------------------------------------------------------
 
