@@ -124,12 +124,14 @@ def cluster_processes(data_directory: str | Path) -> list[ProcessRef]:
 def kill_cluster(data_directory: str | Path, deadline_s: float) -> None:
     """SIGKILL everything of the cluster, stopped processes too, until nothing is left.
 
+    The postmaster last: a backend that waits for the synchronous standby gives up the wait when the postmaster is
+    dead (syncrep.c), and what it has committed shows to others for the moment that they have left.
     PostgresError when something is still there after `deadline_s` (a process in D state cannot be ended).
     """
 
     def gone() -> bool:
         left = cluster_processes(data_directory)
-        for ref in left:
+        for ref in reversed(left):
             send(ref, signal.SIGKILL)
         # a process that was forking while it was killed shows up in the second look
         return not left and not cluster_processes(data_directory)

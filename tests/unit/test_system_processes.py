@@ -152,6 +152,25 @@ def test_killing_takes_everything_also_what_is_stopped_or_just_forked(cluster: C
     processes.kill_cluster(cluster.data, 1)
 
 
+def test_the_postmaster_is_killed_last(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else backends that wait for the standby would end their wait, and show what the standby does not have."""
+    parent = cluster.start("sleep 60 & sleep 60 & wait")
+    cluster.write_pid_file(parent)
+    wait_until(lambda: len(cluster.pids()) == 3, 5)
+    everything = cluster.pids()
+    sent: list[int] = []
+    really = processes.send
+
+    def send(ref: ProcessRef, number: signal.Signals) -> bool:
+        sent.append(ref.pid)
+        return really(ref, number)
+
+    monkeypatch.setattr(processes, "send", send)
+    processes.kill_cluster(cluster.data, 5)
+    assert set(sent[:3]) == everything
+    assert sent[2] == parent
+
+
 def test_killing_says_when_something_stays(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     pid = cluster.start("sleep 60")
     wait_until(lambda: pid in cluster.pids(), 5)
