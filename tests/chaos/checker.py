@@ -92,7 +92,7 @@ def against_tables(
     yield from holes(histories.writes, rows)
     yield from contents(histories.writes, final)
     yield from register(histories.writes, final)
-    yield from vanished(histories.reads, rows, promises)
+    yield from vanished(histories, rows, promises)
     yield from stale(histories, rows, promises)
 
 
@@ -202,11 +202,20 @@ def register(writes: Iterable[Write], final: FinalState) -> Iterator[Finding]:
 # --- reads -----------------------------------------------------------------------------------------------
 
 
-def vanished(reads: Iterable[Read], rows: Found, promises: Promises) -> Iterator[Finding]:
-    """A row that a reader was shown, and that is gone."""
+def vanished(histories: Histories, rows: Found, promises: Promises) -> Iterator[Finding]:
+    """A row that a reader was shown, and that is gone.
+
+    One that only a primary showed had to stay if that server has later acknowledged what was sent after the read:
+    the standby has everything before that. A server whose postmaster dies shows in its last moments what waited for
+    the standby (PostgreSQL's syncrep.c ends the waits then); nobody was told that it is committed.
+    """
+    confirmed: dict[str, float] = defaultdict(float)
+    for write in acknowledged(histories.writes):
+        confirmed[write.instance] = max(confirmed[write.instance], write.sent_s)
     gone: dict[tuple[int, int], list[Read]] = defaultdict(list)
-    for read in reads:
-        if read.ok and (read.in_recovery is True or promises.mode == "sync"):
+    for read in histories.reads:
+        stays = promises.mode == "sync" and read.answered_s < confirmed[read.instance]
+        if read.ok and (read.in_recovery is True or stays):
             for key in read.seen.items():
                 if key[1] and key not in rows:
                     gone[key].append(read)

@@ -252,11 +252,14 @@ def test_row_that_a_standby_showed_and_that_is_gone(promises: Promises) -> None:
 
 
 def test_row_that_a_primary_showed_and_that_is_gone() -> None:
-    """In async a reader may have seen what a takeover loses."""
-    writes = [insert(1, 1.0), insert(2, 2.0, Outcome.UNKNOWN)]
+    """In async a reader may have seen what a takeover loses; in sync what a dying server did not wait for any more."""
+    writes = [insert(1, 1.0), insert(2, 2.0, Outcome.UNKNOWN), insert(3, 4.0)]
+    left = [writes[0], writes[2]]
     shown = [read(3.0, 2, standby=False)]
-    assert kinds(judged(writes, writes[:1], SYNC, reads=shown)) == ["vanished"]
-    assert kinds(judged(writes, writes[:1], ASYNC, reads=shown)) == []
+    assert kinds(judged(writes, left, SYNC, reads=shown)) == ["vanished"]
+    assert kinds(judged(writes, left, ASYNC, reads=shown)) == []
+    assert kinds(judged(writes[:2], writes[:1], SYNC, reads=shown)) == [], "nothing was confirmed after it"
+    assert kinds(judged([*writes[:2], replace(writes[2], instance="other")], left, SYNC, reads=shown)) == []
 
 
 def test_read_that_spans_a_promotion() -> None:
