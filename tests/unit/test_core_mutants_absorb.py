@@ -22,6 +22,7 @@ from pgvip.core.model import (
     Vip,
     WriteState,
 )
+from pgvip.core.rights import standby_address
 from tests.unit.core_world import (
     HERE,
     NOW_S,
@@ -249,6 +250,13 @@ def test_a_give_up_under_way_is_not_begun_anew_by_the_request_that_stands() -> N
     giving = standby().told(request=solo_wish())
     later = giving.told(after_s=1.0, request=solo_wish())
     assert later.k.yielding == giving.k.yielding
+
+
+def test_the_standby_address_is_nobody_s_while_it_is_given_up_or_before_it_is_confirmed() -> None:
+    assert standby_address(standby().view)
+    assert not standby_address(standby().told(request=solo_wish()).view)
+    assert not standby_address(standby().knows(confirmed=False).view)
+    assert not standby_address(standby().knows(alarm="they differ").view)
 
 
 def test_nothing_is_given_up_while_something_is_written() -> None:

@@ -332,6 +332,12 @@ def test_a_peer_that_is_off_is_left_off_where_nobody_waits_for_it() -> None:
         assert not host.round().started(PowerOn)
 
 
+def test_a_primary_that_serves_does_not_need_its_standby_s_power() -> None:
+    """Whoever switched it off may want it so; what this host fenced itself is another rule's."""
+    serving = primary().configured(fencing=False).silence()
+    assert not serving.sees(fence=saw("off", NOW_S)).round().started(PowerOn)
+
+
 def test_what_the_fence_device_said_before_the_last_action_on_the_power_says_nothing() -> None:
     assert waits().round().started(PowerOn)
     assert not waits().knows(ended={"power": NOW_S + 60.1}).round().started(PowerOn)
