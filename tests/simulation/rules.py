@@ -104,7 +104,7 @@ REDUNDANT_HEAD = """
 ## Redundant by design
 
 Broken alone, each of these shows nothing: another rule stands behind it. The last column says how often something was
-found with it broken, in a run of each play above and 25 random runs of 2000 events (`--redundant`).
+found with it broken, in a run of each play and 25 to 40 random runs of 2000 events (`--redundant`).
 
 | rule | sentence of PROTOCOL.md | broken | behind it | argument | found in runs |
 |---|---|---|---|---|---|"""
