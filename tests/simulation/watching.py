@@ -24,6 +24,7 @@ class Watch:
     def __init__(self, world: World) -> None:
         self.world = world
         self.only_daemons = False
+        self.unheard_s = {"a": float("-inf"), "b": float("-inf")}
         self._since_s = {"a": float("inf"), "b": float("inf")}
 
     def look(self, host: Host) -> None:
@@ -32,6 +33,8 @@ class Watch:
         A server that shuts down in an orderly way (its time limit is `stop_s`) keeps the address until it is gone.
         """
         now_s = self.world.now_s
+        if self.world.forced_over and self.world.unheard(host):
+            self.unheard_s[host.name] = now_s
         if Vip.PRIMARY not in host.held or host.pg.phase in ("primary", "stopping") or self._excused(host):
             self._since_s[host.name] = float("inf")
             return

@@ -16,6 +16,9 @@ from tests.simulation.network import Network
 from tests.simulation.replication import Replication
 from tests.simulation.watching import Watch
 
+HEARING_S = 3.0
+"""How long it may take from the end of a silence until what was said is heard, and a server that starts is stopped."""
+
 
 @dataclass(slots=True)
 class Rates:
@@ -167,8 +170,8 @@ class World(Engine):
 
         Nothing is promised of what the loser of a force acknowledges after it (`hold` keeps it for the operator).
         """
-        record, theirs = host.durable.record, host.peer.durable.record
-        if self.parted and record is not None and theirs is not None and record.term < theirs.term:
+        record = host.durable.record
+        if self.parted and self._superseded(host):
             return
         self.acknowledged[entry] = self.now_s
         if record is not None and record.mode is Mode.PAIR and not record.sync:
@@ -178,13 +181,13 @@ class World(Engine):
         """1: one writer. 2: it has all that was acknowledged. 3: or, in async, all but a bounded tail."""
         peer = host.peer
         self.moment("writer", host)
-        if self.forced_over and self._unheard(host):
+        if self.forced_over and (self.unheard(host) or self.now_s - self.watch.unheard_s[host.name] < HEARING_S):
             self.parted = True
         if peer.powered and peer.pg.writes and not (self.split or self.parted):
             raise Violation(f"1: two writers: {host.name} became read-write while {peer.name} is")
         has = set(host.pg.wal)
         missing = [entry for entry in self.acknowledged if entry not in has and entry not in self.lost]
-        if not missing or self.forced:
+        if not missing or self.forced or (self.parted and self._superseded(host)):
             return
         if host.durable.record is not None and host.durable.record.cause.startswith(FORCED):
             self.lost.update(missing)  # what a force may lose, it says
@@ -229,10 +232,15 @@ class World(Engine):
         elif mine.cause.startswith(FORCED) and theirs.mode is Mode.SOLO and theirs.primary != host.name:
             self.forced_over = True
 
-    def _unheard(self, host: Host) -> bool:
+    def _superseded(self, host: Host) -> bool:
+        """The peer has the higher term: what this host does is not the pair's doing any more."""
+        mine, theirs = host.durable.record, host.peer.durable.record
+        return mine is not None and theirs is not None and mine.term < theirs.term
+
+    def unheard(self, host: Host) -> bool:
         """The peer has a higher term and gives no sign of life by the link, nor by ARP for the primary VIP."""
-        mine, theirs, peer = host.durable.record, host.peer.durable.record, host.peer
-        if mine is None or theirs is None or mine.term >= theirs.term:
+        peer = host.peer
+        if not self._superseded(host):
             return False
         if not peer.powered or peer.frozen:
             return True
