@@ -53,7 +53,6 @@ SMALL = {
     "m 2": Bounds(faults=2, copies=1, orders=False, kinds=("apart", "reset a")),
     "m 11": Bounds(faults=2, kinds=("off a", "older-data b")),
     "m 12": Bounds(faults=2, kinds=("switchover a", "older-data b", "kill-postgres b")),
-    "m 16": Bounds(faults=2, delays=1, orders=False, kinds=("db", "off a")),
     "write-confirmed": Bounds(faults=1, kinds=("cut-off a",)),
 }
 """Rules whose breaking the search finds within seconds, and the bounds in which it does."""
