@@ -25,7 +25,7 @@ class Fencing:
         self.moods: dict[str, str] = {}
         self.fences = 0
         self.switches_on = "half"
-        self._queued: dict[str, float] = {}
+        self._queued: dict[str, tuple[float, int]] = {}
 
     def fence(self, by: Host, told: Told) -> None:
         """`by` asks the device of its peer to switch it off, and to verify that."""
@@ -36,11 +36,12 @@ class Fencing:
             return
         takes_s = world.duration_s(0.1, world.faults.fence_takes_s)
         if mood == "late":
-            world.after(takes_s + world.span(1.0, 20.0), lambda: self._off(target, "a late fence"))
+            boot = by.boots
+            world.after(takes_s + world.span(1.0, 20.0), lambda: self._late(by, boot, "a late fence"))
             by.later(takes_s, lambda: told(False, "timed out"))
             return
         if mood == "after boot":
-            self._queued[target.name] = world.now_s + QUEUE_S
+            self._queued[target.name] = (world.now_s + QUEUE_S, by.boots)
             by.later(takes_s, lambda: told(False, "timed out"))
             return
 
@@ -56,10 +57,15 @@ class Fencing:
 
     def booted(self, target: Host) -> None:
         """A command that its device had kept is carried out now that the host is back."""
-        until_s = self._queued.pop(target.name, 0.0)
+        until_s, boot = self._queued.pop(target.name, (0.0, 0))
         if self.world.now_s < until_s:
             delay_s = self.world.span(0.05, 8.0)
-            self.world.after(delay_s, lambda: self._off(target, "a fence of before its boot"))
+            self.world.after(delay_s, lambda: self._late(target.peer, boot, "a fence of before its boot"))
+
+    def _late(self, by: Host, boot: int, why: str) -> None:
+        """After the end of all faults, not for one who has booted since: who cannot know of it cannot mend it."""
+        if not (self.world.healed and by.boots != boot):
+            self._off(by.peer, why)
 
     def heal(self) -> None:
         """Devices do as they are asked, and have forgotten what they were asked before."""

@@ -25,6 +25,7 @@ class Watch:
         self.world = world
         self.only_daemons = False
         self.unheard_s = {"a": float("-inf"), "b": float("-inf")}
+        self._slow_s = float("-inf")
         self._since_s = {"a": float("inf"), "b": float("inf")}
 
     def look(self, host: Host) -> None:
@@ -32,7 +33,9 @@ class Watch:
 
         A server that shuts down in an orderly way (its time limit is `stop_s`) keeps the address until it is gone.
         """
-        now_s = self.world.now_s
+        now_s, rates = self.world.now_s, self.world.faults
+        if rates.slow > 0.0 or rates.drop_fails > 0.0:
+            self._slow_s = now_s
         if self.world.forced_over and self.world.unheard(host):
             self.unheard_s[host.name] = now_s
         if Vip.PRIMARY not in host.held or host.pg.phase in ("primary", "stopping") or self._excused(host):
@@ -44,10 +47,11 @@ class Watch:
 
     def _excused(self, host: Host) -> bool:
         """Nobody is there who could drop it, or who could see that it must be dropped, or an operator said pause."""
-        daemon, rates = host.daemon, self.world.faults
+        daemon = host.daemon
         if not host.powered or host.frozen or daemon is None or daemon.stopped or host.durable.pause.active:
             return True
-        return bool(host.blind) or host.state_hangs or rates.slow > 0.0 or rates.drop_fails > 0.0
+        # A look or a drop that was begun in bad weather takes up to 3 s.
+        return bool(host.blind) or host.state_hangs or self.world.now_s - self._slow_s < 4.0
 
     def recorded(self, host: Host, term: int) -> None:
         """6: only daemons fail, and a role moves."""
