@@ -50,6 +50,8 @@ class Watch:
         daemon = host.daemon
         if not host.powered or host.frozen or daemon is None or daemon.stopped or host.durable.pause.active:
             return True
+        if host.pg.orphans:
+            return True  # processes of the server that cannot be ended yet: they come before the address
         # A look or a drop that was begun in bad weather takes up to 3 s.
         return bool(host.blind) or host.state_hangs or self.world.now_s - self._slow_s < 4.0
 
