@@ -275,7 +275,7 @@ def test_boot_facts_are_kept_when_they_change_and_only_then(bench: Bench) -> Non
 
     bench.run(act)
     assert [replace(kept, offset_s=None) for kept in bench.recorder.kept] == [
-        BootFacts(confirmed=True, confirmed_term=4)
+        BootFacts(confirmed=True, confirmed_term=4, met=True)
     ]
     assert bench.recorder.kept[0].offset_s == pytest.approx(time.time() - now_s(), abs=1.0)
 

@@ -135,7 +135,7 @@ def test_a_hanging_disk_holds_one_child_and_no_thread(probe: DiskProbe, disk: Pa
             assert now_s() - start_s < 2.0
         assert pid_of(probe) == pid
     # the disk is back: the same child answers, first the old question, then the new one
-    wait_until(lambda: answers(probe), 5)
+    wait_until(lambda: answers(probe), 30)
     assert pid_of(probe) == pid
 
 
@@ -150,7 +150,7 @@ def test_a_writer_that_dies_is_started_again(probe: DiskProbe) -> None:
     assert probe.probe(5.0)
     pid = pid_of(probe)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: answers(probe), 5)
+    wait_until(lambda: answers(probe), 30)
     assert pid_of(probe) != pid
 
 
