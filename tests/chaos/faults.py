@@ -20,7 +20,7 @@ from tests.chaos.kinds import KINDS
 from tests.chaos.schedule import Step
 from tests.lab.hosts import Host
 from tests.lab.network import PRIMARY_VIP, STANDBY_VIP
-from tests.lab.nodes import LabError
+from tests.lab.nodes import LabError, wait_until
 from tests.lab.pair import PGVIP
 
 Strike = Callable[[Ground, Host, Step], Undo | None]
@@ -106,6 +106,8 @@ def daemon_stopped(ground: Ground, host: Host, _step: Step) -> Undo:
     def undo() -> None:
         with host.lock:
             if host.is_on() and host.name not in ground.frozen:
+                # As `systemctl start` does: the one that was told to end may take its time.
+                wait_until(lambda: not host.service_pid("pgvip"), 30, f"the daemon of {host.name} ended")
                 ground.pair.start_services(host)
 
     return undo
