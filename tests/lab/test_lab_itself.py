@@ -314,8 +314,9 @@ def test_longest_gap() -> None:
 
 
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 from tests.lab.lab import Lab
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell inherits that it is ignored
 lab = Lab().__enter__()
 lab.alpha.boot()
 lab.alpha.popen(["sleep", "300"])
