@@ -194,7 +194,8 @@ def addresses(r: Round) -> None:
     primary_ok = write_right(v) and v.read_write and not _restarted(v)
     standby_ok = standby_right(v)
     if r.k.yielding is None:  # a give-up drops them in its own order
-        if _surely(r, Vip.PRIMARY) and not primary_ok and not (write_right(v) and (v.paused or _unasked(v))):
+        unasked = _unasked(v) and not v.is_running(StartPostgres)  # a server that is being started takes no writes
+        if _surely(r, Vip.PRIMARY) and not primary_ok and not (write_right(v) and (v.paused or unasked)):
             r.start(DropVip(Vip.PRIMARY))
         coming = v.higher is not None and keeps_standby_vip(v.higher, r.s.me)  # what is being adopted gives it here
         if _surely(r, Vip.STANDBY) and not standby_ok and not coming and not (standby_address(v) and _unasked(v)):

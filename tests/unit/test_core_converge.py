@@ -14,6 +14,7 @@ from pgvip.core.model import (
     MountArchive,
     Order,
     Pause,
+    Processes,
     Promote,
     Rejoin,
     SetSyncNames,
@@ -121,6 +122,17 @@ def test_data_that_begin_to_be_rebuilt_are_eligible_for_nothing_whatever_is_stil
 def test_data_are_not_rebuilt_while_the_peer_offers_its_role_to_them() -> None:
     offered = standby().hears(invite="hand-over-switchover", invite_term=4)
     assert not offered.order(Order.REJOIN, "clone").started(Rejoin)
+
+
+def test_a_drop_that_failed_is_tried_again_while_the_server_is_being_started() -> None:
+    """The starting server has not been asked yet, which is no reason to keep its address (seed 6023700)."""
+    down = primary().hears(eligible=False).down().round()
+    assert down.started(DropVip) == DropVip(Vip.PRIMARY)
+    failed = down.done(DropVip(Vip.PRIMARY), ok=False)
+    starting = failed.at(failed.now_s + 1).knows(round_s=failed.now_s + 1).holds(Vip.PRIMARY)
+    starting = starting.sees(processes=saw(Processes(installed=True, postmaster="300:5"), starting.now_s))
+    assert starting.running(StartPostgres)
+    assert starting.round().must_start(DropVip) == DropVip(Vip.PRIMARY)
 
 
 # --- the synchronous names ----------------------------------------------------------------------------------
