@@ -94,17 +94,22 @@ def test_a_frozen_daemon_lets_the_lease_end_and_renews_it_on_its_return(scene: S
 
 @with_short_lease
 def test_no_takeover_after_the_lease_has_ended(scene: Scene) -> None:
-    """The primary went on without its daemon for longer than the limit: what it acknowledged is not to be lost."""
+    """The primary went on without its daemon for longer than the limit: what it acknowledged is not to be lost.
+
+    Its standby switches it on instead, once its fence device works and says that it is off.
+    """
+    scene.fence.trouble[scene.primary.name].fail_next = 1000
     scene.strike()
     freeze_daemon(scene.primary)
     lose_the_lease(scene)
     scene.primary.power_off()
     scene.stays(6, standby="standby")
     assert not scene.standby.writable()
-    assert scene.fenced(scene.primary) == 0
     said = scene.pair.pgvip(scene.standby, "status").stdout
     assert "pgvip promote --force" in said, said
-    scene.primary.boot()
+    scene.fence.soothe()
+    wait_until(scene.primary.is_on, 60, "switched on by its standby")
+    assert scene.fenced(scene.primary) == 0
     scene.finish(swapped=False)
 
 
