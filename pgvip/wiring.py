@@ -71,6 +71,8 @@ class Probes:
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
         self._announced: dict[Vip, tuple[float, float]] = {}
         self._renewed_s: dict[Vip, float] = {}
+        self.fence_status_s = 0.0
+        """How long the fence device's last answer took; 0 while there was none."""
 
     def all(self) -> list[Probe]:
         """Every probe with its pace."""
@@ -95,7 +97,7 @@ class Probes:
         if config.archive.enabled:
             looks.append(("archive", lambda: archive_mount.probe(self._config()), lambda: REST_S))
         if config.settings.fencing:
-            looks.append(("fence", lambda: fence_status.probe(self._config()), lambda: FENCE_STATUS_S))
+            looks.append(("fence", self._fence_status, lambda: FENCE_STATUS_S))
         return [Probe(*look, again_s=AGAIN_S.get(look[0])) for look in looks]
 
     # --- paces --------------------------------------------------------------------------------------
@@ -226,6 +228,12 @@ class Probes:
         """Only a primary's commits wait, and only in sync."""
         config = self._config()
         return commits.probe(config, REST_S) if config.settings.sync and self._read_write() else ""
+
+    def _fence_status(self) -> str:
+        began_s = now_s()
+        power = fence_status.probe(self._config())
+        self.fence_status_s = now_s() - began_s
+        return power
 
     def _peer_port(self) -> bool:
         config = self._config()

@@ -113,8 +113,8 @@ class Assembly:
         )
         self._daemon = Daemon(config, who, durable, facts, outside)
         inbox = self._daemon.inbox
-        probes = Probes(lambda: self._daemon.config, self._shot, self._kick)
-        self._threads = {probe.name: ProbeThread(probe, inbox) for probe in probes.all()}
+        self._probes = Probes(lambda: self._daemon.config, self._shot, self._kick)
+        self._threads = {probe.name: ProbeThread(probe, inbox) for probe in self._probes.all()}
         actions = Actions(lambda: self._daemon.config, store, service.log)
         self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)
         self._arrivals = Arrivals(lambda: self._kick("processes"), lambda: self._kick("held"))
@@ -167,11 +167,12 @@ class Assembly:
         service.log("link", "the certificates were renewed; the peer needs its new bundle")
 
     def _facts(self) -> dict[str, Any]:
-        """What `status` adds to the loop's snapshot."""
+        """What `status` and `explain` add to the loop's snapshot."""
         return {
             "link": self._link.state(),
             "memory_bytes": processes.memory_bytes(),
             "cpu_seconds": processes.cpu_seconds(),
+            "took_s": {**self._workshop.took_s, "fence-status": self._probes.fence_status_s},
         }
 
     def _reload(self, old: Config) -> Config:

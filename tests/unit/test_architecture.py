@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "actions": ("system", "core", "config", "errors", "deadlines", "record", "actions", "archive", "probes", "link"),
     "link": ("link", "core", "config", "errors", "deadlines"),
     "archive": ("archive", "system", "config", "errors", "deadlines", "core"),
+    "explain": ("explain", "core", "config"),
     "watch.py": ("system", "errors", "deadlines", "core"),
     "work.py": ("core", "errors", "deadlines"),
     "daemon.py": ("core", "config", "errors", "deadlines", "link", "watch", "work"),

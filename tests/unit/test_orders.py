@@ -17,7 +17,7 @@ from pgvip.core.knowledge import Decision, Knowledge, Trouble
 from pgvip.core.model import Command, Heard, Inputs, Mode, Observations, Order, Pause, Settings
 from pgvip.daemon import Daemon, LoopStats, Snapshot
 from pgvip.errors import Exit
-from pgvip.orders import Orders
+from pgvip.orders import EXPLAIN_S, Orders
 from tests.unit.config_text import edited
 from tests.unit.core_world import NOW_S, Host, claiming, primary, record, standby
 
@@ -244,3 +244,23 @@ def test_new_keys_are_read_when_they_were_made() -> None:
     desk = Desk(None)
     assert desk.ask(command="renew-keys")["ok"]
     assert desk.renewals == ["keys"]
+
+
+# --- explain ----------------------------------------------------------------------------------------------------------
+
+
+def test_explain_is_played_once_for_all_who_ask_at_the_same_time() -> None:
+    desk = Desk(shot(standby()))
+    loop = SimpleNamespace(snapshot=desk.now, inbox=None)
+    orders = Orders(cast("Daemon", loop), dict, lambda: None)
+    first = orders.explanation()
+    assert first["takeover_works"] is True
+    assert orders.explanation() is first
+    loop.snapshot = shot(standby().knows(grant=None), NOW_S + EXPLAIN_S)
+    assert orders.explanation()["takeover_works"] is False
+
+
+def test_explain_is_a_request_of_its_own() -> None:
+    reply = Desk(shot(standby())).ask(command="explain")
+    assert reply["ok"]
+    assert len(reply["explain"]["scenarios"]) == 6
