@@ -53,6 +53,7 @@ COMMANDS: dict[str, Entry] = {
     "fence": Entry("pgvip.cli.fence", "look at, test or confirm the fencing of the other host"),
     "rejoin": Entry("pgvip.cli.rejoin", "make this host follow the primary again, now"),
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
+    "check": Entry("pgvip.cli.check", "check everything that the pair relies on, for people and for monitoring"),
     "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its mend"),
     "archive-wal": Entry("pgvip.archive.archive_wal", "archive one WAL file (archive_command)", plain=True),
     "restore-wal": Entry("pgvip.archive.restore_wal", "fetch one WAL file (restore_command)", plain=True),

@@ -16,7 +16,7 @@ from pgvip.core.view import View
 from pgvip.explain import twin
 from pgvip.explain.effects import Durations, durations
 from pgvip.explain.loss import Loss, loss
-from pgvip.explain.needs import Blocker
+from pgvip.explain.needs import Blocker, of_row
 from pgvip.explain.play import Player, Stage
 from pgvip.explain.scenarios import SCENARIOS, Scenario
 from pgvip.explain.server import Server
@@ -148,6 +148,8 @@ class Explainer:
         if scenario.either and stage.writer() is not None:
             return
         rows = [stage.blockers.get(name) for name in scenario.rows]
+        if self.view.solo and not any(rows):
+            rows = [of_row(self.view, scenario.rows[0])]  # true of both hosts, also when the one that would act is mute
         unmet = [found for found in rows if found]
         if scenario.either:
             for found in unmet:

@@ -70,6 +70,11 @@ class Session:
         self._connection: driver.connection | None = None
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """How it connects."""
+        return dict(self._parameters)
+
+    @property
     def backend_pid(self) -> int:
         """Process id of the server process at the other end; 0 without a connection."""
         return 0 if self._connection is None else self._connection.info.backend_pid
@@ -195,6 +200,14 @@ def connect_peer(config: Config, address: str, statement_timeout_s: float = STAT
         },
         f"the database at {address}",
     )
+
+
+def connect_peer_replication(config: Config, address: str) -> Session:
+    """Make a session to the peer's WAL sender, as the replication role; it is only connected, never asked."""
+    peer = connect_peer(config, address)
+    words = {**peer.parameters, "user": REPLICATION_ROLE, "replication": "true", "application_name": "pgvip_check"}
+    words.pop("options")  # a WAL sender refuses none of them, and needs none
+    return Session(words, f"the WAL sender at {address}")
 
 
 @cache

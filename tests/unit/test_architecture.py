@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "link": ("link", "core", "config", "errors", "deadlines"),
     "archive": ("archive", "system", "config", "errors", "deadlines", "core"),
     "explain": ("explain", "core", "config"),
+    "checks": ("checks", "system", "probes", "core", "config", "errors", "deadlines", "record", "link"),
     "watch.py": ("system", "errors", "deadlines", "core"),
     "work.py": ("core", "errors", "deadlines"),
     "daemon.py": ("core", "config", "errors", "deadlines", "link", "watch", "work"),

@@ -98,6 +98,7 @@ BLOCKED: dict[str, tuple[Host, str, str]] = {
     "standby's database": (HEALTHY[0].hears(database_ok=False), "primary-database", "peer-database"),
     "silent standby": (HEALTHY[0].silence(), "primary-host", "peer-unknown"),
     "alone": (with_vips(primary(Mode.SOLO)), "primary-host", "pair"),
+    "alone, the standby off": (with_vips(primary(Mode.SOLO)).silence(), "primary-host", "pair"),
     "alone, the standby's word": (with_vips(standby(Mode.SOLO)), "primary-host", "pair"),
     "standby cannot be fenced": (fence_fails(HEALTHY[0]), "standby-host", "fence-device"),
     "primary unhealthy": (HEALTHY[0].sees(gateway=failing("192.0.2.1")), "standby-host", "gateway"),
