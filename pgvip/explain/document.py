@@ -127,8 +127,9 @@ class Explainer:
         if stage.crossed:
             s, fence_s = self.config.settings, self.times.usual["Fence"]
             yield (
-                f"a fence takes about {fence_s:.1f} s, longer than timing.fence_delay_s = {s.fence_delay_s:g}: both "
-                f"may be powered off, and nobody serves until they have booted; a longer fence_delay_s avoids that"
+                f"a fence takes about {fence_s:.1f} s, longer than timing.fence_delay_s = {s.fence_delay_s:g}: "
+                f"either may win, or both are powered off and nobody serves until they have booted; a longer "
+                f"fence_delay_s avoids that"
             )
         if self._unknown_fence(stage):
             yield (

@@ -186,7 +186,8 @@ class Stage:
         settings = self.players[0].settings
         busy = any(player.running for player in self.players)
         early = self.now_s - self.begun_s < settings.dead_after_s + settings.fence_delay_s + 1.0
-        return STEP_S if early and not busy else 0.45 * settings.dead_after_s
+        delayed = any(player.powered and player.k.waiting for player in self.players)
+        return STEP_S if delayed or (early and not busy) else 0.45 * settings.dead_after_s
 
     def _exchange(self) -> None:
         """Each has just heard the other: silence counts from the fault on."""
