@@ -63,7 +63,7 @@ def test_orphans_are_ended_before_a_start() -> None:
 @pytest.mark.parametrize("again", [False, True])
 def test_whoever_stopped_the_server_in_an_orderly_way_sees_it_stopped(host: Host, again: bool) -> None:
     """pg_ctl looks every 0.1 s whether the postmaster is gone, and waits a minute when it misses that."""
-    state = "shut down in recovery" if host.seen.processes.value.standby_signal else "shut down"
+    state = "shut down" if host.round().message.read_write else "shut down in recovery"
     since_s = host.now_s if again else NEVER  # seen down before: then it stays "since then"
     stopped = host.down(clean=True).processes(control_state=state).knows(stopped_since_s=since_s).round()
     assert not stopped.started(StartPostgres)
