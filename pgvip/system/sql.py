@@ -168,13 +168,19 @@ class Session:
         return ServerAnswered(f'query "{name}" failed on {self._what}', text, sqlstate=failure.pgcode)
 
 
-def connect_local(config: Config, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Session:
-    """Make a session to this host's server, over its Unix socket as role `pgvip` (not yet connected)."""
+def connect_local(
+    config: Config, statement_timeout_s: float = STATEMENT_TIMEOUT_S, *, database: str = ""
+) -> Session:
+    """Make a session to this host's server, over its Unix socket as role `pgvip` (not yet connected).
+
+    `database`: another one than that of pgvip's own schema.
+    """
     return Session(
         {
             "host": str(config.postgres.socket_directory),
             "sslmode": "disable",
             **_common(config, statement_timeout_s),
+            **({"dbname": database} if database else {}),
         },
         "the local database",
     )
