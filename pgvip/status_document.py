@@ -167,6 +167,8 @@ def _replication(config: Config, v: View) -> Document:
             "sync_state": replica.sync_state if replica else None,
             "lag_bytes": v.replica_lag_bytes if replica else None,
             "lag_s": round(replica.replay_lag_s, 3) if replica else None,
+            "flush_lag_s": round(replica.flush_lag_s, 3) if replica else None,
+            "apply_bytes": max(0, replica.flush_lsn - replica.replay_lsn) if replica else None,
             "sync_names": database.sync_names,
             "slot_lost": database.slot_lost,
         }
@@ -179,6 +181,8 @@ def _replication(config: Config, v: View) -> Document:
         "sync_state": None,
         "lag_bytes": max(0, far.lsn - near.lsn) if known and far and near else None,
         "lag_s": round(database.replay_lag_s, 3) if database else None,
+        "flush_lag_s": None,
+        "apply_bytes": max(0, database.point.lsn - database.replay_lsn) if database else None,
         "sync_names": None,
         "slot_lost": None,
     }

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "join": Entry("pgvip.cli.join", "make this host the second of a pair, with the standby that streams here already"),
     "bundle": Entry("pgvip.cli.bundle", "write a new bundle for the other host, which has lost its state or its keys"),
     "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to mend it"),
+    "history": Entry("pgvip.cli.history", "show the replication history of this host (lag, WAL rate), with a plot"),
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
     "resume": Entry("pgvip.cli.resume", "end the pause"),
