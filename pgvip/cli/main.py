@@ -46,6 +46,9 @@ COMMANDS: dict[str, Entry] = {
     "bundle": Entry("pgvip.cli.bundle", "write a new bundle for the other host, which has lost its state or its keys"),
     "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to mend it"),
     "history": Entry("pgvip.cli.history", "show the replication history of this host (lag, WAL rate), with a plot"),
+    "conninfo": Entry(
+        "pgvip.cli.conninfo", "print connection strings for applications (libpq, JDBC, SQLAlchemy, pgx, node-postgres)"
+    ),
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
     "resume": Entry("pgvip.cli.resume", "end the pause"),
