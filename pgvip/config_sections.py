@@ -16,6 +16,7 @@ from pgvip.config import (
     HookConfig,
     Host,
     Interface,
+    MonitorConfig,
     Paths,
     PostgresConfig,
     RejoinConfig,
@@ -76,6 +77,7 @@ class Draft:
     archive: ArchiveConfig
     rejoin: RejoinConfig
     hooks: HookConfig
+    monitor: MonitorConfig
     paths: Paths
     link_port: int
     valid_lft_s: int
@@ -103,6 +105,7 @@ def read_draft(root: Table) -> Draft | None:
     settings = read_settings(replication, timing, postgres.stop_timeout_s)
     settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
     hooks, paths = read_hooks(root.table("hooks")), read_paths(root.table("paths"))
+    monitor = read_monitor(root.table("monitor"))
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
     link.finish()
@@ -110,8 +113,9 @@ def read_draft(root: Table) -> Draft | None:
     if len(hosts) != 2 or len(vips) != len(Vip):
         return None
     return Draft(
-        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, paths, link_port, valid_lft_s, keep_mb
-    )
+        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, monitor, paths, link_port, valid_lft_s,
+        keep_mb,
+    )  # fmt: skip
 
 
 def read_hosts(table: Table) -> dict[str, Host]:
@@ -278,6 +282,16 @@ def read_hooks(table: Table) -> HookConfig:
     )
     table.finish()
     return hooks
+
+
+def read_monitor(table: Table) -> MonitorConfig:
+    """The [monitor] section."""
+    monitor = MonitorConfig(
+        interval_s=table.number("interval_s", MonitorConfig().interval_s, 1.0, 60.0),
+        keep_days=table.whole("keep_days", MonitorConfig().keep_days, 0, 3650),
+    )
+    table.finish()
+    return monitor
 
 
 def read_paths(table: Table) -> Paths:
