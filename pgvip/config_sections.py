@@ -16,6 +16,7 @@ from pgvip.config import (
     HookConfig,
     Host,
     Interface,
+    MonitorConfig,
     Paths,
     PostgresConfig,
     RejoinConfig,
@@ -50,6 +51,7 @@ _SECONDS = {
     "solo_boot_wait_s": (0.5, 300.0),
     "holdoff_s": (0.0, 86400.0),
     "stuck_s": (1.0, 3600.0),
+    "salvage_s": (0.0, 60.0),
 }
 _COUNTS = {"check_times": (1, 100), "restart_times": (0, 100), "handbacks_max": (0, 100)}
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Settings)}
@@ -76,6 +78,7 @@ class Draft:
     archive: ArchiveConfig
     rejoin: RejoinConfig
     hooks: HookConfig
+    monitor: MonitorConfig
     paths: Paths
     link_port: int
     valid_lft_s: int
@@ -102,7 +105,10 @@ def read_draft(root: Table) -> Draft | None:
     keep_mb = replication.whole("max_slot_wal_keep_mb", 8192, 64, 100_000_000)
     settings = read_settings(replication, timing, postgres.stop_timeout_s)
     settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
+    if not archive.enabled:  # it is the way that salvaged WAL goes
+        settings = dataclasses.replace(settings, salvage_s=0.0)
     hooks, paths = read_hooks(root.table("hooks")), read_paths(root.table("paths"))
+    monitor = read_monitor(root.table("monitor"))
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
     link.finish()
@@ -110,8 +116,9 @@ def read_draft(root: Table) -> Draft | None:
     if len(hosts) != 2 or len(vips) != len(Vip):
         return None
     return Draft(
-        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, paths, link_port, valid_lft_s, keep_mb
-    )
+        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, monitor, paths, link_port, valid_lft_s,
+        keep_mb,
+    )  # fmt: skip
 
 
 def read_hosts(table: Table) -> dict[str, Host]:
@@ -278,6 +285,16 @@ def read_hooks(table: Table) -> HookConfig:
     )
     table.finish()
     return hooks
+
+
+def read_monitor(table: Table) -> MonitorConfig:
+    """The [monitor] section."""
+    monitor = MonitorConfig(
+        interval_s=table.number("interval_s", MonitorConfig().interval_s, 1.0, 60.0),
+        keep_days=table.whole("keep_days", MonitorConfig().keep_days, 0, 3650),
+    )
+    table.finish()
+    return monitor
 
 
 def read_paths(table: Table) -> Paths:

@@ -6,8 +6,6 @@ loop's inbox; it changes nothing itself.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,9 +14,11 @@ from pgvip.core.model import NEVER, Command, Order, Rejoin
 from pgvip.daemon import Daemon, Snapshot
 from pgvip.deadlines import wait_until
 from pgvip.errors import LinkError, PgvipError, RefusedError
-from pgvip.explain.document import explain
+from pgvip.explanations import Explanations
+from pgvip.journal import samples
 from pgvip.link.operator import failure
 from pgvip.status_document import document
+from pgvip.system import service
 
 Document = Mapping[str, Any]
 Reply = Callable[[dict[str, Any]], None]
@@ -26,19 +26,11 @@ Handler = Callable[[Document, Reply], Document]
 """Takes a request, may reply with lines of `progress`, returns what the last reply has beside `ok`."""
 
 POLL_S = 0.05
-BREATH_S = 0.0005
-EXPLAIN_S = 2.0
-"""For so long an explanation is good, however many ask for it."""
 WAIT_MAX_S = 3600.0
 TEXT_MAX = 500
 """Of a reason: it is kept in the record's file and told to the peer with every heartbeat."""
 
 _ORDERS = {order.value: order for order in Order}
-
-
-def breathe() -> None:
-    """Let go of the interpreter: a thread that only computes holds up each wake-up of the loop by 5 ms."""
-    time.sleep(BREATH_S)
 
 
 class Orders:
@@ -48,15 +40,16 @@ class Orders:
         self._daemon = daemon
         self._facts = facts
         self._renew_keys = renew_keys
+        self.explanations = Explanations(self._snapshot, lambda: self._facts().get("took_s"))
         self.handlers: dict[str, Handler] = {
             "status": self._status,
-            "explain": self._explain,
+            "explain": lambda _request, _reply: {"explain": self.explanations.document()},
             "order": self._order,
             "fence": self._fence,
+            "history": self._history,
+            "drill": self._drill,
             "renew-keys": self._keys,
         }
-        self._explaining = threading.Lock()
-        self._explained: tuple[float, Document] = (NEVER, {})
 
     def handle(self, request: Document, reply: Reply) -> None:
         """Answer one request; the last reply has `ok`."""
@@ -81,19 +74,16 @@ class Orders:
         extra = {**self._facts(), "stats": shot.stats}
         return {"status": document(shot.config, shot.decision, shot.seen, shot.at_s, extra)}
 
-    def _explain(self, _request: Document, _reply: Reply) -> Document:
-        return {"explain": self.explanation()}
+    def _history(self, request: Document, _reply: Reply) -> Document:
+        return samples.answer(self._snapshot().config.paths.samples, request)
 
-    def explanation(self) -> Document:
-        """What would happen now; played anew after EXPLAIN_S, since it costs half a second of CPU."""
-        shot = self._snapshot()
-        with self._explaining:
-            at_s, document = self._explained
-            if not document or not 0 <= shot.at_s - at_s < EXPLAIN_S:
-                took_s = self._facts().get("took_s")
-                document = explain(shot.config, shot.decision, shot.seen, shot.at_s, took_s, breathe=breathe)
-                self._explained = (shot.at_s, document)
-        return document
+    def _drill(self, request: Document, _reply: Reply) -> Document:
+        """A drill says what it does, so that the log and the events explain the change of roles."""
+        text = str(request.get("text", ""))
+        if not 0 < len(text) <= TEXT_MAX:
+            raise RefusedError(f"the text has {len(text)} characters; 1 to {TEXT_MAX} are wanted")
+        service.log("drill", text)
+        return {"text": text}
 
     def _keys(self, _request: Document, _reply: Reply) -> Document:
         self._renew_keys()

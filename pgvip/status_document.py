@@ -27,7 +27,7 @@ Document = dict[str, Any]
 def document(
     config: Config, decision: Decision, seen: Observations, now_s: float, extra: Mapping[str, Any] | None = None
 ) -> Document:
-    """Build the document. `extra`: `link` (LinkState), `stats` (LoopStats), `memory_bytes`, `cpu_seconds`."""
+    """Build the document. `extra`: `link` (LinkState), `stats` (LoopStats), `drill`, `memory_bytes`, `cpu_seconds`."""
     k, facts = decision.knowledge, dict(extra or {})
     v = View(k, seen, config.settings, now_s)
     record = k.durable.record
@@ -52,6 +52,7 @@ def document(
         "doing": _doing(k, now_s),
         "warnings": [encode(concern) for concern in decision.concerns],
         "blockers": [{"change": change, "why": why} for change, why in k.blockers],
+        "drill": facts.get("drill"),
         "link": _link(facts.get("link"), now_s),
         "loop": _loop(facts.get("stats"), now_s),
         "process": {
@@ -167,6 +168,8 @@ def _replication(config: Config, v: View) -> Document:
             "sync_state": replica.sync_state if replica else None,
             "lag_bytes": v.replica_lag_bytes if replica else None,
             "lag_s": round(replica.replay_lag_s, 3) if replica else None,
+            "flush_lag_s": round(replica.flush_lag_s, 3) if replica else None,
+            "apply_bytes": max(0, replica.flush_lsn - replica.replay_lsn) if replica else None,
             "sync_names": database.sync_names,
             "slot_lost": database.slot_lost,
         }
@@ -179,6 +182,8 @@ def _replication(config: Config, v: View) -> Document:
         "sync_state": None,
         "lag_bytes": max(0, far.lsn - near.lsn) if known and far and near else None,
         "lag_s": round(database.replay_lag_s, 3) if database else None,
+        "flush_lag_s": None,
+        "apply_bytes": max(0, database.point.lsn - database.replay_lsn) if database else None,
         "sync_names": None,
         "slot_lost": None,
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 from pgvip import __version__
 from pgvip.actions import clone as cloning
+from pgvip.actions import drill
 from pgvip.config import Config
 from pgvip.config_load import changes, load, reloaded
 from pgvip.config_rules import host_problems
@@ -19,11 +20,13 @@ from pgvip.core.model import Action, BootFacts, Durable, Identity
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
 from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
+from pgvip.journal.sampler import Sampler
 from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
 from pgvip.link.tls import load_contexts
 from pgvip.orders import Orders
 from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identity, save_boot_facts
+from pgvip.status_document import document
 from pgvip.system import lock, processes, service
 from pgvip.system.boot import boot_identity
 from pgvip.watch import Arrivals, ProbeThread
@@ -127,6 +130,7 @@ class Assembly:
             on_change=lambda up: inbox.put(LinkChanged(up)),
         )
         self._orders = Orders(self._daemon, self._facts, self._renew_keys)
+        self._sampler = Sampler(lambda: self._daemon.config, self._picture, service.log)
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
 
     def run(self) -> None:
@@ -137,14 +141,23 @@ class Assembly:
         self._arrivals.start()
         self._link.start()
         self._server.start()
+        self._sampler.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
+        self._sampler.close()
         self._server.close()
         self._link.close()
 
     def _shot(self) -> Snapshot | None:
         return self._daemon.snapshot
+
+    def _picture(self) -> dict[str, Any] | None:
+        """The status document for the monitoring history; None while the loop stands still."""
+        shot = self._daemon.snapshot
+        if shot is None or now_s() - shot.at_s > shot.config.monitor.interval_s:
+            return None
+        return document(shot.config, shot.decision, shot.seen, shot.at_s)
 
     def _start(self, action: Action) -> None:
         self._workshop.start(action)
@@ -167,12 +180,13 @@ class Assembly:
         service.log("link", "the certificates were renewed; the peer needs its new bundle")
 
     def _facts(self) -> dict[str, Any]:
-        """What `status` and `explain` add to the loop's snapshot."""
+        """What `status` adds to the loop's snapshot."""
         return {
             "link": self._link.state(),
             "memory_bytes": processes.memory_bytes(),
             "cpu_seconds": processes.cpu_seconds(),
             "took_s": {**self._workshop.took_s, "fence-status": self._probes.fence_status_s},
+            "drill": drill.last_result(self._daemon.config.paths.drill),
         }
 
     def _reload(self, old: Config) -> Config:

@@ -23,6 +23,7 @@ from pgvip.core.model import (
     Record,
     Rejoin,
     Result,
+    Salvage,
     WriteState,
 )
 from pgvip.core.rights import entitled, next_term, write_right
@@ -59,7 +60,7 @@ def _result(r: Round, result: Result) -> None:
         r.k.given, r.k.given_at_s = action.key, result.at_s
     elif isinstance(action, CheckVip) and result.ok:
         r.k.checked = {**r.k.checked, action.vip: (result.at_s, result.text)}
-    elif isinstance(action, FindEnd) and result.ok:
+    elif isinstance(action, FindEnd | Salvage) and result.ok:
         r.k.end = result.point
     elif isinstance(action, PowerOn) and result.ok:
         r.k.roused = r.k.roused or not r.k.power_owed
@@ -300,6 +301,7 @@ def passing(r: Round) -> None:
     wants_following = v.primary and v.pair and v.read_write
     k.unfollowed_since_s = _since(r, k.unfollowed_since_s, wants_following and not following)
     k.unstreamed_since_s = _since(r, k.unstreamed_since_s, v.recovering and not v.streams)
+    k.stopped_since_s = _since(r, k.stopped_since_s, v.dead and v.processes is not None and v.processes.in_order)
     behind_since_s, k.behind_since_s = k.behind_since_s, _since(r, k.behind_since_s, v.replica_behind)
     blocked = entitled(v) and not k.durable.served and not write_right(v)
     k.blocked_since_s = _since(r, k.blocked_since_s, blocked)

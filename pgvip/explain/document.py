@@ -70,7 +70,8 @@ class Explainer:
         slow = self.play(scenario, longest=True)
         writer = stage.writer()
         moves = writer is not None and writer.name != self.primary
-        lost = loss(self.view, moves=moves, served=writer is not None, clean=scenario.name in ("switchover", "gateway"))
+        whole = any(record.handover is not None for record in stage.records if record.primary != self.primary)
+        lost = loss(self.view, moves=moves, served=writer is not None, whole=whole)
         blocked = list(self.blockers(scenario, stage))
         hosts = {"p": self.primary, "s": self.standby}
         title = scenario.title.format(**hosts)
@@ -204,7 +205,7 @@ def _durations(config: Config, measured: Mapping[str, float]) -> Durations:
         known["Fence"] = max(2 * known["fence-status"], 0.1) + _POWER_WAIT_S
     return durations(
         known, start_s=postgres.start_timeout_s, stop_s=config.settings.stop_s, promote_s=postgres.promote_timeout_s,
-        fence_s=fence_s,
+        fence_s=fence_s, salvage_s=config.settings.salvage_s,
     )  # fmt: skip
 
 

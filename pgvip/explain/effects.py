@@ -17,6 +17,7 @@ from pgvip.core.model import (
     Promote,
     Rejoin,
     Result,
+    Salvage,
     SetSyncNames,
     StartPostgres,
     StopPostgres,
@@ -41,6 +42,7 @@ USUAL_S: dict[str, float] = {
     "FindEnd": 0.3,
     "Fence": 6.0,
     "PowerOn": 2.0,
+    "Salvage": 0.5,
     "Rejoin": 5.0,
 }
 """What each takes where this daemon has not measured it; a fence as `fence_ipmilan` does (5.8 s against ipmi_sim)."""
@@ -59,7 +61,7 @@ class Durations:
 
 
 def durations(
-    measured: Mapping[str, float], *, start_s: float, stop_s: float, promote_s: float, fence_s: float
+    measured: Mapping[str, float], *, start_s: float, stop_s: float, promote_s: float, fence_s: float, salvage_s: float
 ) -> Durations:
     """Measured ones count before the usual ones; the time-outs are the configuration's."""
     usual = {**USUAL_S, **{kind: measured[kind] for kind in USUAL_S if kind in measured}}
@@ -68,6 +70,7 @@ def durations(
         "StartPostgres": start_s,
         "StopPostgres": stop_s,
         "Promote": promote_s,
+        "Salvage": salvage_s,
         "Fence": max(fence_s, usual["Fence"]),
     }
     return Durations(usual, {**usual, **longest})
@@ -95,6 +98,8 @@ def carry_out(stage: Stage, player: Player, action: Action) -> Result:
         point = server.point
     elif isinstance(action, Rejoin):
         server.rejoined(now_s)
+    elif isinstance(action, Salvage):
+        ok, text, point = _salvage(stage, player)
     elif isinstance(action, Fence):
         ok, text = _fence(stage, player)
     return Result(action, ok, now_s, text, point)
@@ -118,6 +123,16 @@ def _stop(stage: Stage, player: Player, *, clean: bool) -> None:
             peer.server.change(stage.now_s, point=WalPoint(was.timeline, Lsn(was.lsn + RECORD_BYTES)))
     else:
         server.stop(stage.now_s, clean=clean)
+
+
+def _salvage(stage: Stage, player: Player) -> tuple[bool, str, WalPoint | None]:
+    """The WAL that the standby lacks reaches it by way of the archive."""
+    peer = stage.peer_of(player)
+    if not (player.settings.archive and stage.linked and peer.powered and peer.server.recovering):
+        return False, "the peer cannot read it", None
+    end = player.server.point
+    peer.server.change(stage.now_s, point=end, replay_lsn=end.lsn)
+    return True, "", end
 
 
 def _fence(stage: Stage, player: Player) -> tuple[bool, str]:

@@ -16,8 +16,8 @@ class Loss:
     size_bytes: int | None = 0
 
 
-def loss(view: View, *, moves: bool, served: bool, clean: bool) -> Loss:
-    """`moves`: the role goes to the other host; `clean`: after a clean stop of the one that had it."""
+def loss(view: View, *, moves: bool, served: bool, whole: bool) -> Loss:
+    """`moves`: the role goes to the other host; `whole`: with proof that it has all WAL of the one that had it."""
     record, s = view.record, view.s
     if record is None:
         return Loss("not known: there is no record", None)
@@ -26,7 +26,7 @@ def loss(view: View, *, moves: bool, served: bool, clean: bool) -> Loss:
             return Loss(f"nothing while nobody forces it; a forced promotion of the other host would lose what "
                         f"{record.primary} has committed since it serves alone")  # fmt: skip
         return Loss("nothing while nobody forces a promotion")
-    if not moves or clean:
+    if not moves or whole:
         return Loss("nothing")
     if record.sync:
         return _sync(view)

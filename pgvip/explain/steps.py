@@ -15,6 +15,7 @@ from pgvip.core.model import (
     Note,
     Promote,
     Rejoin,
+    Salvage,
     SetSyncNames,
     StartPostgres,
     StopPostgres,
@@ -127,6 +128,8 @@ def _server(action: Action | None, peer: str) -> str:
         return f"starts PostgreSQL as a standby of {peer}" if action.standby else "starts PostgreSQL again"
     if isinstance(action, SetSyncNames):
         return f"commits wait for {peer}" if action.on else f"commits do not wait for {peer} any more"
+    if isinstance(action, Salvage):
+        return f"puts the WAL that {peer} lacks where {peer} finds it"
     if isinstance(action, Rejoin):
         return f"makes its data follow {peer}: saves what diverged, rewinds, else clones"
     return ""

@@ -141,7 +141,8 @@ class Outcome:
 def _outcome(record: Record | None, serves: str) -> Outcome:
     if record is None:
         return Outcome("", "", "", serves)
-    return Outcome(record.primary, record.mode.value, record.cause, serves)
+    row = record.cause.partition(",")[0]  # whether WAL can be salvaged there, the simulated settings do not say
+    return Outcome(record.primary, record.mode.value, row, serves)
 
 
 def said(host: Host, scenario: Scenario) -> tuple[Outcome, Stage]:

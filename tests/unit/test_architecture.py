@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "probes": ("system", "core", "config", "errors", "deadlines", "probes"),
     "actions": ("system", "core", "config", "errors", "deadlines", "record", "actions", "archive", "probes", "link"),
     "link": ("link", "core", "config", "errors", "deadlines"),
+    "journal": ("journal", "core", "config", "errors", "deadlines"),
     "archive": ("archive", "system", "config", "errors", "deadlines", "core"),
     "explain": ("explain", "core", "config"),
     "checks": ("checks", "system", "probes", "core", "config", "errors", "deadlines", "record", "link"),
@@ -53,7 +54,7 @@ MAY_IMPORT = {
 ALLOWED = {"system/pgconf.py": {"archive"}}
 """Single exceptions: PostgreSQL's configuration names the two archive commands."""
 
-NEVER = {"cli": ("cli",), "daemon": ("cli", "daemon", "orders", "status_document", "wiring")}
+NEVER = {"cli": ("cli",), "daemon": ("cli", "daemon", "explanations", "orders", "status_document", "wiring")}
 """Parts that only those named may import."""
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from pgvip.cli.explain import NAMES, render
 from pgvip.core.changes import SOLO_RIGHT, TABLE, TAKEOVER_RIGHT, TAKER
-from pgvip.core.model import Mode, Pause
+from pgvip.core.model import Action, Mode, Pause
 from pgvip.explain.document import Explainer, explain
+from pgvip.explain.effects import USUAL_S
 from pgvip.explain.needs import PARTS, of_row
 from pgvip.explain.scenarios import SCENARIOS
 from tests.unit.core_world import NOW_S, Host, claiming, failing, primary, saw, standby
@@ -59,6 +60,7 @@ def test_a_healthy_pair_is_explained_alike_by_both_hosts(host: Host) -> None:
         assert [step["at_s"] for step in one["steps"]] == sorted(step["at_s"] for step in one["steps"])
     assert "nothing" in found["switchover"]["loss"]
     assert ("lag_s_max" in found["primary-host"]["loss"]) is not s.sync
+    assert found["primary-database"]["loss"].startswith("nothing")  # async: what the standby lacks is salvaged
 
 
 def test_the_steps_name_rows_of_the_table() -> None:
@@ -200,3 +202,9 @@ def test_what_only_the_other_host_knows_is_said() -> None:
     by_primary, by_standby = (scenario(host, "primary-host")["cautions"] for host in HEALTHY[:2])
     assert any("pgvip fence test there" in caution for caution in by_primary)
     assert by_standby == []
+
+
+def test_every_action_has_its_time() -> None:
+    """A new action of the core is given its time and its effect here, or it is known to have none."""
+    without = {"Alert", "MountArchive", "UnmountArchive"}
+    assert {kind.__name__ for kind in Action.__subclasses__()} == set(USUAL_S) | without

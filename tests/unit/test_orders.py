@@ -17,7 +17,8 @@ from pgvip.core.knowledge import Decision, Knowledge, Trouble
 from pgvip.core.model import Command, Heard, Inputs, Mode, Observations, Order, Pause, Settings
 from pgvip.daemon import Daemon, LoopStats, Snapshot
 from pgvip.errors import Exit
-from pgvip.orders import EXPLAIN_S, Orders
+from pgvip.explanations import GOOD_S, Explanations
+from pgvip.orders import Orders
 from tests.unit.config_text import edited
 from tests.unit.core_world import NOW_S, Host, claiming, primary, record, standby
 
@@ -249,15 +250,14 @@ def test_new_keys_are_read_when_they_were_made() -> None:
 # --- explain ----------------------------------------------------------------------------------------------------------
 
 
-def test_explain_is_played_once_for_all_who_ask_at_the_same_time() -> None:
-    desk = Desk(shot(standby()))
-    loop = SimpleNamespace(snapshot=desk.now, inbox=None)
-    orders = Orders(cast("Daemon", loop), dict, lambda: None)
-    first = orders.explanation()
+def test_explain_is_played_once_for_all_who_ask_meanwhile() -> None:
+    shots = [shot(standby())]
+    explanations = Explanations(lambda: shots[-1], dict)
+    first = explanations.document()
     assert first["takeover_works"] is True
-    assert orders.explanation() is first
-    loop.snapshot = shot(standby().knows(grant=None), NOW_S + EXPLAIN_S)
-    assert orders.explanation()["takeover_works"] is False
+    assert explanations.document() is first
+    shots.append(shot(standby().knows(grant=None), NOW_S + GOOD_S))
+    assert explanations.document()["takeover_works"] is False
 
 
 def test_explain_is_a_request_of_its_own() -> None:
