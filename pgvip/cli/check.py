@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from pgvip.config import Config
 
 HELP = "check everything that the pair relies on, for people and for monitoring"
+EXIT_CODES = {
+    0: "OK: every finding is",
+    1: "WARNING, by the worst finding, as monitoring plugins have it",
+    2: "CRITICAL; also wrong usage",
+    3: "UNKNOWN: what matters could not be looked at, or there is no good configuration",
+    4: "",
+    5: "",
+}
 UNITS = {"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 
 
@@ -32,8 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `check`."""
     parser.description = (
         "Look at everything that the pair relies on, from this host: run it on both. Works before init, and with the "
-        "daemon down; what cannot be known is UNKNOWN with its reason. Nothing is changed, nobody is powered off. Exit "
-        "code as of monitoring plugins, by the worst finding: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. "
+        "daemon down; what cannot be known is UNKNOWN with its reason. Nothing is changed, nobody is powered off. "
         "Example: pgvip check --nagios --only attached lag --lag-warning 8MB"
     )
     parser.add_argument("--only", nargs="+", choices=list(BY_NAME), metavar="NAME", help="these checks alone")

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HELP = "say what would happen if a host, a database or the link failed now"
+EXIT_CODES = {
+    0: "the standby would take over from a dead host, and from a dead database",
+    5: "",
+    6: "from one of them it would not: the blockers say why",
+}
 TIMEOUT_S = 30.0
 Document = dict[str, Any]
 NAMES = ("primary-host", "primary-database", "standby-host", "link", "gateway", "switchover")
@@ -26,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Say what would happen now, by the same table that the daemons decide by: if the primary's host or its "
         "database died, if the standby died, if the link were cut, if the primary lost its gateway, if a switchover "
         "were ordered. Step by step, with the expected outage and loss, and everything that stands in the way. "
-        "Nothing is changed. Exit code 0: the standby would take over from a dead host and from a dead database; "
-        "6: it would not, and the blockers say why; 4: the daemon does not run here. The keys of --json are in "
-        "docs/explain.md. Example: pgvip explain primary-host"
+        "Nothing is changed. The keys of --json are in docs/explain.md. Example: pgvip explain primary-host"
     )
     parser.add_argument("scenario", nargs="*", choices=[[], *NAMES], metavar="SCENARIO", help=", ".join(NAMES))
     parser.add_argument("-s", "--short", action="store_true", help="one line for each scenario, and the blockers")
