@@ -175,6 +175,12 @@ def test_role(change: dict[str, Any], level: Level) -> None:
     assert pair.role(Known(status=status(**change)).facts).level is level
 
 
+def test_a_role_without_a_running_server_is_critical() -> None:
+    found = status()
+    found["me"] = {**found["me"], "postgresql": {"state": "down", "replay_lag_s": None}}
+    assert pair.role(Known(status=found).facts).level is Level.CRITICAL
+
+
 def test_alone_by_configuration_is_well() -> None:
     found = status(record={"primary": "db1", "mode": "solo", "term": 5, "cause": "x"})
     found["me"] = {**found["me"], "override": "primary_standby"}
@@ -302,6 +308,16 @@ def test_holders(
     found = status()
     found["peer"] = {**found["peer"], "vips": theirs, "age_s": age_s}
     assert addresses.holders(Known(status=found).facts).level is level
+
+
+def test_what_a_dead_peer_held_is_not_held_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last word is of before its power was cut; the survivor carries both addresses now."""
+    monkeypatch.setattr(probe, "held_vips", lambda _config: frozenset(Vip))
+    found = status(record={"primary": "db1", "mode": "solo", "term": 5, "cause": "solo-by-fence"})
+    found["peer"] = {**found["peer"], "age_s": 4.0}
+    assert addresses.holders(Known(status=found).facts).level is Level.OK
+    found["peer"] = {**found["peer"], "age_s": 0.1}
+    assert addresses.holders(Known(status=found).facts).level is Level.CRITICAL
 
 
 def method(**changes: Any) -> FenceMethod:
