@@ -70,10 +70,10 @@ def _scenario(scenario: Document, *, short: bool) -> Iterator[str]:
     yield f"If {scenario['title']}  [{scenario['name']}]"
     yield f"  => {scenario['summary']}"
     if not short:
+        width = max(len(step["host"]) for step in scenario["steps"])
         for step in scenario["steps"]:
             change = f"  [{step['change']}]" if step["change"] else ""
-            who = f"{step['host']} " if step["host"] else ""
-            yield f"     {step['at_s']:7.2f} s  {who}{step['text']}{change}"
+            yield f"     {step['at_s']:7.2f} s  {step['host']:{width}}  {step['text']}{change}"
         yield f"     no writes: {_outage(scenario)}; no reads by the standby VIP: {_about(scenario['read_outage_s'])}"
         yield f"     loss: {scenario['loss']}"
     for caution in scenario["cautions"]:
