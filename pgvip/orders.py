@@ -14,14 +14,11 @@ from pgvip.core.model import NEVER, Command, Order, Rejoin
 from pgvip.daemon import Daemon, Snapshot
 from pgvip.deadlines import wait_until
 from pgvip.errors import LinkError, PgvipError, RefusedError
-from pgvip.journal.samples import SampleStore
 from pgvip.status_document import document
 
 Reply = Callable[[dict[str, Any]], None]
 POLL_S = 0.05
 WAIT_MAX_S = 3600.0
-POINTS_MAX = 3000
-"""Of a history: about 600 bytes each, well within one reply (link.operator.REPLY_MAX_BYTES)."""
 TEXT_MAX = 500
 """Of a reason: it is kept in the record's file and told to the peer with every heartbeat."""
 
@@ -46,8 +43,6 @@ class Orders:
                 reply({"ok": True, "text": self._order(request, reply)})
             elif command == "fence":
                 reply({"ok": True, "text": self._fence(str(request.get("action", "status")))})
-            elif command == "history":
-                reply({"ok": True, "samples": self._history(request)})
             elif command == "renew-keys":
                 self._renew_keys()
                 reply({"ok": True, "text": "the certificates were read anew"})
@@ -73,18 +68,6 @@ class Orders:
     def _status(self) -> dict[str, Any]:
         shot = self._snapshot()
         return document(shot.config, shot.decision, shot.seen, shot.at_s, {**self._facts(), "stats": shot.stats})
-
-    def _history(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
-        seconds, points = request.get("seconds", 3600.0), request.get("points", 500)
-        if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
-            raise RefusedError(f"seconds is not a positive number: {seconds!r}")
-        if not isinstance(points, int) or not 0 < points <= POINTS_MAX:
-            raise RefusedError(f"points is not a number from 1 to {POINTS_MAX}: {points!r}")
-        try:
-            found = SampleStore(self._snapshot().config.paths.samples).recent(seconds, points)
-        except OSError as failure:
-            raise PgvipError("could not read the monitoring history", f"{failure}.") from failure
-        return [sample.as_dict() for sample in found]
 
     def _order(self, request: Mapping[str, Any], reply: Reply) -> str:
         name = str(request.get("order", ""))

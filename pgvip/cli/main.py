@@ -45,6 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "join": Entry("pgvip.cli.join", "make this host the second of a pair, with the standby that streams here already"),
     "bundle": Entry("pgvip.cli.bundle", "write a new bundle for the other host, which has lost its state or its keys"),
     "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to mend it"),
+    "watch": Entry("pgvip.cli.watch", "show both hosts live in the terminal: roles, lag, warnings, events"),
     "history": Entry("pgvip.cli.history", "show the replication history of this host (lag, WAL rate), with a plot"),
     "conninfo": Entry(
         "pgvip.cli.conninfo", "print connection strings for applications (libpq, JDBC, SQLAlchemy, pgx, node-postgres)"
