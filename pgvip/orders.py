@@ -14,6 +14,7 @@ from pgvip.core.model import NEVER, Command, Order, Rejoin
 from pgvip.daemon import Daemon, Snapshot
 from pgvip.deadlines import wait_until
 from pgvip.errors import LinkError, PgvipError, RefusedError
+from pgvip.journal import samples
 from pgvip.link.operator import failure
 from pgvip.status_document import document
 
@@ -41,6 +42,7 @@ class Orders:
             "status": self._status,
             "order": self._order,
             "fence": self._fence,
+            "history": self._history,
             "renew-keys": self._keys,
         }
 
@@ -66,6 +68,9 @@ class Orders:
         shot = self._snapshot()
         extra = {**self._facts(), "stats": shot.stats}
         return {"status": document(shot.config, shot.decision, shot.seen, shot.at_s, extra)}
+
+    def _history(self, request: Document, _reply: Reply) -> Document:
+        return samples.answer(self._snapshot().config.paths.samples, request)
 
     def _keys(self, _request: Document, _reply: Reply) -> Document:
         self._renew_keys()

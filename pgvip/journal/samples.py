@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgvip.errors import PgvipError, RefusedError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MEASURES = ("lag_bytes", "apply_bytes", "lag_s", "flush_lag_s", "wal_bytes_per_s", "heard_age_s")
 """What has a smallest, an average and a largest value in the time that a sample stands for."""
@@ -32,6 +34,9 @@ SYNC_STATES = ("", "async", "potential", "sync", "quorum")
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 LATE_S = 60.0
 """A sample from further ahead was written while the clock was wrong; it is not shown."""
+
+POINTS_MAX = 3000
+"""Of an answer: about 900 bytes each, within one reply of the operator's socket (4 MB)."""
 
 _RECORD = struct.Struct(f"<dfBBIqQ{3 * len(MEASURES)}f")
 _CHECK = struct.Struct("<I")
@@ -259,6 +264,20 @@ class SampleStore:
         files = [path for path in tier.files(self._directory) if path != current]
         for path in files[: max(0, len(files) - tier.keep_s // tier.file_s)]:
             path.unlink(missing_ok=True)
+
+
+def answer(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer the operator's request for the last `seconds` as at most `points` samples. RefusedError names a mistake."""
+    seconds, points = request.get("seconds", 3600.0), request.get("points", 500)
+    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise RefusedError(f"seconds is not a positive number: {seconds!r}")
+    if not isinstance(points, int) or not 0 < points <= POINTS_MAX:
+        raise RefusedError(f"points is not a number from 1 to {POINTS_MAX}: {points!r}")
+    try:
+        found = SampleStore(directory).recent(seconds, points)
+    except OSError as failure:
+        raise PgvipError("could not read the monitoring history", f"{failure}.") from failure
+    return {"samples": [sample.as_dict() for sample in found]}
 
 
 def _minute(sample: Sample) -> int:

@@ -14,7 +14,7 @@ from pgvip.cli import history, output, plot
 from pgvip.cli.main import main
 from pgvip.config import MonitorConfig, Paths
 from pgvip.core.model import Observations
-from pgvip.errors import Exit
+from pgvip.errors import Exit, RefusedError
 from pgvip.journal import samples
 from pgvip.journal.recorder import Recorder
 from pgvip.journal.samples import MEASURES, SIZE, Sample, SampleStore, measured, merge, pack, sample_of, unpack
@@ -146,6 +146,24 @@ def test_files_of_nobody_else_are_touched(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     filled(tmp_path, NOON, NOON + 10)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("request_", "said"), [
+    ({"seconds": 0}, "seconds is not a positive number: 0"), ({"seconds": "1h"}, "not a positive number: '1h'"),
+    ({"seconds": math.inf}, "not a positive number: inf"), ({"points": 0}, "points is not a number from 1 to 3000: 0"),
+    ({"points": 2.5}, "points is not"), ({"points": 3001}, "points is not"),
+])  # fmt: skip
+def test_requests_are_checked(tmp_path: Path, request_: dict[str, Any], said: str) -> None:
+    with pytest.raises(RefusedError, match=said):
+        samples.answer(tmp_path, request_)
+
+
+def test_requests_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path, NOON, NOON + 60)
+    monkeypatch.setattr(samples.time, "time", lambda: NOON + 60)
+    (last,) = samples.answer(tmp_path, {"seconds": 60, "points": 1})["samples"]
+    assert (last["role"], last["lag_s_max"], last["lsn_text"]) == ("primary", 11.0, "100/0")
+    assert samples.answer(tmp_path / "none", {}) == {"samples": []}
 
 
 # --- the thread ----------------------------------------------------------------------------------------------
