@@ -151,6 +151,11 @@ class Paths:
         return self.state / "history"
 
     @property
+    def drill(self) -> Path:
+        """What the last drill on this host found."""
+        return self.state / "drill.json"
+
+    @property
     def boot_facts(self) -> Path:
         return self.run / "boot.json"
 

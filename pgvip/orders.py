@@ -17,6 +17,7 @@ from pgvip.errors import LinkError, PgvipError, RefusedError
 from pgvip.journal import samples
 from pgvip.link.operator import failure
 from pgvip.status_document import document
+from pgvip.system import service
 
 Document = Mapping[str, Any]
 Reply = Callable[[dict[str, Any]], None]
@@ -43,6 +44,7 @@ class Orders:
             "order": self._order,
             "fence": self._fence,
             "history": self._history,
+            "drill": self._drill,
             "renew-keys": self._keys,
         }
 
@@ -71,6 +73,14 @@ class Orders:
 
     def _history(self, request: Document, _reply: Reply) -> Document:
         return samples.answer(self._snapshot().config.paths.samples, request)
+
+    def _drill(self, request: Document, _reply: Reply) -> Document:
+        """A drill says what it does, so that the log and the events explain the change of roles."""
+        text = str(request.get("text", ""))
+        if not 0 < len(text) <= TEXT_MAX:
+            raise RefusedError(f"the text has {len(text)} characters; 1 to {TEXT_MAX} are wanted")
+        service.log("drill", text)
+        return {"text": text}
 
     def _keys(self, _request: Document, _reply: Reply) -> Document:
         self._renew_keys()

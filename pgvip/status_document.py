@@ -27,7 +27,7 @@ Document = dict[str, Any]
 def document(
     config: Config, decision: Decision, seen: Observations, now_s: float, extra: Mapping[str, Any] | None = None
 ) -> Document:
-    """Build the document. `extra`: `link` (LinkState), `stats` (LoopStats), `memory_bytes`, `cpu_seconds`."""
+    """Build the document. `extra`: `link` (LinkState), `stats` (LoopStats), `drill`, `memory_bytes`, `cpu_seconds`."""
     k, facts = decision.knowledge, dict(extra or {})
     v = View(k, seen, config.settings, now_s)
     record = k.durable.record
@@ -52,6 +52,7 @@ def document(
         "doing": _doing(k, now_s),
         "warnings": [encode(concern) for concern in decision.concerns],
         "blockers": [{"change": change, "why": why} for change, why in k.blockers],
+        "drill": facts.get("drill"),
         "link": _link(facts.get("link"), now_s),
         "loop": _loop(facts.get("stats"), now_s),
         "process": {

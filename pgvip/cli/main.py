@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
         "pgvip.cli.conninfo", "print connection strings for applications (libpq, JDBC, SQLAlchemy, pgx, node-postgres)"
     ),
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
+    "drill": Entry("pgvip.cli.drill", "rehearse a switchover and back, and report the outage that a client sees"),
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
     "resume": Entry("pgvip.cli.resume", "end the pause"),
     "promote": Entry("pgvip.cli.promote", "force this host to be primary; may lose data"),

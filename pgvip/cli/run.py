@@ -12,6 +12,7 @@ from typing import Any
 
 from pgvip import __version__
 from pgvip.actions import clone as cloning
+from pgvip.actions import drill
 from pgvip.config import Config
 from pgvip.config_load import changes, load, reloaded
 from pgvip.config_rules import host_problems
@@ -184,6 +185,7 @@ class Assembly:
             "link": self._link.state(),
             "memory_bytes": processes.memory_bytes(),
             "cpu_seconds": processes.cpu_seconds(),
+            "drill": drill.last_result(self._daemon.config.paths.drill),
         }
 
     def _reload(self, old: Config) -> Config:

@@ -111,12 +111,20 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         rows.append(("paused", f"{document['pause']['reason'] or 'no reason given'} (since {document['pause']['at']})"))
     holds = [host for host in (document["me"], document["peer"]) if host["hold"]]
     rows += [(f"hold on {host['name']}", host["hold"]) for host in holds]
+    if document.get("drill"):
+        rows.append(("last drill", _drill(document["drill"])))
     loop, process = document["loop"], document["process"]
     if loop is not None:
         memory = size(process["memory_bytes"])
         text = f"up {duration(process['uptime_s'])}, {memory}, longest round {loop['longest_ms']:g} ms"
         rows.append(("daemon", f"pgvip {process['version']}, {text}"))
     return rows
+
+
+def _drill(drill: Document) -> str:
+    outages = ", ".join(f"{one['outage_s']:.2f} s" for one in drill.get("switchovers", [])) or UNKNOWN
+    verdict = "kept its limits" if drill.get("ok") else f"FAILED ({drill.get('failure') or 'limits exceeded'})"
+    return f"{drill.get('at', UNKNOWN)}: {verdict}, write outage {outages}, {drill.get('lost', UNKNOWN)} rows lost"
 
 
 def _replication(replication: Document) -> str:

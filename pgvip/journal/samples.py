@@ -267,7 +267,7 @@ class SampleStore:
 
 
 def answer(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer the operator's request for the last `seconds` as at most `points` samples. RefusedError names a mistake."""
+    """Answer a request for the last `seconds` as at most `points` samples. RefusedError names a mistake in it."""
     seconds, points = request.get("seconds", 3600.0), request.get("points", 500)
     if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
         raise RefusedError(f"seconds is not a positive number: {seconds!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,7 +94,7 @@ def test_a_day_is_kept_finely_and_the_rest_by_minutes(tmp_path: Path) -> None:
 
 def test_a_restart_in_the_middle_of_a_minute_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(tmp_path, NOON, NOON + 90)
-    monkeypatch.setattr(samples.time, "time", lambda: NOON + 90)
+    monkeypatch.setattr(time, "time", lambda: NOON + 90)
     store = SampleStore(tmp_path)
     for number in range(18, 48):
         store.append(one(NOON + 5 * number, float(number % 12)))
@@ -160,7 +161,7 @@ def test_requests_are_checked(tmp_path: Path, request_: dict[str, Any], said: st
 
 def test_requests_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(tmp_path, NOON, NOON + 60)
-    monkeypatch.setattr(samples.time, "time", lambda: NOON + 60)
+    monkeypatch.setattr(time, "time", lambda: NOON + 60)
     (last,) = samples.answer(tmp_path, {"seconds": 60, "points": 1})["samples"]
     assert (last["role"], last["lag_s_max"], last["lsn_text"]) == ("primary", 11.0, "100/0")
     assert samples.answer(tmp_path / "none", {}) == {"samples": []}
@@ -222,13 +223,13 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     file = tmp_path / "pgvip.toml"
     file.write_text(CONFIG.format(directory=tmp_path))
     filled(tmp_path / "state" / "history", NOON, NOON + 3600)
-    monkeypatch.setattr(history.time, "time", lambda: NOON + 3600)
+    monkeypatch.setattr(time, "time", lambda: NOON + 3600)
     monkeypatch.setenv("TZ", "UTC")
-    history.time.tzset()
+    time.tzset()
     monkeypatch.setenv("COLUMNS", "80")
     yield lambda *words: main(["--config", str(file), "--host", "alpha", "history", *words])
     monkeypatch.delenv("TZ")
-    history.time.tzset()
+    time.tzset()
 
 
 @pytest.mark.parametrize("words", [["--since", "30min"], ["--table", "--since", "2min"], ["--ascii"]])
