@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pgvip.config import Config
 
 HELP = "print connection strings for applications (libpq, JDBC, SQLAlchemy, pgx, node-postgres)"
+EXIT_CODES = {4: "", 5: ""}
 TITLES = {
     ("read-write", "vip"): "writes, by the primary VIP (the usual way)",
     ("read-only", "vip"): "reads, by the standby VIP (a surviving host carries it too)",

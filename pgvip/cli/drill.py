@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from pgvip.config import Config
 
 HELP = "rehearse a switchover and back, and report the outage that a client sees"
-EXIT_CODES = "1 when an outage was longer than --outage-max, a row was lost, or a switchover failed."
+EXIT_CODES = {
+    0: "everything stayed within its limits",
+    1: "an outage was longer than --outage-max, a row was lost, or a switchover failed",
+}
 SETTLE_S = 2.0
 """Of steady writing before each switchover: the gap that is usual is known then."""
 ROWS_MIN = 10

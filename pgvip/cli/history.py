@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HELP = "show the replication history of this host (lag, WAL rate), with a plot"
-EXIT_CODES = "1 when there is nothing in that time."
+EXIT_CODES = {1: "there is nothing in that time, or it cannot be read", 4: "", 5: ""}
 WIDTH_MAX = 200
 TABLE_ROWS = 40
 RAW_POINTS = 20_000

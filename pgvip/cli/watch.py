@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HELP = "show both hosts live in the terminal: roles, lag, warnings, events"
-EXIT_CODES = "4 when the daemon does not answer (with --once)."
+EXIT_CODES = {4: "the daemon does not answer (with --once)", 5: ""}
 TIMEOUT_S = 2.0
 EVENTS = 12
 INTERVAL_MIN_S, INTERVAL_MAX_S = 0.2, 3600.0
