@@ -23,7 +23,7 @@ VIEWER_S = 86_400.0
 """A reader may leave a page open for long."""
 
 INTRODUCTION = (
-    "pgvip keeps a PostgreSQL database available on exactly two hosts, with two virtual addresses, without a third one.",
+    "pgvip keeps a PostgreSQL database available on exactly two hosts, with two virtual addresses and no third host.",
     "Applications write to the primary VIP and may read from the standby VIP. One daemon runs on each host.",
     "Who may serve changes only by the peer's consent or by a confirmed fence, never by silence.",
     "Every command that changes something has --dry-run; every one that a script may read has --json.",

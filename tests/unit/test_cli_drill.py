@@ -18,6 +18,7 @@ from pgvip.cli import drill as command
 from pgvip.cli.drill_ready import obstacles
 from pgvip.deadlines import now_s
 from pgvip.errors import Exit, RefusedError
+from pgvip.system import sql
 from pgvip.system.sql import NoAnswer, Row
 from tests.unit.test_cli_orders import Daemon
 from tests.unit.test_status_document import healthy
@@ -119,7 +120,7 @@ class Pair:
 @pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch) -> Table:
     made = Table()
-    monkeypatch.setattr(drill.sql, "connect_client", lambda _config, _address: made)
+    monkeypatch.setattr(sql, "connect_client", lambda _config, _address: made)
     monkeypatch.setattr(command, "SETTLE_S", 0.3)
     monkeypatch.setattr(command, "AFTER_S", 0.2)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
