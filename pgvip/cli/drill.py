@@ -162,17 +162,16 @@ class Drill:
             self._one(writer)
 
     def _one(self, writer: Writer) -> None:
-        settled_s = now_s() + SETTLE_S
-        self._wait(lambda: now_s() >= settled_s and writer.wrote_since(now_s() - 1.0), writer, "steady writes")
-        if len(writer.acknowledged) < ROWS_MIN:
-            raise PgvipError("too few rows were written before the switchover", f"{writer.last_failure}.")
+        settled_s, rows = now_s() + SETTLE_S, len(writer.acknowledged) + ROWS_MIN
+        self._wait(lambda: now_s() >= settled_s and len(writer.acknowledged) >= rows, writer, "steady writes")
         old = primary_of(self._status())
         began_s = now_s()
         self._say(f"  + switchover from {old}")
         text = self._order(dry_run=False)
-        self._wait(lambda: writer.wrote_since(now_s() - LOOK_S), writer, "the client writes again")
-        after_s = now_s() + AFTER_S
-        self._wait(lambda: now_s() >= after_s and writer.wrote_since(after_s - LOOK_S), writer, "steady writes")
+        done_s = now_s()
+        self._wait(lambda: writer.wrote_since(done_s), writer, "the client writes again")
+        after_s, rows = now_s() + AFTER_S, len(writer.acknowledged) + ROWS_MIN
+        self._wait(lambda: now_s() >= after_s and len(writer.acknowledged) >= rows, writer, "steady writes")
         ready_s = self._whole(began_s)
         new = primary_of(self._status())
         times = [at_s for at_s, _number in writer.acknowledged]
