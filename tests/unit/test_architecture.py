@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "probes": ("system", "core", "config", "errors", "deadlines", "probes"),
     "actions": ("system", "core", "config", "errors", "deadlines", "record", "actions", "archive", "probes", "link"),
     "link": ("link", "core", "config", "errors", "deadlines"),
+    "journal": ("journal", "core", "config", "errors", "deadlines"),
     "archive": ("archive", "system", "config", "errors", "deadlines", "core"),
     "watch.py": ("system", "errors", "deadlines", "core"),
     "work.py": ("core", "errors", "deadlines"),
