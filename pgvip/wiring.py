@@ -11,7 +11,6 @@ from pgvip.config import Config
 from pgvip.core.model import (
     Action,
     AddVip,
-    Alert,
     CheckVip,
     ConfirmGrant,
     DropVip,

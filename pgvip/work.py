@@ -13,7 +13,6 @@ from queue import SimpleQueue
 
 from pgvip.core.model import (
     Action,
-    Alert,
     CheckVip,
     ConfirmGrant,
     FindEnd,
@@ -31,7 +30,7 @@ from pgvip.errors import PgvipError, PostgresError
 SERVER_ACTIONS = (StartPostgres, StopPostgres, Promote, Rejoin, FindEnd)
 
 
-ROUTINE = (Alert, CheckVip, ConfirmGrant, WriteState)
+ROUTINE = (CheckVip, ConfirmGrant, WriteState)
 """Actions whose success is no news; what they bring about is logged by the core."""
 
 

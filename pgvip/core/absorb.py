@@ -8,6 +8,7 @@ from pgvip.core.knowledge import Switchover, Why
 from pgvip.core.model import (
     FORCE_STEP,
     NEVER,
+    AskVeto,
     CheckVip,
     Command,
     ConfirmGrant,
@@ -45,7 +46,8 @@ def results(r: Round) -> None:
             r.worked(result.action)
         elif not isinstance(result.action, Fence):
             r.failed(result.action, result.text)
-            r.note("action-failed", f"{type(result.action).__name__}: {result.text}")
+            name = type(result.action).__name__
+            r.note("action-failed", f"{name}: {result.text}", action=name)
         _result(r, result)
 
 
@@ -61,6 +63,8 @@ def _result(r: Round, result: Result) -> None:
         r.k.checked = {**r.k.checked, action.vip: (result.at_s, result.text)}
     elif isinstance(action, FindEnd) and result.ok:
         r.k.end = result.point
+    elif isinstance(action, AskVeto):
+        _veto(r, action.attempt, result.text if result.ok else "")
     elif isinstance(action, PowerOn) and result.ok:
         r.k.roused = r.k.roused or not r.k.power_owed
         r.k.peer_off, r.k.power_owed, r.k.fence_s = False, False, NEVER
@@ -81,7 +85,7 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
     if new is None or (old is not None and old.term == new.term):
         return
     r.k.claim = None  # any change of the record ends the claim
-    r.k.waiting = ""
+    r.k.waiting, r.k.veto = "", None
     r.k.yielding = None
     r.k.given = None
     r.k.end = None
@@ -91,7 +95,15 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
         r.k.force, r.k.confirmed = False, True
     if old is None or old.primary != new.primary:
         r.k.holdoff_until_s = r.now_s + r.s.holdoff_s
-    r.note("record", f"term {old.term if old else '-'}->{new.term} {new.mode.value}({new.primary}): {new.cause}")
+    r.note(
+        "record",
+        f"term {old.term if old else '-'}->{new.term} {new.mode.value}({new.primary}): {new.cause}",
+        old_term=old.term if old else "",
+        new_term=new.term,
+        mode=new.mode.value,
+        primary=new.primary,
+        cause=new.cause,
+    )
 
 
 def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
@@ -103,7 +115,7 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         r.note("fenced", f"{r.s.peer} is verified off" if mine else f"{r.s.peer} is off, but the claim has ended")
     else:
         r.k.doubt_s = r.now_s
-        r.note("fence-failed", text)
+        r.note("fence-failed", text, peer=r.s.peer, tries=claim.tries if claim else "")
     if claim is None or not mine:
         return
     if ok:
@@ -114,6 +126,15 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
     else:
         r.k.claim = replace(claim, retry_at_s=r.now_s + r.s.fence_retry_s)
     r.changed()
+
+
+def _veto(r: Round, attempt: str, refused: str) -> None:
+    """The veto hooks have answered. Only the question that is open counts: who answers too late is not heard."""
+    veto = r.k.veto
+    if veto is None or veto.attempt != attempt or veto.allowed:
+        return
+    again_s = r.now_s + r.s.fence_retry_s if refused else NEVER
+    r.k.veto = replace(veto, allowed=not refused, refused=refused, until_s=again_s)
 
 
 def awake(r: Round) -> None:
@@ -133,7 +154,7 @@ def awake(r: Round) -> None:
 def commands(r: Round) -> None:
     """Operators' orders."""
     for command in r.inputs.commands:
-        r.note("order", f"{command.order.value} {command.text}".strip())
+        r.note("order", f"{command.order.value} {command.text}".strip(), order=command.order.value)
     waiting, r.k.deferred = r.k.deferred, ()
     for command in (*waiting, *r.inputs.commands):
         if not _command(r, command):
@@ -284,6 +305,8 @@ def passing(r: Round) -> None:
     k, v = r.k, r.view()
     if k.grant is not None and v.postmaster and k.grant.postmaster != v.postmaster:
         k.grant = None
+    if k.veto is not None and not v.peer_silent:
+        k.veto = None  # there is nothing to put off any more
     if r.inputs.jumped and k.grant is not None and k.grant.expires_s is not None:
         k.grant = None  # this machine was paused, or its clock set: how old the lease is cannot be known
         r.note("clock-jump", "the lease to take over was dropped; the primary grants it anew")

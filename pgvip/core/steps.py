@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pgvip.core import absorb
-from pgvip.core.changes import By, Change
-from pgvip.core.knowledge import Claim, Why, Yield
+from pgvip.core.changes import NOT_VETOED, By, Change
+from pgvip.core.knowledge import Claim, Veto, Why, Yield
 from pgvip.core.model import (
     NEVER,
+    AskVeto,
     DropVip,
     Durable,
     Fence,
@@ -107,7 +108,7 @@ def consent(r: Round, row: Change) -> None:
     k.end = None
     if request.want is Want.SOLO:
         k.grant = None
-    r.note("yield", f"giving up what {change} takes, term {v.term}: {request.reason}")
+    r.note("yield", f"giving up what {change} takes, term {v.term}: {request.reason}", change=change)
     r.changed()
 
 
@@ -279,18 +280,37 @@ def claim(r: Round, row: Change) -> None:
         return
     if k.waiting != row.name:
         k.waiting, k.waiting_since_s = row.name, r.now_s
-    if row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s:
+    permitted = _permitted(r, row)
+    if not permitted or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
         return
     why = Why.CANNOT if row.name.endswith("cannot") else Why.SILENCE
     open_claim(r, row.name, why, takeover=row.want is None and r.view().standby)
 
 
+def _permitted(r: Round, row: Change) -> bool:
+    """No veto hook stands against what `row` is about to do; they are asked as its wait begins.
+
+    Whoever has not answered within `veto_timeout_s` has nothing against it: a hook that hangs prevents no failover.
+    """
+    k = r.k
+    if NOT_VETOED not in row.when or not r.inputs.seen.veto.value:
+        return True
+    veto = k.veto
+    if veto is None or veto.since_s != k.waiting_since_s:
+        k.veto = veto = Veto(_attempt(r), k.waiting_since_s, refused=veto.refused if veto else "")
+        r.start(AskVeto(veto.attempt))
+    if not veto.allowed and r.now_s - veto.since_s >= r.s.veto_timeout_s:
+        k.veto = veto = replace(veto, allowed=True, refused="")
+        r.note("veto-late", f"no answer of the veto hooks within {r.s.veto_timeout_s:g} s: {row.name} goes on")
+    return veto.allowed
+
+
 def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
     """A claim begins before its fence command is sent."""
-    r.k.waiting = ""
+    r.k.waiting, r.k.veto = "", None
     r.k.claim = Claim(change, r.view().term, why, takeover, _attempt(r), r.now_s)
     r.k.fence_s = r.now_s
-    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}")
+    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}", change=change, why=why.value, tries=1)
     r.changed()
     r.start(Fence(r.k.claim.attempt))
 
@@ -330,7 +350,8 @@ def _carry_on(r: Round, c: Claim) -> None:
     elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
         k.claim = replace(c, attempt=_attempt(r), tries=c.tries + 1)
         k.fence_s = r.now_s
-        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {k.claim.tries}")
+        said = f"{c.change}: fencing {r.s.peer} again, try {k.claim.tries}"
+        r.note("claim", said, change=c.change, why=c.why.value, tries=k.claim.tries)
         r.changed()
         r.start(Fence(k.claim.attempt))
 
