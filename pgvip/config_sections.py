@@ -16,6 +16,7 @@ from pgvip.config import (
     HookConfig,
     Host,
     Interface,
+    LogConfig,
     Paths,
     PostgresConfig,
     RejoinConfig,
@@ -23,6 +24,7 @@ from pgvip.config import (
 from pgvip.config_read import REQUIRED, Table, read_interface
 from pgvip.core.model import Override, Settings, Vip
 from pgvip.errors import ConfigError
+from pgvip.events import WORDS
 
 FAST: dict[str, float] = {
     "interval_s": 0.33,
@@ -76,6 +78,7 @@ class Draft:
     archive: ArchiveConfig
     rejoin: RejoinConfig
     hooks: HookConfig
+    log: LogConfig
     paths: Paths
     link_port: int
     valid_lft_s: int
@@ -102,7 +105,9 @@ def read_draft(root: Table) -> Draft | None:
     keep_mb = replication.whole("max_slot_wal_keep_mb", 8192, 64, 100_000_000)
     settings = read_settings(replication, timing, postgres.stop_timeout_s)
     settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
-    hooks, paths = read_hooks(root.table("hooks")), read_paths(root.table("paths"))
+    hooks, veto_timeout_s = read_hooks(root.table("hooks"))
+    settings = dataclasses.replace(settings, veto_timeout_s=veto_timeout_s)
+    log, paths = read_log(root.table("log")), read_paths(root.table("paths"))
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
     link.finish()
@@ -110,8 +115,9 @@ def read_draft(root: Table) -> Draft | None:
     if len(hosts) != 2 or len(vips) != len(Vip):
         return None
     return Draft(
-        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, paths, link_port, valid_lft_s, keep_mb
-    )
+        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, log, paths, link_port, valid_lft_s,
+        keep_mb,
+    )  # fmt: skip
 
 
 def read_hosts(table: Table) -> dict[str, Host]:
@@ -270,14 +276,28 @@ def read_rejoin(table: Table) -> RejoinConfig:
     return rejoin
 
 
-def read_hooks(table: Table) -> HookConfig:
-    """The [hooks] section."""
+def read_hooks(table: Table) -> tuple[HookConfig, float]:
+    """The [hooks] section, and how long the core waits for the veto hooks."""
+    default = HookConfig()
     hooks = HookConfig(
         alert=table.optional_path("alert", "/etc/pgvip/alert"),
-        timeout_s=table.number("timeout_s", HookConfig().timeout_s, 0.5, 600.0),
+        directory=table.path("directory", default.directory, str(default.directory)),
+        timeout_s=table.number("timeout_s", default.timeout_s, 0.5, 600.0),
+    )
+    veto_timeout_s = table.number("veto_timeout_s", _DEFAULTS["veto_timeout_s"], 0.1, 60.0)
+    table.finish()
+    return hooks, veto_timeout_s
+
+
+def read_log(table: Table) -> LogConfig:
+    """The [log] section."""
+    default = LogConfig()
+    log = LogConfig(
+        format=table.choice("format", default.format, ["human", "json"]),
+        level=table.choice("level", default.level, list(WORDS)),
     )
     table.finish()
-    return hooks
+    return log
 
 
 def read_paths(table: Table) -> Paths:

@@ -26,6 +26,7 @@ from pgvip.core.model import (
     Identity,
     Inputs,
     Message,
+    Note,
     Observation,
     Observations,
     Result,
@@ -85,7 +86,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Everything through which the loop touches the world; the tests of the loop give their own."""
+    """Everything through which the loop touches the world; the tests of the loop give their own.
+
+    `note` takes what the core tells, `looked` each round's snapshot; neither may wait.
+    """
 
     start: Callable[[Action], None]
     kick: Callable[[str], None]
@@ -95,6 +99,8 @@ class Outside:
     alive: Callable[[], None]
     reload: Callable[[Config], Config]
     postmaster: Callable[[str], None]
+    note: Callable[[Note], None]
+    looked: Callable[[Snapshot], None]
 
 
 AFTER: dict[str, tuple[str, ...]] = {
@@ -260,7 +266,7 @@ class Daemon:
         self._knowledge = decision.knowledge
         self._keep(decision.knowledge)
         for note in decision.notes:
-            self._outside.log(note.event, note.text)
+            self._outside.note(note)
         for action in decision.actions:
             self._outside.start(action)
         for name in decision.kick:
@@ -268,6 +274,7 @@ class Daemon:
         self._say(decision.message, at_s)
         self._outside.alive()
         self.snapshot = Snapshot(self.config, decision, self._seen, at_s, self._stats)
+        self._outside.looked(self.snapshot)
 
     def _clock_jumped(self, offset_s: float) -> bool:
         """The wall clock and CLOCK_BOOTTIME moved apart since the last round: a paused machine, or a set clock."""

@@ -104,8 +104,9 @@ def read(document: object) -> Event | None:
 
 
 def _rows(level: Level, *, hooks: bool = False, kept: bool = True, state: bool = False, **meanings: str) -> list[Kind]:
-    """Rows of one level and sort; `_` in a name stands for `-`."""
-    return [Kind(name.replace("_", "-"), level, text, hooks, kept, state) for name, text in meanings.items()]
+    """Rows of one level and sort; `_` in a name stands for `-`, and at its end for nothing (`yield` is Python's)."""
+    named = {name.rstrip("_").replace("_", "-"): text for name, text in meanings.items()}
+    return [Kind(name, level, text, hooks, kept, state) for name, text in named.items()]
 
 
 _TABLE: tuple[Kind, ...] = (
@@ -126,9 +127,8 @@ _TABLE: tuple[Kind, ...] = (
         role="this host's role by the record changed; `role-change` follows once it is in effect",
         confirmed="this host knows that its record is the pair's current one",
         intent="a row of the table of changes holds: this host wants that change",
-        # `yield` is a word of Python
-        **{"yield": "this host gives up what a change takes from it, by consent"},
         claim_ended="a claim was abandoned before its fence counted",
+        yield_="this host gives up what a change takes from it, by consent",
         called_off="a hand-over was called off; the old primary serves on",
         switchover_dropped="an ordered switchover did not come about in time",
         settings="the primary's settings were raised: this standby is restarted with them",

@@ -14,6 +14,7 @@ from pgvip.core.model import NEVER, Command, Order, Rejoin
 from pgvip.daemon import Daemon, Snapshot
 from pgvip.deadlines import wait_until
 from pgvip.errors import LinkError, PgvipError, RefusedError
+from pgvip.event_requests import EventRequests
 from pgvip.status_document import document
 
 Reply = Callable[[dict[str, Any]], None]
@@ -28,8 +29,15 @@ _ORDERS = {order.value: order for order in Order}
 class Orders:
     """Answers the operator socket."""
 
-    def __init__(self, daemon: Daemon, facts: Callable[[], Mapping[str, Any]], renew_keys: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        daemon: Daemon,
+        facts: Callable[[], Mapping[str, Any]],
+        renew_keys: Callable[[], None],
+        events: EventRequests | None = None,
+    ) -> None:
         self._daemon = daemon
+        self._events = events
         self._facts = facts
         self._renew_keys = renew_keys
 
@@ -41,6 +49,8 @@ class Orders:
                 reply({"ok": True, "status": self._status()})
             elif command == "order":
                 reply({"ok": True, "text": self._order(request, reply)})
+            elif command == "events" and self._events is not None:
+                self._events.answer(request, reply)
             elif command == "fence":
                 reply({"ok": True, "text": self._fence(str(request.get("action", "status")))})
             elif command == "renew-keys":

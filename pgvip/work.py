@@ -13,6 +13,7 @@ from queue import SimpleQueue
 
 from pgvip.core.model import (
     Action,
+    AskVeto,
     CheckVip,
     ConfirmGrant,
     FindEnd,
@@ -30,7 +31,7 @@ from pgvip.errors import PgvipError, PostgresError
 SERVER_ACTIONS = (StartPostgres, StopPostgres, Promote, Rejoin, FindEnd)
 
 
-ROUTINE = (CheckVip, ConfirmGrant, WriteState)
+ROUTINE = (AskVeto, CheckVip, ConfirmGrant, WriteState)
 """Actions whose success is no news; what they bring about is logged by the core."""
 
 

@@ -132,7 +132,8 @@ class Observations:
     `heartbeat`: the primary's row was written and flushed locally. `disks`: a file of pgvip's own was
     written and fsynced on every file system under the cluster. `arp`: who answers for a VIP (MAC, "" for
     nobody; this host itself is not counted). `held`: the VIPs that this host's interfaces carry now. `commits`: where
-    commits do not wait for the standby by somebody's settings, "" for nowhere. `veto`: there are hooks to ask before a takeover by fence.
+    commits do not wait for the standby by somebody's settings, "" for nowhere. `veto`: there are hooks to
+    ask before a takeover by fence.
     """
 
     gateway: Observation[str] = Observation()

@@ -91,7 +91,7 @@ class Fence(Action):
 
 @dataclass(frozen=True, slots=True)
 class AskVeto(Action):
-    """Ask the veto hooks about a takeover. Result.text: who is against it and why, or "". `attempt` names the question."""
+    """Ask the veto hooks about a takeover; `attempt` names the question. Result.text: who is against it, and why."""
 
     attempt: str
 

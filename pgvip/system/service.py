@@ -101,7 +101,7 @@ def _in_journal() -> bool:
 
 
 def _human_line(one: Event, at: datetime) -> str:
-    """For people. The journal has a time of its own and takes the priority from a prefix (sd-daemon(3)); others get ours."""
+    """For people. The journal has its own time and takes the priority from a prefix (sd-daemon(3)); others get ours."""
     before = f"<{one.level}>" if _in_journal() else at.astimezone().isoformat(" ", "milliseconds") + " "
     return f"{before}{one.event}: {one.text}".replace("\n", "; ")
 
