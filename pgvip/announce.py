@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Log = Callable[[str, str, tuple[tuple[str, str], ...]], None]
 
-STANDS_S = 2.0
+STANDS_S = 5.0
 """A warning is an event when it has stood for this long, and has ended when it was away for as long."""
 NO_ROLE_S = 5.0
 """Without a role for this long it is a change of role; a daemon that starts knows its own a moment later."""
@@ -56,7 +56,8 @@ class Announcer:
             self._roleless_s = None
         elif self._roleless_s is None:
             self._roleless_s = shot.at_s
-        serves = shot.decision.message.read_write or Vip.PRIMARY in (shot.seen.held.value or frozenset(Vip))
+        held = shot.seen.held.value
+        serves = shot.decision.message.read_write or held is None or Vip.PRIMARY in held
         if not self._demoted and wanted not in PRIMARIES and not serves and self._lasts(wanted, shot.at_s):
             self._demoted = True
             said = f"{shot.config.me.name} is primary no more: {_cause(shot)}"
