@@ -66,7 +66,7 @@ def events(scene: Scene, host: Host, *words: str) -> list[dict[str, Any]]:
 
 
 def test_role_hooks_are_called_when_the_role_is_in_effect(scene: Scene) -> None:
-    """Switchover: the loser says that it is primary no more before the winner says that it is; each has what it says."""
+    """In a switchover the loser says that it is primary no more before the winner says that it is."""
     for host in scene.pair.hosts.values():
         for event in ("role-change", "demoted"):
             hook(host, event, TELL)
@@ -127,8 +127,9 @@ def test_a_veto_puts_a_takeover_off_until_it_ends(scene: Scene) -> None:
 def test_the_survivor_knows_what_happened_on_both_hosts(scene: Scene) -> None:
     follower = scene.standby.directory / "shared" / "followed"
     with follower.open("w") as output:
-        program = scene.standby.popen([PGVIP, "events", "--follow", "--json", "-n", "0"], stdout=output)
+        program = scene.standby.popen([PGVIP, "events", "--follow", "--json", "-n", "1"], stdout=output)
     try:
+        wait_until(follower.read_text, 20, "the newest event is shown")
         scene.pair.pgvip(scene.primary, "pause", "to", "be", "seen", "elsewhere")
         scene.pair.pgvip(scene.primary, "resume")
         wait_until(lambda: "to be seen elsewhere" in follower.read_text(), 10, "the other host's order is followed")

@@ -77,7 +77,7 @@ class Traits:
 
 
 def _vetoes(seed: int) -> tuple[str, str]:
-    """Which hosts have veto hooks that say this and that; from a stream of its own, so that all else stays as it was."""
+    """Which hosts have veto hooks that say this and that; from a stream of its own: all else stays as it was."""
     rng = Random(f"veto {seed}")
     first, second = (rng.choice(("", "random", "random")) for _ in range(2))
     return (first, second) if rng.random() < 0.2 else ("", "")

@@ -33,7 +33,7 @@ def test_a_failing_hook_is_an_error_with_its_words(tmp_path: Path) -> None:
 
 def test_a_hook_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
     start_s = now_s()
-    with pytest.raises(ActionError, match="did not finish within 0.3 s"):
+    with pytest.raises(ActionError, match=r"did not finish within 0\.3 s"):
         call(hook(tmp_path, f"sleep 60 & echo $! > {tmp_path}/child; wait"), ("e",), {}, 0.3)
     assert now_s() - start_s < 5
     status = Path(f"/proc/{int((tmp_path / 'child').read_text())}/status")

@@ -53,7 +53,10 @@ MAY_IMPORT = {
 ALLOWED = {"system/pgconf.py": {"archive"}}
 """Single exceptions: PostgreSQL's configuration names the two archive commands."""
 
-NEVER = {"cli": ("cli",), "daemon": ("announce", "cli", "daemon", "hooks", "orders", "recorder", "status_document", "wiring")}
+NEVER = {
+    "cli": ("cli",),
+    "daemon": ("announce", "cli", "daemon", "hooks", "orders", "recorder", "status_document", "wiring"),
+}
 """Parts that only those named may import."""
 
 

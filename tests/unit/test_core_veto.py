@@ -1,4 +1,4 @@
-"""The veto hooks before a takeover by fence: asked once for each wait, heeded, and never waited for beyond the limit."""
+"""The veto hooks before a takeover by fence: asked once for each wait, heeded, not waited for beyond the limit."""
 
 from __future__ import annotations
 

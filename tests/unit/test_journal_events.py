@@ -267,7 +267,8 @@ def test_what_is_wanted(wanted: Wanted, left: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_", [{"limit": -1}, {"limit": "7"}, {"limit": True}, {"limit": 9999}, {"level": "loud"}, {"event": ["nope"]}]
+    "request_",
+    [{"limit": -1}, {"limit": "7"}, {"limit": True}, {"limit": 9999}, {"level": "loud"}, {"event": ["nope"]}],
 )
 def test_a_wrong_request_is_refused_by_name(request_: dict[str, object]) -> None:
     with pytest.raises(RefusedError, match=str(next(iter(request_)))):
@@ -275,5 +276,6 @@ def test_a_wrong_request_is_refused_by_name(request_: dict[str, object]) -> None
 
 
 def test_a_request_of_one_name_is_a_request() -> None:
-    assert Wanted.of({"event": "crash", "level": "error", "limit": 3}) == Wanted(3, events=("crash",), level=Level.ERROR)
+    meant = Wanted(3, events=("crash",), level=Level.ERROR)
+    assert Wanted.of({"event": "crash", "level": "error", "limit": 3}) == meant
     assert Wanted.of({}) == Wanted()

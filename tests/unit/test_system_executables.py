@@ -48,6 +48,11 @@ def _directory_open(place: Path, _path: Path) -> None:
     place.chmod(0o777)
 
 
+def _pipe(_place: Path, path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o755)
+
+
 def _link_elsewhere(place: Path, path: Path) -> None:
     target = made(place.parent, "target", 0o777)
     path.unlink()
@@ -62,7 +67,7 @@ def _link_elsewhere(place: Path, path: Path) -> None:
         (lambda _place, path: path.chmod(0o644), "not executable"),
         (lambda _place, path: os.chown(path, 65534, 65534), "belongs to another user"),
         (lambda _place, path: path.unlink() or path.symlink_to("nowhere"), "cannot be looked at"),
-        (lambda _place, path: path.unlink() or os.mkfifo(path, 0o755), "no file"),
+        (_pipe, "no file"),
         (_directory_open, "can be written by others"),
         (_link_elsewhere, "can be written by others"),
     ],
