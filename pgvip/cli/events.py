@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -67,8 +68,9 @@ def _events(args: argparse.Namespace, request: dict[str, Any], wanted: Wanted) -
     try:
         reply = call(daemon_socket(args), request, TIMEOUT_S)
     except LinkError as error:
+        directory = _directory(args, error)
         _notice(f"{error.message}; this is what the files of this host hold")
-        return wanted.newest(stored(_directory(args)))
+        return wanted.newest(stored(directory))
     raise_failure(reply)
     return [event for event in map(read, reply.get("events", ())) if event is not None]
 
@@ -83,10 +85,11 @@ def _follow(args: argparse.Namespace, request: dict[str, Any], wanted: Wanted) -
                 said = ""
                 _show_new(event, shown, as_json=args.json)
         except LinkError as error:
+            directory = _directory(args, error)
             if error.message != said:
                 _notice(f"{error.message}; following the files of this host")
             said = error.message
-            for event in wanted.newest(stored(_directory(args))):
+            for event in wanted.newest(stored(directory)):
                 _show_new(event, shown, as_json=args.json)
             time.sleep(AGAIN_S)
 
@@ -105,10 +108,14 @@ def _show_new(event: Event, shown: dict[tuple[str, str], int], *, as_json: bool)
         _show(event, as_json=as_json)
 
 
-def _directory(args: argparse.Namespace) -> Path:
+def _directory(args: argparse.Namespace, error: LinkError) -> Path:
+    """Where the files are. Whoever may not read them, or has none, is told why the daemon does not answer: `error`."""
     from pgvip.config_load import load  # noqa: PLC0415 - slow to import; only where the daemon is down
 
-    return load(args.config, args.host).paths.events
+    directory = load(args.config, args.host).paths.events
+    if not os.access(directory, os.R_OK | os.X_OK):
+        raise error
+    return directory
 
 
 def _show(event: Event, *, as_json: bool) -> None:

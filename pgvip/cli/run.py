@@ -34,6 +34,8 @@ from pgvip.wiring import Actions, Probes
 from pgvip.work import Workshop
 
 HELP = "run the daemon (normally started by systemd)"
+CRASH_S = 0.5
+"""How long a daemon that crashes lets its last event be written."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,16 +76,6 @@ def _finish_clone(config: Config) -> None:
         service.log("rejoin-failed", f"could not finish the clone that was interrupted: {failure}")
 
 
-def _crash(failure: threading.ExceptHookArgs) -> None:
-    """End the process: a fault in one thread would leave a daemon that looks alive and is not.
-
-    systemd starts it again, which moves no role and stops no PostgreSQL.
-    """
-    text = "".join(traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback))
-    service.log("crash", text)
-    os._exit(Exit.FAILED)
-
-
 class Assembly:
     """The daemon and everything around it."""
 
@@ -96,6 +88,7 @@ class Assembly:
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing
         self._recorder = Recorder(lambda: self._config, self._boot_id, self._shot, self._send_bulk)
         service.set_up(log_style(config, self._term, args))
+        threading.excepthook = self._crash
         self._recorder.start()
         service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
         for problem in host_problems(config):
@@ -142,7 +135,6 @@ class Assembly:
 
     def run(self) -> None:
         """Start all threads, tell systemd, go round."""
-        threading.excepthook = _crash
         for thread in self._threads.values():
             thread.start()
         self._arrivals.start()
@@ -155,6 +147,16 @@ class Assembly:
         service.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
         self._link.close()
         self._recorder.close()
+
+    def _crash(self, failure: threading.ExceptHookArgs) -> None:
+        """End the process: a fault in one thread would leave a daemon that looks alive and is not.
+
+        systemd starts it again, which moves no role and stops no PostgreSQL.
+        """
+        text = "".join(traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback))
+        service.log("crash", text)
+        self._recorder.store.close(CRASH_S)
+        os._exit(Exit.FAILED)
 
     def _shot(self) -> Snapshot | None:
         return self._snapshot

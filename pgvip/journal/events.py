@@ -130,7 +130,8 @@ class EventStore:
             self._queue.put_nowait(None)
         except Full:
             return
-        self._thread.join(within_s)
+        if threading.current_thread() is not self._thread:  # whose own fault it may be
+            self._thread.join(within_s)
 
     def _run(self) -> None:
         while True:

@@ -117,7 +117,15 @@ def test_what_is_asked_for(
         place.server.close()
 
 
+def test_with_neither_daemon_nor_files_it_is_an_error(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--follow"]):
+        assert place.run(*words) == Exit.UNREACHABLE
+        assert "the pgvip daemon does not run on this host" in capsys.readouterr().err
+
+
 def test_without_a_daemon_it_says_so(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.tell("link", "up")
+    place.store.close()
     assert place.run() == Exit.OK
     assert "does not run on this host; this is what the files of this host hold" in capsys.readouterr().err
 
