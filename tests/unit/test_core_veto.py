@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgvip.core.model import AskVeto, Fence, Result
+from pgvip.core.model import AskVeto, Fence, Order, Result
 from tests.unit.core_world import Host, primary, saw, standby
 
 WHO = "10-storage: a resync is under way"
@@ -126,3 +126,53 @@ def test_only_a_takeover_for_silence_is_asked_about() -> None:
 
 def test_without_a_fence_nobody_is_asked() -> None:
     assert not standby().sees(veto=saw(value=True)).configured(fencing=False).silence().round().started(AskVeto)
+
+
+# --- when the delay is longer than the hooks' time ----------------------------------------------------------
+
+
+def patient() -> Host:
+    """As `asked`, with a `fence_delay` that is longer than `veto_timeout`."""
+    return standby().configured(fence_delay_s=5.0).sees(veto=saw(value=True)).silence().round()
+
+
+def notes(host: Host) -> list[str]:
+    assert host.last is not None
+    return [note.event for note in host.last.notes]
+
+
+def test_who_allowed_it_in_time_is_not_called_late() -> None:
+    host = answered(patient()).round(after_s=2.5)
+    assert "veto-late" not in notes(host)
+    assert not host.running(Fence)
+
+
+def test_who_is_late_is_called_so_once_and_not_heard_afterwards() -> None:
+    late = patient().round(after_s=2.5)
+    assert "veto-late" in notes(late)
+    told = answered(late, WHO)
+    assert "vetoed" not in told.concerns()
+    again = told.round(after_s=1.0)
+    assert "veto-late" not in notes(again)
+    assert again.round(after_s=2.0).started(Fence)
+
+
+def test_a_veto_that_is_not_repeated_in_time_is_none_any_more() -> None:
+    host = answered(patient(), WHO)
+    again = host.round(after_s=host.s.fence_retry_s)
+    assert "vetoed" in again.concerns()
+    late = again.round(after_s=2.5)
+    assert not late.running(Fence)
+    assert "vetoed" not in late.concerns()
+
+
+# --- an operator's word comes first --------------------------------------------------------------------------
+
+
+def test_a_forced_promotion_does_not_ask_and_ends_a_veto() -> None:
+    fencing = refused().order(Order.FORCE_PROMOTE)
+    assert fencing.started(Fence)
+    assert "vetoed" not in fencing.concerns()
+    written = refused().order(Order.FORCE_PROMOTE, "without-fence").written()
+    assert written.record.primary == "b"
+    assert "vetoed" not in written.concerns()
