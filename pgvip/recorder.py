@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from pgvip.announce import Announcer
 from pgvip.config import Config
 from pgvip.core.model import Role
+from pgvip.deadlines import now_s
 from pgvip.events import WORDS, Event, kind
 from pgvip.hooks import Hooks
 from pgvip.journal.events import EventStore
 from pgvip.journal.exchange import Exchange
+from pgvip.journal.repeats import Repeats
 from pgvip.system import service
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Recorder:
         self.store.on_own = self.exchange.own_event
         self.hooks = Hooks(config, shot, service.log)
         self._announcer = Announcer(service.log, self._boot_id)
+        self._repeats = Repeats()
 
     def start(self) -> None:
         """Take in the history so far, and listen."""
@@ -61,9 +64,12 @@ class Recorder:
         self._announcer.look(shot)
 
     def _hear(self, event: Event) -> None:
-        if kind(event.event).kept:
-            self.store.append(event)
-        self.hooks.hear(event)
+        told = self._repeats.let_through(event, now_s())
+        if told is None:
+            return
+        if kind(told.event).kept:
+            self.store.append(told)
+        self.hooks.hear(told)
 
     def _last_role(self) -> Role:
         """The role that was in effect in this boot when the daemon before this one ended: its restart is no change."""
