@@ -125,7 +125,7 @@ EAGER_FOR_S = 2.0
 CLOCK_JUMP_S = 1.0
 """More than any slewing moves a clock between two rounds (at most 500 ppm: adjtimex(2))."""
 
-_IN_NO_HURRY = frozenset({"ConfirmGrant", "Rejoin", "MountArchive", "UnmountArchive", "PowerOn"})
+_IN_NO_HURRY = frozenset({"AskVeto", "ConfirmGrant", "Rejoin", "MountArchive", "UnmountArchive", "PowerOn"})
 """Actions that may take long, and for whose end no observation is waited."""
 
 _FIELDS = frozenset(item.name for item in fields(Observations))

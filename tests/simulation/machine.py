@@ -39,7 +39,7 @@ PUBLIC = (
 )  # fmt: skip
 """What in a message makes the daemon send it at once instead of at the next heartbeat."""
 _public = attrgetter(*PUBLIC)
-IN_NO_HURRY = frozenset({"ConfirmGrant", "Rejoin", "MountArchive", "UnmountArchive", "PowerOn"})
+IN_NO_HURRY = frozenset({"AskVeto", "ConfirmGrant", "Rejoin", "MountArchive", "UnmountArchive", "PowerOn"})
 """Actions for whose end no observation is waited (as in pgvip.daemon)."""
 
 
