@@ -15,7 +15,7 @@ from pgvip.actions import clone as cloning
 from pgvip.config import Config
 from pgvip.config_load import changes, load, reloaded
 from pgvip.config_rules import host_problems
-from pgvip.core.model import Action, BootFacts, Durable, Identity
+from pgvip.core.model import Action, BootFacts, Durable, Identity, Note
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
 from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
@@ -83,11 +83,12 @@ class Assembly:
         self._args = args
         self._config = config
         self._snapshot: Snapshot | None = None
+        self._term = -1
         self._boot_id = boot_identity()
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing
         self._recorder = Recorder(lambda: self._config, self._boot_id, self._shot, self._send_bulk)
-        service.set_up(log_style(config, self._term, args))
+        service.set_up(log_style(config, lambda: self._term, args))
         threading.excepthook = self._crash
         self._recorder.start()
         service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
@@ -97,6 +98,7 @@ class Assembly:
         store = RecordStore(config.paths.record)
         who = Identity(self._boot_id, secrets.token_hex(8), now_s(), identity.pair_id, identity.system_id)
         durable = store.settle() or Durable()
+        self._term = durable.record.term if durable.record else -1
         with suppress(FileNotFoundError):
             config.paths.no_restore.unlink()
         self._facts_file = config.paths.boot_facts
@@ -110,7 +112,7 @@ class Assembly:
             alive=lambda: service.notify("WATCHDOG=1"),
             reload=self._reload,
             postmaster=self._watch_postmaster,
-            note=lambda note: service.log(note.event, note.text, note.fields),
+            note=self._note,
             looked=self._looked,
         )
         self._daemon = Daemon(config, who, durable, facts, outside)
@@ -165,10 +167,11 @@ class Assembly:
         self._snapshot = shot
         self._recorder.look(shot)
 
-    def _term(self) -> int:
-        shot = self._shot()
-        record = shot.decision.knowledge.durable.record if shot else None
-        return record.term if record else -1
+    def _note(self, note: Note) -> None:
+        """Log what the core tells; from a new record on, everything is of its term."""
+        if note.event == "record":
+            self._term = int(dict(note.fields)["new_term"])
+        service.log(note.event, note.text, note.fields)
 
     def _link_changed(self, up: bool) -> None:
         self._daemon.inbox.put(LinkChanged(up))
@@ -217,5 +220,5 @@ class Assembly:
         for change in refused:
             service.log("reload", f"needs a restart of pgvip: {change}")
         self._config = reloaded(old, new)
-        service.set_up(log_style(self._config, self._term, self._args))
+        service.set_up(log_style(self._config, lambda: self._term, self._args))
         return self._config

@@ -85,7 +85,8 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
     if new is None or (old is not None and old.term == new.term):
         return
     r.k.claim = None  # any change of the record ends the claim
-    r.k.waiting, r.k.veto = "", None
+    r.k.waiting = ""
+    r.k.veto = None
     r.k.yielding = None
     r.k.given = None
     r.k.end = None

@@ -307,7 +307,8 @@ def _permitted(r: Round, row: Change) -> bool:
 
 def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
     """A claim begins before its fence command is sent."""
-    r.k.waiting, r.k.veto = "", None
+    r.k.waiting = ""
+    r.k.veto = None
     r.k.claim = Claim(change, r.view().term, why, takeover, _attempt(r), r.now_s)
     r.k.fence_s = r.now_s
     r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}", change=change, why=why.value, tries=1)

@@ -118,4 +118,5 @@ def _json_line(one: Event) -> str:
         "term": one.term,
     }
     before = f"<{one.level}>" if _in_journal() else ""
-    return before + json.dumps(dict(one.fields) | keys, ensure_ascii=False)
+    words = {name: word for name, word in one.fields if name not in keys}
+    return before + json.dumps(keys | words, ensure_ascii=False)
