@@ -115,9 +115,10 @@ class EventStore:
     def start(self) -> None:
         """Take in what the files hold, and begin to write."""
         for host, kept in self._kept.items():
-            events = stored(self._directory, host)
+            documents, whole = files.newest(self._directory, host, MEMORY_MAX)
+            events = [event for event in map(read, documents) if event is not None]
             kept.extend(events)
-            self._whole = self._whole and len(events) <= MEMORY_MAX
+            self._whole = self._whole and whole
             if events:
                 self._last[host] = (events[-1].series, events[-1].seq)
         if not self._last[self.me][0]:

@@ -116,6 +116,27 @@ def test_files_are_bounded_and_the_newest_stay(stores: Stores, monkeypatch: pyte
     assert len(kept) > 20
 
 
+@pytest.mark.parametrize("count", [1, 5, 40, 41, 79, 80, 81, 200])
+def test_the_newest_are_read_from_as_many_files_as_it_takes(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "SEGMENT_BYTES", 400)
+    for number in range(80):
+        files.write(tmp_path, "a", [{"n": number, "fill": "x" * 5}])
+    left: list[object] = list(files.read(tmp_path, "a"))
+    assert 40 < len(left) < 80
+    opened: list[Path] = []
+    whole = files._raw_lines
+
+    def counted(path: Path) -> list[bytes]:
+        opened.append(path)
+        return whole(path)
+
+    monkeypatch.setattr(files, "_raw_lines", counted)
+    assert files.newest(tmp_path, "a", count) == (left[-count:], count >= len(left))
+    assert count > 5 or len(opened) == 1
+
+
 def test_whoever_tells_does_not_wait_for_a_disk_that_hangs(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
     whole: Callable[..., None] = files.write
