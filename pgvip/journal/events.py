@@ -7,6 +7,7 @@ full loses events, which is an event in turn.
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections import deque
@@ -30,7 +31,7 @@ TEXT_MAX, WORD_MAX, WORDS_MAX = 2000, 200, 12
 """Characters of an event's text and of each of its words, and how many words: it must fit in a frame."""
 LIMIT_MAX = 5000
 """Events in one answer."""
-IDLE_S = 60.0
+_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Wanted:
         for name in chosen:
             check_name(name)
         since, host = str(request.get("since") or ""), str(request.get("host") or "")
+        if since and not _AT.match(since):
+            raise RefusedError(f"since is {since!r}", hint="Write a moment in UTC as 2026-01-31T14:30:00.000Z.")
         return cls(limit, since, host, chosen, WORDS[level])
 
     def fits(self, event: Event) -> bool:
