@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pgvip.core import veto
 from pgvip.core.knowledge import Switchover, Why
 from pgvip.core.model import (
     FORCE_STEP,
@@ -64,7 +65,7 @@ def _result(r: Round, result: Result) -> None:
     elif isinstance(action, FindEnd) and result.ok:
         r.k.end = result.point
     elif isinstance(action, AskVeto):
-        _veto(r, action.attempt, result.text if result.ok else "")
+        veto.answered(r, action.attempt, result.text if result.ok else "")
     elif isinstance(action, PowerOn) and result.ok:
         r.k.roused = r.k.roused or not r.k.power_owed
         r.k.peer_off, r.k.power_owed, r.k.fence_s = False, False, NEVER
@@ -127,15 +128,6 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
     else:
         r.k.claim = replace(claim, retry_at_s=r.now_s + r.s.fence_retry_s)
     r.changed()
-
-
-def _veto(r: Round, attempt: str, refused: str) -> None:
-    """The veto hooks have answered. Only the question that is open counts: who answers too late is not heard."""
-    veto = r.k.veto
-    if veto is None or veto.attempt != attempt or veto.allowed:
-        return
-    again_s = r.now_s + r.s.fence_retry_s if refused else NEVER
-    r.k.veto = replace(veto, allowed=not refused, refused=refused, until_s=again_s)
 
 
 def awake(r: Round) -> None:

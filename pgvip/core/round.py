@@ -103,6 +103,11 @@ class Round:
         self.changed()
         return True
 
+    def attempt(self) -> str:
+        """A name that no other try of this process has."""
+        self.k.attempts += 1
+        return f"{self.k.who.run_id}/{self.k.attempts}"
+
     def next_term(self) -> int:
         """The term of a record made now: above everything known, of this host's parity [m 1]."""
         heard = self.k.heard_record.term if self.k.heard_record else -1

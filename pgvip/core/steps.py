@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import absorb
-from pgvip.core.changes import NOT_VETOED, By, Change
-from pgvip.core.knowledge import Claim, Veto, Why, Yield
+from pgvip.core import absorb, veto
+from pgvip.core.changes import By, Change
+from pgvip.core.knowledge import Claim, Why, Yield
 from pgvip.core.model import (
     NEVER,
-    AskVeto,
     DropVip,
     Durable,
     Fence,
@@ -280,29 +279,11 @@ def claim(r: Round, row: Change) -> None:
         return
     if k.waiting != row.name:
         k.waiting, k.waiting_since_s = row.name, r.now_s
-    permitted = _permitted(r, row)
+    permitted = veto.permitted(r, row)
     if not permitted or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
         return
     why = Why.CANNOT if row.name.endswith("cannot") else Why.SILENCE
     open_claim(r, row.name, why, takeover=row.want is None and r.view().standby)
-
-
-def _permitted(r: Round, row: Change) -> bool:
-    """No veto hook stands against what `row` is about to do; they are asked as its wait begins.
-
-    Whoever has not answered within `veto_timeout_s` has nothing against it: a hook that hangs prevents no failover.
-    """
-    k = r.k
-    if NOT_VETOED not in row.when or not r.inputs.seen.veto.value:
-        return True
-    veto = k.veto
-    if veto is None or veto.since_s != k.waiting_since_s:
-        k.veto = veto = Veto(_attempt(r), k.waiting_since_s, refused=veto.refused if veto else "")
-        r.start(AskVeto(veto.attempt))
-    if not veto.allowed and r.now_s - veto.since_s >= r.s.veto_timeout_s:
-        k.veto = veto = replace(veto, allowed=True, refused="")
-        r.note("veto-late", f"no answer of the veto hooks within {r.s.veto_timeout_s:g} s: {row.name} goes on")
-    return veto.allowed
 
 
 def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
@@ -317,8 +298,7 @@ def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
 
 
 def _attempt(r: Round) -> str:
-    r.k.attempts += 1
-    return f"{r.k.who.run_id}/{r.k.attempts}"
+    return r.attempt()
 
 
 def end_claim(r: Round, why: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import absorb, steps
+from pgvip.core import absorb, steps, veto
 from pgvip.core.changes import Change
 from pgvip.core.knowledge import Claim, Why
 from pgvip.core.model import Command, Fence, Grant, Order
@@ -292,12 +292,12 @@ def forced_while_it_moves_on(play: Play) -> None:
 
 def veto_is_not_heeded(patch: Patch) -> None:
     """A takeover goes on whatever a veto hook says."""
-    whole = absorb._veto
+    whole = veto.answered
 
     def broken(r: Round, attempt: str, refused: str) -> None:
         whole(r, attempt, "")
 
-    patch.setattr(absorb, "_veto", broken)
+    patch.setattr(veto, "answered", broken)
 
 
 def takeover_is_vetoed(play: Play) -> None:
@@ -314,14 +314,14 @@ def takeover_is_vetoed(play: Play) -> None:
 
 def veto_is_awaited(patch: Patch) -> None:
     """The veto hooks are waited for as long as it takes."""
-    whole = steps._permitted
+    whole = veto.permitted
 
     def broken(r: Round, row: Change) -> bool:
         patient = Round(r.k, r.inputs, replace(r.s, veto_timeout_s=1e9), r.now_s)
         patient.start = r.start  # type: ignore[method-assign]  # what it starts is the round's own
         return whole(patient, row)
 
-    patch.setattr(steps, "_permitted", broken)
+    patch.setattr(veto, "permitted", broken)
 
 
 def veto_hook_hangs(play: Play) -> None:
