@@ -134,6 +134,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         rejoin=draft.rejoin,
         hooks=draft.hooks,
         monitor=draft.monitor,
+        log=draft.log,
         paths=draft.paths,
         link_port=draft.link_port,
         valid_lft_s=draft.valid_lft_s,
@@ -263,6 +264,7 @@ _RELOADABLE = (
     "rejoin.",
     "hooks.",
     "monitor.",
+    "log.",
     "archive.timeout_s",
     "archive.mount_options",
     "postgres.start_timeout_s",
@@ -325,6 +327,7 @@ def reloaded(old: Config, new: Config) -> Config:
         rejoin=new.rejoin,
         hooks=new.hooks,
         monitor=new.monitor,
+        log=new.log,
         max_slot_wal_keep_mb=new.max_slot_wal_keep_mb,
     )
 

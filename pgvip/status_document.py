@@ -46,6 +46,7 @@ def document(
         "fencing": {"configured": config.settings.fencing, **_watched(seen.fence, now_s)},
         "archive": {"enabled": config.archive.enabled, **_watched(seen.archive, now_s)},
         "gateway": _watched(seen.gateway, now_s),
+        "veto_hooks": seen.veto.value,
         "local": {"served": k.durable.served, "complete": k.durable.complete, "handbacks": k.durable.handbacks},
         "pause": encode(k.durable.pause),
         "hold": k.durable.hold,

@@ -195,3 +195,10 @@ def test_every_key_is_documented() -> None:
     me, doing = found["me"], found["doing"]
     for key in {*found, *me, *me["postgresql"], *doing, *found["link"], *found["replication"]}:
         assert f"`{key}`" in page, key
+
+
+def test_veto_hooks_are_there_or_not_or_unknown() -> None:
+    for there in (True, False):
+        seen = replace(PRIMARY, veto=Observation(there, NOW_S))
+        assert built(decided(Durable(RECORD, served=True), seen), seen)["veto_hooks"] is there
+    assert healthy()["veto_hooks"] is None
