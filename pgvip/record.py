@@ -26,6 +26,9 @@ VERSION = 1
 
 BYTES_MAX = 1 << 20
 
+PAUSE_WORDS = ("reason", "at", "until", "by", "host")
+"""Texts of a pause; a file of an older version lacks the last three."""
+
 
 @dataclass(frozen=True, slots=True)
 class PairIdentity:
@@ -135,8 +138,9 @@ def _durable_body(durable: Durable) -> dict[str, Any]:
         "served": durable.served,
         "complete": durable.complete,
         "hold": durable.hold,
-        "pause": {"serial": pause.serial, "active": pause.active, "reason": pause.reason, "at": pause.at},
+        "pause": {name: getattr(pause, name) for name in ("serial", "active", *PAUSE_WORDS)},
         "handbacks": durable.handbacks,
+        "kept_off": durable.kept_off,
     }
 
 
@@ -163,8 +167,13 @@ def _durable(body: dict[str, Any]) -> Durable:
         served=_boolean(body["served"]),
         complete=_boolean(body["complete"]),
         hold=str(body["hold"]),
-        pause=Pause(int(pause["serial"]), _boolean(pause["active"]), str(pause["reason"]), str(pause["at"])),
+        pause=Pause(
+            int(pause["serial"]),
+            _boolean(pause["active"]),
+            **{name: str(pause[name]) for name in PAUSE_WORDS if name in pause},
+        ),
         handbacks=int(body["handbacks"]),
+        kept_off=_boolean(body.get("kept_off", False)),
     )
 
 

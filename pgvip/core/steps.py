@@ -31,6 +31,10 @@ from pgvip.core.rights import entitled, keeps_standby_vip, solo_right, takeover_
 from pgvip.core.round import Round
 
 
+WHYS = {"cannot": Why.CANNOT, "ordered": Why.OPERATOR}
+"""By the end of a row's name; every other claim is for silence."""
+
+
 def adopt(r: Round) -> None:
     """Adopt a higher record that was heard, after giving up in deed whatever it takes."""
     v = r.view()
@@ -164,6 +168,9 @@ def _give_up_role(r: Round, y: Yield) -> None:
         _write_hand_back(r, y)
     elif y.clean and v.processes is not None and v.processes.clean and v.processes.checkpoint is not None:
         _write_after_clean_stop(r, y, v.processes.checkpoint)
+    elif y.change == "hand-over-switchover" and not v.sync_term:
+        k.yielding = None  # what the standby lacks is not known, and a planned change of role loses nothing
+        call_off(r, f"{y.change}: the server did not stop cleanly, and {r.s.peer} may lack its last commits")
     elif _still_wanted(r, y):
         _write_change(r, primary=r.s.peer, handover=None, cause=y.change)
     else:
@@ -281,27 +288,30 @@ def claim(r: Round, row: Change) -> None:
         k.waiting, k.waiting_since_s = row.name, r.now_s
     if row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s:
         return
-    why = Why.CANNOT if row.name.endswith("cannot") else Why.SILENCE
+    why = next((why for end, why in WHYS.items() if row.name.endswith(end)), Why.SILENCE)
     open_claim(r, row.name, why, takeover=row.want is None and r.view().standby)
 
 
 def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
     """A claim begins before its fence command is sent."""
     r.k.waiting = ""
-    r.k.claim = Claim(change, r.view().term, why, takeover, _attempt(r), r.now_s)
+    r.k.claim = Claim(change, r.view().term, why, takeover, attempt(r), r.now_s)
     r.k.fence_s = r.now_s
     r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}")
     r.changed()
     r.start(Fence(r.k.claim.attempt))
 
 
-def _attempt(r: Round) -> str:
+def attempt(r: Round) -> str:
+    """Name of a new try to fence."""
     r.k.attempts += 1
     return f"{r.k.who.run_id}/{r.k.attempts}"
 
 
 def end_claim(r: Round, why: str) -> None:
     """Abandon the claim: whatever its fence still does, its result does not count."""
+    if r.k.claim is not None and r.k.claim.why is Why.OPERATOR:
+        r.k.fence_order = None  # it was good for this one
     r.k.claim = None
     r.k.waiting = ""
     r.note("claim-ended", why)
@@ -321,6 +331,8 @@ def _carry_on(r: Round, c: Claim) -> None:
         end_claim(r, "the record changed")
     elif c.why is Why.SILENCE and v.heard_life_s > c.since_s and (not c.fenced or c.by_word):
         end_claim(r, "the peer was heard")
+    elif c.why is Why.OPERATOR and c.by_word and not v.peer_silent:
+        end_claim(r, "the peer answers, and nothing but an operator's word says that it is off")
     elif c.why is Why.CANNOT and v.message is not None and not v.message.cannot:
         end_claim(r, "the peer says that it has given up")
     elif not right:
@@ -328,7 +340,7 @@ def _carry_on(r: Round, c: Claim) -> None:
     elif c.fenced:
         _write_claimed(r, c)
     elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
-        k.claim = replace(c, attempt=_attempt(r), tries=c.tries + 1)
+        k.claim = replace(c, attempt=attempt(r), tries=c.tries + 1)
         k.fence_s = r.now_s
         r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {k.claim.tries}")
         r.changed()
@@ -352,7 +364,7 @@ def _write_claimed(r: Round, c: Claim) -> None:
         cause=c.change,
         at=r.inputs.wall,
     )
-    taken = Durable(record, complete=True, hold=durable.hold, pause=durable.pause)
+    taken = Durable(record, complete=True, hold=durable.hold, pause=durable.pause, kept_off=durable.kept_off)
     r.write(taken if c.takeover else replace(durable, record=record))
 
 
