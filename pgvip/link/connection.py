@@ -13,10 +13,12 @@ import contextlib
 import socket
 import ssl
 import struct
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
 from pgvip.errors import LinkError
+from pgvip.link.asking import NUMBER, Answered, Asked
 from pgvip.link.wire import MAX_BYTES
 
 HEADER = struct.Struct(">BI")
@@ -30,6 +32,8 @@ READS_MAX = 64
 TCP_THIN_LINEAR_TIMEOUTS = 16
 """From linux/tcp.h; the socket module does not name it. A thin stream is retransmitted at a steady pace, so that a
 connection that lives through a short cut goes on at once when the cut ends."""
+PENDING_MAX = 16
+"""Questions and answers that wait for their turn on one connection; the oldest goes, and whoever asked says so."""
 UNSENT_MAX = 16 * 1024
 """Unsent bytes that the kernel may hold: what is stuck there is old when it arrives."""
 
@@ -39,6 +43,8 @@ class Kind(int, Enum):
 
     HELLO = 1
     TEXT = 2
+    ASK = 3
+    ANSWER = 4
 
 
 class Stage(Enum):
@@ -64,6 +70,9 @@ class Text:
     text: str
 
 
+Got = Hello | Text | Asked | Answered
+
+
 def frame(kind: Kind, body: bytes) -> bytes:
     """Pack one frame."""
     return HEADER.pack(kind, len(body)) + body
@@ -75,6 +84,14 @@ def text_frame(serial: int, text: str) -> bytes:
     if len(body) > MAX_BYTES:
         raise LinkError(f"message is too long: {len(body)} bytes, at most {MAX_BYTES}")
     return frame(Kind.TEXT, SERIAL.pack(serial) + body)
+
+
+def ask_frame(kind: Kind, number: int, text: str) -> bytes:
+    """Pack a question or an answer. LinkError when it is too long for the other end."""
+    body = text.encode()
+    if len(body) > MAX_BYTES:
+        raise LinkError(f"message is too long: {len(body)} bytes, at most {MAX_BYTES}")
+    return frame(kind, NUMBER.pack(number) + body)
 
 
 def tune(sock: socket.socket, dead_s: float) -> None:
@@ -100,6 +117,7 @@ class Connection:
         self.heard_s = 0.0
         self.wants_write = outbound
         self.ended = ""
+        self.pending: deque[bytes] = deque(maxlen=PENDING_MAX)
         self._in = bytearray()
         self._out = memoryview(b"")
 
@@ -157,7 +175,7 @@ class Connection:
             pass  # TLS 1.3 has no renegotiation: both mean later
         self.wants_write = bool(self._out)
 
-    def receive(self) -> list[Hello | Text]:
+    def receive(self) -> list[Got]:
         """Read what has come. LinkError when the other end does not keep to the form.
 
         When it closed, or the connection broke, `ended` says so: what came before that still counts.
@@ -197,8 +215,8 @@ class Connection:
             raise LinkError(f"connection to {self.remote} is not encrypted yet")
         return self.sock
 
-    def _frames(self) -> list[Hello | Text]:
-        found: list[Hello | Text] = []
+    def _frames(self) -> list[Got]:
+        found: list[Got] = []
         while len(self._in) >= HEADER.size:
             kind, length = HEADER.unpack_from(self._in)
             if length > BODY_MAX:
@@ -211,16 +229,17 @@ class Connection:
             found += self._read(kind, body)
         return found
 
-    def _read(self, kind: int, body: bytes) -> list[Hello | Text]:
+    def _read(self, kind: int, body: bytes) -> list[Got]:
         if kind == Kind.HELLO:
             if len(body) < INSTANCE_BYTES:
                 raise LinkError(f"{self.remote} sent a short hello")
             return [Hello(body[:INSTANCE_BYTES])]
-        if kind == Kind.TEXT:
-            if len(body) < SERIAL.size:
-                raise LinkError(f"{self.remote} sent a short message")
-            try:
-                return [Text(SERIAL.unpack_from(body)[0], body[SERIAL.size :].decode())]
-            except UnicodeDecodeError as error:
-                raise LinkError(f"{self.remote} sent a message that is not UTF-8", f"{error}.") from error
-        return []
+        make = {Kind.TEXT.value: Text, Kind.ASK.value: Asked, Kind.ANSWER.value: Answered}.get(kind)
+        if make is None:
+            return []
+        if len(body) < SERIAL.size:
+            raise LinkError(f"{self.remote} sent a short message")
+        try:
+            return [make(SERIAL.unpack_from(body)[0], body[SERIAL.size :].decode())]
+        except UnicodeDecodeError as error:
+            raise LinkError(f"{self.remote} sent a message that is not UTF-8", f"{error}.") from error
