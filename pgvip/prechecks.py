@@ -136,7 +136,8 @@ def _record(facts: Facts) -> Iterable[Finding]:
         mend = "see why in pgvip status; it becomes a pair again by itself once the standby follows"
     elif facts.changing:
         bad, mend = f"a change is under way: {facts.changing}", "wait until it is over"
-    yield _hard("record", f"{facts.primary.name} is primary of a pair, term {record.term if record else '-'}", bad, mend)
+    text = f"{facts.primary.name} is primary of a pair, term {record.term if record else '-'}"
+    yield _hard("record", text, bad, mend)
 
 
 def _peer_daemon(facts: Facts) -> Iterable[Finding]:
@@ -151,7 +152,8 @@ def _peer_daemon(facts: Facts) -> Iterable[Finding]:
 
 def _paused(facts: Facts) -> Iterable[Finding]:
     paused = [side.name for side in (facts.me, facts.peer) if side.message and side.message.pause.active]
-    yield _hard("pause", "the pair is not paused", f"paused on {' and '.join(paused)}" if paused else "", "pgvip resume")
+    bad = f"the pair is paused ({' and '.join(paused)})" if paused else ""
+    yield _hard("pause", "the pair is not paused", bad, "pgvip resume")
 
 
 def _hold(facts: Facts) -> Iterable[Finding]:
@@ -241,14 +243,16 @@ def _archive(facts: Facts) -> Iterable[Finding]:
 
 
 def _senders(facts: Facts) -> Iterable[Finding]:
-    """On the future primary for the old one; on the old one for a clone, should that be needed."""
-    for side, needed, level in ((facts.standby, 1, Level.FAILED), (facts.primary, 0, Level.OK)):
+    """On the future primary: for the old one, and for a clone of it, should that be needed."""
+    for side in (facts.standby, facts.primary):
         ready = side.ready
         if ready is None:
             continue
         free = ready.senders_max - ready.senders
+        level = Level.OK
+        if side is facts.standby and free < SENDERS_FOR_CLONE:
+            level = Level.WARNING if free else Level.FAILED
         text = f"{free} of {ready.senders_max} WAL senders are free on {side.name}"
-        level = level if free < needed else Level.OK if free >= SENDERS_FOR_CLONE * needed else Level.WARNING
         yield Finding("wal-senders", level, text, "raise max_wal_senders there" if level is not Level.OK else "")
 
 

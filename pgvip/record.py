@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgvip.core.model import BootFacts, Durable, Grant, Lsn, Mode, Pause, Record, WalPoint
@@ -45,6 +45,17 @@ class PairIdentity:
     @property
     def names(self) -> tuple[str, str]:
         return (self.first, self.second)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A switchover for later: when, who ordered it and when (wall clock), who was primary then, and `--force`."""
+
+    at: str
+    by: str
+    ordered: str
+    primary: str
+    force: bool = False
 
 
 class InDoubtError(RuntimeError):
@@ -126,6 +137,20 @@ def save_identity(path: Path, identity: PairIdentity) -> None:
     """Fix the identity, durably."""
     names = ("pair_id", "system_id", "first", "second")
     _save(path, {name: getattr(identity, name) for name in names}, durable=True)
+
+
+def load_scheduled(path: Path) -> Scheduled | None:
+    """The scheduled switchover that was kept; None for none. RecordError when the file is not readable."""
+    body = _load(path)
+    if body is None:
+        return None
+    names = ("at", "by", "ordered", "primary")
+    return _parse(path, lambda: Scheduled(**{name: str(body[name]) for name in names}, force=_boolean(body["force"])))
+
+
+def save_scheduled(path: Path, scheduled: Scheduled) -> None:
+    """Keep a scheduled switchover, durably."""
+    _save(path, asdict(scheduled), durable=True)
 
 
 # --- values to JSON and back -----------------------------------------------------------------------------

@@ -95,7 +95,12 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         ("peer link", _link(document["link"])),
     ]
     if document["pause"]["active"]:
-        rows.append(("paused", f"{document['pause']['reason'] or 'no reason given'} (since {document['pause']['at']})"))
+        rows.append(("PAUSED", _paused(document["pause"])))
+    if document["local"].get("kept_off"):
+        rows.append((f"power of {peer}", "off by an operator's order, and stays off until pgvip fence on"))
+    if document.get("scheduled"):
+        one = document["scheduled"]
+        rows.append(("scheduled", f"switchover at {one['at']}, ordered by {one['by']} at {one['ordered']}"))
     holds = [host for host in (document["me"], document["peer"]) if host["hold"]]
     rows += [(f"hold on {host['name']}", host["hold"]) for host in holds]
     loop, process = document["loop"], document["process"]
@@ -104,6 +109,12 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         text = f"up {duration(process['uptime_s'])}, {memory}, longest round {loop['longest_ms']:g} ms"
         rows.append(("daemon", f"pgvip {process['version']}, {text}"))
     return rows
+
+
+def _paused(pause: Document) -> str:
+    by = f" by {pause['by']} on {pause['host']}" if pause.get("by") else ""
+    until = f", until {pause['until']}" if pause.get("until") else ""
+    return f"{pause['reason'] or 'no reason given'} (since {pause['at']}{by}{until})"
 
 
 def _replication(replication: Document) -> str:

@@ -198,7 +198,8 @@ def addresses(r: Round) -> None:
         if _surely(r, Vip.PRIMARY) and not primary_ok and not (write_right(v) and (v.paused or unasked)):
             r.start(DropVip(Vip.PRIMARY))
         coming = v.higher is not None and keeps_standby_vip(v.higher, r.s.me)  # what is being adopted gives it here
-        if _surely(r, Vip.STANDBY) and not standby_ok and not coming and not (standby_address(v) and (v.paused or _unasked(v))):
+        kept = coming or (standby_address(v) and (v.paused or _unasked(v)))
+        if _surely(r, Vip.STANDBY) and not standby_ok and not kept:
             r.start(DropVip(Vip.STANDBY))
     if v.paused or v.higher is not None:
         return

@@ -118,10 +118,11 @@ class Knowledge:
     recovered end the standby has flushed, or needs not. `round_s`: when this was decided; `awake_s`: when rounds came
     again after a time without any (a stopped process, a paused machine); `jumped_s`: when the clocks last moved
     apart. `power_order_until_s`: until then an operator wants the peer on. `deferred`: orders that wait for a write to
-    end. `doubt_s`: when a fence last failed, which may have switched the peer off all the same, or do so yet. `fence_s`:
-    when the last fence was begun, until its peer is switched on again. `peer_off`: the peer is verified off and was not heard in a new boot since; `power_owed`: this host switched
-    it off, and has not switched it on since; `roused`: this process has switched it on though it was not this host that
-    had switched it off. `met`: the peer was heard in this boot.
+    end. `doubt_s`: when a fence last failed, which may have switched the peer off all the same, or do so yet.
+    `fence_s`: when the last fence was begun, until its peer is switched on again. `peer_off`: the peer is verified off
+    and was not heard in a new boot since; `power_owed`: this host switched it off, and has not switched it on since;
+    `roused`: this process has switched it on though it was not this host that had switched it off. `met`: the peer was
+    heard in this boot.
     """
 
     who: Identity

@@ -30,7 +30,6 @@ from pgvip.core.model import (
 from pgvip.core.rights import entitled, keeps_standby_vip, solo_right, takeover_right, takes_from_me
 from pgvip.core.round import Round
 
-
 WHYS = {"cannot": Why.CANNOT, "ordered": Why.OPERATOR}
 """By the end of a row's name; every other claim is for silence."""
 

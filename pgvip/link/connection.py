@@ -73,6 +73,9 @@ class Text:
 Got = Hello | Text | Asked | Answered
 
 
+_MAKERS: dict[int, type[Text | Asked | Answered]] = {Kind.TEXT: Text, Kind.ASK: Asked, Kind.ANSWER: Answered}
+
+
 def frame(kind: Kind, body: bytes) -> bytes:
     """Pack one frame."""
     return HEADER.pack(kind, len(body)) + body
@@ -234,7 +237,7 @@ class Connection:
             if len(body) < INSTANCE_BYTES:
                 raise LinkError(f"{self.remote} sent a short hello")
             return [Hello(body[:INSTANCE_BYTES])]
-        make = {Kind.TEXT.value: Text, Kind.ASK.value: Asked, Kind.ANSWER.value: Answered}.get(kind)
+        make = _MAKERS.get(kind)
         if make is None:
             return []
         if len(body) < SERIAL.size:

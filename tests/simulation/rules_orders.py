@@ -34,7 +34,7 @@ def order_is_right(patch: Patch) -> None:
 
 
 def ordered_after_the_lease(play: Play) -> None:
-    """In async: B hears nothing of A, which serves, and cannot fence it before its lease is over; then it is ordered."""
+    """In async: B hears nothing of A, which serves, and cannot fence it until its lease is over; then it is ordered."""
     play.cut(play.b, "fence")
     play.cut(play.a, "fence")
     play.apart("link")
@@ -76,5 +76,6 @@ RULES = (
          ordered_after_the_lease, "3: b lost the last", "link and replication cut, a failover ordered",
          sync=False, settings={"lag_s_max": 10.0}),
     Rule("order-and-word", "and an operator's word that the peer is off counts only while it answers by no path",
-         word_of_a_living_peer, ordered_and_said, "1: two writers", "a failover ordered, a fence that fails, then link and replication cut"),
+         word_of_a_living_peer, ordered_and_said, "1: two writers",
+         "a failover ordered, a fence that fails, then link and replication cut"),
 )  # fmt: skip
