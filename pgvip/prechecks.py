@@ -337,13 +337,13 @@ def _sessions(facts: Facts) -> Iterable[Finding]:
     ready = facts.primary.ready
     if ready is None:
         return
-    text = f"{ready.sessions} client sessions on {facts.primary.name} are ended"
+    text = f"client sessions on {facts.primary.name}, which are ended: {ready.sessions}"
     yield Finding("sessions", Level.INFO, text)
     if ready.oldest_s >= LONG_TRANSACTION_S:
         text = f"a transaction has been open for {ready.oldest_s:.0f} s on {facts.primary.name}; it is rolled back"
         yield Finding("long-transactions", Level.INFO, text)
     if ready.prepared:
-        text = f"{ready.prepared} prepared transactions on {facts.primary.name}: they stay prepared"
+        text = f"prepared transactions on {facts.primary.name}, which stay prepared: {ready.prepared}"
         yield Finding("prepared-transactions", Level.INFO, text)
 
 

@@ -127,7 +127,8 @@ def _role_asked(r: Round, request: Request, row: Change) -> str:
         return row.name if row.name == "hand-back" else ""
     if not request.eligible:
         return ""
-    ordered = request.reason == "take-over-by-order"
+    # Not again and again, when a switchover that was ordered on the standby had to be called off here.
+    ordered = request.reason == "take-over-by-order" and r.now_s >= r.k.called_off_until_s
     return row.name if row.by is By.INVITE else ("hand-over-switchover" if ordered else "")
 
 

@@ -72,13 +72,13 @@ class Switchover:
         soft = all(not finding.hard for finding in failed)
         first = failed[0]
         others = "; ".join(f"{one.name}: {one.text}" for one in failed[1:])
-        hint = f"{first.mend[:1].upper()}{first.mend[1:]}." if first.mend else "See pgvip switchover --dry-run."
-        hint += " Or take it upon yourself: --force." if soft else ""
+        hint = f"To mend it: {first.mend}." if first.mend else "See pgvip switchover --dry-run."
+        hint += " Or take it upon yourself: --force" if soft else ""
         raise RefusedError(f"no switchover now: {first.text}", f"Also {others}." if others else "", hint)
 
     def _carry_out(self, facts: Facts, limit_s: float, reply: Reply) -> str:
+        self._checkpoint(facts, min(CHECKPOINT_S, limit_s) if limit_s > 0 else CHECKPOINT_S, reply)
         deadline = Deadline.after(limit_s)
-        self._checkpoint(facts, reply)
         before = self._desk.snapshot()
         record = before.decision.knowledge.durable.record
         assert record is not None  # the pre-checks saw one
@@ -91,14 +91,14 @@ class Switchover:
         text = f"{new.primary} is primary (term {new.term}), {took_s:.1f} s after the order"
         return f"{text}; {self._until_the_old_one_follows(new, deadline, reply)}"
 
-    def _checkpoint(self, facts: Facts, reply: Reply) -> None:
+    def _checkpoint(self, facts: Facts, limit_s: float, reply: Reply) -> None:
         """On the primary, wherever this was ordered. A server that is not through in time is not stopped."""
         primary = facts.primary.name
         reply({"progress": f"checkpoint on {primary}, so that its stop is short"})
         if facts.primary is facts.me:
-            took_s = checkpoint(self._desk.snapshot().config, CHECKPOINT_S)
+            took_s = checkpoint(self._desk.snapshot().config, limit_s)
         else:
-            answer = self._desk.ask_peer({"ask": "checkpoint", "limit_s": CHECKPOINT_S}, CHECKPOINT_S + 5.0)
+            answer = self._desk.ask_peer({"ask": "checkpoint", "limit_s": limit_s}, limit_s + 5.0)
             if not answer.get("ok"):
                 raise PostgresError(str(answer.get("error")), str(answer.get("detail", "")), "Nothing was changed.")
             took_s = float(answer.get("took_s", 0.0))

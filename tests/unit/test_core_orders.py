@@ -315,5 +315,13 @@ def test_a_switchover_is_not_begun_in_a_pause(host: Host) -> None:
     assert ordered.message.request is None
 
 
+def test_a_request_by_order_is_not_granted_again_after_it_was_called_off() -> None:
+    asked = {"request": role_wish(reason="take-over-by-order")}
+    assert primary().told(**asked).k.yielding is not None
+    host = primary().knows(called_off_until_s=NOW_S + 30)
+    assert host.told(**asked).k.yielding is None
+    assert host.told(after_s=30.0, **asked).k.yielding is not None
+
+
 def test_nothing_of_this_touches_a_rejoin() -> None:
     assert not standby().order(Order.FAILOVER).running(Rejoin)
