@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Move the primary role to the other host. All pre-checks run before anything changes; a failed one refuses the "
         "switchover (exit code 5). Then a checkpoint, a clean stop of the old primary, which ends its sessions, and "
-        "the promotion of the other host once it has everything; nothing is lost. When the other host cannot take over, "
-        "the old one serves on. May be run on either host. Example: pgvip switchover --dry-run"
+        "the promotion of the other host once it has everything; nothing is lost. When the other host cannot take "
+        "over, the old one serves on. May be run on either host. Example: pgvip switchover --dry-run"
     )
     parser.add_argument("--force", action="store_true", help="in spite of failed pre-checks where that loses nothing")
     parser.add_argument(

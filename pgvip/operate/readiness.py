@@ -6,7 +6,6 @@ from pgvip import __version__
 from pgvip.config import Config
 from pgvip.core.model import Lsn
 from pgvip.daemon import Snapshot
-from pgvip.deadlines import now_s
 from pgvip.errors import LinkError, PgvipError
 from pgvip.link import wire
 from pgvip.operate.desk import Desk, under_way
@@ -69,7 +68,7 @@ def gather(desk: Desk) -> Facts:
     """Both hosts, as they are now; what could not be asked is missing, with its reason."""
     shot = desk.snapshot()
     config, heard = shot.config, shot.decision.knowledge.heard
-    fresh = heard is not None and now_s() - heard.at_s <= FRESH_S
+    fresh = heard is not None and shot.at_s - heard.at_s <= FRESH_S
     mine, why = None, ""
     try:
         mine = desk.look(config, fence_word(shot))

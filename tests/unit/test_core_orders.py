@@ -52,6 +52,7 @@ def test_an_ordered_failover_fences_first_and_takes_the_role_by_its_result() -> 
     assert host.message.claiming
     taken = host.told().done(attempt(host))
     durable = taken.must_start(WriteState).durable
+    assert durable.record is not None
     assert durable.record == record("b", Mode.SOLO, 5, cause="take-over-by-fence-ordered", at=durable.record.at)
     assert durable.complete
     done = taken.written()
@@ -301,7 +302,9 @@ def test_a_switchover_whose_stop_was_not_clean_loses_nothing(sync: bool) -> None
     after = killed.down().round(results=[Result(StopPostgres(clean=False), ok=True, at_s=killed.now_s)])
     after = after.holds().at(after.now_s + 0.1).down().told()
     if sync:
-        assert after.must_start(WriteState).durable.record.primary == "b"
+        written = after.must_start(WriteState).durable.record
+        assert written is not None
+        assert written.primary == "b"
     else:
         assert after.k.yielding is None
         assert "called-off" in notes(after)
@@ -316,11 +319,11 @@ def test_a_switchover_is_not_begun_in_a_pause(host: Host) -> None:
 
 
 def test_a_request_by_order_is_not_granted_again_after_it_was_called_off() -> None:
-    asked = {"request": role_wish(reason="take-over-by-order")}
-    assert primary().told(**asked).k.yielding is not None
+    asked = role_wish(reason="take-over-by-order")
+    assert primary().told(request=asked).k.yielding is not None
     host = primary().knows(called_off_until_s=NOW_S + 30)
-    assert host.told(**asked).k.yielding is None
-    assert host.told(after_s=30.0, **asked).k.yielding is not None
+    assert host.told(request=asked).k.yielding is None
+    assert host.told(after_s=30.0, request=asked).k.yielding is not None
 
 
 def test_nothing_of_this_touches_a_rejoin() -> None:
