@@ -155,7 +155,7 @@ def _give_up_role(r: Round, y: Yield) -> None:
     if not v.gone:
         failing = "StopPostgres" in k.trouble
         if y.clean and failing:
-            k.yielding = y = replace(y, clean=False)
+            k.yielding = y = replace(y, clean=False, since_s=r.now_s)  # what follows has its own time
             r.changed()
         r.start(StopPostgres(clean=y.clean))
         return

@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from pgvip.errors import Exit
-from tests.lab.clients import CLIENT_USER
-from tests.lab.hosts import DATA_DIRECTORY, Host
+from tests.lab.hosts import DATA_DIRECTORY, SOCKET_DIRECTORY, Host
 from tests.lab.nodes import wait_until
 from tests.lab.pair import PGVIP, Pair
 from tests.lab.postgres import bin_directory
@@ -22,7 +21,7 @@ from tests.lab.scene import Scene
 
 SHORT = {"postgresql": {"stop_timeout_s": 4.0}, "timing": {"stop_s": 5.0, "consent_s": 4.0}}
 """Time limits at which a switchover that cannot come about is called off soon."""
-short = pytest.mark.pair(overrides=SHORT)
+pytestmark = pytest.mark.pair(overrides=SHORT)
 
 
 def restart(host: Host) -> None:
@@ -34,6 +33,14 @@ def restart(host: Host) -> None:
 def process(host: Host, title: str) -> int:
     """The process of the host's server whose title has these words."""
     return next(one.pid for one in host.processes("postgres") if title in one.command)
+
+
+def busy(host: Host) -> int:
+    """The process of a session that holds nothing but itself: who stands still in a commit holds up checkpoints too."""
+    psql = [bin_directory("") / "psql", "-h", SOCKET_DIRECTORY, "-d", "template1", "-c", "select pg_sleep(600)"]
+    host.popen(psql, user="postgres")
+    wait_until(lambda: any("template1 [local] SELECT" in one.command for one in host.processes("postgres")), 10, "busy")
+    return process(host, "template1 [local] SELECT")
 
 
 @contextmanager
@@ -131,7 +138,6 @@ class Ordered:
         self.said = "".join(self.lines)
 
 
-@short
 def test_called_off_when_the_standbys_daemon_stands_still(scene: Scene) -> None:
     """Nothing has been stopped yet: nobody notices."""
     daemon = scene.standby.service_pid("pgvip")
@@ -142,7 +148,6 @@ def test_called_off_when_the_standbys_daemon_stands_still(scene: Scene) -> None:
     scene.finish(swapped=False, outage_max_s=3)
 
 
-@short
 def test_called_off_when_the_standby_dies(scene: Scene) -> None:
     ordered = Ordered(scene, scene.primary, scene.standby.power_off)
     assert ordered.code == Exit.REFUSED, ordered.said
@@ -150,7 +155,6 @@ def test_called_off_when_the_standby_dies(scene: Scene) -> None:
     scene.finish(swapped=False, outage_max_s=15)
 
 
-@short
 @pytest.mark.parametrize("on", ["primary", "standby"])
 def test_cut_stream_while_it_stops(scene: Scene, on: str) -> None:
     """The standby cannot get the shutdown checkpoint. In sync it has every commit all the same."""
@@ -163,10 +167,9 @@ def test_cut_stream_while_it_stops(scene: Scene, on: str) -> None:
     scene.finish(swapped=ordered.code == Exit.OK, outage_max_s=20)
 
 
-@short
 def test_server_that_does_not_stop_in_time(scene: Scene) -> None:
     """A session that cannot end: the stop is not clean. In sync the standby has every commit and takes the role."""
-    backend = process(scene.primary, CLIENT_USER)
+    backend = busy(scene.primary)
     ordered = Ordered(scene, scene.primary, lambda: os.kill(backend, signal.SIGSTOP))
     assert ordered.code == Exit.OK, ordered.said
     scene.finish(swapped=True, outage_max_s=15)
@@ -175,14 +178,13 @@ def test_server_that_does_not_stop_in_time(scene: Scene) -> None:
 @pytest.mark.pair(mode="async", overrides=SHORT)
 def test_server_that_does_not_stop_in_time_in_async(scene: Scene) -> None:
     """What the standby lacks is not known: it is called off, and the old primary serves again."""
-    backend = process(scene.primary, CLIENT_USER)
+    backend = busy(scene.primary)
     ordered = Ordered(scene, scene.primary, lambda: os.kill(backend, signal.SIGSTOP))
     assert ordered.code == Exit.REFUSED, ordered.said
     assert "called off" in ordered.said
     scene.finish(swapped=False, outage_max_s=15)
 
 
-@short
 def test_checkpoint_that_does_not_end_changes_nothing(scene: Scene) -> None:
     with stopped(process(scene.primary, "checkpointer")):
         refused = scene.pair.pgvip(scene.standby, "switchover", "--wait", "2", check=False)

@@ -297,8 +297,10 @@ def yielding(*, sync: bool) -> Host:
 @pytest.mark.parametrize("sync", [True, False])
 def test_a_switchover_whose_stop_was_not_clean_loses_nothing(sync: bool) -> None:
     host = yielding(sync=sync)
-    killed = host.done(StopPostgres(clean=True), ok=False, text="timed out").told(after_s=0.4)
+    late = host.told(after_s=host.s.stop_s)
+    killed = late.done(StopPostgres(clean=True), ok=False, text="timed out").told(after_s=0.4)
     assert killed.running(StopPostgres)
+    assert not killed.message.cannot
     after = killed.down().round(results=[Result(StopPostgres(clean=False), ok=True, at_s=killed.now_s)])
     after = after.holds().at(after.now_s + 0.1).down().told()
     if sync:
