@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgvip.config import Config
-from pgvip.core.model import Command
+from pgvip.core.model import AddVip, Command, Promote, Vip
 from pgvip.daemon import Daemon, Snapshot
 from pgvip.errors import LinkError, RefusedError
 from pgvip.prechecks import Readiness
@@ -81,8 +81,8 @@ def under_way(shot: Snapshot) -> str:
         return "a switchover was ordered"
     if k.force or k.fence_order is not None:
         return f"a fence of {shot.config.peer.name} was ordered"
-    record = k.durable.record
-    mine = record is not None and k.confirmed and record.primary == shot.config.me.name
-    if mine and not shot.decision.message.read_write and k.durable.served:
-        return f"PostgreSQL on {shot.config.me.name} is being started"
+    if any(isinstance(action, Promote) for action in k.running):
+        return f"{shot.config.me.name} is being promoted"
+    if AddVip(Vip.PRIMARY) in k.running:
+        return f"{shot.config.me.name} raises the primary address"
     return ""

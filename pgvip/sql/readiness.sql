@@ -23,7 +23,7 @@ SELECT current_setting('server_version_num')::int / 10000 AS version,
        current_setting('wal_log_hints') = 'on' AS wal_log_hints,
        CASE WHEN a.last_failed_time > coalesce(a.last_archived_time, '-infinity')
             THEN a.last_failed_wal ELSE '' END AS archive_failing,
-       (SELECT count(*)::int FROM pg_ls_archive_statusdir() WHERE name LIKE '%%.ready') AS archive_ready,
+       (SELECT count(*)::int FROM pg_ls_archive_statusdir() WHERE right(name, 6) = '.ready') AS archive_ready,
        s.sessions,
        s.oldest_s,
        (SELECT count(*)::int FROM pg_prepared_xacts) AS prepared

@@ -80,7 +80,9 @@ def test_a_pause_ends_by_itself_also_for_a_host_that_was_off(scene: Scene) -> No
     scene.standby.stop_service("pgvip")
     wait_until(lambda: not pair.status(scene.primary)["pause"]["active"], 15, "the pause ends")
     pair.start_services(scene.standby)
-    wait_until(lambda: not pair.status(scene.standby)["pause"]["active"], 15, "the other host hears of it")
+    wait_until(lambda: "pause-ended" in scene.standby.log(), 15, "it ends on the other host too")
+    scene.wait_roles(primary="primary", standby="standby")
+    assert not pair.status(scene.standby)["pause"]["active"]
     scene.finish(swapped=False)
 
 
@@ -118,10 +120,12 @@ def test_scheduled_switchover_outlives_its_daemon(scene: Scene) -> None:
 class Ordered:
     """A switchover that is ordered while the primary's checkpointer stands still, so that there is time to interfere.
 
-    `interfere` is called once the pre-checks are through and nothing has changed yet.
+    `interfere` is called once the pre-checks are through and nothing has changed yet; `mend` when it is decided.
     """
 
-    def __init__(self, scene: Scene, on: Host, interfere: Callable[[], None]) -> None:
+    def __init__(
+        self, scene: Scene, on: Host, interfere: Callable[[], None], mend: Callable[[], None] = lambda: None
+    ) -> None:
         checkpointer = process(scene.primary, "checkpointer")
         with stopped(checkpointer):
             running = on.popen([PGVIP, "switchover", "--wait", "60"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -133,7 +137,10 @@ class Ordered:
                     break
             scene.strike()
             interfere()
-        self.lines += running.stdout.readlines()
+        for line in running.stdout:
+            self.lines.append(line)
+            if "is being promoted" in line or "called off" in line:
+                mend()
         self.code = running.wait(90)
         self.said = "".join(self.lines)
 
@@ -160,11 +167,12 @@ def test_cut_stream_while_it_stops(scene: Scene, on: str) -> None:
     """The standby cannot get the shutdown checkpoint. In sync it has every commit all the same."""
     primary, standby = scene.primary, scene.standby
     host = primary if on == "primary" else standby
-    ordered = Ordered(scene, host, lambda: scene.switch.cut(primary.name, standby.name, port=5432))
-    scene.switch.heal()
-    print(ordered.said)
-    assert ordered.code in (Exit.OK, Exit.REFUSED), ordered.said
-    scene.finish(swapped=ordered.code == Exit.OK, outage_max_s=20)
+    ordered = Ordered(
+        scene, host, lambda: scene.switch.cut(primary.name, standby.name, port=5432), scene.switch.heal
+    )
+    assert ordered.code == Exit.OK, ordered.said
+    scene.finish(swapped=True, outage_max_s=20)
+    assert scene.fenced(primary) + scene.fenced(standby) == 0
 
 
 def test_server_that_does_not_stop_in_time(scene: Scene) -> None:
@@ -173,6 +181,7 @@ def test_server_that_does_not_stop_in_time(scene: Scene) -> None:
     ordered = Ordered(scene, scene.primary, lambda: os.kill(backend, signal.SIGSTOP))
     assert ordered.code == Exit.OK, ordered.said
     scene.finish(swapped=True, outage_max_s=15)
+    assert scene.fenced(scene.primary) == 0
 
 
 @pytest.mark.pair(mode="async", overrides=SHORT)

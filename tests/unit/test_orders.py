@@ -17,6 +17,7 @@ from pgvip.config import Config
 from pgvip.core.decide import decide
 from pgvip.core.knowledge import Decision, FenceOrder, Knowledge, Switchover, Trouble
 from pgvip.core.model import (
+    AddVip,
     Command,
     Heard,
     Inputs,
@@ -25,8 +26,10 @@ from pgvip.core.model import (
     Observations,
     Order,
     Pause,
+    Promote,
     Settings,
     Stopped,
+    Vip,
     WalPoint,
 )
 from pgvip.daemon import Daemon, LoopStats, Snapshot
@@ -404,6 +407,23 @@ def test_a_pause_is_over_when_both_hosts_have_it() -> None:
     assert Desk(shot(primary()), [after(both)]).order(Order.PAUSE)["text"] == "paused on both hosts until 2999"
     alone = mine.knows(heard=Heard(heard_message(mine), NOW_S - 60))
     assert "b does not answer" in Desk(shot(primary()), [after(alone)]).order(Order.PAUSE)["text"]
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        (primary().knows(switchover=Switchover(NOW_S, NOW_S + 60)).hears(eligible=False), "a switchover was ordered"),
+        (standby().knows(grant=None, fence_order=FenceOrder(NOW_S + 60, off=False)), "a fence of a was ordered"),
+        (primary(Mode.SOLO).knows(running=(Promote(),)), "a is being promoted"),
+        (primary(Mode.SOLO).knows(running=(AddVip(Vip.PRIMARY),)), "a raises the primary address"),
+        (primary().down(clean=True), ""),
+    ],
+    ids=["ordered", "fence", "promotion", "address", "down"],
+)
+def test_a_pause_comes_not_in_the_middle_of_a_change(host: Host, words: str) -> None:
+    reply = Desk(shot(host)).order(Order.PAUSE, wait_s=0)
+    assert reply["ok"] is not bool(words), reply
+    assert words in reply.get("error", "")
 
 
 def test_a_pause_carries_its_end_and_who_ordered_it() -> None:
