@@ -312,8 +312,7 @@ def claim(r: Round, row: Change) -> None:
         return
     if k.waiting != row.name:
         k.waiting, k.waiting_since_s = row.name, r.now_s
-    permitted = veto.permitted(r, row)
-    if not permitted or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
+    if not veto.permitted(r, row) or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
         return
     why = Why.CANNOT if row.name.endswith("cannot") else Why.SILENCE
     open_claim(r, row.name, why, takeover=row.want is None and r.view().standby)
@@ -323,15 +322,11 @@ def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
     """A claim begins before its fence command is sent."""
     r.k.waiting = ""
     r.k.veto = None
-    r.k.claim = Claim(change, r.view().term, why, takeover, _attempt(r), r.now_s)
+    r.k.claim = Claim(change, r.view().term, why, takeover, r.attempt(), r.now_s)
     r.k.fence_s = r.now_s
     r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}", change=change, why=why.value, tries=1)
     r.changed()
     r.start(Fence(r.k.claim.attempt))
-
-
-def _attempt(r: Round) -> str:
-    return r.attempt()
 
 
 def end_claim(r: Round, why: str) -> None:
@@ -362,10 +357,9 @@ def _carry_on(r: Round, c: Claim) -> None:
     elif c.fenced:
         _write_claimed(r, c)
     elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
-        k.claim = replace(c, attempt=_attempt(r), tries=c.tries + 1)
+        k.claim = replace(c, attempt=r.attempt(), tries=c.tries + 1)
         k.fence_s = r.now_s
-        said = f"{c.change}: fencing {r.s.peer} again, try {k.claim.tries}"
-        r.note("claim", said, change=c.change, why=c.why.value, tries=k.claim.tries)
+        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {c.tries + 1}", change=c.change, tries=c.tries + 1)
         r.changed()
         r.start(Fence(k.claim.attempt))
 
@@ -404,6 +398,3 @@ def force(r: Round) -> None:
         open_claim(r, "forced", Why.ORDER, takeover=True)
         return
     absorb.force(r)
-
-
-
