@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `events`."""
     parser.description = (
         "Show the event history of both hosts, oldest first. It is kept on each host and can be read without a "
-        "primary, and without the daemon. docs/events.md explains every event. "
-        "Example: pgvip events --since 2h --level warning. Exit code 0 also when there was nothing."
+        "primary, and without the daemon. docs/events.md explains every event; "
+        "an answer without any is no failure. Example: pgvip events --since 2h --level warning"
     )
     parser.add_argument("-n", "--limit", type=int, metavar="N", help=f"the newest N ({NEWEST}; with --since all)")
     parser.add_argument("--since", metavar="TIME", help="since then: 90s, 15m, 2h, 3d, 1w, 14:30 or a date")

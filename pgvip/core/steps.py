@@ -290,8 +290,7 @@ def claim(r: Round, row: Change) -> None:
         return
     if k.waiting != row.name:
         k.waiting, k.waiting_since_s = row.name, r.now_s
-    permitted = veto.permitted(r, row)
-    if not permitted or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
+    if not veto.permitted(r, row) or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
         return
     why = next((why for end, why in WHYS.items() if row.name.endswith(end)), Why.SILENCE)
     open_claim(r, row.name, why, takeover=row.want is None and r.view().standby)
@@ -342,8 +341,7 @@ def _carry_on(r: Round, c: Claim) -> None:
     elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
         k.claim = replace(c, attempt=r.attempt(), tries=c.tries + 1)
         k.fence_s = r.now_s
-        said = f"{c.change}: fencing {r.s.peer} again, try {k.claim.tries}"
-        r.note("claim", said, change=c.change, why=c.why.value, tries=k.claim.tries)
+        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {c.tries + 1}", change=c.change, tries=c.tries + 1)
         r.changed()
         r.start(Fence(k.claim.attempt))
 
@@ -382,6 +380,3 @@ def force(r: Round) -> None:
         open_claim(r, "forced", Why.ORDER, takeover=True)
         return
     absorb.force(r)
-
-
-
