@@ -133,6 +133,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         archive=draft.archive,
         rejoin=draft.rejoin,
         hooks=draft.hooks,
+        http=draft.http,
         paths=draft.paths,
         link_port=draft.link_port,
         valid_lft_s=draft.valid_lft_s,
@@ -261,6 +262,7 @@ _RELOADABLE = (
     "gateways",
     "rejoin.",
     "hooks.",
+    "http.",
     "archive.timeout_s",
     "archive.mount_options",
     "postgres.start_timeout_s",
@@ -322,6 +324,7 @@ def reloaded(old: Config, new: Config) -> Config:
         gateways=new.gateways,
         rejoin=new.rejoin,
         hooks=new.hooks,
+        http=new.http,
         max_slot_wal_keep_mb=new.max_slot_wal_keep_mb,
     )
 

@@ -15,6 +15,7 @@ from pgvip.config import (
     FenceMethod,
     HookConfig,
     Host,
+    HttpConfig,
     Interface,
     Paths,
     PostgresConfig,
@@ -76,6 +77,7 @@ class Draft:
     archive: ArchiveConfig
     rejoin: RejoinConfig
     hooks: HookConfig
+    http: HttpConfig
     paths: Paths
     link_port: int
     valid_lft_s: int
@@ -103,6 +105,7 @@ def read_draft(root: Table) -> Draft | None:
     settings = read_settings(replication, timing, postgres.stop_timeout_s)
     settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
     hooks, paths = read_hooks(root.table("hooks")), read_paths(root.table("paths"))
+    http = read_http(root.table("http"))
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
     link.finish()
@@ -110,7 +113,20 @@ def read_draft(root: Table) -> Draft | None:
     if len(hosts) != 2 or len(vips) != len(Vip):
         return None
     return Draft(
-        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, paths, link_port, valid_lft_s, keep_mb
+        name=name,
+        hosts=hosts,
+        vips=vips,
+        postgres=postgres,
+        settings=settings,
+        gateways=gateways,
+        archive=archive,
+        rejoin=rejoin,
+        hooks=hooks,
+        http=http,
+        paths=paths,
+        link_port=link_port,
+        valid_lft_s=valid_lft_s,
+        max_slot_wal_keep_mb=keep_mb,
     )
 
 
@@ -278,6 +294,20 @@ def read_hooks(table: Table) -> HookConfig:
     )
     table.finish()
     return hooks
+
+
+def read_http(table: Table) -> HttpConfig:
+    """The [http] section."""
+    default = HttpConfig()
+    http = HttpConfig(
+        listen=table.choice("listen", default.listen, ["off", "loopback", "own", "all"]),
+        port=table.whole("port", default.port, 1, 65535),
+        certificate=table.optional_path("certificate", "/etc/pgvip/http.crt"),
+        key=table.optional_path("key", "/etc/pgvip/http.key"),
+        password_file=table.optional_path("password_file", "/etc/pgvip/http.password"),
+    )
+    table.finish()
+    return http
 
 
 def read_paths(table: Table) -> Paths:

@@ -38,7 +38,7 @@ class Orders:
         command = request.get("command")
         try:
             if command == "status":
-                reply({"ok": True, "status": self._status()})
+                reply({"ok": True, "status": self.status()})
             elif command == "order":
                 reply({"ok": True, "text": self._order(request, reply)})
             elif command == "fence":
@@ -65,7 +65,8 @@ class Orders:
             raise LinkError("the daemon has just started", hint="Try again in a moment.")
         return snapshot
 
-    def _status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
+        """The status document, as of the loop's last round. LinkError before the first. From any thread."""
         shot = self._snapshot()
         return document(shot.config, shot.decision, shot.seen, shot.at_s, {**self._facts(), "stats": shot.stats})
 

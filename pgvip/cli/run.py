@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import secrets
 import threading
@@ -27,6 +28,11 @@ from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identi
 from pgvip.system import lock, processes, service
 from pgvip.system.boot import boot_identity
 from pgvip.watch import Arrivals, ProbeThread
+from pgvip.web.counts import EventCounts
+from pgvip.web.listeners import plan_of
+from pgvip.web.server import REQUEST_THREAD, HttpServer
+from pgvip.web.site import Site
+from pgvip.web.sources import Limits, Sources
 from pgvip.wiring import Actions, Probes
 from pgvip.work import Workshop
 
@@ -78,9 +84,13 @@ def _finish_clone(config: Config) -> None:
 def _crash(failure: threading.ExceptHookArgs) -> None:
     """End the process: a fault in one thread would leave a daemon that looks alive and is not.
 
-    systemd starts it again, which moves no role and stops no PostgreSQL.
+    systemd starts it again, which moves no role and stops no PostgreSQL. Not for a fault in an answer to an HTTP
+    request: nothing else hangs on that thread, and the same request would end the next daemon too.
     """
     text = "".join(traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback))
+    if failure.thread is not None and failure.thread.name == REQUEST_THREAD:
+        service.log("http-crash", text)
+        return
     service.log("crash", text)
     os._exit(Exit.FAILED)
 
@@ -101,12 +111,14 @@ class Assembly:
             config.paths.no_restore.unlink()
         self._facts_file = config.paths.boot_facts
         facts = load_boot_facts(self._facts_file, self._boot_id)
+        self._counts = EventCounts(service.log)
+        self._log = self._counts.log
         outside = Outside(
             start=self._start,
             kick=self._kick,
             send=self._send,
             keep=self._keep,
-            log=service.log,
+            log=self._log,
             alive=lambda: service.notify("WATCHDOG=1"),
             reload=self._reload,
             postmaster=self._watch_postmaster,
@@ -115,8 +127,8 @@ class Assembly:
         inbox = self._daemon.inbox
         probes = Probes(lambda: self._daemon.config, self._shot, self._kick)
         self._threads = {probe.name: ProbeThread(probe, inbox) for probe in probes.all()}
-        actions = Actions(lambda: self._daemon.config, store, service.log)
-        self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)
+        actions = Actions(lambda: self._daemon.config, store, self._log)
+        self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, self._log)
         self._arrivals = Arrivals(lambda: self._kick("processes"), lambda: self._kick("held"))
         self._link = PeerLink(
             (config.me.address, config.link_port),
@@ -128,6 +140,8 @@ class Assembly:
         )
         self._orders = Orders(self._daemon, self._facts, self._renew_keys)
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
+        site = Site(lambda: self._daemon.config, self._sources())
+        self._web = HttpServer(plan_of(config), site.respond, self._log)
 
     def run(self) -> None:
         """Start all threads, tell systemd, go round."""
@@ -137,11 +151,26 @@ class Assembly:
         self._arrivals.start()
         self._link.start()
         self._server.start()
+        self._web.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
+        self._web.close()
         self._server.close()
         self._link.close()
+
+    def _sources(self) -> Sources:
+        """What the web side reads; nothing of it waits for the loop."""
+        return Sources(
+            status=self._orders.status,
+            age_s=lambda: now_s() - shot.at_s if (shot := self._shot()) is not None else math.inf,
+            limits=self._limits,
+            counts=self._counts.read,
+        )
+
+    def _limits(self) -> Limits:
+        s = self._daemon.config.settings
+        return Limits(max(s.dead_after_s, 3 * s.heartbeat_s), s.lag_bytes_max)
 
     def _shot(self) -> Snapshot | None:
         return self._daemon.snapshot
@@ -164,12 +193,13 @@ class Assembly:
 
     def _renew_keys(self) -> None:
         self._link.renew(load_contexts(self._daemon.config.paths.certificates))
-        service.log("link", "the certificates were renewed; the peer needs its new bundle")
+        self._log("link", "the certificates were renewed; the peer needs its new bundle")
 
     def _facts(self) -> dict[str, Any]:
         """What `status` adds to the loop's snapshot."""
         return {
             "link": self._link.state(),
+            "http": self._web.state(),
             "memory_bytes": processes.memory_bytes(),
             "cpu_seconds": processes.cpu_seconds(),
         }
@@ -178,11 +208,13 @@ class Assembly:
         try:
             new = load(self._args.config, self._args.host)
         except PgvipError as failure:
-            service.log("reload-failed", str(failure))
+            self._log("reload-failed", str(failure))
             return old
         applied, refused = changes(old, new)
         for change in applied:
-            service.log("reload", str(change))
+            self._log("reload", str(change))
         for change in refused:
-            service.log("reload", f"needs a restart of pgvip: {change}")
-        return reloaded(old, new)
+            self._log("reload", f"needs a restart of pgvip: {change}")
+        config = reloaded(old, new)
+        self._web.apply(plan_of(config))
+        return config

@@ -41,6 +41,8 @@ MAY_IMPORT = {
     "probes": ("system", "core", "config", "errors", "deadlines", "probes"),
     "actions": ("system", "core", "config", "errors", "deadlines", "record", "actions", "archive", "probes", "link"),
     "link": ("link", "core", "config", "errors", "deadlines"),
+    "web": ("web", "core", "config", "errors", "deadlines", "words"),
+    "words.py": (),
     "archive": ("archive", "system", "config", "errors", "deadlines", "core"),
     "watch.py": ("system", "errors", "deadlines", "core"),
     "work.py": ("core", "errors", "deadlines"),

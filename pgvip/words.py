@@ -1,0 +1,45 @@
+"""How values are written for people, on a terminal or a page. Pure."""
+
+from __future__ import annotations
+
+UNKNOWN = "unknown"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time as people say it.
+
+    >>> [duration(one) for one in (None, 0.25, 12, 90, 7300, 200_000)]
+    ['unknown', '0.25 s', '12 s', '1 min 30 s', '2 h 1 min', '2 d 7 h']
+    """
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 and seconds % 1 else f"{seconds:.0f} s"
+    whole = int(seconds)
+    for size, name, part, part_name in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {name} {whole % size // part} {part_name}"
+    raise AssertionError(seconds)
+
+
+def size(count: float | None) -> str:
+    """Write a number of bytes with a binary unit.
+
+    >>> [size(one) for one in (None, 0, 1023, 16 * 1024**2, 3 * 1024**4)]
+    ['unknown', '0 bytes', '1023 bytes', '16 MB', '3072 GB']
+    """
+    if count is None:
+        return UNKNOWN
+    for factor, name in ((1024**3, "GB"), (1024**2, "MB"), (1024, "kB")):
+        if count >= factor:
+            return f"{count / factor:.0f} {name}" if count >= 10 * factor else f"{count / factor:.1f} {name}"
+    return f"{count:.0f} bytes"
+
+
+def yes_no(value: object) -> str:
+    """Write a fact of three values.
+
+    >>> [yes_no(one) for one in (True, False, None)]
+    ['yes', 'no', 'unknown']
+    """
+    return UNKNOWN if value is None else "yes" if value else "no"
