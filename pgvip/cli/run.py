@@ -30,9 +30,10 @@ from pgvip.system.boot import boot_identity
 from pgvip.watch import Arrivals, ProbeThread
 from pgvip.web.counts import EventCounts
 from pgvip.web.listeners import plan_of
-from pgvip.web.server import REQUEST_THREAD, HttpServer
+from pgvip.web.server import HttpServer
 from pgvip.web.site import Site
 from pgvip.web.sources import Limits, Sources
+from pgvip.web.wire import REQUEST_THREAD
 from pgvip.wiring import Actions, Probes
 from pgvip.work import Workshop
 

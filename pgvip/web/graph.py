@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pgvip.web.markup import Html, fill, join
-from pgvip.words import duration
 
 if TYPE_CHECKING:
     from pgvip.web.sources import Document
@@ -20,19 +20,28 @@ BUCKETS = 200
 Point = tuple[float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """How values are written, and the round number at or above one."""
+
+    shown: Callable[[float], str]
+    ceiling: Callable[[float], float]
+
+
 def graph(
-    samples: Sequence[Document], key: str, title: str, *, until_s: float, span_s: float, shown: Callable[[float], str]
+    samples: Sequence[Document], key: str, title: str, *, until_s: float, span_s: float, axis: Axis
 ) -> Html:
-    """Draw `key` of the samples from `until_s - span_s` to `until_s` (Unix time). `shown`: writes a value."""
+    """Draw `key` of the samples from `until_s - span_s` to `until_s` (Unix time)."""
     since_s = until_s - span_s
     inside = [one for one in samples if since_s <= one["at"] <= until_s]
     runs = _runs(inside, key, since_s, span_s)
-    values = [one[key] for one in inside if one.get(key) is not None]
+    values = [value for one in inside if (value := _value(one, key)) is not None]
     if not values:
         return fill('<figure><figcaption>{title}</figcaption><p class="muted">no values yet</p></figure>', title=title)
-    top = ceiling(max(values))
-    said = f"now {shown(values[-1])}, at most {shown(max(values))}"
-    back = duration(span_s)
+    shown, top = axis.shown, axis.ceiling(max(values))
+    last = _value(inside[-1], key)
+    said = f"now {'not known' if last is None else shown(last)}, at most {shown(max(values))}"
+    back = f"{span_s / 60:.0f} min"
     return fill(
         '<figure><figcaption>{title} <span class="muted">{said}</span></figcaption>'
         '<div class="plot"><div class="scale" aria-hidden="true"><span>{top}</span><span>{bottom}</span></div>'
@@ -46,16 +55,25 @@ def graph(
     )  # fmt: skip
 
 
-def ceiling(value: float) -> float:
-    """A round number not below `value`: 1, 2 or 5 times a power of ten.
+def round_seconds(value: float) -> float:
+    """A round number not below `value`: 1, 2 or 5 times a power of ten, at least a tenth.
 
-    >>> [ceiling(one) for one in (0, 0.03, 1, 7, 42)]
-    [1.0, 0.05, 1.0, 10.0, 50.0]
+    >>> [round_seconds(one) for one in (0, 0.03, 1, 7, 42)]
+    [0.1, 0.1, 1.0, 10.0, 50.0]
     """
-    if value <= 0:
-        return 1.0
+    if value <= 0.1:
+        return 0.1
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value * 0.999999)
+
+
+def round_bytes(value: float) -> float:
+    """A power of two not below `value`, at least 1 kB.
+
+    >>> [round_bytes(one) for one in (0, 1025, 16 * 1024**2)]
+    [1024.0, 2048.0, 16777216.0]
+    """
+    return float(2 ** max(10, math.ceil(math.log2(max(value, 1)))))
 
 
 def role_changes(samples: Sequence[Document], since_s: float, span_s: float) -> list[tuple[float, str]]:
@@ -67,6 +85,13 @@ def role_changes(samples: Sequence[Document], since_s: float, span_s: float) -> 
     return found
 
 
+def _value(sample: Document, key: str) -> float | None:
+    """The highest value of a sample's time, where it says one."""
+    highest = sample.get(f"{key}_max")
+    value: float | None = sample.get(key) if highest is None else highest
+    return value
+
+
 def _x(at_s: float, since_s: float, span_s: float) -> float:
     return (at_s - since_s) / span_s * WIDTH
 
@@ -75,7 +100,7 @@ def _runs(samples: Sequence[Document], key: str, since_s: float, span_s: float) 
     """Stretches of known values, thinned: a time without one breaks the line."""
     runs: list[list[Point]] = [[]]
     for one in samples:
-        value = one.get(key)
+        value = _value(one, key)
         if value is None:
             if runs[-1]:
                 runs.append([])

@@ -17,6 +17,8 @@ from pgvip.web.sources import Document, Limits
 
 LIVE_S = 10.0
 """A loop that has stood still for so long is stuck: WatchdogSec of systemd/pgvip.service."""
+SILENT_S = 5.0
+"""A peer's word that is older is marked for people: it may have changed since."""
 PRIMARY_ROLES = ("primary", "primary_standby")
 
 _SIZE = re.compile(r"(\d{1,15})\s*(B|kB|MB|GB|TB)?\Z", re.IGNORECASE)
@@ -119,6 +121,11 @@ def serves_standby(document: Document) -> str:
     if role != "standby":
         return f"{host} is {_role(role)}, not standby"
     return "" if state == "standby" else f"{host} is standby, but its PostgreSQL is {state}"
+
+
+def is_silent(peer: Document) -> bool:
+    """The peer's word is old, or was never heard."""
+    return peer["age_s"] is None or peer["age_s"] > SILENT_S
 
 
 def _role(role: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pgvip.web.graph import graph, role_changes
-from pgvip.web.health import PRIMARY_ROLES
+from pgvip.web.graph import Axis, graph, role_changes, round_bytes, round_seconds
+from pgvip.web.health import PRIMARY_ROLES, SILENT_S, is_silent
 from pgvip.web.markup import Html, fill, join, safe
-from pgvip.words import UNKNOWN, duration, size, yes_no
+from pgvip.words import UNKNOWN, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,11 +17,24 @@ if TYPE_CHECKING:
 
 GRAPH_S = 900.0
 EVENTS = 20
-STALE_S = 5.0
-"""A peer's word that is older is marked: it may have changed since."""
 ROLES = {"primary_standby": "primary and standby", "none": "no role", "unknown": "role unknown"}
 
+ROUTINE = {"Alert", "CheckVip", "ConfirmGrant", "WriteState"}
+"""Actions that are at work so often and briefly that nobody wants to read of them (pgvip.work has the same)."""
+
 Row = tuple[str, Html]
+
+
+def short_seconds(value: float) -> str:
+    """Write a time, milliseconds below a second.
+
+    >>> short_seconds(0.25), short_seconds(0), short_seconds(12)
+    ('250 ms', '0 s', '12 s')
+    """
+    return f"{value * 1000:.0f} ms" if 0 < value < 1 else duration(value)
+
+
+BYTES, SECONDS = Axis(size, round_bytes), Axis(short_seconds, round_seconds)
 
 
 def hosts(document: Document) -> Html:
@@ -32,7 +45,8 @@ def hosts(document: Document) -> Html:
 
 def _card(host: Document, document: Document, *, here: bool) -> Html:
     server, role = host["postgresql"], host["role"]
-    stale = not here and (host["age_s"] is None or host["age_s"] > STALE_S)
+    stale = not here and is_silent(host)
+    said = f"{ROLES.get(role, role)}{' when last heard' if stale and host['age_s'] is not None else ''}"
     rows: list[Row] = [
         ("addresses", _addresses(host, document["addresses"])),
         ("PostgreSQL", _server(server)),
@@ -40,9 +54,9 @@ def _card(host: Document, document: Document, *, here: bool) -> Html:
     ]
     if role not in PRIMARY_ROLES:
         rows.append(("may take over", _fact(host["eligible"])))
-    rows.append(("gateway answers", _fact(host["gateway_ok"])))
+    rows.append(("gateway", _fact(host["gateway_ok"], "answers", "does not answer")))
     if not here:
-        rows.append(("last heard", _heard(host["age_s"])))
+        rows.insert(0 if stale else len(rows), ("last heard", _heard(host["age_s"])))
     if host["hold"]:
         rows.append(("on hold", fill('<span class="warn">{text}</span>', text=host["hold"])))
     if host["override"] != "auto":
@@ -50,7 +64,7 @@ def _card(host: Document, document: Document, *, here: bool) -> Html:
     return fill(
         '<article{dim}><header><h2>{name}</h2><span class="pill {role}">{said}</span>{doubt}'
         '<span class="muted">{what}</span></header>{facts}</article>',
-        dim=Html(' class="stale"') if stale else "", name=host["name"], role=role, said=ROLES.get(role, role),
+        dim=Html(' class="stale"') if stale else Html(""), name=host["name"], role=role, said=said,
         doubt=_doubt(host), what=f"this host, {host['address']}" if here else host["address"], facts=facts(rows),
     )  # fmt: skip
 
@@ -67,9 +81,8 @@ def facts(rows: Sequence[Row]) -> Html:
     return fill('<table class="facts"><tbody>{rows}</tbody></table>', rows=join(lines))
 
 
-def _fact(value: Any) -> Html:
-    kind = "muted" if value is None else "good" if value else "bad"
-    return fill('<span class="{kind}">{text}</span>', kind=kind, text=yes_no(value))
+def _fact(value: Any, yes: str = "yes", no: str = "no") -> Html:
+    return _state(value, UNKNOWN if value is None else yes if value else no)
 
 
 def _addresses(host: Document, addresses: Document) -> Html:
@@ -103,21 +116,24 @@ def _position(server: Document) -> Html:
 def _heard(age_s: float | None) -> Html:
     if age_s is None:
         return Html('<span class="bad">never</span>')
-    if age_s > STALE_S:
-        text = f"{duration(age_s)} ago: the above may have changed"
+    if age_s > SILENT_S:
+        text = f"{duration(age_s)} ago; this was so then:"
         return fill('<span class="bad">{text}</span>', text=text)
     return fill("{text} ago", text=duration(age_s))
 
 
 def warnings(document: Document) -> Html:
     """What an operator should know, each with its mend; nothing when there is none."""
-    if not document["warnings"]:
-        return Html("")
+    found = _concerns(document["warnings"])
+    return fill("<section><h2>Warnings</h2>{all}</section>", all=found) if found else found
+
+
+def _concerns(found: Sequence[Document]) -> Html:
     items = [
         fill('<li><b class="warn">{name}</b> {text}{mend}</li>', name=one["name"], text=one["text"], mend=_mend(one))
-        for one in document["warnings"]
+        for one in found
     ]
-    return fill('<section><h2>Warnings</h2><ul class="warnings">{items}</ul></section>', items=join(items))
+    return fill('<ul class="warnings">{items}</ul>', items=join(items)) if items else Html("")
 
 
 def _mend(one: Document) -> Html:
@@ -139,8 +155,8 @@ def doing(document: Document) -> Html:
         rows.append(("giving up", safe(text)))
     if now["switchover"]:
         rows.append(("switchover", safe("ordered")))
-    if now["actions"]:
-        rows.append(("at work", safe(", ".join(now["actions"]))))
+    if long := [one for one in now["actions"] if one not in ROUTINE]:
+        rows.append(("at work", safe(", ".join(long))))
     for one in now["trouble"]:
         text = f"{one['times']} times, again in {duration(one['retry_in_s'])}: {one['text']}"
         rows.append((f"{one['action']} failed", fill('<span class="bad">{text}</span>', text=text)))
@@ -158,8 +174,8 @@ def replication(document: Document, samples: Sequence[Document], until_s: float)
     graphs = Html("")
     if samples:
         both = (
-            graph(samples, "lag_bytes", "WAL behind", until_s=until_s, span_s=GRAPH_S, shown=size),
-            graph(samples, "lag_s", "Replay behind", until_s=until_s, span_s=GRAPH_S, shown=_seconds),
+            graph(samples, "lag_bytes", "WAL behind", until_s=until_s, span_s=GRAPH_S, axis=BYTES),
+            graph(samples, "lag_s", "Replay behind", until_s=until_s, span_s=GRAPH_S, axis=SECONDS),
         )
         marks = role_changes(samples, until_s - GRAPH_S, GRAPH_S)
         key = '<p class="muted"><span class="dash"></span> the role of this host changed</p>' if marks else ""
@@ -168,10 +184,6 @@ def replication(document: Document, samples: Sequence[Document], until_s: float)
         '<section><h2>Replication <span class="muted">{words}{lost}</span></h2>{graphs}</section>',
         words=", ".join(words), lost=lost, graphs=graphs,
     )  # fmt: skip
-
-
-def _seconds(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if 0 < value < 1 else duration(value)
 
 
 def scenarios(explained: Document) -> Html:
@@ -183,20 +195,24 @@ def scenarios(explained: Document) -> Html:
 
 
 def _scenario(one: Document) -> Html:
-    notes = [f"outage about {duration(one['outage_s'])}"] if one.get("outage_s") is not None else []
+    outage_s = one.get("outage_s")
+    outage = "no outage" if outage_s == 0 else f"outage about {duration(outage_s)}"
+    notes = [outage if outage_s is not None else "no writes until somebody acts"]
     notes += [f"loss: {one['loss']}"] if one.get("loss") else []
-    blockers = join(
-        fill('<li><b class="warn">{name}</b> {text}{mend}</li>', name=b["name"], text=b["text"], mend=_mend(b))
-        for b in one.get("blockers") or []
-    )
-    steps = join(fill("<li>{text}</li>", text=step["text"]) for step in one.get("steps") or [])
+    unlike = list({each["text"]: each for each in one.get("blockers") or []}.values())
+    steps = join(map(_step, one.get("steps") or []))
     return fill(
-        '<details id="scenario-{name}"><summary><b>{title}</b> {summary} <span class="muted">{notes}</span></summary>'
-        "{blockers}{steps}</details>",
-        name=one["name"], title=f"{one['title'].rstrip('.')}:", summary=one["summary"], notes="; ".join(notes),
-        blockers=fill('<ul class="warnings">{all}</ul>', all=blockers) if blockers else "",
-        steps=fill("<ol>{all}</ol>", all=steps) if steps else "",
+        '<details id="scenario-{name}"><summary><b>If {title}:</b> {summary} <span class="muted">{notes}</span>'
+        "</summary>{blockers}{steps}</details>",
+        name=one["name"], title=one["title"], summary=one["summary"], notes="; ".join(notes),
+        blockers=_concerns(unlike), steps=fill("<ol>{all}</ol>", all=steps) if steps else "",
     )  # fmt: skip
+
+
+def _step(step: Document) -> Html:
+    at = fill('<span class="muted">{at}</span> ', at=f"{step['at_s']:.2f} s") if "at_s" in step else ""
+    who = fill("<b>{host}</b> ", host=step["host"]) if step.get("host") else ""
+    return fill("<li>{at}{who}{text}</li>", at=at, who=who, text=step["text"])
 
 
 def events(found: Sequence[Document]) -> Html:
@@ -220,7 +236,7 @@ def events(found: Sequence[Document]) -> Html:
 
 
 def _kind(event: Document) -> str:
-    return {"error": "bad", "alert": "bad", "critical": "bad", "warning": "warn"}.get(str(event.get("level")), "plain")
+    return {"error": "bad", "warning": "warn"}.get(str(event.get("level")), "plain")
 
 
 def moment(at: Any) -> Html:

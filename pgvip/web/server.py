@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.deadlines import now_s
 from pgvip.web.listeners import HttpState, Opened, Plan, open_all, shown
-from pgvip.web.wire import HEAD_MAX_BYTES, BadRequest, Request, Response, encode, parse
+from pgvip.web.wire import HEAD_MAX_BYTES, REQUEST_THREAD, BadRequest, Request, Response, encode, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,6 @@ REFUSAL_S = 1.0
 RETRY_S = 5.0
 """Between two tries to listen where it did not work: an address may come with its interface."""
 DRAIN_MAX_BYTES = 256 * 1024
-REQUEST_THREAD = "http-request"
-"""Name of the threads that answer. A fault in one of them ends that answer, not the daemon (cli.run)."""
 ERROR = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"a fault of pgvip; its log has the details\n")
 BUSY = Response(HTTPStatus.SERVICE_UNAVAILABLE, b"too many connections\n", fields=(("Retry-After", "1"),))
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
-from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError
 from pgvip.web import page, sections
 from pgvip.web.cluster import cluster
 from pgvip.web.exposition import CONTENT_TYPE
 from pgvip.web.health import CHECKS, Look, alive, judge
+from pgvip.web.kept import Beside, Kept
 from pgvip.web.markup import Html
 from pgvip.web.metrics import metrics
-from pgvip.web.wire import Request, Response
+from pgvip.web.wire import REQUEST_THREAD, Request, Response
 
 if TYPE_CHECKING:
     from pgvip.config import Config
@@ -29,9 +28,9 @@ T = TypeVar("T")
 
 LIVENESS = "/liveness"
 FRESH_S = 1.0
-"""So long a page is shown again as it is: many viewers cost no more than one."""
-MAKING_S = 5.0
-"""How long a viewer waits for a page that is being made for another."""
+"""So long a page is shown again as it is."""
+EXPLAIN_S = 30.0
+"""So long an explanation is shown while nothing that decides it has changed: playing it takes a second of CPU."""
 
 
 class Site:
@@ -40,6 +39,9 @@ class Site:
     def __init__(self, config: Callable[[], Config], sources: Sources) -> None:
         self._config, self._sources = config, sources
         self._page = Kept(self._fragment, FRESH_S)
+        nothing: Document = {}
+        explain = lambda: _optional(sources.explain, nothing)  # noqa: E731 - shorter than a method that is used once
+        self._explained = Beside(explain, nothing, EXPLAIN_S, REQUEST_THREAD)
 
     def respond(self, request: Request, secret: bytes | None) -> Response:
         """Answer one request. `secret`: what all but the health checks ask for, as user:password."""
@@ -127,38 +129,23 @@ class Site:
             at=_now(),
             samples=_optional(lambda: sources.samples(sections.GRAPH_S), []),
             events=_optional(lambda: sources.events(sections.EVENTS), []),
-            explained=_optional(sources.explain, {}),
+            explained=self._explained.get(_what_decides(document)),
         )
         return page.fragment(shown)
-
-
-class Kept:
-    """Keeps what was made for a moment. One makes it, others wait for it, though not for long: PgvipError then."""
-
-    def __init__(self, make: Callable[[], Html], fresh_s: float) -> None:
-        self._make, self._fresh_s = make, fresh_s
-        self._lock = threading.Lock()
-        self._made: tuple[float, Html] | None = None
-
-    def get(self) -> Html:
-        """What was made lately, or now."""
-        made = self._made
-        if made is not None and now_s() - made[0] < self._fresh_s:
-            return made[1]
-        if not self._lock.acquire(timeout=MAKING_S):
-            raise PgvipError("the page is still being made for another viewer", hint="Try again.")
-        try:
-            made = self._made
-            if made is None or now_s() - made[0] >= self._fresh_s:
-                made = self._made = (now_s(), self._make())
-            return made[1]
-        finally:
-            self._lock.release()
 
 
 _HTML = "text/html; charset=utf-8"
 _PAGE_FIELDS = (("Content-Security-Policy", page.policy()), ("Referrer-Policy", "no-referrer"))
 _CHALLENGE = (("WWW-Authenticate", 'Basic realm="pgvip", charset="UTF-8"'),)
+
+
+def _what_decides(document: Document) -> object:
+    """What of the state an explanation hangs on most: with another of these the old one is not shown."""
+    found = [document["term"], document["pause"]["active"], *sorted(one["name"] for one in document["warnings"])]
+    for host in (document["me"], document["peer"]):
+        server = host["postgresql"]
+        found += [host["role"], host["eligible"], host["gateway_ok"], server["state"], server["streaming"]]
+    return found
 
 
 def _optional(read: Callable[[], T], otherwise: T) -> T:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgvip.web.health import PRIMARY_ROLES
+from pgvip.web.health import PRIMARY_ROLES, is_silent
+from pgvip.words import duration
 
 if TYPE_CHECKING:
     from pgvip.web.sources import Document
@@ -53,8 +54,13 @@ def _short(host: Document) -> str:
 
 def _serving(document: Document, serving: Document) -> tuple[str, bool]:
     """Who serves, in words, and whether that is the healthy state of a pair."""
-    other = document["me"] if serving is document["peer"] else document["peer"]
+    peer = document["peer"]
+    other = document["me"] if serving is peer else peer
     name, standby = serving["name"], other["name"]
+    if is_silent(peer):
+        since = "was never heard" if peer["age_s"] is None else f"has not been heard for {duration(peer['age_s'])}"
+        what = "serves alone, with both addresses" if serving["role"] == "primary_standby" else "is primary"
+        return f"{name} {what if serving is not peer else 'was primary'}; {peer['name']} {since}.", False
     if serving["role"] == "primary_standby":
         return f"{name} serves alone, with both addresses.", False
     how = "synchronously" if (document["record"] or {}).get("sync") else "asynchronously"

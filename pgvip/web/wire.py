@@ -15,6 +15,8 @@ from urllib.parse import parse_qsl, unquote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+REQUEST_THREAD = "http-request"
+"""Name of the threads that answer. A fault in one of them ends that answer, not the daemon (cli.run)."""
 METHODS = ("GET", "HEAD", "OPTIONS")
 HEAD_MAX_BYTES = 8 * 1024
 """Of the request line and all headers; 8 kB is Apache's and nginx's limit for a line."""
