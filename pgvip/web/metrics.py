@@ -27,11 +27,13 @@ VIPS = ("primary", "standby")
 Value = Callable[["Document"], object]
 
 
-def metrics(document: Document | None, age_s: float, counts: Counts, common: dict[str, str]) -> str:
+def metrics(
+    document: Document | None, age_s: float, stale_s: float, counts: Counts, common: dict[str, str]
+) -> str:
     """All of it as text. `document`: None before the loop's first round; `age_s`: since its last one."""
     families = [*_daemon(age_s, counts)]
     if document is not None:
-        families += [*_simple(document), *_by_label(document)]
+        families += [*_serves(document, age_s > stale_s), *_simple(document), *_by_label(document)]
     return expose(families, common)
 
 
@@ -56,6 +58,14 @@ def _daemon(age_s: float, counts: Counts) -> Iterable[Family]:
     yield _counted("pgvip_events_total", text, "event", dict(counts.events))
     text = "Changes of the record written or adopted since the daemon started, by name (docs/changes.md)."
     yield _counted("pgvip_changes_total", text, "change", dict(counts.changes))
+
+
+def _serves(document: Document, stale: bool) -> Iterable[Family]:
+    """The verdicts of the health checks; nobody is said to serve by what may be over."""
+    text = "Clients may write here (GET /primary gives 200)."
+    yield _one("pgvip_serves_primary", "gauge", text, not stale and not serves_primary(document))
+    text = "Clients may read from this standby (GET /standby gives 200)."
+    yield _one("pgvip_serves_standby", "gauge", text, not stale and not serves_standby(document))
 
 
 def _simple(document: Document) -> Iterable[Family]:
@@ -133,10 +143,6 @@ def _streams(document: Document) -> object:
 
 
 SIMPLE: tuple[tuple[str, str, str, Value], ...] = (
-    ("pgvip_serves_primary", "gauge", "Clients may write here (GET /primary gives 200).",
-     lambda d: not serves_primary(d)),
-    ("pgvip_serves_standby", "gauge", "Clients may read from this standby (GET /standby gives 200).",
-     lambda d: not serves_standby(d)),
     ("pgvip_term", "gauge", "Term of the record: it grows with every change of who may serve.",
      lambda d: d["term"]),
     ("pgvip_confirmed", "gauge", "This host knows that its record is the pair's current one.",

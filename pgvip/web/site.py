@@ -102,7 +102,8 @@ class Site:
             document: Document | None = sources.status()
         except PgvipError:
             document = None  # the loop has not gone round yet
-        text = metrics(document, age_s, sources.counts(), {"pair": config.name, "host": config.me.name})
+        names = {"pair": config.name, "host": config.me.name}
+        text = metrics(document, age_s, sources.limits().stale_s, sources.counts(), names)
         return Response(HTTPStatus.OK, text.encode(), CONTENT_TYPE)
 
     # --- for people -----------------------------------------------------------------------------------
