@@ -159,34 +159,34 @@ class HttpServer:
 
     def _serve(self, connection: Connection) -> None:
         try:
-            with connection.sock, contextlib.suppress(OSError):  # the client has gone, or its time is up
+            with contextlib.suppress(OSError):  # the client has gone, or its time is up
                 self._converse(connection)
         finally:
+            connection.sock.close()
             with self._lock:
                 self._connections.discard(connection)
 
     def _converse(self, connection: Connection) -> None:
         until_s = connection.began_s + REQUEST_S
         if connection.context is not None:
-            sock = connection.sock
-            sock.settimeout(REQUEST_S)
-            wrap = connection.context.wrap_socket
-            connection.sock = wrap(sock, server_side=True, do_handshake_on_connect=False)
-            connection.sock.do_handshake()
-        with connection.sock as sock:
-            try:
-                request = parse(read_head(sock, until_s))
-            except BadRequest as refused:
-                answer = Response(refused.status, f"{refused.reason}\n".encode())
-                write(sock, encode(answer, "GET", time.time()), now_s() + REFUSAL_S)
-                _drain(sock, now_s() + REFUSAL_S)
-                return
-            connection.asking = False
-            answer = ERROR
-            try:
-                answer = self._respond(request, connection.secret)
-            finally:  # after a fault of the program too, which goes on to the end of this thread
-                write(sock, encode(answer, request.method, time.time()), now_s() + RESPONSE_S)
+            connection.sock.settimeout(REQUEST_S)
+            wrapped = connection.context.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
+            connection.sock = wrapped
+            wrapped.do_handshake()
+        sock = connection.sock
+        try:
+            request = parse(read_head(sock, until_s))
+        except BadRequest as refused:
+            answer = Response(refused.status, f"{refused.reason}\n".encode())
+            write(sock, encode(answer, "GET", time.time()), now_s() + REFUSAL_S)
+            _drain(sock, now_s() + REFUSAL_S)
+            return
+        connection.asking = False
+        answer = ERROR
+        try:
+            answer = self._respond(request, connection.secret)
+        finally:  # after a fault of the program too, which goes on to the end of this thread
+            write(sock, encode(answer, request.method, time.time()), now_s() + RESPONSE_S)
 
 
 def read_head(sock: socket.socket, until_s: float) -> bytes:

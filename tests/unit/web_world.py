@@ -24,7 +24,6 @@ from pgvip.core.model import (
     Observations,
     Processes,
     Record,
-    Replica,
     Settings,
     Vip,
     WalPoint,
@@ -65,9 +64,15 @@ def says(**changes: Any) -> Message:
 
 
 def primary(
-    message: Message | None = None, *, record: Record | None = RECORD, seen: Observations = PRIMARY, heard_s: float = 0.4,
-    served: bool = True, confirmed: bool = True, change: Callable[[Any], None] = lambda _knowledge: None,
-) -> Document:  # fmt: skip
+    message: Message | None = None,
+    *,
+    record: Record | None = RECORD,
+    seen: Observations = PRIMARY,
+    heard_s: float = 0.4,
+    served: bool = True,
+    confirmed: bool = True,
+    change: Callable[[Any], None] = lambda _knowledge: None,
+) -> Document:
     """A primary's document. `message`: what the peer said `heard_s` ago (None: nothing)."""
     durable = Durable(record, served=served)
     who = Identity("boot1", "run1", NOW_S - 60.0, "p", "7")
@@ -87,12 +92,15 @@ def healthy(**changes: Any) -> Document:
 def solo(**changes: Any) -> Document:
     """The survivor of a pair: alone with both addresses, and its peer is silent."""
     held = Observation(frozenset({Vip.PRIMARY, Vip.STANDBY}), NOW_S)
-    alone = Observation(replace(PRIMARY.database.value or Database("", False, WalPoint(0, Lsn(0))), replica=None), NOW_S)
+    assert PRIMARY.database.value is not None
+    alone = Observation(replace(PRIMARY.database.value, replica=None), NOW_S)
     given = {"record": replace(RECORD, term=6, mode=Mode.SOLO, cause="solo-by-fence", sync=False), "heard_s": 93.0}
     return primary(says(), seen=replace(PRIMARY, held=held, database=alone), **{**given, **changes})
 
 
-def standby(message: Message | None = PRIMARY_SAYS, *, seen: Observations = STANDBY, record: Record = RECORD) -> Document:
+def standby(
+    message: Message | None = PRIMARY_SAYS, *, seen: Observations = STANDBY, record: Record = RECORD
+) -> Document:
     """A healthy pair, seen from its standby."""
     who = Identity("boot2", "run2", NOW_S - 60.0, "p", "7")
     grant = Grant(record.term, "boot2", "8:9", NEVER)
@@ -118,6 +126,7 @@ class World:
 
     document: Document | None = field(default_factory=healthy)
     age_s: float = 0.1
+    lag_bytes_max: int = 250
     events: list[Document] = field(default_factory=list)
     samples: list[Document] = field(default_factory=list)
     explained: Document = field(default_factory=dict)
@@ -127,7 +136,7 @@ class World:
         return Sources(
             status=self._status,
             age_s=lambda: self.age_s if self.document is not None else math.inf,
-            limits=lambda: Limits(stale_s=3.0, lag_bytes_max=150),
+            limits=lambda: Limits(stale_s=3.0, lag_bytes_max=self.lag_bytes_max),
             counts=lambda: Counts({"role": 2, "claim": 1}, {"take-over-by-fence": 1}),
             events=lambda limit: self.events[-limit:],
             samples=lambda _seconds: self.samples,
@@ -143,5 +152,5 @@ class World:
     def site(self) -> Site:
         return Site(lambda: CONFIG, self.sources())
 
-    def get(self, path: str, secret: bytes | None = None, **query: str) -> Response:
-        return self.site().respond(Request("GET", path, query), secret)
+    def get(self, path: str, **query: str) -> Response:
+        return self.site().respond(Request("GET", path, query), None)
