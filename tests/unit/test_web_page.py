@@ -133,9 +133,9 @@ def everything() -> list[Tree]:
         knowledge.claim = claim
         knowledge.trouble = {"Rejoin": Trouble(3, NOW_S + 5, "<b>failed</b>")}
 
-    given = {"samples": samples(), "events": EVENTS, "explained": EXPLAINED}
+    given: dict[str, Any] = {"samples": samples(), "events": EVENTS, "explained": EXPLAINED}
     documents = [healthy(), standby(), solo(), primary(says(), change=busy), primary(None, record=None), standby(None)]
-    return [middle(document, **one) for document in documents for one in ({}, given)]
+    return [tree for document in documents for tree in (middle(document), middle(document, **given))]
 
 
 def test_every_state_gives_whole_html_with_named_rows_and_columns() -> None:
