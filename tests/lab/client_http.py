@@ -3,8 +3,7 @@
     client_http.py once URL...              one JSON object: URL -> [status, body]; status 0 where nobody answers
     client_http.py watch LOG URL...         a line for each answer, without end: URL-NUMBER STATUS SENT ANSWERED
 
-Times are CLOCK_MONOTONIC seconds (one clock for all namespaces). A check has 0.5 s; the next round begins 10 ms after the
-last.
+Times are CLOCK_MONOTONIC seconds (one clock for all namespaces). A check has 0.5 s; rounds are 10 ms apart.
 """
 
 from __future__ import annotations

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,9 @@ class Web:
         wanted = {path: 200 if path in yes else 503 for path in CHECKS}
         wait_until(lambda: self.checks(place) == wanted, 15, f"{yes} at {place}: now {self.checks(place)}", 0.2)
 
+    def wait_alive(self, host: Host) -> None:
+        wait_until(lambda: self.checks(host)["/liveness"] == 200, 15, f"HTTP of {host.name}")
+
     def body(self, host: Host, path: str) -> str:
         [(status, body)] = self.ask(f"http://{host.address}:{PORT}{path}").values()
         assert status == 200, body
@@ -72,7 +77,7 @@ def web(scene: Scene) -> Iterator[Web]:
     try:
         reload(scene, replace(before, overrides={**before.overrides, "http": {"listen": "all"}}))
         for host in pair.hosts.values():
-            wait_until(lambda host=host: made.checks(host)["/liveness"] == 200, 15, f"HTTP of {host.name}")
+            made.wait_alive(host)
         yield made
     finally:
         for host in pair.hosts.values():
@@ -83,7 +88,7 @@ def web(scene: Scene) -> Iterator[Web]:
 def reload(scene: Scene, options: Any) -> None:
     scene.pair.write_config(options)
     for host in scene.pair.hosts.values():
-        wait_until(lambda host=host: host.service_pid("pgvip"), 20, f"daemon of {host.name}")
+        wait_until(partial(host.service_pid, "pgvip"), 20, f"daemon of {host.name}")
         os.kill(host.service_pid("pgvip"), signal.SIGHUP)
 
 
@@ -157,7 +162,6 @@ def test_metrics_status_and_page_of_a_real_pair(web: Web) -> None:
         page = web.body(host, "/")
         for word in (host.name, peer.name, PRIMARY_VIP, STANDBY_VIP, "may take over"):
             assert word in page, word
-        assert web.body(host, "/fragment") in page or scene.pair.status(host)["role"] == role
         status = json.loads(web.body(host, "/status"))
         assert status.keys() == scene.pair.status(host).keys()
         assert status["http"]["listening"] == [f"0.0.0.0:{PORT}"]
