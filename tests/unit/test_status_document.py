@@ -217,6 +217,9 @@ def test_clients_may_write_by_the_rule_of_the_primary_vip() -> None:
     assert rights("4:4", Vip.PRIMARY)["serve"] is False
     assert rights("", sync=False)["serve"] is True
     assert rights("5:6", primary="beta") == {"write": False, "serve": False}
+    recovering = Database("5:6", in_recovery=True, point=WalPoint(2, Lsn(9)))
+    promoting = replace(PRIMARY, database=Observation(recovering, NOW_S))
+    assert built(decided(Durable(RECORD, served=True), promoting), promoting)["rights"]["serve"] is False
 
 
 def test_every_key_is_documented() -> None:

@@ -50,6 +50,7 @@ def test_no_right_no_primary() -> None:
     unserved = primary(says(), served=False, record=replace(RECORD, from_term=2))
     assert unserved["role"] == "primary"
     assert not yes(unserved) & PRIMARIES
+    assert json.loads(World(unserved).get("/primary").body)["reason"] == "alpha has no right to write now"
 
     def restarted(knowledge: Any) -> None:
         knowledge.caught_up = "4:4"
@@ -57,6 +58,7 @@ def test_no_right_no_primary() -> None:
     behind = Observation(replace(database(), recovered_end=Lsn(950)), NOW_S)
     waiting = primary(says(), seen=replace(PRIMARY, database=behind), change=restarted)
     assert waiting["rights"] == {"write": True, "serve": False}
+    assert "before its standby has caught up" in json.loads(World(waiting).get("/primary").body)["reason"]
     assert not yes(waiting) & PRIMARIES
     assert yes(waiting) >= {"/health", "/liveness"}
     unheld = replace(PRIMARY, database=behind, held=Observation(frozenset(), NOW_S))
