@@ -130,6 +130,17 @@ class HttpConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorConfig:
+    """Replication monitoring history: a sample every `interval_s`; `keep_days` of its minutes (0: no history).
+
+    repmgrd's monitor_interval_secs is 2 s, into a table of the database; a record here has about 110 bytes.
+    """
+
+    interval_s: float = 5.0
+    keep_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """`state`: durable record, certificates, saved WAL. `run`: socket and boot facts (a tmpfs)."""
 
@@ -154,6 +165,16 @@ class Paths:
     def saved(self) -> Path:
         """Where diverged WAL and replaced data directories are kept."""
         return self.state / "saved"
+
+    @property
+    def samples(self) -> Path:
+        """Replication monitoring history of this host."""
+        return self.state / "history"
+
+    @property
+    def drill(self) -> Path:
+        """What the last drill on this host found."""
+        return self.state / "drill.json"
 
     @property
     def boot_facts(self) -> Path:
@@ -184,6 +205,7 @@ class Config:
     rejoin: RejoinConfig = field(default_factory=RejoinConfig)
     hooks: HookConfig = field(default_factory=HookConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
     paths: Paths = field(default_factory=Paths)
     link_port: int = 8432
     valid_lft_s: int = 0

@@ -134,6 +134,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         rejoin=draft.rejoin,
         hooks=draft.hooks,
         http=draft.http,
+        monitor=draft.monitor,
         paths=draft.paths,
         link_port=draft.link_port,
         valid_lft_s=draft.valid_lft_s,
@@ -263,6 +264,7 @@ _RELOADABLE = (
     "rejoin.",
     "hooks.",
     "http.",
+    "monitor.",
     "archive.timeout_s",
     "archive.mount_options",
     "postgres.start_timeout_s",
@@ -325,6 +327,7 @@ def reloaded(old: Config, new: Config) -> Config:
         rejoin=new.rejoin,
         hooks=new.hooks,
         http=new.http,
+        monitor=new.monitor,
         max_slot_wal_keep_mb=new.max_slot_wal_keep_mb,
     )
 

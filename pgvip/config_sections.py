@@ -17,6 +17,7 @@ from pgvip.config import (
     Host,
     HttpConfig,
     Interface,
+    MonitorConfig,
     Paths,
     PostgresConfig,
     RejoinConfig,
@@ -78,6 +79,7 @@ class Draft:
     rejoin: RejoinConfig
     hooks: HookConfig
     http: HttpConfig
+    monitor: MonitorConfig
     paths: Paths
     link_port: int
     valid_lft_s: int
@@ -106,6 +108,7 @@ def read_draft(root: Table) -> Draft | None:
     settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
     hooks, paths = read_hooks(root.table("hooks")), read_paths(root.table("paths"))
     http = read_http(root.table("http"))
+    monitor = read_monitor(root.table("monitor"))
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
     link.finish()
@@ -123,6 +126,7 @@ def read_draft(root: Table) -> Draft | None:
         rejoin=rejoin,
         hooks=hooks,
         http=http,
+        monitor=monitor,
         paths=paths,
         link_port=link_port,
         valid_lft_s=valid_lft_s,
@@ -308,6 +312,16 @@ def read_http(table: Table) -> HttpConfig:
     )
     table.finish()
     return http
+
+
+def read_monitor(table: Table) -> MonitorConfig:
+    """The [monitor] section."""
+    monitor = MonitorConfig(
+        interval_s=table.number("interval_s", MonitorConfig().interval_s, 1.0, 60.0),
+        keep_days=table.whole("keep_days", MonitorConfig().keep_days, 0, 3650),
+    )
+    table.finish()
+    return monitor
 
 
 def read_paths(table: Table) -> Paths:

@@ -14,9 +14,16 @@ from pgvip.core.model import NEVER, Command, Order, Rejoin
 from pgvip.daemon import Daemon, Snapshot
 from pgvip.deadlines import wait_until
 from pgvip.errors import LinkError, PgvipError, RefusedError
+from pgvip.journal import samples
+from pgvip.link.operator import failure
 from pgvip.status_document import document
+from pgvip.system import service
 
+Document = Mapping[str, Any]
 Reply = Callable[[dict[str, Any]], None]
+Handler = Callable[[Document, Reply], Document]
+"""Takes a request, may reply with lines of `progress`, returns what the last reply has beside `ok`."""
+
 POLL_S = 0.05
 WAIT_MAX_S = 3600.0
 TEXT_MAX = 500
@@ -32,32 +39,26 @@ class Orders:
         self._daemon = daemon
         self._facts = facts
         self._renew_keys = renew_keys
+        self.handlers: dict[str, Handler] = {
+            "status": self._status,
+            "order": self._order,
+            "fence": self._fence,
+            "history": self._history,
+            "drill": self._drill,
+            "renew-keys": self._keys,
+        }
 
-    def handle(self, request: Mapping[str, Any], reply: Reply) -> None:
+    def handle(self, request: Document, reply: Reply) -> None:
         """Answer one request; the last reply has `ok`."""
-        command = request.get("command")
         try:
-            if command == "status":
-                reply({"ok": True, "status": self.status()})
-            elif command == "order":
-                reply({"ok": True, "text": self._order(request, reply)})
-            elif command == "fence":
-                reply({"ok": True, "text": self._fence(str(request.get("action", "status")))})
-            elif command == "renew-keys":
-                self._renew_keys()
-                reply({"ok": True, "text": "the certificates were read anew"})
-            else:
-                raise RefusedError(f"unknown command: {command!r}")
-        except PgvipError as failure:
-            reply(
-                {
-                    "ok": False,
-                    "error": failure.message,
-                    "detail": failure.detail,
-                    "hint": failure.hint,
-                    "exit_code": int(failure.exit_code),
-                }
-            )
+            name = str(request.get("command", ""))
+            handler = self.handlers.get(name)
+            if handler is None:
+                known = ", ".join(sorted(self.handlers))
+                raise RefusedError(f"unknown command: {name!r}", hint=f"Known commands: {known}.")
+            reply({"ok": True, **handler(request, reply)})
+        except PgvipError as error:
+            reply(failure(error))
 
     def _snapshot(self) -> Snapshot:
         snapshot = self._daemon.snapshot
@@ -68,9 +69,31 @@ class Orders:
     def status(self) -> dict[str, Any]:
         """The status document, as of the loop's last round. LinkError before the first. From any thread."""
         shot = self._snapshot()
-        return document(shot.config, shot.decision, shot.seen, shot.at_s, {**self._facts(), "stats": shot.stats})
+        extra = {**self._facts(), "stats": shot.stats}
+        return document(shot.config, shot.decision, shot.seen, shot.at_s, extra)
 
-    def _order(self, request: Mapping[str, Any], reply: Reply) -> str:
+    def _status(self, _request: Document, _reply: Reply) -> Document:
+        return {"status": self.status()}
+
+    def _history(self, request: Document, _reply: Reply) -> Document:
+        return samples.answer(self._snapshot().config.paths.samples, request)
+
+    def _drill(self, request: Document, _reply: Reply) -> Document:
+        """A drill says what it does, so that the log and the events explain the change of roles."""
+        text = str(request.get("text", ""))
+        if not 0 < len(text) <= TEXT_MAX:
+            raise RefusedError(f"the text has {len(text)} characters; 1 to {TEXT_MAX} are wanted")
+        service.log("drill", text)
+        return {"text": text}
+
+    def _keys(self, _request: Document, _reply: Reply) -> Document:
+        self._renew_keys()
+        return {"text": "the certificates were read anew"}
+
+    def _order(self, request: Document, reply: Reply) -> Document:
+        return {"text": self._carry_out(request, reply)}
+
+    def _carry_out(self, request: Document, reply: Reply) -> str:
         name = str(request.get("order", ""))
         if name not in _ORDERS:
             raise RefusedError(f"unknown order: {name!r}", hint=f"Known orders: {', '.join(sorted(_ORDERS))}.")
@@ -98,16 +121,17 @@ class Orders:
 
         return wait_until(outcome, wait_s, every_s=POLL_S, what=f"outcome of {name}", error=RefusedError)
 
-    def _fence(self, action: str) -> str:
+    def _fence(self, request: Document, _reply: Reply) -> Document:
+        action = str(request.get("action", "status"))
         config = self._snapshot().config
         if not config.settings.fencing:
             raise RefusedError(
                 f'fencing = "none" is configured for host {config.peer.name}', hint="Configure a fence method first."
             )
         if action == "status":
-            return fence.status(config)
+            return {"text": fence.status(config)}
         if action == "test":
-            return fence.test(config)
+            return {"text": fence.test(config)}
         raise RefusedError(f"unknown fence action: {action!r}", hint="Use status, test or confirm.")
 
 

@@ -29,7 +29,7 @@ def document(
 ) -> Document:
     """Build the document.
 
-    `extra`: `link` (LinkState), `http` (HttpState), `stats` (LoopStats), `memory_bytes`, `cpu_seconds`.
+    `extra`: `link` (LinkState), `http` (HttpState), `stats` (LoopStats), `drill`, `memory_bytes`, `cpu_seconds`.
     """
     k, facts = decision.knowledge, dict(extra or {})
     v = View(k, seen, config.settings, now_s)
@@ -56,6 +56,7 @@ def document(
         "doing": _doing(k, now_s),
         "warnings": [encode(concern) for concern in decision.concerns] + _http_warnings(facts.get("http")),
         "blockers": [{"change": change, "why": why} for change, why in k.blockers],
+        "drill": facts.get("drill"),
         "link": _link(facts.get("link"), now_s),
         "http": _http(facts.get("http")),
         "loop": _loop(facts.get("stats"), now_s),
@@ -172,6 +173,8 @@ def _replication(config: Config, v: View) -> Document:
             "sync_state": replica.sync_state if replica else None,
             "lag_bytes": v.replica_lag_bytes if replica else None,
             "lag_s": round(replica.replay_lag_s, 3) if replica else None,
+            "flush_lag_s": round(replica.flush_lag_s, 3) if replica else None,
+            "apply_bytes": max(0, replica.flush_lsn - replica.replay_lsn) if replica else None,
             "sync_names": database.sync_names,
             "slot_lost": database.slot_lost,
         }
@@ -184,6 +187,8 @@ def _replication(config: Config, v: View) -> Document:
         "sync_state": None,
         "lag_bytes": max(0, far.lsn - near.lsn) if known and far and near else None,
         "lag_s": round(database.replay_lag_s, 3) if database else None,
+        "flush_lag_s": None,
+        "apply_bytes": max(0, database.point.lsn - database.replay_lsn) if database else None,
         "sync_names": None,
         "slot_lost": None,
     }

@@ -22,6 +22,15 @@ def duration(seconds: float | None) -> str:
     raise AssertionError(seconds)
 
 
+def lag(seconds: float | None) -> str:
+    """Write a short time: with milliseconds below a second.
+
+    >>> [lag(one) for one in (None, 0, 0.0021, 0.25, 3.5, 90)]
+    ['unknown', '0 s', '2.1 ms', '250 ms', '3.50 s', '1 min 30 s']
+    """
+    return f"{seconds * 1000:.3g} ms" if seconds is not None and 0 < seconds < 0.9995 else duration(seconds)
+
+
 def size(count: float | None) -> str:
     """Write a number of bytes with a binary unit.
 

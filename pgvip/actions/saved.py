@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions.wal import Lost, Piece, count_lost
+from pgvip.actions.lost_writes import Tally, read
+from pgvip.actions.wal import Piece
 from pgvip.core.model import WalPoint
 from pgvip.errors import PgvipError, RejoinError
 from pgvip.system import pgconf
@@ -61,7 +62,7 @@ class Divergence:
         return self.fork.lsn // self.segment_bytes <= number <= self.end.lsn // self.segment_bytes
 
 
-def save_diverged(config: Config, divergence: Divergence, heartbeat_files: Sequence[str]) -> tuple[Path, Lost | None]:
+def save_diverged(config: Config, divergence: Divergence, heartbeat_files: Sequence[str]) -> tuple[Path, Tally | None]:
     """Copy the diverged WAL to the saved directory, durably, with a list of what is in it.
 
     Returns the directory and the count, None where it could not be counted. What an earlier attempt saved of
@@ -69,16 +70,16 @@ def save_diverged(config: Config, divergence: Divergence, heartbeat_files: Seque
     rewound then.
     """
     config.paths.saved.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lost: Lost | None
+    lost: Tally | None
     try:
-        lost = count_lost(config, divergence.pieces, heartbeat_files)
+        lost = read(config, config.postgres.data_directory / "pg_wal", divergence.pieces, heartbeat_files)
     except PgvipError:
         lost = None
-    target = _saved_before(config, divergence, lost) or _save(config, divergence, lost)
+    target = _saved_before(config, divergence, lost) or _save(config, divergence, lost, heartbeat_files)
     return target, lost
 
 
-def _save(config: Config, divergence: Divergence, lost: Lost | None) -> Path:
+def _save(config: Config, divergence: Divergence, lost: Tally | None, heartbeat_files: Sequence[str]) -> Path:
     wal = config.postgres.data_directory / "pg_wal"
     files = sorted(path for path in wal.iterdir() if divergence.holds(path.name))
     _refuse_full_disk(config, files)
@@ -88,14 +89,14 @@ def _save(config: Config, divergence: Divergence, lost: Lost | None) -> Path:
     partial.mkdir(mode=0o700)
     for file in files:
         _copy(file, partial / file.name)
-    _describe(config, partial, divergence, [file.name for file in files], lost)
+    _describe(config, partial, divergence, [file.name for file in files], lost, heartbeat_files=heartbeat_files)
     pgconf.sync_directory(partial)
     partial.rename(target)
     pgconf.sync_directory(config.paths.saved)
     return target
 
 
-def _saved_before(config: Config, divergence: Divergence, lost: Lost | None) -> Path | None:
+def _saved_before(config: Config, divergence: Divergence, lost: Tally | None) -> Path | None:
     """Where an attempt before this one saved the same commits (its crash recovery has added a record since)."""
     if lost is None:
         return None
@@ -164,7 +165,15 @@ def _copy(source: Path, target: Path) -> None:
         os.fsync(new.fileno())
 
 
-def _describe(config: Config, directory: Path, divergence: Divergence, files: Sequence[str], lost: Lost | None) -> None:
+def _describe(
+    config: Config,
+    directory: Path,
+    divergence: Divergence,
+    files: Sequence[str],
+    lost: Tally | None,
+    *,
+    heartbeat_files: Sequence[str],
+) -> None:
     """Write lost.json for programs, lost.txt for people."""
     facts = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -176,6 +185,10 @@ def _describe(config: Config, directory: Path, divergence: Divergence, files: Se
         "bytes": divergence.size_bytes,
         "commits": None if lost is None else lost.commits,
         "heartbeats": None if lost is None else lost.heartbeats,
+        "pieces": [
+            {"timeline": piece.timeline, "from": str(piece.start), "to": str(piece.end)} for piece in divergence.pieces
+        ],
+        "heartbeat_files": list(heartbeat_files),
         "files": list(files),
     }
     count = "could not be counted" if lost is None else str(lost.commits)
@@ -183,9 +196,10 @@ def _describe(config: Config, directory: Path, divergence: Divergence, files: Se
         f"WAL of host {config.me.name} that {config.peer.name} does not have, saved before this host followed it.",
         f"Timeline {divergence.end.timeline}, from {divergence.fork.lsn} to {divergence.end.lsn}.",
         f"Transactions committed in it, without pgvip's own heartbeats: {count}.",
+        f"What was in it: pgvip lost-writes {directory.name.removeprefix('.').removesuffix('.partial')}",
         f"To look at it: pg_waldump -p . -t {divergence.end.timeline} -s {divergence.fork.lsn} -e {divergence.end.lsn}",
         "",
-        *([] if lost is None else lost.lines),
+        *(f"transaction {one.xid} at {one.lsn}: COMMIT {one.at}" for one in (lost.transactions if lost else ())),
     ]
     for name, content in (("lost.json", json.dumps(facts, indent=1)), ("lost.txt", "\n".join(text))):
         path = directory / name

@@ -1,4 +1,4 @@
-"""The WAL of a cluster that is down: where it ends, where it left the peer's history, and what would be lost.
+"""The WAL of a cluster that is down: where it ends, and where it left the peer's history.
 
 pg_controldata does not know the end of WAL after a crash; pg_waldump from the last checkpoint does
 (FACTS.md 30).
@@ -7,7 +7,6 @@ pg_controldata does not know the end of WAL after a crash; pg_waldump from the l
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.model import Lsn, WalPoint
@@ -34,26 +33,9 @@ SHORT_HEADER_BYTES = 24
 ALIGN_BYTES = 8
 
 RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+), tx:\s*(?P<tx>\d+), lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
-RELATION = re.compile(r"\brel \d+/(\d+/\d+)")
 LAST_READ = re.compile(r"error in WAL record at (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
 LAST = Lsn((1 << 64) - 1)
 """After every position: where a timeline that goes on ends."""
-
-
-LINES_MAX = 10_000
-"""Commits that are listed one by one."""
-
-
-@dataclass(slots=True)
-class Lost:
-    """What a stretch of WAL holds. `commits`: of clients; `heartbeats`: commits that wrote pgvip's own row alone.
-
-    `lines`: one for each client's commit, at most LINES_MAX.
-    """
-
-    commits: int = 0
-    heartbeats: int = 0
-    lines: list[str] = field(default_factory=list)
 
 
 class Piece(NamedTuple):
@@ -124,38 +106,6 @@ def fork_point(mine: Sequence[WalPoint], theirs: Sequence[WalPoint]) -> WalPoint
     return fork
 
 
-def count_lost(config: Config, pieces: Sequence[Piece], heartbeat_files: Sequence[str]) -> Lost:
-    """Count the commits in stretches of WAL.
-
-    `heartbeat_files`: "database/file" of pgvip's own table, which nobody misses. Raises PostgresError when
-    not all of it could be read.
-    """
-    lost = Lost()
-    others: set[str] = set()
-
-    def take(line: str) -> None:
-        record = RECORD.search(line)
-        if record is None:
-            return
-        if any(file not in heartbeat_files for file in RELATION.findall(line)):
-            others.add(record["tx"])
-        if "desc: COMMIT" not in line:
-            return
-        if record["tx"] not in others and heartbeat_files:
-            lost.heartbeats += 1
-            return
-        lost.commits += 1
-        others.discard(record["tx"])
-        if len(lost.lines) < LINES_MAX:
-            lost.lines.append(f"transaction {record['tx']} at {record['lsn']}: {line.partition('desc: ')[2]}")
-
-    for piece in pieces:
-        said = _waldump(config, piece.timeline, piece.start, "-e", str(piece.end), on_line=take)
-        if said.returncode != 0:
-            raise PostgresError("could not read all of the diverged WAL", said.said)
-    return lost
-
-
 def _last_end(config: Config, control: ControlData, timeline: int, start: Lsn) -> Lsn:
     """The end of the last valid record from `start` on.
 
@@ -164,16 +114,16 @@ def _last_end(config: Config, control: ControlData, timeline: int, start: Lsn) -
     files_end = _files_end(config, timeline, start, control.segment_bytes)
     until = ("-e", str(files_end))
     if control.clean:
-        return _end_of(control, _waldump(config, timeline, start, "-n", "1", *until))
-    said = _waldump(config, timeline, start, "-q", *until)
+        return _end_of(control, waldump(config, timeline, start, "-n", "1", *until))
+    said = waldump(config, timeline, start, "-q", *until)
     stopped = LAST_READ.search(said.stderr)
     if stopped is not None:
-        return _end_of(control, _waldump(config, timeline, Lsn.parse(stopped["lsn"]), "-n", "1", *until))
+        return _end_of(control, waldump(config, timeline, Lsn.parse(stopped["lsn"]), "-n", "1", *until))
     if said.returncode != 0:
         raise PostgresError("could not find the end of WAL", said.said)
     # Valid to the end of the last file: its last record is the end.
     start = max(start, Lsn(files_end - control.segment_bytes))
-    return _end_of(control, _waldump(config, timeline, start, *until))
+    return _end_of(control, waldump(config, timeline, start, *until))
 
 
 def _files_end(config: Config, timeline: int, start: Lsn, segment_bytes: int) -> Lsn:
@@ -196,13 +146,21 @@ def _end_of(control: ControlData, said: Completed) -> Lsn:
     return record_end(Lsn.parse(last["lsn"]), int(last["length"]), control.segment_bytes, control.page_bytes)
 
 
-def _waldump(
-    config: Config, timeline: int, start: Lsn, *options: str, on_line: Callable[[str], None] | None = None
+def waldump(
+    config: Config,
+    timeline: int,
+    start: Lsn,
+    *options: str,
+    directory: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> Completed:
-    """Run pg_waldump from a position on; it ends with an error at the end of valid WAL, which is no failure."""
+    """Run pg_waldump from a position on; it ends with an error at the end of valid WAL, which is no failure.
+
+    `directory`: where the files are, by default the cluster's own. Raises CommandError, PostgresError.
+    """
     command: list[str | Path] = [
         pgtools.tool(config, "pg_waldump"),
-        *("-p", config.postgres.data_directory / "pg_wal"),
+        *("-p", directory or config.postgres.data_directory / "pg_wal"),
         *("-t", str(timeline), "-s", str(start)),
         *options,
     ]

@@ -93,13 +93,23 @@ def _out_of_time(_number: int, _frame: object) -> None:
     raise TimeoutError("timed out")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Archive one file; exit code 0 or 1, never a signal, which would stop the archiver."""
-    parser = argparse.ArgumentParser(prog="pgvip archive-wal", description="Archive one WAL file (archive_command).")
+def parser() -> argparse.ArgumentParser:
+    """What `archive-wal` understands."""
+    parser = argparse.ArgumentParser(
+        prog="pgvip archive-wal",
+        description="Archive one WAL file (archive_command). "
+        "Example: pgvip archive-wal --directory /var/lib/pgvip/archive pg_wal/000000010000000000000001",
+        epilog="exit codes: 0 archived, 1 not archived (PostgreSQL tries again), 2 wrong usage",
+    )
     parser.add_argument("--directory", type=Path, required=True, help="the archive")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds after which this attempt has failed")
     parser.add_argument("path", type=Path, help="the file to archive (%%p)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Archive one file; exit code 0 or 1, never a signal, which would stop the archiver."""
+    arguments = parser().parse_args(argv)
     signal.signal(signal.SIGALRM, _out_of_time)
     signal.setitimer(signal.ITIMER_REAL, arguments.timeout)
     try:

@@ -99,15 +99,25 @@ def _copy(source: Path, temporary: Path) -> int:
     return 0
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Restore one file; exit code 0 when `target` is complete, else 1."""
-    parser = argparse.ArgumentParser(prog="pgvip restore-wal", description="Restore one WAL file (restore_command).")
+def parser() -> argparse.ArgumentParser:
+    """What `restore-wal` understands."""
+    parser = argparse.ArgumentParser(
+        prog="pgvip restore-wal",
+        description="Restore one WAL file (restore_command). Example: pgvip restore-wal --directory "
+        "/var/lib/pgvip/archive --flag /run/pgvip/no-restore 000000010000000000000001 pg_wal/RECOVERYXLOG",
+        epilog="exit codes: 0 restored, 1 not there or not restored, 2 wrong usage",
+    )
     parser.add_argument("--directory", type=Path, action="append", required=True, help="an archive; in order")
     parser.add_argument("--flag", type=Path, required=True, help="nothing is restored while this file exists")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for all archives together")
     parser.add_argument("name", help="the file that is wanted (%%f)")
     parser.add_argument("target", type=Path, help="where PostgreSQL wants it (%%p)")
-    given = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Restore one file; exit code 0 when `target` is complete, else 1."""
+    given = parser().parse_args(argv)
     try:
         found = restore_wal(given.name, given.target, given.directory, given.flag, given.timeout)
     except OSError as failure:

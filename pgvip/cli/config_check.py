@@ -11,6 +11,7 @@ from pgvip.config_rules import host_problems
 from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
 
 HELP = "check the configuration: every mistake with its mend"
+EXIT_CODES = {0: "the file is good", 3: "something is wrong: each mistake was named", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

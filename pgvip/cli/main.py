@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import sys
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Module(Protocol):
-    """What every command's module has."""
+    """What every command's module has. Optional: EXIT_CODES, what codes mean here where that is special ("" : unused).
+
+    The description that `add_arguments` sets ends in "Example: " and one command line.
+    """
 
     HELP: str
 
@@ -45,17 +49,39 @@ COMMANDS: dict[str, Entry] = {
     "join": Entry("pgvip.cli.join", "make this host the second of a pair, with the standby that streams here already"),
     "bundle": Entry("pgvip.cli.bundle", "write a new bundle for the other host, which has lost its state or its keys"),
     "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to mend it"),
+    "watch": Entry("pgvip.cli.watch", "show both hosts live in the terminal: roles, lag, warnings, events"),
+    "history": Entry("pgvip.cli.history", "show the replication history of this host (lag, WAL rate), with a plot"),
+    "conninfo": Entry(
+        "pgvip.cli.conninfo", "print connection strings for applications (libpq, JDBC, SQLAlchemy, pgx, node-postgres)"
+    ),
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
+    "drill": Entry("pgvip.cli.drill", "rehearse a switchover and back, and report the outage that a client sees"),
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
     "resume": Entry("pgvip.cli.resume", "end the pause"),
     "promote": Entry("pgvip.cli.promote", "force this host to be primary; may lose data"),
     "fence": Entry("pgvip.cli.fence", "look at, test or confirm the fencing of the other host"),
     "rejoin": Entry("pgvip.cli.rejoin", "make this host follow the primary again, now"),
+    "lost-writes": Entry("pgvip.cli.lost_writes", "list what was lost when this host was rewound"),
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
     "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its mend"),
+    "man": Entry("pgvip.cli.man", "show the manual, or a command's page; write all pages"),
+    "completion": Entry(
+        "pgvip.cli.completion", "print the script that completes commands and options in bash, zsh or fish"
+    ),
     "archive-wal": Entry("pgvip.archive.archive_wal", "archive one WAL file (archive_command)", plain=True),
     "restore-wal": Entry("pgvip.archive.restore_wal", "fetch one WAL file (restore_command)", plain=True),
 }
+
+
+EXIT_CODES = {
+    0: "done",
+    1: "failed",
+    2: "wrong usage",
+    3: "the configuration is wrong or missing",
+    4: "the daemon cannot be reached",
+    5: "refused, and nothing changed",
+}
+"""Of every command (`pgvip.errors.Exit`), unless its module says otherwise."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,10 +112,35 @@ def report(error: PgvipError) -> None:
 
 
 def _run(name: str, module: Module, args: argparse.Namespace, rest: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog=f"pgvip {name}", description=module.HELP, allow_abbrev=False)
+    parser = parser_of(name, module)
+    return module.run(parser.parse_args(rest, argparse.Namespace(config=args.config, host=args.host)))
+
+
+def parser_of(name: str, module: Module) -> argparse.ArgumentParser:
+    """The parser of one command, with all that its --help and its manual page say."""
+    parser = argparse.ArgumentParser(
+        prog=f"pgvip {name}", description=module.HELP, formatter_class=_Paragraphs, allow_abbrev=False
+    )
     _add_global(parser, argparse.SUPPRESS)
     module.add_arguments(parser)
-    return module.run(parser.parse_args(rest, argparse.Namespace(config=args.config, host=args.host)))
+    text, _, example = (parser.description or "").partition("Example: ")
+    parser.description = text.strip()
+    codes = {**EXIT_CODES, **getattr(module, "EXIT_CODES", {})}
+    listed = "\n".join(f"  {code}  {meaning}" for code, meaning in codes.items() if meaning)
+    shown = f"example:\n  {example}\n\n" if example else ""
+    parser.epilog = f"{shown}exit codes:\n{listed}"
+    return parser
+
+
+class _Paragraphs(argparse.HelpFormatter):
+    """Wraps each line of a description by itself; indented ones stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = [
+            line if line.startswith("  ") else textwrap.fill(line, width, initial_indent=indent)
+            for line in text.splitlines()
+        ]
+        return "\n".join(lines)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,18 +13,22 @@ from typing import Any
 
 from pgvip import __version__
 from pgvip.actions import clone as cloning
+from pgvip.actions import drill
 from pgvip.config import Config
 from pgvip.config_load import changes, load, reloaded
 from pgvip.config_rules import host_problems
 from pgvip.core.model import Action, BootFacts, Durable, Identity
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
-from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
+from pgvip.errors import ConfigError, Exit, LinkError, PgvipError, RecordError
+from pgvip.journal import samples
+from pgvip.journal.recorder import Recorder
 from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
 from pgvip.link.tls import load_contexts
 from pgvip.orders import Orders
 from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identity, save_boot_facts
+from pgvip.status_document import document
 from pgvip.system import lock, processes, service
 from pgvip.system.boot import boot_identity
 from pgvip.watch import Arrivals, ProbeThread
@@ -36,6 +40,9 @@ from pgvip.web.sources import Limits, Sources
 from pgvip.web.wire import REQUEST_THREAD
 from pgvip.wiring import Actions, Probes
 from pgvip.work import Workshop
+
+POINTS = 400
+"""Of the page's graph of a quarter of an hour."""
 
 HELP = "run the daemon (normally started by systemd)"
 
@@ -140,6 +147,7 @@ class Assembly:
             on_change=lambda up: inbox.put(LinkChanged(up)),
         )
         self._orders = Orders(self._daemon, self._facts, self._renew_keys)
+        self._recorder = Recorder(lambda: self._daemon.config, self._picture, self._log)
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
         site = Site(lambda: self._daemon.config, self._sources())
         self._web = HttpServer(plan_of(config), site.respond, self._log)
@@ -153,9 +161,11 @@ class Assembly:
         self._link.start()
         self._server.start()
         self._web.start()
+        self._recorder.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
+        self._recorder.close()
         self._web.close()
         self._server.close()
         self._link.close()
@@ -163,11 +173,27 @@ class Assembly:
     def _sources(self) -> Sources:
         """What the web side reads; nothing of it waits for the loop."""
         return Sources(
-            status=self._orders.status,
+            status=self._seen,
+            whole=self._orders.status,
             age_s=lambda: now_s() - shot.at_s if (shot := self._shot()) is not None else math.inf,
             limits=self._limits,
             counts=self._counts.read,
+            samples=self._samples,
         )
+
+    def _seen(self) -> dict[str, Any]:
+        """The status document without what lies on a disk: a health check must not hang with one."""
+        shot = self._shot()
+        if shot is None:
+            raise LinkError("the daemon has just started", hint="Try again in a moment.")
+        extra = {**self._near(), "stats": shot.stats}
+        return document(shot.config, shot.decision, shot.seen, shot.at_s, extra)
+
+    def _samples(self, seconds: float) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = samples.answer(
+            self._daemon.config.paths.samples, {"seconds": seconds, "points": POINTS}
+        )["samples"]
+        return found
 
     def _limits(self) -> Limits:
         s = self._daemon.config.settings
@@ -175,6 +201,13 @@ class Assembly:
 
     def _shot(self) -> Snapshot | None:
         return self._daemon.snapshot
+
+    def _picture(self) -> dict[str, Any] | None:
+        """The status document for the monitoring history; None while the loop stands still."""
+        shot = self._daemon.snapshot
+        if shot is None or now_s() - shot.at_s > shot.config.monitor.interval_s:
+            return None
+        return document(shot.config, shot.decision, shot.seen, shot.at_s)
 
     def _start(self, action: Action) -> None:
         self._workshop.start(action)
@@ -198,6 +231,12 @@ class Assembly:
 
     def _facts(self) -> dict[str, Any]:
         """What `status` adds to the loop's snapshot."""
+        return {
+            **self._near(),
+            "drill": drill.last_result(self._daemon.config.paths.drill),
+        }
+
+    def _near(self) -> dict[str, Any]:
         return {
             "link": self._link.state(),
             "http": self._web.state(),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pgvip.config import Config
 
 HELP = "show both hosts, what is wrong and how to mend it"
+EXIT_CODES = {0: "the daemon answered", 4: "the daemon does not answer: what can be seen without it was shown", 5: ""}
 TIMEOUT_S = 5.0
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `status`."""
     parser.description = (
         "Show both hosts: roles, addresses, PostgreSQL, replication, fencing, archive, warnings with their mend. "
-        "The keys of --json are in docs/status.md. Exit code 4 when the daemon does not run here. "
+        "The keys of --json are in docs/status.md. "
         "Example: pgvip status --watch"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import UNKNOWN, columns, duration, size, yes_no
+from pgvip.cli.output import UNKNOWN, columns, duration, lag, size, yes_no
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Document = dict[str, Any]
 STALE_S = 5.0
-"""A peer's word that is older is marked: it may have changed since."""
+"""A peer's word that is older is marked "?", as repmgr marks a node that it does not reach: it may have changed."""
 
 
 def render(document: Document, *, verbose: bool = False) -> list[str]:
     """All lines of `pgvip status`."""
-    lines = [_headline(document), ""]
-    lines += columns(_hosts(document), "  ")
-    lines += ["", *columns(_pair(document), "  ")]
-    lines += _doing(document)
-    lines += _warnings(document)
+    parts = sections(document)
+    lines = [*parts["headline"], "", *parts["hosts"], "", *parts["pair"], *parts["now"], *parts["warnings"]]
     if verbose:
         lines += _blockers(document)
     return lines
+
+
+def sections(document: Document, more: Sequence[tuple[str, str]] = ()) -> dict[str, list[str]]:
+    """The parts of the text by name, for those who arrange them themselves. `more`: further rows of the pair."""
+    return {
+        "headline": [_headline(document)],
+        "hosts": columns(_hosts(document), "  "),
+        "pair": columns([*_pair(document), *more], "  "),
+        "now": _doing(document),
+        "warnings": _warnings(document),
+    }
 
 
 def _headline(document: Document) -> str:
@@ -38,11 +49,13 @@ def _headline(document: Document) -> str:
 def _hosts(document: Document) -> list[tuple[str, str, str]]:
     me, peer = document["me"], document["peer"]
     addresses = document["addresses"]
-    rows = [("", f"{me['name']} (this host)", peer["name"])]
-    rows += [(title, show(me), show(peer)) for title, show in _HOST_ROWS]
-    rows.insert(2, ("addresses", _vips(me, addresses), _vips(peer, addresses)))
-    rows.append(("heard", "-", _heard(peer)))
-    return rows
+    rows = [(title, show(me), show(peer)) for title, show in _HOST_ROWS]
+    rows.insert(1, ("addresses", _vips(me, addresses), _vips(peer, addresses)))
+    if {me["override"], peer["override"]} != {"auto"}:
+        rows.insert(1, ("role by configuration", me["override"], peer["override"]))
+    if (peer["age_s"] or 0.0) > STALE_S:
+        rows = [(title, mine, theirs if theirs in ("-", UNKNOWN) else f"? {theirs}") for title, mine, theirs in rows]
+    return [("", f"{me['name']} (this host)", peer["name"]), *rows, ("heard", "-", _heard(peer))]
 
 
 def _vips(host: Document, addresses: Document) -> str:
@@ -55,7 +68,7 @@ def _heard(peer: Document) -> str:
     age_s = peer["age_s"]
     if age_s is None:
         return "never"
-    return f"{duration(age_s)} ago" + (" - all of the above may have changed since" if age_s > STALE_S else "")
+    return f"{duration(age_s)} ago" + ("; ?: as it was then" if age_s > STALE_S else "")
 
 
 def _postgresql(host: Document) -> str:
@@ -98,12 +111,20 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         rows.append(("paused", f"{document['pause']['reason'] or 'no reason given'} (since {document['pause']['at']})"))
     holds = [host for host in (document["me"], document["peer"]) if host["hold"]]
     rows += [(f"hold on {host['name']}", host["hold"]) for host in holds]
+    if document.get("drill"):
+        rows.append(("last drill", _drill(document["drill"])))
     loop, process = document["loop"], document["process"]
     if loop is not None:
         memory = size(process["memory_bytes"])
         text = f"up {duration(process['uptime_s'])}, {memory}, longest round {loop['longest_ms']:g} ms"
         rows.append(("daemon", f"pgvip {process['version']}, {text}"))
     return rows
+
+
+def _drill(drill: Document) -> str:
+    outages = ", ".join(f"{one['outage_s']:.2f} s" for one in drill.get("switchovers", [])) or UNKNOWN
+    verdict = "kept its limits" if drill.get("ok") else f"FAILED ({drill.get('failure') or 'limits exceeded'})"
+    return f"{drill.get('at', UNKNOWN)}: {verdict}, write outage {outages}, {drill.get('lost', UNKNOWN)} rows lost"
 
 
 def _replication(replication: Document) -> str:
@@ -113,7 +134,9 @@ def _replication(replication: Document) -> str:
     if replication["lag_bytes"] is not None:
         words.append(f"{size(replication['lag_bytes'])} behind")
     if replication["lag_s"]:
-        words.append(f"replay {duration(replication['lag_s'])} behind")
+        words.append(f"replay {lag(replication['lag_s'])} behind")
+    if replication.get("apply_bytes"):
+        words.append(f"{size(replication['apply_bytes'])} to replay")
     if replication["slot_lost"]:
         words.append("its slot has lost WAL")
     return ", ".join(words)

@@ -15,19 +15,30 @@ if TYPE_CHECKING:
 
 RUN = "/run/pgvip"
 """The same defaults as config.Paths and config_load, which take ten times as long to import; a test compares them."""
+STATE = "/var/lib/pgvip"
 FILE = "/etc/pgvip/pgvip.toml"
 
 
 def daemon_socket(args: argparse.Namespace) -> Path:
     """Path of the operator's socket. ConfigError when the file says nothing usable."""
+    return _path(args, "run", RUN) / "pgvip.sock"
+
+
+def state_directory(args: argparse.Namespace) -> Path:
+    """Where this host keeps what outlives a reboot. ConfigError when the file says nothing usable."""
+    return _path(args, "state", STATE)
+
+
+def _path(args: argparse.Namespace, key: str, default: str) -> Path:
+    """One key of the section [paths]."""
     file = Path(args.config or os.environ.get("PGVIP_CONFIG") or FILE)
     try:
         paths = tomllib.loads(file.read_text(encoding="utf-8")).get("paths", {})
-        run = paths.get("run", RUN) if isinstance(paths, dict) else None
+        found = paths.get(key, default) if isinstance(paths, dict) else None
     except (OSError, ValueError):  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        run = None
-    if isinstance(run, str):
-        return Path(run) / "pgvip.sock"
+        found = None
+    if isinstance(found, str):
+        return Path(found)
     from pgvip.config_load import load  # noqa: PLC0415 - slow to import; it knows the words for what is wrong
 
-    return load(args.config, args.host).paths.socket
+    return Path(getattr(load(args.config, args.host).paths, key))

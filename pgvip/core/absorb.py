@@ -300,6 +300,7 @@ def passing(r: Round) -> None:
     wants_following = v.primary and v.pair and v.read_write
     k.unfollowed_since_s = _since(r, k.unfollowed_since_s, wants_following and not following)
     k.unstreamed_since_s = _since(r, k.unstreamed_since_s, v.recovering and not v.streams)
+    k.stopped_since_s = _since(r, k.stopped_since_s, v.dead and v.processes is not None and v.processes.in_order)
     behind_since_s, k.behind_since_s = k.behind_since_s, _since(r, k.behind_since_s, v.replica_behind)
     blocked = entitled(v) and not k.durable.served and not write_right(v)
     k.blocked_since_s = _since(r, k.blocked_since_s, blocked)

@@ -44,6 +44,9 @@ CHECK_FRESH_S = 2.0
 CLEAR_SYNC_S = 1.0
 """A solo primary clears the names set in preparation when the peer has not streamed for this long."""
 
+NOTICED_S = 0.3
+"""How long a stop that pgvip did not ask for is left alone: whoever did must see it, and pg_ctl looks every 0.1 s."""
+
 
 def postgres(r: Round, row: Change) -> None:
     """Run PostgreSQL as the rights say."""
@@ -85,12 +88,23 @@ def _as_primary(r: Round, row: Change) -> None:
         handing_over = row.by is By.INVITE and row.name != "hand-back"
         if v.processes.left:
             r.start(StopPostgres(clean=False))  # orphans of a dead postmaster go on committing (FACTS.md 28)
-        elif not handing_over:
+        elif not handing_over and _noticed(r):
             r.start(StartPostgres(standby=v.processes.standby_signal, sync=v.sync_term))
     elif v.hung and not v.disks_bad and row.by is not By.INVITE and _hung_long(r):
         r.start(StopPostgres(clean=False))
     elif v.recovering and not v.is_running(StartPostgres):
         r.start(Promote())
+
+
+def _noticed(r: Round) -> bool:
+    """An orderly stop by somebody else has been seen by them: else `pg_ctl stop` and `restart` wait for ever.
+
+    Both wait until the postmaster is gone; one that is started within their pace takes its place unseen.
+    """
+    k = r.k
+    since_s = k.stopped_since_s
+    own = k.ended.get("postgres", NEVER) > since_s - r.s.interval_s
+    return since_s == NEVER or own or r.now_s - since_s >= NOTICED_S
 
 
 def _hung_long(r: Round) -> bool:
@@ -126,7 +140,8 @@ def _as_standby(r: Round) -> None:
     elif k.rejoin_clone and may_rebuild(v):
         _rebuild(r, clone=True)
     elif not v.postmaster:
-        r.start(StartPostgres(standby=True, sync=False))
+        if _noticed(r):
+            r.start(StartPostgres(standby=True, sync=False))
     elif v.database is not None and v.database.settings_low and v.peer_serves:
         # The start raises them. Not while the primary is away: this postmaster may be the eligible one [m 11].
         if r.start(StopPostgres(clean=True)):

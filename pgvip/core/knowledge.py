@@ -106,7 +106,8 @@ class Knowledge:
     the peer off all the same, or do so yet. `fence_s`: when the last fence was begun, until its peer is switched on
     again. `peer_off`: the peer is verified off and was not heard in a new boot since; `power_owed`: this host switched
     it off, and has not switched it on since; `roused`: this process has switched it on though it was not this host that
-    had switched it off. `met`: the peer was heard in this boot.
+    had switched it off. `met`: the peer was heard in this boot. `stopped_since_s`: since when
+    the server is seen down after an orderly stop.
     """
 
     who: Identity
@@ -146,6 +147,7 @@ class Knowledge:
     unfollowed_since_s: float = NEVER
     unstreamed_since_s: float = NEVER
     behind_since_s: float = NEVER
+    stopped_since_s: float = NEVER
     peer_off: bool = False
     power_owed: bool = False
     doubt_s: float = NEVER

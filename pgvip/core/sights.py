@@ -65,6 +65,11 @@ class Processes:
         """True when pg_controldata says that a primary was shut down in an orderly way."""
         return self.control_state == "shut down"
 
+    @property
+    def in_order(self) -> bool:
+        """True when pg_controldata says that a primary or a standby was shut down in an orderly way."""
+        return self.control_state in ("shut down", "shut down in recovery")
+
 
 @dataclass(frozen=True, slots=True)
 class Replica:

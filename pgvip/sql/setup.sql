@@ -32,6 +32,16 @@ GRANT USAGE ON SCHEMA pgvip TO pgvip;
 GRANT SELECT, INSERT, UPDATE ON pgvip.heartbeat TO pgvip;
 INSERT INTO pgvip.heartbeat VALUES (1, 0, now()) ON CONFLICT DO NOTHING;
 
+-- What `pgvip drill` writes, as a client does; a drill deletes its rows.
+CREATE TABLE IF NOT EXISTS pgvip.drill (
+    run text NOT NULL,
+    n   bigint NOT NULL,
+    at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run, n)
+);
+ALTER TABLE pgvip.drill OWNER TO pgvip_owner;
+GRANT SELECT, INSERT, DELETE ON pgvip.drill TO pgvip;
+
 CREATE OR REPLACE FUNCTION pgvip.checkpoint() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog AS 'BEGIN CHECKPOINT; END';
 REVOKE ALL ON FUNCTION pgvip.checkpoint() FROM PUBLIC;

@@ -87,18 +87,20 @@ class Session:
         if self._connection is None:
             self._open(Deadline.after(timeout_s))
 
-    def query(self, name: str, params: Sequence[object] = (), *, timeout_s: float) -> list[Row]:
+    def query(
+        self, name: str, params: Sequence[object] = (), *, timeout_s: float, reopen: bool = True
+    ) -> list[Row]:
         """Run `sql/NAME.sql` and return its rows; a statement without a result returns none.
 
         A kept connection that turns out to have ended is opened anew, once, within the same limit: so a
-        query must be repeatable. Raises NoAnswer or ServerAnswered.
+        query must be repeatable (`reopen`: False for one that tells its caller). Raises NoAnswer or ServerAnswered.
         """
         deadline = Deadline.after(timeout_s)
         kept = self._connection is not None
         try:
             return self._run(name, params, deadline)
         except NoAnswer:
-            if not kept or deadline.expired:
+            if not kept or not reopen or deadline.expired:
                 raise
         return self._run(name, params, deadline)
 
@@ -168,13 +170,19 @@ class Session:
         return ServerAnswered(f'query "{name}" failed on {self._what}', text, sqlstate=failure.pgcode)
 
 
-def connect_local(config: Config, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Session:
-    """Make a session to this host's server, over its Unix socket as role `pgvip` (not yet connected)."""
+def connect_local(
+    config: Config, statement_timeout_s: float = STATEMENT_TIMEOUT_S, *, database: str = ""
+) -> Session:
+    """Make a session to this host's server, over its Unix socket as role `pgvip` (not yet connected).
+
+    `database`: another one than that of pgvip's own schema.
+    """
     return Session(
         {
             "host": str(config.postgres.socket_directory),
             "sslmode": "disable",
             **_common(config, statement_timeout_s),
+            **({"dbname": database} if database else {}),
         },
         "the local database",
     )
@@ -182,19 +190,30 @@ def connect_local(config: Config, statement_timeout_s: float = STATEMENT_TIMEOUT
 
 def connect_peer(config: Config, address: str, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Session:
     """Make a session to the peer's server at `address` (its own, or a VIP), as role `pgvip`."""
-    return Session(
-        {
-            "host": address,
-            "passfile": str(config.paths.passwords),
-            # A kept connection to a host that lost power must not look alive for two hours.
-            "tcp_user_timeout": 5000,
-            "keepalives_idle": 2,
-            "keepalives_interval": 1,
-            "keepalives_count": 3,
-            **_common(config, statement_timeout_s),
-        },
-        f"the database at {address}",
-    )
+    return Session(connect_parameters(config, address, statement_timeout_s), f"the database at {address}")
+
+
+def connect_parameters(
+    config: Config, address: str, statement_timeout_s: float = STATEMENT_TIMEOUT_S
+) -> dict[str, Any]:
+    """What a session over the network has."""
+    return {
+        "host": address,
+        "passfile": str(config.paths.passwords),
+        # A kept connection to a host that lost power must not look alive for two hours.
+        "tcp_user_timeout": 5000,
+        "keepalives_idle": 2,
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+        **_common(config, statement_timeout_s),
+    }
+
+
+def connect_client(config: Config, address: str) -> Session:
+    """Make a session as an application's would be: its commits wait for the standby where the pair is synchronous."""
+    parameters = connect_parameters(config, address)
+    parameters["options"] = parameters["options"].replace("synchronous_commit=local", "synchronous_commit=on")
+    return Session({**parameters, "application_name": "pgvip_drill"}, f"the database at {address}")
 
 
 @cache

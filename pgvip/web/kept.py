@@ -42,25 +42,36 @@ class Kept(Generic[T]):
 class Beside(Generic[T]):
     """Keeps what is made in a thread of its own, for the state of things that `key` names.
 
-    Whoever asks gets the newest that fits the key, or `otherwise` while there is none; it is made again when it is
-    older than `fresh_s`, or when the key is another one, and never twice at once. `name`: of the thread.
+    It is made again when it is older than `fresh_s` or the key is another one, and never twice at once. Whoever asks
+    waits for that at most `wait_s`, and then gets the newest that fits the key, or `otherwise` where there is none: a
+    disk that hangs holds up one thread, and nobody else. `name`: of the thread.
     """
 
-    def __init__(self, make: Callable[[], T], otherwise: T, fresh_s: float, name: str) -> None:
-        self._make, self._otherwise, self._fresh_s, self._name = make, otherwise, fresh_s, name
-        self._lock = threading.Lock()
+    def __init__(self, make: Callable[[], T], otherwise: T, *, fresh_s: float, wait_s: float, name: str) -> None:
+        self._make, self._otherwise, self._name = make, otherwise, name
+        self._fresh_s, self._wait_s = fresh_s, wait_s
+        self._lock, self._done = threading.Lock(), threading.Event()
         self._made: tuple[float, object, T] | None = None
 
-    def get(self, key: object) -> T:
-        """The newest there is for `key`; never waits."""
-        made = self._made if self._made is not None and self._made[1] == key else None
-        if (made is None or now_s() - made[0] >= self._fresh_s) and self._lock.acquire(blocking=False):
-            threading.Thread(target=self._renew, args=(key,), name=self._name, daemon=True).start()
+    def get(self, key: object = None) -> T:
+        """The newest there is for `key`."""
+        made = self._fitting(key)
+        if made is None or now_s() - made[0] >= self._fresh_s:
+            if self._lock.acquire(blocking=False):
+                self._done.clear()
+                threading.Thread(target=self._renew, args=(key,), name=self._name, daemon=True).start()
+            self._done.wait(self._wait_s)
+            made = self._fitting(key)
         return self._otherwise if made is None else made[2]
+
+    def _fitting(self, key: object) -> tuple[float, object, T] | None:
+        made = self._made
+        return made if made is not None and made[1] == key else None
 
     def _renew(self, key: object) -> None:
         try:
             made = self._make()
             self._made = (now_s(), key, made)
-        finally:
-            self._lock.release()  # also after a fault of the program, which then ends this thread
+        finally:  # also after a fault of the program, which then ends this thread
+            self._lock.release()
+            self._done.set()

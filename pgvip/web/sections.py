@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pgvip.web.graph import Axis, graph, role_changes, round_bytes, round_seconds
 from pgvip.web.health import PRIMARY_ROLES, SILENT_S, is_silent
 from pgvip.web.markup import Html, fill, join, safe
-from pgvip.words import UNKNOWN, duration, size
+from pgvip.words import UNKNOWN, duration, lag, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,16 +25,7 @@ ROUTINE = {"Alert", "CheckVip", "ConfirmGrant", "WriteState"}
 Row = tuple[str, Html]
 
 
-def short_seconds(value: float) -> str:
-    """Write a time, milliseconds below a second.
-
-    >>> short_seconds(0.25), short_seconds(0), short_seconds(12)
-    ('250 ms', '0 s', '12 s')
-    """
-    return f"{value * 1000:.0f} ms" if 0 < value < 1 else duration(value)
-
-
-BYTES, SECONDS = Axis(size, round_bytes), Axis(short_seconds, round_seconds)
+BYTES, SECONDS = Axis(size, round_bytes), Axis(lag, round_seconds)
 
 
 def hosts(document: Document) -> Html:
@@ -169,7 +160,7 @@ def replication(document: Document, samples: Sequence[Document], until_s: float)
     words = [f"{now['standby']}: {now['state']}"]
     words += [str(now["sync_state"])] if now["sync_state"] else []
     words += [f"{size(now['lag_bytes'])} behind"] if now["lag_bytes"] is not None else []
-    words += [f"replay {duration(now['lag_s'])} behind"] if now["lag_s"] is not None else []
+    words += [f"replay {lag(now['lag_s'])} behind"] if now["lag_s"] is not None else []
     lost = Html(' <b class="bad">its slot has lost WAL</b>') if now["slot_lost"] else ""
     graphs = Html("")
     if samples:

@@ -29,6 +29,9 @@ T = TypeVar("T")
 LIVENESS = "/liveness"
 FRESH_S = 1.0
 """So long a page is shown again as it is."""
+SAMPLES_S = 4.0
+READ_S = 0.5
+"""How long a page waits for what is read from a disk; then it shows what it has."""
 EXPLAIN_S = 30.0
 """So long an explanation is shown while nothing that decides it has changed: playing it takes a second of CPU."""
 
@@ -40,8 +43,12 @@ class Site:
         self._config, self._sources = config, sources
         self._page = Kept(self._fragment, FRESH_S)
         nothing: Document = {}
-        explain = lambda: _optional(sources.explain, nothing)  # noqa: E731 - shorter than a method that is used once
-        self._explained = Beside(explain, nothing, EXPLAIN_S, REQUEST_THREAD)
+        none: list[Document] = []
+        self._explained = Beside(
+            lambda: _optional(sources.explain, nothing), nothing, fresh_s=EXPLAIN_S, wait_s=0.0, name=REQUEST_THREAD
+        )
+        self._events = Beside(self._newest, none, fresh_s=FRESH_S, wait_s=READ_S, name=REQUEST_THREAD)
+        self._samples = Beside(self._history, none, fresh_s=SAMPLES_S, wait_s=READ_S, name=REQUEST_THREAD)
 
     def respond(self, request: Request, secret: bytes | None) -> Response:
         """Answer one request. `secret`: what all but the health checks ask for, as user:password."""
@@ -90,7 +97,7 @@ class Site:
     # --- for programs ---------------------------------------------------------------------------------
 
     def _status(self) -> Response:
-        return _json(HTTPStatus.OK, self._sources.status())
+        return _json(HTTPStatus.OK, self._sources.whole())
 
     def _cluster(self) -> Response:
         return _json(HTTPStatus.OK, cluster(self._sources.status(), self._config().postgres.port))
@@ -116,6 +123,12 @@ class Site:
     def _middle(self) -> Response:
         return Response(HTTPStatus.OK, self._page.get().encode(), _HTML, _PAGE_FIELDS)
 
+    def _newest(self) -> list[Document]:
+        return _optional(lambda: self._sources.events(sections.EVENTS), [])
+
+    def _history(self) -> list[Document]:
+        return _optional(lambda: self._sources.samples(sections.GRAPH_S), [])
+
     def _fragment(self) -> Html:
         sources = self._sources
         age_s = sources.age_s()
@@ -128,8 +141,8 @@ class Site:
             age_s=age_s,
             stale_s=sources.limits().stale_s,
             at=_now(),
-            samples=_optional(lambda: sources.samples(sections.GRAPH_S), []),
-            events=_optional(lambda: sources.events(sections.EVENTS), []),
+            samples=self._samples.get(),
+            events=self._events.get(),
             explained=self._explained.get(_what_decides(document)),
         )
         return page.fragment(shown)

@@ -37,13 +37,16 @@ class Counts:
 class Sources:
     """Each may be called from any thread.
 
-    `status`: the status document (docs/status.md); PgvipError before the loop's first round. `age_s`: seconds since
-    the loop last went round (infinite before). `events(limit)`: the newest events, oldest first, with the keys seq,
-    at, host, event, level, text, term. `samples(seconds)`: the replication history since then, oldest first, with the
-    keys at (Unix time), lag_bytes, lag_s, role. `explain`: what would happen, with the key scenarios.
+    `status`: the status document (docs/status.md), without touching a disk; PgvipError before the loop's first round.
+    `whole`: the same as `pgvip status` shows it. `age_s`: seconds since the loop last went round (infinite before).
+    `events(limit)`: the newest events, oldest first, with the keys seq, at, host, event, level, text, term.
+    `samples(seconds)`: the replication history since then, oldest first, with the keys at (Unix time), lag_bytes,
+    lag_s, role, and lag_bytes_max and lag_s_max of each sample's time. `explain`: what would happen, with the key
+    scenarios.
     """
 
     status: Callable[[], Document]
+    whole: Callable[[], Document]
     age_s: Callable[[], float]
     limits: Callable[[], Limits]
     counts: Callable[[], Counts] = lambda: Counts({}, {})

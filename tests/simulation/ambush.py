@@ -237,6 +237,7 @@ def loses_its_record(play: Play) -> None:
     play.until(lambda: bool(told), 10.0)
     play.b.power_off("ambush")
     play.b.durable = Durable()
+    play.world.operators = True  # where it lost the record of its own role, nobody else can decide
     asks = play.copies(play.b, lambda message: True, passing=False)
     play.on(play.b)
     play.until(lambda: bool(asks))

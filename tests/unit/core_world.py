@@ -195,10 +195,11 @@ class Host:
         return quiet.database(moved_at_s=since_s) if quiet.seen.database.value else quiet
 
     def down(self, *, clean: bool = False) -> Host:
-        """A copy whose PostgreSQL is gone, every process of it, seen just now."""
+        """A copy whose PostgreSQL is gone, every process of it; a clean stop was noticed a while ago."""
         state = "shut down" if clean else "in production"
         gone = self.processes(postmaster="", left=0, control_state=state, checkpoint=WalPoint(1, HERE))
-        return gone.sees(database=failing(self.seen.database.value), connection=failing(value=True))
+        gone = gone.sees(database=failing(self.seen.database.value), connection=failing(value=True))
+        return gone.knows(stopped_since_s=self.now_s - 60) if clean else gone
 
     def holds(self, *vips: Vip) -> Host:
         return self.sees(held=saw(frozenset(vips), self.now_s))

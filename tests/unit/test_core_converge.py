@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pgvip.core.converge import NOTICED_S
 from pgvip.core.model import (
+    NEVER,
     AddressFree,
     AddVip,
     CheckVip,
@@ -55,6 +57,29 @@ def test_orphans_are_ended_before_a_start() -> None:
     behind = standby().down().processes(left=1).round()
     assert behind.must_start(StopPostgres)
     assert not behind.started(StartPostgres)
+
+
+@pytest.mark.parametrize("host", [primary(), primary(Mode.SOLO), standby(), standby(Mode.SOLO)], ids=str)
+@pytest.mark.parametrize("again", [False, True])
+def test_whoever_stopped_the_server_in_an_orderly_way_sees_it_stopped(host: Host, again: bool) -> None:
+    """pg_ctl looks every 0.1 s whether the postmaster is gone, and waits a minute when it misses that."""
+    state = "shut down" if host.round().message.read_write else "shut down in recovery"
+    since_s = host.now_s if again else NEVER  # seen down before: then it stays "since then"
+    stopped = host.down(clean=True).processes(control_state=state).knows(stopped_since_s=since_s).round()
+    assert not stopped.started(StartPostgres)
+    assert stopped.k.stopped_since_s == host.now_s
+    assert not stopped.at(host.now_s + NOTICED_S - 0.01).round().started(StartPostgres)
+    assert stopped.at(host.now_s + NOTICED_S + 0.01).round().started(StartPostgres)
+
+
+def test_what_pgvip_itself_stopped_or_what_crashed_is_started_at_once() -> None:
+    for host in (primary(), standby()):
+        stopped = host.down(clean=True).knows(stopped_since_s=NEVER)
+        assert stopped.knows(ended={"postgres": host.now_s - 0.5}).round().started(StartPostgres)
+        assert not stopped.knows(ended={"postgres": host.now_s - 1.5}).round().started(StartPostgres)
+    crashed = standby().down().round()
+    assert crashed.started(StartPostgres)
+    assert crashed.k.stopped_since_s == NEVER
 
 
 def test_a_standby_is_started_as_one_also_before_it_is_confirmed() -> None:

@@ -102,7 +102,7 @@ def test_healthy_primary() -> None:
     assert peer["postgresql"]["state"] == "standby"
     assert found["replication"] == {
         "standby": "beta", "state": "streaming", "sync_state": "sync", "lag_bytes": 100, "lag_s": 0.25,
-        "sync_names": '"pgvip_beta"', "slot_lost": False,
+        "flush_lag_s": 0.0, "apply_bytes": 100, "sync_names": '"pgvip_beta"', "slot_lost": False,
     }  # fmt: skip
     assert found["addresses"] == {"primary": "10.0.0.10", "standby": "10.0.0.11"}
     fencing = found["fencing"]

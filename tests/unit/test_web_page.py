@@ -151,7 +151,7 @@ def test_both_hosts_stand_there_with_their_roles_and_addresses() -> None:
     words = middle(healthy()).words()
     for part in ("alpha primary this host, 10.0.0.1", "10.0.0.10 primary VIP", "beta standby 10.0.0.2",
                  "10.0.0.11 standby VIP", "read-write", "standby, streaming", "0/3E8 timeline 2", "0.40 s ago",
-                 "beta: streaming, sync, 100 bytes behind, replay 0.25 s behind"):  # fmt: skip
+                 "beta: streaming, sync, 100 bytes behind, replay 250 ms behind"):  # fmt: skip
         assert part in words, part
 
 

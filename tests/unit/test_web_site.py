@@ -38,7 +38,8 @@ def basic(text: bytes) -> str:
 def test_all_but_the_health_checks_ask_for_the_password(path: str) -> None:
     site = World().site()
     assert status(site, path) == 401
-    for wrong in ("Basic", "Basic %%%", "Bearer x", basic(SECRET).replace("Basic", "Bearer"), basic(b"dba"), basic(b"dba:secret"), basic(b""), "Basic \xe9"):
+    bearer = basic(SECRET).replace("Basic", "Bearer")
+    for wrong in ("Basic", "Basic %%%", bearer, basic(b"dba"), basic(b"dba:secret"), basic(b""), "Basic \xe9"):
         assert status(site, path, wrong) == 401, wrong
     assert status(site, path, basic(SECRET)) == 200
     assert status(site, path, basic(SECRET).replace("Basic", "basic")) == 200
@@ -161,32 +162,42 @@ def test_what_is_made_beside_is_shown_only_for_its_own_state_of_things() -> None
         made.append(1)
         return f"made {len(made)}"
 
-    beside = Beside(make, "none", fresh_s=60.0, name="beside")
+    beside = Beside(make, "none", fresh_s=60.0, wait_s=0.0, name="beside")
     assert beside.get("pair") == beside.get("pair") == "none"  # and it is made once
     release.set()
     soon(lambda: beside.get("pair") == "made 1")
     assert beside.get("pair") == "made 1"
+    release.clear()
     assert beside.get("solo") == "none"
+    release.set()
     soon(lambda: beside.get("solo") == "made 2")
     assert len(made) == 2
 
 
-def test_what_is_made_beside_grows_old_and_is_shown_until_the_new_one_is_there() -> None:
+def test_what_is_made_beside_is_waited_for_and_no_longer_than_that() -> None:
     made: list[int] = []
+    hang, release = threading.Event(), threading.Event()
 
     def make() -> int:
+        if hang.is_set():
+            release.wait(10.0)
         made.append(1)
         return len(made)
 
-    beside = Beside(make, 0, fresh_s=0.0, name="beside")
-    beside.get("pair")
-    soon(lambda: len(made) == 1)
-    assert beside.get("pair") >= 1
-    soon(lambda: len(made) >= 2)
+    beside = Beside(make, 0, fresh_s=0.0, wait_s=5.0, name="beside")
+    assert [beside.get(), beside.get()] == [1, 2]
+    beside._wait_s = 0.05
+    hang.set()
+    assert [beside.get(), beside.get()] == [2, 2]  # the newest there is
+    assert len([thread for thread in threading.enumerate() if thread.name == "beside"]) == 1
+    hang.clear()
+    release.set()
+    soon(lambda: beside.get() >= 3)
 
 
 def test_an_explanation_is_not_shown_for_another_state_of_the_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site_module, "FRESH_S", 0.0)
+    monkeypatch.setattr(site_module, "READ_S", 0.0)
     world = World(explained={"scenarios": [{"name": "a", "title": "it rains", "summary": "wet"}]})
     site = world.site()
 

@@ -1,0 +1,1 @@
+SELECT oid, datname FROM pg_database WHERE datallowconn
