@@ -276,7 +276,7 @@ def _fencing(fencing: Document) -> Html:
         return _state(None, "not asked yet")
     if not fencing["ok"]:
         return _state(False, f"does not answer: {fencing['reason']}")
-    return _state(True, f"power is {fencing['value']} (asked {duration(fencing['age_s'])} ago)")
+    return _state(fencing["value"] == "on", f"power is {fencing['value']} (asked {duration(fencing['age_s'])} ago)")
 
 
 def _archive(archive: Document) -> Html:
