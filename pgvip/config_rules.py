@@ -241,6 +241,9 @@ def _timing(config: Config) -> Iterator[ConfigError]:
     if config.postgres.stop_timeout_s > s.stop_s:
         what = f"is shorter than postgresql.stop_timeout_s = {config.postgres.stop_timeout_s:g}"
         yield wrong("timing.stop_s", s.stop_s, what, f"Write at least {config.postgres.stop_timeout_s:g}.")
+    if s.salvage_s >= s.consent_s:
+        what = f"is not shorter than timing.consent_s = {s.consent_s:g}"
+        yield wrong("timing.salvage_s", s.salvage_s, what, "A host that gives up for that long would be fenced.")
     if config.valid_lft_s and config.valid_lft_s < s.dead_after_s:
         what = f"is shorter than interval_s * check_times = {s.dead_after_s:g} s"
         mend = f"Write 0 (no lease) or at least {int(s.dead_after_s) + 1}."

@@ -52,6 +52,7 @@ _SECONDS = {
     "solo_boot_wait_s": (0.5, 300.0),
     "holdoff_s": (0.0, 86400.0),
     "stuck_s": (1.0, 3600.0),
+    "salvage_s": (0.0, 60.0),
 }
 _COUNTS = {"check_times": (1, 100), "restart_times": (0, 100), "handbacks_max": (0, 100)}
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Settings)}
@@ -106,6 +107,8 @@ def read_draft(root: Table) -> Draft | None:
     keep_mb = replication.whole("max_slot_wal_keep_mb", 8192, 64, 100_000_000)
     settings = read_settings(replication, timing, postgres.stop_timeout_s)
     settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
+    if not archive.enabled:  # it is the way that salvaged WAL goes
+        settings = dataclasses.replace(settings, salvage_s=0.0)
     hooks, paths = read_hooks(root.table("hooks")), read_paths(root.table("paths"))
     http = read_http(root.table("http"))
     monitor = read_monitor(root.table("monitor"))

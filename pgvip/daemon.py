@@ -225,6 +225,8 @@ class Daemon:
     def _busy(self) -> bool:
         """Something is under way: then every observation may be the one that it waits for."""
         k = self._knowledge
+        if self._heard is not None and self._heard.stopped is not None:
+            return True  # the peer waits until this database says that it has everything
         running = any(type(action).__name__ not in _IN_NO_HURRY for action in k.running)
         return running or k.yielding is not None or k.claim is not None or k.writing is not None or bool(k.waiting)
 

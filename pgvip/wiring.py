@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pgvip.actions import alert, fence, mount, postgres, rejoin, replication, vip, wal
+from pgvip.actions import alert, fence, mount, postgres, rejoin, replication, salvage, vip, wal
 from pgvip.config import Config
 from pgvip.core.model import (
     Action,
@@ -21,6 +21,7 @@ from pgvip.core.model import (
     PowerOn,
     Promote,
     Rejoin,
+    Salvage,
     SetSyncNames,
     StartPostgres,
     StopPostgres,
@@ -253,6 +254,7 @@ class Actions:
             Fence: lambda _: fence.fence(self._config(), self._say("fence")),
             PowerOn: lambda _: fence.power_on(self._config(), self._say("power-on")),
             FindEnd: lambda _: Outcome(point=wal.end_of_wal(self._config())),
+            Salvage: self._salvage,
             Rejoin: self._rejoin,
             MountArchive: lambda _: mount.mount(self._config()),
             UnmountArchive: lambda _: mount.unmount(self._config()),
@@ -301,6 +303,11 @@ class Actions:
     def _check_vip(self, action: Action) -> Outcome:
         assert isinstance(action, CheckVip)
         return Outcome(text=vip.check(self._config(), action.vip))
+
+    def _salvage(self, action: Action) -> Outcome:
+        assert isinstance(action, Salvage)
+        config = self._config()
+        return Outcome(point=salvage.salvage(config, action.start, config.settings.salvage_s))
 
     def _rejoin(self, action: Action) -> Outcome:
         assert isinstance(action, Rejoin)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 UNKNOWN = "unknown"
 
 
@@ -43,6 +45,19 @@ def size(count: float | None) -> str:
         if count >= factor:
             return f"{count / factor:.0f} {name}" if count >= 10 * factor else f"{count / factor:.1f} {name}"
     return f"{count:.0f} bytes"
+
+
+def moment(at: str) -> str:
+    """Write a time of the record for people; in UTC, for both hosts read it. What is no time stays as it is.
+
+    >>> [moment(one) for one in ("2026-01-31T23:05:06.789+01:00", "2026-01-31T22:05:06Z", "noon", "")]
+    ['2026-01-31 22:05:06 UTC', '2026-01-31 22:05:06 UTC', 'noon', '']
+    """
+    try:
+        found = datetime.fromisoformat(at)
+    except ValueError:
+        return at
+    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if found.tzinfo else at
 
 
 def yes_no(value: object) -> str:

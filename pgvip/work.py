@@ -20,6 +20,7 @@ from pgvip.core.model import (
     Promote,
     Rejoin,
     Result,
+    Salvage,
     StartPostgres,
     StopPostgres,
     WalPoint,
@@ -28,7 +29,7 @@ from pgvip.core.model import (
 from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError, PostgresError
 
-SERVER_ACTIONS = (StartPostgres, StopPostgres, Promote, Rejoin, FindEnd)
+SERVER_ACTIONS = (StartPostgres, StopPostgres, Promote, Rejoin, FindEnd, Salvage)
 
 
 ROUTINE = (Alert, CheckVip, ConfirmGrant, WriteState)

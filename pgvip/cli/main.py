@@ -61,7 +61,7 @@ COMMANDS: dict[str, Entry] = {
     "promote": Entry("pgvip.cli.promote", "force this host to be primary; may lose data"),
     "fence": Entry("pgvip.cli.fence", "look at, test or confirm the fencing of the other host"),
     "rejoin": Entry("pgvip.cli.rejoin", "make this host follow the primary again, now"),
-    "lost-writes": Entry("pgvip.cli.lost_writes", "list what was lost when this host was rewound"),
+    "lost-writes": Entry("pgvip.cli.lost_writes", "list the transactions that were lost when this host was rewound, from the WAL that was kept"),
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
     "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its mend"),
     "man": Entry("pgvip.cli.man", "show the manual, or a command's page; write all pages"),

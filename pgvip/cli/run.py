@@ -22,7 +22,7 @@ from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
 from pgvip.errors import ConfigError, Exit, LinkError, PgvipError, RecordError
 from pgvip.journal import samples
-from pgvip.journal.recorder import Recorder
+from pgvip.journal.sampler import Sampler
 from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
 from pgvip.link.tls import load_contexts
@@ -147,7 +147,7 @@ class Assembly:
             on_change=lambda up: inbox.put(LinkChanged(up)),
         )
         self._orders = Orders(self._daemon, self._facts, self._renew_keys)
-        self._recorder = Recorder(lambda: self._daemon.config, self._picture, self._log)
+        self._sampler = Sampler(lambda: self._daemon.config, self._picture, self._log)
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
         site = Site(lambda: self._daemon.config, self._sources())
         self._web = HttpServer(plan_of(config), site.respond, self._log)
@@ -161,11 +161,11 @@ class Assembly:
         self._link.start()
         self._server.start()
         self._web.start()
-        self._recorder.start()
+        self._sampler.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
-        self._recorder.close()
+        self._sampler.close()
         self._web.close()
         self._server.close()
         self._link.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import UNKNOWN, columns, duration, lag, size, yes_no
+from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, yes_no
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def _headline(document: Document) -> str:
     if record is None:
         return f"pair {document['pair']} ({mode}): no record on this host"
     state = "alone" if record["mode"] == "solo" else f"pair, {'sync' if record['sync'] else 'async'}"
-    at = f" since {record['at']}" if record["at"] else ""
+    at = f" since {moment(record['at'])}" if record["at"] else ""
     cause = f" ({record['cause']})" if record["cause"] else ""
     doubt = "" if document["confirmed"] else " - not confirmed since this boot"
     who = f"{record['primary']} is primary, {state}{at}{cause}{doubt}"
@@ -108,7 +108,8 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         ("peer link", _link(document["link"])),
     ]
     if document["pause"]["active"]:
-        rows.append(("paused", f"{document['pause']['reason'] or 'no reason given'} (since {document['pause']['at']})"))
+        reason = document["pause"]["reason"] or "no reason given"
+        rows.append(("paused", f"{reason} (since {moment(document['pause']['at'])})"))
     holds = [host for host in (document["me"], document["peer"]) if host["hold"]]
     rows += [(f"hold on {host['name']}", host["hold"]) for host in holds]
     if document.get("drill"):
@@ -124,7 +125,8 @@ def _pair(document: Document) -> list[tuple[str, str]]:
 def _drill(drill: Document) -> str:
     outages = ", ".join(f"{one['outage_s']:.2f} s" for one in drill.get("switchovers", [])) or UNKNOWN
     verdict = "kept its limits" if drill.get("ok") else f"FAILED ({drill.get('failure') or 'limits exceeded'})"
-    return f"{drill.get('at', UNKNOWN)}: {verdict}, write outage {outages}, {drill.get('lost', UNKNOWN)} rows lost"
+    at, lost = moment(str(drill.get("at", UNKNOWN))), drill.get("lost", UNKNOWN)
+    return f"{at}: {verdict}, write outage {outages}, {lost} rows lost"
 
 
 def _replication(replication: Document) -> str:

@@ -88,7 +88,7 @@ class Source:
 
     def _look_at_events(self) -> None:
         try:
-            found = self._ask({"command": "events", "limit": EVENTS}).get("events", [])
+            found = self._ask({"command": "events", "limit": EVENTS, "level": "notice"}).get("events", [])
         except PgvipError:  # a daemon of an older version has none
             return
         self._events = [one for one in found if isinstance(one, dict)]

@@ -23,6 +23,7 @@ from pgvip.core.model import (
     Record,
     Rejoin,
     Result,
+    Salvage,
     WriteState,
 )
 from pgvip.core.rights import entitled, next_term, write_right
@@ -59,7 +60,7 @@ def _result(r: Round, result: Result) -> None:
         r.k.given, r.k.given_at_s = action.key, result.at_s
     elif isinstance(action, CheckVip) and result.ok:
         r.k.checked = {**r.k.checked, action.vip: (result.at_s, result.text)}
-    elif isinstance(action, FindEnd) and result.ok:
+    elif isinstance(action, FindEnd | Salvage) and result.ok:
         r.k.end = result.point
     elif isinstance(action, PowerOn) and result.ok:
         r.k.roused = r.k.roused or not r.k.power_owed

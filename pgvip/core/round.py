@@ -32,6 +32,7 @@ RETRY_S: dict[str, tuple[float, float]] = {
     "UnmountArchive": (2.0, 30.0),
     "PowerOn": (10.0, 60.0),
     "FindEnd": (1.0, 10.0),
+    "Salvage": (60.0, 60.0),
 }
 """First and longest wait before a failed action is tried again; it doubles between (as systemd's RestartSteps)."""
 

@@ -36,6 +36,7 @@ class Settings:
     restart_times: int = 2
     holdoff_s: float = 60.0
     handbacks_max: int = 3
+    salvage_s: float = 5.0
     stuck_s: float = 15.0
     override: Override = Override.AUTO
     peer_override: Override = Override.AUTO

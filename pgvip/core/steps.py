@@ -21,6 +21,7 @@ from pgvip.core.model import (
     Mode,
     Record,
     Request,
+    Salvage,
     Stopped,
     StopPostgres,
     Vip,
@@ -165,9 +166,41 @@ def _give_up_role(r: Round, y: Yield) -> None:
     elif y.clean and v.processes is not None and v.processes.clean and v.processes.checkpoint is not None:
         _write_after_clean_stop(r, y, v.processes.checkpoint)
     elif _still_wanted(r, y):
-        _write_change(r, primary=r.s.peer, handover=None, cause=y.change)
+        if not _may_salvage(r, y):
+            _write_change(r, primary=r.s.peer, handover=None, cause=y.change)
+        elif _salvaged(r, y):
+            r.note("salvaged", f"{r.s.peer} has all WAL of {r.s.me}, to {k.end}: nothing is lost")
+            _write_change(r, primary=r.s.peer, handover=k.end, cause=f"{y.change}, with all WAL")
     else:
         _call_off_when_late(r, y)
+
+
+def _may_salvage(r: Round, y: Yield) -> bool:
+    """In async, the WAL that the winner lacks may yet reach it: for a stated time, and once.
+
+    In sync it has all that was acknowledged, by its grant.
+    """
+    v, k = r.view(), r.k
+    if v.sync_term:
+        return False
+    limit_s = min(r.s.salvage_s, r.s.lag_s_max / 4)  # the winner's lease goes on running
+    return r.now_s - y.stopped_at_s < limit_s and "Salvage" not in k.trouble
+
+
+def _salvaged(r: Round, y: Yield) -> bool:
+    """The winner says that it has flushed or replayed this host's WAL to its end; else that is being brought about."""
+    k, peer = r.k, r.view().here
+    if peer is None:
+        return False
+    if k.end is None:
+        if peer.point is not None:
+            r.start(Salvage(peer.point.lsn))
+        return False
+    stopped = Stopped(y.term, k.end)
+    if y.stopped != stopped:
+        k.yielding = replace(y, stopped=stopped)
+        r.changed()
+    return peer.has_checkpoint == stopped and peer.boot_id == y.boot_id
 
 
 def _still_wanted(r: Round, y: Yield) -> bool:

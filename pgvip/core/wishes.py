@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgvip.core.values import Durable, Grant, Vip, WalPoint
+from pgvip.core.values import Durable, Grant, Lsn, Vip, WalPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,13 @@ class PowerOn(Action):
 @dataclass(frozen=True, slots=True)
 class FindEnd(Action):
     """Find the timeline and end of valid WAL of the stopped cluster. Result.point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage(Action):
+    """Put the stopped cluster's WAL from `start` on where the peer's recovery finds it. Result.point: its end."""
+
+    start: Lsn
 
 
 @dataclass(frozen=True, slots=True)

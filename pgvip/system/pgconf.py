@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pgvip.config import Config
 
 FILE_NAME = "pgvip.conf"
+SALVAGE = "salvage"
+"""Folder in each host's archive for what its dead primary still had (actions/salvage.py)."""
 INCLUDE = f"include '{FILE_NAME}'"
 
 HEADER = """\
@@ -258,12 +260,7 @@ def _conninfo(config: Config) -> str:
 
 def archive_command(config: Config) -> str:
     """Return archive_command: the script itself, with everything it needs, so that no configuration is read."""
-    words = [
-        *_script(archive_wal.__file__),
-        *("--timeout", f"{config.archive.timeout_s:g}"),
-        *("--directory", str(config.archive.directory)),
-    ]
-    return f'{_command(words)} "%p"'
+    return f'{_command(archive_words(config, config.archive.directory))} "%p"'
 
 
 def restore_command(config: Config) -> str:
@@ -276,6 +273,15 @@ def restore_command(config: Config) -> str:
     return f'[ ! -e {flag} ] && exec {_command(restore_words(config))} "%f" "%p"'
 
 
+def archive_words(config: Config, directory: Path) -> list[str]:
+    """Return the program and its options that put a WAL file into `directory`; the file's path is to follow."""
+    return [
+        *_script(archive_wal.__file__),
+        *("--timeout", f"{config.archive.timeout_s:g}"),
+        *("--directory", str(directory)),
+    ]
+
+
 def restore_words(config: Config) -> list[str]:
     """Return the program and its options that fetch a WAL file; its name and the target are to follow."""
     return [
@@ -284,6 +290,7 @@ def restore_words(config: Config) -> list[str]:
         *("--flag", str(config.paths.no_restore)),
         *("--directory", str(config.archive.directory)),
         *("--directory", str(config.archive.peer_mount)),
+        *("--directory", str(config.archive.peer_mount / SALVAGE)),
     ]
 
 

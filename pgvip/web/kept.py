@@ -29,7 +29,7 @@ class Kept(Generic[T]):
         if made is not None and now_s() - made[0] < self._fresh_s:
             return made[1]
         if not self._lock.acquire(timeout=MAKING_S):
-            raise PgvipError("the page is still being made for another viewer", hint="Try again.")
+            raise PgvipError("the answer is still being made for another client", hint="Try again.")
         try:
             made = self._made
             if made is None or now_s() - made[0] >= self._fresh_s:

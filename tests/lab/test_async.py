@@ -85,6 +85,22 @@ def test_what_a_takeover_loses_is_counted_and_listed(scene: Scene) -> None:
     assert "has lost no writes" in scene.pair.pgvip(scene.standby, "lost-writes").stdout
 
 
+@pytest.mark.pair(mode="async")
+def test_a_dead_server_on_a_living_host_loses_nothing(scene: Scene) -> None:
+    """The stream has ended before it; what it did not carry reaches the standby through the archive."""
+    [receiver] = [process for process in scene.standby.processes("postgres") if "walreceiver" in process.command]
+    scene.switch.cut("alpha", "beta", port=5432)
+    os.kill(receiver.pid, signal.SIGTERM)
+    cut_s = time.monotonic()
+    wait_until(lambda: len(scene.writer.acknowledged(cut_s)) > 10, 10, "writes that the standby does not have", 0.01)
+    scene.strike()
+    os.kill(scene.primary.postmaster(), signal.SIGKILL)
+    scene.switch.heal()
+    scene.finish(swapped=True, outage_max_s=8)
+    assert scene.fenced(scene.primary) == 0
+    assert f"salvaged: {scene.standby.name} has all WAL of {scene.primary.name}" in scene.primary.log()
+
+
 @with_short_lease
 def test_a_frozen_daemon_lets_the_lease_end_and_renews_it_on_its_return(scene: Scene) -> None:
     scene.strike()

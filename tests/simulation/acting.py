@@ -19,6 +19,7 @@ from pgvip.core.model import (
     Promote,
     Rejoin,
     Result,
+    Salvage,
     SetSyncNames,
     StartPostgres,
     StopPostgres,
@@ -277,6 +278,32 @@ class Actor:
             self._end(action, ok=not pg.proc, point=point)
 
         self._later(0.05, 0.2, done)
+
+    def _Salvage(self, action: Salvage) -> None:  # noqa: N802 - named after the action
+        """The files are put into the archive; the peer's recovery finds them there once its stream has ended."""
+        pg, peer = self.host.pg, self.host.peer
+        end = len(pg.wal)
+
+        def found() -> None:
+            other = peer.pg
+            reads = self.world.net.open("connect", peer, self.host) and not peer.frozen and not peer.disk_bad
+            if reads and other.phase == "standby" and other.hung != "all" and other.inbound is None:
+                if other.prefix_of(pg) and not pg.proc and len(pg.wal) == end:
+                    peer.log(f"restores {end - len(other.wal)} entries of its primary's from the archive")
+                    other.wal, other.history, other.flushed = list(pg.wal), list(pg.history), end
+            elif self.world.now_s < until_s:
+                peer.later(0.2, found)
+
+        def done() -> None:
+            if pg.proc or self.host.disk_bad:
+                self._end(action, ok=False, text="the server runs, or its disk does not answer")
+                return
+            self._end(action, ok=True, point=WalPoint(pg.timeline, Lsn(end)))
+            if not self.world.chance(self.world.faults.archive_fails):
+                peer.later(self.world.duration_s(0.05, 0.3), found)
+
+        until_s = self.world.now_s + 10.0
+        self._later(0.05, 0.3, done)
 
     def _Rejoin(self, action: Rejoin) -> None:  # noqa: N802 - named after the action
         host, peer, pg = self.host, self.host.peer, self.host.pg

@@ -297,3 +297,28 @@ def test_host_leaves_in_order(seed: int, sync: bool) -> None:
     world.a.daemon.order(Order.SHUTDOWN)
     until(world, lambda: world.b.pg.phase == "primary" and Vip.PRIMARY in world.b.held, 10.0)
     assert world.fencing.fences == 0
+
+
+def dies_ahead(seed: int, *, archive_fails: float) -> tuple[World, int]:
+    """Async: the primary's server dies with commits that its standby lacks; how many of them are not on the new one."""
+    world = pair(seed, sync=False)
+    world.faults.archive_fails = archive_fails
+    world.clients.every_s = 0.1
+    world.net.cuts.add(("stream", "a"))
+    until(world, lambda: len(world.a.pg.wal) > len(world.b.pg.wal) + 3, 30.0)
+    acknowledged = set(world.acknowledged)
+    world.a.pg.kill()
+    world.net.cuts.clear()
+    until(world, lambda: world.b.pg.phase == "primary", 30.0)
+    return world, len(acknowledged - set(world.b.pg.wal))
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_in_async_nothing_is_lost_with_a_dead_server_on_a_living_host(seed: int) -> None:
+    world, lost = dies_ahead(seed, archive_fails=0.0)
+    assert lost == 0, tail(world)
+    heals(world)
+
+
+def test_without_the_archive_it_is_lost() -> None:
+    assert sum(dies_ahead(seed, archive_fails=1.0)[1] for seed in range(1, 5)) > 0

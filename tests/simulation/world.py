@@ -29,6 +29,7 @@ class Rates:
     promote_fails: float = 0.0
     stop_escalates: float = 0.0
     drop_fails: float = 0.0
+    archive_fails: float = 0.2
     message_lost: float = 0.0
     message_twice: float = 0.0
     message_late: float = 0.0

@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "link": ("link", "core", "config", "errors", "deadlines"),
     "web": ("web", "core", "config", "errors", "deadlines", "words"),
     "words.py": (),
+    "journal": ("journal", "core", "config", "errors", "deadlines"),
     "archive": ("archive", "system", "config", "errors", "deadlines", "core"),
     "watch.py": ("system", "errors", "deadlines", "core"),
     "work.py": ("core", "errors", "deadlines"),

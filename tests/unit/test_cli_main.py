@@ -67,7 +67,7 @@ def test_missing_configuration_is_exit_3_in_both_places(
     assert "HINT: " in error
 
 
-@pytest.mark.parametrize("name", ["status", "pause", "archive-wal", "restore-wal"])
+@pytest.mark.parametrize("name", ["status", "watch", "history", "pause", "archive-wal", "restore-wal"])
 def test_frequent_commands_import_nothing_heavy(name: str) -> None:
     code = (
         "import sys\nfrom pgvip.cli.main import main\n"

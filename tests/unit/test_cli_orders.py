@@ -12,7 +12,7 @@ import pytest
 
 from pgvip.cli import simple
 from pgvip.cli.main import main
-from pgvip.cli.where import FILE, daemon_socket
+from pgvip.cli.where import FILE, daemon_socket, state_directory
 from pgvip.config_load import default_file, load
 from pgvip.errors import ConfigError, Exit, RefusedError
 from pgvip.link.operator import OperatorServer
@@ -218,6 +218,7 @@ def test_socket_is_found_where_the_daemon_makes_it(tmp_path: Path, monkeypatch: 
     for text in (CONFIG.format(directory=tmp_path), CONFIG[: CONFIG.index("[paths]")]):
         file.write_text(text)
         assert daemon_socket(args) == load(file, "alpha").paths.socket
+        assert state_directory(args) == load(file, "alpha").paths.state
     monkeypatch.setenv("PGVIP_CONFIG", str(file))
     assert daemon_socket(Namespace(config=None, host="alpha")) == load(None, "alpha").paths.socket
     assert str(default_file()) == str(file)

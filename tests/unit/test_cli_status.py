@@ -34,7 +34,7 @@ def row(document: dict[str, Any], title: str) -> str:
 def test_healthy_pair() -> None:
     document = healthy()
     assert render(document)[0] == (
-        "pair shop (sync), term 4: alpha is primary, pair, sync since 2026-01-01T00:00:00Z (init)"
+        "pair shop (sync), term 4: alpha is primary, pair, sync since 2026-01-01 00:00:00 UTC (init)"
     )
     assert row(document, "role") == "role primary standby"
     assert row(document, "addresses") == "addresses 10.0.0.10 (primary) 10.0.0.11 (standby)"
@@ -55,6 +55,27 @@ def test_nothing_known_is_shown_as_unknown_and_breaks_nothing() -> None:
     assert row(document, "heard") == "heard - never"
     assert "no-record: " in text(document, verbose=True)
     assert "mend: " in text(document)
+
+
+def test_roles_by_configuration_and_the_last_drill_are_shown() -> None:
+    document = healthy()
+    assert "role by configuration" not in text(document)
+    document["peer"]["override"] = "standby"
+    document["drill"] = {"at": "2026-01-02T03:04:05+00:00", "ok": True, "lost": 0, "switchovers": [{"outage_s": 0.5}]}
+    assert row(document, "role by") == "role by configuration auto standby"
+    shown = "last drill 2026-01-02 03:04:05 UTC: kept its limits, write outage 0.50 s, 0 rows lost"
+    assert row(document, "last drill") == shown
+    document["drill"] = {"failure": "interrupted"}
+    assert row(document, "last drill").startswith("last drill unknown: FAILED (interrupted), write outage unknown")
+
+
+def test_what_a_silent_peer_said_is_marked() -> None:
+    document = healthy()
+    document["peer"]["age_s"] = 4.0
+    assert "?" not in row(document, "PostgreSQL")
+    document["peer"]["age_s"] = 6.0
+    assert row(document, "PostgreSQL") == "PostgreSQL read-write ? standby, streaming"
+    assert row(document, "heard") == "heard - 6 s ago; ?: as it was then"
 
 
 def test_everything_that_can_be_wrong_has_its_words() -> None:

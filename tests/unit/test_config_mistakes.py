@@ -110,6 +110,11 @@ MISTAKES = {
         "timing.stop_s = 5.0: is shorter than postgresql.stop_timeout_s = 60",
         "Write at least 60.",
     ),
+    "salvage longer than consent": (
+        [("[timing]", "[timing]\nsalvage_s = 10")],
+        "timing.salvage_s = 10.0: is not shorter than timing.consent_s = 10",
+        "A host that gives up for that long would be fenced.",
+    ),
     "address lease shorter than detection": (
         [("[addresses]", "[addresses]\nvalid_lft_s = 2")],
         "addresses.valid_lft_s = 2: is shorter than interval_s * check_times = 3 s",

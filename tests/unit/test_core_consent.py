@@ -17,6 +17,7 @@ from pgvip.core.model import (
     Override,
     Promote,
     Request,
+    Salvage,
     SetSyncNames,
     StartPostgres,
     Stopped,
@@ -31,6 +32,7 @@ from tests.unit.core_world import (
     NO_VIPS,
     POSTMASTER,
     SOLO_B,
+    Host,
     attempt,
     claiming,
     failing,
@@ -227,6 +229,65 @@ def test_m13_a_hand_back_names_the_end_of_the_own_history() -> None:
     assert written.record is not None
     assert (written.record.primary, written.record.from_term, written.record.handover) == ("a", 5, end)
     assert written.handbacks == 1
+
+
+# --- salvage ------------------------------------------------------------------------------------------------
+
+THERE = WalPoint(1, Lsn(0x1A0))
+
+
+def async_loser(**more: Any) -> Host:
+    """Its server is dead, every process of it ended, and the winner's request is here; async."""
+    pair = record("a", Mode.PAIR, sync=False)
+    host = primary(sync=False).durable(record=pair).hears(record=pair).configured(sync=False, **more)
+    return host.down().holds().round().told(request=role_wish(), point=WalPoint(1, Lsn(0x180)))
+
+
+def test_in_async_the_winner_gets_what_it_lacks_before_anything_is_written() -> None:
+    host = async_loser()
+    salvage = host.must_start(Salvage)
+    assert salvage.start == Lsn(0x180)
+    assert not host.started(WriteState)
+    offered = host.done(salvage, point=THERE)
+    assert not offered.started(WriteState)
+    assert offered.message.stopped == Stopped(4, THERE)
+    for other in (Stopped(4, WalPoint(1, Lsn(0x190))), Stopped(2, THERE), None):
+        assert not offered.told(has_checkpoint=other).started(WriteState)
+    given = offered.told(has_checkpoint=Stopped(4, THERE)).must_start(WriteState).durable.record
+    assert given is not None
+    assert (given.primary, given.handover, given.from_term) == ("b", THERE, 4)
+    assert not offered.told(has_checkpoint=Stopped(4, THERE), boot_id="boot-b-2").started(WriteState)
+
+
+def test_a_salvage_ends_with_its_time_or_its_first_failure() -> None:
+    host = async_loser()
+    for late_s, over in ((4.9, False), (5.0, True)):
+        waited = host.at(host.now_s + late_s).told(request=role_wish())
+        assert bool(waited.started(WriteState)) is over
+    failed = host.done(host.must_start(Salvage), ok=False)
+    given = failed.must_start(WriteState).durable.record
+    assert given is not None
+    assert given.handover is None
+    short = async_loser(lag_s_max=8.0)
+    assert not short.at(short.now_s + 1.9).told(request=role_wish()).started(WriteState)
+    assert short.at(short.now_s + 2.0).told(request=role_wish()).started(WriteState)
+
+
+def test_without_a_time_for_it_nothing_is_salvaged() -> None:
+    assert async_loser(salvage_s=0.0).must_start(WriteState)
+
+
+def test_in_sync_the_winner_has_it_all_by_its_grant() -> None:
+    assert primary().down().holds().round().told(request=role_wish()).must_start(WriteState)
+
+
+def test_a_salvage_waits_for_a_winner_that_says_where_it_stands() -> None:
+    pair = record("a", Mode.PAIR, sync=False)
+    host = primary(sync=False).durable(record=pair).hears(record=pair, point=None).down().holds().round()
+    mute = host.told(request=role_wish(), point=None)
+    assert not mute.started(Salvage)
+    assert not mute.started(WriteState)
+    assert mute.told(request=role_wish(), point=WalPoint(1, HERE)).must_start(Salvage)
 
 
 # --- m 14: both addresses -----------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_consent_to_a_hand_over_names_the_term_that_it_started_from() -> None:
 
 
 def test_the_mode_of_commits_goes_with_the_record_until_the_pair_is_made_anew() -> None:
-    given = primary(sync=False).configured(sync=True).down().holds().told(request=role_wish())
+    given = primary(sync=False).configured(sync=True, salvage_s=0.0).down().holds().told(request=role_wish())
     written = given.must_start(WriteState).durable.record
     assert written is not None
     assert not written.sync

@@ -17,7 +17,7 @@ from pgvip.config import MonitorConfig, Paths
 from pgvip.core.model import Observations
 from pgvip.errors import Exit, RefusedError
 from pgvip.journal import samples
-from pgvip.journal.recorder import Recorder
+from pgvip.journal.sampler import Sampler
 from pgvip.journal.samples import MEASURES, SIZE, Sample, SampleStore, measured, merge, pack, sample_of, unpack
 from tests.unit.test_cli_orders import CONFIG
 from tests.unit.test_status_document import built, decided, healthy
@@ -170,14 +170,14 @@ def test_requests_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 # --- the thread ----------------------------------------------------------------------------------------------
 
 
-def recorder(directory: Path, look: Any, said: list[str]) -> Recorder:
+def sampler(directory: Path, look: Any, said: list[str]) -> Sampler:
     config = SimpleNamespace(monitor=MonitorConfig(5.0, 30), paths=Paths(state=directory))
-    return Recorder(lambda: config, look, lambda event, text: said.append(f"{event}: {text}"))  # type: ignore[arg-type, return-value] # two fields are enough
+    return Sampler(lambda: config, look, lambda event, text: said.append(f"{event}: {text}"))  # type: ignore[arg-type, return-value] # two fields are enough
 
 
-def test_the_recorder_skips_what_is_not_there_and_knows_gaps(tmp_path: Path) -> None:
+def test_the_sampler_skips_what_is_not_there_and_knows_gaps(tmp_path: Path) -> None:
     documents = [healthy(), None, healthy(), healthy()]
-    made = recorder(tmp_path, lambda: documents.pop(0), [])
+    made = sampler(tmp_path, lambda: documents.pop(0), [])
     for at in (0, 5, 10, 1000):
         made.record(NOON + at)
     found = SampleStore(tmp_path / "history").recent(2000, 1000, NOON + 1001)
@@ -188,7 +188,7 @@ def test_the_recorder_skips_what_is_not_there_and_knows_gaps(tmp_path: Path) -> 
 def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
     said: list[str] = []
     (tmp_path / "history").write_text("in the way")
-    made = recorder(tmp_path, healthy, said)
+    made = sampler(tmp_path, healthy, said)
     for number in range(3):
         made.record(NOON + 5 * number)
     assert [line.split(":")[0] for line in said] == ["history-failed"]
@@ -207,7 +207,7 @@ def test_the_thread_samples_and_ends(tmp_path: Path) -> None:
         looked.set()
         return healthy()
 
-    made = Recorder(lambda: config, look, lambda _event, _text: None)  # type: ignore[arg-type, return-value] # as above
+    made = Sampler(lambda: config, look, lambda _event, _text: None)  # type: ignore[arg-type, return-value] # as above
     made.start()
     assert looked.wait(10)
     made.close()

@@ -271,7 +271,7 @@ def test_tls(serve: Serve, certificates: tuple[Path, Path]) -> None:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert everything(client).endswith(b"hello\n")
     assert not served.ask().startswith(b"HTTP")  # in the clear nothing is said
-    assert not requests_running()
+    wait_until(lambda: not requests_running() or None, 5.0, what="end of the threads", error=PgvipError)
 
 
 def test_a_certificate_gone_at_a_reload_leaves_the_old_one(serve: Serve, certificates: tuple[Path, Path]) -> None:

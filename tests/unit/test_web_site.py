@@ -142,7 +142,7 @@ def test_a_viewer_does_not_wait_for_ever_for_anothers_page(monkeypatch: pytest.M
     first = threading.Thread(target=page.get)
     first.start()
     assert begun.wait(5.0)
-    with pytest.raises(PgvipError, match="another viewer"):
+    with pytest.raises(PgvipError, match="another client"):
         page.get()
     release.set()
     first.join(5.0)

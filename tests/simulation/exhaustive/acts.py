@@ -16,6 +16,7 @@ from pgvip.core.model import (
     PowerOn,
     Promote,
     Rejoin,
+    Salvage,
     SetSyncNames,
     StartPostgres,
     StopPostgres,
@@ -134,6 +135,8 @@ class Actor:
         if isinstance(action, FindEnd):
             point = WalPoint(wal.timeline(pg.wal), Lsn(wal.length(pg.wal)))
             return world, self.core.outcome(ok=not pg.proc, point=point)
+        if isinstance(action, Salvage):
+            return self._salvage(world, name)
         if isinstance(action, Rejoin):
             return self._rejoin(world, name)
         return world, self.good
@@ -168,6 +171,15 @@ class Actor:
         # Where commits do not wait, the newest is always on its way: the position was read before it.
         behind = int(not pg.force and wal.last(pg.wal) in world.acked)
         return not self.needs_flush or pg.tx.flush >= wal.length(pg.wal) - behind
+
+    def _salvage(self, world: World, name: str) -> tuple[World, int]:
+        """The peer's recovery finds the files, if its stream has ended and the hosts reach each other."""
+        pg, other = world.host(name).pg, world.host(PEER[name]).pg
+        end = self.core.outcome(ok=not pg.proc, point=WalPoint(wal.timeline(pg.wal), Lsn(wal.length(pg.wal))))
+        reads = other.phase == "standby" and not other.hung and other.rx is None and world.open_path("db")
+        if pg.proc or not reads or not wal.begins(other.wal, pg.wal):
+            return world, end
+        return with_pg(world, PEER[name], other._replace(wal=pg.wal, flushed=wal.length(pg.wal))), end
 
     def _rejoin(self, world: World, name: str) -> tuple[World, int]:
         pg, peer = world.host(name).pg, world.host(PEER[name]).pg

@@ -21,7 +21,7 @@ GAP = 3
 """After so many intervals without a sample, the next stands for one interval and has no rate."""
 
 
-class Recorder:
+class Sampler:
     """Samples until the process ends.
 
     `look`: the status document of this moment, None while there is none (the daemon has just started, or its loop
@@ -36,7 +36,7 @@ class Recorder:
         self._store: tuple[int, SampleStore] | None = None
         self._failing = False
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
