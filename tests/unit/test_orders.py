@@ -95,6 +95,19 @@ def test_what_is_not_known_is_refused_by_name(request_: dict[str, Any]) -> None:
     assert "unknown" in refused(Desk(shot(primary())).ask(**request_))
 
 
+def test_a_drill_is_told_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    desk = Desk(shot(primary()))
+    assert desk.ask(command="drill", text="begins")["ok"] is True
+    assert "drill: begins" in capsys.readouterr().err
+    assert "1 to 500 are wanted" in refused(desk.ask(command="drill"))
+    assert "1 to 500 are wanted" in refused(desk.ask(command="drill", text="x" * 501))
+    assert not desk.commands
+
+
+def test_the_history_is_asked_for_in_numbers() -> None:
+    assert "points is not" in refused(Desk(shot(primary())).ask(command="history", points="all"))
+
+
 # --- what cannot work is refused before it is ordered ----------------------------------------------------------
 
 
