@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pgvip.web import sections
 from pgvip.web.markup import Html, fill, join
 from pgvip.web.summary import WORDS, summary
+from pgvip.words import moment
 
 if TYPE_CHECKING:
     from pgvip.web.sources import Document
@@ -52,7 +53,7 @@ def fragment(shown: Shown) -> Html:
     said = summary(document, shown.age_s, shown.stale_s)
     record = document["record"]
     mode = "sync" if document["sync_wanted"] else "async"
-    since = f", since {record['at'][:19].replace('T', ' ')}" if record and record["at"] else ""
+    since = f", since {moment(record['at'])}" if record and record["at"] else ""
     term = f"{mode}, term {record['term']}{since}" if record else mode
     banner = fill(
         '<div class="banner {level}" data-title="{title}" data-at="{at}"><p><b class="level">{word}</b>{text} '
