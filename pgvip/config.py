@@ -102,9 +102,14 @@ class RejoinConfig:
 
 @dataclass(frozen=True, slots=True)
 class HookConfig:
-    """The alert hook: called with the event's name; words in PGVIP_* environment variables."""
+    """Hooks are called with the event's name; words in PGVIP_* environment variables.
+
+    `directory`: executables in a directory for each event. `alert`: one for every event that has hooks.
+    `timeout_s`: for each call.
+    """
 
     alert: Path | None = None
+    directory: Path = Path("/etc/pgvip/hooks.d")
     timeout_s: float = 10.0
 
 
@@ -141,6 +146,14 @@ class MonitorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LogConfig:
+    """How the daemon's log looks. `format`: "human" or "json"; `level`: less important events are left out."""
+
+    format: str = "human"
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """`state`: durable record, certificates, saved WAL. `run`: socket and boot facts (a tmpfs)."""
 
@@ -160,6 +173,11 @@ class Paths:
     @property
     def certificates(self) -> Path:
         return self.state / "tls"
+
+    @property
+    def events(self) -> Path:
+        """The event history of both hosts."""
+        return self.state / "events"
 
     @property
     def saved(self) -> Path:
@@ -206,6 +224,7 @@ class Config:
     hooks: HookConfig = field(default_factory=HookConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     paths: Paths = field(default_factory=Paths)
     link_port: int = 8432
     valid_lft_s: int = 0

@@ -135,6 +135,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         hooks=draft.hooks,
         http=draft.http,
         monitor=draft.monitor,
+        log=draft.log,
         paths=draft.paths,
         link_port=draft.link_port,
         valid_lft_s=draft.valid_lft_s,
@@ -265,6 +266,7 @@ _RELOADABLE = (
     "hooks.",
     "http.",
     "monitor.",
+    "log.",
     "archive.timeout_s",
     "archive.mount_options",
     "postgres.start_timeout_s",
@@ -328,6 +330,7 @@ def reloaded(old: Config, new: Config) -> Config:
         hooks=new.hooks,
         http=new.http,
         monitor=new.monitor,
+        log=new.log,
         max_slot_wal_keep_mb=new.max_slot_wal_keep_mb,
     )
 

@@ -6,17 +6,21 @@ yields errors that name the key, the value and the mend.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import socket
 import stat
 from ipaddress import ip_address, ip_network
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.config_read import Address, missing, read_address, wrong
 from pgvip.core.model import Override, Vip
 from pgvip.errors import ConfigError
+from pgvip.events import EVENTS, VETO
+from pgvip.system.executables import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -256,14 +260,16 @@ def _lease(config: Config) -> Iterator[ConfigError]:
     if s.sync:
         return
     for host in _both(config):
-        needed_s = s.dead_after_s + s.fence_delay_s + sum(method.timeout_s for method in host.fencing)
+        waits = ("fence_delay_s", s.fence_delay_s), ("hooks.veto_timeout_s", s.veto_timeout_s)
+        key, wait_s = max(waits, key=itemgetter(1))  # they run at the same time
+        needed_s = s.dead_after_s + wait_s + sum(method.timeout_s for method in host.fencing)
         if host.fencing and s.lag_s_max < needed_s:
             yield wrong(
                 "replication.lag_s_max",
                 s.lag_s_max,
                 f"is too short to fence {host.name} within it",
                 f"Write at least {needed_s:g}, or shorten hosts.{host.name}.fencing timeout_s.",
-                f"Detection {s.dead_after_s:g} s + fence_delay_s {s.fence_delay_s:g} s + all fence time-outs must fit.",
+                f"Detection {s.dead_after_s:g} s + {key} {wait_s:g} s + all fence time-outs must fit.",
             )
 
 
@@ -272,7 +278,7 @@ def _lease(config: Config) -> Iterator[ConfigError]:
 
 def host_problems(config: Config) -> list[ConfigError]:
     """What does not fit this machine: interface, networks, password files. Looks, changes nothing."""
-    rules = (_interface, _password_files, _http_files, _programs)
+    rules = (_interface, _password_files, _http_files, _programs, _hooks)
     return [error for rule in rules for error in rule(config)]
 
 
@@ -346,3 +352,26 @@ def _programs(config: Config) -> Iterator[ConfigError]:
     if absent:
         mend = "Name the directory that holds PostgreSQL's programs, as in /usr/lib/postgresql/15/bin."
         yield wrong("postgresql.bin_directory", str(config.postgres.bin_directory), f"has no {absent[0]}", mend)
+
+
+def _hooks(config: Config) -> Iterator[ConfigError]:
+    """Hooks that would never be called: of an event that does not exist, or refused."""
+    directory = config.hooks.directory
+    try:
+        events = sorted(path.name for path in directory.iterdir() if path.is_dir())
+        found = [(event, each) for event in events for each in listed(directory / event)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        yield wrong("hooks.directory", str(directory), f"cannot be read: {error.strerror}", "Let root read it.")
+        return
+    known = {VETO, *(name for name, row in EVENTS.items() if row.hooks)}
+    for event in events:
+        if event not in known:
+            close = difflib.get_close_matches(event, known, 1)
+            mend = f"Did you mean {close[0]}?" if close else "docs/events.md lists the events that have hooks."
+            yield ConfigError(f"{directory / event}: no event of that name calls hooks", hint=mend)
+    for _event, each in found:
+        if each.refused:
+            mend = "Mend it, or remove the file."
+            yield ConfigError(f"{each.path}: this hook is never called", f"{each.refused}.", mend)

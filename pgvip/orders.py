@@ -35,7 +35,13 @@ _ORDERS = {order.value: order for order in Order}
 class Orders:
     """Answers the operator socket."""
 
-    def __init__(self, daemon: Daemon, facts: Callable[[], Mapping[str, Any]], renew_keys: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        daemon: Daemon,
+        facts: Callable[[], Mapping[str, Any]],
+        renew_keys: Callable[[], None],
+        more: Mapping[str, Handler] | None = None,
+    ) -> None:
         self._daemon = daemon
         self._facts = facts
         self._renew_keys = renew_keys
@@ -46,6 +52,7 @@ class Orders:
             "history": self._history,
             "drill": self._drill,
             "renew-keys": self._keys,
+            **(more or {}),
         }
 
     def handle(self, request: Document, reply: Reply) -> None:

@@ -50,6 +50,7 @@ def document(
         "archive": {"enabled": config.archive.enabled, **_watched(seen.archive, now_s)},
         "gateway": _watched(seen.gateway, now_s),
         "rights": _rights(v),
+        "veto_hooks": seen.veto.value,
         "local": {"served": k.durable.served, "complete": k.durable.complete, "handbacks": k.durable.handbacks},
         "pause": encode(k.durable.pause),
         "hold": k.durable.hold,
@@ -234,7 +235,7 @@ def _http_warnings(state: Any) -> list[Document]:
     if state is None or not state.error:
         return []
     mend = "see [http] in the configuration and who has the port: ss -ltnp"
-    return [{"name": "http", "text": f"HTTP is not served: {state.error}", "mend": mend}]
+    return [{"name": "http-failed", "text": f"HTTP is not served: {state.error}", "mend": mend}]
 
 
 def _watched(watch: Observation[Any], now_s: float) -> Document:

@@ -54,6 +54,7 @@ COMMANDS: dict[str, Entry] = {
     "conninfo": Entry(
         "pgvip.cli.conninfo", "print connection strings for applications (libpq, JDBC, SQLAlchemy, pgx, node-postgres)"
     ),
+    "events": Entry("pgvip.cli.events", "show what happened on both hosts"),
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
     "drill": Entry("pgvip.cli.drill", "rehearse a switchover and back, and report the outage that a client sees"),
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
@@ -61,8 +62,9 @@ COMMANDS: dict[str, Entry] = {
     "promote": Entry("pgvip.cli.promote", "force this host to be primary; may lose data"),
     "fence": Entry("pgvip.cli.fence", "look at, test or confirm the fencing of the other host"),
     "rejoin": Entry("pgvip.cli.rejoin", "make this host follow the primary again, now"),
-    "lost-writes": Entry("pgvip.cli.lost_writes", "list the transactions that were lost when this host was rewound, from the WAL that was kept"),
+    "lost-writes": Entry("pgvip.cli.lost_writes", "list the transactions that were lost when this host was rewound"),
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
+    "hooks": Entry("pgvip.cli.hooks", "list the hooks, or try those of one event"),
     "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its mend"),
     "man": Entry("pgvip.cli.man", "show the manual, or a command's page; write all pages"),
     "completion": Entry(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pgvip.core import veto
 from pgvip.core.knowledge import Switchover, Why
 from pgvip.core.model import (
     FORCE_STEP,
     NEVER,
+    AskVeto,
     CheckVip,
     Command,
     ConfirmGrant,
@@ -46,7 +48,8 @@ def results(r: Round) -> None:
             r.worked(result.action)
         elif not isinstance(result.action, Fence):
             r.failed(result.action, result.text)
-            r.note("action-failed", f"{type(result.action).__name__}: {result.text}")
+            name = type(result.action).__name__
+            r.note("action-failed", f"{name}: {result.text}", action=name)
         _result(r, result)
 
 
@@ -62,6 +65,8 @@ def _result(r: Round, result: Result) -> None:
         r.k.checked = {**r.k.checked, action.vip: (result.at_s, result.text)}
     elif isinstance(action, FindEnd | Salvage) and result.ok:
         r.k.end = result.point
+    elif isinstance(action, AskVeto):
+        veto.answered(r, action.attempt, result.text if result.ok else "")
     elif isinstance(action, PowerOn) and result.ok:
         r.k.roused = r.k.roused or not r.k.power_owed
         r.k.peer_off, r.k.power_owed, r.k.fence_s = False, False, NEVER
@@ -83,6 +88,7 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
         return
     r.k.claim = None  # any change of the record ends the claim
     r.k.waiting = ""
+    r.k.veto = None
     r.k.yielding = None
     r.k.given = None
     r.k.end = None
@@ -92,7 +98,15 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
         r.k.force, r.k.confirmed = False, True
     if old is None or old.primary != new.primary:
         r.k.holdoff_until_s = r.now_s + r.s.holdoff_s
-    r.note("record", f"term {old.term if old else '-'}->{new.term} {new.mode.value}({new.primary}): {new.cause}")
+    r.note(
+        "record",
+        f"term {old.term if old else '-'}->{new.term} {new.mode.value}({new.primary}): {new.cause}",
+        old_term=old.term if old else "",
+        new_term=new.term,
+        mode=new.mode.value,
+        primary=new.primary,
+        cause=new.cause,
+    )
 
 
 def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
@@ -104,7 +118,7 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         r.note("fenced", f"{r.s.peer} is verified off" if mine else f"{r.s.peer} is off, but the claim has ended")
     else:
         r.k.doubt_s = r.now_s
-        r.note("fence-failed", text)
+        r.note("fence-failed", text, peer=r.s.peer, tries=claim.tries if claim else "")
     if claim is None or not mine:
         return
     if ok:
@@ -134,7 +148,7 @@ def awake(r: Round) -> None:
 def commands(r: Round) -> None:
     """Operators' orders."""
     for command in r.inputs.commands:
-        r.note("order", f"{command.order.value} {command.text}".strip())
+        r.note("order", f"{command.order.value} {command.text}".strip(), order=command.order.value)
     waiting, r.k.deferred = r.k.deferred, ()
     for command in (*waiting, *r.inputs.commands):
         if not _command(r, command):
@@ -285,6 +299,8 @@ def passing(r: Round) -> None:
     k, v = r.k, r.view()
     if k.grant is not None and v.postmaster and k.grant.postmaster != v.postmaster:
         k.grant = None
+    if k.veto is not None and not v.peer_silent:
+        k.veto = None  # there is nothing to put off any more
     if r.inputs.jumped and k.grant is not None and k.grant.expires_s is not None:
         k.grant = None  # this machine was paused, or its clock set: how old the lease is cannot be known
         r.note("clock-jump", "the lease to take over was dropped; the primary grants it anew")

@@ -187,6 +187,9 @@ NO_HOLDOFF = Condition("no-hold-off", lambda v: v.now_s >= v.k.holdoff_until_s, 
 NOT_CALLED_OFF = Condition(
     "not-called-off", lambda v: v.now_s >= v.k.called_off_until_s, "a hand-over was called off a short time ago"
 )
+NOT_VETOED = Condition(
+    "not-vetoed", lambda v: v.k.veto is None or v.now_s >= v.k.veto.until_s, "vetoed: a veto hook puts the takeover off"
+)
 NOT_PAUSED = Condition("not-paused", lambda v: not v.paused, "the pair is paused")
 SERVING = Condition("serving", lambda v: write_right(v) and v.read_write, "this primary does not serve")
 ENTITLED = Condition("entitled", entitled, "this host is not the confirmed primary")
@@ -234,8 +237,8 @@ TABLE: tuple[Change, ...] = (
     Change("take-over-by-consent", S, PAIR, By.REQUEST, (INVITED, TAKER), "the primary offers its role", Want.HANDOVER),
     Change("take-over-by-order", S, PAIR, By.REQUEST, (ORDERED, TAKER, PEER_ANSWERS),
            "an operator ordered a switchover", Want.HANDOVER),
-    Change("take-over-by-fence", S, PAIR, By.FENCE, (PEER_SILENT, TAKEOVER_RIGHT), "the primary does not answer",
-           delayed=True),
+    Change("take-over-by-fence", S, PAIR, By.FENCE, (PEER_SILENT, TAKEOVER_RIGHT, NOT_VETOED),
+           "the primary does not answer", delayed=True),
     Change("hand-back", P, SOLO, By.INVITE, (BLOCKED, PEER_ANSWERS, NOT_PAUSED),
            "this host lacks WAL that the role needs, and has not served"),
     Change("pair", P, SOLO, By.OWN, (FOLLOWS, SYNC_READY, SERVING, NOT_ALONE, STAYS, NOT_PAUSED),

@@ -80,7 +80,7 @@ def _choose(r: Round) -> Change:
     if row.name != k.row:
         k.row, k.row_since_s = row.name, r.now_s
         if row is not HOLD:
-            r.note("intent", f"{row.name}: {row.because}")
+            r.note("intent", f"{row.name}: {row.because}", change=row.name)
     elif NOT_CALLED_OFF in row.when and r.now_s - k.row_since_s >= r.s.consent_s:
         steps.call_off(r, f"{row.name}: {r.s.peer} did not take the role")
         row, k.blockers = choose(r.view())

@@ -55,6 +55,20 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Veto:
+    """The veto hooks' word on one takeover. `since_s`: when its wait began; only the answer to `attempt` counts.
+
+    `allowed`: nobody is against it. `refused`: who is, and why; until `until_s`, then they are asked again.
+    """
+
+    attempt: str
+    since_s: float
+    allowed: bool = False
+    refused: str = ""
+    until_s: float = NEVER
+
+
+@dataclass(frozen=True, slots=True)
 class Yield:
     """A give-up under way: this host consents, and writes the record when it has given up in deed.
 
@@ -121,6 +135,7 @@ class Knowledge:
     claim: Claim | None = None
     waiting: str = ""
     waiting_since_s: float = NEVER
+    veto: Veto | None = None
     yielding: Yield | None = None
     row: str = ""
     row_since_s: float = NEVER

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import absorb
+from pgvip.core import absorb, veto
 from pgvip.core.changes import By, Change
 from pgvip.core.knowledge import Claim, Why, Yield
 from pgvip.core.model import (
@@ -108,7 +108,7 @@ def consent(r: Round, row: Change) -> None:
     k.end = None
     if request.want is Want.SOLO:
         k.grant = None
-    r.note("yield", f"giving up what {change} takes, term {v.term}: {request.reason}")
+    r.note("yield", f"giving up what {change} takes, term {v.term}: {request.reason}", change=change)
     r.changed()
 
 
@@ -312,7 +312,8 @@ def claim(r: Round, row: Change) -> None:
         return
     if k.waiting != row.name:
         k.waiting, k.waiting_since_s = row.name, r.now_s
-    if row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s:
+    permitted = veto.permitted(r, row)
+    if not permitted or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
         return
     why = Why.CANNOT if row.name.endswith("cannot") else Why.SILENCE
     open_claim(r, row.name, why, takeover=row.want is None and r.view().standby)
@@ -321,16 +322,16 @@ def claim(r: Round, row: Change) -> None:
 def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
     """A claim begins before its fence command is sent."""
     r.k.waiting = ""
+    r.k.veto = None
     r.k.claim = Claim(change, r.view().term, why, takeover, _attempt(r), r.now_s)
     r.k.fence_s = r.now_s
-    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}")
+    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}", change=change, why=why.value, tries=1)
     r.changed()
     r.start(Fence(r.k.claim.attempt))
 
 
 def _attempt(r: Round) -> str:
-    r.k.attempts += 1
-    return f"{r.k.who.run_id}/{r.k.attempts}"
+    return r.attempt()
 
 
 def end_claim(r: Round, why: str) -> None:
@@ -363,7 +364,8 @@ def _carry_on(r: Round, c: Claim) -> None:
     elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
         k.claim = replace(c, attempt=_attempt(r), tries=c.tries + 1)
         k.fence_s = r.now_s
-        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {k.claim.tries}")
+        said = f"{c.change}: fencing {r.s.peer} again, try {k.claim.tries}"
+        r.note("claim", said, change=c.change, why=c.why.value, tries=k.claim.tries)
         r.changed()
         r.start(Fence(k.claim.attempt))
 

@@ -2,7 +2,8 @@
 
 A frame is a kind (1 byte), a length (4 bytes, big-endian) and a body. Each end first sends a hello with the name of
 its link instance; from then on texts, each with a serial number that the receiver uses to drop what it has already
-got through another connection. Unknown kinds are skipped (a newer peer, during a rolling upgrade).
+got through another connection, and now and then a bulk frame, which may wait and may be lost. Unknown kinds are skipped
+(a newer peer, during a rolling upgrade).
 
 Times are seconds of the caller's clock.
 """
@@ -10,9 +11,11 @@ Times are seconds of the caller's clock.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import ssl
 import struct
+import termios
 from dataclasses import dataclass
 from enum import Enum
 
@@ -39,6 +42,7 @@ class Kind(int, Enum):
 
     HELLO = 1
     TEXT = 2
+    BULK = 3
 
 
 class Stage(Enum):
@@ -64,6 +68,16 @@ class Text:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """What may come late, twice, or not at all."""
+
+    body: bytes
+
+
+Got = Hello | Text | Bulk
+
+
 def frame(kind: Kind, body: bytes) -> bytes:
     """Pack one frame."""
     return HEADER.pack(kind, len(body)) + body
@@ -75,6 +89,13 @@ def text_frame(serial: int, text: str) -> bytes:
     if len(body) > MAX_BYTES:
         raise LinkError(f"message is too long: {len(body)} bytes, at most {MAX_BYTES}")
     return frame(Kind.TEXT, SERIAL.pack(serial) + body)
+
+
+def bulk_frame(body: bytes) -> bytes:
+    """Pack what has no hurry. LinkError when it is too long for the other end."""
+    if len(body) > MAX_BYTES:
+        raise LinkError(f"message is too long: {len(body)} bytes, at most {MAX_BYTES}")
+    return frame(Kind.BULK, body)
 
 
 def tune(sock: socket.socket, dead_s: float) -> None:
@@ -112,6 +133,14 @@ class Connection:
     def idle(self) -> bool:
         """True when another frame can be given to `queue`."""
         return self.stage is Stage.OPEN and not self._out
+
+    @property
+    def drained(self) -> bool:
+        """True when the other end's kernel has acknowledged everything: what is sent now delays nothing before it."""
+        try:
+            return self.idle and not struct.unpack("i", fcntl.ioctl(self.fd, termios.TIOCOUTQ, bytes(4)))[0]
+        except OSError:
+            return False
 
     def connected(self) -> None:
         """Look how a non-blocking connect ended."""
@@ -157,7 +186,7 @@ class Connection:
             pass  # TLS 1.3 has no renegotiation: both mean later
         self.wants_write = bool(self._out)
 
-    def receive(self) -> list[Hello | Text]:
+    def receive(self) -> list[Got]:
         """Read what has come. LinkError when the other end does not keep to the form.
 
         When it closed, or the connection broke, `ended` says so: what came before that still counts.
@@ -197,8 +226,8 @@ class Connection:
             raise LinkError(f"connection to {self.remote} is not encrypted yet")
         return self.sock
 
-    def _frames(self) -> list[Hello | Text]:
-        found: list[Hello | Text] = []
+    def _frames(self) -> list[Got]:
+        found: list[Got] = []
         while len(self._in) >= HEADER.size:
             kind, length = HEADER.unpack_from(self._in)
             if length > BODY_MAX:
@@ -211,7 +240,7 @@ class Connection:
             found += self._read(kind, body)
         return found
 
-    def _read(self, kind: int, body: bytes) -> list[Hello | Text]:
+    def _read(self, kind: int, body: bytes) -> list[Got]:
         if kind == Kind.HELLO:
             if len(body) < INSTANCE_BYTES:
                 raise LinkError(f"{self.remote} sent a short hello")
@@ -223,4 +252,6 @@ class Connection:
                 return [Text(SERIAL.unpack_from(body)[0], body[SERIAL.size :].decode())]
             except UnicodeDecodeError as error:
                 raise LinkError(f"{self.remote} sent a message that is not UTF-8", f"{error}.") from error
+        if kind == Kind.BULK:
+            return [Bulk(body)]
         return []

@@ -4,7 +4,8 @@ Each host listens and dials. Both connections are used when both come up: a text
 drops the second copy; so a connection that is stalled or half open never delays what the other can carry. A hello from
 a new instance of the peer (it rebooted, its daemon was restarted) ends every connection of the old one at once.
 
-Texts are snapshots: only the newest one waits, an older one that was not sent yet is replaced.
+Texts are snapshots: only the newest one waits, an older one that was not sent yet is replaced. A bulk frame goes out on
+one connection, after the newest text, and only where nothing is on its way: it never delays a text by more than itself.
 Nothing here blocks but `select`; a client that says nothing is dropped by its deadline.
 """
 
@@ -18,10 +19,23 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgvip.errors import LinkError
-from pgvip.link.connection import INSTANCE_BYTES, Connection, Hello, Kind, Stage, Text, frame, text_frame, tune
+from pgvip.link.connection import (
+    INSTANCE_BYTES,
+    Bulk,
+    Connection,
+    Got,
+    Hello,
+    Kind,
+    Stage,
+    bulk_frame,
+    frame,
+    text_frame,
+    tune,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,9 +76,9 @@ class LinkState:
 class PeerLink:
     """Carries texts both ways for as long as it lives.
 
-    `on_text` is called on the link's thread, as is `on_change` (True: connected, False: the last connection
-    ended); both must only put something into a queue. `dead_s`: a connection on which nothing came for so long is
-    dropped; it must be a few heartbeats.
+    `on_text` is called on the link's thread, as are `on_bulk` and `on_change` (True: connected, False: the last
+    connection ended); all must only put something into a queue. `dead_s`: a connection on which nothing came for so
+    long is dropped; it must be a few heartbeats.
     """
 
     def __init__(
@@ -76,9 +90,11 @@ class PeerLink:
         *,
         dead_s: float,
         on_change: Callable[[bool], None] = lambda _up: None,
+        on_bulk: Callable[[bytes], None] = lambda _body: None,
     ) -> None:
         self._listen, self._dial, self._contexts = listen, dial, contexts
         self._on_text, self._on_change, self._dead_s = on_text, on_change, dead_s
+        self._on_bulk, self._bulk = on_bulk, b""
         self._hello = frame(Kind.HELLO, secrets.token_bytes(INSTANCE_BYTES))
         self._lock = threading.Lock()
         self._newest: bytes = b""
@@ -105,6 +121,13 @@ class PeerLink:
         with self._lock:
             self._newest = text_frame(self._serial + 1, text)
             self._serial += 1
+        os.eventfd_write(self._wake, 1)
+
+    def send_bulk(self, body: bytes) -> None:
+        """Send `body` when there is room, in place of one that waits; never waits. LinkError when it is too long."""
+        packed = bulk_frame(body)
+        with self._lock:
+            self._bulk = packed
         os.eventfd_write(self._wake, 1)
 
     def renew(self, contexts: Contexts) -> None:
@@ -138,6 +161,7 @@ class PeerLink:
             for key, events in self._selector.select(self._sleep_s(now_s)):
                 self._serve(key, events)
             self._send_newest()
+            self._send_waiting()
         self._release()
 
     def _take_renewed(self) -> None:
@@ -192,12 +216,14 @@ class PeerLink:
         if one.ended:
             raise LinkError(one.ended)
 
-    def _take(self, one: Connection, got: Hello | Text) -> None:
+    def _take(self, one: Connection, got: Got) -> None:
         now_s = _now_s()
         if isinstance(got, Hello):
             self._greet(one, got.instance)
         elif not one.live:
             raise LinkError(f"{one.remote} spoke before its hello")
+        elif isinstance(got, Bulk):
+            self._on_bulk(got.body)
         elif got.serial > self._peer_serial:
             self._peer_serial = got.serial
             self._on_text(got.text)
@@ -220,6 +246,17 @@ class PeerLink:
             if newest and one.idle and self._sent.get(one.fd, 0) < serial:
                 self._sent[one.fd] = serial
                 self._guarded(one, lambda each: each.queue(newest))
+
+    def _send_waiting(self) -> None:
+        """The bulk frame, where the newest text has gone out and arrived."""
+        if not self._bulk:
+            return
+        for one in list(self._connections.values()):
+            if one.live and self._sent.get(one.fd, 0) == self._serial and one.drained:
+                with self._lock:
+                    waiting, self._bulk = self._bulk, b""
+                self._guarded(one, partial(Connection.queue, data=waiting))
+                return
 
     # --- making and ending connections ---------------------------------------------------------------
 

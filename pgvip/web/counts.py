@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pgvip.web.sources import Counts
+
+if TYPE_CHECKING:
+    from pgvip.events import Event
 
 NAMES_MAX = 200
 """Of each kind, so that no mistake of the program makes a series without end."""
 OTHER = "other"
 FORCED = "forced"
-
-_RECORD = re.compile(r"term \S+->\d+ [^:]*: (?P<cause>.*)")
-"""The core's `record` event (core.absorb): the cause is the name of the change, or begins with "forced"."""
+"""How the cause of a record begins that an operator forced; the rest of it names hosts (core.absorb)."""
 
 
 class EventCounts:
-    """Stands before a log function and counts what goes through it."""
+    """Hears every event of the log."""
 
-    def __init__(self, log: Callable[[str, str], None]) -> None:
-        self._write = log
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._events: Counter[str] = Counter()
         self._changes: Counter[str] = Counter()
 
-    def log(self, event: str, text: str) -> None:
-        """Count one event, and log it. From any thread."""
-        record = _RECORD.match(text) if event == "record" else None
+    def hear(self, event: Event) -> None:
+        """Count one event. From any thread; neither waits nor fails."""
+        cause = dict(event.fields).get("cause", "") if event.event == "record" else ""
         with self._lock:
-            _add(self._events, event)
-            if record is not None:
-                cause = record["cause"]
+            _add(self._events, event.event)
+            if cause:
                 _add(self._changes, FORCED if cause.startswith(FORCED) else cause)
-        self._write(event, text)
 
     def read(self) -> Counts:
         """Both counters as they are now."""

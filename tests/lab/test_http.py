@@ -192,4 +192,4 @@ time.sleep(600)
 
 
 def warned(scene: Scene) -> bool:
-    return "http" in [one["name"] for one in scene.pair.status(scene.standby)["warnings"]]
+    return "http-failed" in [one["name"] for one in scene.pair.status(scene.standby)["warnings"]]

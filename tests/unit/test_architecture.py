@@ -34,16 +34,17 @@ PURE = {"time", "random", "secrets", "threading", "os", "sys", "socket", "subpro
 MAY_IMPORT = {
     "core": ("core",),
     "errors.py": (),
+    "events.py": (),
     "deadlines.py": ("errors",),
     "record.py": ("core", "errors"),
-    "config": ("core", "errors", "config", "record", "system"),
-    "system": ("system", "errors", "deadlines", "core", "config"),
+    "config": ("core", "errors", "events", "config", "record", "system"),
+    "system": ("system", "errors", "events", "deadlines", "core", "config"),
     "probes": ("system", "core", "config", "errors", "deadlines", "probes"),
     "actions": ("system", "core", "config", "errors", "deadlines", "record", "actions", "archive", "probes", "link"),
     "link": ("link", "core", "config", "errors", "deadlines"),
-    "web": ("web", "core", "config", "errors", "deadlines", "words"),
+    "web": ("web", "core", "config", "errors", "events", "deadlines", "words"),
     "words.py": (),
-    "journal": ("journal", "core", "config", "errors", "deadlines"),
+    "journal": ("journal", "core", "config", "errors", "events", "deadlines"),
     "archive": ("archive", "system", "config", "errors", "deadlines", "core"),
     "watch.py": ("system", "errors", "deadlines", "core"),
     "work.py": ("core", "errors", "deadlines"),
@@ -54,7 +55,10 @@ MAY_IMPORT = {
 ALLOWED = {"system/pgconf.py": {"archive"}}
 """Single exceptions: PostgreSQL's configuration names the two archive commands."""
 
-NEVER = {"cli": ("cli",), "daemon": ("cli", "daemon", "orders", "status_document", "wiring")}
+NEVER = {
+    "cli": ("cli",),
+    "daemon": ("announce", "cli", "daemon", "hooks", "orders", "recorder", "status_document", "wiring"),
+}
 """Parts that only those named may import."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pgvip.core.changes import HOLD, TABLE, By, Change, Condition, Part, choose
-from pgvip.core.knowledge import Switchover, Trouble
+from pgvip.core.knowledge import Switchover, Trouble, Veto
 from pgvip.core.model import Lsn, Mode, Observation, Override, Pause, SetSyncNames
 from tests.unit.core_world import HERE, NOW_S, Alter, Host, failing, primary, record, saw, standby
 
@@ -59,6 +59,7 @@ BREAKS: dict[str, Alter] = {
     "gateway-lost": lambda h: h.sees(gateway=failing("192.0.2.1", since_s=NOW_S - 1.5)),
     "peer-has-gateway": lambda h: h.hears(gateway_ok=False),
     "serving": lambda h: h.knows(confirmed=False),
+    "not-vetoed": lambda h: h.knows(veto=Veto("run-b/1", NOW_S - 9, refused="10-storage: resync", until_s=SOON_S)),
     "no-hold-off": lambda h: h.knows(holdoff_until_s=SOON_S),
     "prefers-peer": lambda h: h.configured(override=Override.AUTO),
     "standby-down": lambda h: h.knows(unfollowed_since_s=NOW_S - 1),

@@ -44,6 +44,7 @@ class End:
     link: PeerLink
     got: queue.Queue[str] = field(default_factory=queue.Queue)
     changes: list[bool] = field(default_factory=list)
+    bulk: queue.Queue[bytes] = field(default_factory=queue.Queue)
 
     def take(self, within_s: float = 3.0) -> str:
         return self.got.get(timeout=within_s)
@@ -67,8 +68,9 @@ class Pair:
         mine, other = (self.alpha, self.beta) if name == "alpha" else (self.beta, self.alpha)
         end = End(link=None)  # type: ignore[arg-type]  # its link needs its queue first
         end.link = PeerLink(
-            mine, other, contexts or self.contexts[name], end.got.put, dead_s=dead_s, on_change=end.changes.append
-        )
+            mine, other, contexts or self.contexts[name], end.got.put, dead_s=dead_s, on_change=end.changes.append,
+            on_bulk=end.bulk.put,
+        )  # fmt: skip
         end.link.start()
         self.ends.append(end)
         return end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,6 +18,9 @@ from pgvip.core.knowledge import Decision, Knowledge, Trouble
 from pgvip.core.model import Command, Heard, Inputs, Mode, Observations, Order, Pause, Settings
 from pgvip.daemon import Daemon, LoopStats, Snapshot
 from pgvip.errors import Exit
+from pgvip.event_requests import EventRequests
+from pgvip.events import Event, Level
+from pgvip.journal.events import EventStore
 from pgvip.orders import Orders
 from tests.unit.config_text import edited
 from tests.unit.core_world import NOW_S, Host, claiming, primary, record, standby
@@ -257,3 +261,21 @@ def test_new_keys_are_read_when_they_were_made() -> None:
     desk = Desk(None)
     assert desk.ask(command="renew-keys")["ok"]
     assert desk.renewals == ["keys"]
+
+
+def test_events_are_answered_from_the_store(tmp_path: Path) -> None:
+    """A daemon without a history knows no such command."""
+    store = EventStore(tmp_path, "a", "b", lambda _name, _text: None)
+    store.start()
+    store.append(Event("link", Level.INFO, "up", "2026-01-01T00:00:00.000Z", "a"))
+    replies: list[dict[str, Any]] = []
+    loop = cast("Daemon", SimpleNamespace(snapshot=None))
+    orders = Orders(loop, dict, lambda: None, {"events": EventRequests(store).answer})
+    orders.handle({"command": "events", "limit": 5}, replies.append)
+    orders.handle({"command": "events", "limit": -5}, replies.append)
+    Orders(loop, dict, lambda: None).handle({"command": "events"}, replies.append)
+    store.close()
+    assert [event["text"] for event in replies[0]["events"]] == ["up"]
+    assert [reply["ok"] for reply in replies] == [True, False, False]
+    assert replies[1]["error"] == "limit is -5"
+    assert "unknown command" in replies[2]["error"]

@@ -194,9 +194,9 @@ def test_http_that_does_not_listen_is_a_warning() -> None:
     decision = decided(Durable(RECORD, served=True), PRIMARY)
     fine = built(decision, PRIMARY, http=HttpState(("10.0.0.1:8433",)))
     assert fine["http"] == {"listening": ["10.0.0.1:8433"], "error": ""}
-    assert "http" not in [one["name"] for one in fine["warnings"]]
+    assert "http-failed" not in [one["name"] for one in fine["warnings"]]
     deaf = built(decision, PRIMARY, http=HttpState((), "cannot listen on 10.0.0.1:8433: Address already in use"))
-    [warning] = [one for one in deaf["warnings"] if one["name"] == "http"]
+    [warning] = [one for one in deaf["warnings"] if one["name"] == "http-failed"]
     assert "Address already in use" in warning["text"]
     assert "ss -ltnp" in warning["mend"]
     assert built(decision, PRIMARY)["http"] is None
@@ -228,3 +228,10 @@ def test_every_key_is_documented() -> None:
     me, doing = found["me"], found["doing"]
     for key in {*found, *me, *me["postgresql"], *doing, *found["link"], *found["replication"]}:
         assert f"`{key}`" in page, key
+
+
+def test_veto_hooks_are_there_or_not_or_unknown() -> None:
+    for there in (True, False):
+        seen = replace(PRIMARY, veto=Observation(there, NOW_S))
+        assert built(decided(Durable(RECORD, served=True), seen), seen)["veto_hooks"] is there
+    assert healthy()["veto_hooks"] is None

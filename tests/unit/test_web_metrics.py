@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pgvip.core.decide import begin, decide
 from pgvip.core.knowledge import Trouble
 from pgvip.core.model import BootFacts, Durable, Identity, Inputs, Mode, Observations, Result, WriteState
+from pgvip.events import Event, Level
 from pgvip.web.counts import NAMES_MAX, OTHER, EventCounts
 from pgvip.web.exposition import Family, expose
 from tests.unit.test_status_document import NOW_S, RECORD
@@ -141,36 +142,38 @@ def test_texts_are_quoted() -> None:
 # --- counters -----------------------------------------------------------------------------------------
 
 
-def test_events_are_counted_and_logged() -> None:
-    logged: list[tuple[str, str]] = []
-    counts = EventCounts(lambda event, text: logged.append((event, text)))
-    counts.log("role", "standby->primary: x")
-    counts.log("role", "primary->standby: y")
-    counts.log("record", "term 4->7 solo(db2): take-over-by-fence")
-    counts.log("record", "term -->9 solo(db2): forced by an operator; db1 was not fenced")
-    assert counts.read().events == {"role": 2, "record": 2}
+def heard(event: str, *fields: tuple[str, str]) -> Event:
+    return Event(event, Level.INFO, "", "2026-11-25T12:00:00Z", "alpha", fields=fields)
+
+
+def test_events_are_counted_and_changes_by_their_cause() -> None:
+    counts = EventCounts()
+    for event in (
+        heard("role"), heard("role"), heard("record", ("cause", "take-over-by-fence")), heard("record"),
+        heard("record", ("cause", "forced by an operator; db1 was not fenced")), heard("claim", ("cause", "silence")),
+    ):  # fmt: skip
+        counts.hear(event)
+    assert counts.read().events == {"role": 2, "record": 3, "claim": 1}
     assert counts.read().changes == {"take-over-by-fence": 1, "forced": 1}
-    assert len(logged) == 4
 
 
 def test_a_record_written_by_the_core_is_counted_by_the_name_of_its_change() -> None:
-    """The pattern follows the core's words: this test breaks when they change."""
     new = replace(RECORD, term=6, mode=Mode.SOLO, cause="solo-by-fence")
     knowledge = begin(Identity("b", "r", 0.0, "p", "7"), Durable(RECORD, served=True), BootFacts(confirmed=True))
     knowledge.writing = Durable(new, served=True)
     knowledge.running = (WriteState(knowledge.writing),)
     result = Result(WriteState(knowledge.writing), ok=True, at_s=NOW_S)
     decision = decide(knowledge, Inputs(Observations(), results=(result,)), SETTINGS, NOW_S)
-    counts = EventCounts(lambda _event, _text: None)
+    counts = EventCounts()
     for note in decision.notes:
-        counts.log(note.event, note.text)
+        counts.hear(heard(note.event, *note.fields))
     assert counts.read().changes == {"solo-by-fence": 1}
 
 
 def test_names_have_a_limit() -> None:
-    counts = EventCounts(lambda _event, _text: None)
+    counts = EventCounts()
     for number in range(NAMES_MAX + 50):
-        counts.log(f"event-{number}", "")
+        counts.hear(heard(f"event-{number}"))
     assert len(counts.read().events) == NAMES_MAX + 1
     assert counts.read().events[OTHER] == 50
 
