@@ -171,6 +171,11 @@ class Paths:
         return self.state / "identity.json"
 
     @property
+    def scheduled(self) -> Path:
+        """A switchover for later, on the host where it was ordered."""
+        return self.state / "scheduled.json"
+
+    @property
     def certificates(self) -> Path:
         return self.state / "tls"
 

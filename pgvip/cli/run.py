@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import secrets
 import threading
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -28,7 +30,13 @@ from pgvip.journal.events import Wanted
 from pgvip.journal.sampler import Sampler
 from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
+from pgvip.link.text import parse
 from pgvip.link.tls import load_contexts
+from pgvip.operate import readiness
+from pgvip.operate.desk import Desk
+from pgvip.operate.peer import PeerQuestions
+from pgvip.operate.schedule import Schedule
+from pgvip.operate.switchover import Switchover
 from pgvip.orders import Orders
 from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identity, save_boot_facts
 from pgvip.recorder import Recorder, log_style
@@ -138,6 +146,7 @@ class Assembly:
         actions = Actions(lambda: self._daemon.config, store, service.log, self._recorder.hooks.ask_veto)
         self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)
         self._arrivals = Arrivals(lambda: self._kick("processes"), lambda: self._kick("held"))
+        desk = Desk(self._daemon, self._ask_peer, readiness.look, service.log)
         self._link = PeerLink(
             (config.me.address, config.link_port),
             (config.peer.address, config.link_port),
@@ -146,9 +155,12 @@ class Assembly:
             dead_s=max(3.0, 2 * config.settings.dead_after_s),
             on_change=self._link_changed,
             on_bulk=self._recorder.exchange.received,
+            on_question=PeerQuestions(desk).answer,
         )
+        switchovers = Switchover(desk)
+        self._schedule = Schedule(config.paths.scheduled, desk, switchovers.handle)
         events = EventRequests(self._recorder.store)
-        self._orders = Orders(self._daemon, self._facts, self._renew_keys, {"events": events.answer})
+        self._orders = Orders(desk, self._facts, self._renew_keys, self._schedule, {"events": events.answer})
         self._sampler = Sampler(lambda: self._daemon.config, self._picture, service.log)
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
         site = Site(lambda: self._config, self._sources())
@@ -163,6 +175,7 @@ class Assembly:
         self._server.start()
         self._web.start()
         self._sampler.start()
+        self._schedule.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
@@ -259,6 +272,11 @@ class Assembly:
     def _send(self, text: str) -> None:
         self._link.send(text)
 
+    def _ask_peer(self, request: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
+        """A small question to the peer's daemon. LinkError when it does not answer in time, or not in JSON."""
+        answer = parse(self._link.ask(json.dumps(request), timeout_s))
+        return answer if isinstance(answer, dict) else {}
+
     def _keep(self, facts: BootFacts) -> None:
         save_boot_facts(self._facts_file, self._boot_id, facts)
 
@@ -277,6 +295,7 @@ class Assembly:
         return {
             "link": self._link.state(),
             "http": self._web.state(),
+            "scheduled": self._schedule.waiting,
             "memory_bytes": processes.memory_bytes(),
             "cpu_seconds": processes.cpu_seconds(),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pgvip.core import veto
-from pgvip.core.knowledge import Switchover, Why
+from pgvip.core.knowledge import FenceOrder, Switchover, Why
 from pgvip.core.model import (
     FORCE_STEP,
     NEVER,
@@ -92,7 +92,7 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
     r.k.yielding = None
     r.k.given = None
     r.k.end = None
-    r.k.switchover = None
+    r.k.switchover = r.k.fence_order = None
     r.k.alarm = ""  # it was about the old term
     if r.k.force and new.primary == r.s.me and durable.complete:
         r.k.force, r.k.confirmed = False, True
@@ -126,6 +126,9 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
     elif claim.why is Why.ORDER:
         r.k.claim, r.k.force = None, False
         r.note("force-failed", "the peer could not be fenced; nothing changed")
+    elif claim.why is Why.OPERATOR:
+        r.k.claim, r.k.fence_order = None, None
+        r.note("fence-order-failed", "the peer could not be fenced, as an operator ordered; nothing changed")
     else:
         r.k.claim = replace(claim, retry_at_s=r.now_s + r.s.fence_retry_s)
     r.changed()
@@ -165,7 +168,8 @@ def _command(r: Round, command: Command) -> bool:
     elif order is Order.CANCEL_SWITCHOVER:
         k.switchover = None
     elif order in (Order.PAUSE, Order.RESUME):
-        pause = Pause(k.durable.pause.serial + 1, order is Order.PAUSE, command.text, r.inputs.wall)
+        serial, active = k.durable.pause.serial + 1, order is Order.PAUSE
+        pause = Pause(serial, active, command.text, r.inputs.wall, command.until, command.by, r.s.me)
         return r.write(replace(k.durable, pause=pause))
     elif order is Order.FENCE_CONFIRMED and k.claim is not None:
         k.claim = replace(k.claim, by_word=True)
@@ -175,6 +179,11 @@ def _command(r: Round, command: Command) -> bool:
         return r.write(replace(k.durable, hold=""))
     elif order is Order.FORCE_PROMOTE:
         k.force, k.unfenced = True, command.text == "without-fence"
+    elif order in (Order.FAILOVER, Order.FENCE_OFF):
+        until_s = r.now_s + r.s.consent_s + r.s.fence_delay_s
+        k.fence_order, k.power_order_until_s = FenceOrder(until_s, off=order is Order.FENCE_OFF), NEVER
+    elif order is Order.POWER_ON:
+        k.fence_order, k.power_order_until_s = None, r.now_s + r.s.consent_s
     elif order is Order.SHUTDOWN:
         k.leaving = True
     elif order is Order.REJOIN:
@@ -292,6 +301,21 @@ def confirm(r: Round) -> None:
     k.confirmed = True
     r.changed()
     r.note("confirmed", f"term {v.term}: " + ("the peer answered" if answered else "solo, and nobody else answers"))
+
+
+def pause_ends(r: Round) -> None:
+    """A pause with an end ends by itself, by the wall clock of the host where it was ordered.
+
+    So one clock decides, whatever the difference. The other host's decides while nothing is heard of that host.
+    """
+    pause, wall = r.k.durable.pause, r.inputs.wall
+    if not pause.active or not pause.until or wall < pause.until:
+        return
+    if pause.host == r.s.peer and r.view().message is not None:
+        return
+    resumed = Pause(pause.serial + 1, active=False, at=wall, by="its end", host=r.s.me)
+    if r.write(replace(r.k.durable, pause=resumed)):
+        r.note("pause-ended", f"the pause was to end at {pause.until}")
 
 
 def passing(r: Round) -> None:

@@ -5,7 +5,7 @@ No I/O, no clock, no threads, no randomness. The daemon and the simulation call 
 
 from __future__ import annotations
 
-from pgvip.core import absorb, converge, speak, steps
+from pgvip.core import absorb, converge, power, speak, steps
 from pgvip.core.changes import HOLD, NOT_CALLED_OFF, Change, choose
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import AddressFree, BootFacts, Durable, Identity, Inputs, Settings
@@ -48,7 +48,9 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     absorb.results(r)
     absorb.commands(r)
     absorb.messages(r)
+    absorb.pause_ends(r)
     absorb.passing(r)
+    power.orders(r)
     absorb.confirm(r)
     steps.force(r)
     steps.adopt(r)
@@ -64,6 +66,7 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     converge.grants(r)
     converge.addresses(r)
     converge.archive(r)
+    power.off(r)
     converge.power_on(r)
     speak.role(r)
     speak.concerns(r, row)

@@ -11,6 +11,7 @@ from pgvip.core.model import (
     Message,
     Mode,
     Override,
+    Pause,
     Request,
     Role,
     Stopped,
@@ -172,7 +173,10 @@ def concerns(r: Round, row: Change) -> None:
     elif not k.confirmed:
         _unconfirmed(r)
     if v.paused:
-        say("paused", f"automatic action is paused: {k.durable.pause.reason or 'no reason given'}", "pgvip resume")
+        say("paused", f"automatic action is paused{_pause_words(k.durable.pause)}", "pgvip resume")
+    if k.durable.kept_off:
+        say("kept-off", f"{r.s.peer} was powered off by an operator's order, and is not switched on by itself",
+            "pgvip fence on")
     if not r.s.fencing:
         say("no-fencing", "no way to fence is configured: no takeover on silence", "configure fencing for both hosts")
     if k.claim is not None and k.claim.tries > 1:
@@ -186,6 +190,12 @@ def concerns(r: Round, row: Change) -> None:
             say("action-failing", f"{name} failed {trouble.times} times: {trouble.text}", MENDS.get(name, ""))
     _of_state(r, row)
     _of_peer(r)
+
+
+def _pause_words(pause: Pause) -> str:
+    by = f" by {pause.by}" if pause.by else ""
+    until = f", until {pause.until}" if pause.until else ""
+    return f"{by}{until}: {pause.reason or 'no reason given'}"
 
 
 def _unconfirmed(r: Round) -> None:

@@ -16,10 +16,12 @@ import socket
 import ssl
 import struct
 import termios
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
 from pgvip.errors import LinkError
+from pgvip.link.asking import NUMBER, Answered, Asked
 from pgvip.link.wire import MAX_BYTES
 
 HEADER = struct.Struct(">BI")
@@ -33,6 +35,8 @@ READS_MAX = 64
 TCP_THIN_LINEAR_TIMEOUTS = 16
 """From linux/tcp.h; the socket module does not name it. A thin stream is retransmitted at a steady pace, so that a
 connection that lives through a short cut goes on at once when the cut ends."""
+PENDING_MAX = 16
+"""Questions and answers that wait for their turn on one connection; the oldest goes, and whoever asked says so."""
 UNSENT_MAX = 16 * 1024
 """Unsent bytes that the kernel may hold: what is stuck there is old when it arrives."""
 
@@ -43,6 +47,8 @@ class Kind(int, Enum):
     HELLO = 1
     TEXT = 2
     BULK = 3
+    ASK = 4
+    ANSWER = 5
 
 
 class Stage(Enum):
@@ -75,7 +81,10 @@ class Bulk:
     body: bytes
 
 
-Got = Hello | Text | Bulk
+Got = Hello | Text | Bulk | Asked | Answered
+
+
+_MAKERS: dict[int, type[Text | Asked | Answered]] = {Kind.TEXT: Text, Kind.ASK: Asked, Kind.ANSWER: Answered}
 
 
 def frame(kind: Kind, body: bytes) -> bytes:
@@ -96,6 +105,14 @@ def bulk_frame(body: bytes) -> bytes:
     if len(body) > MAX_BYTES:
         raise LinkError(f"message is too long: {len(body)} bytes, at most {MAX_BYTES}")
     return frame(Kind.BULK, body)
+
+
+def ask_frame(kind: Kind, number: int, text: str) -> bytes:
+    """Pack a question or an answer. LinkError when it is too long for the other end."""
+    body = text.encode()
+    if len(body) > MAX_BYTES:
+        raise LinkError(f"message is too long: {len(body)} bytes, at most {MAX_BYTES}")
+    return frame(kind, NUMBER.pack(number) + body)
 
 
 def tune(sock: socket.socket, dead_s: float) -> None:
@@ -121,6 +138,7 @@ class Connection:
         self.heard_s = 0.0
         self.wants_write = outbound
         self.ended = ""
+        self.pending: deque[bytes] = deque(maxlen=PENDING_MAX)
         self._in = bytearray()
         self._out = memoryview(b"")
 
@@ -245,13 +263,14 @@ class Connection:
             if len(body) < INSTANCE_BYTES:
                 raise LinkError(f"{self.remote} sent a short hello")
             return [Hello(body[:INSTANCE_BYTES])]
-        if kind == Kind.TEXT:
-            if len(body) < SERIAL.size:
-                raise LinkError(f"{self.remote} sent a short message")
-            try:
-                return [Text(SERIAL.unpack_from(body)[0], body[SERIAL.size :].decode())]
-            except UnicodeDecodeError as error:
-                raise LinkError(f"{self.remote} sent a message that is not UTF-8", f"{error}.") from error
         if kind == Kind.BULK:
             return [Bulk(body)]
-        return []
+        make = _MAKERS.get(kind)
+        if make is None:
+            return []
+        if len(body) < SERIAL.size:
+            raise LinkError(f"{self.remote} sent a short message")
+        try:
+            return [make(SERIAL.unpack_from(body)[0], body[SERIAL.size :].decode())]
+        except UnicodeDecodeError as error:
+            raise LinkError(f"{self.remote} sent a message that is not UTF-8", f"{error}.") from error

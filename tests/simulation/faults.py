@@ -281,6 +281,15 @@ class Faults:
                 host.daemon.order(Order.RESUME)
                 return
 
+    def failover(self, host: Host, _fault: Fault) -> None:
+        """An operator wants the standby to take over now, whether or not it may."""
+        self._order(host, Order.FAILOVER)
+
+    def fence_off(self, host: Host, fault: Fault) -> None:
+        """An operator powers the other host off, and switches it on again later."""
+        self._order(host, Order.FENCE_OFF)
+        self._ends(fault, lambda: self._order(host, Order.POWER_ON))
+
     def rejoin(self, host: Host, _fault: Fault) -> None:
         self._order(host, Order.REJOIN, "clone")
 

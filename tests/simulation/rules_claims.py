@@ -31,7 +31,7 @@ def claims_afterwards(patch: Patch) -> None:
     wanted: dict[str, tuple[str, Why, bool]] = {}
 
     def no_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
-        attempt = steps._attempt(r)
+        attempt = r.attempt()
         wanted[attempt] = (change, why, takeover)
         r.start(Fence(attempt))
 

@@ -57,7 +57,7 @@ ALLOWED = {"system/pgconf.py": {"archive"}}
 
 NEVER = {
     "cli": ("cli",),
-    "daemon": ("announce", "cli", "daemon", "hooks", "orders", "recorder", "status_document", "wiring"),
+    "daemon": ("announce", "cli", "daemon", "hooks", "operate", "orders", "recorder", "status_document", "wiring"),
 }
 """Parts that only those named may import."""
 

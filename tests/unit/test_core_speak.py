@@ -87,6 +87,7 @@ def test_a_healthy_pair_has_nothing_to_complain_of() -> None:
 
 OTHERS: dict[str, Callable[[], Host]] = {
     "paused": lambda: primary().durable(pause=Pause(1, active=True)).round(),
+    "kept-off": lambda: primary(Mode.SOLO).durable(kept_off=True).knows(heard=None).round(),
     "no-fencing": lambda: primary().configured(fencing=False).round(),
     "no-data": lambda: standby().processes(installed=False).round(),
     "database-hung": lambda: primary().sees(connection=failing(value=True)).round(),

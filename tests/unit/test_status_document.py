@@ -33,7 +33,7 @@ from pgvip.core.model import (
     Want,
 )
 from pgvip.daemon import LoopStats
-from pgvip.link.peer import LinkState
+from pgvip.link.state import LinkState
 from pgvip.status_document import document
 from pgvip.web.listeners import HttpState
 

@@ -30,7 +30,7 @@ from pgvip.core.model import (
 )
 from pgvip.daemon import LoopStats
 from pgvip.errors import LinkError
-from pgvip.link.peer import LinkState
+from pgvip.link.state import LinkState
 from pgvip.web.listeners import HttpState
 from pgvip.web.site import Site
 from pgvip.web.sources import Counts, Limits, Sources
