@@ -114,6 +114,27 @@ class HookConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Health checks, metrics and the status page: read-only, on a port of their own.
+
+    `listen`: "off"; "loopback" (the default: no port opens to the network unasked); "own" (this host's own address and
+    the loopback); "all" (every address, the VIPs too). `certificate` and `key`: PEM files; both None is plain HTTP.
+    `password_file`: one line, `user:password`, for all but the health checks; root-only.
+    """
+
+    listen: str = "loopback"
+    port: int = 8433
+    certificate: Path | None = None
+    key: Path | None = None
+    password_file: Path | None = None
+
+    @property
+    def open(self) -> bool:
+        """Other machines can connect."""
+        return self.listen in ("own", "all")
+
+
+@dataclass(frozen=True, slots=True)
 class MonitorConfig:
     """Replication monitoring history: a sample every `interval_s`; `keep_days` of its minutes (0: no history).
 
@@ -206,6 +227,7 @@ class Config:
     archive: ArchiveConfig = field(default_factory=ArchiveConfig)
     rejoin: RejoinConfig = field(default_factory=RejoinConfig)
     hooks: HookConfig = field(default_factory=HookConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     log: LogConfig = field(default_factory=LogConfig)
     paths: Paths = field(default_factory=Paths)

@@ -15,6 +15,7 @@ from pgvip.config import (
     FenceMethod,
     HookConfig,
     Host,
+    HttpConfig,
     Interface,
     LogConfig,
     MonitorConfig,
@@ -80,6 +81,7 @@ class Draft:
     archive: ArchiveConfig
     rejoin: RejoinConfig
     hooks: HookConfig
+    http: HttpConfig
     monitor: MonitorConfig
     log: LogConfig
     paths: Paths
@@ -113,6 +115,7 @@ def read_draft(root: Table) -> Draft | None:
     hooks, veto_timeout_s = read_hooks(root.table("hooks"))
     settings = dataclasses.replace(settings, veto_timeout_s=veto_timeout_s)
     log, paths = read_log(root.table("log")), read_paths(root.table("paths"))
+    http = read_http(root.table("http"))
     monitor = read_monitor(root.table("monitor"))
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
@@ -121,9 +124,23 @@ def read_draft(root: Table) -> Draft | None:
     if len(hosts) != 2 or len(vips) != len(Vip):
         return None
     return Draft(
-        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, monitor, log, paths, link_port,
-        valid_lft_s, keep_mb,
-    )  # fmt: skip
+        name=name,
+        hosts=hosts,
+        vips=vips,
+        postgres=postgres,
+        settings=settings,
+        gateways=gateways,
+        archive=archive,
+        rejoin=rejoin,
+        hooks=hooks,
+        http=http,
+        monitor=monitor,
+        log=log,
+        paths=paths,
+        link_port=link_port,
+        valid_lft_s=valid_lft_s,
+        max_slot_wal_keep_mb=keep_mb,
+    )
 
 
 def read_hosts(table: Table) -> dict[str, Host]:
@@ -304,6 +321,20 @@ def read_log(table: Table) -> LogConfig:
     )
     table.finish()
     return log
+
+
+def read_http(table: Table) -> HttpConfig:
+    """The [http] section."""
+    default = HttpConfig()
+    http = HttpConfig(
+        listen=table.choice("listen", default.listen, ["off", "loopback", "own", "all"]),
+        port=table.whole("port", default.port, 1, 65535),
+        certificate=table.optional_path("certificate", "/etc/pgvip/http.crt"),
+        key=table.optional_path("key", "/etc/pgvip/http.key"),
+        password_file=table.optional_path("password_file", "/etc/pgvip/http.password"),
+    )
+    table.finish()
+    return http
 
 
 def read_monitor(table: Table) -> MonitorConfig:

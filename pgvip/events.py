@@ -162,6 +162,7 @@ _TABLE: tuple[Kind, ...] = (
     *_rows(
         Level.INFO,
         done="an action ended well, with the time it took",
+        http="where health checks, metrics and the status page are served changed",
         link="the connection to the peer's daemon came up or went down, or its keys were renewed",
         fence="what a fence device answered",
         power_on="what a fence device answered when the peer was to be switched on",
@@ -172,6 +173,8 @@ _TABLE: tuple[Kind, ...] = (
     *_rows(
         Level.WARNING,
         action_failed="an action failed; it is tried again after a wait",
+        http_failed="HTTP is not served where it should be; it is tried again",
+        http_crash="a fault of pgvip itself in an answer over HTTP: that client got none, and the daemon goes on",
         clock_jump="the clocks moved apart: the lease to take over was dropped, and is granted anew",
         configuration="something in the configuration does not fit this machine",
         reload_failed="the configuration could not be read again; the old one stays",

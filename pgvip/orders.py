@@ -63,10 +63,14 @@ class Orders:
         except PgvipError as error:
             reply(failure(error))
 
-    def _status(self, _request: Document, _reply: Reply) -> Document:
+    def status(self) -> dict[str, Any]:
+        """The status document, as of the loop's last round. LinkError before the first. From any thread."""
         shot = self._desk.snapshot()
         extra = {**self._facts(), "stats": shot.stats}
-        return {"status": document(shot.config, shot.decision, shot.seen, shot.at_s, extra)}
+        return document(shot.config, shot.decision, shot.seen, shot.at_s, extra)
+
+    def _status(self, _request: Document, _reply: Reply) -> Document:
+        return {"status": self.status()}
 
     def _history(self, request: Document, _reply: Reply) -> Document:
         return samples.answer(self._desk.snapshot().config.paths.samples, request)

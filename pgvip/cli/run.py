@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import secrets
 import threading
@@ -21,9 +22,11 @@ from pgvip.config_rules import host_problems
 from pgvip.core.model import Action, BootFacts, Durable, Identity, Note
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
-from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
+from pgvip.errors import ConfigError, Exit, LinkError, PgvipError, RecordError
 from pgvip.event_requests import EventRequests
-from pgvip.events import WORDS
+from pgvip.events import WORDS, Level
+from pgvip.journal import samples
+from pgvip.journal.events import Wanted
 from pgvip.journal.sampler import Sampler
 from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
@@ -41,10 +44,18 @@ from pgvip.status_document import document
 from pgvip.system import lock, processes, service
 from pgvip.system.boot import boot_identity
 from pgvip.watch import Arrivals, ProbeThread
+from pgvip.web.counts import EventCounts
+from pgvip.web.listeners import plan_of
+from pgvip.web.server import HttpServer
+from pgvip.web.site import Site
+from pgvip.web.sources import Limits, Sources
+from pgvip.web.wire import REQUEST_THREAD
 from pgvip.wiring import Actions, Probes
 from pgvip.work import Workshop
 
 HELP = "run the daemon (normally started by systemd)"
+POINTS = 400
+"""Of the page's graph of a quarter of an hour."""
 CRASH_S = 0.5
 """How long a daemon that crashes lets its last event be written."""
 
@@ -100,6 +111,8 @@ class Assembly:
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing
         self._recorder = Recorder(lambda: self._config, self._boot_id, self._shot, self._send_bulk)
         service.set_up(log_style(config, lambda: self._term, args))
+        self._counts = EventCounts()
+        service.listen(self._counts.hear)
         threading.excepthook = self._crash
         self._recorder.start()
         service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
@@ -150,6 +163,8 @@ class Assembly:
         self._orders = Orders(desk, self._facts, self._renew_keys, self._schedule, {"events": events.answer})
         self._sampler = Sampler(lambda: self._daemon.config, self._picture, service.log)
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
+        site = Site(lambda: self._config, self._sources())
+        self._web = HttpServer(plan_of(config), site.respond, service.log)
 
     def run(self) -> None:
         """Start all threads, tell systemd, go round."""
@@ -158,12 +173,14 @@ class Assembly:
         self._arrivals.start()
         self._link.start()
         self._server.start()
+        self._web.start()
         self._sampler.start()
         self._schedule.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
         self._sampler.close()
+        self._web.close()
         self._server.close()
         service.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
         self._link.close()
@@ -172,12 +189,48 @@ class Assembly:
     def _crash(self, failure: threading.ExceptHookArgs) -> None:
         """End the process: a fault in one thread would leave a daemon that looks alive and is not.
 
-        systemd starts it again, which moves no role and stops no PostgreSQL.
+        systemd starts it again, which moves no role and stops no PostgreSQL. Not for a fault in an answer to an HTTP
+        request: nothing else hangs on that thread, and the same request would end the next daemon too.
         """
         text = "".join(traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback))
+        if failure.thread is not None and failure.thread.name == REQUEST_THREAD:
+            service.log("http-crash", text)
+            return
         service.log("crash", text)
         self._recorder.store.close(CRASH_S)
         os._exit(Exit.FAILED)
+
+    def _sources(self) -> Sources:
+        """What the web side reads; nothing of it waits for the loop."""
+        return Sources(
+            status=self._seen,
+            whole=self._orders.status,
+            age_s=lambda: now_s() - shot.at_s if (shot := self._shot()) is not None else math.inf,
+            limits=self._limits,
+            counts=self._counts.read,
+            events=self._events,
+            samples=self._samples,
+        )
+
+    def _seen(self) -> dict[str, Any]:
+        """The status document without what lies on a disk: a health check must not hang with one."""
+        shot = self._shot()
+        if shot is None:
+            raise LinkError("the daemon has just started", hint="Try again in a moment.")
+        extra = {**self._near(), "stats": shot.stats}
+        return document(shot.config, shot.decision, shot.seen, shot.at_s, extra)
+
+    def _events(self, limit: int) -> list[dict[str, Any]]:
+        return [one.document() for one in self._recorder.store.find(Wanted(limit, level=Level.INFO))]
+
+    def _samples(self, seconds: float) -> list[dict[str, Any]]:
+        request = {"seconds": seconds, "points": POINTS}
+        found: list[dict[str, Any]] = samples.answer(self._config.paths.samples, request)["samples"]
+        return found
+
+    def _limits(self) -> Limits:
+        s = self._config.settings
+        return Limits(max(s.dead_after_s, 3 * s.heartbeat_s), s.lag_bytes_max)
 
     def _shot(self) -> Snapshot | None:
         return self._snapshot
@@ -234,11 +287,17 @@ class Assembly:
     def _facts(self) -> dict[str, Any]:
         """What `status` adds to the loop's snapshot."""
         return {
+            **self._near(),
+            "drill": drill.last_result(self._daemon.config.paths.drill),
+        }
+
+    def _near(self) -> dict[str, Any]:
+        return {
             "link": self._link.state(),
+            "http": self._web.state(),
             "scheduled": self._schedule.waiting,
             "memory_bytes": processes.memory_bytes(),
             "cpu_seconds": processes.cpu_seconds(),
-            "drill": drill.last_result(self._daemon.config.paths.drill),
         }
 
     def _reload(self, old: Config) -> Config:
@@ -253,5 +312,6 @@ class Assembly:
         for change in refused:
             service.log("reload", f"needs a restart of pgvip: {change}")
         self._config = reloaded(old, new)
+        self._web.apply(plan_of(self._config))
         service.set_up(log_style(self._config, lambda: self._term, self._args))
         return self._config

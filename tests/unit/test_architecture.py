@@ -42,6 +42,8 @@ MAY_IMPORT = {
     "probes": ("system", "core", "config", "errors", "deadlines", "probes"),
     "actions": ("system", "core", "config", "errors", "deadlines", "record", "actions", "archive", "probes", "link"),
     "link": ("link", "core", "config", "errors", "deadlines"),
+    "web": ("web", "core", "config", "errors", "events", "deadlines", "words"),
+    "words.py": (),
     "journal": ("journal", "core", "config", "errors", "events", "deadlines"),
     "archive": ("archive", "system", "config", "errors", "deadlines", "core"),
     "watch.py": ("system", "errors", "deadlines", "core"),
