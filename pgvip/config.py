@@ -102,10 +102,36 @@ class RejoinConfig:
 
 @dataclass(frozen=True, slots=True)
 class HookConfig:
-    """The alert hook: called with the event's name; words in PGVIP_* environment variables."""
+    """Hooks are called with the event's name; words in PGVIP_* environment variables.
+
+    `directory`: executables in a directory for each event. `alert`: one for every event that has hooks.
+    `timeout_s`: for each call.
+    """
 
     alert: Path | None = None
+    directory: Path = Path("/etc/pgvip/hooks.d")
     timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Health checks, metrics and the status page: read-only, on a port of their own.
+
+    `listen`: "off"; "loopback" (the default: no port opens to the network unasked); "own" (this host's own address and
+    the loopback); "all" (every address, the VIPs too). `certificate` and `key`: PEM files; both None is plain HTTP.
+    `password_file`: one line, `user:password`, for all but the health checks; root-only.
+    """
+
+    listen: str = "loopback"
+    port: int = 8433
+    certificate: Path | None = None
+    key: Path | None = None
+    password_file: Path | None = None
+
+    @property
+    def open(self) -> bool:
+        """Other machines can connect."""
+        return self.listen in ("own", "all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +143,14 @@ class MonitorConfig:
 
     interval_s: float = 5.0
     keep_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """How the daemon's log looks. `format`: "human" or "json"; `level`: less important events are left out."""
+
+    format: str = "human"
+    level: str = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +171,18 @@ class Paths:
         return self.state / "identity.json"
 
     @property
+    def scheduled(self) -> Path:
+        """A switchover for later, on the host where it was ordered."""
+        return self.state / "scheduled.json"
+
+    @property
     def certificates(self) -> Path:
         return self.state / "tls"
+
+    @property
+    def events(self) -> Path:
+        """The event history of both hosts."""
+        return self.state / "events"
 
     @property
     def saved(self) -> Path:
@@ -183,7 +227,9 @@ class Config:
     archive: ArchiveConfig = field(default_factory=ArchiveConfig)
     rejoin: RejoinConfig = field(default_factory=RejoinConfig)
     hooks: HookConfig = field(default_factory=HookConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     paths: Paths = field(default_factory=Paths)
     link_port: int = 8432
     valid_lft_s: int = 0

@@ -6,17 +6,21 @@ yields errors that name the key, the value and the mend.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import socket
 import stat
 from ipaddress import ip_address, ip_network
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.config_read import Address, missing, read_address, wrong
 from pgvip.core.model import Override, Vip
 from pgvip.errors import ConfigError
+from pgvip.events import EVENTS, VETO
+from pgvip.system.executables import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +36,8 @@ _RESERVED = {"action", "port_action"}
 
 def contradictions(config: Config) -> list[ConfigError]:
     """Every contradiction in the configuration, in the order of the file."""
-    rules = (_names, _hosts, _roles, _fencing, _addresses, _gateways, _ports, _directories, _windows, _timing, _lease)
+    network = (_names, _hosts, _roles, _fencing, _addresses, _gateways, _ports, _http)
+    rules = (*network, _directories, _windows, _timing, _lease)
     return [error for rule in rules for error in rule(config)]
 
 
@@ -168,6 +173,26 @@ def _ports(config: Config) -> Iterator[ConfigError]:
         yield wrong("link.port", config.link_port, "is also PostgreSQL's port", "Use another; the default is 8432.")
 
 
+def _http(config: Config) -> Iterator[ConfigError]:
+    http = config.http
+    if http.listen == "off":
+        return
+    for key, port in (("link.port", config.link_port), ("postgresql.port", config.postgres.port)):
+        if http.port == port:
+            yield wrong("http.port", http.port, f"is also {key}", "Use another; the default is 8433.")
+    if (http.certificate is None) != (http.key is None):
+        absent = "certificate" if http.certificate is None else "key"
+        yield missing(f"http.{absent}", "TLS needs both: name the certificate and its key, or neither.")
+    elif http.password_file and http.open and not http.certificate:
+        yield wrong(
+            "http.password_file",
+            str(http.password_file),
+            "would be asked for in the clear",
+            'Name http.certificate and http.key, or write listen = "loopback".',
+            "Whoever listens on the network would read the password.",
+        )
+
+
 def _directories(config: Config) -> Iterator[ConfigError]:
     data, archive = config.postgres.data_directory, config.archive
     inner = {
@@ -235,14 +260,16 @@ def _lease(config: Config) -> Iterator[ConfigError]:
     if s.sync:
         return
     for host in _both(config):
-        needed_s = s.dead_after_s + s.fence_delay_s + sum(method.timeout_s for method in host.fencing)
+        waits = ("fence_delay_s", s.fence_delay_s), ("hooks.veto_timeout_s", s.veto_timeout_s)
+        key, wait_s = max(waits, key=itemgetter(1))  # they run at the same time
+        needed_s = s.dead_after_s + wait_s + sum(method.timeout_s for method in host.fencing)
         if host.fencing and s.lag_s_max < needed_s:
             yield wrong(
                 "replication.lag_s_max",
                 s.lag_s_max,
                 f"is too short to fence {host.name} within it",
                 f"Write at least {needed_s:g}, or shorten hosts.{host.name}.fencing timeout_s.",
-                f"Detection {s.dead_after_s:g} s + fence_delay_s {s.fence_delay_s:g} s + all fence time-outs must fit.",
+                f"Detection {s.dead_after_s:g} s + {key} {wait_s:g} s + all fence time-outs must fit.",
             )
 
 
@@ -251,7 +278,7 @@ def _lease(config: Config) -> Iterator[ConfigError]:
 
 def host_problems(config: Config) -> list[ConfigError]:
     """What does not fit this machine: interface, networks, password files. Looks, changes nothing."""
-    rules = (_interface, _password_files, _programs)
+    rules = (_interface, _password_files, _http_files, _programs, _hooks)
     return [error for rule in rules for error in rule(config)]
 
 
@@ -289,17 +316,34 @@ def _password_files(config: Config) -> Iterator[ConfigError]:
         if method.password_file is None:
             continue
         key, path = f"hosts.{config.peer.name}.fencing[{number}].password_file", method.password_file
-        try:
-            status = path.stat()
-        except OSError as error:
-            mend = f"Write the password as one line: install -m 0600 /dev/stdin {path}"
-            yield wrong(key, str(path), f"cannot be read: {error.strerror}", mend)
-            continue
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            mode = f"{stat.S_IMODE(status.st_mode):04o}"
-            yield wrong(key, str(path), f"can be read by others (mode {mode})", f"Run: chmod 0600 {path}")
-        elif status.st_uid != os.geteuid():
-            yield wrong(key, str(path), "belongs to another user", f"Run: chown root: {path}")
+        yield from _secret(key, path, f"Write the password as one line: install -m 0600 /dev/stdin {path}")
+
+
+def _http_files(config: Config) -> Iterator[ConfigError]:
+    http = config.http
+    if http.listen == "off":
+        return
+    if http.password_file:
+        mend = f"Write user:password as one line: install -m 0600 /dev/stdin {http.password_file}"
+        yield from _secret("http.password_file", http.password_file, mend)
+    if http.key:
+        yield from _secret("http.key", http.key, f"Install the private key: install -m 0600 KEY {http.key}")
+    if http.certificate and not os.access(http.certificate, os.R_OK):
+        yield wrong("http.certificate", str(http.certificate), "cannot be read", "Install it there, readable by root.")
+
+
+def _secret(key: str, path: Path, mend: str) -> Iterator[ConfigError]:
+    """A file that only root may read."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        yield wrong(key, str(path), f"cannot be read: {error.strerror}", mend)
+        return
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        yield wrong(key, str(path), f"can be read by others (mode {mode})", f"Run: chmod 0600 {path}")
+    elif status.st_uid != os.geteuid():
+        yield wrong(key, str(path), "belongs to another user", f"Run: chown root: {path}")
 
 
 def _programs(config: Config) -> Iterator[ConfigError]:
@@ -308,3 +352,26 @@ def _programs(config: Config) -> Iterator[ConfigError]:
     if absent:
         mend = "Name the directory that holds PostgreSQL's programs, as in /usr/lib/postgresql/15/bin."
         yield wrong("postgresql.bin_directory", str(config.postgres.bin_directory), f"has no {absent[0]}", mend)
+
+
+def _hooks(config: Config) -> Iterator[ConfigError]:
+    """Hooks that would never be called: of an event that does not exist, or refused."""
+    directory = config.hooks.directory
+    try:
+        events = sorted(path.name for path in directory.iterdir() if path.is_dir())
+        found = [(event, each) for event in events for each in listed(directory / event)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        yield wrong("hooks.directory", str(directory), f"cannot be read: {error.strerror}", "Let root read it.")
+        return
+    known = {VETO, *(name for name, row in EVENTS.items() if row.hooks)}
+    for event in events:
+        if event not in known:
+            close = difflib.get_close_matches(event, known, 1)
+            mend = f"Did you mean {close[0]}?" if close else "docs/events.md lists the events that have hooks."
+            yield ConfigError(f"{directory / event}: no event of that name calls hooks", hint=mend)
+    for _event, each in found:
+        if each.refused:
+            mend = "Mend it, or remove the file."
+            yield ConfigError(f"{each.path}: this hook is never called", f"{each.refused}.", mend)

@@ -15,7 +15,9 @@ from pgvip.config import (
     FenceMethod,
     HookConfig,
     Host,
+    HttpConfig,
     Interface,
+    LogConfig,
     MonitorConfig,
     Paths,
     PostgresConfig,
@@ -24,6 +26,7 @@ from pgvip.config import (
 from pgvip.config_read import REQUIRED, Table, read_interface
 from pgvip.core.model import Override, Settings, Vip
 from pgvip.errors import ConfigError
+from pgvip.events import WORDS
 
 FAST: dict[str, float] = {
     "interval_s": 0.33,
@@ -78,7 +81,9 @@ class Draft:
     archive: ArchiveConfig
     rejoin: RejoinConfig
     hooks: HookConfig
+    http: HttpConfig
     monitor: MonitorConfig
+    log: LogConfig
     paths: Paths
     link_port: int
     valid_lft_s: int
@@ -107,7 +112,10 @@ def read_draft(root: Table) -> Draft | None:
     settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
     if not archive.enabled:  # it is the way that salvaged WAL goes
         settings = dataclasses.replace(settings, salvage_s=0.0)
-    hooks, paths = read_hooks(root.table("hooks")), read_paths(root.table("paths"))
+    hooks, veto_timeout_s = read_hooks(root.table("hooks"))
+    settings = dataclasses.replace(settings, veto_timeout_s=veto_timeout_s)
+    log, paths = read_log(root.table("log")), read_paths(root.table("paths"))
+    http = read_http(root.table("http"))
     monitor = read_monitor(root.table("monitor"))
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
@@ -116,9 +124,23 @@ def read_draft(root: Table) -> Draft | None:
     if len(hosts) != 2 or len(vips) != len(Vip):
         return None
     return Draft(
-        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, monitor, paths, link_port, valid_lft_s,
-        keep_mb,
-    )  # fmt: skip
+        name=name,
+        hosts=hosts,
+        vips=vips,
+        postgres=postgres,
+        settings=settings,
+        gateways=gateways,
+        archive=archive,
+        rejoin=rejoin,
+        hooks=hooks,
+        http=http,
+        monitor=monitor,
+        log=log,
+        paths=paths,
+        link_port=link_port,
+        valid_lft_s=valid_lft_s,
+        max_slot_wal_keep_mb=keep_mb,
+    )
 
 
 def read_hosts(table: Table) -> dict[str, Host]:
@@ -277,14 +299,42 @@ def read_rejoin(table: Table) -> RejoinConfig:
     return rejoin
 
 
-def read_hooks(table: Table) -> HookConfig:
-    """The [hooks] section."""
+def read_hooks(table: Table) -> tuple[HookConfig, float]:
+    """The [hooks] section, and how long the core waits for the veto hooks."""
+    default = HookConfig()
     hooks = HookConfig(
         alert=table.optional_path("alert", "/etc/pgvip/alert"),
-        timeout_s=table.number("timeout_s", HookConfig().timeout_s, 0.5, 600.0),
+        directory=table.path("directory", default.directory, str(default.directory)),
+        timeout_s=table.number("timeout_s", default.timeout_s, 0.5, 600.0),
+    )
+    veto_timeout_s = table.number("veto_timeout_s", _DEFAULTS["veto_timeout_s"], 0.1, 60.0)
+    table.finish()
+    return hooks, veto_timeout_s
+
+
+def read_log(table: Table) -> LogConfig:
+    """The [log] section."""
+    default = LogConfig()
+    log = LogConfig(
+        format=table.choice("format", default.format, ["human", "json"]),
+        level=table.choice("level", default.level, list(WORDS)),
     )
     table.finish()
-    return hooks
+    return log
+
+
+def read_http(table: Table) -> HttpConfig:
+    """The [http] section."""
+    default = HttpConfig()
+    http = HttpConfig(
+        listen=table.choice("listen", default.listen, ["off", "loopback", "own", "all"]),
+        port=table.whole("port", default.port, 1, 65535),
+        certificate=table.optional_path("certificate", "/etc/pgvip/http.crt"),
+        key=table.optional_path("key", "/etc/pgvip/http.key"),
+        password_file=table.optional_path("password_file", "/etc/pgvip/http.password"),
+    )
+    table.finish()
+    return http
 
 
 def read_monitor(table: Table) -> MonitorConfig:

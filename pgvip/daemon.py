@@ -26,6 +26,7 @@ from pgvip.core.model import (
     Identity,
     Inputs,
     Message,
+    Note,
     Observation,
     Observations,
     Result,
@@ -85,7 +86,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Everything through which the loop touches the world; the tests of the loop give their own."""
+    """Everything through which the loop touches the world; the tests of the loop give their own.
+
+    `note` takes what the core tells, `looked` each round's snapshot; neither may wait.
+    """
 
     start: Callable[[Action], None]
     kick: Callable[[str], None]
@@ -95,6 +99,8 @@ class Outside:
     alive: Callable[[], None]
     reload: Callable[[Config], Config]
     postmaster: Callable[[str], None]
+    note: Callable[[Note], None]
+    looked: Callable[[Snapshot], None]
 
 
 AFTER: dict[str, tuple[str, ...]] = {
@@ -119,7 +125,7 @@ EAGER_FOR_S = 2.0
 CLOCK_JUMP_S = 1.0
 """More than any slewing moves a clock between two rounds (at most 500 ppm: adjtimex(2))."""
 
-_IN_NO_HURRY = frozenset({"ConfirmGrant", "Rejoin", "Alert", "MountArchive", "UnmountArchive", "PowerOn"})
+_IN_NO_HURRY = frozenset({"AskVeto", "ConfirmGrant", "Rejoin", "MountArchive", "UnmountArchive", "PowerOn"})
 """Actions that may take long, and for whose end no observation is waited."""
 
 _FIELDS = frozenset(item.name for item in fields(Observations))
@@ -262,7 +268,7 @@ class Daemon:
         self._knowledge = decision.knowledge
         self._keep(decision.knowledge)
         for note in decision.notes:
-            self._outside.log(note.event, note.text)
+            self._outside.note(note)
         for action in decision.actions:
             self._outside.start(action)
         for name in decision.kick:
@@ -270,6 +276,7 @@ class Daemon:
         self._say(decision.message, at_s)
         self._outside.alive()
         self.snapshot = Snapshot(self.config, decision, self._seen, at_s, self._stats)
+        self._outside.looked(self.snapshot)
 
     def _clock_jumped(self, offset_s: float) -> bool:
         """The wall clock and CLOCK_BOOTTIME moved apart since the last round: a paused machine, or a set clock."""

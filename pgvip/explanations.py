@@ -32,6 +32,10 @@ class Explanations:
         self._lock = threading.Lock()
         self._last: tuple[float, Document] = (NEVER, {})
 
+    def answer(self, _request: Mapping[str, Any], _reply: Callable[[Document], None]) -> Document:
+        """The operator socket's request `explain`."""
+        return {"explain": self.document()}
+
     def document(self) -> Document:
         """The document (docs/explain.md); may be GOOD_S old."""
         shot = self._shot()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgvip.core.model import BootFacts, Durable, Grant, Lsn, Mode, Pause, Record, WalPoint
@@ -25,6 +25,9 @@ VERSION = 1
 """Of the file's form; a newer one is refused."""
 
 BYTES_MAX = 1 << 20
+
+PAUSE_WORDS = ("reason", "at", "until", "by", "host")
+"""Texts of a pause; a file of an older version lacks the last three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,17 @@ class PairIdentity:
     @property
     def names(self) -> tuple[str, str]:
         return (self.first, self.second)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A switchover for later: when, who ordered it and when (wall clock), who was primary then, and `--force`."""
+
+    at: str
+    by: str
+    ordered: str
+    primary: str
+    force: bool = False
 
 
 class InDoubtError(RuntimeError):
@@ -125,6 +139,20 @@ def save_identity(path: Path, identity: PairIdentity) -> None:
     _save(path, {name: getattr(identity, name) for name in names}, durable=True)
 
 
+def load_scheduled(path: Path) -> Scheduled | None:
+    """The scheduled switchover that was kept; None for none. RecordError when the file is not readable."""
+    body = _load(path)
+    if body is None:
+        return None
+    names = ("at", "by", "ordered", "primary")
+    return _parse(path, lambda: Scheduled(**{name: str(body[name]) for name in names}, force=_boolean(body["force"])))
+
+
+def save_scheduled(path: Path, scheduled: Scheduled) -> None:
+    """Keep a scheduled switchover, durably."""
+    _save(path, asdict(scheduled), durable=True)
+
+
 # --- values to JSON and back -----------------------------------------------------------------------------
 
 
@@ -135,8 +163,9 @@ def _durable_body(durable: Durable) -> dict[str, Any]:
         "served": durable.served,
         "complete": durable.complete,
         "hold": durable.hold,
-        "pause": {"serial": pause.serial, "active": pause.active, "reason": pause.reason, "at": pause.at},
+        "pause": {name: getattr(pause, name) for name in ("serial", "active", *PAUSE_WORDS)},
         "handbacks": durable.handbacks,
+        "kept_off": durable.kept_off,
     }
 
 
@@ -163,8 +192,13 @@ def _durable(body: dict[str, Any]) -> Durable:
         served=_boolean(body["served"]),
         complete=_boolean(body["complete"]),
         hold=str(body["hold"]),
-        pause=Pause(int(pause["serial"]), _boolean(pause["active"]), str(pause["reason"]), str(pause["at"])),
+        pause=Pause(
+            int(pause["serial"]),
+            _boolean(pause["active"]),
+            **{name: str(pause[name]) for name in PAUSE_WORDS if name in pause},
+        ),
         handbacks=int(body["handbacks"]),
+        kept_off=_boolean(body.get("kept_off", False)),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip import __version__
 from pgvip.core.model import NEVER, Mode, Role, Vip
-from pgvip.core.rights import eligible
+from pgvip.core.rights import eligible, write_right
 from pgvip.core.view import View
 from pgvip.link.wire import encode
 
@@ -27,7 +27,10 @@ Document = dict[str, Any]
 def document(
     config: Config, decision: Decision, seen: Observations, now_s: float, extra: Mapping[str, Any] | None = None
 ) -> Document:
-    """Build the document. `extra`: `link` (LinkState), `stats` (LoopStats), `drill`, `memory_bytes`, `cpu_seconds`."""
+    """Build the document.
+
+    `extra`: `link` (LinkState), `http` (HttpState), `stats` (LoopStats), `drill`, `memory_bytes`, `cpu_seconds`.
+    """
     k, facts = decision.knowledge, dict(extra or {})
     v = View(k, seen, config.settings, now_s)
     record = k.durable.record
@@ -46,14 +49,19 @@ def document(
         "fencing": {"configured": config.settings.fencing, **_watched(seen.fence, now_s)},
         "archive": {"enabled": config.archive.enabled, **_watched(seen.archive, now_s)},
         "gateway": _watched(seen.gateway, now_s),
-        "local": {"served": k.durable.served, "complete": k.durable.complete, "handbacks": k.durable.handbacks},
+        "rights": _rights(v),
+        "veto_hooks": seen.veto.value,
+        "local": {"served": k.durable.served, "complete": k.durable.complete, "handbacks": k.durable.handbacks,
+                  "kept_off": k.durable.kept_off},
         "pause": encode(k.durable.pause),
         "hold": k.durable.hold,
+        "scheduled": encode(facts.get("scheduled")),
         "doing": _doing(k, now_s),
-        "warnings": [encode(concern) for concern in decision.concerns],
+        "warnings": [encode(concern) for concern in decision.concerns] + _http_warnings(facts.get("http")),
         "blockers": [{"change": change, "why": why} for change, why in k.blockers],
         "drill": facts.get("drill"),
         "link": _link(facts.get("link"), now_s),
+        "http": _http(facts.get("http")),
         "loop": _loop(facts.get("stats"), now_s),
         "process": {
             "version": __version__,
@@ -208,6 +216,28 @@ def _doing(k: Knowledge, now_s: float) -> Document:
             for name, one in sorted(k.trouble.items())
         ],
     }  # fmt: skip
+
+
+def _rights(v: View) -> Document:
+    """What this host may do now. `serve`: clients may write here, by the same rule as for the primary VIP.
+
+    In a sync pair a restarted server lets none in before the standby has flushed its recovered end.
+    """
+    write = write_right(v)
+    let_in = (v.postmaster, "") if v.seen.held.value and Vip.PRIMARY in v.seen.held.value else (v.postmaster,)
+    return {"write": write, "serve": write and v.read_write and (not v.sync_term or v.k.caught_up in let_in)}
+
+
+def _http(state: Any) -> Document | None:
+    return None if state is None else {"listening": list(state.listening), "error": state.error}
+
+
+def _http_warnings(state: Any) -> list[Document]:
+    """A server that does not listen where it should. Not the core's concern: no role hangs on it."""
+    if state is None or not state.error:
+        return []
+    mend = "see [http] in the configuration and who has the port: ss -ltnp"
+    return [{"name": "http-failed", "text": f"HTTP is not served: {state.error}", "mend": mend}]
 
 
 def _watched(watch: Observation[Any], now_s: float) -> Document:

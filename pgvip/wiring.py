@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pgvip.actions import alert, fence, mount, postgres, rejoin, replication, salvage, vip, wal
+from pgvip.actions import fence, mount, postgres, rejoin, replication, salvage, vip, wal
 from pgvip.config import Config
 from pgvip.core.model import (
     Action,
     AddVip,
-    Alert,
+    AskVeto,
     CheckVip,
     ConfirmGrant,
     DropVip,
@@ -31,10 +31,12 @@ from pgvip.core.model import (
 )
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError, VipError
+from pgvip.events import VETO
 from pgvip.probes import addresses, archive_mount, commits, fence_status, gateway, peer_database, processes
 from pgvip.probes.database import DatabaseProbe
 from pgvip.probes.disks import DiskProbe
 from pgvip.record import RecordStore
+from pgvip.system.executables import listed
 from pgvip.system.processes import kill_cluster
 from pgvip.watch import Probe
 from pgvip.work import Function, Outcome
@@ -48,6 +50,8 @@ REST_S = 10.0
 ARP_S = 5.0
 FENCE_STATUS_S = 60.0
 COMMITS_S = 60.0
+VETO_S = 5.0
+"""A veto hook counts this long after it was put there."""
 ANNOUNCE_S = 60.0
 """Refresh of announced addresses: switches forget after 300 s (FACTS.md, VIP mechanics)."""
 ANNOUNCE_EARLY_S = 10.0
@@ -72,8 +76,6 @@ class Probes:
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
         self._announced: dict[Vip, tuple[float, float]] = {}
         self._renewed_s: dict[Vip, float] = {}
-        self.fence_status_s = 0.0
-        """How long the fence device's last answer took; 0 while there was none."""
 
     def all(self) -> list[Probe]:
         """Every probe with its pace."""
@@ -93,12 +95,13 @@ class Probes:
             ("peer_port", self._peer_port, quiet),
             ("slots", self._slots, lambda: REST_S),
             ("commits", self._commits, lambda: COMMITS_S),
+            ("veto", self._veto, lambda: VETO_S),
         ]
         config = self._config()
         if config.archive.enabled:
             looks.append(("archive", lambda: archive_mount.probe(self._config()), lambda: REST_S))
         if config.settings.fencing:
-            looks.append(("fence", self._fence_status, lambda: FENCE_STATUS_S))
+            looks.append(("fence", lambda: fence_status.probe(self._config()), lambda: FENCE_STATUS_S))
         return [Probe(*look, again_s=AGAIN_S.get(look[0])) for look in looks]
 
     # --- paces --------------------------------------------------------------------------------------
@@ -230,6 +233,10 @@ class Probes:
         config = self._config()
         return commits.probe(config, REST_S) if config.settings.sync and self._read_write() else ""
 
+    def _veto(self) -> bool:
+        """There are hooks to ask before a takeover; a file that is refused counts, so that it is reported then."""
+        return bool(listed(self._config().hooks.directory / VETO))
+
     def _fence_status(self) -> str:
         began_s = now_s()
         power = fence_status.probe(self._config())
@@ -244,8 +251,14 @@ class Probes:
 class Actions:
     """The functions behind the actions."""
 
-    def __init__(self, config: Callable[[], Config], store: RecordStore, log: Callable[[str, str], None]) -> None:
-        self._config, self._store, self._log = config, store, log
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        store: RecordStore,
+        log: Callable[[str, str], None],
+        ask_veto: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._config, self._store, self._log, self._ask_veto = config, store, log, ask_veto
 
     def functions(self) -> dict[type[Action], Function]:
         """One for each kind of action. Each raises a PgvipError when it fails."""
@@ -266,7 +279,7 @@ class Actions:
             Rejoin: self._rejoin,
             MountArchive: lambda _: mount.mount(self._config()),
             UnmountArchive: lambda _: mount.unmount(self._config()),
-            Alert: self._alert,
+            AskVeto: lambda _: Outcome(text=self._ask_veto()),
         }
 
     def interrupt(self, _stop: StopPostgres) -> None:
@@ -320,10 +333,3 @@ class Actions:
     def _rejoin(self, action: Action) -> Outcome:
         assert isinstance(action, Rejoin)
         return Outcome(text=rejoin.rejoin(self._config(), clone=action.clone, progress=self._say("rejoin")) or "")
-
-    def _alert(self, action: Action) -> None:
-        assert isinstance(action, Alert)
-        hooks = self._config().hooks
-        if hooks.alert is not None:
-            words = {"OLD_ROLE": action.old, "NEW_ROLE": action.new, "DETAIL": action.detail}
-            alert.call(hooks.alert, action.event, words, hooks.timeout_s)

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 from pgvip.core.model import (
     Action,
-    Alert,
+    AskVeto,
     CheckVip,
     ConfirmGrant,
     FindEnd,
@@ -32,7 +32,7 @@ from pgvip.errors import PgvipError, PostgresError
 SERVER_ACTIONS = (StartPostgres, StopPostgres, Promote, Rejoin, FindEnd, Salvage)
 
 
-ROUTINE = (Alert, CheckVip, ConfirmGrant, WriteState)
+ROUTINE = (AskVeto, CheckVip, ConfirmGrant, WriteState)
 """Actions whose success is no news; what they bring about is logged by the core."""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgvip.deadlines import wait_until
+from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import FenceError
 from pgvip.system import fence_agents
 
@@ -45,6 +46,49 @@ def test(config: Config) -> str:
     if not lines or not all(works for _, works in lines):
         raise FenceError(f"fencing of {config.peer.name} would not work", text or "No fence method is configured.")
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one method said of the peer's power ("on", "off", "" for no answer), and the seconds that took."""
+
+    method: str
+    power: str
+    detail: str
+    took_s: float
+    timeout_s: float
+
+    @property
+    def works(self) -> bool:
+        """It answers, and leaves half of its time-out: an `off` takes longer than a question."""
+        return bool(self.power) and self.took_s <= self.timeout_s / 2
+
+    def line(self) -> str:
+        """For people."""
+        said = self.power or self.detail
+        slow = "" if self.works or not self.power else ": too slow, an `off` may not fit"
+        return f"{self.method}: {said} ({self.took_s:.1f} s of its time-out of {self.timeout_s:g} s{slow})"
+
+    def document(self) -> dict[str, object]:
+        """For scripts."""
+        return {
+            "method": self.method, "power": self.power or None, "works": self.works, "detail": self.detail,
+            "took_s": round(self.took_s, 3), "timeout_s": self.timeout_s,
+        }  # fmt: skip
+
+
+def survey(config: Config) -> tuple[Answer, ...]:
+    """Ask each method of the peer, one after the other; nobody is powered off."""
+    return tuple(_ask(method) for method in config.peer.fencing)
+
+
+def _ask(method: FenceMethod) -> Answer:
+    begun_s, power, detail = now_s(), "", ""
+    try:
+        power = fence_agents.power(method)
+    except FenceError as failure:
+        detail = f"{failure.message}: {failure.detail}".rstrip(": ")
+    return Answer(method.name, power, detail, now_s() - begun_s, method.timeout_s)
 
 
 def _first_that_works(

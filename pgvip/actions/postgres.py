@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pgvip.config import Config
     from pgvip.system.sql import Session
 
-__all__ = ["end_of_wal", "promote", "start", "stop"]
+__all__ = ["checkpoint", "end_of_wal", "promote", "start", "stop"]
 
 START_POLL_S = 0.01
 PROMOTE_POLL_S = 0.003
@@ -99,6 +99,22 @@ def promote(config: Config) -> None:
         flag.unlink(missing_ok=True)
     with suppress(ProbeError):
         replication.ensure_slot(config)
+
+
+def checkpoint(config: Config, limit_s: float) -> float:
+    """Let a primary write its dirty pages while it serves, so that a stop is short; the seconds that it took.
+
+    PostgresError when it is not through in time, or the server does not let us.
+    """
+    begun_s = now_s()
+    try:
+        with connect_local(config, limit_s) as session:
+            if not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
+                session.query("checkpoint", timeout_s=limit_s)
+    except ProbeError as failure:
+        text = f"the checkpoint on {config.me.name} did not come to its end within {limit_s:g} s"
+        raise PostgresError(text, f"{failure.message}: {failure.detail}".rstrip(": ") + ".") from failure
+    return now_s() - begun_s
 
 
 def log_file(config: Config) -> Path:

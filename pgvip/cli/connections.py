@@ -33,7 +33,7 @@ NOTES = {
             "tcp_keepalive_intvl=2, tcp_keepalive_probes=3 on the client; socketTimeout would also end long queries",
     "sqlalchemy": "for create_engine(); with psycopg 3 write postgresql+psycopg; use pool_pre_ping=True",
     "pgx": "pgx passes what it does not know to the server, so keepalive is set in Go: config.DialFunc with net.Dialer",
-    "node": "the second argument of new Pool(); pg tries one address only, so there is none by hosts",
+    "node": "for new Pool(...); pg tries one address only, so there is none by hosts",
 }  # fmt: skip
 
 
@@ -140,13 +140,17 @@ def _sqlalchemy(wanted: Wanted) -> str:
 def _node(wanted: Wanted) -> str | None:
     if wanted.by == "hosts":
         return None
+    # Not as connectionString: pg leaves some encoded characters of the database's name as they are (8.x).
     options = {
-        "connectionString": f"postgresql://{_authority(wanted)}",
+        "host": wanted.hosts[0],
+        "port": wanted.port,
+        "database": wanted.dbname,
+        **({"user": wanted.user} if wanted.user else {}),
         "connectionTimeoutMillis": CONNECT_S * 1000,
         "keepAlive": True,
         "keepAliveInitialDelayMillis": IDLE_S * 1000,
     }
-    return json.dumps(options)
+    return json.dumps(options, ensure_ascii=False)
 
 
 def _authority(wanted: Wanted) -> str:

@@ -50,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outage-max", type=float, default=2.0, metavar="SECONDS", help="limit of each outage (default %(default)g)"
     )
+    parser.add_argument(
+        "--delay", type=float, default=0.0, metavar="SECONDS", dest="delay_s",
+        help="announce it in the log and events, and begin so much later, after the checks were made again",
+    )  # fmt: skip
     parser.add_argument("--rate", type=float, default=50.0, metavar="N", help="rows a second (default %(default)g)")
     parser.add_argument(
         "--wait", type=float, default=120.0, metavar="SECONDS", dest="wait_s",
@@ -116,6 +120,7 @@ class Drill:
         if self._args.dry_run:
             self._plan(first)
             return None
+        first = self._delay(first)
         writer = drill.make_writer(self._config, self._run, self._args.rate)
         self._announce(f"begins: {self._words(first)}; limit {self._args.outage_max:g} s")
         writer.start()
@@ -141,6 +146,20 @@ class Drill:
         self._order(dry_run=True)
         drill.check_table(self._config)
         return primary_of(status)
+
+    def _delay(self, first: str) -> str:
+        """Announce the drill, wait, and look again; Ctrl-C during the wait calls it off. Returns the primary's name."""
+        delay_s = self._args.delay_s
+        if not delay_s:
+            return first
+        self._announce(f"in {delay_s:g} s: {self._words(first)}")
+        self._say(f"  + waiting {delay_s:g} s (Ctrl-C calls it off)")
+        try:
+            time.sleep(delay_s)
+        except KeyboardInterrupt:
+            self._announce("called off before it began")
+            raise
+        return self._check()
 
     def _plan(self, first: str) -> None:
         address = drill.primary_address(self._config)
@@ -263,6 +282,7 @@ class Drill:
 def _check_numbers(args: argparse.Namespace) -> None:
     for name, value, low, high in (
         ("--outage-max", args.outage_max, 0.01, 3600.0),
+        ("--delay", args.delay_s, 0.0, 86_400.0),
         ("--rate", args.rate, 1.0, 1000.0),
         ("--wait", args.wait_s, 1.0, 3600.0),
     ):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pgvip.config import Config
 
-HELP = "list the transactions that were lost when this host was rewound, from the WAL that was kept"
+HELP = "list the transactions that were lost when this host was rewound"
 NEWEST = "latest"
 KINDS = ("inserted", "updated", "deleted", "truncated")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pgvip.cli.simple import add_common, order
+from pgvip.cli.simple import add_common, duration, order, time_to_come
+from pgvip.when import wall
 
 if TYPE_CHECKING:
     import argparse
@@ -16,12 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pause`."""
     parser.description = (
         "Suspend automatic changes of role on both hosts, for work on the hosts or the network. The databases and "
-        'their addresses stay as they are. It outlasts restarts. Example: pgvip pause "kernel upgrade on alpha"'
+        "their addresses stay as they are; nobody is fenced or switched on, and PostgreSQL may be restarted. It "
+        "outlasts restarts, and with --for or --until it ends by itself, by the clock of this host. "
+        'Example: pgvip pause --for 2h --reason "minor upgrade on alpha"'
     )
-    parser.add_argument("reason", nargs="*", help="shown in status until the pause ends")
+    parser.add_argument("words", nargs="*", metavar="REASON", help="the reason, as with --reason")
+    parser.add_argument("--reason", default="", help="shown in status, on both hosts, until the pause ends")
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument("--for", type=duration, metavar="DURATION", dest="for_s", help="90s, 30min, 2h, 1h30min")
+    end.add_argument("--until", type=time_to_come, metavar="TIME", help="an ISO time, the next HH:MM, or +2h")
     add_common(parser, 10.0)
 
 
 def run(args: argparse.Namespace) -> int:
     """Order it. Returns the exit code."""
-    return order(args, "pause", " ".join(args.reason))
+    until = args.until or ""
+    if args.for_s is not None:
+        until = wall(datetime.now(tz=UTC) + timedelta(seconds=args.for_s))
+    return order(args, "pause", args.reason or " ".join(args.words), until=until)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvip.cli.simple import add_common, confirm, order
-from pgvip.config_load import load
+from pgvip.cli.simple import add_common, ask_confirmed
 from pgvip.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -19,12 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Force this host to be primary although the protocol does not allow it. The other host is fenced first. "
         "Commits that only the other host has do not appear here; they are kept there (hold) until an operator "
-        "decides. Example: pgvip promote --force"
+        "decides. What may be lost is said first, by the positions that are known; refused while a primary serves "
+        "(exit code 5). Example: pgvip promote --force --dry-run"
     )
     parser.add_argument("--force", action="store_true", help="required: says that you know what this does")
     parser.add_argument(
         "--without-fence", action="store_true", help="you have seen that the other host is off, and its power stays off"
     )
+    parser.add_argument("--although-healthy", action="store_true", help="also while a primary is seen to serve")
     parser.add_argument("--yes", metavar="PAIR", help="the pair's name, instead of typing it")
     add_common(parser, 120.0)
 
@@ -34,20 +35,13 @@ def run(args: argparse.Namespace) -> int:
     if not args.force:
         raise RefusedError(
             "a promotion outside the protocol must be forced",
-            "An orderly change of role is pgvip switchover; a takeover from a dead primary happens by itself.",
-            "If neither is possible: pgvip promote --force",
+            "An orderly change of role is pgvip switchover; a takeover from a dead primary happens by itself, and from "
+            "a sick one by pgvip failover.",
+            "If none is possible: pgvip promote --force",
         )
-    if not args.dry_run:
-        config = load(args.config, args.host)
-        peer = config.peer.name
-        if not args.without_fence and not config.settings.fencing:
-            raise RefusedError(
-                f'fencing = "none" is configured for {peer}: it cannot be fenced first',
-                "If it runs, or comes back by itself, both hosts write.",
-                "See that it is off and stays off, then: pgvip promote --force --without-fence",
-            )
-        off = f"{peer} is NOT fenced: if it runs, both write" if args.without_fence else f"{peer} is fenced first"
-        loss = f"Data that only {peer} has is lost here."
-        warning = f"{config.me.name} becomes primary of {config.name} by force; {off}. {loss}"
-        confirm(args, warning, config.name, "the pair's name")
-    return order(args, "force-promote", "without-fence" if args.without_fence else "")
+    request = {
+        "command": "promote",
+        "without_fence": args.without_fence,
+        "although_healthy": args.although_healthy,
+    }
+    return ask_confirmed(args, request, args.wait_s)

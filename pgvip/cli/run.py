@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 import secrets
 import threading
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,29 +19,53 @@ from pgvip.actions import drill
 from pgvip.config import Config
 from pgvip.config_load import changes, load, reloaded
 from pgvip.config_rules import host_problems
-from pgvip.core.model import Action, BootFacts, Durable, Identity
+from pgvip.core.model import Action, BootFacts, Durable, Identity, Note
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
-from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
+from pgvip.errors import ConfigError, Exit, LinkError, PgvipError, RecordError
+from pgvip.event_requests import EventRequests
+from pgvip.events import WORDS, Level
+from pgvip.explanations import Explanations
+from pgvip.journal import samples
+from pgvip.journal.events import Wanted
 from pgvip.journal.sampler import Sampler
 from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
+from pgvip.link.text import parse
 from pgvip.link.tls import load_contexts
+from pgvip.operate import readiness
+from pgvip.operate.desk import Desk
+from pgvip.operate.peer import PeerQuestions
+from pgvip.operate.schedule import Schedule
+from pgvip.operate.switchover import Switchover
 from pgvip.orders import Orders
 from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identity, save_boot_facts
+from pgvip.recorder import Recorder, log_style
 from pgvip.status_document import document
 from pgvip.system import lock, processes, service
 from pgvip.system.boot import boot_identity
 from pgvip.watch import Arrivals, ProbeThread
+from pgvip.web.counts import EventCounts
+from pgvip.web.listeners import plan_of
+from pgvip.web.server import HttpServer
+from pgvip.web.site import Site
+from pgvip.web.sources import Limits, Sources
+from pgvip.web.wire import REQUEST_THREAD
 from pgvip.wiring import Actions, Probes
 from pgvip.work import Workshop
 
 HELP = "run the daemon (normally started by systemd)"
+POINTS = 400
+"""Of the page's graph of a quarter of an hour."""
+CRASH_S = 0.5
+"""How long a daemon that crashes lets its last event be written."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`run` has no arguments of its own."""
+    """Options of `run`."""
     parser.description = "Run pgvip in the foreground. Example: pgvip --config /etc/pgvip/pgvip.toml run"
+    parser.add_argument("--log-format", choices=["human", "json"], help="instead of log.format in the configuration")
+    parser.add_argument("--log-level", choices=list(WORDS), help="instead of log.level in the configuration")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,13 +83,7 @@ def run(args: argparse.Namespace) -> int:
             "PostgreSQL would live in pgvip's own unit, and be stopped and limited with it.",
             'Name its unit, for example unit = "pgvip-postgres.service".',
         )
-    service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
-    if not config.settings.fencing:
-        service.log("no-fencing", f'fencing = "none" for {config.peer.name}: this host never takes over on silence')
-    for problem in host_problems(config):
-        service.log("configuration", f"{problem.message}: {problem.hint}")
     Assembly(config, identity, args).run()
-    service.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
     return 0
 
 
@@ -78,28 +99,31 @@ def _finish_clone(config: Config) -> None:
         service.log("rejoin-failed", f"could not finish the clone that was interrupted: {failure}")
 
 
-def _crash(failure: threading.ExceptHookArgs) -> None:
-    """End the process: a fault in one thread would leave a daemon that looks alive and is not.
-
-    systemd starts it again, which moves no role and stops no PostgreSQL.
-    """
-    text = "".join(traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback))
-    service.log("crash", text)
-    os._exit(Exit.FAILED)
-
-
 class Assembly:
     """The daemon and everything around it."""
 
     def __init__(self, config: Config, identity: PairIdentity, args: argparse.Namespace) -> None:
         self._args = args
+        self._config = config
+        self._snapshot: Snapshot | None = None
+        self._term = -1
         self._boot_id = boot_identity()
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing
+        self._recorder = Recorder(lambda: self._config, self._boot_id, self._shot, self._send_bulk)
+        service.set_up(log_style(config, lambda: self._term, args))
+        self._counts = EventCounts()
+        service.listen(self._counts.hear)
+        threading.excepthook = self._crash
+        self._recorder.start()
+        service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
+        for problem in host_problems(config):
+            service.log("configuration", f"{problem.message}: {problem.hint}")
         _finish_clone(config)
         store = RecordStore(config.paths.record)
         who = Identity(self._boot_id, secrets.token_hex(8), now_s(), identity.pair_id, identity.system_id)
         durable = store.settle() or Durable()
+        self._term = durable.record.term if durable.record else -1
         with suppress(FileNotFoundError):
             config.paths.no_restore.unlink()
         self._facts_file = config.paths.boot_facts
@@ -113,44 +137,123 @@ class Assembly:
             alive=lambda: service.notify("WATCHDOG=1"),
             reload=self._reload,
             postmaster=self._watch_postmaster,
+            note=self._note,
+            looked=self._looked,
         )
         self._daemon = Daemon(config, who, durable, facts, outside)
         inbox = self._daemon.inbox
         self._probes = Probes(lambda: self._daemon.config, self._shot, self._kick)
         self._threads = {probe.name: ProbeThread(probe, inbox) for probe in self._probes.all()}
-        actions = Actions(lambda: self._daemon.config, store, service.log)
+        actions = Actions(lambda: self._daemon.config, store, service.log, self._recorder.hooks.ask_veto)
         self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)
         self._arrivals = Arrivals(lambda: self._kick("processes"), lambda: self._kick("held"))
+        desk = Desk(self._daemon, self._ask_peer, readiness.look, service.log)
         self._link = PeerLink(
             (config.me.address, config.link_port),
             (config.peer.address, config.link_port),
             load_contexts(config.paths.certificates),
             lambda text: inbox.put(Received(text)),
             dead_s=max(3.0, 2 * config.settings.dead_after_s),
-            on_change=lambda up: inbox.put(LinkChanged(up)),
+            on_change=self._link_changed,
+            on_bulk=self._recorder.exchange.received,
+            on_question=PeerQuestions(desk).answer,
         )
-        self._orders = Orders(self._daemon, self._facts, self._renew_keys)
+        switchovers = Switchover(desk)
+        self._schedule = Schedule(config.paths.scheduled, desk, switchovers.handle)
+        self._explanations = Explanations(desk.snapshot, self._took_s)
+        more = {"events": EventRequests(self._recorder.store).answer, "explain": self._explanations.answer}
+        self._orders = Orders(desk, self._facts, self._renew_keys, self._schedule, more)
         self._sampler = Sampler(lambda: self._daemon.config, self._picture, service.log)
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
+        site = Site(lambda: self._config, self._sources())
+        self._web = HttpServer(plan_of(config), site.respond, service.log)
 
     def run(self) -> None:
         """Start all threads, tell systemd, go round."""
-        threading.excepthook = _crash
         for thread in self._threads.values():
             thread.start()
         self._arrivals.start()
         self._link.start()
         self._server.start()
+        self._web.start()
         self._sampler.start()
+        self._schedule.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
         self._sampler.close()
+        self._web.close()
         self._server.close()
+        service.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
         self._link.close()
+        self._recorder.close()
+
+    def _crash(self, failure: threading.ExceptHookArgs) -> None:
+        """End the process: a fault in one thread would leave a daemon that looks alive and is not.
+
+        systemd starts it again, which moves no role and stops no PostgreSQL. Not for a fault in an answer to an HTTP
+        request: nothing else hangs on that thread, and the same request would end the next daemon too.
+        """
+        text = "".join(traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback))
+        if failure.thread is not None and failure.thread.name == REQUEST_THREAD:
+            service.log("http-crash", text)
+            return
+        service.log("crash", text)
+        self._recorder.store.close(CRASH_S)
+        os._exit(Exit.FAILED)
+
+    def _sources(self) -> Sources:
+        """What the web side reads; nothing of it waits for the loop."""
+        return Sources(
+            status=self._seen,
+            whole=self._orders.status,
+            age_s=lambda: now_s() - shot.at_s if (shot := self._shot()) is not None else math.inf,
+            limits=self._limits,
+            counts=self._counts.read,
+            events=self._events,
+            samples=self._samples,
+            explain=self._explanations.document,
+        )
+
+    def _seen(self) -> dict[str, Any]:
+        """The status document without what lies on a disk: a health check must not hang with one."""
+        shot = self._shot()
+        if shot is None:
+            raise LinkError("the daemon has just started", hint="Try again in a moment.")
+        extra = {**self._near(), "stats": shot.stats}
+        return document(shot.config, shot.decision, shot.seen, shot.at_s, extra)
+
+    def _events(self, limit: int) -> list[dict[str, Any]]:
+        return [one.document() for one in self._recorder.store.find(Wanted(limit, level=Level.INFO))]
+
+    def _samples(self, seconds: float) -> list[dict[str, Any]]:
+        request = {"seconds": seconds, "points": POINTS}
+        found: list[dict[str, Any]] = samples.answer(self._config.paths.samples, request)["samples"]
+        return found
+
+    def _limits(self) -> Limits:
+        s = self._config.settings
+        return Limits(max(s.dead_after_s, 3 * s.heartbeat_s), s.lag_bytes_max)
 
     def _shot(self) -> Snapshot | None:
-        return self._daemon.snapshot
+        return self._snapshot
+
+    def _looked(self, shot: Snapshot) -> None:
+        self._snapshot = shot
+        self._recorder.look(shot)
+
+    def _note(self, note: Note) -> None:
+        """Log what the core tells; from a new record on, everything is of its term."""
+        if note.event == "record":
+            self._term = int(dict(note.fields)["new_term"])
+        service.log(note.event, note.text, note.fields)
+
+    def _link_changed(self, up: bool) -> None:
+        self._daemon.inbox.put(LinkChanged(up))
+        self._recorder.exchange.link_changed(up)
+
+    def _send_bulk(self, body: bytes) -> None:
+        self._link.send_bulk(body)
 
     def _picture(self) -> dict[str, Any] | None:
         """The status document for the monitoring history; None while the loop stands still."""
@@ -172,6 +275,11 @@ class Assembly:
     def _send(self, text: str) -> None:
         self._link.send(text)
 
+    def _ask_peer(self, request: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
+        """A small question to the peer's daemon. LinkError when it does not answer in time, or not in JSON."""
+        answer = parse(self._link.ask(json.dumps(request), timeout_s))
+        return answer if isinstance(answer, dict) else {}
+
     def _keep(self, facts: BootFacts) -> None:
         save_boot_facts(self._facts_file, self._boot_id, facts)
 
@@ -179,14 +287,24 @@ class Assembly:
         self._link.renew(load_contexts(self._daemon.config.paths.certificates))
         service.log("link", "the certificates were renewed; the peer needs its new bundle")
 
+    def _took_s(self) -> dict[str, float]:
+        """What `explain` expects actions to take: as long as the last time."""
+        return {**self._workshop.took_s, "fence-status": self._probes.fence_status_s}
+
     def _facts(self) -> dict[str, Any]:
         """What `status` adds to the loop's snapshot."""
         return {
+            **self._near(),
+            "drill": drill.last_result(self._daemon.config.paths.drill),
+        }
+
+    def _near(self) -> dict[str, Any]:
+        return {
             "link": self._link.state(),
+            "http": self._web.state(),
+            "scheduled": self._schedule.waiting,
             "memory_bytes": processes.memory_bytes(),
             "cpu_seconds": processes.cpu_seconds(),
-            "took_s": {**self._workshop.took_s, "fence-status": self._probes.fence_status_s},
-            "drill": drill.last_result(self._daemon.config.paths.drill),
         }
 
     def _reload(self, old: Config) -> Config:
@@ -200,4 +318,7 @@ class Assembly:
             service.log("reload", str(change))
         for change in refused:
             service.log("reload", f"needs a restart of pgvip: {change}")
-        return reloaded(old, new)
+        self._config = reloaded(old, new)
+        self._web.apply(plan_of(self._config))
+        service.set_up(log_style(self._config, lambda: self._term, self._args))
+        return self._config

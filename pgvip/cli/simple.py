@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
+import os
+import pwd
 import sys
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import PgvipError, RefusedError
 from pgvip.link.operator import call, failure, raise_failure
+from pgvip.when import duration_s, moment, wall
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PATIENCE_S = 2.0
 """A command that takes longer says what it waits for."""
 REMIND_S = 5.0
 MARGIN_S = 5.0
 """How much longer than the daemon the command waits: the daemon's own word is better than a time-out."""
+PLAN_S = 20.0
+"""For the answer to what would be done; the daemon only looks at what it knows, and asks its peer."""
+
+Document = dict[str, Any]
 
 
 def add_common(parser: argparse.ArgumentParser, wait_s: float, *, dry_run: bool = True) -> None:
@@ -34,20 +42,54 @@ def add_common(parser: argparse.ArgumentParser, wait_s: float, *, dry_run: bool 
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def order(args: argparse.Namespace, name: str, text: str = "") -> int:
+def time_to_come(text: str) -> str:
+    """Argument type: a time in the future, in the form in which the daemon keeps it."""
+    try:
+        return wall(moment(text, datetime.now(tz=UTC).astimezone()))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def duration(text: str) -> float:
+    """Argument type: seconds of a duration."""
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def who() -> str:
+    """The user who gives the order, also behind sudo."""
+    name = os.environ.get("SUDO_USER", "")
+    if not name:
+        with contextlib.suppress(KeyError):
+            name = pwd.getpwuid(os.getuid()).pw_name
+    return name or f"uid {os.getuid()}"
+
+
+def order(args: argparse.Namespace, name: str, text: str = "", **more: object) -> int:
     """Give the daemon an order, wait for its outcome and print it. Returns the exit code."""
-    request = {
-        "command": "order",
-        "order": name,
-        "text": text,
-        "wait_s": args.wait_s,
-        "dry_run": getattr(args, "dry_run", False),
-    }
-    return ask(args, request, args.wait_s + MARGIN_S)
+    return ask(args, {"command": "order", "order": name, "text": text, **common(args), **more}, args.wait_s + MARGIN_S)
 
 
-def ask(args: argparse.Namespace, request: dict[str, Any], timeout_s: float) -> int:
-    """Send any request that is answered by a text. Returns the exit code; prints JSON even of a failure with --json."""
+def common(args: argparse.Namespace) -> Document:
+    """What every order says besides its name."""
+    return {"wait_s": args.wait_s, "dry_run": getattr(args, "dry_run", False), "by": who()}
+
+
+def ask(
+    args: argparse.Namespace,
+    request: Document,
+    timeout_s: float,
+    *,
+    at_once: bool = False,
+    show: Callable[[Document], None] = lambda _document: None,
+) -> int:
+    """Send any request that is answered by a text. Returns the exit code; prints JSON even of a failure with --json.
+
+    `at_once`: each line of progress is shown when it comes, and not only when the whole takes long. `show`: prints what
+    the last reply has beside its text, of a failure too.
+    """
     path = daemon_socket(args)
     if args.json:
         try:
@@ -56,47 +98,82 @@ def ask(args: argparse.Namespace, request: dict[str, Any], timeout_s: float) -> 
             document = failure(error)
         print(json.dumps(document))
         return 0 if document["ok"] else int(document.get("exit_code", 1))
-    with _patience() as waiting:
-        document = call(path, request, timeout_s, waiting.append)
+    with _patience(at_once=at_once) as say:
+        document = call(path, request, timeout_s, say)
+    show(document)
     raise_failure(document)
     print(document.get("text", "done"))
     return 0
+
+
+def ask_confirmed(args: argparse.Namespace, request: Document, timeout_s: float) -> int:
+    """Ask what would be done, let the operator confirm it where the daemon wants that, and order it."""
+    request = {**request, **common(args)}
+    if args.dry_run:
+        return ask(args, request, PLAN_S, show=_warn)
+    try:
+        plan = call(daemon_socket(args), {**request, "dry_run": True}, PLAN_S)
+        raise_failure(plan)
+        if plan.get("confirm"):
+            confirm(args, str(plan.get("warning", "")), str(plan["confirm"]), str(plan.get("what", "")))
+            request["word"] = plan["confirm"]
+    except PgvipError as error:
+        if not args.json:
+            raise
+        print(json.dumps(failure(error)))
+        return int(error.exit_code)
+    return ask(args, request, timeout_s + MARGIN_S, at_once=True)
+
+
+def _warn(plan: Document) -> None:
+    if plan.get("warning"):
+        print(plan["warning"])
+    if plan.get("confirm"):
+        print(f"It asks for {plan.get('what')}: --yes {plan['confirm']}")
 
 
 def confirm(args: argparse.Namespace, warning: str, word: str, what: str) -> None:
     """Let the operator type `word`, unless --yes gave it. RefusedError when it is another, or nobody can type."""
     given = args.yes
     if given is None:
-        if not sys.stdin.isatty():
+        if not sys.stdin.isatty() or args.json:
             hint = f"Give {what} on the command line: --yes {word}"
-            raise RefusedError("this needs a confirmation and there is no terminal", hint=hint)
+            raise RefusedError("this needs a confirmation and there is no terminal", warning, hint)
         print(warning, file=sys.stderr)
         try:
             given = input(f"Type {what} to go on: ").strip()
         except EOFError:
             given = ""
     if given != word:
-        raise RefusedError(f"{given!r} is not {what}; nothing was done")
+        raise RefusedError(f"{given!r} is not {what}; nothing was done", warning)
 
 
 @contextlib.contextmanager
-def _patience() -> Iterator[list[str]]:
-    """While it lasts long, show on stderr what the daemon said last. Yields the list that takes its progress lines."""
+def _patience(*, at_once: bool) -> Iterator[Callable[[str], None]]:
+    """While it lasts long, show on stderr what the daemon said last. Yields what takes its progress lines."""
     said: list[str] = []
     ended = threading.Event()
+
+    def tell(line: str) -> None:
+        print(f"pgvip: {line}", file=sys.stderr, flush=True)
+
+    def say(line: str) -> None:
+        if at_once:
+            tell(line)
+        said.append(line)
 
     def remind() -> None:
         shown, waited_s = 0, PATIENCE_S
         while not ended.wait(PATIENCE_S if waited_s == PATIENCE_S else REMIND_S):
             news, shown = said[shown:], len(said)
-            for line in news or [f"still at it after {waited_s:.0f} s"]:
-                print(f"pgvip: {line}", file=sys.stderr, flush=True)
+            for line in (news if not at_once else []) or [f"still at it after {waited_s:.0f} s"]:
+                tell(line)
             waited_s += REMIND_S
 
     thread = threading.Thread(target=remind, name="patience", daemon=True)
     thread.start()
     try:
-        yield said
+        yield say
     finally:
         ended.set()
         thread.join()

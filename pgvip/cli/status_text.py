@@ -108,8 +108,13 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         ("peer link", _link(document["link"])),
     ]
     if document["pause"]["active"]:
-        reason = document["pause"]["reason"] or "no reason given"
-        rows.append(("paused", f"{reason} (since {moment(document['pause']['at'])})"))
+        rows.append(("PAUSED", _paused(document["pause"])))
+    if document["local"].get("kept_off"):
+        rows.append((f"power of {peer}", "off by an operator's order, and stays off until pgvip fence on"))
+    if document.get("scheduled"):
+        one = document["scheduled"]
+        ordered = f"ordered by {one['by']} at {moment(one['ordered'])}"
+        rows.append(("scheduled", f"switchover at {moment(one['at'])}, {ordered}"))
     holds = [host for host in (document["me"], document["peer"]) if host["hold"]]
     rows += [(f"hold on {host['name']}", host["hold"]) for host in holds]
     if document.get("drill"):
@@ -127,6 +132,12 @@ def _drill(drill: Document) -> str:
     verdict = "kept its limits" if drill.get("ok") else f"FAILED ({drill.get('failure') or 'limits exceeded'})"
     at, lost = moment(str(drill.get("at", UNKNOWN))), drill.get("lost", UNKNOWN)
     return f"{at}: {verdict}, write outage {outages}, {lost} rows lost"
+
+
+def _paused(pause: Document) -> str:
+    by = f" by {pause['by']} on {pause['host']}" if pause.get("by") else ""
+    until = f", until {moment(pause['until'])}" if pause.get("until") else ""
+    return f"{pause['reason'] or 'no reason given'} (since {moment(pause['at'])}{by}{until})"
 
 
 def _replication(replication: Document) -> str:

@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.simple import add_common, order
+from pgvip.cli.output import columns
+from pgvip.cli.simple import MARGIN_S, PLAN_S, add_common, ask, common, time_to_come
 
 if TYPE_CHECKING:
     import argparse
 
 HELP = "move the primary role to the other host, in an orderly way"
+CHECKPOINT_S = 65.0
+"""The checkpoint beforehand is not part of --wait."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `switchover`."""
     parser.description = (
-        "Move the primary role to the other host. The old primary is stopped cleanly first and nothing is lost; when "
-        "the other host cannot take over, the old one serves on. May be run on either host. "
-        "Example: pgvip switchover --dry-run"
+        "Move the primary role to the other host. All pre-checks run before anything changes; a failed one refuses the "
+        "switchover (exit code 5). Then a checkpoint, a clean stop of the old primary, which ends its sessions, and "
+        "the promotion of the other host once it has everything; nothing is lost. When the other host cannot take "
+        "over, the old one serves on. May be run on either host. Example: pgvip switchover --dry-run"
     )
-    parser.add_argument("--cancel", action="store_true", help="drop a switchover that has not begun yet")
+    parser.add_argument("--force", action="store_true", help="in spite of failed pre-checks where that loses nothing")
+    parser.add_argument(
+        "--at", type=time_to_come, metavar="TIME",
+        help="later, once: an ISO time, the next HH:MM, or +10min; kept on this host over restarts of the daemon, "
+        "checked again then, dropped when it was missed by over 5 minutes",
+    )  # fmt: skip
+    parser.add_argument("--cancel", action="store_true", help="drop one that is scheduled or has not begun yet")
     add_common(parser, 90.0)
 
 
 def run(args: argparse.Namespace) -> int:
     """Order it. Returns the exit code."""
-    return order(args, "cancel-switchover" if args.cancel else "switchover")
+    request: dict[str, Any] = {"command": "switchover", **common(args), "force": args.force}
+    if args.cancel:
+        return ask(args, {**request, "cancel": True}, PLAN_S)
+    if args.at:
+        return ask(args, {**request, "at": args.at}, PLAN_S, show=_show_checks)
+    if args.dry_run:
+        return ask(args, request, PLAN_S, show=_show_checks)
+    return ask(args, request, args.wait_s + CHECKPOINT_S + MARGIN_S, at_once=True, show=_show_failed)
+
+
+def _show_checks(document: dict[str, Any]) -> None:
+    """All pre-checks, each with its mend."""
+    checks = document.get("checks", [])
+    rows = [(one["level"], one["name"], one["text"]) for one in checks]
+    lines = columns(rows)
+    for one, line in zip(checks, lines, strict=True):
+        print(line)
+        if one["mend"] and one["level"] in ("failed", "warning"):
+            print(f"         mend: {one['mend']}")
+
+
+def _show_failed(document: dict[str, Any]) -> None:
+    if not document.get("ok") and any(one["level"] == "failed" for one in document.get("checks", [])):
+        _show_checks(document)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core.knowledge import Switchover, Why
+from pgvip.core import veto
+from pgvip.core.knowledge import FenceOrder, Switchover, Why
 from pgvip.core.model import (
     FORCE_STEP,
     NEVER,
+    AskVeto,
     CheckVip,
     Command,
     ConfirmGrant,
@@ -46,7 +48,8 @@ def results(r: Round) -> None:
             r.worked(result.action)
         elif not isinstance(result.action, Fence):
             r.failed(result.action, result.text)
-            r.note("action-failed", f"{type(result.action).__name__}: {result.text}")
+            name = type(result.action).__name__
+            r.note("action-failed", f"{name}: {result.text}", action=name)
         _result(r, result)
 
 
@@ -62,6 +65,8 @@ def _result(r: Round, result: Result) -> None:
         r.k.checked = {**r.k.checked, action.vip: (result.at_s, result.text)}
     elif isinstance(action, FindEnd | Salvage) and result.ok:
         r.k.end = result.point
+    elif isinstance(action, AskVeto):
+        veto.answered(r, action.attempt, result.text if result.ok else "")
     elif isinstance(action, PowerOn) and result.ok:
         r.k.roused = r.k.roused or not r.k.power_owed
         r.k.peer_off, r.k.power_owed, r.k.fence_s = False, False, NEVER
@@ -83,16 +88,25 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
         return
     r.k.claim = None  # any change of the record ends the claim
     r.k.waiting = ""
+    r.k.veto = None
     r.k.yielding = None
     r.k.given = None
     r.k.end = None
-    r.k.switchover = None
+    r.k.switchover = r.k.fence_order = None
     r.k.alarm = ""  # it was about the old term
     if r.k.force and new.primary == r.s.me and durable.complete:
         r.k.force, r.k.confirmed = False, True
     if old is None or old.primary != new.primary:
         r.k.holdoff_until_s = r.now_s + r.s.holdoff_s
-    r.note("record", f"term {old.term if old else '-'}->{new.term} {new.mode.value}({new.primary}): {new.cause}")
+    r.note(
+        "record",
+        f"term {old.term if old else '-'}->{new.term} {new.mode.value}({new.primary}): {new.cause}",
+        old_term=old.term if old else "",
+        new_term=new.term,
+        mode=new.mode.value,
+        primary=new.primary,
+        cause=new.cause,
+    )
 
 
 def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
@@ -104,7 +118,7 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         r.note("fenced", f"{r.s.peer} is verified off" if mine else f"{r.s.peer} is off, but the claim has ended")
     else:
         r.k.doubt_s = r.now_s
-        r.note("fence-failed", text)
+        r.note("fence-failed", text, peer=r.s.peer, tries=claim.tries if claim else "")
     if claim is None or not mine:
         return
     if ok:
@@ -112,6 +126,9 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
     elif claim.why is Why.ORDER:
         r.k.claim, r.k.force = None, False
         r.note("force-failed", "the peer could not be fenced; nothing changed")
+    elif claim.why is Why.OPERATOR:
+        r.k.claim, r.k.fence_order = None, None
+        r.note("fence-order-failed", "the peer could not be fenced, as an operator ordered; nothing changed")
     else:
         r.k.claim = replace(claim, retry_at_s=r.now_s + r.s.fence_retry_s)
     r.changed()
@@ -134,7 +151,7 @@ def awake(r: Round) -> None:
 def commands(r: Round) -> None:
     """Operators' orders."""
     for command in r.inputs.commands:
-        r.note("order", f"{command.order.value} {command.text}".strip())
+        r.note("order", f"{command.order.value} {command.text}".strip(), order=command.order.value)
     waiting, r.k.deferred = r.k.deferred, ()
     for command in (*waiting, *r.inputs.commands):
         if not _command(r, command):
@@ -151,7 +168,8 @@ def _command(r: Round, command: Command) -> bool:
     elif order is Order.CANCEL_SWITCHOVER:
         k.switchover = None
     elif order in (Order.PAUSE, Order.RESUME):
-        pause = Pause(k.durable.pause.serial + 1, order is Order.PAUSE, command.text, r.inputs.wall)
+        serial, active = k.durable.pause.serial + 1, order is Order.PAUSE
+        pause = Pause(serial, active, command.text, r.inputs.wall, command.until, command.by, r.s.me)
         return r.write(replace(k.durable, pause=pause))
     elif order is Order.FENCE_CONFIRMED and k.claim is not None:
         k.claim = replace(k.claim, by_word=True)
@@ -161,6 +179,11 @@ def _command(r: Round, command: Command) -> bool:
         return r.write(replace(k.durable, hold=""))
     elif order is Order.FORCE_PROMOTE:
         k.force, k.unfenced = True, command.text == "without-fence"
+    elif order in (Order.FAILOVER, Order.FENCE_OFF):
+        until_s = r.now_s + r.s.consent_s + r.s.fence_delay_s
+        k.fence_order, k.power_order_until_s = FenceOrder(until_s, off=order is Order.FENCE_OFF), NEVER
+    elif order is Order.POWER_ON:
+        k.fence_order, k.power_order_until_s = None, r.now_s + r.s.consent_s
     elif order is Order.SHUTDOWN:
         k.leaving = True
     elif order is Order.REJOIN:
@@ -280,11 +303,28 @@ def confirm(r: Round) -> None:
     r.note("confirmed", f"term {v.term}: " + ("the peer answered" if answered else "solo, and nobody else answers"))
 
 
+def pause_ends(r: Round) -> None:
+    """A pause with an end ends by itself, by the wall clock of the host where it was ordered.
+
+    So one clock decides, whatever the difference. The other host's decides while nothing is heard of that host.
+    """
+    pause, wall = r.k.durable.pause, r.inputs.wall
+    if not pause.active or not pause.until or wall < pause.until:
+        return
+    if pause.host == r.s.peer and r.view().message is not None:
+        return
+    resumed = Pause(pause.serial + 1, active=False, at=wall, by="its end", host=r.s.me)
+    if r.write(replace(r.k.durable, pause=resumed)):
+        r.note("pause-ended", f"the pause was to end at {pause.until}")
+
+
 def passing(r: Round) -> None:
     """What time and the outside change: grants, permissions, and how long things have been so."""
     k, v = r.k, r.view()
     if k.grant is not None and v.postmaster and k.grant.postmaster != v.postmaster:
         k.grant = None
+    if k.veto is not None and not v.peer_silent:
+        k.veto = None  # there is nothing to put off any more
     if r.inputs.jumped and k.grant is not None and k.grant.expires_s is not None:
         k.grant = None  # this machine was paused, or its clock set: how old the lease is cannot be known
         r.note("clock-jump", "the lease to take over was dropped; the primary grants it anew")

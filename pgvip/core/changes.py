@@ -157,6 +157,12 @@ def _invited(view: View) -> bool:
     return view.here is not None and bool(view.here.invite) and view.here.invite_term == view.term
 
 
+def _fence_ordered(view: View) -> bool:
+    """An operator ordered it, and that the peer is to stay off was written down, where they said so."""
+    order = view.k.fence_order
+    return order is not None and (view.k.durable.kept_off or not order.off)
+
+
 def _blocked(view: View) -> bool:
     """A role came here by hand-over or fence, has not been served, and the condition for serving is not met."""
     return (
@@ -187,10 +193,14 @@ NO_HOLDOFF = Condition("no-hold-off", lambda v: v.now_s >= v.k.holdoff_until_s, 
 NOT_CALLED_OFF = Condition(
     "not-called-off", lambda v: v.now_s >= v.k.called_off_until_s, "a hand-over was called off a short time ago"
 )
+NOT_VETOED = Condition(
+    "not-vetoed", lambda v: v.k.veto is None or v.now_s >= v.k.veto.until_s, "vetoed: a veto hook puts the takeover off"
+)
 NOT_PAUSED = Condition("not-paused", lambda v: not v.paused, "the pair is paused")
 SERVING = Condition("serving", lambda v: write_right(v) and v.read_write, "this primary does not serve")
 ENTITLED = Condition("entitled", entitled, "this host is not the confirmed primary")
 ORDERED = Condition("switchover-ordered", lambda v: v.k.switchover is not None, "no switchover was ordered")
+FENCE_ORDERED = Condition("fence-ordered", _fence_ordered, "no fence of the peer was ordered")
 LEAVING = Condition("leaving", lambda v: v.k.leaving, "this host is not shutting down")
 PREFERS_PEER = Condition("prefers-peer", _prefers_peer, "the configuration does not prefer the peer as primary")
 INVITED = Condition("invited", _invited, "the primary has not offered its role")
@@ -213,7 +223,7 @@ PAIR, SOLO = Mode.PAIR, Mode.SOLO
 TABLE: tuple[Change, ...] = (
     Change("hand-over-database", P, PAIR, By.INVITE, (DATABASE_FAILED, PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
            "the primary's database is dead or hung"),
-    Change("hand-over-switchover", P, PAIR, By.INVITE, (ORDERED, ENTITLED, PEER_READY, NOT_CALLED_OFF),
+    Change("hand-over-switchover", P, PAIR, By.INVITE, (ORDERED, ENTITLED, PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
            "an operator ordered a switchover"),
     Change("hand-over-leaving", P, PAIR, By.INVITE, (LEAVING, ENTITLED, PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
            "the primary's host is shutting down"),
@@ -224,6 +234,8 @@ TABLE: tuple[Change, ...] = (
            (PREFERS_PEER, SERVING, PEER_READY, NOT_PAUSED, NO_HOLDOFF, NOT_CALLED_OFF),
            "the configuration prefers the other host as primary"),
     Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, SOLO_RIGHT), "the standby cannot give up"),
+    Change("solo-by-fence-ordered", P, PAIR, By.FENCE, (FENCE_ORDERED, SOLO_RIGHT),
+           "an operator ordered that the standby be powered off"),
     Change("solo-by-consent", P, PAIR, By.REQUEST, (STANDBY_DOWN, SOLO_RIGHT, PEER_ANSWERS),
            "the standby's database does not follow", Want.SOLO),
     Change("solo-for-mode", P, PAIR, By.REQUEST, (MODE_CHANGE, SOLO_RIGHT, PEER_ANSWERS),
@@ -232,10 +244,12 @@ TABLE: tuple[Change, ...] = (
     Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, TAKEOVER_RIGHT),
            "the primary cannot give up", delayed=True),
     Change("take-over-by-consent", S, PAIR, By.REQUEST, (INVITED, TAKER), "the primary offers its role", Want.HANDOVER),
-    Change("take-over-by-order", S, PAIR, By.REQUEST, (ORDERED, TAKER, PEER_ANSWERS),
+    Change("take-over-by-fence-ordered", S, PAIR, By.FENCE, (FENCE_ORDERED, TAKEOVER_RIGHT),
+           "an operator ordered a failover", delayed=True),
+    Change("take-over-by-order", S, PAIR, By.REQUEST, (ORDERED, TAKER, PEER_ANSWERS, NOT_PAUSED),
            "an operator ordered a switchover", Want.HANDOVER),
-    Change("take-over-by-fence", S, PAIR, By.FENCE, (PEER_SILENT, TAKEOVER_RIGHT), "the primary does not answer",
-           delayed=True),
+    Change("take-over-by-fence", S, PAIR, By.FENCE, (PEER_SILENT, TAKEOVER_RIGHT, NOT_VETOED),
+           "the primary does not answer", delayed=True),
     Change("hand-back", P, SOLO, By.INVITE, (BLOCKED, PEER_ANSWERS, NOT_PAUSED),
            "this host lacks WAL that the role needs, and has not served"),
     Change("pair", P, SOLO, By.OWN, (FOLLOWS, SYNC_READY, SERVING, NOT_ALONE, STAYS, NOT_PAUSED),

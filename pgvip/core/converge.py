@@ -213,7 +213,8 @@ def addresses(r: Round) -> None:
         if _surely(r, Vip.PRIMARY) and not primary_ok and not (write_right(v) and (v.paused or unasked)):
             r.start(DropVip(Vip.PRIMARY))
         coming = v.higher is not None and keeps_standby_vip(v.higher, r.s.me)  # what is being adopted gives it here
-        if _surely(r, Vip.STANDBY) and not standby_ok and not coming and not (standby_address(v) and _unasked(v)):
+        kept = coming or (standby_address(v) and (v.paused or _unasked(v)))
+        if _surely(r, Vip.STANDBY) and not standby_ok and not kept:
             r.start(DropVip(Vip.STANDBY))
     if v.paused or v.higher is not None:
         return
@@ -274,9 +275,14 @@ def power_on(r: Round) -> None:
     v, k = r.view(), r.k
     # Also the fence of a claim that has ended must have come to its end.
     open_attempt = k.claim is not None or v.is_running(Fence)
-    if open_attempt or k.writing is not None or v.paused or k.force:
+    if open_attempt or k.writing is not None or k.force or k.durable.kept_off or k.fence_order is not None:
         return
-    if k.power_owed or _left_off(r) or _needed(r):
+    if k.power_order_until_s > NEVER:
+        if r.start(PowerOn()):
+            k.power_order_until_s = NEVER
+    elif v.paused:
+        return
+    elif k.power_owed or _left_off(r) or _needed(r):
         r.start(PowerOn())
 
 

@@ -5,7 +5,7 @@ No I/O, no clock, no threads, no randomness. The daemon and the simulation call 
 
 from __future__ import annotations
 
-from pgvip.core import absorb, converge, speak, steps
+from pgvip.core import absorb, converge, power, speak, steps
 from pgvip.core.changes import HOLD, NOT_CALLED_OFF, Change, choose
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import AddressFree, BootFacts, Durable, Identity, Inputs, Settings
@@ -48,7 +48,9 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     absorb.results(r)
     absorb.commands(r)
     absorb.messages(r)
+    absorb.pause_ends(r)
     absorb.passing(r)
+    power.orders(r)
     absorb.confirm(r)
     steps.force(r)
     steps.adopt(r)
@@ -64,6 +66,7 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     converge.grants(r)
     converge.addresses(r)
     converge.archive(r)
+    power.off(r)
     converge.power_on(r)
     speak.role(r)
     speak.concerns(r, row)
@@ -80,7 +83,7 @@ def _choose(r: Round) -> Change:
     if row.name != k.row:
         k.row, k.row_since_s = row.name, r.now_s
         if row is not HOLD:
-            r.note("intent", f"{row.name}: {row.because}")
+            r.note("intent", f"{row.name}: {row.because}", change=row.name)
     elif NOT_CALLED_OFF in row.when and r.now_s - k.row_since_s >= r.s.consent_s:
         steps.call_off(r, f"{row.name}: {r.s.peer} did not take the role")
         row, k.blockers = choose(r.view())

@@ -27,11 +27,15 @@ from pgvip.core.model import (
 
 
 class Why(StrEnum):
-    """Why a host claims: it decides when the claim ends (PROTOCOL.md, "Claiming")."""
+    """Why a host claims: it decides when the claim ends (PROTOCOL.md, "Claiming").
+
+    ORDER: a forced promotion, which needs no right. OPERATOR: an order to power the peer off, with the ordinary right.
+    """
 
     SILENCE = "silence"
     CANNOT = "cannot"
     ORDER = "order"
+    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,20 @@ class Claim:
     retry_at_s: float = NEVER
     fenced: bool = False
     by_word: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    """The veto hooks' word on one takeover. `since_s`: when its wait began; only the answer to `attempt` counts.
+
+    `allowed`: nobody is against it. `refused`: who is, and why; until `until_s`, then they are asked again.
+    """
+
+    attempt: str
+    since_s: float
+    allowed: bool = False
+    refused: str = ""
+    until_s: float = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +107,17 @@ class Switchover:
     until_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class FenceOrder:
+    """An operator's order to power the peer off: good for one attempt, dropped at `until_s` when none was begun.
+
+    `off`: it is to stay off; else it is switched on again, as after every takeover.
+    """
+
+    until_s: float
+    off: bool
+
+
 @dataclass(slots=True)
 class Knowledge:
     """Everything that one host's core remembers; replaced as a whole by every round.
@@ -102,12 +131,12 @@ class Knowledge:
     action on each subject ended: what was seen of it before says nothing any more. `caught_up`: the postmaster whose
     recovered end the standby has flushed, or needs not. `round_s`: when this was decided; `awake_s`: when rounds came
     again after a time without any (a stopped process, a paused machine); `jumped_s`: when the clocks last moved
-    apart. `deferred`: orders that wait for a write to end. `doubt_s`: when a fence last failed, which may have switched
-    the peer off all the same, or do so yet. `fence_s`: when the last fence was begun, until its peer is switched on
-    again. `peer_off`: the peer is verified off and was not heard in a new boot since; `power_owed`: this host switched
-    it off, and has not switched it on since; `roused`: this process has switched it on though it was not this host that
-    had switched it off. `met`: the peer was heard in this boot. `stopped_since_s`: since when
-    the server is seen down after an orderly stop.
+    apart. `power_order_until_s`: until then an operator wants the peer on. `deferred`: orders that wait for a write to
+    end. `doubt_s`: when a fence last failed, which may have switched the peer off all the same, or do so yet.
+    `fence_s`: when the last fence was begun, until its peer is switched on again. `peer_off`: the peer is verified off
+    and was not heard in a new boot since; `power_owed`: this host switched it off, and has not switched it on since;
+    `roused`: this process has switched it on though it was not this host that had switched it off. `met`: the peer was
+    heard in this boot. `stopped_since_s`: since when the server is seen down after an orderly stop.
     """
 
     who: Identity
@@ -121,11 +150,14 @@ class Knowledge:
     claim: Claim | None = None
     waiting: str = ""
     waiting_since_s: float = NEVER
+    veto: Veto | None = None
     yielding: Yield | None = None
     row: str = ""
     row_since_s: float = NEVER
     blockers: tuple[tuple[str, str], ...] = ()
     switchover: Switchover | None = None
+    fence_order: FenceOrder | None = None
+    power_order_until_s: float = NEVER
     deferred: tuple[Command, ...] = ()
     leaving: bool = False
     given: Grant | None = None

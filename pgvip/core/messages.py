@@ -121,11 +121,16 @@ class Order(StrEnum):
     CLEAR_HOLD = "clear-hold"
     SHUTDOWN = "shutdown"
     REJOIN = "rejoin"
+    FAILOVER = "failover"
+    FENCE_OFF = "fence-off"
+    POWER_ON = "power-on"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One order and its words (reason of a pause, and the like)."""
+    """One order and its words (reason of a pause, and the like). `until`, `by`: see `Pause`."""
 
     order: Order
     text: str = ""
+    until: str = ""
+    by: str = ""

@@ -27,7 +27,7 @@ from pgvip.core.values import (
 from pgvip.core.wishes import (
     Action,
     AddVip,
-    Alert,
+    AskVeto,
     CheckVip,
     ConfirmGrant,
     DropVip,
@@ -53,7 +53,7 @@ __all__ = [
     "Action",
     "AddVip",
     "AddressFree",
-    "Alert",
+    "AskVeto",
     "BootFacts",
     "CheckVip",
     "Command",

@@ -61,8 +61,9 @@ class Round:
         """Forget the facts drawn so far: the knowledge changed."""
         self._view = None
 
-    def note(self, event: str, text: str) -> None:
-        self.notes.append(Note(event, text))
+    def note(self, event: str, text: str, **words: object) -> None:
+        """Tell people; `words`: the same for programs, by name."""
+        self.notes.append(Note(event, text, tuple((name, str(word)) for name, word in words.items())))
 
     def concern(self, name: str, text: str, mend: str = "") -> None:
         self.concerns.append(Concern(name, text, mend))
@@ -73,7 +74,7 @@ class Round:
         trouble = self.k.trouble.get(key(action))
         if trouble is not None and self.now_s < trouble.retry_at_s:
             return False
-        single = kind.__name__ not in ("AddVip", "DropVip", "CheckVip", "Alert")
+        single = kind.__name__ not in ("AddVip", "DropVip", "CheckVip")
         if any(other == action or (single and type(other) is kind) for other in self.k.running):
             return False
         self.k.running = (*self.k.running, action)
@@ -102,6 +103,11 @@ class Round:
         self.k.writing = durable
         self.changed()
         return True
+
+    def attempt(self) -> str:
+        """A name that no other try of this process has."""
+        self.k.attempts += 1
+        return f"{self.k.who.run_id}/{self.k.attempts}"
 
     def next_term(self) -> int:
         """The term of a record made now: above everything known, of this host's parity [m 1]."""

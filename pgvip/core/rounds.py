@@ -24,6 +24,7 @@ class Settings:
     fence_delay_s: float = 0.5
     fencing: bool = True
     fence_retry_s: float = 5.0
+    veto_timeout_s: float = 2.0
     hung_after_s: float = 3.0
     disk_hung_after_s: float = 10.0
     standby_down_s: float = 3.0
@@ -92,7 +93,7 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One log line: an event name and its words."""
+    """One log line: an event's name and its words. `fields`: what of it a program may want, by name."""
 
     event: str
     text: str

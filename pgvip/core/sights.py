@@ -137,7 +137,8 @@ class Observations:
     `heartbeat`: the primary's row was written and flushed locally. `disks`: a file of pgvip's own was
     written and fsynced on every file system under the cluster. `arp`: who answers for a VIP (MAC, "" for
     nobody; this host itself is not counted). `held`: the VIPs that this host's interfaces carry now. `commits`: where
-    commits do not wait for the standby by somebody's settings, "" for nowhere.
+    commits do not wait for the standby by somebody's settings, "" for nowhere. `veto`: there are hooks to
+    ask before a takeover by fence.
     """
 
     gateway: Observation[str] = Observation()
@@ -156,3 +157,4 @@ class Observations:
     archive: Observation[bool] = Observation()
     fence: Observation[str] = Observation()
     commits: Observation[str] = Observation()
+    veto: Observation[bool] = Observation()

@@ -7,11 +7,11 @@ from pgvip.core.changes import By, Change
 from pgvip.core.model import (
     NEVER,
     AddressFree,
-    Alert,
     Grant,
     Message,
     Mode,
     Override,
+    Pause,
     Request,
     Role,
     Stopped,
@@ -146,7 +146,7 @@ def _address_free(r: Round) -> AddressFree | None:
 
 
 def role(r: Round) -> None:
-    """The role that users see; a change of it is an event and calls the alert hook."""
+    """The role that users see, by the record; that it is in effect is said by the daemon once it has seen it."""
     v, k = r.view(), r.k
     new = Role.NONE
     if v.record is not None and k.confirmed:
@@ -154,8 +154,7 @@ def role(r: Round) -> None:
         new = (Role.PRIMARY_STANDBY if alone else Role.PRIMARY) if v.primary else Role.STANDBY
     if new is not k.role:
         cause = v.record.cause if v.record else ""
-        r.note("role", f"{k.role.value}->{new.value}: {cause}")
-        r.start(Alert("role", k.role.value, new.value, cause))
+        r.note("role", f"{k.role.value}->{new.value}: {cause}", old=k.role.value, new=new.value, cause=cause)
         k.role = new
 
 
@@ -174,17 +173,29 @@ def concerns(r: Round, row: Change) -> None:
     elif not k.confirmed:
         _unconfirmed(r)
     if v.paused:
-        say("paused", f"automatic action is paused: {k.durable.pause.reason or 'no reason given'}", "pgvip resume")
+        say("paused", f"automatic action is paused{_pause_words(k.durable.pause)}", "pgvip resume")
+    if k.durable.kept_off:
+        say("kept-off", f"{r.s.peer} was powered off by an operator's order, and is not switched on by itself",
+            "pgvip fence on")
     if not r.s.fencing:
         say("no-fencing", "no way to fence is configured: no takeover on silence", "configure fencing for both hosts")
     if k.claim is not None and k.claim.tries > 1:
         say("fence-failing", f"the peer could not be fenced in {k.claim.tries - 1} tries",
             "if you see that it is off: pgvip fence confirm")
+    if k.veto is not None and k.veto.refused:
+        say("vetoed", f"a veto hook puts the takeover off: {k.veto.refused}",
+            "see what the hook is about; when it allows it, this host takes over")
     for name, trouble in sorted(k.trouble.items()):
         if trouble.times >= 2:
             say("action-failing", f"{name} failed {trouble.times} times: {trouble.text}", MENDS.get(name, ""))
     _of_state(r, row)
     _of_peer(r)
+
+
+def _pause_words(pause: Pause) -> str:
+    by = f" by {pause.by}" if pause.by else ""
+    until = f", until {pause.until}" if pause.until else ""
+    return f"{by}{until}: {pause.reason or 'no reason given'}"
 
 
 def _unconfirmed(r: Round) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import absorb
+from pgvip.core import absorb, salvage, veto
 from pgvip.core.changes import By, Change
 from pgvip.core.knowledge import Claim, Why, Yield
 from pgvip.core.model import (
@@ -21,7 +21,6 @@ from pgvip.core.model import (
     Mode,
     Record,
     Request,
-    Salvage,
     Stopped,
     StopPostgres,
     Vip,
@@ -30,6 +29,9 @@ from pgvip.core.model import (
 )
 from pgvip.core.rights import entitled, keeps_standby_vip, solo_right, takeover_right, takes_from_me
 from pgvip.core.round import Round
+
+WHYS = {"cannot": Why.CANNOT, "ordered": Why.OPERATOR}
+"""By the end of a row's name; every other claim is for silence."""
 
 
 def adopt(r: Round) -> None:
@@ -108,7 +110,7 @@ def consent(r: Round, row: Change) -> None:
     k.end = None
     if request.want is Want.SOLO:
         k.grant = None
-    r.note("yield", f"giving up what {change} takes, term {v.term}: {request.reason}")
+    r.note("yield", f"giving up what {change} takes, term {v.term}: {request.reason}", change=change)
     r.changed()
 
 
@@ -125,7 +127,8 @@ def _role_asked(r: Round, request: Request, row: Change) -> str:
         return row.name if row.name == "hand-back" else ""
     if not request.eligible:
         return ""
-    ordered = request.reason == "take-over-by-order"
+    # Not again and again, when a switchover that was ordered on the standby had to be called off here.
+    ordered = request.reason == "take-over-by-order" and r.now_s >= r.k.called_off_until_s
     return row.name if row.by is By.INVITE else ("hand-over-switchover" if ordered else "")
 
 
@@ -152,7 +155,7 @@ def _give_up_role(r: Round, y: Yield) -> None:
     if not v.gone:
         failing = "StopPostgres" in k.trouble
         if y.clean and failing:
-            k.yielding = y = replace(y, clean=False)
+            k.yielding = y = replace(y, clean=False, since_s=r.now_s)  # what follows has its own time
             r.changed()
         r.start(StopPostgres(clean=y.clean))
         return
@@ -165,42 +168,17 @@ def _give_up_role(r: Round, y: Yield) -> None:
         _write_hand_back(r, y)
     elif y.clean and v.processes is not None and v.processes.clean and v.processes.checkpoint is not None:
         _write_after_clean_stop(r, y, v.processes.checkpoint)
+    elif y.change == "hand-over-switchover" and not v.sync_term:
+        k.yielding = None  # what the standby lacks is not known, and a planned change of role loses nothing
+        call_off(r, f"{y.change}: the server did not stop cleanly, and {r.s.peer} may lack its last commits")
     elif _still_wanted(r, y):
-        if not _may_salvage(r, y):
+        if not salvage.possible(r, y):
             _write_change(r, primary=r.s.peer, handover=None, cause=y.change)
-        elif _salvaged(r, y):
+        elif salvage.complete(r, y):
             r.note("salvaged", f"{r.s.peer} has all WAL of {r.s.me}, to {k.end}: nothing is lost")
             _write_change(r, primary=r.s.peer, handover=k.end, cause=f"{y.change}, with all WAL")
     else:
         _call_off_when_late(r, y)
-
-
-def _may_salvage(r: Round, y: Yield) -> bool:
-    """In async, the WAL that the winner lacks may yet reach it: for a stated time, and once.
-
-    In sync it has all that was acknowledged, by its grant.
-    """
-    v, k = r.view(), r.k
-    if v.sync_term:
-        return False
-    limit_s = min(r.s.salvage_s, r.s.lag_s_max / 4)  # the winner's lease goes on running
-    return r.now_s - y.stopped_at_s < limit_s and "Salvage" not in k.trouble
-
-
-def _salvaged(r: Round, y: Yield) -> bool:
-    """The winner says that it has flushed or replayed this host's WAL to its end; else that is being brought about."""
-    k, peer = r.k, r.view().here
-    if peer is None:
-        return False
-    if k.end is None:
-        if peer.point is not None:
-            r.start(Salvage(peer.point.lsn))
-        return False
-    stopped = Stopped(y.term, k.end)
-    if y.stopped != stopped:
-        k.yielding = replace(y, stopped=stopped)
-        r.changed()
-    return peer.has_checkpoint == stopped and peer.boot_id == y.boot_id
 
 
 def _still_wanted(r: Round, y: Yield) -> bool:
@@ -312,29 +290,27 @@ def claim(r: Round, row: Change) -> None:
         return
     if k.waiting != row.name:
         k.waiting, k.waiting_since_s = row.name, r.now_s
-    if row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s:
+    if not veto.permitted(r, row) or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
         return
-    why = Why.CANNOT if row.name.endswith("cannot") else Why.SILENCE
+    why = next((why for end, why in WHYS.items() if row.name.endswith(end)), Why.SILENCE)
     open_claim(r, row.name, why, takeover=row.want is None and r.view().standby)
 
 
 def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
     """A claim begins before its fence command is sent."""
     r.k.waiting = ""
-    r.k.claim = Claim(change, r.view().term, why, takeover, _attempt(r), r.now_s)
+    r.k.veto = None
+    r.k.claim = Claim(change, r.view().term, why, takeover, r.attempt(), r.now_s)
     r.k.fence_s = r.now_s
-    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}")
+    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}", change=change, why=why.value, tries=1)
     r.changed()
     r.start(Fence(r.k.claim.attempt))
 
 
-def _attempt(r: Round) -> str:
-    r.k.attempts += 1
-    return f"{r.k.who.run_id}/{r.k.attempts}"
-
-
 def end_claim(r: Round, why: str) -> None:
     """Abandon the claim: whatever its fence still does, its result does not count."""
+    if r.k.claim is not None and r.k.claim.why is Why.OPERATOR:
+        r.k.fence_order = None  # it was good for this one
     r.k.claim = None
     r.k.waiting = ""
     r.note("claim-ended", why)
@@ -354,6 +330,8 @@ def _carry_on(r: Round, c: Claim) -> None:
         end_claim(r, "the record changed")
     elif c.why is Why.SILENCE and v.heard_life_s > c.since_s and (not c.fenced or c.by_word):
         end_claim(r, "the peer was heard")
+    elif c.why is Why.OPERATOR and c.by_word and not v.peer_silent:
+        end_claim(r, "the peer answers, and nothing but an operator's word says that it is off")
     elif c.why is Why.CANNOT and v.message is not None and not v.message.cannot:
         end_claim(r, "the peer says that it has given up")
     elif not right:
@@ -361,9 +339,9 @@ def _carry_on(r: Round, c: Claim) -> None:
     elif c.fenced:
         _write_claimed(r, c)
     elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
-        k.claim = replace(c, attempt=_attempt(r), tries=c.tries + 1)
+        k.claim = replace(c, attempt=r.attempt(), tries=c.tries + 1)
         k.fence_s = r.now_s
-        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {k.claim.tries}")
+        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {c.tries + 1}", change=c.change, tries=c.tries + 1)
         r.changed()
         r.start(Fence(k.claim.attempt))
 
@@ -385,7 +363,7 @@ def _write_claimed(r: Round, c: Claim) -> None:
         cause=c.change,
         at=r.inputs.wall,
     )
-    taken = Durable(record, complete=True, hold=durable.hold, pause=durable.pause)
+    taken = Durable(record, complete=True, hold=durable.hold, pause=durable.pause, kept_off=durable.kept_off)
     r.write(taken if c.takeover else replace(durable, record=record))
 
 
@@ -402,6 +380,3 @@ def force(r: Round) -> None:
         open_claim(r, "forced", Why.ORDER, takeover=True)
         return
     absorb.force(r)
-
-
-

@@ -111,18 +111,26 @@ class Record:
 class Pause:
     """Automatic action is suspended by an operator; kept over restarts, on both hosts.
 
-    `serial` orders pauses and resumes between the two hosts: the higher one wins.
+    `serial` orders pauses and resumes between the two hosts: the higher one wins. `until`: the wall-clock time at which
+    it ends by itself, in the form of `Inputs.wall`; "" for never. `by`: who ordered it; `host`: on which host.
     """
 
     serial: int = 0
     active: bool = False
     reason: str = ""
     at: str = ""
+    until: str = ""
+    by: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """All that is written with fsync: the record and the local facts beside it."""
+    """All that is written with fsync: the record and the local facts beside it.
+
+    `kept_off`: an operator ordered this host to power its peer off: it is not switched on again before they say so, or
+    before it was heard again.
+    """
 
     record: Record | None = None
     served: bool = False
@@ -130,6 +138,7 @@ class Durable:
     hold: str = ""
     pause: Pause = Pause()
     handbacks: int = 0
+    kept_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

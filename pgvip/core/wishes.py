@@ -90,6 +90,13 @@ class Fence(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class AskVeto(Action):
+    """Ask the veto hooks about a takeover; `attempt` names the question. Result.text: who is against it, and why."""
+
+    attempt: str
+
+
+@dataclass(frozen=True, slots=True)
 class PowerOn(Action):
     """Switch the peer on again, best effort."""
 
@@ -124,16 +131,6 @@ class MountArchive(Action):
 @dataclass(frozen=True, slots=True)
 class UnmountArchive(Action):
     """Drop the mount lazily."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alert(Action):
-    """Call the alert hook: the role of this host changed, or an operator is needed."""
-
-    event: str
-    old: str
-    new: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,7 @@ def _durations(config: Config, measured: Mapping[str, float]) -> Durations:
         known["Fence"] = max(2 * known["fence-status"], 0.1) + _POWER_WAIT_S
     return durations(
         known, start_s=postgres.start_timeout_s, stop_s=config.settings.stop_s, promote_s=postgres.promote_timeout_s,
-        fence_s=fence_s, salvage_s=config.settings.salvage_s,
+        fence_s=fence_s, salvage_s=config.settings.salvage_s, veto_s=config.settings.veto_timeout_s,
     )  # fmt: skip
 
 

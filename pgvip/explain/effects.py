@@ -43,6 +43,7 @@ USUAL_S: dict[str, float] = {
     "Fence": 6.0,
     "PowerOn": 2.0,
     "Salvage": 0.5,
+    "AskVeto": 0.2,
     "Rejoin": 5.0,
 }
 """What each takes where this daemon has not measured it; a fence as `fence_ipmilan` does (5.8 s against ipmi_sim)."""
@@ -61,8 +62,9 @@ class Durations:
 
 
 def durations(
-    measured: Mapping[str, float], *, start_s: float, stop_s: float, promote_s: float, fence_s: float, salvage_s: float
-) -> Durations:
+    measured: Mapping[str, float], *, start_s: float, stop_s: float, promote_s: float, fence_s: float, salvage_s: float,
+    veto_s: float,
+) -> Durations:  # fmt: skip
     """Measured ones count before the usual ones; the time-outs are the configuration's."""
     usual = {**USUAL_S, **{kind: measured[kind] for kind in USUAL_S if kind in measured}}
     longest = {
@@ -71,6 +73,7 @@ def durations(
         "StopPostgres": stop_s,
         "Promote": promote_s,
         "Salvage": salvage_s,
+        "AskVeto": veto_s,
         "Fence": max(fence_s, usual["Fence"]),
     }
     return Durations(usual, {**usual, **longest})

@@ -103,6 +103,7 @@ MENDS = {
     "peer-answers": "systemctl status pgvip on {peer}",
     "not-paused": "pgvip resume",
     "no-hold-off": "it ends by itself after holdoff_s",
+    "not-vetoed": "see who is against it and why: pgvip events; pgvip hooks lists them",
     "not-called-off": "it ends by itself",
     "peer-has-gateway": "see the network of both hosts",
     "entitled": STATUS,

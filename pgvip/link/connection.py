@@ -2,7 +2,8 @@
 
 A frame is a kind (1 byte), a length (4 bytes, big-endian) and a body. Each end first sends a hello with the name of
 its link instance; from then on texts, each with a serial number that the receiver uses to drop what it has already
-got through another connection. Unknown kinds are skipped (a newer peer, during a rolling upgrade).
+got through another connection, and now and then a bulk frame, which may wait and may be lost. Unknown kinds are skipped
+(a newer peer, during a rolling upgrade).
 
 Times are seconds of the caller's clock.
 """
@@ -10,13 +11,17 @@ Times are seconds of the caller's clock.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import ssl
 import struct
+import termios
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
 from pgvip.errors import LinkError
+from pgvip.link.asking import NUMBER, Answered, Asked
 from pgvip.link.wire import MAX_BYTES
 
 HEADER = struct.Struct(">BI")
@@ -30,6 +35,8 @@ READS_MAX = 64
 TCP_THIN_LINEAR_TIMEOUTS = 16
 """From linux/tcp.h; the socket module does not name it. A thin stream is retransmitted at a steady pace, so that a
 connection that lives through a short cut goes on at once when the cut ends."""
+PENDING_MAX = 16
+"""Questions and answers that wait for their turn on one connection; the oldest goes, and whoever asked says so."""
 UNSENT_MAX = 16 * 1024
 """Unsent bytes that the kernel may hold: what is stuck there is old when it arrives."""
 
@@ -39,6 +46,9 @@ class Kind(int, Enum):
 
     HELLO = 1
     TEXT = 2
+    BULK = 3
+    ASK = 4
+    ANSWER = 5
 
 
 class Stage(Enum):
@@ -64,6 +74,19 @@ class Text:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """What may come late, twice, or not at all."""
+
+    body: bytes
+
+
+Got = Hello | Text | Bulk | Asked | Answered
+
+
+_MAKERS: dict[int, type[Text | Asked | Answered]] = {Kind.TEXT: Text, Kind.ASK: Asked, Kind.ANSWER: Answered}
+
+
 def frame(kind: Kind, body: bytes) -> bytes:
     """Pack one frame."""
     return HEADER.pack(kind, len(body)) + body
@@ -75,6 +98,21 @@ def text_frame(serial: int, text: str) -> bytes:
     if len(body) > MAX_BYTES:
         raise LinkError(f"message is too long: {len(body)} bytes, at most {MAX_BYTES}")
     return frame(Kind.TEXT, SERIAL.pack(serial) + body)
+
+
+def bulk_frame(body: bytes) -> bytes:
+    """Pack what has no hurry. LinkError when it is too long for the other end."""
+    if len(body) > MAX_BYTES:
+        raise LinkError(f"message is too long: {len(body)} bytes, at most {MAX_BYTES}")
+    return frame(Kind.BULK, body)
+
+
+def ask_frame(kind: Kind, number: int, text: str) -> bytes:
+    """Pack a question or an answer. LinkError when it is too long for the other end."""
+    body = text.encode()
+    if len(body) > MAX_BYTES:
+        raise LinkError(f"message is too long: {len(body)} bytes, at most {MAX_BYTES}")
+    return frame(kind, NUMBER.pack(number) + body)
 
 
 def tune(sock: socket.socket, dead_s: float) -> None:
@@ -100,6 +138,7 @@ class Connection:
         self.heard_s = 0.0
         self.wants_write = outbound
         self.ended = ""
+        self.pending: deque[bytes] = deque(maxlen=PENDING_MAX)
         self._in = bytearray()
         self._out = memoryview(b"")
 
@@ -112,6 +151,14 @@ class Connection:
     def idle(self) -> bool:
         """True when another frame can be given to `queue`."""
         return self.stage is Stage.OPEN and not self._out
+
+    @property
+    def drained(self) -> bool:
+        """True when the other end's kernel has acknowledged everything: what is sent now delays nothing before it."""
+        try:
+            return self.idle and not struct.unpack("i", fcntl.ioctl(self.fd, termios.TIOCOUTQ, bytes(4)))[0]
+        except OSError:
+            return False
 
     def connected(self) -> None:
         """Look how a non-blocking connect ended."""
@@ -157,7 +204,7 @@ class Connection:
             pass  # TLS 1.3 has no renegotiation: both mean later
         self.wants_write = bool(self._out)
 
-    def receive(self) -> list[Hello | Text]:
+    def receive(self) -> list[Got]:
         """Read what has come. LinkError when the other end does not keep to the form.
 
         When it closed, or the connection broke, `ended` says so: what came before that still counts.
@@ -197,8 +244,8 @@ class Connection:
             raise LinkError(f"connection to {self.remote} is not encrypted yet")
         return self.sock
 
-    def _frames(self) -> list[Hello | Text]:
-        found: list[Hello | Text] = []
+    def _frames(self) -> list[Got]:
+        found: list[Got] = []
         while len(self._in) >= HEADER.size:
             kind, length = HEADER.unpack_from(self._in)
             if length > BODY_MAX:
@@ -211,16 +258,19 @@ class Connection:
             found += self._read(kind, body)
         return found
 
-    def _read(self, kind: int, body: bytes) -> list[Hello | Text]:
+    def _read(self, kind: int, body: bytes) -> list[Got]:
         if kind == Kind.HELLO:
             if len(body) < INSTANCE_BYTES:
                 raise LinkError(f"{self.remote} sent a short hello")
             return [Hello(body[:INSTANCE_BYTES])]
-        if kind == Kind.TEXT:
-            if len(body) < SERIAL.size:
-                raise LinkError(f"{self.remote} sent a short message")
-            try:
-                return [Text(SERIAL.unpack_from(body)[0], body[SERIAL.size :].decode())]
-            except UnicodeDecodeError as error:
-                raise LinkError(f"{self.remote} sent a message that is not UTF-8", f"{error}.") from error
-        return []
+        if kind == Kind.BULK:
+            return [Bulk(body)]
+        make = _MAKERS.get(kind)
+        if make is None:
+            return []
+        if len(body) < SERIAL.size:
+            raise LinkError(f"{self.remote} sent a short message")
+        try:
+            return [make(SERIAL.unpack_from(body)[0], body[SERIAL.size :].decode())]
+        except UnicodeDecodeError as error:
+            raise LinkError(f"{self.remote} sent a message that is not UTF-8", f"{error}.") from error

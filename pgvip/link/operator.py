@@ -159,6 +159,27 @@ def call(
     raise LinkError("the daemon closed the connection without an answer", hint="See journalctl -u pgvip.")
 
 
+def stream(path: Path, request: Document, silence_s: float = 15.0) -> Iterator[Document]:
+    """Ask the local daemon for something without an end: every document that it sends, for as long as it does.
+
+    LinkError when it does not run, ends, or is silent for `silence_s`; what `failure` packed is raised.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        _connect(sock, path, silence_s)
+        _write_line(sock, request)
+        sock.settimeout(silence_s)
+        try:
+            with sock.makefile("rb") as lines:
+                for line in lines:
+                    document = _as_object(line)
+                    if "ok" in document:
+                        raise_failure(document)
+                    yield document
+        except OSError as error:
+            raise LinkError("the daemon has fallen silent", f"{error}.", "See journalctl -u pgvip.") from error
+    raise LinkError("the daemon closed the connection", hint="See journalctl -u pgvip.")
+
+
 def _connect(sock: socket.socket, path: Path, timeout_s: float) -> None:
     try:
         sock.settimeout(timeout_s)

@@ -4,7 +4,8 @@ Each host listens and dials. Both connections are used when both come up: a text
 drops the second copy; so a connection that is stalled or half open never delays what the other can carry. A hello from
 a new instance of the peer (it rebooted, its daemon was restarted) ends every connection of the old one at once.
 
-Texts are snapshots: only the newest one waits, an older one that was not sent yet is replaced.
+Texts are snapshots: only the newest one waits, an older one that was not sent yet is replaced. A bulk frame goes out on
+one connection, after the newest text, and only where nothing is on its way: it never delays a text by more than itself.
 Nothing here blocks but `select`; a client that says nothing is dropped by its deadline.
 """
 
@@ -17,11 +18,26 @@ import selectors
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgvip.errors import LinkError
-from pgvip.link.connection import INSTANCE_BYTES, Connection, Hello, Kind, Stage, Text, frame, text_frame, tune
+from pgvip.link.asking import Answered, Asked, Asking
+from pgvip.link.connection import (
+    INSTANCE_BYTES,
+    Bulk,
+    Connection,
+    Got,
+    Hello,
+    Kind,
+    Stage,
+    ask_frame,
+    bulk_frame,
+    frame,
+    text_frame,
+    tune,
+)
+from pgvip.link.state import LinkState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,25 +62,12 @@ ACCEPTS_MAX = 4
 CLOSE_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """What `status` shows. Times on CLOCK_BOOTTIME; `connected` means that the peer was heard within `dead_s`."""
-
-    connected: bool = False
-    since_s: float = 0.0
-    heard_s: float = 0.0
-    connections: int = 0
-    listening: bool = False
-    listen_error: str = ""
-    last_error: str = ""
-
-
 class PeerLink:
     """Carries texts both ways for as long as it lives.
 
-    `on_text` is called on the link's thread, as is `on_change` (True: connected, False: the last connection
-    ended); both must only put something into a queue. `dead_s`: a connection on which nothing came for so long is
-    dropped; it must be a few heartbeats.
+    `on_text` is called on the link's thread, as are `on_bulk` and `on_change` (True: connected, False: the last
+    connection ended); all must only put something into a queue. `on_question` answers what the peer's daemon asks, in a
+    thread of its own. `dead_s`: a connection on which nothing came for so long is dropped; it must be a few heartbeats.
     """
 
     def __init__(
@@ -76,13 +79,18 @@ class PeerLink:
         *,
         dead_s: float,
         on_change: Callable[[bool], None] = lambda _up: None,
+        on_bulk: Callable[[bytes], None] = lambda _body: None,
+        on_question: Callable[[str], str] = lambda _text: "{}",
     ) -> None:
         self._listen, self._dial, self._contexts = listen, dial, contexts
         self._on_text, self._on_change, self._dead_s = on_text, on_change, dead_s
+        self._on_bulk, self._bulk = on_bulk, b""
         self._hello = frame(Kind.HELLO, secrets.token_bytes(INSTANCE_BYTES))
         self._lock = threading.Lock()
         self._newest: bytes = b""
         self._serial = 0
+        self._posted: list[bytes] = []
+        self._asking = Asking(on_question, self._post)
         self._closing = False
         self._renewed: Contexts | None = None
         self._state = LinkState()
@@ -107,6 +115,28 @@ class PeerLink:
             self._serial += 1
         os.eventfd_write(self._wake, 1)
 
+    def send_bulk(self, body: bytes) -> None:
+        """Send `body` when there is room, in place of one that waits; never waits. LinkError when it is too long."""
+        packed = bulk_frame(body)
+        with self._lock:
+            self._bulk = packed
+        os.eventfd_write(self._wake, 1)
+
+    def ask(self, text: str, timeout_s: float) -> str:
+        """Ask the peer's daemon; waits for its answer, in the caller's thread. LinkError when there is none in time."""
+        return self._asking.ask(text, timeout_s)
+
+    def _post(self, is_answer: bool, number: int, text: str) -> bool:
+        """A question or an answer for every connection that works; False when there is none."""
+        packed = ask_frame(Kind.ANSWER if is_answer else Kind.ASK, number, text)
+        if self._closing or not self._state.connected:
+            return False
+        with self._lock:
+            self._posted.append(packed)
+        with contextlib.suppress(OSError):  # closed meanwhile
+            os.eventfd_write(self._wake, 1)
+        return True
+
     def renew(self, contexts: Contexts) -> None:
         """Use other certificates from now on; connections that were made with the old ones end."""
         self._renewed = contexts
@@ -120,7 +150,8 @@ class PeerLink:
         """Hand the newest text to the kernel where a connection takes it, and end the thread (within CLOSE_S)."""
         if self._thread.is_alive():
             self._closing = True
-            os.eventfd_write(self._wake, 1)
+            with contextlib.suppress(OSError):  # the thread has just ended by itself
+                os.eventfd_write(self._wake, 1)
             self._thread.join(CLOSE_S)
         elif self._thread.ident is None:
             self._release()
@@ -138,6 +169,7 @@ class PeerLink:
             for key, events in self._selector.select(self._sleep_s(now_s)):
                 self._serve(key, events)
             self._send_newest()
+            self._send_waiting()
         self._release()
 
     def _take_renewed(self) -> None:
@@ -192,12 +224,16 @@ class PeerLink:
         if one.ended:
             raise LinkError(one.ended)
 
-    def _take(self, one: Connection, got: Hello | Text) -> None:
+    def _take(self, one: Connection, got: Got) -> None:
         now_s = _now_s()
         if isinstance(got, Hello):
             self._greet(one, got.instance)
         elif not one.live:
             raise LinkError(f"{one.remote} spoke before its hello")
+        elif isinstance(got, Bulk):
+            self._on_bulk(got.body)
+        elif isinstance(got, Asked | Answered):
+            self._asking.take(got)
         elif got.serial > self._peer_serial:
             self._peer_serial = got.serial
             self._on_text(got.text)
@@ -216,10 +252,25 @@ class PeerLink:
     def _send_newest(self) -> None:
         with self._lock:
             newest, serial = self._newest, self._serial
+            posted, self._posted = self._posted, []
         for one in list(self._connections.values()):
+            one.pending.extend(posted if one.live else ())
             if newest and one.idle and self._sent.get(one.fd, 0) < serial:
                 self._sent[one.fd] = serial
                 self._guarded(one, lambda each: each.queue(newest))
+            while one.pending and one.idle and one.fd in self._connections:
+                self._guarded(one, lambda each: each.queue(each.pending.popleft()))
+
+    def _send_waiting(self) -> None:
+        """The bulk frame, where the newest text has gone out and arrived."""
+        if not self._bulk:
+            return
+        for one in list(self._connections.values()):
+            if one.live and self._sent.get(one.fd, 0) == self._serial and one.drained:
+                with self._lock:
+                    waiting, self._bulk = self._bulk, b""
+                self._guarded(one, partial(Connection.queue, data=waiting))
+                return
 
     # --- making and ending connections ---------------------------------------------------------------
 

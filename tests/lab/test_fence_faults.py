@@ -65,6 +65,7 @@ def test_without_fencing_nobody_is_promoted_on_silence(scene: Scene) -> None:
 def test_without_fencing_a_forced_promotion_must_be_told_so(scene: Scene) -> None:
     scene.strike()
     scene.primary.power_off()
+    wait_until(lambda: scene.says(scene.standby, "peer-silent"), 20, "the primary is missed")
     words = ("promote", "--force", "--yes", "lab")
     refused = scene.pair.pgvip(scene.standby, *words, check=False)
     assert "cannot be fenced first" in refused.stderr, refused

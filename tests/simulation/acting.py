@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pgvip.core.model import (
     Action,
     AddVip,
+    AskVeto,
     CheckVip,
     ConfirmGrant,
     DropVip,
@@ -46,7 +47,7 @@ class Actor:
 
     def start(self, action: Action) -> None:
         kind = type(action).__name__
-        if kind not in ("CheckVip", "Alert"):
+        if kind != "CheckVip":
             self.host.log(f"  -> {kind}{self._words(action)}")
         begin = getattr(self, f"_{kind}", None)
         if begin is None:
@@ -365,6 +366,18 @@ class Actor:
 
     def _Fence(self, action: Fence) -> None:  # noqa: N802 - named after the action
         self.world.fencing.fence(self.host, lambda ok, text: self._end(action, ok=ok, text=text))
+
+    def _AskVeto(self, action: AskVeto) -> None:  # noqa: N802 - named after the action
+        """The hooks allow it, put it off, fail (which allows it), or never answer."""
+        world, how, late_s = self.world, self.host.veto, 0.0
+        if how == "random":
+            late_s = world.rng.choice((0.0, 0.0, self.host.settings.veto_timeout_s * 2))
+            how = world.rng.choice(("allows", "refuses", "refuses", "fails", "hangs"))
+        if world.healed and how == "refuses":
+            how = "allows"
+        if how != "hangs":
+            text = "10-storage: a resync is under way" if how == "refuses" else ""
+            self._later(late_s + 0.01, late_s + 0.3, lambda: self._end(action, ok=how != "fails", text=text))
 
     def _PowerOn(self, action: PowerOn) -> None:  # noqa: N802 - named after the action
         self.world.fencing.power_on(self.host, lambda ok, text: self._end(action, ok=ok, text=text))

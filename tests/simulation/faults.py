@@ -281,6 +281,15 @@ class Faults:
                 host.daemon.order(Order.RESUME)
                 return
 
+    def failover(self, host: Host, _fault: Fault) -> None:
+        """An operator wants the standby to take over now, whether or not it may."""
+        self._order(host, Order.FAILOVER)
+
+    def fence_off(self, host: Host, fault: Fault) -> None:
+        """An operator powers the other host off, and switches it on again later."""
+        self._order(host, Order.FENCE_OFF)
+        self._ends(fault, lambda: self._order(host, Order.POWER_ON))
+
     def rejoin(self, host: Host, _fault: Fault) -> None:
         self._order(host, Order.REJOIN, "clone")
 
@@ -342,8 +351,17 @@ class Faults:
         world.after(2.0, self._resumed)
 
     def _resumed(self) -> None:
-        if any(host.durable.pause.active for host in self.world.hosts):
+        """Operators end what they began: pauses, and that a host is to stay off."""
+        hosts = self.world.hosts
+        keeping = [
+            host for host in hosts if host.durable.kept_off or (host.daemon and host.daemon.knowledge.fence_order)
+        ]
+        for host in keeping:
+            self._order(host, Order.POWER_ON)
+        paused = any(host.durable.pause.active for host in hosts)
+        if paused:
             self.resume()
+        if paused or keeping:
             self.world.after(5.0, self._resumed)
 
 

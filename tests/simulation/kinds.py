@@ -131,6 +131,8 @@ KINDS = (
     Kind("old_message", 2.0),
     Kind("switchover", 2.0, how=one_of("", "", "", "called off")),
     Kind("pause", 0.7),
+    Kind("failover", 0.7),
+    Kind("fence_off", 0.5, (5.0, 60.0)),
     Kind("seen_dead", 1.0),
     Kind("rejoin", 0.3),
     Kind("mode", 0.5, (0.0, 10.0)),

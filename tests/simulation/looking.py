@@ -75,6 +75,8 @@ class Probes:
             "processes": (True, self._processes(), now_s),
             "held": (True, frozenset(host.held), now_s),
         }
+        if host.veto:
+            report["veto"] = (True, True, now_s)
         up = pg.phase not in ("down", "stopping")
         connects = up and not pg.hung
         report["connection"] = (connects, connects or "refused", now_s)

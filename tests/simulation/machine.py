@@ -39,7 +39,7 @@ PUBLIC = (
 )  # fmt: skip
 """What in a message makes the daemon send it at once instead of at the next heartbeat."""
 _public = attrgetter(*PUBLIC)
-IN_NO_HURRY = frozenset({"ConfirmGrant", "Rejoin", "Alert", "MountArchive", "UnmountArchive", "PowerOn"})
+IN_NO_HURRY = frozenset({"AskVeto", "ConfirmGrant", "Rejoin", "MountArchive", "UnmountArchive", "PowerOn"})
 """Actions for whose end no observation is waited (as in pgvip.daemon)."""
 
 
@@ -58,6 +58,7 @@ class Host:
         self.disk_bad = False
         self.state_hangs = False
         self.blind: dict[str, str] = {}  # looks that do not come back: whether they say so
+        self.veto = ""  # what its veto hooks do: "allows", "refuses", "hangs", "random"; "" when there are none
         self.boots = 0
         self.booted_s = 0.0
         self.durable = Durable()

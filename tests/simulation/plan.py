@@ -45,6 +45,7 @@ class Traits:
     host on again after it was switched off: half (of the times), never, always. `kept`: share of the messages that
     may come again later. `pace_s`: mean time between faults; `ambush`: share of the moments that are struck;
     `chain`: share of the faults after which another one comes soon, of those that take a host or its database away.
+    `vetoes`: what the veto hooks of each host do.
     """
 
     only_daemons: bool = False
@@ -55,6 +56,7 @@ class Traits:
     ambush: float = 0.0
     chain: float = 0.0
     overrides: tuple[str, str] = ("auto", "auto")
+    vetoes: tuple[str, str] = ("", "")
 
     @classmethod
     def of(cls, seed: int) -> Traits:
@@ -70,7 +72,15 @@ class Traits:
             ambush=rng.choice((0.0, 0.03, 0.1, 0.3)),
             chain=0.0 if only_daemons else rng.choice((0.0, 0.3, 0.6)),
             overrides=("auto", "auto") if only_daemons else sides,
+            vetoes=_vetoes(seed),
         )
+
+
+def _vetoes(seed: int) -> tuple[str, str]:
+    """Which hosts have veto hooks that say this and that; from a stream of its own: all else stays as it was."""
+    rng = Random(f"veto {seed}")
+    first, second = (rng.choice(("", "random", "random")) for _ in range(2))
+    return (first, second) if rng.random() < 0.2 else ("", "")
 
 
 OVERRIDES = (
@@ -106,7 +116,7 @@ class Plan:
         """The plan that `to_json` wrote."""
         faults, traits = document["faults"], document["traits"]
         assert isinstance(traits, dict)
-        traits = traits | {"overrides": tuple(traits["overrides"])}
+        traits = traits | {name: tuple(traits[name]) for name in ("overrides", "vetoes") if name in traits}
         drawn = None if faults is None else tuple(_fault(each) for each in _list(faults))
         return cls(**(document | {"traits": Traits(**traits), "faults": drawn}))  # type: ignore[arg-type]  # as written
 

@@ -27,6 +27,7 @@ from tests.simulation import (
     rules_grants,
     rules_holding,
     rules_numbered,
+    rules_orders,
     rules_record,
     rules_rights,
 )
@@ -46,6 +47,7 @@ MEASURED = Path(__file__).with_name("measured.json")
 RULES: tuple[Rule, ...] = (
     *rules_numbered.RULES, *rules_record.RULES, *rules_rights.RULES, *rules_holding.RULES, *rules_boot.RULES,
     *rules_changes.RULES, *rules_answers.RULES, *rules_claims.RULES, *rules_grants.RULES,
+    *rules_orders.RULES,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import absorb, steps
+from pgvip.core import absorb, steps, veto
 from pgvip.core.changes import Change
 from pgvip.core.knowledge import Claim, Why
 from pgvip.core.model import Command, Fence, Grant, Order
@@ -31,7 +31,7 @@ def claims_afterwards(patch: Patch) -> None:
     wanted: dict[str, tuple[str, Why, bool]] = {}
 
     def no_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
-        attempt = steps._attempt(r)
+        attempt = r.attempt()
         wanted[attempt] = (change, why, takeover)
         r.start(Fence(attempt))
 
@@ -290,7 +290,53 @@ def forced_while_it_moves_on(play: Play) -> None:
     play.order(play.a, Order.CLEAR_HOLD)
 
 
+def veto_is_not_heeded(patch: Patch) -> None:
+    """A takeover goes on whatever a veto hook says."""
+    whole = veto.answered
+
+    def broken(r: Round, attempt: str, refused: str) -> None:
+        whole(r, attempt, "")
+
+    patch.setattr(veto, "answered", broken)
+
+
+def takeover_is_vetoed(play: Play) -> None:
+    """B's veto hook is against a takeover; the primary is lost; later the hook has nothing against it."""
+    play.b.veto = "refuses"
+    play.wait(1.0, 2.0)
+    play.off(play.a)
+    play.no("Fence", "a host is fenced against a veto", play.b)
+    play.wait(8.0, 12.0)
+    play.anything()
+    play.b.veto = "allows"
+    play.must(lambda: play.serves(play.b), 20.0, "5: nobody serves, though nobody is against it any more")
+
+
+def veto_is_awaited(patch: Patch) -> None:
+    """The veto hooks are waited for as long as it takes."""
+    whole = veto.permitted
+
+    def broken(r: Round, row: Change) -> bool:
+        patient = Round(r.k, r.inputs, replace(r.s, veto_timeout_s=1e9), r.now_s)
+        patient.start = r.start  # type: ignore[method-assign]  # what it starts is the round's own
+        return whole(patient, row)
+
+    patch.setattr(veto, "permitted", broken)
+
+
+def veto_hook_hangs(play: Play) -> None:
+    """B's veto hook hangs; the primary is lost."""
+    play.b.veto = "hangs"
+    play.wait(1.0, 2.0)
+    play.off(play.a)
+    play.must(lambda: play.serves(play.b), 20.0, "5: nobody serves, for a hook that hangs")
+
+
 RULES = (
+    Rule("veto-heeded", "A veto hook puts a takeover by fence for silence off; it is asked again", veto_is_not_heeded,
+         takeover_is_vetoed, "a host is fenced against a veto", "a power cut, a hook that vetoes"),
+    Rule("veto-bounded", "a veto hook that does not answer in time, or fails, prevents nothing", veto_is_awaited,
+         veto_hook_hangs, "5: nobody serves", "a power cut, a hook that hangs"),
     Rule("claim-first", "A claim begins (after `fence_delay`, where it applies) before the fence command is sent.",
          claims_afterwards, target_is_back_early, "1: two writers",
          "a host cut off, a fence whose answer is slow, the target back before it"),

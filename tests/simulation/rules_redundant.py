@@ -311,6 +311,6 @@ ELSEWHERE = (
      "tests/unit/test_action_fence.py::test_no_method_that_verifies_means_not_fenced"),
     ("Detection + `fence_delay` + fence time-outs must fit, or the configuration is refused.",
      "tests/unit/test_config_mistakes.py::test_lease_detail_adds_up"),
-    ("says what may be lost", "tests/unit/test_orders.py::test_the_forced_order_says_what_may_be_lost"),
+    ("says what may be lost", "tests/unit/test_orders.py::test_a_forced_promotion_says_what_may_be_lost"),
 )  # fmt: skip
 """Rules that the driver keeps, not the core: the simulated driver keeps them by its make; the test of the real one."""

@@ -42,6 +42,8 @@ def make(seed: int, *, trace: bool = False, plan: Plan | None = None) -> World:
     if plan.salt:
         world.rng.seed(f"{seed} {plan.salt}")
     world.operators = traits.operators
+    for host, veto in zip(world.hosts, traits.vetoes, strict=True):
+        host.veto = veto
     world.fencing.switches_on = traits.fence_on
     world.faults.message_kept = traits.kept
     for host, mine, theirs in zip(world.hosts, traits.overrides, reversed(traits.overrides), strict=True):

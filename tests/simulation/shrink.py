@@ -76,7 +76,7 @@ class Shrinker:
 
     def _plainer_traits(self) -> None:
         plain = Traits(fence_on="always")
-        for name in ("overrides", "kept", "fence_on", "ambush", "chain", "pace_s"):
+        for name in ("overrides", "vetoes", "kept", "fence_on", "ambush", "chain", "pace_s"):
             traits = replace(self.plan.traits, **{name: getattr(plain, name)})
             if traits != self.plan.traits:
                 self.fails(replace(self.plan, traits=traits))

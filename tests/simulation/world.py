@@ -266,7 +266,7 @@ class World(Engine):
         self.rounds += 1
         for action in decision.actions:
             kind = type(action).__name__
-            if kind not in ("AddVip", "DropVip", "CheckVip", "Alert"):
+            if kind not in ("AddVip", "DropVip", "CheckVip"):
                 self.moment(kind, host)
 
     # --- 5: it comes back --------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from pgvip.core.decide import begin, facts
 from pgvip.core.model import (
     Action,
     AddVip,
-    Alert,
     BootFacts,
     CheckVip,
     Command,
@@ -86,9 +85,8 @@ class Machine:
         k = host.k
         self.facts = facts(k)
         for action in host.actions:
-            if not isinstance(action, Alert):
-                self.started.append(action)
-                self.trace.append(f"start {words(action)}")
+            self.started.append(action)
+            self.trace.append(f"start {words(action)}")
         said = _says(host.message)
         if said != self.said:
             self.said = said
@@ -105,8 +103,7 @@ class Machine:
 
     def finish(self, action: Action, *, ok: bool = True) -> None:
         point = WalPoint(1, HERE) if isinstance(action, FindEnd) else None
-        if not isinstance(action, Alert):
-            self.trace.append(f"{'done ' if ok else 'fail '} {words(action)}")
+        self.trace.append(f"{'done ' if ok else 'fail '} {words(action)}")
         self._after(self.host.done(action, ok=ok, point=point))
 
     def daemon_restarts(self) -> None:
@@ -230,8 +227,8 @@ class Procedure:
         count = 0
         for number in range(self.rounds):
             machine.round(self.peer(machine), after_s=STEP_S, command=None if number else self.order)
-            while running := [action for action in machine.host.k.running if not isinstance(action, Alert)]:
-                action = running[0]
+            while machine.host.k.running:
+                action = machine.host.k.running[0]
                 if count == crash_at:
                     if performed:
                         machine.perform(action)
@@ -239,8 +236,6 @@ class Procedure:
                 machine.perform(action)
                 machine.finish(action)
                 count += 1
-            for alert in [action for action in machine.host.k.running if isinstance(action, Alert)]:
-                machine.finish(alert)
         return machine
 
     def actions(self) -> int:

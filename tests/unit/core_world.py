@@ -287,6 +287,11 @@ class Host:
         assert self.last is not None
         return {concern.name: concern.mend for concern in self.last.concerns}
 
+    def said(self, event: str) -> dict[str, str]:
+        """The words for programs of an event that the last round told; empty when it did not."""
+        assert self.last is not None
+        return next((dict(note.fields) for note in self.last.notes if note.event == event), {})
+
     def reboots(self, boot: str = "2") -> Host:
         """The same host after a power cut: durable facts and data stay, nothing else."""
         who = Identity(f"boot-{self.me}-{boot}", f"run-{self.me}-{boot}", self.now_s, PAIR_ID, SYSTEM_ID)

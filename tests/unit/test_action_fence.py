@@ -108,3 +108,24 @@ def test_status_tells_of_each_method_and_test_fails_for_any(config: Config, devi
     assert (power(devices[0]), power(devices[1])) == ("on", "on")
 
 
+
+
+def test_every_method_is_asked_and_timed(config: Config, devices: tuple[Path, Path]) -> None:
+    (devices[1] / "slow").touch()
+    first, second = config.peer.fencing
+    config = replace(config, peer=replace(config.peer, fencing=(first, replace(second, timeout_s=0.3))))
+    good, slow = fence.survey(config)
+    assert (good.power, good.works, good.timeout_s) == ("on", True, 2.0)
+    assert 0 < good.took_s < 1.0
+    assert (slow.power, slow.works) == ("", False)
+    assert slow.took_s >= 0.3
+    assert "0.3 s" in slow.line()
+    assert slow.document()["power"] is None
+    assert (power(devices[0]), power(devices[1])) == ("on", "on")
+
+
+def test_an_answer_that_takes_most_of_its_time_does_not_work() -> None:
+    late = fence.Answer("ipmi", "on", "", 1.1, 2.0)
+    assert not late.works
+    assert "too slow" in late.line()
+    assert fence.Answer("ipmi", "off", "", 1.0, 2.0).works

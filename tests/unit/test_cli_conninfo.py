@@ -97,10 +97,10 @@ def test_sqlalchemy_names_hosts_apart() -> None:
     assert by_vip.netloc == "app@10.0.0.10:5433"
 
 
-def test_node_has_its_options_beside_the_string() -> None:
+def test_node_has_its_options_by_name() -> None:
     assert connection("node", wanted()) is None
-    assert json.loads(connection("node", wanted(by="vip", hosts=("10.0.0.10",))) or "") == {
-        "connectionString": "postgresql://app@10.0.0.10:5433/shop", "connectionTimeoutMillis": 3000,
+    assert json.loads(connection("node", wanted(by="vip", hosts=("10.0.0.10",), dbname=AWKWARD)) or "") == {
+        "host": "10.0.0.10", "port": 5433, "database": AWKWARD, "user": "app", "connectionTimeoutMillis": 3000,
         "keepAlive": True, "keepAliveInitialDelayMillis": 5000,
     }  # fmt: skip
 

@@ -169,6 +169,31 @@ def test_one_way_as_json(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None
     assert (len(found["switchovers"]), found["ok"], pair.primary) == (1, True, "beta")
 
 
+def test_a_delay_is_announced_and_the_checks_are_made_again(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    statuses: list[int] = []
+
+    def change(document: dict[str, Any]) -> None:
+        statuses.append(1)
+        if len(statuses) > 1:
+            document["pause"].update(active=True)
+
+    pair.change = change
+    assert pair.daemon.run("drill", "--delay", "0.2") == Exit.REFUSED
+    assert pair.said() == ["in 0.2 s: switchover from alpha to beta, then back from beta to alpha"]
+    assert pair.orders == 0
+    assert "the pair is paused" in capsys.readouterr().err
+
+
+def test_ctrl_c_during_the_delay_calls_it_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    assert pair.daemon.run("drill", "--delay", "60") == 130
+    assert pair.said()[-1] == "called off before it began"
+    assert pair.orders == 0
+
+
 def test_a_limit_that_was_not_kept_is_exit_1(pair: Pair, tmp_path: Path) -> None:
     assert pair.daemon.run("drill", "--no-return", "--outage-max", "0.1") == Exit.FAILED
     assert kept(tmp_path)["ok"] is False

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from argparse import Namespace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ from pgvip.cli.where import FILE, daemon_socket, state_directory
 from pgvip.config_load import default_file, load
 from pgvip.errors import ConfigError, Exit, RefusedError
 from pgvip.link.operator import OperatorServer
+from pgvip.when import of_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,15 +92,11 @@ def daemon(stopped: Daemon) -> Iterator[Daemon]:
 @pytest.mark.parametrize(
     ("words", "order", "text"),
     [
-        (["switchover"], "switchover", ""),
-        (["switchover", "--cancel"], "cancel-switchover", ""),
         (["pause", "kernel", "upgrade"], "pause", "kernel upgrade"),
+        (["pause", "--reason", "kernel upgrade"], "pause", "kernel upgrade"),
         (["resume"], "resume", ""),
         (["rejoin"], "rejoin", ""),
         (["rejoin", "--clone"], "rejoin", "clone"),
-        (["promote", "--force", "--yes", "shop"], "force-promote", ""),
-        (["promote", "--force", "--without-fence", "--yes", "shop"], "force-promote", "without-fence"),
-        (["fence", "confirm", "--yes", "beta"], "fence-confirmed", ""),
         (["hold", "clear", "--yes", "alpha"], "clear-hold", ""),
     ],
 )
@@ -107,16 +105,43 @@ def test_orders(daemon: Daemon, words: list[str], order: str, text: str, capsys:
     (asked,) = daemon.asked
     assert (asked["command"], asked["order"], asked["text"], asked["dry_run"]) == ("order", order, text, False)
     assert asked["wait_s"] > 0
+    assert asked["by"]
     assert capsys.readouterr().out == "done so\n"
 
 
 @pytest.mark.parametrize(
-    "words", [["switchover"], ["pause"], ["promote", "--force"], ["fence", "confirm"], ["hold", "clear"]]
+    ("words", "request_"),
+    [
+        (["switchover"], {"command": "switchover", "force": False}),
+        (["switchover", "--force"], {"command": "switchover", "force": True}),
+        (["switchover", "--cancel"], {"command": "switchover", "cancel": True}),
+        (["fence", "on"], {"command": "fence", "action": "on"}),
+        (["fence", "off", "--force"], {"command": "fence", "action": "off", "force": True}),
+        (["fence", "confirm"], {"command": "fence", "action": "confirm"}),
+        (["failover"], {"command": "failover"}),
+        (["promote", "--force"], {"command": "promote", "without_fence": False, "although_healthy": False}),
+        (["promote", "--force", "--without-fence"], {"command": "promote", "without_fence": True}),
+        (["promote", "--force", "--although-healthy"], {"command": "promote", "although_healthy": True}),
+    ],
 )
+def test_requests(daemon: Daemon, words: list[str], request_: dict[str, Any]) -> None:
+    assert daemon.run(*words) == 0
+    asked = daemon.asked[-1]
+    assert {name: asked[name] for name in request_} == request_
+    assert asked["dry_run"] is False
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["switchover"], ["pause"], ["failover"], ["promote", "--force"], ["fence", "confirm"], ["fence", "off"],
+     ["fence", "on"], ["hold", "clear"]],
+)  # fmt: skip
 def test_dry_run_asks_nobody_to_confirm(daemon: Daemon, words: list[str]) -> None:
+    daemon.answer = wants("shop")
     assert daemon.run(*words, "--dry-run", "--wait", "3") == 0
-    assert daemon.asked[0]["dry_run"] is True
-    assert daemon.asked[0]["wait_s"] == 3.0
+    (asked,) = daemon.asked
+    assert asked["dry_run"] is True
+    assert asked["wait_s"] == 3.0
 
 
 @pytest.mark.parametrize("action", ["status", "test"])
@@ -125,43 +150,88 @@ def test_fence_device_is_asked_through_the_daemon(daemon: Daemon, action: str) -
     assert daemon.asked == [{"command": "fence", "action": action}]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["promote"],
-        ["promote", "--yes", "shop"],
-        ["promote", "--force", "--yes", "beta"],
-        ["promote", "--force"],
-        ["fence", "confirm", "--yes", "alpha"],
-        ["fence", "confirm"],
-        ["hold", "clear", "--yes", ""],
-    ],
-)
+def wants(word: str) -> Callable[[Reply], None]:
+    """A daemon that wants a word typed first."""
+    plan = {"ok": True, "text": "done so", "warning": "data may be lost", "confirm": word, "what": "the pair's name"}
+    return lambda reply: reply(plan)
+
+
+@pytest.mark.parametrize("words", [["promote", "--force"], ["failover"], ["fence", "off"], ["fence", "confirm"]])
+@pytest.mark.parametrize("given", [[], ["--yes", "beta"], ["--yes", ""], ["--json"]])
 def test_what_can_lose_data_needs_the_right_word(
-    daemon: Daemon, words: list[str], capsys: pytest.CaptureFixture[str]
+    daemon: Daemon, words: list[str], given: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    daemon.answer = wants("shop")
+    assert daemon.run(*words, *given) == Exit.REFUSED
+    assert [asked["dry_run"] for asked in daemon.asked] == [True]
+    captured = capsys.readouterr()
+    assert "data may be lost" in captured.err + captured.out
+    assert daemon.run(*words, "--yes", "shop") == 0
+    assert daemon.asked[-1]["word"] == "shop"
+    assert daemon.asked[-1]["dry_run"] is False
+
+
+@pytest.mark.parametrize("words", [["promote"], ["promote", "--yes", "shop"], ["hold", "clear", "--yes", ""]])
+def test_without_force_nothing_is_even_asked(daemon: Daemon, words: list[str]) -> None:
     assert daemon.run(*words) == Exit.REFUSED
     assert daemon.asked == []
-    assert "pgvip: error: " in capsys.readouterr().err
 
 
-def test_a_forced_promotion_without_a_way_to_fence_must_say_so(
-    daemon: Daemon, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = daemon.file.read_text()
-    daemon.file.write_text(text.replace('\n[[hosts.beta.fencing]]\ncommand = ["/usr/bin/true"]', 'fencing = "none"'))
-    assert daemon.run("promote", "--force", "--yes", "shop") == Exit.REFUSED
-    assert "beta: it cannot be fenced first" in capsys.readouterr().err
-    assert daemon.asked == []
-    assert daemon.run("promote", "--force", "--without-fence", "--yes", "shop") == 0
-
-
-@pytest.mark.parametrize(("typed", "sent"), [("shop", 1), ("shop ", 1), ("Shop", 0), ("", 0)])
+@pytest.mark.parametrize(("typed", "sent"), [("shop", 2), ("shop ", 2), ("Shop", 1), ("", 1)])
 def test_name_can_be_typed(daemon: Daemon, typed: str, sent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon.answer = wants("shop")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _prompt: typed)
-    assert daemon.run("promote", "--force") == (0 if sent else Exit.REFUSED)
+    assert daemon.run("promote", "--force") == (0 if sent == 2 else Exit.REFUSED)
     assert len(daemon.asked) == sent
+
+
+def test_a_pause_says_when_it_ends(daemon: Daemon) -> None:
+    before = datetime.now(tz=UTC)
+    assert daemon.run("pause", "--for", "2h") == 0
+    at = of_wall(daemon.asked[-1]["until"])
+    assert 7199 < (at - before).total_seconds() < 7260
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["pause", "--for", "soon"], ["pause", "--until", "2001-01-01"], ["pause", "--for", "1h", "--until", "02:30"],
+     ["switchover", "--at", "later"], ["switchover", "--at", "2001-01-01"]],
+)  # fmt: skip
+def test_what_is_no_time_is_wrong_usage(daemon: Daemon, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        daemon.run(*words)
+    assert ended.value.code == Exit.USAGE
+    assert daemon.asked == []
+
+
+def test_checks_of_a_dry_run_are_listed_with_their_mends(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    checks = [
+        {"name": "record", "level": "ok", "text": "alpha is primary", "mend": "", "hard": False},
+        {"name": "rewind", "level": "warning", "text": "beta cannot be rewound", "mend": "set wal_log_hints = on"},
+    ]
+    daemon.answer = lambda reply: reply({"ok": True, "text": "dry run: it would", "checks": checks})
+    assert daemon.run("switchover", "-n") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "ok       record  alpha is primary",
+        "warning  rewind  beta cannot be rewound",
+        "         mend: set wal_log_hints = on",
+        "dry run: it would",
+    ]
+    daemon.answer = lambda reply: reply({"ok": True, "text": "alpha is primary", "checks": checks})
+    assert daemon.run("switchover") == 0
+    assert capsys.readouterr().out == "alpha is primary\n"
+
+
+def test_each_step_is_shown_at_once(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    def steps(reply: Reply) -> None:
+        reply({"progress": "alpha stops"})
+        reply({"ok": True, "text": "beta is primary"})
+
+    daemon.answer = steps
+    assert daemon.run("switchover") == 0
+    captured = capsys.readouterr()
+    assert (captured.err, captured.out) == ("pgvip: alpha stops\n", "beta is primary\n")
 
 
 def test_refusal_keeps_its_words_and_exit_code(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,10 +271,10 @@ def test_slow_order_shows_that_it_is_at_work_and_a_quick_one_does_not(
         time.sleep(0.45)
         reply({"ok": True, "text": "beta is primary"})
 
-    assert daemon.run("switchover") == 0
+    assert daemon.run("rejoin") == 0
     assert capsys.readouterr().err == ""
     daemon.answer = slow
-    assert daemon.run("switchover") == 0
+    assert daemon.run("rejoin") == 0
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert lines[0] == "pgvip: alpha stops"

@@ -48,7 +48,7 @@ def test_every_timing_setting_has_a_key() -> None:
     keys = {*config_sections._SECONDS, *config_sections._COUNTS}
     others = {
         *("me", "peer", "me_first", "sync", "fencing", "override", "peer_override", "digest", "version"),
-        *("rejoin_clone", "archive", "sync_stall_s", "lag_bytes_max", "lag_s_max"),
+        *("rejoin_clone", "archive", "veto_timeout_s", "sync_stall_s", "lag_bytes_max", "lag_s_max"),
     }
     assert keys == {field.name for field in dataclasses.fields(Settings)} - others
 
@@ -71,7 +71,8 @@ def test_sample_is_good_and_shows_every_key_with_its_default() -> None:
     plain = config_load.parse(text, "db1")
     # "# key = value" lines are the defaults: with all of them in force nothing changes
     written = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", text)
-    written = re.sub(r'(?m)^(data_directory = "/srv|alert = |window = ).*$', "", written)
+    examples = 'data_directory = "/srv|alert = |window = |certificate = |key = |password_file = "/etc/pgvip/http'
+    written = re.sub(rf"(?m)^({examples}).*$", "", written)
     values = tomllib.loads(written)
     full = config_load.parse(written, "db1")
     assert dataclasses.replace(full, settings=plain.settings) == plain

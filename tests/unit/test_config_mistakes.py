@@ -10,7 +10,7 @@ FENCING_MEND = (
     'Write a list of methods, [{ agent = "fence_ipmilan", options = { ... }, password_file = "..." }], '
     'or fencing = "none" to do without: then a silent primary is never taken over from.'
 )
-DETAIL_LEASE = "Detection 3 s + fence_delay_s 0.5 s + all fence time-outs must fit."
+DETAIL_LEASE = "Detection 3 s + hooks.veto_timeout_s 2 s + all fence time-outs must fit."
 
 
 def fencing(method: str) -> tuple[str, str]:
@@ -252,7 +252,7 @@ MISTAKES = {
     "async lag shorter than a fence": (
         [('mode = "sync"', 'mode = "async"\nlag_s_max = 30')],
         "replication.lag_s_max = 30.0: is too short to fence db1 within it",
-        "Write at least 43.5, or shorten hosts.db1.fencing timeout_s.",
+        "Write at least 45, or shorten hosts.db1.fencing timeout_s.",
     ),
     "VIPs equal": (
         [("192.0.2.20", "192.0.2.10")],
@@ -397,6 +397,16 @@ def test_good_file_has_no_mistake() -> None:
 def test_lease_detail_adds_up() -> None:
     (found,) = config_load.problems(edited(('mode = "sync"', 'mode = "async"\nlag_s_max = 30')), "db1")
     assert found.detail == DETAIL_LEASE
+
+
+def test_the_longer_of_delay_and_veto_counts_into_the_lease() -> None:
+    """Both run at the same time."""
+    slow = 'mode = "async"\nlag_s_max = 46\n[hooks]\nveto_timeout_s = 3'
+    assert config_load.problems(edited(('mode = "sync"', slow)), "db1") == []
+    (found,) = config_load.problems(edited(('mode = "sync"', slow.replace("= 3", "= 3.5"))), "db1")
+    assert "Write at least 46.5" in found.hint
+    short = slow.replace("= 3", "= 0.1").replace("46", "43.5")
+    assert config_load.problems(edited(('mode = "sync"', short)), "db1") == []
 
 
 def test_a_secret_is_never_repeated() -> None:

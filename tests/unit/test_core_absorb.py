@@ -116,7 +116,7 @@ def test_an_answer_from_before_an_alarm_confirms_nothing_after_it() -> None:
 def test_a_pause_is_written_and_its_number_grows() -> None:
     paused = primary().order(Order.PAUSE, "kernel upgrade")
     assert paused.must_start(WriteState).durable.pause == Pause(
-        1, active=True, reason="kernel upgrade", at="2026-01-01T00:00:00+00:00"
+        1, active=True, reason="kernel upgrade", at="2026-01-01T00:00:00+00:00", host="a"
     )
     resumed = paused.written().order(Order.RESUME)
     assert resumed.must_start(WriteState).durable.pause.serial == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pgvip.core.changes import HOLD, TABLE, By, Change, Condition, Part, choose
-from pgvip.core.knowledge import Switchover, Trouble
+from pgvip.core.knowledge import FenceOrder, Switchover, Trouble, Veto
 from pgvip.core.model import Lsn, Mode, Observation, Override, Pause, SetSyncNames
 from tests.unit.core_world import HERE, NOW_S, Alter, Host, failing, primary, record, saw, standby
 
@@ -36,10 +36,12 @@ FIRES: dict[str, Callable[[], Host]] = {
     "solo-by-consent": lambda: primary().knows(unfollowed_since_s=NOW_S - 4),
     "solo-for-mode": lambda: primary().configured(sync=False),
     "solo-by-fence-cannot": lambda: primary().hears(cannot="WriteState: no space"),
+    "solo-by-fence-ordered": lambda: primary().durable(kept_off=True).knows(fence_order=FenceOrder(SOON_S, off=True)),
     "solo-by-fence": lambda: primary().silence(),
     "take-over-by-consent": lambda: standby().hears(invite="hand-over-switchover", invite_term=4),
     "take-over-by-order": lambda: standby().knows(switchover=ORDER),
     "take-over-by-fence-cannot": lambda: standby().hears(cannot="StopPostgres: D state"),
+    "take-over-by-fence-ordered": lambda: standby().knows(fence_order=FenceOrder(SOON_S, off=False)),
     "take-over-by-fence": lambda: standby().silence(),
     "hand-back": handed_over,
     "pair": lambda: primary(Mode.SOLO),
@@ -55,10 +57,12 @@ BREAKS: dict[str, Alter] = {
     "not-called-off": lambda h: h.knows(called_off_until_s=SOON_S),
     "switchover-ordered": lambda h: h.knows(switchover=None),
     "entitled": lambda h: h.knows(confirmed=False),
+    "fence-ordered": lambda h: h.knows(fence_order=None),
     "leaving": lambda h: h.knows(leaving=False),
     "gateway-lost": lambda h: h.sees(gateway=failing("192.0.2.1", since_s=NOW_S - 1.5)),
     "peer-has-gateway": lambda h: h.hears(gateway_ok=False),
     "serving": lambda h: h.knows(confirmed=False),
+    "not-vetoed": lambda h: h.knows(veto=Veto("run-b/1", NOW_S - 9, refused="10-storage: resync", until_s=SOON_S)),
     "no-hold-off": lambda h: h.knows(holdoff_until_s=SOON_S),
     "prefers-peer": lambda h: h.configured(override=Override.AUTO),
     "standby-down": lambda h: h.knows(unfollowed_since_s=NOW_S - 1),
@@ -131,7 +135,9 @@ def test_the_last_row_always_holds() -> None:
 
 def test_whoever_fences_the_primary_waits_and_the_primary_does_not() -> None:
     fences = [row for row in TABLE if row.by is By.FENCE]
-    assert {row.name for row in fences if row.delayed} == {"take-over-by-fence", "take-over-by-fence-cannot"}
+    assert {row.name for row in fences if row.delayed} == {
+        "take-over-by-fence", "take-over-by-fence-cannot", "take-over-by-fence-ordered"
+    }  # fmt: skip
     assert {row.part for row in fences if not row.delayed} == {Part.PRIMARY}
 
 
@@ -145,7 +151,7 @@ def test_every_row_by_fence_asks_for_a_right_and_a_reason() -> None:
         if row.by is By.FENCE:
             names = {condition.name for condition in row.when}
             assert names & {"solo-right", "takeover-right"}
-            assert names & {"peer-silent", "peer-cannot"}
+            assert names & {"peer-silent", "peer-cannot", "fence-ordered"}
 
 
 # --- what the compound conditions are made of -----------------------------------------------------------

@@ -10,7 +10,6 @@ import pytest
 from pgvip.core.model import (
     NEVER,
     AddVip,
-    Alert,
     DropVip,
     Durable,
     Fence,
@@ -312,10 +311,10 @@ def test_a_second_fence_is_an_attempt_of_its_own() -> None:
 # --- what an operator is told -------------------------------------------------------------------------------
 
 
-def test_the_alert_of_a_role_says_why() -> None:
+def test_the_event_of_a_role_says_why() -> None:
     host = primary(cause="take-over-by-fence").knows(confirmed=False)
-    assert host.round().must_start(Alert).detail == "take-over-by-fence"
-    assert primary().durable(record=None).round().must_start(Alert).detail == ""
+    assert host.round().said("role") == {"old": "primary", "new": "none", "cause": "take-over-by-fence"}
+    assert primary().durable(record=None).round().said("role")["cause"] == ""
 
 
 NOT_TOLD: dict[str, tuple[Host, str]] = {

@@ -8,7 +8,6 @@ from pgvip.core import wishes
 from pgvip.core.model import (
     Action,
     AddVip,
-    Alert,
     CheckVip,
     DropVip,
     Durable,
@@ -61,12 +60,6 @@ def test_each_address_is_for_itself(kind: type[AddVip | DropVip | CheckVip]) -> 
     assert r.start(kind(Vip.PRIMARY))
     assert r.start(kind(Vip.STANDBY))
     assert not r.start(kind(Vip.PRIMARY))
-
-
-def test_each_alert_is_given() -> None:
-    r = a_round()
-    assert r.start(Alert("role", "none", "primary", ""))
-    assert r.start(Alert("role", "primary", "none", ""))
 
 
 def test_actions_of_two_kinds_do_not_wait_for_each_other() -> None:

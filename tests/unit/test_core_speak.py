@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgvip.core.knowledge import Trouble
-from pgvip.core.model import AddressFree, Alert, Lsn, Mode, Order, Pause, Role, Stopped, StopPostgres, Vip, WalPoint
+from pgvip.core.model import AddressFree, Lsn, Mode, Order, Pause, Role, Stopped, StopPostgres, Vip, WalPoint
 from tests.unit.core_world import (
     HERE,
     NOW_S,
@@ -87,6 +87,7 @@ def test_a_healthy_pair_has_nothing_to_complain_of() -> None:
 
 OTHERS: dict[str, Callable[[], Host]] = {
     "paused": lambda: primary().durable(pause=Pause(1, active=True)).round(),
+    "kept-off": lambda: primary(Mode.SOLO).durable(kept_off=True).knows(heard=None).round(),
     "no-fencing": lambda: primary().configured(fencing=False).round(),
     "no-data": lambda: standby().processes(installed=False).round(),
     "database-hung": lambda: primary().sees(connection=failing(value=True)).round(),
@@ -172,13 +173,13 @@ def test_an_offer_stands_while_the_role_is_being_given_up() -> None:
     ],
     ids=str,
 )
-def test_a_change_of_role_calls_the_alert_hook_once(host: Host, role: Role) -> None:
+def test_a_change_of_role_is_told_once(host: Host, role: Role) -> None:
     other = Role.NONE if role is not Role.NONE else Role.PRIMARY
     changed = host.knows(role=other).round()
     assert changed.k.role is role
-    alert = changed.must_start(Alert)
-    assert (alert.event, alert.old, alert.new) == ("role", other.value, role.value)
-    assert not changed.done(alert).started(Alert)
+    told = changed.said("role")
+    assert (told["old"], told["new"]) == (other.value, role.value)
+    assert not changed.round().said("role")
 
 
 def test_the_page_for_users_has_every_one_of_these_states() -> None:

@@ -33,7 +33,7 @@ from pgvip.core.model import (
     WriteState,
 )
 from pgvip.core.values import Mode
-from pgvip.daemon import AFTER, EAGER_S, Daemon, Leave, LinkChanged, Outside, Received, Reload
+from pgvip.daemon import AFTER, EAGER_S, Daemon, Leave, LinkChanged, Outside, Received, Reload, Snapshot
 from pgvip.deadlines import now_s
 from pgvip.link import wire
 from pgvip.watch import Looked
@@ -56,6 +56,7 @@ class Recorder:
     logged: list[tuple[str, str]] = field(default_factory=list)
     rounds_at_s: list[float] = field(default_factory=list)
     postmasters: list[str] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
     reloaded: Config | None = None
     busy_s: float = 0.0
 
@@ -69,6 +70,8 @@ class Recorder:
             alive=self._alive,
             reload=lambda config: self.reloaded or config,
             postmaster=self.postmasters.append,
+            note=lambda note: self.logged.append((note.event, note.text)),
+            looked=self.snapshots.append,
         )
 
     def _alive(self) -> None:

@@ -206,5 +206,5 @@ def test_what_only_the_other_host_knows_is_said() -> None:
 
 def test_every_action_has_its_time() -> None:
     """A new action of the core is given its time and its effect here, or it is known to have none."""
-    without = {"Alert", "MountArchive", "UnmountArchive"}
+    without = {"MountArchive", "UnmountArchive"}
     assert {kind.__name__ for kind in Action.__subclasses__()} == set(USUAL_S) | without

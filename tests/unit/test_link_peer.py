@@ -18,7 +18,8 @@ import pytest
 from pgvip.errors import LinkError
 from pgvip.link.certificates import make_pair_certificates
 from pgvip.link.connection import HEADER, INSTANCE_BYTES, SERIAL, Kind, frame, text_frame
-from pgvip.link.peer import HANDSHAKE_S, UNPROVEN_MAX, LinkState, PeerLink
+from pgvip.link.peer import HANDSHAKE_S, UNPROVEN_MAX, PeerLink
+from pgvip.link.state import LinkState
 from pgvip.link.tls import Contexts, install, load_contexts
 from pgvip.link.wire import MAX_BYTES
 
@@ -44,6 +45,7 @@ class End:
     link: PeerLink
     got: queue.Queue[str] = field(default_factory=queue.Queue)
     changes: list[bool] = field(default_factory=list)
+    bulk: queue.Queue[bytes] = field(default_factory=queue.Queue)
 
     def take(self, within_s: float = 3.0) -> str:
         return self.got.get(timeout=within_s)
@@ -63,12 +65,20 @@ class Pair:
     contexts: dict[str, Contexts]
     ends: list[End] = field(default_factory=list)
 
-    def end(self, name: str, dead_s: float = DEAD_S, contexts: Contexts | None = None) -> End:
+    def end(
+        self,
+        name: str,
+        dead_s: float = DEAD_S,
+        contexts: Contexts | None = None,
+        on_question: Callable[[str], str] = lambda _text: "",
+    ) -> End:
         mine, other = (self.alpha, self.beta) if name == "alpha" else (self.beta, self.alpha)
         end = End(link=None)  # type: ignore[arg-type]  # its link needs its queue first
         end.link = PeerLink(
-            mine, other, contexts or self.contexts[name], end.got.put, dead_s=dead_s, on_change=end.changes.append
-        )
+            mine, other, contexts or self.contexts[name], end.got.put, dead_s=dead_s, on_change=end.changes.append,
+            on_bulk=end.bulk.put,
+            on_question=on_question,
+        )  # fmt: skip
         end.link.start()
         self.ends.append(end)
         return end
@@ -397,3 +407,51 @@ def test_new_keys_are_used_at_once_and_the_old_ones_are_void(pair: Pair, tmp_pat
     assert not alpha.link.state().connected
     beta.link.renew(load_contexts(tmp_path / "beta"))
     alpha.take_until("still with old keys")
+
+
+# --- questions -------------------------------------------------------------------------------------------------
+
+
+def test_a_question_is_answered_once_whatever_the_number_of_connections(pair: Pair) -> None:
+    asked: list[str] = []
+
+    def answer(text: str) -> str:
+        asked.append(text)
+        return text.upper()
+
+    alpha, beta = pair.end("alpha", dead_s=20.0), pair.end("beta", dead_s=20.0, on_question=answer)
+    until(lambda: alpha.link.state().connections == 2 and beta.link.state().connections == 2)
+    assert alpha.link.ask("ready?", 5.0) == "READY?"
+    assert alpha.link.ask("again?", 5.0) == "AGAIN?"
+    assert asked == ["ready?", "again?"]
+
+
+def test_a_question_that_takes_long_holds_up_neither_texts_nor_others(pair: Pair) -> None:
+    go_on = threading.Event()
+
+    def answer(text: str) -> str:
+        if text == "slow":
+            go_on.wait(10)
+        return text
+
+    alpha, beta = pair.end("alpha", dead_s=20.0), pair.end("beta", dead_s=20.0, on_question=answer)
+    until(lambda: connected(alpha) and connected(beta))
+    with pytest.raises(LinkError, match="no answer within"):
+        alpha.link.ask("slow", 0.3)
+    assert alpha.link.ask("quick", 5.0) == "quick"
+    alpha.link.send("heartbeat")
+    beta.take_until("heartbeat")
+    go_on.set()
+
+
+def test_without_a_connection_a_question_fails_at_once(pair: Pair) -> None:
+    alpha = pair.end("alpha")
+    with pytest.raises(LinkError, match="not connected"):
+        alpha.link.ask("ready?", 5.0)
+
+
+def test_a_question_too_long_is_refused_where_it_is_asked(pair: Pair) -> None:
+    alpha, beta = pair.end("alpha", dead_s=20.0), pair.end("beta", dead_s=20.0)
+    until(lambda: connected(alpha) and connected(beta))
+    with pytest.raises(LinkError, match="too long"):
+        alpha.link.ask("x" * (MAX_BYTES + 1), 5.0)

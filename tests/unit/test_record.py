@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from pgvip.errors import RecordError
 from pgvip.record import (
     PairIdentity,
     RecordStore,
+    Scheduled,
     load_boot_facts,
     load_identity,
+    load_scheduled,
     save_boot_facts,
     save_identity,
+    save_scheduled,
 )
 
 RECORD = Record(
@@ -34,7 +38,8 @@ RECORD = Record(
     cause="switchover",
     at="2024-05-01T10:00:00Z",
 )
-DURABLE = Durable(RECORD, served=True, complete=True, hold="why", pause=Pause(4, True, "r", "t"), handbacks=2)
+PAUSE = Pause(4, True, "r", "t", "u", "ann", "db1")
+DURABLE = Durable(RECORD, served=True, complete=True, hold="why", pause=PAUSE, handbacks=2, kept_off=True)
 GRANT = Grant(term=9, boot_id="b", postmaster="12:34", echo_s=5.5, expires_s=9.25)
 
 
@@ -222,3 +227,23 @@ def test_a_save_in_doubt_is_no_mere_failure_and_is_settled_at_the_next_start(
         with pytest.raises(record.InDoubtError):
             store.settle()
     assert store.settle() == Durable(served=True)
+
+
+def test_a_record_of_before_pauses_had_an_end_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    RecordStore(path).save(DURABLE)
+    body = json.loads(path.read_text())["body"]
+    del body["kept_off"], body["pause"]["until"], body["pause"]["by"], body["pause"]["host"]
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    path.write_text(json.dumps({"version": 1, "sha256": sha256(text.encode()).hexdigest(), "body": body}))
+    assert RecordStore(path).load() == replace(DURABLE, kept_off=False, pause=Pause(4, True, "r", "t"))
+
+
+def test_a_scheduled_switchover_is_kept(tmp_path: Path) -> None:
+    path, scheduled = tmp_path / "scheduled.json", Scheduled("2026", "ann", "2025", "db1", force=True)
+    assert load_scheduled(path) is None
+    save_scheduled(path, scheduled)
+    assert load_scheduled(path) == scheduled
+    path.write_text("{}")
+    with pytest.raises(RecordError):
+        load_scheduled(path)

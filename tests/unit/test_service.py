@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pgvip.cli import run
+from pgvip.config_load import parse
 from pgvip.errors import ConfigError
+from pgvip.events import Event, Level
 from pgvip.record import PairIdentity, save_identity
+from pgvip.recorder import log_style
 from pgvip.system import service
 from tests.unit.config_text import edited
 
@@ -47,3 +53,76 @@ def test_postgresql_is_never_run_inside_the_daemons_own_unit(tmp_path: Path, mon
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
     with pytest.raises(ConfigError, match=r"postgresql\.unit is empty"):
         run.run(argparse.Namespace(config=file, host="db1"))
+
+
+# --- the log --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plain_log() -> Iterator[None]:
+    """The log as it is before a daemon sets it up."""
+    yield
+    service.set_up(service.Style())
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.usefixtures("plain_log")
+def test_json_lines_have_the_same_keys_and_the_events_own_words(capsys: pytest.CaptureFixture[str]) -> None:
+    service.set_up(service.Style(json=True, host="db1", pair="shop", term=lambda: 7))
+    service.log("record", "term 6->7\nsolo", (("cause", "take-over-by-fence"), ("host", "a liar")))
+    service.log("link", "up: ünïcode")
+    first, second = map(json.loads, lines(capsys))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("time"))
+    assert first == {
+        "level": "notice", "host": "db1", "pair": "shop", "event": "record", "text": "term 6->7\nsolo", "term": 7,
+        "cause": "take-over-by-fence",
+    }  # fmt: skip
+    assert set(second) == {"time", "level", "host", "pair", "event", "text", "term"}
+
+
+@pytest.mark.usefixtures("plain_log")
+def test_less_important_events_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    service.set_up(service.Style(level=Level.WARNING))
+    for name in ("link", "record", "fence-failed", "hold"):
+        service.log(name, "said")
+    assert [line.split()[-2] for line in lines(capsys)] == ["fence-failed:", "hold:"]
+
+
+@pytest.mark.usefixtures("plain_log")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_journal_gets_the_priority_and_no_second_time(
+    as_json: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    service.set_up(service.Style(json=as_json))
+    service.log("fence-failed", "no answer")
+    (line,) = lines(capsys)
+    assert line.startswith('<4>{"' if as_json else "<4>fence-failed: no answer")
+
+
+@pytest.mark.usefixtures("plain_log")
+def test_whoever_listens_hears_all_events_until_they_cease(capsys: pytest.CaptureFixture[str]) -> None:
+    heard: list[Event] = []
+    service.set_up(service.Style(level=Level.ERROR, host="db1", pair="shop", term=lambda: 7))
+    service.listen(heard.append)
+    service.log("link", "up", (("a", "b"),))
+    service.unlisten(heard.append)
+    service.log("link", "down")
+    (one,) = heard
+    assert (one.event, one.level, one.text) == ("link", Level.INFO, "up")
+    assert (one.host, one.pair, one.term) == ("db1", "shop", 7)
+    assert one.fields == (("a", "b"),)
+    assert lines(capsys) == []
+
+
+def test_the_command_line_comes_before_the_configuration() -> None:
+    config = parse(edited(("[paths]", '[log]\nformat = "json"\nlevel = "warning"\n[paths]')), "db1")
+    assert log_style(config, lambda: 3).json
+    assert log_style(config, lambda: 3).level is Level.WARNING
+    told = log_style(config, lambda: 3, argparse.Namespace(log_format="human", log_level="debug"))
+    assert (told.json, told.level, told.host, told.pair, told.term()) == (False, Level.DEBUG, "db1", config.name, 3)
+    silent = argparse.Namespace(log_format=None, log_level=None)
+    assert log_style(config, lambda: 3, silent).json

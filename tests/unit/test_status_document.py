@@ -33,8 +33,9 @@ from pgvip.core.model import (
     Want,
 )
 from pgvip.daemon import LoopStats
-from pgvip.link.peer import LinkState
+from pgvip.link.state import LinkState
 from pgvip.status_document import document
+from pgvip.web.listeners import HttpState
 
 NOW_S = 1000.0
 RECORD = Record("p", "7", 4, "alpha", Mode.PAIR, sync=True, cause="init", at="2026-01-01T00:00:00Z")
@@ -189,9 +190,48 @@ def test_standby_sees_its_lag_by_the_primarys_message() -> None:
     assert built(decision, seen, config)["replication"]["lag_bytes"] is None  # another timeline: no distance
 
 
+def test_http_that_does_not_listen_is_a_warning() -> None:
+    decision = decided(Durable(RECORD, served=True), PRIMARY)
+    fine = built(decision, PRIMARY, http=HttpState(("10.0.0.1:8433",)))
+    assert fine["http"] == {"listening": ["10.0.0.1:8433"], "error": ""}
+    assert "http-failed" not in [one["name"] for one in fine["warnings"]]
+    deaf = built(decision, PRIMARY, http=HttpState((), "cannot listen on 10.0.0.1:8433: Address already in use"))
+    [warning] = [one for one in deaf["warnings"] if one["name"] == "http-failed"]
+    assert "Address already in use" in warning["text"]
+    assert "ss -ltnp" in warning["mend"]
+    assert built(decision, PRIMARY)["http"] is None
+
+
+def test_clients_may_write_by_the_rule_of_the_primary_vip() -> None:
+    """Also while the address is held already: a daemon's restart has not seen the standby flush."""
+    def rights(caught_up: str, *vips: Vip, **changes: Any) -> dict[str, Any]:
+        seen = replace(PRIMARY, held=Observation(frozenset(vips), NOW_S))
+        decision = decided(Durable(replace(RECORD, **changes), served=True), seen)
+        decision.knowledge.caught_up = caught_up
+        found: dict[str, Any] = built(decision, seen)["rights"]
+        return found
+
+    assert rights("5:6", Vip.PRIMARY) == rights("5:6") == {"write": True, "serve": True}
+    assert rights("", Vip.PRIMARY)["serve"] is True
+    assert rights("")["serve"] is False
+    assert rights("4:4", Vip.PRIMARY)["serve"] is False
+    assert rights("", sync=False)["serve"] is True
+    assert rights("5:6", primary="beta") == {"write": False, "serve": False}
+    recovering = Database("5:6", in_recovery=True, point=WalPoint(2, Lsn(9)))
+    promoting = replace(PRIMARY, database=Observation(recovering, NOW_S))
+    assert built(decided(Durable(RECORD, served=True), promoting), promoting)["rights"]["serve"] is False
+
+
 def test_every_key_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
     found = healthy()
     me, doing = found["me"], found["doing"]
     for key in {*found, *me, *me["postgresql"], *doing, *found["link"], *found["replication"]}:
         assert f"`{key}`" in page, key
+
+
+def test_veto_hooks_are_there_or_not_or_unknown() -> None:
+    for there in (True, False):
+        seen = replace(PRIMARY, veto=Observation(there, NOW_S))
+        assert built(decided(Durable(RECORD, served=True), seen), seen)["veto_hooks"] is there
+    assert healthy()["veto_hooks"] is None

@@ -13,7 +13,6 @@ from pgvip.core import round as rounds
 from pgvip.core.knowledge import Knowledge
 from pgvip.core.model import (
     Action,
-    Alert,
     BootFacts,
     Command,
     Durable,
@@ -141,7 +140,7 @@ class Core:
         inputs = Inputs(sights, messages, results, commands, "")
         decision = core.decide(self.known[asked.known], inputs, self.settings[asked.me], NOW_S)
         after, renamed = self.clock.normal(decision.knowledge, sights)
-        started = [renamed.get(action, action) for action in decision.actions if not isinstance(action, Alert)]
+        started = [renamed.get(action, action) for action in decision.actions]
         return Decided(
             self.known.number(after, key(after)),
             tuple(self.actions.number(action) for action in started),

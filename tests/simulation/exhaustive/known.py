@@ -17,7 +17,6 @@ from pgvip.core.knowledge import Knowledge, Trouble
 from pgvip.core.model import (
     NEVER,
     Action,
-    Alert,
     ConfirmGrant,
     Durable,
     Fence,
@@ -186,7 +185,7 @@ class Clock:
         k.ended = {subject: at_s for subject, at_s in k.ended.items() if _unseen(subject, at_s, seen)}
         k.trouble = {name: Trouble(min(past.times, TROUBLES), past.retry_at_s, "") for name, past in k.trouble.items()}
         renamed = _renamed(k)
-        k.running = tuple(renamed.get(action, action) for action in k.running if not isinstance(action, Alert))
+        k.running = tuple(renamed.get(action, action) for action in k.running)
         return k, renamed
 
 

@@ -14,7 +14,6 @@ from pgvip.core import decide as core
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import (
     Action,
-    Alert,
     BootFacts,
     Command,
     ConfirmGrant,
@@ -163,7 +162,7 @@ class Twin:
         for old, new in decided.renamed:
             if old in mine.running:
                 mine.running[new] = mine.running.pop(old)
-        started = [action for action in decision.actions if not isinstance(action, Alert)]
+        started = list(decision.actions)
         listed = [self.core.actions[number] for number in decided.started]
         assert [plain(action) for action in started] == [plain(action) for action in listed]
         mine.running.update(zip(decided.started, started, strict=True))

@@ -1,0 +1,246 @@
+"""The one table of events: every name that appears in the log, the history, hooks and `status`, and what it means.
+
+`docs/events.md` is made from it. A test reads the whole package and goes red for a name that is missing here, or that
+nothing uses. Levels are those of syslog (RFC 5424, 6.2.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+
+class Level(IntEnum):
+    """How much an event matters; the numbers are syslog's and journald's."""
+
+    ERROR = 3
+    """Service is lost or in danger, or an operator is needed."""
+    WARNING = 4
+    """Something failed or is missing; the pair goes on."""
+    NOTICE = 5
+    """A role, a right or the power of a host changed, or an operator spoke."""
+    INFO = 6
+    """What was done on the way."""
+    DEBUG = 7
+    """Only of use to who looks for a fault of pgvip itself."""
+
+    @property
+    def word(self) -> str:
+        """The name in lower case, as options and documents have it."""
+        return self.name.lower()
+
+
+WORDS = {level.word: level for level in Level}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row. `hooks`: executables in hooks.d/NAME are called; `kept`: it goes into the history on both hosts.
+
+    `state`: it stands in `status` as a warning as long as it lasts; its end is the event `cleared`.
+    """
+
+    name: str
+    level: Level
+    meaning: str
+    hooks: bool = False
+    kept: bool = True
+    state: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as it happened. `at`: wall clock, ISO 8601 in UTC; `term`: of this host's record, -1 without one.
+
+    `seq` counts within `series`, which names one unbroken history of `host` (a lost state directory begins another).
+    """
+
+    event: str
+    level: Level
+    text: str
+    at: str
+    host: str
+    pair: str = ""
+    term: int = -1
+    fields: tuple[tuple[str, str], ...] = field(default=())
+    seq: int = 0
+    series: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """The event as JSON has it everywhere: in the history's files, on the sockets, in `pgvip events --json`."""
+        return {
+            "seq": self.seq,
+            "series": self.series,
+            "at": self.at,
+            "host": self.host,
+            "pair": self.pair,
+            "event": self.event,
+            "level": self.level.word,
+            "term": self.term,
+            "text": self.text,
+            "fields": dict(self.fields),
+        }
+
+
+def kind(name: str) -> Kind:
+    """The row of an event; a name that is not in the table (a newer peer's) is plain information."""
+    return EVENTS.get(name) or Kind(name, Level.INFO, "")
+
+
+def read(document: object) -> Event | None:
+    """An event from its document; None when it is none. What it does not know it ignores."""
+    if not isinstance(document, dict):
+        return None
+    words = {name: document.get(name, "") for name in ("event", "text", "at", "host", "pair", "series")}
+    seq, term, given = document.get("seq"), document.get("term", -1), document.get("fields", {})
+    texts = all(isinstance(word, str) for word in words.values())
+    numbers = all(isinstance(number, int) and not isinstance(number, bool) for number in (seq, term))
+    if not (texts and numbers and isinstance(given, dict) and words["event"] and words["at"] and words["host"]):
+        return None
+    fields = tuple((str(name), str(value)) for name, value in given.items())
+    level = WORDS.get(str(document.get("level")), Level.INFO)
+    return Event(level=level, fields=fields, seq=int(seq or 0), term=int(term), **words)
+
+
+def _rows(level: Level, *, hooks: bool = False, kept: bool = True, state: bool = False, **meanings: str) -> list[Kind]:
+    """Rows of one level and sort; `_` in a name stands for `-`, and at its end for nothing (`yield` is Python's)."""
+    named = {name.rstrip("_").replace("_", "-"): text for name, text in meanings.items()}
+    return [Kind(name, level, text, hooks, kept, state) for name, text in named.items()]
+
+
+_TABLE: tuple[Kind, ...] = (
+    # --- roles and records
+    *_rows(
+        Level.NOTICE,
+        hooks=True,
+        role_change="this host's role is in effect: a primary is read-write and holds its VIP, a standby recovers",
+        demoted="this host is primary no more: PostgreSQL is not read-write and the primary VIP is dropped",
+        claim="the peer is going to be fenced, so that this host may go on alone",
+        fenced="the peer is verified off",
+        order="an operator gave an order",
+        rejoined="this host's data follow the peer's history again",
+    ),
+    *_rows(
+        Level.NOTICE,
+        record="this host's record changed: who may serve, in which mode, by which change",
+        role="this host's role by the record changed; `role-change` follows once it is in effect",
+        confirmed="this host knows that its record is the pair's current one",
+        intent="a row of the table of changes holds: this host wants that change",
+        claim_ended="a claim was abandoned before its fence counted",
+        yield_="this host gives up what a change takes from it, by consent",
+        called_off="a hand-over was called off; the old primary serves on",
+        salvaged="async: the standby got the WAL that it lacked from a dead server before it took over",
+        schedule="an operator scheduled a switchover",
+        schedule_cancelled="a scheduled switchover was cancelled",
+        schedule_due="the time of a scheduled switchover has come",
+        schedule_done="a scheduled switchover ended well",
+        pause_ended="a pause ended by itself, at the time that was set",
+        power_off="the peer is powered off, as an operator ordered",
+        drill="a drill is announced, begins or has ended, with its verdict",
+        switchover_dropped="an ordered switchover did not come about in time",
+        settings="the primary's settings were raised: this standby is restarted with them",
+    ),
+    *_rows(
+        Level.WARNING,
+        hooks=True,
+        fence_failed="a fence failed or could not be verified; it is tried again",
+        force_failed="a forced promotion could not fence the peer; nothing changed",
+        fence_order_failed="an ordered fence of the peer failed; nothing changed",
+        schedule_called_off="a scheduled switchover was refused or called off when its time had come",
+        schedule_dropped="a scheduled switchover did not take place: its time passed while the daemon was down",
+        rejoin_failed="a clone that was interrupted could not be finished",
+    ),
+    # --- the daemon and its parts
+    *_rows(Level.NOTICE, hooks=True, start="the daemon started"),
+    *_rows(
+        Level.NOTICE,
+        leave="the daemon ends; PostgreSQL and the addresses stay as they are",
+        reload="a value of the configuration changed, or needs a restart of the daemon",
+        cleared="what a warning said is so no more",
+    ),
+    *_rows(
+        Level.INFO,
+        done="an action ended well, with the time it took",
+        http="where health checks, metrics and the status page are served changed",
+        link="the connection to the peer's daemon came up or went down, or its keys were renewed",
+        fence="what a fence device answered",
+        power_on="what a fence device answered when the peer was to be switched on",
+        rejoin="progress of a rewind or a clone",
+        awake="the daemon stood still for a while (a stopped process, a paused machine)",
+        hook="a hook ended well",
+    ),
+    *_rows(
+        Level.WARNING,
+        action_failed="an action failed; it is tried again after a wait",
+        http_failed="HTTP is not served where it should be; it is tried again",
+        http_crash="a fault of pgvip itself in an answer over HTTP: that client got none, and the daemon goes on",
+        clock_jump="the clocks moved apart: the lease to take over was dropped, and is granted anew",
+        configuration="something in the configuration does not fit this machine",
+        reload_failed="the configuration could not be read again; the old one stays",
+        bad_message="the peer's daemon sent what could not be read",
+        hook_failed="a hook failed, or was ended at its time limit",
+        hook_refused="a hook was not called: others than root may change it, or it cannot be executed",
+        hook_dropped="hooks were not called: too many were waiting",
+        fence_order_dropped="an ordered fence of the peer could not be begun in time",
+        power_order_dropped="the peer could not be switched on in time, as an operator ordered",
+        history_failed="the replication history could not be kept (first of several failures)",
+        veto_late="no veto hook answered in time: the takeover goes on",
+        events_lost="events are missing in the history: its disk was full, failed or hung",
+    ),
+    *_rows(Level.WARNING, kept=False, notify_failed="systemd could not be told how the daemon is"),
+    *_rows(Level.INFO, kept=False, chore_failed="a chore (slots, announcements) failed; it comes again by itself"),
+    *_rows(Level.ERROR, crash="a fault of pgvip itself: the daemon ends and is started again"),
+    # --- states: warnings of `status`
+    *_rows(
+        Level.ERROR,
+        hooks=True,
+        state=True,
+        records_differ="both hosts have a record of the same term, and they differ",
+        hold="this host's data may hold acknowledged commits that nobody else has",
+        vip_answers="somebody else answers for the primary VIP, so this lone primary does not start",
+        database_down="the primary's database is down and the other host may not take over",
+        database_hung="the local database or its disks do not answer",
+        primary_lost="the primary answers by no path, and this standby does not hold all that it had",
+        cannot_fence="the peer answers by no path, and there is no way to fence it",
+        fence_failing="the silent peer could not be fenced so far",
+        not_served="primary by the record, but not known to hold all that the role needs",
+        hand_backs="the role was handed back too often",
+        vetoed="a veto hook puts the takeover off",
+    ),
+    *_rows(
+        Level.WARNING,
+        hooks=True,
+        state=True,
+        unconfirmed="the peer has not confirmed this host's record since this boot",
+        no_record="this host has no record and waits for the confirmed primary's",
+        foreign_message="messages of another pair arrive",
+        action_failing="an action failed several times in a row",
+        no_data="there is no data directory",
+        alone="this primary serves alone",
+        not_eligible="this standby may not take over",
+        lag="this standby lags more than the limit",
+        fence_status="the peer's fence device does not answer",
+        sync_names="somebody changed synchronous_standby_names",
+        weak_commits="a setting lets acknowledged commits get lost",
+        peer_silent="the peer's daemon does not answer",
+        peer_cannot="the peer cannot give up what a change takes",
+        configuration_differs="the two hosts' files differ",
+        version_differs="the two hosts run different versions of pgvip",
+        vip_taken="somebody else answers for an address that this host should raise",
+        no_fencing="no way to fence is configured: no takeover on silence",
+    ),
+    *_rows(
+        Level.NOTICE,
+        hooks=True,
+        state=True,
+        paused="automatic action is paused",
+        kept_off="the peer was powered off by an operator's order, and is not switched on by itself",
+        alone_by_choice="the configuration lets the peer serve alone",
+    ),
+)
+
+EVENTS: dict[str, Kind] = {row.name: row for row in _TABLE}
+
+VETO = "veto-takeover"
+"""No event: the directory of the hooks that are asked before a takeover by fence."""

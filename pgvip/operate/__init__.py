@@ -1,0 +1,1 @@
+"""What operators order of the running daemon: checks beforehand, the order, its outcome."""

@@ -1,0 +1,35 @@
+"use strict";
+(() => {
+  const main = document.querySelector("main"), live = document.getElementById("live");
+  let seen = live.textContent, busy = false;
+  const reading = () => document.hidden || busy || !getSelection().isCollapsed;
+  async function update() {
+    if (reading()) return;
+    busy = true;
+    try {
+      const answer = await fetch("fragment", {cache: "no-store", signal: AbortSignal.timeout(8000)});
+      if (!answer.ok) throw new Error(answer.status);
+      const text = await answer.text();
+      const open = Array.from(main.querySelectorAll("details[open]"), (one) => one.id);
+      const focus = document.activeElement && document.activeElement.parentElement.id;
+      main.innerHTML = text;
+      for (const id of open) {
+        const one = document.getElementById(id);
+        if (one) one.open = true;
+      }
+      const again = focus && document.getElementById(focus);
+      if (again && again.firstElementChild) again.firstElementChild.focus();
+      const said = main.firstElementChild.dataset;
+      document.title = said.title;
+      live.textContent = seen = said.at;
+      document.body.classList.remove("lost");
+    } catch (error) {
+      live.textContent = "no answer; last " + seen;
+      document.body.classList.add("lost");
+    } finally {
+      busy = false;
+    }
+  }
+  setInterval(update, 3000);
+  document.addEventListener("visibilitychange", update);
+})();

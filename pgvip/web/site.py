@@ -1,0 +1,193 @@
+"""Which path gives what. Reads the daemon's sources, changes nothing; docs/http.md is the list."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
+
+from pgvip.errors import PgvipError
+from pgvip.web import page, sections
+from pgvip.web.cluster import cluster
+from pgvip.web.exposition import CONTENT_TYPE
+from pgvip.web.health import CHECKS, Look, alive, judge
+from pgvip.web.kept import Beside, Kept
+from pgvip.web.markup import Html
+from pgvip.web.metrics import metrics
+from pgvip.web.wire import REQUEST_THREAD, Request, Response
+
+if TYPE_CHECKING:
+    from pgvip.config import Config
+    from pgvip.web.sources import Document, Sources
+
+T = TypeVar("T")
+
+LIVENESS = "/liveness"
+FRESH_S = 1.0
+"""So long a page is shown again as it is."""
+SAMPLES_S = 4.0
+READ_S = 0.5
+"""How long a page waits for what is read from a disk; then it shows what it has."""
+EXPLAIN_S = 30.0
+"""So long an explanation is shown while nothing that decides it has changed: playing it takes a second of CPU."""
+
+
+class Site:
+    """Answers requests; from any thread. `config`: asked anew each time."""
+
+    def __init__(self, config: Callable[[], Config], sources: Sources) -> None:
+        self._config, self._sources = config, sources
+        self._page = Kept(self._fragment, FRESH_S)
+        self._whole = Kept(sources.whole, fresh_s=0.0)  # one at a time: it reads a disk, which may hang
+        nothing: Document = {}
+        none: list[Document] = []
+        self._explained = Beside(
+            lambda: _optional(sources.explain, nothing), nothing, fresh_s=EXPLAIN_S, wait_s=0.0, name=REQUEST_THREAD
+        )
+        self._events = Beside(self._newest, none, fresh_s=FRESH_S, wait_s=READ_S, name=REQUEST_THREAD)
+        self._samples = Beside(self._history, none, fresh_s=SAMPLES_S, wait_s=READ_S, name=REQUEST_THREAD)
+
+    def respond(self, request: Request, secret: bytes | None) -> Response:
+        """Answer one request. `secret`: what all but the health checks ask for, as user:password."""
+        path = request.path.rstrip("/") or "/"
+        if request.method == "OPTIONS" and path == "*":
+            return Response(HTTPStatus.OK)
+        if path == LIVENESS:
+            return self._told(*alive(self._sources.age_s()))
+        if path in CHECKS:
+            return self._check(path, request)
+        make = {
+            "/": self._whole_page,
+            "/fragment": self._middle,
+            "/status": self._status,
+            "/cluster": self._cluster,
+            "/metrics": self._metrics,
+        }.get(path)
+        if make is None:
+            return _json(HTTPStatus.NOT_FOUND, {"error": f"there is nothing at {path}", "hint": "See docs/http.md."})
+        if secret is not None and not _knows(request, secret):
+            return _text(HTTPStatus.UNAUTHORIZED, "a password is asked for here", _CHALLENGE)
+        try:
+            return make()
+        except PgvipError as error:
+            return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.message, "hint": error.hint})
+
+    # --- health ---------------------------------------------------------------------------------------
+
+    def _check(self, path: str, request: Request) -> Response:
+        age_s = self._sources.age_s()  # before the status, which can only be newer
+        try:
+            document = self._sources.status()
+        except PgvipError as error:
+            return self._told(HTTPStatus.SERVICE_UNAVAILABLE, error.message)
+        status, reason = judge(path, Look(document, age_s, self._sources.limits(), request.query))
+        return self._told(status, reason, document)
+
+    def _told(self, status: HTTPStatus, reason: str, document: Document | None = None) -> Response:
+        config = self._config()
+        told = {"pair": config.name, "host": config.me.name, "ok": status is HTTPStatus.OK, "reason": reason}
+        if document is not None:
+            server = document["me"]["postgresql"]
+            told |= {"role": document["role"], "state": server["state"], "timeline": server["timeline"]}
+        return _json(status, told)
+
+    # --- for programs ---------------------------------------------------------------------------------
+
+    def _status(self) -> Response:
+        return _json(HTTPStatus.OK, self._whole.get())
+
+    def _cluster(self) -> Response:
+        return _json(HTTPStatus.OK, cluster(self._sources.status(), self._config().postgres.port))
+
+    def _metrics(self) -> Response:
+        sources, config = self._sources, self._config()
+        age_s = sources.age_s()
+        try:
+            document: Document | None = sources.status()
+        except PgvipError:
+            document = None  # the loop has not gone round yet
+        names = {"pair": config.name, "host": config.me.name}
+        text = metrics(document, age_s, sources.limits().stale_s, sources.counts(), names)
+        return Response(HTTPStatus.OK, text.encode(), CONTENT_TYPE)
+
+    # --- for people -----------------------------------------------------------------------------------
+
+    def _whole_page(self) -> Response:
+        config = self._config()
+        text = page.page(config.name, config.me.name, self._page.get(), _now())
+        return Response(HTTPStatus.OK, text.encode(), _HTML, _PAGE_FIELDS)
+
+    def _middle(self) -> Response:
+        return Response(HTTPStatus.OK, self._page.get().encode(), _HTML, _PAGE_FIELDS)
+
+    def _newest(self) -> list[Document]:
+        return _optional(lambda: self._sources.events(sections.EVENTS), [])
+
+    def _history(self) -> list[Document]:
+        return _optional(lambda: self._sources.samples(sections.GRAPH_S), [])
+
+    def _fragment(self) -> Html:
+        sources = self._sources
+        age_s = sources.age_s()
+        try:
+            document = sources.status()
+        except PgvipError:
+            return page.waiting(_now())
+        shown = page.Shown(
+            document=document,
+            age_s=age_s,
+            stale_s=sources.limits().stale_s,
+            at=_now(),
+            samples=self._samples.get(),
+            events=self._events.get(),
+            explained=self._explained.get(_what_decides(document)),
+        )
+        return page.fragment(shown)
+
+
+_HTML = "text/html; charset=utf-8"
+_PAGE_FIELDS = (("Content-Security-Policy", page.policy()), ("Referrer-Policy", "no-referrer"))
+_CHALLENGE = (("WWW-Authenticate", 'Basic realm="pgvip", charset="UTF-8"'),)
+
+
+def _what_decides(document: Document) -> object:
+    """What of the state an explanation hangs on most: with another of these the old one is not shown."""
+    found = [document["term"], document["pause"]["active"], *sorted(one["name"] for one in document["warnings"])]
+    for host in (document["me"], document["peer"]):
+        server = host["postgresql"]
+        found += [host["role"], host["eligible"], host["gateway_ok"], server["state"], server["streaming"]]
+    return found
+
+
+def _optional(read: Callable[[], T], otherwise: T) -> T:
+    """A part of the page that may be missing: its file may be unreadable."""
+    try:
+        return read()
+    except (PgvipError, OSError):
+        return otherwise
+
+
+def _now() -> datetime:
+    return datetime.now(tz=UTC).astimezone()
+
+
+def _json(status: HTTPStatus, document: Document) -> Response:
+    return Response(status, json.dumps(document).encode() + b"\n", "application/json")
+
+
+def _text(status: HTTPStatus, text: str, fields: tuple[tuple[str, str], ...] = ()) -> Response:
+    return Response(status, f"{text}\n".encode(), fields=fields)
+
+
+def _knows(request: Request, secret: bytes) -> bool:
+    """The request brings the password (RFC 7617), compared in constant time."""
+    scheme, _, given = request.fields.get("authorization", "").partition(" ")
+    try:
+        told = base64.b64decode(given.strip(), validate=True)
+    except ValueError:
+        return False
+    return scheme.lower() == "basic" and hmac.compare_digest(told, secret)

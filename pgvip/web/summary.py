@@ -1,0 +1,70 @@
+"""The state of the pair in one line, for people: how good it is, and why. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgvip.web.health import PRIMARY_ROLES, is_silent
+from pgvip.words import duration
+
+if TYPE_CHECKING:
+    from pgvip.web.sources import Document
+
+GOOD, WARN, BAD = "good", "warn", "bad"
+WORDS = {GOOD: "All well.", WARN: "Look:", BAD: "Act:"}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """`level`: good, warn or bad; `text`: one or two sentences; `short`: a few words for the title."""
+
+    level: str
+    text: str
+    short: str
+
+
+def summary(document: Document, age_s: float, stale_s: float) -> Summary:
+    """What a person should know first."""
+    host, serving = document["host"], serving_host(document)
+    count = len(document["warnings"])
+    more = f" {count} warning{'' if count == 1 else 's'}, see below." if count else ""
+    if age_s > stale_s:
+        text = f"pgvip on {host} has not gone round for {age_s:.0f} s: what stands here may be over."
+        return Summary(BAD, text, "pgvip stands still")
+    if serving is None:
+        return Summary(BAD, f"As far as {host} knows, no host serves as primary.{more}", "no primary")
+    text, whole = _serving(document, serving)
+    level = GOOD if whole and not count else WARN
+    return Summary(level, f"{text}{more}", f"{serving['name']} is {_short(serving)}{'' if level == GOOD else ', look'}")
+
+
+def serving_host(document: Document) -> Document | None:
+    """The host that is primary and read-write, as this host knows it; its own word goes first."""
+    for host in (document["me"], document["peer"]):
+        if host["role"] in PRIMARY_ROLES and host["postgresql"]["state"] == "read-write":
+            found: Document = host
+            return found
+    return None
+
+
+def _short(host: Document) -> str:
+    return "alone" if host["role"] == "primary_standby" else "primary"
+
+
+def _serving(document: Document, serving: Document) -> tuple[str, bool]:
+    """Who serves, in words, and whether that is the healthy state of a pair."""
+    peer = document["peer"]
+    other = document["me"] if serving is peer else peer
+    name, standby = serving["name"], other["name"]
+    if is_silent(peer):
+        since = "was never heard" if peer["age_s"] is None else f"has not been heard for {duration(peer['age_s'])}"
+        what = "serves alone, with both addresses" if serving["role"] == "primary_standby" else "is primary"
+        return f"{name} {what if serving is not peer else 'was primary'}; {peer['name']} {since}.", False
+    if serving["role"] == "primary_standby":
+        return f"{name} serves alone, with both addresses.", False
+    how = "synchronously" if (document["record"] or {}).get("sync") else "asynchronously"
+    if not other["postgresql"]["streaming"]:
+        return f"{name} is primary; {standby} does not follow.", False
+    may = "may take over" if other["eligible"] else "may not take over"
+    return f"{name} is primary; {standby} follows {how} and {may}.", bool(other["eligible"])

@@ -1,0 +1,69 @@
+"""How values are written for people, on a terminal or a page. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+UNKNOWN = "unknown"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time as people say it.
+
+    >>> [duration(one) for one in (None, 0.25, 12, 90, 7300, 200_000)]
+    ['unknown', '0.25 s', '12 s', '1 min 30 s', '2 h 1 min', '2 d 7 h']
+    """
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 and seconds % 1 else f"{seconds:.0f} s"
+    whole = int(seconds)
+    for size, name, part, part_name in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {name} {whole % size // part} {part_name}"
+    raise AssertionError(seconds)
+
+
+def lag(seconds: float | None) -> str:
+    """Write a short time: with milliseconds below a second.
+
+    >>> [lag(one) for one in (None, 0, 0.0021, 0.25, 3.5, 90)]
+    ['unknown', '0 s', '2.1 ms', '250 ms', '3.50 s', '1 min 30 s']
+    """
+    return f"{seconds * 1000:.3g} ms" if seconds is not None and 0 < seconds < 0.9995 else duration(seconds)
+
+
+def size(count: float | None) -> str:
+    """Write a number of bytes with a binary unit.
+
+    >>> [size(one) for one in (None, 0, 1023, 16 * 1024**2, 3 * 1024**4)]
+    ['unknown', '0 bytes', '1023 bytes', '16 MB', '3072 GB']
+    """
+    if count is None:
+        return UNKNOWN
+    for factor, name in ((1024**3, "GB"), (1024**2, "MB"), (1024, "kB")):
+        if count >= factor:
+            return f"{count / factor:.0f} {name}" if count >= 10 * factor else f"{count / factor:.1f} {name}"
+    return f"{count:.0f} bytes"
+
+
+def moment(at: str) -> str:
+    """Write a time of the record for people; in UTC, for both hosts read it. What is no time stays as it is.
+
+    >>> [moment(one) for one in ("2026-01-31T23:05:06.789+01:00", "2026-01-31T22:05:06Z", "noon", "")]
+    ['2026-01-31 22:05:06 UTC', '2026-01-31 22:05:06 UTC', 'noon', '']
+    """
+    try:
+        found = datetime.fromisoformat(at)
+    except ValueError:
+        return at
+    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if found.tzinfo else at
+
+
+def yes_no(value: object) -> str:
+    """Write a fact of three values.
+
+    >>> [yes_no(one) for one in (True, False, None)]
+    ['yes', 'no', 'unknown']
+    """
+    return UNKNOWN if value is None else "yes" if value else "no"

@@ -1,0 +1,114 @@
+"""`pgvip hooks`: what is there and why it is not called; a try of one event's hooks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pgvip.cli.main import main
+from pgvip.errors import Exit
+from tests.unit.test_cli_orders import CONFIG
+
+
+class Place:
+    """A configuration with a directory of hooks."""
+
+    def __init__(self, directory: Path) -> None:
+        self.hooks = directory / "hooks.d"
+        self.hooks.mkdir(mode=0o755)
+        self.file = directory / "pgvip.toml"
+        more = f'[hooks]\ndirectory = "{self.hooks}"\ntimeout_s = 0.5\nveto_timeout_s = 0.5\n'
+        self.file.write_text(CONFIG.format(directory=directory) + more)
+
+    def add(self, event: str, name: str, script: str = "exit 0", mode: int = 0o755) -> Path:
+        path = self.hooks / event / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(mode)
+        return path
+
+    def run(self, *words: str) -> int:
+        return main(["--config", str(self.file), "--host", "alpha", "hooks", *words])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_the_list_says_what_is_not_called(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.add("role-change", "20-b")
+    place.add("role-change", "10-a", mode=0o777)
+    place.add("veto-takeover", "10-v")
+    assert place.run("list") == Exit.OK
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"veto-takeover: {place.hooks}/veto-takeover/10-v"
+    assert out[1].startswith(f"role-change: {place.hooks}/role-change/10-a  NOT CALLED: ")
+    assert out[2] == f"role-change: {place.hooks}/role-change/20-b"
+    assert place.run("list", "veto-takeover", "--json") == Exit.OK
+    document = json.loads(capsys.readouterr().out)
+    assert [hook["path"] for hook in document["hooks"]] == [f"{place.hooks}/veto-takeover/10-v"]
+
+
+def test_an_empty_list_says_where_it_looked(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("list") == Exit.OK
+    assert str(place.hooks) in capsys.readouterr().out
+
+
+def test_a_try_calls_them_with_made_up_words(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    told = 'echo "$* $PGVIP_TEST $PGVIP_OLD_ROLE $PGVIP_ROLE $PGVIP_PRIMARY_VIP" > "$0.said"'
+    path = place.add("role-change", "10", told)
+    assert place.run("test", "role-change") == Exit.OK
+    assert "10: done (" in capsys.readouterr().out
+    assert path.with_name("10.said").read_text() == "role-change primary shop 1 standby primary 10.0.0.10\n"
+
+
+@pytest.mark.parametrize("script", ["exit 3", "sleep 60"])
+def test_one_that_fails_or_hangs_is_exit_1(script: str, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.add("fenced", "10", script)
+    place.add("fenced", "20")
+    assert place.run("test", "fenced", "--json") == Exit.FAILED
+    document = json.loads(capsys.readouterr().out)
+    assert [hook["ok"] for hook in document["hooks"]] == [False, True]
+    assert document["ok"] is False
+
+
+def test_a_refused_one_is_exit_1_and_is_not_called(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.add("fenced", "10", 'touch "$0.called"', 0o777)
+    assert place.run("test", "fenced") == Exit.FAILED
+    assert "refused: " in capsys.readouterr().out
+    assert not (place.hooks / "fenced" / "10.called").exists()
+
+
+def test_a_dry_run_calls_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.add("fenced", "10", 'touch "$0.called"')
+    assert place.run("test", "fenced", "--dry-run") == Exit.OK
+    assert "10: would call" in capsys.readouterr().out
+    assert not (place.hooks / "fenced" / "10.called").exists()
+
+
+def test_a_veto_hook_s_word_is_shown(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.add("veto-takeover", "10")
+    place.add("veto-takeover", "20", "echo a resync; exit 1")
+    assert place.run("test", "veto-takeover") == Exit.OK
+    out = capsys.readouterr().out
+    assert "10: allows the takeover" in out
+    assert "20: vetoes the takeover: a resync" in out
+
+
+@pytest.mark.parametrize("words", [["test"], ["test", "link"], ["list", "nope"]])
+def test_an_event_without_hooks_is_refused(words: list[str], place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run(*words) == Exit.REFUSED
+    assert "veto-takeover" in capsys.readouterr().err
+
+
+def test_the_check_names_what_would_never_be_called(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.add("role-chagne", "10")
+    place.add("fenced", "10", mode=0o777)
+    main(["--config", str(place.file), "--host", "alpha", "config", "check"])
+    said = capsys.readouterr()
+    assert "role-chagne: no event of that name calls hooks" in said.out + said.err
+    assert "Did you mean role-change?" in said.out + said.err
+    assert "fenced/10: this hook is never called" in said.out + said.err

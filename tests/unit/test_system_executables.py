@@ -1,0 +1,81 @@
+"""Which files of a directory are hooks, in which order, and which of them root must not call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pgvip.system.executables import listed, refusal
+
+
+def made(directory: Path, name: str, mode: int = 0o755) -> Path:
+    path = directory / name
+    path.write_text("#!/bin/sh\n")
+    path.chmod(mode)
+    return path
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    directory = tmp_path / "hooks.d"
+    directory.mkdir(mode=0o755)
+    return directory
+
+
+def test_they_come_in_the_order_of_their_names(place: Path) -> None:
+    for name in ("20-b", "10-a.sh", "Z", "100-c", "mail"):
+        made(place, name)
+    assert [each.name for each in listed(place)] == ["10-a.sh", "100-c", "20-b", "Z", "mail"]
+    assert not [each for each in listed(place) if each.refused]
+
+
+def test_what_editors_and_packages_leave_is_no_hook(place: Path) -> None:
+    for name in (".hidden", "a~", "a.bak", "a.dpkg-old", "a.ucf-dist", "a.rpmsave", "#a#", "a b", "a.swp"):
+        made(place, name)
+    (place / "directory").mkdir()
+    assert listed(place) == []
+
+
+def test_no_directory_has_no_hooks(tmp_path: Path) -> None:
+    assert listed(tmp_path / "none") == []
+    assert listed(made(tmp_path, "file")) == []
+
+
+def _directory_open(place: Path, _path: Path) -> None:
+    place.chmod(0o777)
+
+
+def _pipe(_place: Path, path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o755)
+
+
+def _link_elsewhere(place: Path, path: Path) -> None:
+    target = made(place.parent, "target", 0o777)
+    path.unlink()
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda _place, path: path.chmod(0o775), "can be written by others"),
+        (lambda _place, path: path.chmod(0o757), "can be written by others"),
+        (lambda _place, path: path.chmod(0o644), "not executable"),
+        (lambda _place, path: os.chown(path, 65534, 65534), "belongs to another user"),
+        (lambda _place, path: path.unlink() or path.symlink_to("nowhere"), "cannot be looked at"),
+        (_pipe, "no file"),
+        (_directory_open, "can be written by others"),
+        (_link_elsewhere, "can be written by others"),
+    ],
+    ids=["group", "world", "mode", "owner", "dangling", "fifo", "directory", "link"],
+)
+def test_what_others_may_change_is_refused(spoil: Callable[[Path, Path], object], why: str, place: Path) -> None:
+    path = made(place, "10-hook")
+    assert refusal(path) == ""
+    spoil(place, path)
+    assert why in refusal(path)
+    assert [each.refused for each in listed(place)] == [refusal(path)]
