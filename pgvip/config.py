@@ -166,6 +166,7 @@ class Config:
     link_port: int = 8432
     valid_lft_s: int = 0
     max_slot_wal_keep_mb: int = 8192
+    shutdown_handover_s: float = 60.0
     file: Path = Path("/etc/pgvip/pgvip.toml")
     pair_id: str = ""
 

@@ -137,6 +137,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         link_port=draft.link_port,
         valid_lft_s=draft.valid_lft_s,
         max_slot_wal_keep_mb=draft.max_slot_wal_keep_mb,
+        shutdown_handover_s=draft.shutdown_handover_s,
         file=file,
     )
     return dataclasses.replace(config, settings=dataclasses.replace(settings, digest=digest(config)))
@@ -271,6 +272,7 @@ _RELOADABLE = (
     "peer.role",
     "peer.fencing",
     "max_slot_wal_keep_mb",
+    "shutdown_handover_s",
 )
 _FIXED = {"settings.me", "settings.peer", "settings.me_first", "settings.archive"}
 _SILENT = {"settings.digest", "settings.version", "file"}
@@ -323,6 +325,7 @@ def reloaded(old: Config, new: Config) -> Config:
         rejoin=new.rejoin,
         hooks=new.hooks,
         max_slot_wal_keep_mb=new.max_slot_wal_keep_mb,
+        shutdown_handover_s=new.shutdown_handover_s,
     )
 
 

@@ -57,6 +57,9 @@ _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.
 FENCE_TIMEOUT_S = 40.0
 """Longer than an agent's own power_timeout of 20 s (fence-agents 4.12) and its log-in."""
 
+HANDOVER_MAX_S = 600.0
+"""TimeoutStopSec= of pgvip-handover.service is longer than this."""
+
 _FENCING_MEND = (
     'Write a list of methods, [{ agent = "fence_ipmilan", options = { ... }, password_file = "..." }], '
     'or fencing = "none" to do without: then a silent primary is never taken over from.'
@@ -80,6 +83,7 @@ class Draft:
     link_port: int
     valid_lft_s: int
     max_slot_wal_keep_mb: int
+    shutdown_handover_s: float
 
 
 def read_draft(root: Table) -> Draft | None:
@@ -100,6 +104,7 @@ def read_draft(root: Table) -> Draft | None:
     rejoin = read_rejoin(root.table("rejoin"))
     replication, timing = root.table("replication"), root.table("timing")
     keep_mb = replication.whole("max_slot_wal_keep_mb", 8192, 64, 100_000_000)
+    handover_s = timing.number("shutdown_handover_s", 60.0, 1.0, HANDOVER_MAX_S)
     settings = read_settings(replication, timing, postgres.stop_timeout_s)
     settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
     hooks, paths = read_hooks(root.table("hooks")), read_paths(root.table("paths"))
@@ -110,8 +115,9 @@ def read_draft(root: Table) -> Draft | None:
     if len(hosts) != 2 or len(vips) != len(Vip):
         return None
     return Draft(
-        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, paths, link_port, valid_lft_s, keep_mb
-    )
+        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, paths, link_port, valid_lft_s, keep_mb,
+        handover_s,
+    )  # fmt: skip
 
 
 def read_hosts(table: Table) -> dict[str, Host]:

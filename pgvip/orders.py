@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pgvip import leaving
 from pgvip.actions import fence
 from pgvip.core.model import NEVER, Command, Order, Rejoin
 from pgvip.daemon import Daemon, Snapshot
@@ -86,7 +87,7 @@ class Orders:
             return f"dry run: {plan}"
         before = self._snapshot()
         self._daemon.inbox.put(Command(order, text))
-        done = _OUTCOMES.get(order)
+        done = leaving.outcome(text) if order is Order.SHUTDOWN else _OUTCOMES.get(order)
         if done is None or wait_s <= 0:
             return plan
         reply({"progress": plan})
@@ -95,7 +96,12 @@ class Orders:
             now = self._snapshot()
             return done(before, now) if now.decision.knowledge is not before.decision.knowledge else None
 
-        return wait_until(outcome, wait_s, every_s=POLL_S, what=f"outcome of {name}", error=RefusedError)
+        try:
+            return wait_until(outcome, wait_s, every_s=POLL_S, what=f"outcome of {name}", error=RefusedError)
+        except RefusedError:
+            if order is Order.SHUTDOWN and text != leaving.ANYWAY:
+                self._daemon.inbox.put(Command(Order.STAY))
+            raise
 
     def _fence(self, action: str) -> str:
         config = self._snapshot().config
@@ -146,6 +152,10 @@ def _check(order: Order, shot: Snapshot, text: str) -> str:
         raise RefusedError("only a confirmed standby can rejoin", hint="Ask on the other host, or see: pgvip status")
     if order is Order.CLEAR_HOLD and not k.durable.hold:
         raise RefusedError("this host is not on hold")
+    if order is Order.SHUTDOWN:
+        return leaving.plan(shot, text)
+    if order is Order.STAY and not k.leaving:
+        raise RefusedError("this host is not leaving", hint="See: pgvip status")
     return f"{order.value}{': ' + text if text else ''}"
 
 
@@ -209,4 +219,5 @@ _OUTCOMES: dict[Order, Callable[[Snapshot, Snapshot], str | None]] = {
     Order.RESUME: _paused(wanted=False),
     Order.FORCE_PROMOTE: _forced,
     Order.REJOIN: _rejoined,
+    Order.STAY: leaving.stayed,
 }

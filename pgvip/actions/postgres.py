@@ -15,7 +15,7 @@ from pgvip.actions import prepare, replication
 from pgvip.actions.wal import end_of_wal
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import PgvipError, PostgresError, ProbeError, PromoteError
-from pgvip.system import pgtools, processes
+from pgvip.system import pgtools, processes, units
 from pgvip.system.commands import check, run
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
@@ -222,9 +222,10 @@ def _stop_cleanly(config: Config, deadline: Deadline) -> None:
             )
         return
     _checkpoint_first(config)
-    if config.postgres.unit:
+    if config.postgres.unit and not units.stopping():
         check(["systemctl", "stop", "--no-block", config.postgres.unit], timeout_s=deadline.sooner_s(KILL_S))
     else:
+        # While the machine shuts down, the unit's own stop is queued behind the hand-over that this stop is part of.
         _signal_postmaster(config, signal.SIGINT)
     wait_until(
         lambda: not processes.cluster_processes(data),

@@ -46,6 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "bundle": Entry("pgvip.cli.bundle", "write a new bundle for the other host, which has lost its state or its keys"),
     "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to mend it"),
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
+    "leave": Entry("pgvip.cli.leave", "hand over before this host is shut down"),
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
     "resume": Entry("pgvip.cli.resume", "end the pause"),
     "promote": Entry("pgvip.cli.promote", "force this host to be primary; may lose data"),

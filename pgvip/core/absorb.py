@@ -160,8 +160,8 @@ def _command(r: Round, command: Command) -> bool:
         return r.write(replace(k.durable, hold=""))
     elif order is Order.FORCE_PROMOTE:
         k.force, k.unfenced = True, command.text == "without-fence"
-    elif order is Order.SHUTDOWN:
-        k.leaving = True
+    elif order in (Order.SHUTDOWN, Order.STAY):
+        k.leaving = order is Order.SHUTDOWN
     elif order is Order.REJOIN:
         k.rejoin_clone = command.text == "clone"
         k.unstreamed_since_s = r.now_s - r.s.stuck_s

@@ -54,6 +54,8 @@ def postgres(r: Round, row: Change) -> None:
         return
     if v.paused or v.is_running(Rejoin, StopPostgres, Promote):
         return
+    if k.leaving and not v.postmaster and not v.processes.left:
+        return  # what ended, the shutdown of the host has ended: nothing is started any more
     if write_right(v):
         _as_primary(r, row)
     elif v.primary:
@@ -167,7 +169,7 @@ def sync_names(r: Round) -> None:
 def _nearly_follows(v: View, lag_bytes_max: int) -> bool:
     """The peer streams, flushes, and is near: commits may begin to wait for it."""
     near = v.replica_streams and not v.replica_stalled and v.replica_lag_bytes <= lag_bytes_max
-    return near and v.here is not None and v.here.streaming
+    return near and v.here is not None and v.here.streaming and not v.here.leaving
 
 
 def grants(r: Round) -> None:
@@ -283,7 +285,8 @@ def _needed(r: Round) -> bool:
         needed = v.standby or not (k.met or alone_by_choice(v))
     else:
         needed = not k.confirmed or (v.standby and not eligible(v))
-    if not needed or k.roused or not v.peer_silent:
+    left = k.heard is not None and k.heard.message.leaving  # in an orderly shutdown: whoever did that wants it off
+    if not needed or left or k.roused or not v.peer_silent:
         return False
     return _seen_off(r, k.who.started_s)
 

@@ -100,6 +100,7 @@ def takeover_right(view: View) -> bool:
     """This standby may fence the primary and claim its role."""
     return (
         view.k.confirmed
+        and not view.k.leaving
         and view.higher is None
         and view.k.yielding is None
         and eligible(view)

@@ -173,6 +173,9 @@ def concerns(r: Round, row: Change) -> None:
             "if the peer has none either: pgvip promote --force on the host whose data shall live")
     elif not k.confirmed:
         _unconfirmed(r)
+    if k.leaving:
+        say("leaving", "this host is shutting down: it takes no role and starts no server",
+            "if it stays after all: pgvip leave --cancel")
     if v.paused:
         say("paused", f"automatic action is paused: {k.durable.pause.reason or 'no reason given'}", "pgvip resume")
     if not r.s.fencing:

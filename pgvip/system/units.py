@@ -33,6 +33,19 @@ def has_systemd() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
+def stopping() -> bool:
+    """True while systemd shuts the machine down: its shutdown.target is queued (systemctl(1), is-system-running).
+
+    CommandError when systemd does not say.
+    """
+    if not has_systemd():
+        return False
+    said = run(["systemctl", "is-system-running"], timeout_s=TIMEOUT_S).stdout.strip()
+    if not said:
+        raise CommandError("systemctl is-system-running said nothing")
+    return said == "stopping"
+
+
 def auto_starts(data_directory: Path, unit: str) -> list[AutoStart]:
     """What would start the server of a data directory at boot."""
     found = [

@@ -51,7 +51,7 @@ MAY_IMPORT = {
 ALLOWED = {"system/pgconf.py": {"archive"}}
 """Single exceptions: PostgreSQL's configuration names the two archive commands."""
 
-NEVER = {"cli": ("cli",), "daemon": ("cli", "daemon", "orders", "status_document", "wiring")}
+NEVER = {"cli": ("cli",), "daemon": ("cli", "daemon", "leaving", "orders", "status_document", "wiring")}
 """Parts that only those named may import."""
 
 

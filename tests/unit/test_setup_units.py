@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from pgvip.errors import CommandError
 from pgvip.system import units
 
 
@@ -42,3 +43,27 @@ def test_a_unit_that_systemd_would_restart_is_known(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert units.restarts("pg.service") == word
+
+
+@pytest.mark.parametrize(("said", "stopping"), [("stopping", True), ("running", False), ("degraded", False)])
+def test_a_shutdown_of_the_machine_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, stopping: bool
+) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "is-system-running" ] && echo {said}\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(units, "has_systemd", lambda: True)
+    assert units.stopping() is stopping
+
+
+def test_a_systemd_that_says_nothing_is_no_word_of_a_shutdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(units, "has_systemd", lambda: True)
+    with pytest.raises(CommandError):
+        units.stopping()
+    monkeypatch.setattr(units, "has_systemd", lambda: False)
+    assert units.stopping() is False
