@@ -217,6 +217,11 @@ def _timing(config: Config) -> Iterator[ConfigError]:
         if value < 2 * s.heartbeat_s:
             what = f"is less than two heartbeats of {s.heartbeat_s:g} s"
             yield wrong(key, value, what, f"Write at least {2 * s.heartbeat_s:g}, so that one late one is no fault.")
+    if 0 < s.isolation_demote_s < 2 * s.dead_after_s:
+        what = f"is shorter than twice interval_s * check_times = {s.dead_after_s:g} s"
+        mend = f"Write 0 (never) or at least {2 * s.dead_after_s:g}."
+        detail = "A link that fails for a moment would stop the database."
+        yield wrong("timing.isolation_demote_s", s.isolation_demote_s, what, mend, detail)
     if config.postgres.stop_timeout_s > s.stop_s:
         what = f"is shorter than postgresql.stop_timeout_s = {config.postgres.stop_timeout_s:g}"
         yield wrong("timing.stop_s", s.stop_s, what, f"Write at least {config.postgres.stop_timeout_s:g}.")

@@ -50,6 +50,7 @@ _SECONDS = {
     "solo_boot_wait_s": (0.5, 300.0),
     "holdoff_s": (0.0, 86400.0),
     "stuck_s": (1.0, 3600.0),
+    "isolation_demote_s": (0.0, 86400.0),
 }
 _COUNTS = {"check_times": (1, 100), "restart_times": (0, 100), "handbacks_max": (0, 100)}
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Settings)}
@@ -57,6 +58,8 @@ _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.
 FENCE_TIMEOUT_S = 40.0
 """Longer than an agent's own power_timeout of 20 s (fence-agents 4.12) and its log-in."""
 
+ISOLATION_DEMOTE_S = 20.0
+"""In sync, where an isolated primary can acknowledge nothing (pg_auto_failover: network_partition_timeout, 20 s)."""
 HANDOVER_MAX_S = 600.0
 """TimeoutStopSec= of pgvip-handover.service is longer than this."""
 
@@ -226,7 +229,9 @@ def read_postgres(table: Table) -> PostgresConfig:
 def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> Settings:
     """[replication] and [timing]: the preset's values, overlaid by what is written."""
     preset = PRESETS[timing.choice("preset", "default", list(PRESETS))]
-    defaults = {**_DEFAULTS, "stop_s": stop_timeout_s, **preset}
+    sync = replication.choice("mode", "sync", ["sync", "async"]) == "sync"
+    demote_s = ISOLATION_DEMOTE_S if sync else 0.0
+    defaults = {**_DEFAULTS, "stop_s": stop_timeout_s, "isolation_demote_s": demote_s, **preset}
     values: dict[str, Any] = {
         name: timing.number(name, defaults[name], low, high) for name, (low, high) in _SECONDS.items()
     }
@@ -236,7 +241,7 @@ def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> S
         me="",
         peer="",
         me_first=True,
-        sync=replication.choice("mode", "sync", ["sync", "async"]) == "sync",
+        sync=sync,
         lag_bytes_max=replication.whole("lag_bytes_max", _DEFAULTS["lag_bytes_max"], 0, 1 << 50),
         lag_s_max=replication.number("lag_s_max", _DEFAULTS["lag_s_max"], 0.5, 86400.0),
         sync_stall_s=replication.number("sync_stall_s", _DEFAULTS["sync_stall_s"], 0.5, 3600.0),

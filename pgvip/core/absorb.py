@@ -301,7 +301,7 @@ def passing(r: Round) -> None:
     k.unfollowed_since_s = _since(r, k.unfollowed_since_s, wants_following and not following)
     k.unstreamed_since_s = _since(r, k.unstreamed_since_s, v.recovering and not v.streams)
     behind_since_s, k.behind_since_s = k.behind_since_s, _since(r, k.behind_since_s, v.replica_behind)
-    blocked = entitled(v) and not k.durable.served and not write_right(v)
+    blocked = entitled(v) and not k.durable.served and not k.isolated and not write_right(v)
     k.blocked_since_s = _since(r, k.blocked_since_s, blocked)
     database = v.database
     replica = database.replica if database is not None and not database.in_recovery else None

@@ -72,7 +72,8 @@ def _without_right(r: Round) -> bool:
         return False
     if v.database is None and v.processes is not None and not v.processes.control_state.startswith("in production"):
         return False  # starting: what it becomes is seen in a moment, by its own connection
-    r.start(StopPostgres(clean=False))
+    # Nobody gains by an isolation, so there is time for a clean stop, after which it starts at once when it ends.
+    r.start(StopPostgres(clean=v.k.isolated and v.responding and not v.hung and "StopPostgres" not in v.k.trouble))
     return True
 
 
@@ -110,7 +111,7 @@ def _as_blocked_primary(r: Round) -> None:
             r.start(StopPostgres(clean=False))
     elif v.processes.left:
         r.start(StopPostgres(clean=False))
-    elif entitled(v):
+    elif entitled(v) and not v.k.isolated:
         r.start(StartPostgres(standby=True, sync=False))
 
 

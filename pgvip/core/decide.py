@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pgvip.core import absorb, converge, speak, steps
 from pgvip.core.changes import HOLD, NOT_CALLED_OFF, Change, choose
+from pgvip.core.isolation import isolate
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import AddressFree, BootFacts, Durable, Identity, Inputs, Settings
 from pgvip.core.round import Round
@@ -50,6 +51,7 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     absorb.messages(r)
     absorb.passing(r)
     absorb.confirm(r)
+    isolate(r)
     steps.force(r)
     steps.adopt(r)
     row = chosen = _choose(r)

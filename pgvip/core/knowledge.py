@@ -106,7 +106,8 @@ class Knowledge:
     the peer off all the same, or do so yet. `fence_s`: when the last fence was begun, until its peer is switched on
     again. `peer_off`: the peer is verified off and was not heard in a new boot since; `power_owed`: this host switched
     it off, and has not switched it on since; `roused`: this process has switched it on though it was not this host that
-    had switched it off. `met`: the peer was heard in this boot.
+    had switched it off. `met`: the peer was heard in this boot. `isolated`: this primary has heard nothing from
+    anywhere for too long, and has no write right; since `contact_since_s` it hears something again.
     """
 
     who: Identity
@@ -127,6 +128,8 @@ class Knowledge:
     switchover: Switchover | None = None
     deferred: tuple[Command, ...] = ()
     leaving: bool = False
+    isolated: bool = False
+    contact_since_s: float = NEVER
     given: Grant | None = None
     given_at_s: float = NEVER
     address: AddressFree | None = None

@@ -81,6 +81,8 @@ def entitled(view: View) -> bool:
 def write_right(view: View) -> bool:
     """PostgreSQL may be read-write here, and the primary VIP may be held."""
     durable = view.k.durable
+    if view.k.isolated:
+        return False
     return entitled(view) and (durable.served or durable.complete or handover_met(view))
 
 

@@ -12,7 +12,10 @@ from pgvip.core.wishes import Result
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the core needs of the configuration. Units are in the names; defaults are the default preset's."""
+    """What the core needs of the configuration. Units are in the names; defaults are the default preset's.
+
+    `isolation_demote_s`: 0 for never.
+    """
 
     me: str
     peer: str
@@ -37,6 +40,7 @@ class Settings:
     holdoff_s: float = 60.0
     handbacks_max: int = 3
     stuck_s: float = 15.0
+    isolation_demote_s: float = 0.0
     override: Override = Override.AUTO
     peer_override: Override = Override.AUTO
     rejoin_clone: bool = True

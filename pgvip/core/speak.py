@@ -213,6 +213,9 @@ def _of_state(r: Round, row: Change) -> None:
         why = dict(k.blockers).get("pair", "")
         if why:
             say("alone", f"this primary serves alone: {why}")
+    if k.isolated:
+        say("isolated", f"no gateway and no answer from {r.s.peer} by any path: this primary does not serve",
+            "mend its network; it serves again by itself")
     if v.standby and v.pair and not eligible(v) and k.confirmed:
         say("not-eligible", "this standby may not take over: the primary has not granted it yet")
     if v.standby and v.pair and v.recovering and k.confirmed and not standby_right(v) and v.lagging:

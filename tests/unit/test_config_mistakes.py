@@ -110,6 +110,11 @@ MISTAKES = {
         "timing.stop_s = 5.0: is shorter than postgresql.stop_timeout_s = 60",
         "Write at least 60.",
     ),
+    "isolated for less than two detections": (
+        [("[timing]", "[timing]\nisolation_demote_s = 5.9")],
+        "timing.isolation_demote_s = 5.9: is shorter than twice interval_s * check_times = 3 s",
+        "Write 0 (never) or at least 6.",
+    ),
     "address lease shorter than detection": (
         [("[addresses]", "[addresses]\nvalid_lft_s = 2")],
         "addresses.valid_lft_s = 2: is shorter than interval_s * check_times = 3 s",
