@@ -109,6 +109,19 @@ class HookConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchdogConfig:
+    """`mode`: "off", "if-present" or "required" (without one this host does not begin to serve).
+
+    `timeout_s`: whole seconds, as the device takes them; longer than systemd takes to end a daemon that hangs
+    (WatchdogSec=10) and to start another.
+    """
+
+    mode: str = "off"
+    device: Path = Path("/dev/watchdog")
+    timeout_s: int = 15
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """`state`: durable record, certificates, saved WAL. `run`: socket and boot facts (a tmpfs)."""
 
@@ -139,6 +152,11 @@ class Paths:
         return self.run / "boot.json"
 
     @property
+    def watchdog_armed(self) -> Path:
+        """There while the daemon has armed the watchdog: one that died has left it so."""
+        return self.run / "watchdog-armed"
+
+    @property
     def socket(self) -> Path:
         return self.run / "pgvip.sock"
 
@@ -162,6 +180,7 @@ class Config:
     archive: ArchiveConfig = field(default_factory=ArchiveConfig)
     rejoin: RejoinConfig = field(default_factory=RejoinConfig)
     hooks: HookConfig = field(default_factory=HookConfig)
+    watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
     paths: Paths = field(default_factory=Paths)
     link_port: int = 8432
     valid_lft_s: int = 0

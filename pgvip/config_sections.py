@@ -19,6 +19,7 @@ from pgvip.config import (
     Paths,
     PostgresConfig,
     RejoinConfig,
+    WatchdogConfig,
 )
 from pgvip.config_read import REQUIRED, Table, read_interface
 from pgvip.core.model import Override, Settings, Vip
@@ -58,8 +59,6 @@ _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.
 FENCE_TIMEOUT_S = 40.0
 """Longer than an agent's own power_timeout of 20 s (fence-agents 4.12) and its log-in."""
 
-ISOLATION_DEMOTE_S = 20.0
-"""In sync, where an isolated primary can acknowledge nothing (pg_auto_failover: network_partition_timeout, 20 s)."""
 HANDOVER_MAX_S = 600.0
 """TimeoutStopSec= of pgvip-handover.service is longer than this."""
 
@@ -87,6 +86,7 @@ class Draft:
     valid_lft_s: int
     max_slot_wal_keep_mb: int
     shutdown_handover_s: float
+    watchdog: WatchdogConfig
 
 
 def read_draft(root: Table) -> Draft | None:
@@ -111,6 +111,8 @@ def read_draft(root: Table) -> Draft | None:
     settings = read_settings(replication, timing, postgres.stop_timeout_s)
     settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
     hooks, paths = read_hooks(root.table("hooks")), read_paths(root.table("paths"))
+    watchdog = read_watchdog(root.table("watchdog"))
+    settings = dataclasses.replace(settings, watchdog_required=watchdog.mode == "required")
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
     link.finish()
@@ -119,7 +121,7 @@ def read_draft(root: Table) -> Draft | None:
         return None
     return Draft(
         name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, paths, link_port, valid_lft_s, keep_mb,
-        handover_s,
+        handover_s, watchdog,
     )  # fmt: skip
 
 
@@ -230,7 +232,7 @@ def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> S
     """[replication] and [timing]: the preset's values, overlaid by what is written."""
     preset = PRESETS[timing.choice("preset", "default", list(PRESETS))]
     sync = replication.choice("mode", "sync", ["sync", "async"]) == "sync"
-    demote_s = ISOLATION_DEMOTE_S if sync else 0.0
+    demote_s = _DEFAULTS["isolation_demote_s"] if sync else 0.0  # in sync it can acknowledge nothing
     defaults = {**_DEFAULTS, "stop_s": stop_timeout_s, "isolation_demote_s": demote_s, **preset}
     values: dict[str, Any] = {
         name: timing.number(name, defaults[name], low, high) for name, (low, high) in _SECONDS.items()
@@ -289,6 +291,18 @@ def read_hooks(table: Table) -> HookConfig:
     )
     table.finish()
     return hooks
+
+
+def read_watchdog(table: Table) -> WatchdogConfig:
+    """The [watchdog] section."""
+    default = WatchdogConfig()
+    watchdog = WatchdogConfig(
+        mode=table.choice("mode", default.mode, ["off", "if-present", "required"]),
+        device=table.path("device", default.device, str(default.device)),
+        timeout_s=table.whole("timeout_s", default.timeout_s, 1, 600),
+    )
+    table.finish()
+    return watchdog
 
 
 def read_paths(table: Table) -> Paths:

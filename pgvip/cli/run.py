@@ -15,10 +15,12 @@ from pgvip.actions import clone as cloning
 from pgvip.config import Config
 from pgvip.config_load import changes, load, reloaded
 from pgvip.config_rules import host_problems
+from pgvip.core.knowledge import Guard
 from pgvip.core.model import Action, BootFacts, Durable, Identity
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
 from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
+from pgvip.guarding import Guardian
 from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
 from pgvip.link.tls import load_contexts
@@ -107,13 +109,14 @@ class Assembly:
             send=self._send,
             keep=self._keep,
             log=service.log,
-            alive=lambda: service.notify("WATCHDOG=1"),
+            alive=self._alive,
             reload=self._reload,
             postmaster=self._watch_postmaster,
         )
         self._daemon = Daemon(config, who, durable, facts, outside)
         inbox = self._daemon.inbox
-        probes = Probes(lambda: self._daemon.config, self._shot, self._kick)
+        self._guardian = Guardian(config, service.log, config.paths.watchdog_armed)
+        probes = Probes(lambda: self._daemon.config, self._shot, self._kick, self._guardian.look)
         self._threads = {probe.name: ProbeThread(probe, inbox) for probe in probes.all()}
         actions = Actions(lambda: self._daemon.config, store, service.log)
         self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)
@@ -137,11 +140,17 @@ class Assembly:
         self._arrivals.start()
         self._link.start()
         self._server.start()
+        self._guardian.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
+        self._guardian.close()
         self._server.close()
         self._link.close()
+
+    def _alive(self, guard: Guard) -> None:
+        service.notify("WATCHDOG=1")
+        self._guardian.alive(guard)
 
     def _shot(self) -> Snapshot | None:
         return self._daemon.snapshot

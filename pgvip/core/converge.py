@@ -80,7 +80,8 @@ def _without_right(r: Round) -> bool:
 def _as_primary(r: Round, row: Change) -> None:
     v, k = r.view(), r.k
     if not k.durable.served:
-        r.write(replace(k.durable, served=True))  # before the first read-write start [m 13]
+        if v.guarded:
+            r.write(replace(k.durable, served=True))  # before the first read-write start [m 13]
         return
     if k.writing is not None or v.higher is not None or v.processes is None:
         return
@@ -88,11 +89,11 @@ def _as_primary(r: Round, row: Change) -> None:
         handing_over = row.by is By.INVITE and row.name != "hand-back"
         if v.processes.left:
             r.start(StopPostgres(clean=False))  # orphans of a dead postmaster go on committing (FACTS.md 28)
-        elif not handing_over:
+        elif not handing_over and v.guarded:
             r.start(StartPostgres(standby=v.processes.standby_signal, sync=v.sync_term))
     elif v.hung and not v.disks_bad and row.by is not By.INVITE and _hung_long(r):
         r.start(StopPostgres(clean=False))
-    elif v.recovering and not v.is_running(StartPostgres):
+    elif v.recovering and v.guarded and not v.is_running(StartPostgres):
         r.start(Promote())
 
 

@@ -34,6 +34,19 @@ class Why(StrEnum):
     ORDER = "order"
 
 
+class Guard(StrEnum):
+    """What a watchdog is to do after a round (`core.guard`)."""
+
+    HOLD = "hold"
+    """The write right stands: armed and fed."""
+    GIVE = "give"
+    """It is being given up in order: fed where it is armed."""
+    LOST = "lost"
+    """It is lost, and not seen to be given up in deed: not fed."""
+    FREE = "free"
+    """It is given up in deed, or was never here: disarmed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """An open claim: this host is fencing its peer to change the record of `term`.
@@ -180,6 +193,7 @@ class Decision:
     """What a round yields: the new knowledge, what to start, what to say.
 
     `message` is sent at every change and at every heartbeat. `kick`: probes that should look again at once.
+    `guard`: what a watchdog is to do.
     """
 
     knowledge: Knowledge
@@ -188,3 +202,4 @@ class Decision:
     notes: tuple[Note, ...]
     concerns: tuple[Concern, ...]
     kick: tuple[str, ...]
+    guard: Guard = Guard.FREE

@@ -20,8 +20,8 @@ def next_term(above: int, first: bool) -> int:
 
 
 def eligible(view: View) -> bool:
-    """This standby holds a grant for exactly this term, boot and postmaster [m 9, 11], not run out."""
-    return view.standby and view.pair and grant_holds(view, view.k.grant, view.term)
+    """This standby holds a grant for exactly this term, boot and postmaster [m 9, 11], not run out, and may serve."""
+    return view.standby and view.pair and view.guarded and grant_holds(view, view.k.grant, view.term)
 
 
 def grant_holds(view: View, grant: Grant | None, term: int) -> bool:

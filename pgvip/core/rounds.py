@@ -14,7 +14,8 @@ from pgvip.core.wishes import Result
 class Settings:
     """What the core needs of the configuration. Units are in the names; defaults are the default preset's.
 
-    `isolation_demote_s`: 0 for never.
+    `isolation_demote_s`: 0 for never, which is the default of an async pair (pg_auto_failover's
+    network_partition_timeout is 20 s).
     """
 
     me: str
@@ -40,11 +41,12 @@ class Settings:
     holdoff_s: float = 60.0
     handbacks_max: int = 3
     stuck_s: float = 15.0
-    isolation_demote_s: float = 0.0
+    isolation_demote_s: float = 20.0
     override: Override = Override.AUTO
     peer_override: Override = Override.AUTO
     rejoin_clone: bool = True
     archive: bool = True
+    watchdog_required: bool = False
     digest: str = ""
     version: str = ""
 

@@ -133,6 +133,7 @@ class Observations:
     written and fsynced on every file system under the cluster. `arp`: who answers for a VIP (MAC, "" for
     nobody; this host itself is not counted). `held`: the VIPs that this host's interfaces carry now. `commits`: where
     commits do not wait for the standby by somebody's settings, "" for nowhere.
+    `watchdog`: it can be armed, or is; False where there is none and need not be any.
     """
 
     gateway: Observation[str] = Observation()
@@ -151,3 +152,4 @@ class Observations:
     archive: Observation[bool] = Observation()
     fence: Observation[str] = Observation()
     commits: Observation[str] = Observation()
+    watchdog: Observation[bool] = Observation()

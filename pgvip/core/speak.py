@@ -225,6 +225,12 @@ def _of_state(r: Round, row: Change) -> None:
     if v.pair and k.blocked_since_s > NEVER and r.now_s - k.blocked_since_s >= r.s.standby_down_s:
         say("not-served", "primary by its record, but not known to hold all that the role needs (an old record?)",
             "pgvip promote --force on the host whose data shall live")
+    dog = v.seen.watchdog
+    if dog.failures and r.s.watchdog_required:
+        say("watchdog-required", f"this host may not begin to serve without its watchdog: {dog.reason}",
+            'mend it, or write watchdog.mode = "if-present" and restart pgvip')
+    elif dog.failures:
+        say("watchdog", f"the watchdog cannot be used: {dog.reason}", 'mend it, or write watchdog.mode = "off"')
     fence = v.seen.fence
     if fence.failures:
         say("fence-status", f"the peer's fence device does not answer: {fence.reason}", "pgvip fence test")

@@ -62,7 +62,7 @@ def test_a_fence_that_works_is_quicker(seed: int, sync: bool) -> None:
 
 @seeded
 def test_without_the_setting_it_stays(seed: int) -> None:
-    world = pair(seed)
+    world = pair(seed, isolation_demote_s=0.0)
     alone(world, world.a, fence=False)
     run(world, 60.0)
     assert world.a.pg.phase == "primary"

@@ -48,7 +48,7 @@ def test_every_timing_setting_has_a_key() -> None:
     keys = {*config_sections._SECONDS, *config_sections._COUNTS}
     others = {
         *("me", "peer", "me_first", "sync", "fencing", "override", "peer_override", "digest", "version"),
-        *("rejoin_clone", "archive", "sync_stall_s", "lag_bytes_max", "lag_s_max"),
+        *("rejoin_clone", "archive", "sync_stall_s", "lag_bytes_max", "lag_s_max", "watchdog_required"),
     }
     assert keys == {field.name for field in dataclasses.fields(Settings)} - others
 
