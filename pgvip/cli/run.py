@@ -19,14 +19,14 @@ from pgvip.core.knowledge import Guard
 from pgvip.core.model import Action, BootFacts, Durable, Identity
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
-from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
+from pgvip.errors import CommandError, ConfigError, Exit, PgvipError, RecordError
 from pgvip.guarding import Guardian
 from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
 from pgvip.link.tls import load_contexts
 from pgvip.orders import Orders
 from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identity, save_boot_facts
-from pgvip.system import lock, processes, service
+from pgvip.system import lock, processes, service, units
 from pgvip.system.boot import boot_identity
 from pgvip.watch import Arrivals, ProbeThread
 from pgvip.wiring import Actions, Probes
@@ -60,9 +60,20 @@ def run(args: argparse.Namespace) -> int:
         service.log("no-fencing", f'fencing = "none" for {config.peer.name}: this host never takes over on silence')
     for problem in host_problems(config):
         service.log("configuration", f"{problem.message}: {problem.hint}")
+    _check_handover(config)
     Assembly(config, identity, args).run()
     service.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
     return 0
+
+
+def _check_handover(config: Config) -> None:
+    """Say where a shutdown of the host would not hand over as it should."""
+    if not service.under_systemd():
+        return
+    with suppress(CommandError):
+        problem = units.handover_order(config.postgres.unit)
+        if problem:
+            service.log("configuration", problem)
 
 
 def _finish_clone(config: Config) -> None:
