@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from tests.lab.nodes import wait_until
 from tests.lab.pair import Options
@@ -25,7 +26,7 @@ def test_without_a_required_watchdog_a_primary_serves_on_and_nobody_takes_its_ro
     restart_daemons(scene, replace(usual, overrides={**usual.overrides, "watchdog": ABSENT}))
     words = "may not begin to serve without its watchdog"
     for host in scene.pair.hosts.values():
-        wait_until(lambda host=host: scene.says(host, words), 20, f"{host.name} says so", every_s=0.5)
+        wait_until(partial(scene.says, host, words), 20, f"{host.name} says so", every_s=0.5)
     scene.stays(2, primary="primary", standby="standby")
     refused = scene.pair.pgvip(scene.primary, "switchover", check=False)
     assert refused.returncode == 5, refused.stdout + refused.stderr

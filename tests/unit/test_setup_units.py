@@ -1,5 +1,6 @@
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import pytest
 
 from pgvip.actions import postgres
 from pgvip.errors import CommandError
-from pgvip.system import units
+from pgvip.system import pgtools, processes, units
 from tests.unit import configs
 
 
@@ -101,14 +102,14 @@ def test_a_unit_is_not_stopped_by_its_job_while_the_machine_shuts_down(
     called: list[str] = []
     config = configs.make(tmp_path)
     config = replace(config, postgres=replace(config.postgres, unit="pg.service"))
-    monkeypatch.setattr(postgres.processes, "postmaster", lambda _data: object())
+    monkeypatch.setattr(processes, "postmaster", lambda _data: object())
     monkeypatch.setattr(postgres, "_checkpoint_first", lambda _config: None)
     monkeypatch.setattr(postgres, "check", lambda argv, **_: called.append(" ".join(argv)))
     monkeypatch.setattr(postgres, "_signal_postmaster", lambda _config, number: called.append(number.name))
-    monkeypatch.setattr(postgres.processes, "cluster_processes", lambda _data: [])
-    monkeypatch.setattr(postgres.pgtools, "control_data", lambda _config: SimpleNamespace(state="shut down"))
+    monkeypatch.setattr(processes, "cluster_processes", lambda _data: [])
+    monkeypatch.setattr(pgtools, "control_data", lambda _config: SimpleNamespace(state="shut down"))
     for stopping, wanted in ((True, "SIGINT"), (False, "systemctl stop --no-block pg.service"), (None, "systemctl")):
-        monkeypatch.setattr(postgres.units, "stopping", lambda stopping=stopping: said(stopping))
+        monkeypatch.setattr(units, "stopping", partial(said, stopping))
         postgres.stop(config, clean=True)
         assert called.pop().startswith(wanted)
 
