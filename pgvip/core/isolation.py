@@ -26,7 +26,7 @@ def isolate(r: Round) -> None:
     elif not k.isolated:
         last_s = max(v.heard_life_s, v.seen.gateway.at_s, k.who.started_s, k.awake_s)
         k.isolated = v.peer_silent and v.gateway_lost and r.now_s - last_s >= limit_s
-    elif not (v.gateway or v.message is not None or r.now_s - v.heard_life_s <= 2 * r.s.interval_s):
+    elif not (v.gateway or r.now_s - v.heard_life_s <= 2 * r.s.interval_s):
         k.contact_since_s = NEVER
     elif k.contact_since_s == NEVER:
         k.contact_since_s = r.now_s

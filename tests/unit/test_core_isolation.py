@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core.model import NEVER, DropVip, Mode, Pause, StartPostgres, StopPostgres, Vip
+from pgvip.core.model import NEVER, DropVip, Mode, Pause, PeerDatabase, StartPostgres, StopPostgres, Vip
 from pgvip.core.rights import entitled, write_right
 from tests.unit.core_world import NOW_S, SOLO_B, Host, failing, heard_from, primary, role_wish, saw, standby
 
@@ -59,6 +59,11 @@ def test_a_probe_that_says_nothing_is_no_silence_of_the_gateway() -> None:
     assert not hangs.round().k.isolated
 
 
+def test_a_probe_of_the_peer_that_says_nothing_is_no_silence_either() -> None:
+    hangs = alone(60.0).sees(peer_own=saw(PeerDatabase(in_recovery=True), NOW_S - 60))
+    assert not hangs.round().k.isolated
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -95,6 +100,12 @@ def test_a_stop_that_does_not_come_to_an_end_is_followed_by_a_kill() -> None:
 
 def test_a_server_that_hangs_is_killed_at_once() -> None:
     assert isolated(primary().sees(connection=failing(value=True))).must_start(StopPostgres).clean is False
+
+
+def test_who_has_no_right_for_another_reason_is_still_killed() -> None:
+    """There somebody else may gain: it takes no time."""
+    differs = primary().knows(alarm="both hosts have a record of term 4, and they differ").round()
+    assert differs.must_start(StopPostgres) == StopPostgres(clean=False)
 
 
 def test_it_starts_nothing_while_it_is_isolated() -> None:
