@@ -43,7 +43,7 @@ def outcome(text: str) -> Callable[[Snapshot, Snapshot], str | None]:
             return done
         if now.at_s - before.at_s < now.config.settings.standby_down_s:
             return None  # a standby may become eligible in a moment, and a lost message comes again
-        why = _nobody(now)
+        why = "the hand-over was called off" if now.at_s < k.called_off_until_s else _nobody(now)
         if not why:
             return None
         if text != ANYWAY:

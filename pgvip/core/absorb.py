@@ -162,6 +162,7 @@ def _command(r: Round, command: Command) -> bool:
         k.force, k.unfenced = True, command.text == "without-fence"
     elif order in (Order.SHUTDOWN, Order.STAY):
         k.leaving = order is Order.SHUTDOWN
+        k.called_off_until_s = NEVER  # by either, things are not any more as they were then
     elif order is Order.REJOIN:
         k.rejoin_clone = command.text == "clone"
         k.unstreamed_since_s = r.now_s - r.s.stuck_s

@@ -9,6 +9,7 @@ import pytest
 
 from pgvip.core.knowledge import Yield
 from pgvip.core.model import (
+    NEVER,
     Fence,
     Mode,
     Order,
@@ -46,6 +47,13 @@ def test_a_restart_of_the_daemon_moves_nothing_and_ends_the_leaving() -> None:
 
 def test_a_leaving_primary_offers_its_role_to_an_eligible_standby() -> None:
     assert primary().order(Order.SHUTDOWN).message.invite == "hand-over-leaving"
+
+
+@pytest.mark.parametrize("order", [Order.SHUTDOWN, Order.STAY])
+def test_a_hand_over_called_off_before_does_not_hold_it_up(order: Order) -> None:
+    tired = primary().knows(called_off_until_s=NOW_S + 20, leaving=True)
+    assert tired.round().message.invite == ""
+    assert tired.order(order).k.called_off_until_s == NEVER
 
 
 @pytest.mark.parametrize("change", [{"eligible": False}, {"leaving": True}, {"database_ok": False}], ids=str)

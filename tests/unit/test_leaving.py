@@ -83,6 +83,13 @@ def test_a_role_that_is_not_taken_after_all_is_taken_back_unless_it_is_meant() -
     assert meant.commands == [Command(Order.SHUTDOWN, ANYWAY)]
 
 
+def test_a_hand_over_that_was_called_off_is_not_waited_for() -> None:
+    host = primary().at(NOW_S + 9).knows(leaving=True, round_s=NOW_S + 9, called_off_until_s=NOW_S + 20)
+    desk = Desk(shot(primary()), [shot(host.hears(), NOW_S + 9)])
+    assert "nothing was handed over: the hand-over was called off" in refused(desk.order(Order.SHUTDOWN))
+    assert desk.commands[-1] == Command(Order.STAY)
+
+
 def test_to_stay_is_an_order_for_a_host_that_leaves() -> None:
     assert "not leaving" in refused(Desk(shot(primary())).order(Order.STAY))
     desk = Desk(shot(primary().knows(leaving=True)), [after(primary())])
