@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from pgvip.cli.simple import add_common, order
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Prepare this host for its shutdown. A primary is stopped cleanly and an eligible standby takes the role over; "
         "a standby gives its address up, and the primary serves alone before this server ends. From then on this host "
         "takes no role and starts no server, until its next boot or a restart of the daemon. "
-        "Exit codes: 0 done, 4 the daemon does not answer, 5 nobody can take over, and nothing changed. "
+        "Exit codes: 0 done, 4 the daemon does not answer, 5 nobody took over, and this host stays. "
         "Example: pgvip leave && systemctl poweroff"
     )
     parser.add_argument(
@@ -43,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if args.cancel and (args.anyway or args.if_stopping):
         raise RefusedError("--cancel goes with neither --anyway nor --if-stopping; nothing was done")
     if args.if_stopping and not units.stopping():
-        print("the host is not shutting down: nothing was done")
+        text = "the host is not shutting down: nothing was done"
+        print(json.dumps({"ok": True, "text": text}) if args.json else text)
         return 0
     if args.wait_s is None:
         args.wait_s = load(args.config, args.host).shutdown_handover_s

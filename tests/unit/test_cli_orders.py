@@ -137,6 +137,8 @@ def test_leave_in_a_unit_does_nothing_unless_the_host_is_going_down(
     assert daemon.run("leave", "--if-stopping", "--anyway") == 0
     assert daemon.asked == []
     assert "not shutting down" in capsys.readouterr().out
+    assert daemon.run("leave", "--if-stopping", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
     monkeypatch.setattr("pgvip.system.units.stopping", lambda: True)
     assert daemon.run("leave", "--if-stopping", "--anyway") == 0
     assert [asked["order"] for asked in daemon.asked] == ["shutdown"]
