@@ -154,6 +154,19 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchdogConfig:
+    """`mode`: "off", "if-present" or "required" (without one this host does not begin to serve).
+
+    `timeout_s`: whole seconds, as the device takes them; longer than systemd takes to end a daemon that hangs
+    (WatchdogSec=10) and to start another.
+    """
+
+    mode: str = "off"
+    device: Path = Path("/dev/watchdog")
+    timeout_s: int = 15
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """`state`: durable record, certificates, saved WAL. `run`: socket and boot facts (a tmpfs)."""
 
@@ -204,6 +217,11 @@ class Paths:
         return self.run / "boot.json"
 
     @property
+    def watchdog_armed(self) -> Path:
+        """There while the daemon has armed the watchdog: one that died has left it so."""
+        return self.run / "watchdog-armed"
+
+    @property
     def socket(self) -> Path:
         return self.run / "pgvip.sock"
 
@@ -230,10 +248,12 @@ class Config:
     http: HttpConfig = field(default_factory=HttpConfig)
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
     paths: Paths = field(default_factory=Paths)
     link_port: int = 8432
     valid_lft_s: int = 0
     max_slot_wal_keep_mb: int = 8192
+    shutdown_handover_s: float = 60.0
     file: Path = Path("/etc/pgvip/pgvip.toml")
     pair_id: str = ""
 

@@ -140,6 +140,8 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         link_port=draft.link_port,
         valid_lft_s=draft.valid_lft_s,
         max_slot_wal_keep_mb=draft.max_slot_wal_keep_mb,
+        shutdown_handover_s=draft.shutdown_handover_s,
+        watchdog=draft.watchdog,
         file=file,
     )
     return dataclasses.replace(config, settings=dataclasses.replace(settings, digest=digest(config)))
@@ -277,8 +279,9 @@ _RELOADABLE = (
     "peer.role",
     "peer.fencing",
     "max_slot_wal_keep_mb",
+    "shutdown_handover_s",
 )
-_FIXED = {"settings.me", "settings.peer", "settings.me_first", "settings.archive"}
+_FIXED = {"settings.me", "settings.peer", "settings.me_first", "settings.archive", "settings.watchdog_required"}
 _SILENT = {"settings.digest", "settings.version", "file"}
 
 
@@ -317,6 +320,7 @@ def reloaded(old: Config, new: Config) -> Config:
         peer=old.settings.peer,
         me_first=old.settings.me_first,
         archive=old.settings.archive,
+        watchdog_required=old.settings.watchdog_required,
     )
     return dataclasses.replace(
         old,
@@ -332,6 +336,7 @@ def reloaded(old: Config, new: Config) -> Config:
         monitor=new.monitor,
         log=new.log,
         max_slot_wal_keep_mb=new.max_slot_wal_keep_mb,
+        shutdown_handover_s=new.shutdown_handover_s,
     )
 
 

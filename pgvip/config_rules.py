@@ -37,7 +37,7 @@ _RESERVED = {"action", "port_action"}
 def contradictions(config: Config) -> list[ConfigError]:
     """Every contradiction in the configuration, in the order of the file."""
     network = (_names, _hosts, _roles, _fencing, _addresses, _gateways, _ports, _http)
-    rules = (*network, _directories, _windows, _timing, _lease)
+    rules = (*network, _directories, _windows, _timing, _lease, _watchdog)
     return [error for rule in rules for error in rule(config)]
 
 
@@ -242,6 +242,11 @@ def _timing(config: Config) -> Iterator[ConfigError]:
         if value < 2 * s.heartbeat_s:
             what = f"is less than two heartbeats of {s.heartbeat_s:g} s"
             yield wrong(key, value, what, f"Write at least {2 * s.heartbeat_s:g}, so that one late one is no fault.")
+    if 0 < s.isolation_demote_s < 2 * s.dead_after_s:
+        what = f"is shorter than twice interval_s * check_times = {s.dead_after_s:g} s"
+        mend = f"Write 0 (never) or at least {2 * s.dead_after_s:g}."
+        detail = "A link that fails for a moment would stop the database."
+        yield wrong("timing.isolation_demote_s", s.isolation_demote_s, what, mend, detail)
     if config.postgres.stop_timeout_s > s.stop_s:
         what = f"is shorter than postgresql.stop_timeout_s = {config.postgres.stop_timeout_s:g}"
         yield wrong("timing.stop_s", s.stop_s, what, f"Write at least {config.postgres.stop_timeout_s:g}.")
@@ -271,6 +276,42 @@ def _lease(config: Config) -> Iterator[ConfigError]:
                 f"Write at least {needed_s:g}, or shorten hosts.{host.name}.fencing timeout_s.",
                 f"Detection {s.dead_after_s:g} s + {key} {wait_s:g} s + all fence time-outs must fit.",
             )
+
+
+RESTART_S = 5
+"""For a daemon that died to be back: systemd's RestartSec=1, and a start of a second or two."""
+
+
+def watchdog_limits_s(config: Config) -> tuple[float, float]:
+    """The shortest and the longest time that a watchdog may have here.
+
+    Shorter, and a crash of the daemon would reset the host. Longer, and a host that is cut off while its daemon stands
+    still would go on after its peer had tried all its fence methods, which is when an operator is asked to judge; in
+    async, for more than half of the time whose commits may be lost.
+    """
+    s = config.settings
+    longest_s = [
+        s.dead_after_s + s.fence_delay_s + sum(method.timeout_s for method in host.fencing)
+        for host in _both(config)
+        if host.fencing
+    ]
+    longest_s += [] if s.sync else [s.lag_s_max / 2]
+    return max(RESTART_S, 4 * s.heartbeat_s), min(longest_s, default=600.0)
+
+
+def _watchdog(config: Config) -> Iterator[ConfigError]:
+    key, value = "watchdog.timeout_s", config.watchdog.timeout_s
+    low_s, high_s = watchdog_limits_s(config)
+    if config.watchdog.mode == "off":
+        return
+    if value < low_s:
+        detail = "A crash of the daemon would reset the host before systemd has started it again."
+        yield wrong(key, value, "is too short", f"Write at least {low_s:g}.", detail)
+    elif value > high_s:
+        detail = "A host that hangs would go on after its peer had tried every way to fence it."
+        if not config.settings.sync and high_s == config.settings.lag_s_max / 2:
+            detail = f"In async, half of replication.lag_s_max = {config.settings.lag_s_max:g} is the limit."
+        yield wrong(key, value, "is too long", f"Write at most {int(high_s)}.", detail)
 
 
 # --- what only this machine can show ----------------------------------------------------------------------

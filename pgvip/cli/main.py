@@ -58,6 +58,7 @@ COMMANDS: dict[str, Entry] = {
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
     "drill": Entry("pgvip.cli.drill", "rehearse a switchover and back, and report the outage that a client sees"),
     "failover": Entry("pgvip.cli.failover", "take over now, with a fence of the primary first (on the standby)"),
+    "leave": Entry("pgvip.cli.leave", "hand over before this host is shut down"),
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
     "resume": Entry("pgvip.cli.resume", "end the pause"),
     "promote": Entry("pgvip.cli.promote", "force this host to be primary; may lose data"),

@@ -49,6 +49,7 @@ def test_every_timing_setting_has_a_key() -> None:
     others = {
         *("me", "peer", "me_first", "sync", "fencing", "override", "peer_override", "digest", "version"),
         *("rejoin_clone", "archive", "veto_timeout_s", "sync_stall_s", "lag_bytes_max", "lag_s_max"),
+        "watchdog_required",
     }
     assert keys == {field.name for field in dataclasses.fields(Settings)} - others
 

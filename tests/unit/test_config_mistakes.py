@@ -115,6 +115,26 @@ MISTAKES = {
         "timing.salvage_s = 10.0: is not shorter than timing.consent_s = 10",
         "A host that gives up for that long would be fenced.",
     ),
+    "isolated for less than two detections": (
+        [("[timing]", "[timing]\nisolation_demote_s = 5.9")],
+        "timing.isolation_demote_s = 5.9: is shorter than twice interval_s * check_times = 3 s",
+        "Write 0 (never) or at least 6.",
+    ),
+    "watchdog that does not wait for a restart": (
+        [("[timing]", '[watchdog]\nmode = "if-present"\ntimeout_s = 4\n[timing]')],
+        "watchdog.timeout_s = 4: is too short",
+        "Write at least 5.",
+    ),
+    "watchdog later than every fence": (
+        [("[timing]", '[watchdog]\nmode = "required"\ntimeout_s = 24\n[timing]')],
+        "watchdog.timeout_s = 24: is too long",
+        "Write at most 23.",
+    ),
+    "unknown mode of the watchdog": (
+        [("[timing]", '[watchdog]\nmode = "on"\n[timing]')],
+        'watchdog.mode = "on": is not one of the known words',
+        'Write one of "off", "if-present", "required".',
+    ),
     "address lease shorter than detection": (
         [("[addresses]", "[addresses]\nvalid_lft_s = 2")],
         "addresses.valid_lft_s = 2: is shorter than interval_s * check_times = 3 s",
