@@ -131,6 +131,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         settings=settings,
         gateways=draft.gateways,
         archive=draft.archive,
+        backup=draft.backup,
         rejoin=draft.rejoin,
         hooks=draft.hooks,
         paths=draft.paths,
@@ -224,7 +225,8 @@ def digest(config: Config) -> str:
         "port": config.postgres.port,
         "database": config.postgres.database,
         "timing": timing,
-        "archive": [config.archive.enabled, str(config.archive.directory)],
+        "archive": [config.archive.enabled, str(config.archive.directory), config.archive.compress]
+        + [_text(dataclasses.astuple(one)) for one in config.archive.destinations],
         "gateways": sorted(config.gateways),
         "link_port": config.link_port,
         "valid_lft_s": config.valid_lft_s,
@@ -263,6 +265,12 @@ _RELOADABLE = (
     "hooks.",
     "archive.timeout_s",
     "archive.mount_options",
+    "archive.compress",
+    "archive.destinations",
+    "archive.clean",
+    "archive.keep_days",
+    "archive.keep_max_mb",
+    "backup.",
     "postgres.start_timeout_s",
     "postgres.stop_timeout_s",
     "postgres.promote_timeout_s",
@@ -303,7 +311,12 @@ def reloaded(old: Config, new: Config) -> Config:
         promote_timeout_s=new.postgres.promote_timeout_s,
     )
     archive = dataclasses.replace(
-        old.archive, timeout_s=new.archive.timeout_s, mount_options=new.archive.mount_options
+        new.archive,
+        enabled=old.archive.enabled,
+        directory=old.archive.directory,
+        peer_mount=old.archive.peer_mount,
+        mount_type=old.archive.mount_type,
+        mount_source=old.archive.mount_source,
     )
     settings = dataclasses.replace(
         new.settings,
@@ -318,6 +331,7 @@ def reloaded(old: Config, new: Config) -> Config:
         peer=hosts["peer"],
         postgres=postgres,
         archive=archive,
+        backup=new.backup,
         settings=settings,
         gateways=new.gateways,
         rejoin=new.rejoin,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import stat
 from ipaddress import ip_address, ip_network
@@ -173,10 +174,14 @@ def _directories(config: Config) -> Iterator[ConfigError]:
     inner = {
         "archive.directory": archive.directory,
         "archive.peer_mount": archive.peer_mount,
+        "backup.directory": config.backup.directory,
+        **{f"archive.destinations ({one.name})": one.directory for one in archive.destinations if one.directory},
         "paths.state": config.paths.state,
         "paths.run": config.paths.run,
     }
     for key, path in inner.items():
+        if key == "backup.directory" and data in archive.directory.parents:
+            continue  # said of the archive already
         if path == data or data in path.parents:
             detail = "A clone or a rewind would replace it, and every base backup would copy it."
             yield wrong(key, str(path), "is inside the data directory", "Move it out of there.", detail)
@@ -186,6 +191,7 @@ def _directories(config: Config) -> Iterator[ConfigError]:
         yield wrong("archive.peer_mount", str(mount), "is also archive.directory", mend)
     elif own in mount.parents or mount in own.parents:
         yield wrong("archive.peer_mount", str(mount), "lies within archive.directory or around it", "Part the two.")
+    yield from _archives(config)
     if not archive.mount_type:
         return
     if not archive.mount_source:
@@ -195,6 +201,27 @@ def _directories(config: Config) -> Iterator[ConfigError]:
     except (KeyError, ValueError, IndexError, AttributeError):
         mend = "Use {peer} and {directory} only; write other braces twice."
         yield wrong("archive.mount_source", archive.mount_source, "holds an unknown placeholder", mend)
+
+
+def _archives(config: Config) -> Iterator[ConfigError]:
+    archive, backups = config.archive, config.backup.directory
+    taken = {
+        archive.directory: "archive.directory",
+        archive.peer_mount: "archive.peer_mount",
+        backups: "backup.directory",
+    }
+    for one in archive.destinations:
+        key = f"archive.destinations ({one.name})"
+        if one.directory in taken:
+            mend = "Name a directory of its own for each archive."
+            yield wrong(key, str(one.directory), f"is also {taken[one.directory]}", mend)
+        elif one.directory is not None:
+            taken[one.directory] = f"the directory of {one.name}"
+    if backups == archive.directory:
+        yield wrong("backup.directory", str(backups), "is also archive.directory", "Name one within it or elsewhere.")
+    apart = archive.peer_mount not in (archive.directory, *archive.directory.parents)
+    if apart and archive.peer_mount in (backups, *backups.parents):
+        yield wrong("backup.directory", str(backups), "is in the peer's archive", "It is read-only; name another.")
 
 
 def _windows(config: Config) -> Iterator[ConfigError]:
@@ -248,8 +275,16 @@ def _lease(config: Config) -> Iterator[ConfigError]:
 
 def host_problems(config: Config) -> list[ConfigError]:
     """What does not fit this machine: interface, networks, password files. Looks, changes nothing."""
-    rules = (_interface, _password_files, _programs)
+    rules = (_interface, _password_files, _programs, _packers)
     return [error for rule in rules for error in rule(config)]
+
+
+def _packers(config: Config) -> Iterator[ConfigError]:
+    words = {"archive.compress": config.archive.compress}
+    words |= {f"archive.destinations ({one.name}).compress": one.compress for one in config.archive.destinations}
+    for key, word in words.items():
+        if config.archive.enabled and word != "none" and shutil.which(word) is None:
+            yield wrong(key, word, "needs a program that is not here", f"Install the package {word} on both hosts.")
 
 
 def _interface(config: Config) -> Iterator[ConfigError]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pgvip.config import (
     ArchiveConfig,
+    BackupConfig,
     FenceMethod,
     HookConfig,
     Host,
@@ -20,6 +21,7 @@ from pgvip.config import (
     PostgresConfig,
     RejoinConfig,
 )
+from pgvip.config_archive import read_archive, read_backup
 from pgvip.config_read import REQUIRED, Table, read_interface
 from pgvip.core.model import Override, Settings, Vip
 from pgvip.errors import ConfigError
@@ -74,6 +76,7 @@ class Draft:
     settings: Settings
     gateways: tuple[str, ...]
     archive: ArchiveConfig
+    backup: BackupConfig
     rejoin: RejoinConfig
     hooks: HookConfig
     paths: Paths
@@ -97,6 +100,7 @@ def read_draft(root: Table) -> Draft | None:
     gateway.finish()
     postgres = read_postgres(root.table("postgresql"))
     archive = read_archive(root.table("archive"))
+    backup = read_backup(root.table("backup"), archive.directory)
     rejoin = read_rejoin(root.table("rejoin"))
     replication, timing = root.table("replication"), root.table("timing")
     keep_mb = replication.whole("max_slot_wal_keep_mb", 8192, 64, 100_000_000)
@@ -110,8 +114,10 @@ def read_draft(root: Table) -> Draft | None:
     if len(hosts) != 2 or len(vips) != len(Vip):
         return None
     return Draft(
-        name, hosts, vips, postgres, settings, gateways, archive, rejoin, hooks, paths, link_port, valid_lft_s, keep_mb
-    )
+        name=name, hosts=hosts, vips=vips, postgres=postgres, settings=settings, gateways=gateways, archive=archive,
+        backup=backup, rejoin=rejoin, hooks=hooks, paths=paths, link_port=link_port, valid_lft_s=valid_lft_s,
+        max_slot_wal_keep_mb=keep_mb,
+    )  # fmt: skip
 
 
 def read_hosts(table: Table) -> dict[str, Host]:
@@ -238,22 +244,6 @@ def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> S
     )
     replication.finish()
     return settings
-
-
-def read_archive(table: Table) -> ArchiveConfig:
-    """The [archive] section."""
-    default = ArchiveConfig()
-    archive = ArchiveConfig(
-        enabled=table.flag("enabled", default.enabled),
-        directory=table.path("directory", default.directory, str(default.directory)),
-        peer_mount=table.path("peer_mount", default.peer_mount, str(default.peer_mount)),
-        mount_type=table.text("mount_type", default.mount_type, "nfs"),
-        mount_source=table.text("mount_source", default.mount_source, default.mount_source),
-        mount_options=table.text("mount_options", default.mount_options, default.mount_options),
-        timeout_s=table.number("timeout_s", default.timeout_s, 0.5, 600.0),
-    )
-    table.finish()
-    return archive
 
 
 def read_rejoin(table: Table) -> RejoinConfig:

@@ -9,6 +9,7 @@ a DBA's right).
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -26,7 +27,7 @@ from pgvip.system.sql import REPLICATION_ROLE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pgvip.config import Config
+    from pgvip.config import ArchiveDestination, Config
 
 FILE_NAME = "pgvip.conf"
 INCLUDE = f"include '{FILE_NAME}'"
@@ -258,12 +259,30 @@ def _conninfo(config: Config) -> str:
 
 def archive_command(config: Config) -> str:
     """Return archive_command: the script itself, with everything it needs, so that no configuration is read."""
+    return f'{_command(archive_words(config))} "%p"'
+
+
+def archive_words(config: Config) -> list[str]:
+    """Return the program and its options that archive a WAL file; its path is to follow."""
+    archive = config.archive
     words = [
         *_script(archive_wal.__file__),
-        *("--timeout", f"{config.archive.timeout_s:g}"),
-        *("--directory", str(config.archive.directory)),
+        *("--timeout", f"{archive.timeout_s:g}"),
+        *("--directory", str(archive.directory)),
     ]
-    return f'{_command(words)} "%p"'
+    if archive.compress != "none":
+        words += ["--compress", archive.compress]
+    for one in archive.destinations:
+        words += ["--destination", json.dumps(_destination(one), ensure_ascii=False)]
+    return words
+
+
+def _destination(one: ArchiveDestination) -> dict[str, object]:
+    """What archive_wal.read_destination understands."""
+    found: dict[str, object] = {"name": one.name, "required": one.required, "timeout_s": one.timeout_s}
+    if one.directory is None:
+        return found | {"command": list(one.command)}
+    return found | {"directory": str(one.directory), "compress": one.compress}
 
 
 def restore_command(config: Config) -> str:
@@ -278,12 +297,15 @@ def restore_command(config: Config) -> str:
 
 def restore_words(config: Config) -> list[str]:
     """Return the program and its options that fetch a WAL file; its name and the target are to follow."""
+    others = config.archive.destinations
     return [
         *_script(restore_wal.__file__),
         *("--timeout", f"{config.archive.timeout_s:g}"),
         *("--flag", str(config.paths.no_restore)),
         *("--directory", str(config.archive.directory)),
         *("--directory", str(config.archive.peer_mount)),
+        *(word for one in others if one.directory for word in ("--directory", str(one.directory))),
+        *(word for one in others if one.restore for word in ("--command", json.dumps(one.restore))),
     ]
 
 
