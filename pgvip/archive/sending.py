@@ -75,7 +75,8 @@ def _store(source: Path, digest: str, directory: Path, word: str) -> bool:
         return False
     how = packing.packing_for(source.name, word)
     target = directory / (source.name + how.suffix)
-    temporary = directory / f".{source.name}.{os.getpid()}.tmp{how.suffix}"
+    # One name for all: what a crash left is overwritten. Two archivers at once may fail by it, and never agree wrongly.
+    temporary = directory / f".{source.name}.tmp{how.suffix}"
     temporary.unlink(missing_ok=True)
     try:
         packing.pack(source, temporary, how)

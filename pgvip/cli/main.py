@@ -53,6 +53,8 @@ COMMANDS: dict[str, Entry] = {
     "rejoin": Entry("pgvip.cli.rejoin", "make this host follow the primary again, now"),
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
     "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its mend"),
+    "archive status": Entry("pgvip.cli.archive_status", "show what is archived where, gaps, backlog, base backups"),
+    "archive clean": Entry("pgvip.cli.archive_clean", "remove archived WAL and base backups that nobody needs"),
     "archive-wal": Entry("pgvip.archive.archive_wal", "archive one WAL file (archive_command)", plain=True),
     "restore-wal": Entry("pgvip.archive.restore_wal", "fetch one WAL file (restore_command)", plain=True),
 }
