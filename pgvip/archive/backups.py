@@ -161,11 +161,12 @@ def held(config: Config, *, exclusive: bool) -> Iterator[None]:
     except OSError as failure:
         raise ArchiveError(f"could not open {path}", f"{failure}.") from failure
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = "a backup is being made, removed or restored on this host"
+            raise RefusedError(what, hint="Wait for its end.") from None
         yield
-    except BlockingIOError:
-        what = "a backup is being made, removed or restored on this host"
-        raise RefusedError(what, hint="Wait for its end.") from None
     finally:
         os.close(descriptor)
 

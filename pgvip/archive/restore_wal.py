@@ -31,6 +31,11 @@ HANGS_S = 60.0
 """For so long an archive that hung is not asked again: recovery asks for file after file."""
 MISSING = 1
 """Exit code for "not here", and for every failure: above 125, or after a signal, recovery would stop."""
+FAILED = 2
+"""Of a child: the archive could not be read."""
+STOP = 126
+"""Exit code with --strict when the file was not found and an archive could not be read: recovery stops, instead of
+taking it for the end of WAL."""
 
 SEGMENT = re.compile(r"[0-9A-F]{24}")
 
@@ -38,32 +43,37 @@ Place = Path | tuple[str, ...]
 """An archive: a directory, or a command with %f for the file and %p for where it is wanted."""
 
 
-def restore_wal(name: str, target: Path, places: list[Place], flag: Path, timeout_s: float) -> bool:
-    """Fetch file `name` into `target` from the first archive that has it; False when none does.
+def restore_wal(name: str, target: Path, places: list[Place], flag: Path, timeout_s: float) -> int:
+    """Fetch file `name` into `target` from the first archive that has it.
+
+    Returns 0, MISSING when none has it, or FAILED when none of those has it that could be read.
 
     Each archive gets an equal part of what is left of the time. `target` is complete or untouched. The first one
     is a directory, where it is noted when another hangs.
     """
     end_s = time.monotonic() + timeout_s
+    outcome = MISSING
     for number, place in enumerate(places):
         hangs = _hangs(places[0], number)
         if number and _age_s(hangs) < HANGS_S:
+            outcome = FAILED
             continue
         if number > 1 and left_behind(name, target.parent):
             continue
         archive_end_s = time.monotonic() + (end_s - time.monotonic()) / (len(places) - number)
         temporary = target.with_name(f"{target.name}.pgvip{number}")
-        if _in_child(place, name, temporary, flag, archive_end_s):
-            if flag.exists():
-                temporary.unlink(missing_ok=True)
-                return False
-            temporary.replace(target)
-            return True
+        code = _in_child(place, name, temporary, flag, archive_end_s)
         if flag.exists():
-            return False
+            temporary.unlink(missing_ok=True)
+            return MISSING
+        if code == 0:
+            temporary.replace(target)
+            return 0
+        if code != MISSING:
+            outcome = FAILED
         if number and time.monotonic() >= archive_end_s - POLL_S:
             _touch(hangs)
-    return False
+    return outcome
 
 
 def left_behind(name: str, wal: Path) -> bool:
@@ -105,11 +115,11 @@ def _touch(file: Path) -> None:
         file.touch()
 
 
-def _in_child(place: Place, name: str, temporary: Path, flag: Path, end_s: float) -> bool:
-    """Fetch in a child process; False when that failed, took too long, or the flag appeared."""
+def _in_child(place: Place, name: str, temporary: Path, flag: Path, end_s: float) -> int:
+    """Fetch in a child process; its exit code, FAILED when it took too long or the flag appeared."""
     child = os.fork()
     if child == 0:
-        code = MISSING
+        code = FAILED
         try:
             os.setpgid(0, 0)
             code = _fetch(place, name, temporary)
@@ -118,7 +128,7 @@ def _in_child(place: Place, name: str, temporary: Path, flag: Path, end_s: float
     while time.monotonic() < end_s and not flag.exists():
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status) == 0
+            return os.waitstatus_to_exitcode(status)
         time.sleep(POLL_S)
     # In D state it does not die now; it is not waited for.
     with contextlib.suppress(ProcessLookupError):
@@ -126,7 +136,7 @@ def _in_child(place: Place, name: str, temporary: Path, flag: Path, end_s: float
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, os.WNOHANG)
     temporary.unlink(missing_ok=True)
-    return False
+    return FAILED
 
 
 def _fetch(place: Place, name: str, temporary: Path) -> int:
@@ -144,12 +154,13 @@ def _fetch(place: Place, name: str, temporary: Path) -> int:
         if not isinstance(failure, FileNotFoundError):
             sys.stderr.write(f"pgvip: could not restore {name} from {place}: {failure}\n")
         temporary.unlink(missing_ok=True)
-        return MISSING
+        # What a command does when there is no such file, nobody can tell.
+        return MISSING if isinstance(place, tuple) else FAILED
     return 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Restore one file; exit code 0 when `target` is complete, else 1."""
+    """Restore one file; exit code 0 when `target` is complete, else 1 (--strict: 126 when that is in doubt)."""
     parser = argparse.ArgumentParser(
         prog="pgvip restore-wal",
         description="Restore one WAL file (restore_command). Exit code 0: it is there, complete. "
@@ -160,16 +171,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--command", action="append", default=[], help="a command that fetches, as a JSON list")
     parser.add_argument("--flag", type=Path, required=True, help="nothing is restored while this file exists")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for all archives together")
+    parser.add_argument("--strict", action="store_true", help="exit code 126 when an archive could not be read")
     parser.add_argument("name", help="the file that is wanted (%%f)")
     parser.add_argument("target", type=Path, help="where PostgreSQL wants it (%%p)")
     given = parser.parse_args(argv)
     try:
         places: list[Place] = [*given.directory, *map(read_command, given.command)]
-        found = restore_wal(given.name, given.target, places, given.flag, given.timeout)
+        code = restore_wal(given.name, given.target, places, given.flag, given.timeout)
     except (OSError, ValueError) as failure:
         sys.stderr.write(f"pgvip: could not restore {given.name}: {failure}\n")
-        return MISSING
-    return 0 if found else MISSING
+        code = FAILED
+    if code == 0:
+        return 0
+    return STOP if given.strict and code == FAILED else MISSING
 
 
 def read_command(text: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pgvip import __version__
 from pgvip.actions import clone as cloning
+from pgvip.archive.upkeep import Upkeep
 from pgvip.config import Config
 from pgvip.config_load import changes, load, reloaded
 from pgvip.config_rules import host_problems
@@ -128,6 +129,7 @@ class Assembly:
         )
         self._orders = Orders(self._daemon, self._facts, self._renew_keys)
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
+        self._upkeep = Upkeep(lambda: self._daemon.config, service.log)
 
     def run(self) -> None:
         """Start all threads, tell systemd, go round."""
@@ -137,9 +139,11 @@ class Assembly:
         self._arrivals.start()
         self._link.start()
         self._server.start()
+        self._upkeep.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
+        self._upkeep.close()
         self._server.close()
         self._link.close()
 

@@ -268,9 +268,9 @@ def test_restores_by_a_command(tmp_path: Path, archive: Path) -> None:
     get = ("/bin/sh", "-c", f"cp {tmp_path}/store-%f %p")
     (tmp_path / f"store-{NAME}").write_bytes(b"stored")
     target, flag = tmp_path / "target", tmp_path / "flag"
-    assert restore_wal.restore_wal(NAME, target, [archive, tmp_path / "peer", get], flag, 5.0)
+    assert restore_wal.restore_wal(NAME, target, [archive, tmp_path / "peer", get], flag, 5.0) == 0
     assert target.read_bytes() == b"stored"
-    assert not restore_wal.restore_wal(NAME[:-1] + "2", target, [archive, tmp_path / "peer", get], flag, 5.0)
+    assert restore_wal.restore_wal(NAME[:-1] + "2", target, [archive, tmp_path / "peer", get], flag, 5.0) != 0
 
 
 @pytest.mark.parametrize(
@@ -287,15 +287,23 @@ def test_others_are_not_asked_for_what_the_history_left(tmp_path: Path, number: 
     name = NAME[:-2] + number
     (far / name).write_bytes(b"wal")
     places: list[restore_wal.Place] = [tmp_path / "own", tmp_path / "peer", far]
-    assert restore_wal.restore_wal(name, wal / "RECOVERYXLOG", places, tmp_path / "flag", 5.0) is found
+    assert (restore_wal.restore_wal(name, wal / "RECOVERYXLOG", places, tmp_path / "flag", 5.0) == 0) is found
     later = "00000002" + name[8:]
     (far / later).write_bytes(b"wal")
-    assert restore_wal.restore_wal(later, wal / "RECOVERYXLOG", places, tmp_path / "flag", 5.0)
+    assert restore_wal.restore_wal(later, wal / "RECOVERYXLOG", places, tmp_path / "flag", 5.0) == 0
 
 
 def test_missing_file_is_exit_code_1_and_leaves_nothing(tmp_path: Path, archive: Path) -> None:
     assert restore([archive, tmp_path / "none"], tmp_path / "target", tmp_path / "flag") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive"]
+
+
+def test_strict_tells_a_missing_file_from_an_archive_that_cannot_be_read(tmp_path: Path, archive: Path) -> None:
+    (archive / f"{NAME}.gz").write_bytes(b"no gzip at all")
+    options = ("--strict", "--flag", tmp_path / "flag", "--directory", archive)
+    assert run_script(restore_wal.__file__, *options, NAME, tmp_path / "target").returncode == restore_wal.STOP
+    assert run_script(restore_wal.__file__, *options, NAME[:-1] + "2", tmp_path / "target").returncode == 1
+    assert run_script(restore_wal.__file__, *options[1:], NAME, tmp_path / "target").returncode == 1
 
 
 def test_flag_stops_it_at_once(tmp_path: Path, archive: Path) -> None:
@@ -350,7 +358,7 @@ def test_an_archive_that_hung_is_not_asked_again_for_a_while(tmp_path: Path) -> 
     os.mkfifo(peer / "00000001000000000000000A")  # opening it waits for a writer that never comes
     (peer / "00000001000000000000000B").write_bytes(b"wal")
     flag = tmp_path / "flag"
-    assert not restore_wal.restore_wal("00000001000000000000000A", target, [own, peer], flag, 0.4)
-    assert not restore_wal.restore_wal("00000001000000000000000B", target, [own, peer], flag, 5.0)
+    assert restore_wal.restore_wal("00000001000000000000000A", target, [own, peer], flag, 0.4) != 0
+    assert restore_wal.restore_wal("00000001000000000000000B", target, [own, peer], flag, 5.0) != 0
     (own / restore_wal.HANGS).unlink()
-    assert restore_wal.restore_wal("00000001000000000000000B", target, [own, peer], flag, 5.0)
+    assert restore_wal.restore_wal("00000001000000000000000B", target, [own, peer], flag, 5.0) == 0
