@@ -59,5 +59,5 @@ def export(config: Config, file: Path = FILE) -> None:
     except CommandError as failure:
         raise MountError("could not put the export in force", str(failure), f"It is written in {file}.") from failure
     if str(config.archive.directory) not in said:
-        hint = "See that the NFS server runs: systemctl enable --now nfs-server"
-        raise MountError("the archive is not exported although exportfs succeeded", f"exportfs -v: {said.strip()}.", hint)
+        what, detail = "the archive is not exported although exportfs succeeded", f"exportfs -v says: {said.strip()}"
+        raise MountError(what, detail, "See that the NFS server runs: systemctl enable --now nfs-server")

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import re
+import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -111,7 +112,7 @@ def _parse(file: Path) -> Backup:
 
 def write(path: Path, words: dict[str, Any], config: Config) -> None:
     """Write a JSON file durably, by rename, owned by PostgreSQL's user. ArchiveError when that fails."""
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             json.dump(words, file, indent=1)

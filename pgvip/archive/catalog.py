@@ -137,12 +137,13 @@ def reach(held: Holdings, start: WalPoint, segment_bytes: int) -> WalPoint:
     line = _line(held, start, segment_bytes)
     number, end = start.lsn // segment_bytes, start
     while True:
-        # The newest first: it holds all that its predecessors wrote in the segment where it left them.
-        having = [timeline for timeline, fork in reversed(line) if fork <= number and held.has(timeline, number)]
-        if not having:
+        # The newest that has begun: it holds all that its predecessors wrote in the segment where it left them, and
+        # what they have of that segment and later ones went astray.
+        timeline = next(timeline for timeline, fork in reversed(line) if fork <= number)
+        if not held.has(timeline, number):
             return end
         number += 1
-        end = WalPoint(having[0], Lsn(number * segment_bytes))
+        end = WalPoint(timeline, Lsn(number * segment_bytes))
 
 
 def _line(held: Holdings, start: WalPoint, segment_bytes: int) -> list[tuple[int, int]]:

@@ -113,8 +113,13 @@ def look(config: Config, directory: Path) -> Survey:
     """What is in an archive; ArchiveError when it does not answer in time."""
     words = [pgconf.interpreter(), "-I", "-S", str(Path(survey.__file__).resolve()), str(directory)]
     found = Survey()
+
+    def line(text: str) -> None:
+        if text.startswith("{"):  # else it is an error, which comes with the exit code
+            found.take(text)
+
     try:
-        done = run(words, timeout_s=config.archive.timeout_s + GRACE_S, on_line=found.take)
+        done = run(words, timeout_s=config.archive.timeout_s + GRACE_S, on_line=line)
     except CommandError as failure:
         raise ArchiveError(f"the archive {directory} does not answer", failure.message) from failure
     except (ValueError, KeyError, TypeError) as failure:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions import clone as cloning
 from pgvip.actions import enrol, second
-from pgvip.cli.progress import Bar
 from pgvip.cli.archive_export import add_exports, run_exports
+from pgvip.cli.progress import Bar
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot
 from pgvip.config_load import default_file
 from pgvip.config_rules import host_problems

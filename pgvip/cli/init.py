@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pgvip.actions import access, bundles, enrol, postgres, replication
-from pgvip.cli.bundle import tell_daemon
 from pgvip.cli.archive_export import add_exports, run_exports
+from pgvip.cli.bundle import tell_daemon
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn
 from pgvip.config import Config
 from pgvip.config_load import load

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.actions import enrol, second
-from pgvip.cli.clone import report
 from pgvip.cli.archive_export import add_exports, run_exports
+from pgvip.cli.clone import report
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn
 from pgvip.config_load import default_file
 from pgvip.config_rules import host_problems
