@@ -105,16 +105,15 @@ def catch_up(destinations: list[Destination], memory: Memory, most: int, end_s: 
 
     `most`: files for each in this run. `end_s`: nothing new is begun after it (monotonic seconds).
     """
-    left = 0
-    for one in destinations:
-        if one.required or memory.failed_ago_s(one.name) < REST_S:
-            left += len(memory.owed(one.name))
+    optional = [one for one in destinations if not one.required and memory.owed(one.name)]
+    for one in optional:
+        if memory.failed_ago_s(one.name) < REST_S:
             continue
-        for segment in memory.owed(one.name)[:most]:
-            if time.monotonic() >= end_s or not _pay(segment, one, destinations[0], memory):
-                break
-        left += len(memory.owed(one.name))
-    return left
+        with memory.paying(one.name) as mine:
+            for segment in memory.owed(one.name)[:most] if mine else ():
+                if time.monotonic() >= end_s or not _pay(segment, one, destinations[0], memory):
+                    break
+    return sum(len(memory.owed(one.name)) for one in optional)
 
 
 def _pay(segment: str, debtor: Destination, first: Destination, memory: Memory) -> bool:

@@ -183,10 +183,12 @@ def write_index(config: Config, known: Sequence[Backup], need: WalPoint | None) 
         pgtools.give(config, notes)
     except OSError as failure:
         raise ArchiveError(f"could not make {notes}", f"{failure}.") from failure
+    inside = config.archive.directory in config.backup.directory.parents
     words = {
         "host": config.me.name,
         "at": time.time(),
         "directory": str(config.backup.directory),
+        "within": str(config.backup.directory.relative_to(config.archive.directory)) if inside else "",
         "backups": [backup.words() for backup in known],
         "need": None if need is None else {"timeline": need.timeline, "lsn": str(need.lsn)},
     }
@@ -195,10 +197,14 @@ def write_index(config: Config, known: Sequence[Backup], need: WalPoint | None) 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What the peer told. `need`: from where on it needs WAL itself; None: it did not know."""
+    """What the peer told. `need`: from where on it needs WAL itself; None: it did not know.
+
+    `within`: where in its archive its backups are; "" when they are elsewhere.
+    """
 
     at: float
     directory: Path
+    within: str
     backups: tuple[Backup, ...]
     need: WalPoint | None
 
@@ -216,6 +222,7 @@ def read_index(words: dict[str, Any], host: str) -> Index:
         return Index(
             float(words["at"]),
             Path(words["directory"]),
+            str(words["within"]),
             tuple(Backup.of(one) for one in words["backups"]),
             None if need is None else WalPoint(int(need["timeline"]), Lsn.parse(need["lsn"])),
         )

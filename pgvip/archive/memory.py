@@ -10,8 +10,11 @@ Losing it is harmless but for `owed`: what is there already is compared again an
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 DIRECTORY = ".pgvip"
@@ -59,6 +62,20 @@ class Memory:
 
     def settle(self, name: str, segment: str) -> None:
         self._remove(f"owed/{name}", segment)
+
+    @contextmanager
+    def paying(self, name: str) -> Iterator[bool]:
+        """Keep others from paying a destination at the same time; False when somebody is at it."""
+        descriptor = os.open(self._sub("paying") / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+        finally:
+            os.close(descriptor)
 
     # --- failures --------------------------------------------------------------------------------------
 

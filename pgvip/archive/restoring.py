@@ -90,9 +90,9 @@ def source(config: Config, backup: Backup, seen: Picture) -> Path:
     """Where the files of a backup are; RefusedError when they cannot be reached from this host."""
     if backup.host == config.me.name:
         return config.backup.directory / backup.name
-    archive, index = config.archive, seen.index
-    if index is not None and archive.directory in index.directory.parents:
-        return archive.peer_mount / index.directory.relative_to(archive.directory) / backup.name
+    index = seen.index
+    if index is not None and index.within:
+        return config.archive.peer_mount / index.within / backup.name
     where = "cannot be read now" if index is None else f"is not in its archive, but in {index.directory}"
     raise RefusedError(
         f"backup {backup.name} is on {backup.host} and {where}", hint=f"Run pgvip restore on {backup.host}."

@@ -9,4 +9,4 @@ SELECT a.last_archived_wal,
        pg_is_in_recovery() AS in_recovery
   FROM pg_stat_archiver AS a,
        (SELECT count(*) AS files, min(modification) AS oldest
-          FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') AS w
+          FROM pg_ls_archive_statusdir() WHERE right(name, 6) = '.ready') AS w

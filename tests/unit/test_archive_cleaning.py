@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -241,7 +242,7 @@ def test_interrupted_removal_leaves_what_is_known_to_be_incomplete(
     def fail(_path: Path) -> None:
         raise OSError("disk")
 
-    monkeypatch.setattr(cleaning.shutil, "rmtree", fail)
+    monkeypatch.setattr(shutil, "rmtree", fail)
     with pytest.raises(ArchiveError, match="could not remove"):
         cleaning.remove_backup(config, made)
     assert [one.state for one in backups.own(config)] == ["incomplete"]
@@ -307,7 +308,7 @@ def programs(root: Path, said: str, code: int = 0) -> str:
 def test_export_is_written_and_seen_in_force(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = programs(tmp_path, f"{config.archive.directory} 10.9.0.2")
     monkeypatch.setenv("PATH", tools + os.pathsep + os.environ["PATH"])
-    monkeypatch.setattr(export.shutil, "which", lambda *_, **__: "/usr/sbin/exportfs")
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: "/usr/sbin/exportfs")
     file = tmp_path / "exports.d" / "pgvip.exports"
     export.export(config, file)
     assert export.is_current(config, file)
@@ -317,10 +318,10 @@ def test_export_is_written_and_seen_in_force(config: Config, tmp_path: Path, mon
 
 def test_export_that_is_not_in_force_is_said(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", programs(tmp_path, "/elsewhere") + os.pathsep + os.environ["PATH"])
-    monkeypatch.setattr(export.shutil, "which", lambda *_, **__: "/usr/sbin/exportfs")
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: "/usr/sbin/exportfs")
     with pytest.raises(MountError, match="not exported"):
         export.export(config, tmp_path / "pgvip.exports")
-    monkeypatch.setattr(export.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(MountError, match="no NFS server"):
         export.export(config, tmp_path / "other.exports")
     assert not (tmp_path / "other.exports").exists()
