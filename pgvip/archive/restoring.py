@@ -66,8 +66,8 @@ class Order:
 def refuse_place(config: Config, place: Place) -> None:
     """RefusedError unless both directories are empty or absent, and apart from everything of the pair's."""
     taken = {
-        config.postgres.data_directory: "the live data directory",
         config.postgres.config_directory: "the server's configuration",
+        config.postgres.data_directory: "the live data directory",  # often the same
         config.archive.directory: "the archive",
         config.archive.peer_mount: "the other host's archive",
         config.backup.directory: "the backups",

@@ -45,6 +45,8 @@ def made(request: pytest.FixtureRequest) -> Iterator[Pair]:
         pgtools.psql(pair.a, "CREATE TABLE numbers (n bigint)")
         cloning.clone(pair.b, print)
         yield pair
+        for config in (pair.a, pair.b):
+            postgres.stop(config, clean=True)
     finally:
         pair.close()
 
@@ -211,10 +213,8 @@ class Restored:
         assert done.returncode == 0, done.said + log.read_text()
 
     def stop(self) -> None:
-        processes.kill_cluster(self.config.postgres.data_directory, 10)
-        # the next one has the same place
-        log = self.config.postgres.data_directory.with_name("restored.log")
-        log.unlink(missing_ok=True)
+        if processes.postmaster(self.config.postgres.data_directory) is not None:
+            pgtools.pg_ctl(self.config, "stop", "-m", "immediate", "-w", "-t", "30", timeout_s=60)
 
 
 @contextlib.contextmanager
