@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import re
-import threading
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -111,17 +111,25 @@ def _parse(file: Path) -> Backup:
 
 
 def write(path: Path, words: dict[str, Any], config: Config) -> None:
-    """Write a JSON file durably, by rename, owned by PostgreSQL's user. ArchiveError when that fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    """Write a JSON file durably, by rename, owned by PostgreSQL's user. ArchiveError when that fails.
+
+    The directory may be that user's as well: nothing that he put there is followed.
+    """
+    owner = pgtools.account(config)
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(words, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o640)
-        pgtools.give(config, temporary)
-        temporary.replace(path)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(words, file, indent=1)
+                file.write("\n")
+                file.flush()
+                os.fchmod(descriptor, 0o640)
+                os.fchown(descriptor, owner.pw_uid, owner.pw_gid)
+                os.fsync(descriptor)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
         pgconf.sync_directory(path.parent)
     except OSError as failure:
         raise ArchiveError(f"could not write {path}", f"{failure}.") from failure

@@ -74,7 +74,8 @@ def make_directory(config: Config) -> None:
     directory = config.backup.directory
     try:
         if not directory.is_dir():
-            directory.mkdir(mode=0o750, parents=True)
+            directory.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            directory.mkdir(mode=0o750)
             pgtools.give(config, directory)
     except OSError as failure:
         raise ArchiveError(f"could not make {directory}", f"{failure}.") from failure

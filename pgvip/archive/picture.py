@@ -43,7 +43,10 @@ class Server:
 
 @dataclass(slots=True)
 class Picture:
-    """`peer` None: it could not be looked at, and `peer_why` says why. `backups`: of both hosts."""
+    """`peer` None: it could not be looked at, and `peer_why` says why. `backups`: of both hosts.
+
+    `index`: what the peer tells now; `last`: the same, or else what it told last.
+    """
 
     at: float
     segment_bytes: int
@@ -51,6 +54,7 @@ class Picture:
     peer: Survey | None
     peer_why: str
     index: Index | None
+    last: Index | None
     backups: list[Backup]
     server: Server
     peer_name: str
@@ -66,8 +70,8 @@ class Picture:
     def needs(self) -> list[Need]:
         """Everybody who is known to need WAL."""
         needs = [*self.server.needs, *retention.needs_of(self.backups)]
-        if self.index and self.index.need:
-            needs.append(Need(f"the last checkpoint of {self.peer_name}", self.index.need.lsn))
+        if self.last and self.last.need:
+            needs.append(Need(f"the last checkpoint of {self.peer_name}", self.last.need.lsn))
         return needs
 
     def doubts(self, config: Config, *, without_peer: bool = False) -> list[Doubt]:
@@ -89,7 +93,7 @@ def take(config: Config) -> Picture:
     last = index or _last_heard(config)
     known = [*backups.own(config), *(last.backups if last else ())]
     return Picture(
-        time.time(), segment_bytes, own, peer, why, index, known, ask_server(config), config.peer.name
+        time.time(), segment_bytes, own, peer, why, index, last, known, ask_server(config), config.peer.name
     )
 
 

@@ -212,9 +212,9 @@ def _settle(config: Config, order: Order) -> None:
     """Make it a server of its own: its configuration is ours alone, and it recovers as soon as it starts."""
     data = order.place.data
     for name in ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", pgconf.FILE_NAME):
-        if (data / name).exists():
+        if os.path.lexists(data / name):
             (data / name).replace(data / f"{name}{ASIDE}")
-    for name in ("standby.signal", "postmaster.pid"):
+    for name in ("standby.signal", "recovery.signal", "postmaster.pid"):
         (data / name).unlink(missing_ok=True)
     control = dict(pgtools.control_data(config, data).settings)
     # Recovery refuses to start with less than the primary had when the WAL was written (manual, 27.4.3).
@@ -229,10 +229,13 @@ def _settle(config: Config, order: Order) -> None:
         "pg_ident.conf": "",
         "recovery.signal": "",
     }
+    owner = pgtools.account(config)
     for name, text in files.items():
-        (data / name).write_text(text, encoding="utf-8")
-        (data / name).chmod(0o600)
-        pgtools.give(config, data / name)
+        # The directory is that user's by now: "x" follows no link.
+        with (data / name).open("x", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), 0o600)
+            os.fchown(file.fileno(), owner.pw_uid, owner.pw_gid)
 
 
 def _sync(config: Config, place: Place) -> None:

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         decided = cleaning.plan(config, seen, without_peer=args.without_peer)
     if not args.dry_run:
         with patience("removing"):
+            picture.remember(config, seen)
             cleaning.carry_out(config, decided, seen)
     if args.json:
         print(json.dumps(words(decided, dry_run=args.dry_run), indent=1))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions import access
 from pgvip.archive import basebackup, picture
+from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.output import size
 from pgvip.cli.progress import Bar, patience
 from pgvip.cli.steps import require_root
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Make one. Returns 0."""
     require_root()
     config = load(args.config, args.host)
+    require_archive(config)
     other = better_host(config)
     if other and not args.here:
         if args.auto:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.archive import picture
 from pgvip.archive.catalog import position, reach
+from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.output import columns, duration, size
 from pgvip.cli.progress import patience
 from pgvip.config_load import load
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List them. Returns 0."""
     config = load(args.config, args.host)
+    require_archive(config)
     with patience("looking at the archives"):
         seen = picture.take(config)
     found = [words(one, seen) for one in sorted(seen.backups, key=lambda one: one.name)]

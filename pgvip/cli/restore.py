@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.archive import picture, restoring, targets
 from pgvip.archive.catalog import reach
+from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.output import size
 from pgvip.cli.progress import Bar, patience
 from pgvip.cli.steps import require_root
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """Restore. Returns 0."""
     require_root()
     config = load(args.config, args.host)
+    require_archive(config)
     place = restoring.Place.of(args.directory)
     restoring.refuse_place(config, place)
     with patience("looking at the archives"):

@@ -74,7 +74,7 @@ def test_place_must_be_empty_and_absolute(config: Config, tmp_path: Path) -> Non
 
 
 def picture(index: Index | None) -> Picture:
-    return Picture(0.0, 1 << 24, Survey(), None, "", index, [], Server(), "paris")
+    return Picture(0.0, 1 << 24, Survey(), None, "", index, index, [], Server(), "paris")
 
 
 def test_files_of_either_host(config: Config) -> None:
