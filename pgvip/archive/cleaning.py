@@ -36,7 +36,8 @@ def plan(config: Config, seen: Picture, *, without_peer: bool = False) -> Plan:
     going = retention.superfluous(seen.backups, config.me.name, max(rule.keep, 1), rule.keep_days, now)
     interrupted = [one for one in seen.backups if one.state == "incomplete" and one.host == config.me.name]
     needs = replace(seen, backups=[one for one in seen.backups if one not in going]).needs
-    owed = {name for names in seen.own.owed.values() for name in names}
+    # what a destination was owed that is no longer configured, nobody will send
+    owed = {name for one in config.archive.destinations for name in seen.own.owed.get(one.name, ())}
     rules = Rules(seen.segment_bytes, config.archive.keep_days, config.archive.keep_max_mb)
     verdict = retention.judge(seen.own.files, needs, owed, rules, now)
     return Plan(tuple(going), tuple(interrupted), verdict)

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Copy a base backup into an empty directory, verify the copy, and write settings with which PostgreSQL "
         "recovers from the archives to the given point: latest, a time, an LSN or the name of a restore point. The "
         "live database is not touched; the restored one has a port of its own, no network and no archiving. It is not "
-        "started. "
+        "started. Exit code 5: refused, and nothing was changed. "
         "Example: pgvip restore --to '2026-11-25 22:30:00+01:00' /srv/restored"
     )
     parser.add_argument("directory", type=Path, help="where to: empty, or not there yet")

@@ -135,6 +135,16 @@ def test_backups_standby_and_both_hosts_hold_wal(config: Config) -> None:
     assert clean(config) == [7, 8, 9]
 
 
+def test_what_a_destination_is_owed_stays_as_long_as_there_is_such_a_destination(config: Config) -> None:
+    wal(config.archive.directory, 1, 2, 3)
+    backup(config, 9)
+    tell_of_peer(config, 9)
+    memory = Memory(config.archive.directory / DIRECTORY)
+    memory.owe("far", "000000010000000000000002")
+    memory.owe("gone", "000000010000000000000003")
+    assert clean(config) == [2]
+
+
 def test_backup_of_the_peer_holds_wal_here(config: Config, tmp_path: Path) -> None:
     wal(config.archive.directory, *range(1, 10))
     theirs = backup(dataclasses.replace(other(config), backup=BackupConfig(tmp_path / "elsewhere")), 3)
