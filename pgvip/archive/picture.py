@@ -22,6 +22,8 @@ from pgvip.system.commands import run
 from pgvip.system.sql import connect_local
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgvip.archive.backups import Backup, Index
     from pgvip.config import Config
 
@@ -147,14 +149,18 @@ def _look_at_peer(config: Config) -> tuple[Survey | None, Index | None, str]:
 
 def ask_server(config: Config) -> Server:
     """Who needs WAL, as the local server knows it; every unknown position is a doubt."""
-    server = Server()
     try:
         with connect_local(config) as session:
             rows = session.query("wal_needs", timeout_s=ANSWER_S)
     except ProbeError as failure:
         text = str(failure).replace("\n", "; ")
-        server.doubts.append(Doubt(f"the local database does not say what WAL is needed: {text}", "Start it."))
-        return server
+        return Server(doubts=[Doubt(f"the local database does not say what WAL is needed: {text}", "Start it.")])
+    return understand(config, [(kind, name, position, state) for kind, name, position, state in rows])
+
+
+def understand(config: Config, rows: Sequence[tuple[str, str, str | None, str]]) -> Server:
+    """Understand the rows of wal_needs.sql."""
+    server = Server()
     for kind, name, position, state in rows:
         _take_row(server, kind, name, position, state)
     slot = pgconf.slot_name(config.peer.name)

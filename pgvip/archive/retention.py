@@ -80,7 +80,7 @@ def judge(
     going: list[Stored] = []
     for number in sorted({at.number for at, _ in known if at.number < limit}):
         here = [file for at, file in known if at.number == number and file.name not in owed]
-        age_s = min((now - file.at for file in here), default=YOUNG_S)
+        age_s = min((now - file.at for file in here), default=float("inf"))
         crowded = rules.max_mb > 0 and total > rules.max_mb * MB
         if age_s < YOUNG_S or (age_s < rules.keep_days * DAY_S and not crowded):
             break

@@ -184,6 +184,43 @@ def test_every_doubt_refuses(config: Config) -> None:
     assert numbers(config.archive.directory) == [1, 2]
 
 
+ROWS = [
+    ("slot", "pgvip_paris", "0/5000028", "reserved"),
+    ("slot", "unused", None, ""),
+    ("standby", "pgvip_paris", "0/6000000", "streaming"),
+    ("checkpoint", "3", "0/7000000", ""),
+    ("role", "primary", None, ""),
+]
+
+
+def test_what_the_server_says_becomes_needs(config: Config) -> None:
+    server = picture.understand(config, ROWS)
+    assert [(need.who, str(need.lsn)) for need in server.needs] == [
+        ("slot pgvip_paris", "0/5000028"),
+        ("standby pgvip_paris", "0/6000000"),
+        ("the last checkpoint of this host", "0/7000000"),
+    ]
+    assert (server.role, server.redo, server.doubts) == ("primary", WalPoint(3, Lsn(0x7000000)), [])
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        (("slot", "other", None, "lost"), "replication slot other lost WAL"),
+        (("standby", "copy", None, "backup"), "the position of copy is unknown (it is in state backup)"),
+    ],
+)
+def test_position_that_nobody_knows_is_a_doubt(config: Config, row: tuple[str, str, None, str], what: str) -> None:
+    (doubt,) = picture.understand(config, [*ROWS, row]).doubts
+    assert what in doubt.what
+
+
+@pytest.mark.parametrize("row", [None, ("slot", "pgvip_paris", None, "lost")])
+def test_the_peers_own_slot_must_be_there(config: Config, row: tuple[str, str, None, str] | None) -> None:
+    rows = [*ROWS[1:], row] if row else ROWS[1:]
+    assert any("the position of paris is unknown" in doubt.what for doubt in picture.understand(config, rows).doubts)
+
+
 def test_mount_of_something_else_is_a_doubt(config: Config) -> None:
     backup(config, 9)
     backups.write_index(dataclasses.replace(other(config), me=config.me), [], WalPoint(1, Lsn(9 * MB16)))
