@@ -44,6 +44,7 @@ def make(
     `bandwidth_mb_s` 0: no limit. `spread`: let the checkpoint of a primary take its time. Raises ArchiveError, or
     RefusedError when another is under way. What an interrupted one left is removed first.
     """
+    refuse_without_verifier(config)
     make_directory(config)
     with backups.held(config, exclusive=True):
         remove_interrupted(config, say)
@@ -103,6 +104,16 @@ def verify(config: Config, data: Path) -> None:
     except CommandError as failure:
         hint = f"It is not counted as a backup, and removed by the next one. To look at it: {data}"
         raise ArchiveError("the backup is not whole", failure.detail or str(failure), hint) from failure
+
+
+def refuse_without_verifier(config: Config) -> None:
+    """ArchiveError when pg_verifybackup does not run: better known before hours of copying than after."""
+    program = pgtools.tool(config, "pg_verifybackup")
+    try:
+        check([program, "--version"], timeout_s=pgtools.TOOL_TIMEOUT_S, user=config.postgres.user)
+    except CommandError as failure:
+        hint = "A backup that cannot be verified does not count; mend the installation of PostgreSQL."
+        raise ArchiveError(f"{program} does not run", str(failure), hint) from failure
 
 
 def replication_answers(config: Config) -> str:

@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
             _print(args, {"made": False, "why": other}, f"no backup here: {other}")
             return 0
         raise RefusedError(f"no backup was made: {other}", hint="Run pgvip backup there, or here with --here.")
+    basebackup.refuse_without_verifier(config)
     _let_in(config, dry_run=args.dry_run)
     if args.dry_run:
         where = config.backup.directory
