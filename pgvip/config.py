@@ -77,7 +77,7 @@ class ArchiveDestination:
     """A further archive: a `directory`, or a `command` with %p and %f (`restore`: one that fetches).
 
     `required`: PostgreSQL keeps a file until it is there; else it may come later. `compress`: as in
-    archive.packing.PACKINGS.
+    archive.packing.PACKINGS. `timeout_s`: for one file; an orderly stop of the server waits for it as well.
     """
 
     name: str
@@ -86,7 +86,7 @@ class ArchiveDestination:
     restore: tuple[str, ...] = ()
     compress: str = "none"
     required: bool = False
-    timeout_s: float = 30.0
+    timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

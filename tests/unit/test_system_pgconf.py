@@ -115,7 +115,7 @@ def test_destinations_reach_the_script_as_they_are_configured(config: Config) ->
     assert [(one.name, one.directory, one.command, one.word, one.required, one.timeout_s) for one in found] == [
         ("archive", ArchiveConfig().directory, (), "lz4", True, 10.0),
         ("far", DESTINATIONS[0].directory, (), "zstd", True, 7.0),
-        ("store", None, DESTINATIONS[1].command, "none", False, 30.0),
+        ("store", None, DESTINATIONS[1].command, "none", False, 10.0),
     ]
     restore = as_postgres_runs_it(value(text, "restore_command"), "pg_wal/X", "0A")
     assert restore[-2:] == ["0A", "pg_wal/X"]
