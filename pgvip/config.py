@@ -73,11 +73,29 @@ class PostgresConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveDestination:
+    """A further archive: a `directory`, or a `command` with %p and %f (`restore`: one that fetches).
+
+    `required`: PostgreSQL keeps a file until it is there; else it may come later. `compress`: as in
+    archive.packing.PACKINGS. `timeout_s`: for one file; an orderly stop of the server waits for it as well.
+    """
+
+    name: str
+    directory: Path | None = None
+    command: tuple[str, ...] = ()
+    restore: tuple[str, ...] = ()
+    compress: str = "none"
+    required: bool = False
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveConfig:
     """WAL archive: `directory` is this host's own, `peer_mount` is where the peer's export is mounted.
 
     `mount_type` "" means: nothing is mounted (a test, or the administrator's own automounter).
-    `mount_source` may use {peer} and {directory}.
+    `mount_source` may use {peer} and {directory}. `clean`: "auto" or "never"; `keep_days` and `keep_max_mb`: what
+    is kept though nobody needs it (archive.retention).
     """
 
     enabled: bool = True
@@ -87,6 +105,25 @@ class ArchiveConfig:
     mount_source: str = "{peer}:{directory}"
     mount_options: str = "ro,soft,timeo=10,retrans=2,retry=0,nosuid,nodev,noexec"
     timeout_s: float = 10.0
+    compress: str = "none"
+    destinations: tuple[ArchiveDestination, ...] = ()
+    clean: str = "never"
+    keep_days: float = 7.0
+    keep_max_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackupConfig:
+    """Base backups: how many good ones the pair keeps at least, and for how many days all of them.
+
+    `keep` 0: pgvip makes none, and WAL is kept by time and size alone. `bandwidth_mb_s` 0: no limit.
+    """
+
+    directory: Path = Path("/var/lib/pgvip/archive/backups")
+    keep: int = 2
+    keep_days: float = 0.0
+    bandwidth_mb_s: int = 0
+    timeout_s: float = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +280,7 @@ class Config:
     settings: Settings
     gateways: tuple[str, ...] = ()
     archive: ArchiveConfig = field(default_factory=ArchiveConfig)
+    backup: BackupConfig = field(default_factory=BackupConfig)
     rejoin: RejoinConfig = field(default_factory=RejoinConfig)
     hooks: HookConfig = field(default_factory=HookConfig)
     http: HttpConfig = field(default_factory=HttpConfig)

@@ -12,6 +12,7 @@ from typing import Any
 
 from pgvip.config import (
     ArchiveConfig,
+    BackupConfig,
     FenceMethod,
     HookConfig,
     Host,
@@ -24,6 +25,7 @@ from pgvip.config import (
     RejoinConfig,
     WatchdogConfig,
 )
+from pgvip.config_archive import read_archive, read_backup
 from pgvip.config_read import REQUIRED, Table, read_interface
 from pgvip.core.model import Override, Settings, Vip
 from pgvip.errors import ConfigError
@@ -84,6 +86,7 @@ class Draft:
     settings: Settings
     gateways: tuple[str, ...]
     archive: ArchiveConfig
+    backup: BackupConfig
     rejoin: RejoinConfig
     hooks: HookConfig
     http: HttpConfig
@@ -112,6 +115,7 @@ def read_draft(root: Table) -> Draft | None:
     gateway.finish()
     postgres = read_postgres(root.table("postgresql"))
     archive = read_archive(root.table("archive"))
+    backup = read_backup(root.table("backup"), archive.directory)
     rejoin = read_rejoin(root.table("rejoin"))
     replication, timing = root.table("replication"), root.table("timing")
     keep_mb = replication.whole("max_slot_wal_keep_mb", 8192, 64, 100_000_000)
@@ -141,6 +145,7 @@ def read_draft(root: Table) -> Draft | None:
         settings=settings,
         gateways=gateways,
         archive=archive,
+        backup=backup,
         rejoin=rejoin,
         hooks=hooks,
         http=http,
@@ -281,22 +286,6 @@ def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> S
     )
     replication.finish()
     return settings
-
-
-def read_archive(table: Table) -> ArchiveConfig:
-    """The [archive] section."""
-    default = ArchiveConfig()
-    archive = ArchiveConfig(
-        enabled=table.flag("enabled", default.enabled),
-        directory=table.path("directory", default.directory, str(default.directory)),
-        peer_mount=table.path("peer_mount", default.peer_mount, str(default.peer_mount)),
-        mount_type=table.text("mount_type", default.mount_type, "nfs"),
-        mount_source=table.text("mount_source", default.mount_source, default.mount_source),
-        mount_options=table.text("mount_options", default.mount_options, default.mount_options),
-        timeout_s=table.number("timeout_s", default.timeout_s, 0.5, 600.0),
-    )
-    table.finish()
-    return archive
 
 
 def read_rejoin(table: Table) -> RejoinConfig:

@@ -16,9 +16,10 @@ from typing import Any
 from pgvip import __version__
 from pgvip.actions import clone as cloning
 from pgvip.actions import drill
+from pgvip.archive.upkeep import Upkeep
 from pgvip.config import Config
+from pgvip.config_host import host_problems
 from pgvip.config_load import changes, load, reloaded
-from pgvip.config_rules import host_problems
 from pgvip.core.knowledge import Guard
 from pgvip.core.model import Action, BootFacts, Durable, Identity, Note
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
@@ -179,6 +180,7 @@ class Assembly:
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
         site = Site(lambda: self._config, self._sources())
         self._web = HttpServer(plan_of(config), site.respond, service.log)
+        self._upkeep = Upkeep(lambda: self._daemon.config, service.log)
 
     def run(self) -> None:
         """Start all threads, tell systemd, go round."""
@@ -191,9 +193,11 @@ class Assembly:
         self._sampler.start()
         self._schedule.start()
         self._guardian.start()
+        self._upkeep.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
+        self._upkeep.close()
         self._guardian.close()
         self._sampler.close()
         self._web.close()

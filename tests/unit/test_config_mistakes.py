@@ -344,6 +344,66 @@ MISTAKES = {
         'archive.peer_mount = "/var/lib/pgvip/archive/peer": lies within archive.directory or around it',
         "Part the two.",
     ),
+    "unknown packing": (
+        [("[archive]", '[archive]\ncompress = "zip"')],
+        'archive.compress = "zip": is not one of the known words',
+        'Did you mean "gzip"? Known: "none", "zstd", "lz4", "gzip".',
+    ),
+    "destinations that are no list": (
+        [("[archive]", '[archive]\ndestinations = "/mnt/far"')],
+        'archive.destinations = "/mnt/far": is not a list of destinations',
+        ('Write a list, [{ name = "far", directory = "/mnt/far", compress = "zstd" }, '
+        '{ name = "store", command = ["/usr/local/bin/put", "%p", "%f"] }].'),
+    ),
+    "destination without a place": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "far" }]')],
+        'archive.destinations[1].name = "far": has neither a directory nor a command, or both',
+        "Give the destination one of the two.",
+    ),
+    "destination with an odd name": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "../x", directory = "/mnt/x" }]')],
+        'archive.destinations[1].name = "../x": is not a usable name',
+        'Write small letters, digits, _ and -; not "archive", the first one.',
+    ),
+    "destination twice": (
+        [(
+            "[archive]",
+            '[archive]\ndestinations = [{ name = "x", directory = "/mnt/x" }, { name = "x", directory = "/mnt/y" }]',
+        )],
+        ('archive.destinations = [{"name": "x", "directory": "/mnt/x"}, {"name": "x", "directory": "/mnt/y"}]: '
+        '"x" is there twice'),
+        "Give each destination a name of its own.",
+    ),
+    "destination that is the archive": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "x", directory = "/var/lib/pgvip/archive" }]')],
+        'archive.destinations (x) = "/var/lib/pgvip/archive": is also archive.directory',
+        "Name a directory of its own for each archive.",
+    ),
+    "command without the file": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "x", command = ["/bin/put", "%f"] }]')],
+        'archive.destinations[1].command = ["/bin/put", "%f"]: does not name the file (%p)',
+        'Write command = ["/usr/local/bin/put", "%p", "%f"].',
+    ),
+    "command by a relative path": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "x", command = ["put", "%p"] }]')],
+        'archive.destinations[1].command = ["put", "%p"]: does not begin with an absolute path',
+        'Write command = ["/usr/local/bin/put", "%p", "%f"].',
+    ),
+    "packing for a command": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "x", command = ["/bin/put", "%p"], compress = "lz4" }]')],
+        'archive.destinations[1].compress = "lz4": does not go with a command',
+        "Let the command compress; it gets the plain file.",
+    ),
+    "backups in the other host's archive": (
+        [("[rejoin]", '[backup]\ndirectory = "/var/lib/pgvip/peer-archive/backups"\n[rejoin]')],
+        'backup.directory = "/var/lib/pgvip/peer-archive/backups": is in the peer\'s archive',
+        "It is read-only; name another.",
+    ),
+    "backups among the WAL": (
+        [("[rejoin]", '[backup]\ndirectory = "/var/lib/pgvip/archive"\n[rejoin]')],
+        'backup.directory = "/var/lib/pgvip/archive": is also archive.directory',
+        "Name one within it or elsewhere.",
+    ),
     "unknown placeholder of the mount": (
         [("[archive]", '[archive]\nmount_source = "{host}:/export"')],
         'archive.mount_source = "{host}:/export": holds an unknown placeholder',
