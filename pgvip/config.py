@@ -73,11 +73,29 @@ class PostgresConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveDestination:
+    """A further archive: a `directory`, or a `command` with %p and %f (`restore`: one that fetches).
+
+    `required`: PostgreSQL keeps a file until it is there; else it may come later. `compress`: as in
+    archive.packing.PACKINGS. `timeout_s`: for one file; an orderly stop of the server waits for it as well.
+    """
+
+    name: str
+    directory: Path | None = None
+    command: tuple[str, ...] = ()
+    restore: tuple[str, ...] = ()
+    compress: str = "none"
+    required: bool = False
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveConfig:
     """WAL archive: `directory` is this host's own, `peer_mount` is where the peer's export is mounted.
 
     `mount_type` "" means: nothing is mounted (a test, or the administrator's own automounter).
-    `mount_source` may use {peer} and {directory}.
+    `mount_source` may use {peer} and {directory}. `clean`: "auto" or "never"; `keep_days` and `keep_max_mb`: what
+    is kept though nobody needs it (archive.retention).
     """
 
     enabled: bool = True
@@ -87,6 +105,25 @@ class ArchiveConfig:
     mount_source: str = "{peer}:{directory}"
     mount_options: str = "ro,soft,timeo=10,retrans=2,retry=0,nosuid,nodev,noexec"
     timeout_s: float = 10.0
+    compress: str = "none"
+    destinations: tuple[ArchiveDestination, ...] = ()
+    clean: str = "never"
+    keep_days: float = 7.0
+    keep_max_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackupConfig:
+    """Base backups: how many good ones the pair keeps at least, and for how many days all of them.
+
+    `keep` 0: pgvip makes none, and WAL is kept by time and size alone. `bandwidth_mb_s` 0: no limit.
+    """
+
+    directory: Path = Path("/var/lib/pgvip/archive/backups")
+    keep: int = 2
+    keep_days: float = 0.0
+    bandwidth_mb_s: int = 0
+    timeout_s: float = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +191,19 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchdogConfig:
+    """`mode`: "off", "if-present" or "required" (without one this host does not begin to serve).
+
+    `timeout_s`: whole seconds, as the device takes them; longer than systemd takes to end a daemon that hangs
+    (WatchdogSec=10) and to start another.
+    """
+
+    mode: str = "off"
+    device: Path = Path("/dev/watchdog")
+    timeout_s: int = 15
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """`state`: durable record, certificates, saved WAL. `run`: socket and boot facts (a tmpfs)."""
 
@@ -204,6 +254,11 @@ class Paths:
         return self.run / "boot.json"
 
     @property
+    def watchdog_armed(self) -> Path:
+        """There while the daemon has armed the watchdog: one that died has left it so."""
+        return self.run / "watchdog-armed"
+
+    @property
     def socket(self) -> Path:
         return self.run / "pgvip.sock"
 
@@ -225,15 +280,18 @@ class Config:
     settings: Settings
     gateways: tuple[str, ...] = ()
     archive: ArchiveConfig = field(default_factory=ArchiveConfig)
+    backup: BackupConfig = field(default_factory=BackupConfig)
     rejoin: RejoinConfig = field(default_factory=RejoinConfig)
     hooks: HookConfig = field(default_factory=HookConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
     paths: Paths = field(default_factory=Paths)
     link_port: int = 8432
     valid_lft_s: int = 0
     max_slot_wal_keep_mb: int = 8192
+    shutdown_handover_s: float = 60.0
     file: Path = Path("/etc/pgvip/pgvip.toml")
     pair_id: str = ""
 

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip import __version__, config_rules
+from pgvip import __version__, config_host, config_rules
 from pgvip.config import Config, Host
 from pgvip.config_read import Table, shown
 from pgvip.config_sections import Draft, read_draft
@@ -43,13 +43,13 @@ def default_file() -> Path:
 def load(path: Path | str | None = None, host: str | None = None, *, check_host: bool = False) -> Config:
     """Read the file and merge what `init` fixed (which host is first, the pair's id).
 
-    With `check_host`, what this machine shows counts too (interface, password files): `config_rules.host_problems`.
+    With `check_host`, what this machine shows counts too (interface, password files): `config_host.host_problems`.
     Raises ConfigError: the only mistake, or one that lists them all.
     """
     file = Path(path) if path else default_file()
     config = parse(read_file(file), host, file)
     if check_host:
-        raise_all(config_rules.host_problems(config), file)
+        raise_all(config_host.host_problems(config), file)
     return with_identity(config)
 
 
@@ -131,6 +131,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         settings=settings,
         gateways=draft.gateways,
         archive=draft.archive,
+        backup=draft.backup,
         rejoin=draft.rejoin,
         hooks=draft.hooks,
         http=draft.http,
@@ -140,6 +141,8 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         link_port=draft.link_port,
         valid_lft_s=draft.valid_lft_s,
         max_slot_wal_keep_mb=draft.max_slot_wal_keep_mb,
+        shutdown_handover_s=draft.shutdown_handover_s,
+        watchdog=draft.watchdog,
         file=file,
     )
     return dataclasses.replace(config, settings=dataclasses.replace(settings, digest=digest(config)))
@@ -227,7 +230,8 @@ def digest(config: Config) -> str:
         "port": config.postgres.port,
         "database": config.postgres.database,
         "timing": timing,
-        "archive": [config.archive.enabled, str(config.archive.directory)],
+        "archive": [config.archive.enabled, str(config.archive.directory), config.archive.compress]
+        + [_text(dataclasses.astuple(one)) for one in config.archive.destinations],
         "gateways": sorted(config.gateways),
         "link_port": config.link_port,
         "valid_lft_s": config.valid_lft_s,
@@ -269,6 +273,12 @@ _RELOADABLE = (
     "log.",
     "archive.timeout_s",
     "archive.mount_options",
+    "archive.compress",
+    "archive.destinations",
+    "archive.clean",
+    "archive.keep_days",
+    "archive.keep_max_mb",
+    "backup.",
     "postgres.start_timeout_s",
     "postgres.stop_timeout_s",
     "postgres.promote_timeout_s",
@@ -277,8 +287,9 @@ _RELOADABLE = (
     "peer.role",
     "peer.fencing",
     "max_slot_wal_keep_mb",
+    "shutdown_handover_s",
 )
-_FIXED = {"settings.me", "settings.peer", "settings.me_first", "settings.archive"}
+_FIXED = {"settings.me", "settings.peer", "settings.me_first", "settings.archive", "settings.watchdog_required"}
 _SILENT = {"settings.digest", "settings.version", "file"}
 
 
@@ -309,7 +320,12 @@ def reloaded(old: Config, new: Config) -> Config:
         promote_timeout_s=new.postgres.promote_timeout_s,
     )
     archive = dataclasses.replace(
-        old.archive, timeout_s=new.archive.timeout_s, mount_options=new.archive.mount_options
+        new.archive,
+        enabled=old.archive.enabled,
+        directory=old.archive.directory,
+        peer_mount=old.archive.peer_mount,
+        mount_type=old.archive.mount_type,
+        mount_source=old.archive.mount_source,
     )
     settings = dataclasses.replace(
         new.settings,
@@ -317,6 +333,7 @@ def reloaded(old: Config, new: Config) -> Config:
         peer=old.settings.peer,
         me_first=old.settings.me_first,
         archive=old.settings.archive,
+        watchdog_required=old.settings.watchdog_required,
     )
     return dataclasses.replace(
         old,
@@ -324,6 +341,7 @@ def reloaded(old: Config, new: Config) -> Config:
         peer=hosts["peer"],
         postgres=postgres,
         archive=archive,
+        backup=new.backup,
         settings=settings,
         gateways=new.gateways,
         rejoin=new.rejoin,
@@ -332,6 +350,7 @@ def reloaded(old: Config, new: Config) -> Config:
         monitor=new.monitor,
         log=new.log,
         max_slot_wal_keep_mb=new.max_slot_wal_keep_mb,
+        shutdown_handover_s=new.shutdown_handover_s,
     )
 
 

@@ -1,16 +1,12 @@
 """Contradictions: values that are each well-formed and together are wrong, or unsafe.
 
-`contradictions` needs only the configuration; `host_problems` also looks at this machine. Every rule
-yields errors that name the key, the value and the mend.
+`contradictions` needs only the configuration; `config_host` looks at this machine. Every rule yields errors that name
+the key, the value and the mend.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
 import re
-import socket
-import stat
 from ipaddress import ip_address, ip_network
 from operator import itemgetter
 from pathlib import Path
@@ -19,8 +15,6 @@ from typing import TYPE_CHECKING
 from pgvip.config_read import Address, missing, read_address, wrong
 from pgvip.core.model import Override, Vip
 from pgvip.errors import ConfigError
-from pgvip.events import EVENTS, VETO
-from pgvip.system.executables import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +31,7 @@ _RESERVED = {"action", "port_action"}
 def contradictions(config: Config) -> list[ConfigError]:
     """Every contradiction in the configuration, in the order of the file."""
     network = (_names, _hosts, _roles, _fencing, _addresses, _gateways, _ports, _http)
-    rules = (*network, _directories, _windows, _timing, _lease)
+    rules = (*network, _directories, _windows, _timing, _lease, _watchdog)
     return [error for rule in rules for error in rule(config)]
 
 
@@ -138,10 +132,10 @@ def _addresses(config: Config) -> Iterator[ConfigError]:
                 mend = f"Use IPv{own.version}, as the hosts do."
                 yield wrong(key, text, f"is IPv{interface.version}, unlike {host.name}'s own", mend)
             elif host.network is not None:
-                yield from _outside(key, interface.ip, host, [str(host.network)])
+                yield from outside(key, interface.ip, host, [str(host.network)])
 
 
-def _outside(key: str, address: Address, host: Host, networks: list[str]) -> Iterator[ConfigError]:
+def outside(key: str, address: Address, host: Host, networks: list[str]) -> Iterator[ConfigError]:
     """The address must be a host's address in one of the interface's networks."""
     parsed = [ip_network(network) for network in networks]
     around = [network for network in parsed if network.version == address.version and address in network]
@@ -198,10 +192,14 @@ def _directories(config: Config) -> Iterator[ConfigError]:
     inner = {
         "archive.directory": archive.directory,
         "archive.peer_mount": archive.peer_mount,
+        "backup.directory": config.backup.directory,
+        **{f"archive.destinations ({one.name})": one.directory for one in archive.destinations if one.directory},
         "paths.state": config.paths.state,
         "paths.run": config.paths.run,
     }
     for key, path in inner.items():
+        if key == "backup.directory" and data in archive.directory.parents:
+            continue  # said of the archive already
         if path == data or data in path.parents:
             detail = "A clone or a rewind would replace it, and every base backup would copy it."
             yield wrong(key, str(path), "is inside the data directory", "Move it out of there.", detail)
@@ -211,6 +209,7 @@ def _directories(config: Config) -> Iterator[ConfigError]:
         yield wrong("archive.peer_mount", str(mount), "is also archive.directory", mend)
     elif own in mount.parents or mount in own.parents:
         yield wrong("archive.peer_mount", str(mount), "lies within archive.directory or around it", "Part the two.")
+    yield from _archives(config)
     if not archive.mount_type:
         return
     if not archive.mount_source:
@@ -220,6 +219,27 @@ def _directories(config: Config) -> Iterator[ConfigError]:
     except (KeyError, ValueError, IndexError, AttributeError):
         mend = "Use {peer} and {directory} only; write other braces twice."
         yield wrong("archive.mount_source", archive.mount_source, "holds an unknown placeholder", mend)
+
+
+def _archives(config: Config) -> Iterator[ConfigError]:
+    archive, backups = config.archive, config.backup.directory
+    taken = {
+        archive.directory: "archive.directory",
+        archive.peer_mount: "archive.peer_mount",
+        backups: "backup.directory",
+    }
+    for one in archive.destinations:
+        key = f"archive.destinations ({one.name})"
+        if one.directory in taken:
+            mend = "Name a directory of its own for each archive."
+            yield wrong(key, str(one.directory), f"is also {taken[one.directory]}", mend)
+        elif one.directory is not None:
+            taken[one.directory] = f"the directory of {one.name}"
+    if backups == archive.directory:
+        yield wrong("backup.directory", str(backups), "is also archive.directory", "Name one within it or elsewhere.")
+    apart = archive.peer_mount not in (archive.directory, *archive.directory.parents)
+    if apart and archive.peer_mount in (backups, *backups.parents):
+        yield wrong("backup.directory", str(backups), "is in the peer's archive", "It is read-only; name another.")
 
 
 def _windows(config: Config) -> Iterator[ConfigError]:
@@ -242,6 +262,11 @@ def _timing(config: Config) -> Iterator[ConfigError]:
         if value < 2 * s.heartbeat_s:
             what = f"is less than two heartbeats of {s.heartbeat_s:g} s"
             yield wrong(key, value, what, f"Write at least {2 * s.heartbeat_s:g}, so that one late one is no fault.")
+    if 0 < s.isolation_demote_s < 2 * s.dead_after_s:
+        what = f"is shorter than twice interval_s * check_times = {s.dead_after_s:g} s"
+        mend = f"Write 0 (never) or at least {2 * s.dead_after_s:g}."
+        detail = "A link that fails for a moment would stop the database."
+        yield wrong("timing.isolation_demote_s", s.isolation_demote_s, what, mend, detail)
     if config.postgres.stop_timeout_s > s.stop_s:
         what = f"is shorter than postgresql.stop_timeout_s = {config.postgres.stop_timeout_s:g}"
         yield wrong("timing.stop_s", s.stop_s, what, f"Write at least {config.postgres.stop_timeout_s:g}.")
@@ -273,105 +298,37 @@ def _lease(config: Config) -> Iterator[ConfigError]:
             )
 
 
-# --- what only this machine can show ----------------------------------------------------------------------
+RESTART_S = 5
+"""For a daemon that died to be back: systemd's RestartSec=1, and a start of a second or two."""
 
 
-def host_problems(config: Config) -> list[ConfigError]:
-    """What does not fit this machine: interface, networks, password files. Looks, changes nothing."""
-    rules = (_interface, _password_files, _http_files, _programs, _hooks)
-    return [error for rule in rules for error in rule(config)]
+def watchdog_limits_s(config: Config) -> tuple[float, float]:
+    """The shortest and the longest time that a watchdog may have here.
+
+    Shorter, and a crash of the daemon would reset the host. Longer, and a host that is cut off while its daemon stands
+    still would go on after its peer had tried all its fence methods, which is when an operator is asked to judge; in
+    async, for more than half of the time whose commits may be lost.
+    """
+    s = config.settings
+    longest_s = [
+        s.dead_after_s + s.fence_delay_s + sum(method.timeout_s for method in host.fencing)
+        for host in _both(config)
+        if host.fencing
+    ]
+    longest_s += [] if s.sync else [s.lag_s_max / 2]
+    return max(RESTART_S, 4 * s.heartbeat_s), min(longest_s, default=600.0)
 
 
-def _interface(config: Config) -> Iterator[ConfigError]:
-    key, name = f"hosts.{config.me.name}.interface", config.me.interface
-    present = [entry for _, entry in socket.if_nameindex()]
-    if name not in present:
-        others = ", ".join(entry for entry in present if entry != "lo") or "none but lo"
-        yield wrong(key, name, "is not an interface of this host", f"Present here: {others}.")
+def _watchdog(config: Config) -> Iterator[ConfigError]:
+    key, value = "watchdog.timeout_s", config.watchdog.timeout_s
+    low_s, high_s = watchdog_limits_s(config)
+    if config.watchdog.mode == "off":
         return
-    networks = interface_networks(name)
-    for vip, interface in config.vips.items():
-        if interface.version == 4 and networks and config.me.network is None:
-            yield from _outside(f"addresses.{vip.value}", interface.ip, config.me, networks)
-
-
-def interface_networks(name: str, table: Path = Path("/proc/net/route")) -> list[str]:
-    """The IPv4 networks that are directly connected to an interface (proc(5), /proc/net/route)."""
-    networks = []
-    for line in table.read_text(encoding="ascii").splitlines()[1:]:
-        device, destination, gateway, *_, mask = line.split()[:8]
-        if device == name and int(gateway, 16) == 0 and int(mask, 16) not in (0, 0xFFFFFFFF):
-            networks.append(f"{_address(destination)}/{int(mask, 16).bit_count()}")
-    return networks
-
-
-def _address(text: str) -> str:
-    """The kernel prints addresses in the byte order of the machine."""
-    return socket.inet_ntoa(int(text, 16).to_bytes(4, "little"))
-
-
-def _password_files(config: Config) -> Iterator[ConfigError]:
-    """Only the peer's methods are used here."""
-    for number, method in enumerate(config.peer.fencing, 1):
-        if method.password_file is None:
-            continue
-        key, path = f"hosts.{config.peer.name}.fencing[{number}].password_file", method.password_file
-        yield from _secret(key, path, f"Write the password as one line: install -m 0600 /dev/stdin {path}")
-
-
-def _http_files(config: Config) -> Iterator[ConfigError]:
-    http = config.http
-    if http.listen == "off":
-        return
-    if http.password_file:
-        mend = f"Write user:password as one line: install -m 0600 /dev/stdin {http.password_file}"
-        yield from _secret("http.password_file", http.password_file, mend)
-    if http.key:
-        yield from _secret("http.key", http.key, f"Install the private key: install -m 0600 KEY {http.key}")
-    if http.certificate and not os.access(http.certificate, os.R_OK):
-        yield wrong("http.certificate", str(http.certificate), "cannot be read", "Install it there, readable by root.")
-
-
-def _secret(key: str, path: Path, mend: str) -> Iterator[ConfigError]:
-    """A file that only root may read."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        yield wrong(key, str(path), f"cannot be read: {error.strerror}", mend)
-        return
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        yield wrong(key, str(path), f"can be read by others (mode {mode})", f"Run: chmod 0600 {path}")
-    elif status.st_uid != os.geteuid():
-        yield wrong(key, str(path), "belongs to another user", f"Run: chown root: {path}")
-
-
-def _programs(config: Config) -> Iterator[ConfigError]:
-    programs = ("postgres", "pg_ctl", "pg_controldata", "pg_basebackup", "pg_rewind", "pg_waldump")
-    absent = [program for program in programs if not (config.postgres.bin_directory / program).exists()]
-    if absent:
-        mend = "Name the directory that holds PostgreSQL's programs, as in /usr/lib/postgresql/15/bin."
-        yield wrong("postgresql.bin_directory", str(config.postgres.bin_directory), f"has no {absent[0]}", mend)
-
-
-def _hooks(config: Config) -> Iterator[ConfigError]:
-    """Hooks that would never be called: of an event that does not exist, or refused."""
-    directory = config.hooks.directory
-    try:
-        events = sorted(path.name for path in directory.iterdir() if path.is_dir())
-        found = [(event, each) for event in events for each in listed(directory / event)]
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        yield wrong("hooks.directory", str(directory), f"cannot be read: {error.strerror}", "Let root read it.")
-        return
-    known = {VETO, *(name for name, row in EVENTS.items() if row.hooks)}
-    for event in events:
-        if event not in known:
-            close = difflib.get_close_matches(event, known, 1)
-            mend = f"Did you mean {close[0]}?" if close else "docs/events.md lists the events that have hooks."
-            yield ConfigError(f"{directory / event}: no event of that name calls hooks", hint=mend)
-    for _event, each in found:
-        if each.refused:
-            mend = "Mend it, or remove the file."
-            yield ConfigError(f"{each.path}: this hook is never called", f"{each.refused}.", mend)
+    if value < low_s:
+        detail = "A crash of the daemon would reset the host before systemd has started it again."
+        yield wrong(key, value, "is too short", f"Write at least {low_s:g}.", detail)
+    elif value > high_s:
+        detail = "A host that hangs would go on after its peer had tried every way to fence it."
+        if not config.settings.sync and high_s == config.settings.lag_s_max / 2:
+            detail = f"In async, half of replication.lag_s_max = {config.settings.lag_s_max:g} is the limit."
+        yield wrong(key, value, "is too long", f"Write at most {int(high_s)}.", detail)

@@ -12,6 +12,7 @@ from typing import Any
 
 from pgvip.config import (
     ArchiveConfig,
+    BackupConfig,
     FenceMethod,
     HookConfig,
     Host,
@@ -22,7 +23,9 @@ from pgvip.config import (
     Paths,
     PostgresConfig,
     RejoinConfig,
+    WatchdogConfig,
 )
+from pgvip.config_archive import read_archive, read_backup
 from pgvip.config_read import REQUIRED, Table, read_interface
 from pgvip.core.model import Override, Settings, Vip
 from pgvip.errors import ConfigError
@@ -55,12 +58,16 @@ _SECONDS = {
     "holdoff_s": (0.0, 86400.0),
     "stuck_s": (1.0, 3600.0),
     "salvage_s": (0.0, 60.0),
+    "isolation_demote_s": (0.0, 86400.0),
 }
 _COUNTS = {"check_times": (1, 100), "restart_times": (0, 100), "handbacks_max": (0, 100)}
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Settings)}
 
 FENCE_TIMEOUT_S = 40.0
 """Longer than an agent's own power_timeout of 20 s (fence-agents 4.12) and its log-in."""
+
+HANDOVER_MAX_S = 600.0
+"""TimeoutStopSec= of pgvip-handover.service is longer than this."""
 
 _FENCING_MEND = (
     'Write a list of methods, [{ agent = "fence_ipmilan", options = { ... }, password_file = "..." }], '
@@ -79,6 +86,7 @@ class Draft:
     settings: Settings
     gateways: tuple[str, ...]
     archive: ArchiveConfig
+    backup: BackupConfig
     rejoin: RejoinConfig
     hooks: HookConfig
     http: HttpConfig
@@ -88,6 +96,8 @@ class Draft:
     link_port: int
     valid_lft_s: int
     max_slot_wal_keep_mb: int
+    shutdown_handover_s: float
+    watchdog: WatchdogConfig
 
 
 def read_draft(root: Table) -> Draft | None:
@@ -105,9 +115,11 @@ def read_draft(root: Table) -> Draft | None:
     gateway.finish()
     postgres = read_postgres(root.table("postgresql"))
     archive = read_archive(root.table("archive"))
+    backup = read_backup(root.table("backup"), archive.directory)
     rejoin = read_rejoin(root.table("rejoin"))
     replication, timing = root.table("replication"), root.table("timing")
     keep_mb = replication.whole("max_slot_wal_keep_mb", 8192, 64, 100_000_000)
+    handover_s = timing.number("shutdown_handover_s", 60.0, 1.0, HANDOVER_MAX_S)
     settings = read_settings(replication, timing, postgres.stop_timeout_s)
     settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
     if not archive.enabled:  # it is the way that salvaged WAL goes
@@ -117,6 +129,8 @@ def read_draft(root: Table) -> Draft | None:
     log, paths = read_log(root.table("log")), read_paths(root.table("paths"))
     http = read_http(root.table("http"))
     monitor = read_monitor(root.table("monitor"))
+    watchdog = read_watchdog(root.table("watchdog"))
+    settings = dataclasses.replace(settings, watchdog_required=watchdog.mode == "required")
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
     link.finish()
@@ -131,6 +145,7 @@ def read_draft(root: Table) -> Draft | None:
         settings=settings,
         gateways=gateways,
         archive=archive,
+        backup=backup,
         rejoin=rejoin,
         hooks=hooks,
         http=http,
@@ -140,6 +155,8 @@ def read_draft(root: Table) -> Draft | None:
         link_port=link_port,
         valid_lft_s=valid_lft_s,
         max_slot_wal_keep_mb=keep_mb,
+        shutdown_handover_s=handover_s,
+        watchdog=watchdog,
     )
 
 
@@ -249,7 +266,9 @@ def read_postgres(table: Table) -> PostgresConfig:
 def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> Settings:
     """[replication] and [timing]: the preset's values, overlaid by what is written."""
     preset = PRESETS[timing.choice("preset", "default", list(PRESETS))]
-    defaults = {**_DEFAULTS, "stop_s": stop_timeout_s, **preset}
+    sync = replication.choice("mode", "sync", ["sync", "async"]) == "sync"
+    demote_s = _DEFAULTS["isolation_demote_s"] if sync else 0.0  # in sync it can acknowledge nothing
+    defaults = {**_DEFAULTS, "stop_s": stop_timeout_s, "isolation_demote_s": demote_s, **preset}
     values: dict[str, Any] = {
         name: timing.number(name, defaults[name], low, high) for name, (low, high) in _SECONDS.items()
     }
@@ -259,7 +278,7 @@ def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> S
         me="",
         peer="",
         me_first=True,
-        sync=replication.choice("mode", "sync", ["sync", "async"]) == "sync",
+        sync=sync,
         lag_bytes_max=replication.whole("lag_bytes_max", _DEFAULTS["lag_bytes_max"], 0, 1 << 50),
         lag_s_max=replication.number("lag_s_max", _DEFAULTS["lag_s_max"], 0.5, 86400.0),
         sync_stall_s=replication.number("sync_stall_s", _DEFAULTS["sync_stall_s"], 0.5, 3600.0),
@@ -267,22 +286,6 @@ def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> S
     )
     replication.finish()
     return settings
-
-
-def read_archive(table: Table) -> ArchiveConfig:
-    """The [archive] section."""
-    default = ArchiveConfig()
-    archive = ArchiveConfig(
-        enabled=table.flag("enabled", default.enabled),
-        directory=table.path("directory", default.directory, str(default.directory)),
-        peer_mount=table.path("peer_mount", default.peer_mount, str(default.peer_mount)),
-        mount_type=table.text("mount_type", default.mount_type, "nfs"),
-        mount_source=table.text("mount_source", default.mount_source, default.mount_source),
-        mount_options=table.text("mount_options", default.mount_options, default.mount_options),
-        timeout_s=table.number("timeout_s", default.timeout_s, 0.5, 600.0),
-    )
-    table.finish()
-    return archive
 
 
 def read_rejoin(table: Table) -> RejoinConfig:
@@ -345,6 +348,18 @@ def read_monitor(table: Table) -> MonitorConfig:
     )
     table.finish()
     return monitor
+
+
+def read_watchdog(table: Table) -> WatchdogConfig:
+    """The [watchdog] section."""
+    default = WatchdogConfig()
+    watchdog = WatchdogConfig(
+        mode=table.choice("mode", default.mode, ["off", "if-present", "required"]),
+        device=table.path("device", default.device, str(default.device)),
+        timeout_s=table.whole("timeout_s", default.timeout_s, 1, 600),
+    )
+    table.finish()
+    return watchdog
 
 
 def read_paths(table: Table) -> Paths:

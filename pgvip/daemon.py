@@ -16,7 +16,7 @@ from typing import Any
 
 from pgvip.config import Config
 from pgvip.core.decide import begin, decide, facts
-from pgvip.core.knowledge import Decision, Knowledge
+from pgvip.core.knowledge import Decision, Guard, Knowledge
 from pgvip.core.model import (
     Action,
     BootFacts,
@@ -96,7 +96,7 @@ class Outside:
     send: Callable[[str], None]
     keep: Callable[[BootFacts], None]
     log: Callable[[str, str], None]
-    alive: Callable[[], None]
+    alive: Callable[[Guard], None]
     reload: Callable[[Config], Config]
     postmaster: Callable[[str], None]
     note: Callable[[Note], None]
@@ -274,7 +274,7 @@ class Daemon:
         for name in decision.kick:
             self._outside.kick(name)
         self._say(decision.message, at_s)
-        self._outside.alive()
+        self._outside.alive(decision.guard)
         self.snapshot = Snapshot(self.config, decision, self._seen, at_s, self._stats)
         self._outside.looked(self.snapshot)
 

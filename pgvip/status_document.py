@@ -210,6 +210,7 @@ def _doing(k: Knowledge, now_s: float) -> Document:
         "giving_up": None if yielding is None else {"change": yielding.change, "age_s": _age(yielding.since_s, now_s)},
         "switchover": k.switchover is not None,
         "leaving": k.leaving,
+        "isolated": k.isolated,
         "actions": sorted(type(action).__name__ for action in k.running),
         "trouble": [
             {"action": name, "times": one.times, "text": one.text, "retry_in_s": _in(one.retry_at_s, now_s)}

@@ -64,13 +64,17 @@ AGAIN_S = {"connection": 0.05, "disks": 0.05}
 class Probes:
     """All probes of one daemon. `config` and `shot` are asked anew each time, since both change.
 
-    `kick`: makes a probe look at once, by its name.
+    `kick`: makes a probe look at once, by its name. `watchdog`: whether one is ready.
     """
 
     def __init__(
-        self, config: Callable[[], Config], shot: Callable[[], Snapshot | None], kick: Callable[[str], None]
+        self,
+        config: Callable[[], Config],
+        shot: Callable[[], Snapshot | None],
+        kick: Callable[[str], None],
+        watchdog: Callable[[], bool],
     ) -> None:
-        self._config, self._shot, self._kick = config, shot, kick
+        self._config, self._shot, self._kick, self._watchdog = config, shot, kick, watchdog
         self._database = DatabaseProbe(config())
         postgres_config = config().postgres
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
@@ -100,6 +104,8 @@ class Probes:
         config = self._config()
         if config.archive.enabled:
             looks.append(("archive", lambda: archive_mount.probe(self._config()), lambda: REST_S))
+        if config.watchdog.mode != "off":
+            looks.append(("watchdog", self._watchdog, lambda: REST_S))
         if config.settings.fencing:
             looks.append(("fence", lambda: fence_status.probe(self._config()), lambda: FENCE_STATUS_S))
         return [Probe(*look, again_s=AGAIN_S.get(look[0])) for look in looks]

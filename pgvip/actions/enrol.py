@@ -146,7 +146,7 @@ def foreign_archiving(config: Config) -> str:
     if not config.archive.enabled or pgtools.server_setting(config, "archive_mode") == "off":
         return ""
     command = pgtools.server_setting(config, "archive_command")
-    return "" if command in ("", "(disabled)", pgconf.archive_command(config)) else command
+    return "" if command in ("", "(disabled)") or pgconf.is_ours(command) else command
 
 
 def unit_problems(config: Config) -> list[PgvipError]:

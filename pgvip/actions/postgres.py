@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from pgvip.actions import prepare, replication
 from pgvip.actions.wal import end_of_wal
 from pgvip.deadlines import Deadline, now_s, wait_until
-from pgvip.errors import PgvipError, PostgresError, ProbeError, PromoteError
-from pgvip.system import pgtools, processes
+from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, PromoteError
+from pgvip.system import pgtools, processes, units
 from pgvip.system.commands import check, run
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
@@ -238,9 +238,10 @@ def _stop_cleanly(config: Config, deadline: Deadline) -> None:
             )
         return
     _checkpoint_first(config)
-    if config.postgres.unit:
+    if config.postgres.unit and not _shutting_down():
         check(["systemctl", "stop", "--no-block", config.postgres.unit], timeout_s=deadline.sooner_s(KILL_S))
     else:
+        # While the machine shuts down, the unit's own stop is queued behind the hand-over that this stop is part of.
         _signal_postmaster(config, signal.SIGINT)
     wait_until(
         lambda: not processes.cluster_processes(data),
@@ -251,6 +252,14 @@ def _stop_cleanly(config: Config, deadline: Deadline) -> None:
     state = pgtools.control_data(config).state
     if state not in ("shut down", "shut down in recovery"):
         raise PostgresError("the server ended, but not by a clean shutdown", f'pg_controldata says "{state}".')
+
+
+def _shutting_down() -> bool:
+    """Whether systemd shuts the machine down; a systemd that does not say so does not."""
+    try:
+        return units.stopping()
+    except CommandError:
+        return False
 
 
 def _checkpoint_first(config: Config) -> None:

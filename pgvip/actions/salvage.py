@@ -6,6 +6,7 @@ archive's own names, since a file that is cut short today may be archived whole 
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from pgvip.actions.wal import end_of_wal
@@ -37,7 +38,7 @@ def salvage(config: Config, start: Lsn, timeout_s: float) -> WalPoint:
         if deadline.expired:
             raise ArchiveError("the WAL that the peer lacks could not be copied in time", f"{file.name} was next.")
         try:
-            command: list[str | Path] = [*pgconf.archive_words(config, directory), file]
+            command: list[str | Path] = [*pgconf.salvage_words(config, directory), file]
             check(command, timeout_s=max(0.1, deadline.left_s()), user=config.postgres.user)
         except CommandError as failure:
             raise ArchiveError("the WAL that the peer lacks could not be copied", str(failure)) from failure
@@ -46,8 +47,7 @@ def salvage(config: Config, start: Lsn, timeout_s: float) -> WalPoint:
 
 def _empty_directory(config: Config) -> Path:
     directory = config.archive.directory / pgconf.SALVAGE
+    shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o750, exist_ok=True)
     pgtools.give(config, directory)
-    for old in directory.iterdir():
-        old.unlink()
     return directory

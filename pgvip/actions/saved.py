@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions.lost_writes import Tally, read
 from pgvip.actions.wal import Piece
+from pgvip.archive.packing import plain_name
 from pgvip.core.model import WalPoint
 from pgvip.errors import PgvipError, RejoinError
 from pgvip.system import pgconf
@@ -117,7 +118,7 @@ def set_aside_archived(config: Config, divergence: Divergence, target: Path) -> 
     moved = []
     aside = target / "archive"
     for file in sorted(directory.iterdir()):
-        if divergence.holds(file.name):
+        if divergence.holds(plain_name(file.name)):
             aside.mkdir(mode=0o700, parents=True, exist_ok=True)
             _copy(file, aside / file.name)
             pgconf.sync_directory(aside)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions import clone as cloning
 from pgvip.actions import enrol, second
+from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.progress import Bar
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot
+from pgvip.config_host import host_problems
 from pgvip.config_load import default_file
-from pgvip.config_rules import host_problems
 from pgvip.link.bundle import read_bundle
 from pgvip.system import pgtools, units
 
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replace", action="store_true", help="put an existing data directory aside, under another name"
     )
     parser.add_argument("--take-over-unit", action="store_true", help="set what starts the server at boot to manual")
+    add_exports(parser)
     add_dry_run(parser)
 
 
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     steps = [Step("configuration, passwords, certificates, identity", lambda: second.install(bundle, config))]
     run_steps(steps, dry_run=args.dry_run)
+    run_exports(args, config)
     if args.dry_run:
         print(f"  - copy of the database of {config.peer.name}\nnothing was changed (--dry-run)", flush=True)
         return 0

@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from pgvip.config_host import host_problems
 from pgvip.config_load import default_file, load, problems, read_file
-from pgvip.config_rules import host_problems
 from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
 
 HELP = "check the configuration: every mistake with its mend"

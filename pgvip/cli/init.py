@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pgvip.actions import access, bundles, enrol, postgres, replication
+from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.bundle import tell_daemon
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn
 from pgvip.config import Config
+from pgvip.config_host import host_problems
 from pgvip.config_load import load
-from pgvip.config_rules import host_problems
 from pgvip.core.model import BootFacts, Durable, Mode, Record
 from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
 from pgvip.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--take-over-unit", action="store_true", help="set what starts the server at boot to manual")
     parser.add_argument("--accept-vip-in-use", action="store_true", help="go on though another host answers for a VIP")
+    add_exports(parser)
     add_dry_run(parser)
 
 
@@ -66,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             warn(what, mend)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     setup.run()
+    run_exports(args, config)
     setup.report()
     return 0
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.actions import enrol, second
+from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.clone import report
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn
+from pgvip.config_host import host_problems
 from pgvip.config_load import default_file
-from pgvip.config_rules import host_problems
 from pgvip.errors import PostgresError
 from pgvip.link.bundle import read_bundle
 from pgvip.system import pgtools
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replace-archive-command", action="store_true", help="give up the archive_command that is there now"
     )
     parser.add_argument("--take-over-unit", action="store_true", help="set what starts the server at boot to manual")
+    add_exports(parser)
     add_dry_run(parser)
 
 
@@ -53,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         Step(f"stream from {config.peer.name} by pgvip's own slot", lambda: second.await_stream(config)),
     ]
     run_steps(steps, dry_run=args.dry_run)
+    run_exports(args, config)
     if args.dry_run:
         print("nothing was changed (--dry-run)", flush=True)
         return 0

@@ -59,6 +59,7 @@ COMMANDS: dict[str, Entry] = {
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
     "drill": Entry("pgvip.cli.drill", "rehearse a switchover and back, and report the outage that a client sees"),
     "failover": Entry("pgvip.cli.failover", "take over now, with a fence of the primary first (on the standby)"),
+    "leave": Entry("pgvip.cli.leave", "hand over before this host is shut down"),
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
     "resume": Entry("pgvip.cli.resume", "end the pause"),
     "promote": Entry("pgvip.cli.promote", "force this host to be primary; may lose data"),
@@ -73,6 +74,12 @@ COMMANDS: dict[str, Entry] = {
     "completion": Entry(
         "pgvip.cli.completion", "print the script that completes commands and options in bash, zsh or fish"
     ),
+    "archive status": Entry("pgvip.cli.archive_status", "show what is archived where, gaps, backlog, base backups"),
+    "archive clean": Entry("pgvip.cli.archive_clean", "remove archived WAL and base backups that nobody needs"),
+    "archive export": Entry("pgvip.cli.archive_export", "export this host's archive to the other host, read-only"),
+    "backup": Entry("pgvip.cli.backup", "make a base backup of this host's database, verified"),
+    "backups": Entry("pgvip.cli.backups", "list the base backups of both hosts, and what each can restore"),
+    "restore": Entry("pgvip.cli.restore", "restore a base backup to a point in time, into an empty directory"),
     "archive-wal": Entry("pgvip.archive.archive_wal", "archive one WAL file (archive_command)", plain=True),
     "restore-wal": Entry("pgvip.archive.restore_wal", "fetch one WAL file (restore_command)", plain=True),
 }

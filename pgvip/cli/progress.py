@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 WIDTH = 40
@@ -47,3 +50,27 @@ class Bar:
         elif tenth > self._tenth:
             print(bar_text(done_bytes, total_bytes), flush=True)
         self._tenth = max(tenth, self._tenth)
+
+
+PATIENCE_S = 2.0
+"""What takes longer says what it does."""
+
+
+@contextlib.contextmanager
+def patience(what: str) -> Iterator[None]:
+    """Say on stderr what is being done, when it lasts."""
+    ended = threading.Event()
+
+    def remind() -> None:
+        waited_s = 0.0
+        while not ended.wait(PATIENCE_S):
+            waited_s += PATIENCE_S
+            print(f"pgvip: {what} ({waited_s:.0f} s)", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=remind, name="patience", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

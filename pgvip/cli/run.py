@@ -16,16 +16,19 @@ from typing import Any
 from pgvip import __version__
 from pgvip.actions import clone as cloning
 from pgvip.actions import drill
+from pgvip.archive.upkeep import Upkeep
 from pgvip.config import Config
+from pgvip.config_host import host_problems
 from pgvip.config_load import changes, load, reloaded
-from pgvip.config_rules import host_problems
+from pgvip.core.knowledge import Guard
 from pgvip.core.model import Action, BootFacts, Durable, Identity, Note
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
 from pgvip.deadlines import now_s
-from pgvip.errors import ConfigError, Exit, LinkError, PgvipError, RecordError
+from pgvip.errors import CommandError, ConfigError, Exit, LinkError, PgvipError, RecordError
 from pgvip.event_requests import EventRequests
 from pgvip.events import WORDS, Level
 from pgvip.explanations import Explanations
+from pgvip.guarding import Guardian
 from pgvip.journal import samples
 from pgvip.journal.events import Wanted
 from pgvip.journal.sampler import Sampler
@@ -42,7 +45,7 @@ from pgvip.orders import Orders
 from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identity, save_boot_facts
 from pgvip.recorder import Recorder, log_style
 from pgvip.status_document import document
-from pgvip.system import lock, processes, service
+from pgvip.system import lock, processes, service, units
 from pgvip.system.boot import boot_identity
 from pgvip.watch import Arrivals, ProbeThread
 from pgvip.web.counts import EventCounts
@@ -87,6 +90,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_handover(config: Config) -> None:
+    """Say where a shutdown of the host would not hand over as it should."""
+    if not service.under_systemd():
+        return
+    with suppress(CommandError):
+        problem = units.handover_order(config.postgres.unit)
+        if problem:
+            service.log("configuration", problem)
+
+
 def _finish_clone(config: Config) -> None:
     """End a clone that was cut short between its two renames, which left no data directory.
 
@@ -119,6 +132,7 @@ class Assembly:
         service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
         for problem in host_problems(config):
             service.log("configuration", f"{problem.message}: {problem.hint}")
+        _check_handover(config)
         _finish_clone(config)
         store = RecordStore(config.paths.record)
         who = Identity(self._boot_id, secrets.token_hex(8), now_s(), identity.pair_id, identity.system_id)
@@ -134,7 +148,7 @@ class Assembly:
             send=self._send,
             keep=self._keep,
             log=service.log,
-            alive=lambda: service.notify("WATCHDOG=1"),
+            alive=self._alive,
             reload=self._reload,
             postmaster=self._watch_postmaster,
             note=self._note,
@@ -142,7 +156,8 @@ class Assembly:
         )
         self._daemon = Daemon(config, who, durable, facts, outside)
         inbox = self._daemon.inbox
-        self._probes = Probes(lambda: self._daemon.config, self._shot, self._kick)
+        self._guardian = Guardian(config, service.log, config.paths.watchdog_armed)
+        self._probes = Probes(lambda: self._daemon.config, self._shot, self._kick, self._guardian.look)
         self._threads = {probe.name: ProbeThread(probe, inbox) for probe in self._probes.all()}
         actions = Actions(lambda: self._daemon.config, store, service.log, self._recorder.hooks.ask_veto)
         self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)
@@ -167,6 +182,7 @@ class Assembly:
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
         site = Site(lambda: self._config, self._sources())
         self._web = HttpServer(plan_of(config), site.respond, service.log)
+        self._upkeep = Upkeep(lambda: self._daemon.config, service.log)
 
     def run(self) -> None:
         """Start all threads, tell systemd, go round."""
@@ -178,9 +194,13 @@ class Assembly:
         self._web.start()
         self._sampler.start()
         self._schedule.start()
+        self._guardian.start()
+        self._upkeep.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
+        self._upkeep.close()
+        self._guardian.close()
         self._sampler.close()
         self._web.close()
         self._server.close()
@@ -234,6 +254,10 @@ class Assembly:
     def _limits(self) -> Limits:
         s = self._config.settings
         return Limits(max(s.dead_after_s, 3 * s.heartbeat_s), s.lag_bytes_max)
+
+    def _alive(self, guard: Guard) -> None:
+        service.notify("WATCHDOG=1")
+        self._guardian.alive(guard)
 
     def _shot(self) -> Snapshot | None:
         return self._snapshot

@@ -31,13 +31,15 @@ PLAN_S = 20.0
 Document = dict[str, Any]
 
 
-def add_common(parser: argparse.ArgumentParser, wait_s: float, *, dry_run: bool = True) -> None:
-    """Options that the orders share."""
+def add_common(
+    parser: argparse.ArgumentParser, wait_s: float | None, *, dry_run: bool = True, default: str = "%(default)g"
+) -> None:
+    """Options that the orders share. `default`: where the wait comes from when `wait_s` is None."""
     if dry_run:
         parser.add_argument("-n", "--dry-run", action="store_true", help="say what would happen, change nothing")
     parser.add_argument(
         "--wait", type=float, default=wait_s, metavar="SECONDS", dest="wait_s",
-        help="how long to wait for the outcome (default %(default)g; 0: do not wait)",
+        help=f"how long to wait for the outcome (default {default}; 0: do not wait)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -184,8 +184,9 @@ def _command(r: Round, command: Command) -> bool:
         k.fence_order, k.power_order_until_s = FenceOrder(until_s, off=order is Order.FENCE_OFF), NEVER
     elif order is Order.POWER_ON:
         k.fence_order, k.power_order_until_s = None, r.now_s + r.s.consent_s
-    elif order is Order.SHUTDOWN:
-        k.leaving = True
+    elif order in (Order.SHUTDOWN, Order.STAY):
+        k.leaving = order is Order.SHUTDOWN
+        k.called_off_until_s = NEVER  # by either, things are not any more as they were then
     elif order is Order.REJOIN:
         k.rejoin_clone = command.text == "clone"
         k.unstreamed_since_s = r.now_s - r.s.stuck_s
@@ -343,7 +344,7 @@ def passing(r: Round) -> None:
     k.unstreamed_since_s = _since(r, k.unstreamed_since_s, v.recovering and not v.streams)
     k.stopped_since_s = _since(r, k.stopped_since_s, v.dead and v.processes is not None and v.processes.in_order)
     behind_since_s, k.behind_since_s = k.behind_since_s, _since(r, k.behind_since_s, v.replica_behind)
-    blocked = entitled(v) and not k.durable.served and not write_right(v)
+    blocked = entitled(v) and not k.durable.served and not k.isolated and not write_right(v)
     k.blocked_since_s = _since(r, k.blocked_since_s, blocked)
     database = v.database
     replica = database.replica if database is not None and not database.in_recovery else None

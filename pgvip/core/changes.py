@@ -65,7 +65,9 @@ class Change:
 
 def _peer_ready(view: View) -> bool:
     peer = view.here
-    return peer is not None and peer.eligible and peer.database_ok and peer.in_recovery and not peer.hold
+    if peer is None or peer.leaving:
+        return False
+    return peer.eligible and peer.database_ok and peer.in_recovery and not peer.hold
 
 
 def _failed(view: View) -> bool:
@@ -84,6 +86,8 @@ def _standby_down(view: View) -> bool:
     peer = view.here
     if peer is None:
         return False
+    if peer.leaving:
+        return True  # its server ends in a moment: better to be alone before that than to wait for it
     followed = view.k.caught_up == view.postmaster  # else both are only just starting: that takes a moment
     if not peer.postmaster and not view.replica_streams and followed:
         return True
@@ -100,6 +104,7 @@ def _follows(view: View) -> bool:
         and peer.database_ok
         and not peer.hold
         and not peer.claiming
+        and not peer.leaving
         and peer.streaming
         and view.replica_streams
         and not view.replica_stalled
@@ -144,6 +149,7 @@ def _taker(view: View) -> bool:
     """This standby could take the role by consent: everything of the takeover right but gateway and pause."""
     return (
         view.k.confirmed
+        and not view.k.leaving
         and view.higher is None
         and eligible(view)
         and view.recovering
@@ -233,14 +239,15 @@ TABLE: tuple[Change, ...] = (
     Change("hand-over-override", P, PAIR, By.INVITE,
            (PREFERS_PEER, SERVING, PEER_READY, NOT_PAUSED, NO_HOLDOFF, NOT_CALLED_OFF),
            "the configuration prefers the other host as primary"),
-    Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, SOLO_RIGHT), "the standby cannot give up"),
-    Change("solo-by-fence-ordered", P, PAIR, By.FENCE, (FENCE_ORDERED, SOLO_RIGHT),
+    Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, SOLO_RIGHT, STAYS),
+           "the standby cannot give up"),
+    Change("solo-by-fence-ordered", P, PAIR, By.FENCE, (FENCE_ORDERED, SOLO_RIGHT, STAYS),
            "an operator ordered that the standby be powered off"),
     Change("solo-by-consent", P, PAIR, By.REQUEST, (STANDBY_DOWN, SOLO_RIGHT, PEER_ANSWERS),
-           "the standby's database does not follow", Want.SOLO),
+           "the standby's database does not follow, or its host is shutting down", Want.SOLO),
     Change("solo-for-mode", P, PAIR, By.REQUEST, (MODE_CHANGE, SOLO_RIGHT, PEER_ANSWERS),
            "the configuration changed how the pair replicates", Want.SOLO),
-    Change("solo-by-fence", P, PAIR, By.FENCE, (PEER_SILENT, SOLO_RIGHT), "the standby does not answer"),
+    Change("solo-by-fence", P, PAIR, By.FENCE, (PEER_SILENT, SOLO_RIGHT, STAYS), "the standby does not answer"),
     Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, TAKEOVER_RIGHT),
            "the primary cannot give up", delayed=True),
     Change("take-over-by-consent", S, PAIR, By.REQUEST, (INVITED, TAKER), "the primary offers its role", Want.HANDOVER),

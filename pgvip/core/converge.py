@@ -57,6 +57,8 @@ def postgres(r: Round, row: Change) -> None:
         return
     if v.paused or v.is_running(Rejoin, StopPostgres, Promote):
         return
+    if k.leaving and not v.postmaster and not v.processes.left:
+        return  # what ended, the shutdown of the host has ended: nothing is started any more
     if write_right(v):
         _as_primary(r, row)
     elif v.primary:
@@ -73,14 +75,16 @@ def _without_right(r: Round) -> bool:
         return False
     if v.database is None and v.processes is not None and not v.processes.control_state.startswith("in production"):
         return False  # starting: what it becomes is seen in a moment, by its own connection
-    r.start(StopPostgres(clean=False))
+    # Nobody gains by an isolation, so there is time for a clean stop, after which it starts at once when it ends.
+    r.start(StopPostgres(clean=v.k.isolated and v.responding and not v.hung and "StopPostgres" not in v.k.trouble))
     return True
 
 
 def _as_primary(r: Round, row: Change) -> None:
     v, k = r.view(), r.k
     if not k.durable.served:
-        r.write(replace(k.durable, served=True))  # before the first read-write start [m 13]
+        if v.guarded:
+            r.write(replace(k.durable, served=True))  # before the first read-write start [m 13]
         return
     if k.writing is not None or v.higher is not None or v.processes is None:
         return
@@ -88,11 +92,11 @@ def _as_primary(r: Round, row: Change) -> None:
         handing_over = row.by is By.INVITE and row.name != "hand-back"
         if v.processes.left:
             r.start(StopPostgres(clean=False))  # orphans of a dead postmaster go on committing (FACTS.md 28)
-        elif not handing_over and _noticed(r):
+        elif not handing_over and _noticed(r) and v.guarded:
             r.start(StartPostgres(standby=v.processes.standby_signal, sync=v.sync_term))
     elif v.hung and not v.disks_bad and row.by is not By.INVITE and _hung_long(r):
         r.start(StopPostgres(clean=False))
-    elif v.recovering and not v.is_running(StartPostgres):
+    elif v.recovering and v.guarded and not v.is_running(StartPostgres):
         r.start(Promote())
 
 
@@ -122,7 +126,7 @@ def _as_blocked_primary(r: Round) -> None:
             r.start(StopPostgres(clean=False))
     elif v.processes.left:
         r.start(StopPostgres(clean=False))
-    elif entitled(v):
+    elif entitled(v) and not v.k.isolated:
         r.start(StartPostgres(standby=True, sync=False))
 
 
@@ -182,7 +186,7 @@ def sync_names(r: Round) -> None:
 def _nearly_follows(v: View, lag_bytes_max: int) -> bool:
     """The peer streams, flushes, and is near: commits may begin to wait for it."""
     near = v.replica_streams and not v.replica_stalled and v.replica_lag_bytes <= lag_bytes_max
-    return near and v.here is not None and v.here.streaming
+    return near and v.here is not None and v.here.streaming and not v.here.leaving
 
 
 def grants(r: Round) -> None:
@@ -304,7 +308,8 @@ def _needed(r: Round) -> bool:
         needed = v.standby or not (k.met or alone_by_choice(v))
     else:
         needed = not k.confirmed or (v.standby and not eligible(v))
-    if not needed or k.roused or not v.peer_silent:
+    left = k.heard is not None and k.heard.message.leaving  # in an orderly shutdown: whoever did that wants it off
+    if not needed or left or k.roused or not v.peer_silent:
         return False
     return _seen_off(r, k.who.started_s)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pgvip.core import absorb, converge, power, speak, steps
 from pgvip.core.changes import HOLD, NOT_CALLED_OFF, Change, choose
+from pgvip.core.guard import guard
+from pgvip.core.isolation import isolate
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.model import AddressFree, BootFacts, Durable, Identity, Inputs, Settings
 from pgvip.core.round import Round
@@ -52,6 +54,7 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     absorb.passing(r)
     power.orders(r)
     absorb.confirm(r)
+    isolate(r)
     steps.force(r)
     steps.adopt(r)
     row = chosen = _choose(r)
@@ -71,7 +74,8 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     speak.role(r)
     speak.concerns(r, row)
     message = speak.message(r, row)
-    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), tuple(r.concerns), tuple(dict.fromkeys(r.kick)))
+    kick = tuple(dict.fromkeys(r.kick))
+    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), tuple(r.concerns), kick, guard(r))
 
 
 def _choose(r: Round) -> Change:

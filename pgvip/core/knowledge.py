@@ -38,6 +38,19 @@ class Why(StrEnum):
     OPERATOR = "operator"
 
 
+class Guard(StrEnum):
+    """What a watchdog is to do after a round (`core.guard`)."""
+
+    HOLD = "hold"
+    """The write right stands: armed and fed."""
+    GIVE = "give"
+    """It is being given up in order: fed where it is armed."""
+    LOST = "lost"
+    """It is lost, and not seen to be given up in deed: not fed."""
+    FREE = "free"
+    """It is given up in deed, or was never here: disarmed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """An open claim: this host is fencing its peer to change the record of `term`.
@@ -136,7 +149,9 @@ class Knowledge:
     `fence_s`: when the last fence was begun, until its peer is switched on again. `peer_off`: the peer is verified off
     and was not heard in a new boot since; `power_owed`: this host switched it off, and has not switched it on since;
     `roused`: this process has switched it on though it was not this host that had switched it off. `met`: the peer was
-    heard in this boot. `stopped_since_s`: since when the server is seen down after an orderly stop.
+    heard in this boot. `stopped_since_s`: since when the server is seen down after an orderly stop. `isolated`: this
+    primary has heard nothing from anywhere for too long, and has no write right; since `contact_since_s` it hears
+    something again.
     """
 
     who: Identity
@@ -160,6 +175,8 @@ class Knowledge:
     power_order_until_s: float = NEVER
     deferred: tuple[Command, ...] = ()
     leaving: bool = False
+    isolated: bool = False
+    contact_since_s: float = NEVER
     given: Grant | None = None
     given_at_s: float = NEVER
     address: AddressFree | None = None
@@ -211,6 +228,7 @@ class Decision:
     """What a round yields: the new knowledge, what to start, what to say.
 
     `message` is sent at every change and at every heartbeat. `kick`: probes that should look again at once.
+    `guard`: what a watchdog is to do.
     """
 
     knowledge: Knowledge
@@ -219,3 +237,4 @@ class Decision:
     notes: tuple[Note, ...]
     concerns: tuple[Concern, ...]
     kick: tuple[str, ...]
+    guard: Guard = Guard.FREE

@@ -120,6 +120,7 @@ class Order(StrEnum):
     FENCE_CONFIRMED = "fence-confirmed"
     CLEAR_HOLD = "clear-hold"
     SHUTDOWN = "shutdown"
+    STAY = "stay"
     REJOIN = "rejoin"
     FAILOVER = "failover"
     FENCE_OFF = "fence-off"

@@ -20,8 +20,8 @@ def next_term(above: int, first: bool) -> int:
 
 
 def eligible(view: View) -> bool:
-    """This standby holds a grant for exactly this term, boot and postmaster [m 9, 11], not run out."""
-    return view.standby and view.pair and grant_holds(view, view.k.grant, view.term)
+    """This standby holds a grant for exactly this term, boot and postmaster [m 9, 11], not run out, and may serve."""
+    return view.standby and view.pair and view.guarded and grant_holds(view, view.k.grant, view.term)
 
 
 def grant_holds(view: View, grant: Grant | None, term: int) -> bool:
@@ -81,6 +81,8 @@ def entitled(view: View) -> bool:
 def write_right(view: View) -> bool:
     """PostgreSQL may be read-write here, and the primary VIP may be held."""
     durable = view.k.durable
+    if view.k.isolated:
+        return False
     return entitled(view) and (durable.served or durable.complete or handover_met(view))
 
 
@@ -100,6 +102,7 @@ def takeover_right(view: View) -> bool:
     """This standby may fence the primary and claim its role."""
     return (
         view.k.confirmed
+        and not view.k.leaving
         and view.higher is None
         and view.k.yielding is None
         and eligible(view)

@@ -12,7 +12,11 @@ from pgvip.core.wishes import Result
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the core needs of the configuration. Units are in the names; defaults are the default preset's."""
+    """What the core needs of the configuration. Units are in the names; defaults are the default preset's.
+
+    `isolation_demote_s`: 0 for never, which is the default of an async pair (pg_auto_failover's
+    network_partition_timeout is 20 s).
+    """
 
     me: str
     peer: str
@@ -39,10 +43,12 @@ class Settings:
     handbacks_max: int = 3
     salvage_s: float = 5.0
     stuck_s: float = 15.0
+    isolation_demote_s: float = 20.0
     override: Override = Override.AUTO
     peer_override: Override = Override.AUTO
     rejoin_clone: bool = True
     archive: bool = True
+    watchdog_required: bool = False
     digest: str = ""
     version: str = ""
 

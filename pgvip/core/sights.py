@@ -139,6 +139,7 @@ class Observations:
     nobody; this host itself is not counted). `held`: the VIPs that this host's interfaces carry now. `commits`: where
     commits do not wait for the standby by somebody's settings, "" for nowhere. `veto`: there are hooks to
     ask before a takeover by fence.
+    `watchdog`: it can be armed, or is; False where there is none and need not be any.
     """
 
     gateway: Observation[str] = Observation()
@@ -158,3 +159,4 @@ class Observations:
     fence: Observation[str] = Observation()
     commits: Observation[str] = Observation()
     veto: Observation[bool] = Observation()
+    watchdog: Observation[bool] = Observation()

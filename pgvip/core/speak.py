@@ -172,6 +172,9 @@ def concerns(r: Round, row: Change) -> None:
             "if the peer has none either: pgvip promote --force on the host whose data shall live")
     elif not k.confirmed:
         _unconfirmed(r)
+    if k.leaving:
+        say("leaving", "this host is shutting down: it takes no role and starts no server",
+            "if it stays after all: pgvip leave --cancel")
     if v.paused:
         say("paused", f"automatic action is paused{_pause_words(k.durable.pause)}", "pgvip resume")
     if k.durable.kept_off:
@@ -221,6 +224,9 @@ def _of_state(r: Round, row: Change) -> None:
         why = dict(k.blockers).get("pair", "")
         if why:
             say("alone", f"this primary serves alone: {why}")
+    if k.isolated:
+        say("isolated", f"no gateway and no answer from {r.s.peer} by any path: this primary does not serve",
+            "mend its network; it serves again by itself")
     if v.standby and v.pair and not eligible(v) and k.confirmed:
         say("not-eligible", "this standby may not take over: the primary has not granted it yet")
     if v.standby and v.pair and v.recovering and k.confirmed and not standby_right(v) and v.lagging:
@@ -230,6 +236,12 @@ def _of_state(r: Round, row: Change) -> None:
     if v.pair and k.blocked_since_s > NEVER and r.now_s - k.blocked_since_s >= r.s.standby_down_s:
         say("not-served", "primary by its record, but not known to hold all that the role needs (an old record?)",
             "pgvip promote --force on the host whose data shall live")
+    dog = v.seen.watchdog
+    if dog.failures and r.s.watchdog_required:
+        say("watchdog-required", f"this host may not begin to serve without its watchdog: {dog.reason}",
+            'mend it, or write watchdog.mode = "if-present" and restart pgvip')
+    elif dog.failures:
+        say("watchdog", f"the watchdog cannot be used: {dog.reason}", 'mend it, or write watchdog.mode = "off"')
     fence = v.seen.fence
     if fence.failures:
         say("fence-status", f"the peer's fence device does not answer: {fence.reason}", "pgvip fence test")

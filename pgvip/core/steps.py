@@ -105,7 +105,9 @@ def consent(r: Round, row: Change) -> None:
     change = _solo_asked(r, request) if request.want is Want.SOLO else _role_asked(r, request, row)
     if not change:
         return
-    clean = request.want is Want.HANDOVER and v.responding and not v.hung
+    # A server that somebody stopped in order, on a host that leaves, has its checkpoint as well.
+    stopped = k.leaving and v.gone and v.processes is not None and v.processes.clean
+    clean = request.want is Want.HANDOVER and ((v.responding and not v.hung) or stopped)
     k.yielding = Yield(change, request.want, v.term, request.boot_id, r.now_s, clean=clean)
     k.end = None
     if request.want is Want.SOLO:
@@ -325,7 +327,7 @@ def _carry_on(r: Round, c: Claim) -> None:
     v, k = r.view(), r.k
     if k.writing is not None:
         return
-    right = (takeover_right(v) if c.takeover else solo_right(v)) or c.why is Why.ORDER
+    right = (takeover_right(v) if c.takeover else solo_right(v) and not k.leaving) or c.why is Why.ORDER
     if c.term != v.term or v.higher is not None:
         end_claim(r, "the record changed")
     elif c.why is Why.SILENCE and v.heard_life_s > c.since_s and (not c.fenced or c.by_word):

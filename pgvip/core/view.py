@@ -108,6 +108,12 @@ class View:
     def paused(self) -> bool:
         return self.k.durable.pause.active
 
+    @fact
+    def guarded(self) -> bool:
+        """A watchdog stands ready, or none is required. Unknown counts as no: it only keeps from beginning to serve."""
+        watch = self.seen.watchdog
+        return not self.s.watchdog_required or (watch.ok() and bool(watch.value))
+
     # --- the local database --------------------------------------------------------------------------
 
     def stale(self, observation: Observation[T], subject: str) -> bool:

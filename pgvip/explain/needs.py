@@ -74,14 +74,20 @@ NO_HOLD = Need(
 NO_ALARM = Need(
     "no-alarm", lambda v: not v.k.alarm, "the two records differ", "pgvip promote --force where the right data is"
 )
+STAYS = Need("stays", lambda v: not v.k.leaving, "{me} is shutting down", "wait until it is back")
+GUARDED = Need(
+    "guarded", lambda v: v.guarded, "{me} may not serve without a watchdog, and none can be armed there",
+    "see the watchdog of {me}, or do not require one",
+)
 WRITE_RIGHT = Need(
     "write-right", write_right, "{me} is not known to hold all that its role needs", STATUS
 )
 
 TAKEOVER = (
-    CONFIRMED, NO_HIGHER, NOT_YIELDING, PAIR, ELIGIBLE, RECOVERING, HEALTHY, GATEWAY, NOT_PAUSED, NO_HOLD, NO_ALARM,
+    CONFIRMED, NO_HIGHER, NOT_YIELDING, PAIR, GUARDED, ELIGIBLE, RECOVERING, HEALTHY, GATEWAY, NOT_PAUSED, NO_HOLD,
+    NO_ALARM, STAYS,
 )  # fmt: skip
-TAKER = (CONFIRMED, NO_HIGHER, PAIR, ELIGIBLE, RECOVERING, HEALTHY, NO_HOLD, NO_ALARM)
+TAKER = (CONFIRMED, NO_HIGHER, PAIR, GUARDED, ELIGIBLE, RECOVERING, HEALTHY, NO_HOLD, NO_ALARM, STAYS)
 SOLO = (PAIR, WRITE_RIGHT, READ_WRITE, HEALTHY, GATEWAY, NOT_PAUSED)
 READY = (
     Need("peer-heard", lambda v: v.here is not None, "{peer} does not answer in this term",
@@ -90,6 +96,7 @@ READY = (
          "{peer} is not known to hold everything that the primary has", ELIGIBLE.mend),
     Need("peer-database", lambda v: bool(v.here and v.here.database_ok and v.here.in_recovery),
          "PostgreSQL on {peer} does not run as a healthy standby", "see its log and pgvip status on {peer}"),
+    Need("peer-stays", lambda v: not (v.here and v.here.leaving), "{peer} is shutting down", "wait until it is back"),
     Need("peer-hold", lambda v: not (v.here and v.here.hold), "the data of {peer} is on hold",
          "compare the data, then on {peer}: pgvip hold clear"),
 )  # fmt: skip

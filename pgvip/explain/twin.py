@@ -125,6 +125,7 @@ def observations(settings: Settings, decision: Decision, seen: Observations, now
         peer_link=works,
         archive=works,
         fence=saw("on", now_s),
+        watchdog=works,  # a host that needs one and has none does not say that it is eligible
     )
 
 

@@ -1,4 +1,4 @@
-"""The orders that need no questions asked: pause, resume, rejoin, clear a hold. Checked, given, waited for."""
+"""The orders that need no questions asked: pause, resume, rejoin, leave, clear a hold. Checked, given, waited for."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pgvip.core.model import NEVER, Command, Order, Rejoin
 from pgvip.daemon import Snapshot
 from pgvip.deadlines import wait_until
 from pgvip.errors import RefusedError
+from pgvip.operate import leaving
 from pgvip.operate.desk import Desk, Document, Reply, under_way, wait_s, words
 from pgvip.when import of_wall, wall
 
 POLL_S = 0.05
-PLAIN = (Order.PAUSE, Order.RESUME, Order.REJOIN, Order.CLEAR_HOLD, Order.SHUTDOWN)
+PLAIN = (Order.PAUSE, Order.RESUME, Order.REJOIN, Order.CLEAR_HOLD, Order.SHUTDOWN, Order.STAY)
 
 
 def handle(desk: Desk, request: Document, reply: Reply) -> Document:
@@ -29,7 +30,7 @@ def handle(desk: Desk, request: Document, reply: Reply) -> Document:
     if request.get("dry_run"):
         return {"text": f"dry run: {plan}"}
     desk.order(command)
-    done = _OUTCOMES.get(order)
+    done = leaving.outcome(text) if order is Order.SHUTDOWN else _OUTCOMES.get(order)
     if done is None or limit_s <= 0:
         return {"text": plan}
     reply({"progress": plan})
@@ -38,7 +39,12 @@ def handle(desk: Desk, request: Document, reply: Reply) -> Document:
         now = desk.snapshot()
         return done(before, now) if now.decision.knowledge is not before.decision.knowledge else None
 
-    return {"text": wait_until(outcome, limit_s, every_s=POLL_S, what=f"outcome of {name}", error=RefusedError)}
+    try:
+        return {"text": wait_until(outcome, limit_s, every_s=POLL_S, what=f"outcome of {name}", error=RefusedError)}
+    except RefusedError:
+        if order is Order.SHUTDOWN and text != leaving.ANYWAY:
+            desk.order(Command(Order.STAY))
+        raise
 
 
 def _until(order: Order, request: Document) -> str:
@@ -70,6 +76,10 @@ def _check(command: Command, shot: Snapshot) -> str:
         return f"pause{until}: {command.text}" if command.text else f"pause{until}"
     if order is Order.REJOIN and (record is None or not k.confirmed or record.primary == me):
         raise RefusedError("only a confirmed standby can rejoin", hint="Ask on the other host, or see: pgvip status")
+    if order is Order.SHUTDOWN:
+        return leaving.plan(shot, command.text)
+    if order is Order.STAY and not k.leaving:
+        raise RefusedError("this host is not leaving", hint="See: pgvip status")
     if order is Order.CLEAR_HOLD and not k.durable.hold:
         raise RefusedError("this host is not on hold")
     return f"{order.value}{': ' + command.text if command.text else ''}"
@@ -107,4 +117,5 @@ _OUTCOMES: dict[Order, Callable[[Snapshot, Snapshot], str | None]] = {
     Order.PAUSE: _paused(wanted=True),
     Order.RESUME: _paused(wanted=False),
     Order.REJOIN: _rejoined,
+    Order.STAY: leaving.stayed,
 }

@@ -9,13 +9,16 @@ a DBA's right).
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import stat
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +29,7 @@ from pgvip.system.sql import REPLICATION_ROLE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pgvip.config import Config
+    from pgvip.config import ArchiveDestination, Config
 
 FILE_NAME = "pgvip.conf"
 SALVAGE = "salvage"
@@ -61,6 +64,12 @@ RECOVERY_KEYS = (
 )
 """Keys that a restored or cloned postgresql.auto.conf may bring along and that would end a standby's life."""
 
+RELOAD = signal.SIGHUP
+"""To the postmaster: read the configuration again (manual, 19.5)."""
+
+_WRITING = threading.Lock()
+"""Two threads of the daemon write pgvip.conf; neither may undo what the other has just written."""
+
 AUTO_KEY = re.compile(r"^\s*([A-Za-z_][\w.]*)\s*=?")
 
 
@@ -84,9 +93,9 @@ def render(config: Config, *, sync: bool, version: int, raised: Mapping[str, str
     `raised`: settings that a standby needs at least as high as its primary has them.
     """
     lines = [HEADER.format(file=config.file)]
-    lines += [f"{key} = {_quoted(value)}" for key, value in _settings(config, sync=sync, version=version)]
+    lines += [f"{key} = {quoted(value)}" for key, value in _settings(config, sync=sync, version=version)]
     if raised:
-        lines += ["", RAISED, *(f"{key} = {_quoted(value)}" for key, value in raised.items())]
+        lines += ["", RAISED, *(f"{key} = {quoted(value)}" for key, value in raised.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -98,11 +107,33 @@ def write(config: Config, *, sync: bool, version: int, raised: Mapping[str, str]
     main = config.postgres.config_directory / "postgresql.conf"
     path = config.postgres.config_directory / FILE_NAME
     try:
-        kept = _raised_in(path) if raised is None else raised
-        replace_file(path, render(config, sync=sync, version=version, raised=kept), main)
-        ensure_include(main)
+        with _WRITING:
+            kept = _raised_in(path) if raised is None else raised
+            replace_file(path, render(config, sync=sync, version=version, raised=kept), main)
+            ensure_include(main)
     except OSError as failure:
         raise PostgresError(f'could not write "{FILE_NAME}"', f"{failure}.") from failure
+
+
+def refresh_commands(config: Config) -> bool:
+    """Bring the archive and restore commands in pgvip.conf up to date; True when the server must read it again.
+
+    Every other line stays as it is: they are the core's affair. PostgresError when it cannot be written.
+    """
+    path = config.postgres.config_directory / FILE_NAME
+    wanted = {"archive_command": archive_command(config), "restore_command": restore_command(config)}
+    try:
+        with _WRITING:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            new = [f"{key} = {quoted(wanted[key])}" if (key := _key(line)) in wanted else line for line in lines]
+            if new == lines:
+                return False
+            replace_file(path, "\n".join([*new, ""]), path)
+    except FileNotFoundError:
+        return False
+    except OSError as failure:
+        raise PostgresError(f'could not write "{path}"', f"{failure}.") from failure
+    return True
 
 
 def _raised_in(path: Path) -> dict[str, str]:
@@ -156,7 +187,7 @@ def raise_auto_conf(config: Config, raised: Mapping[str, str]) -> None:
         lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
     except FileNotFoundError:
         return
-    text = "".join(f"{key} = {_quoted(raised[key])}\n" if (key := _key(line)) in raised else line for line in lines)
+    text = "".join(f"{key} = {quoted(raised[key])}\n" if (key := _key(line)) in raised else line for line in lines)
     if text != "".join(lines):
         replace_file(path, text, path)
 
@@ -260,7 +291,35 @@ def _conninfo(config: Config) -> str:
 
 def archive_command(config: Config) -> str:
     """Return archive_command: the script itself, with everything it needs, so that no configuration is read."""
-    return f'{_command(archive_words(config, config.archive.directory))} "%p"'
+    return f'{command(archive_words(config))} "%p"'
+
+
+def is_ours(command: str) -> bool:
+    """True for an archive_command of pgvip's, whatever its options and wherever it was installed."""
+    return f"pgvip/archive/{Path(archive_wal.__file__).name}" in command
+
+
+def archive_words(config: Config) -> list[str]:
+    """Return the program and its options that archive a WAL file; its path is to follow."""
+    archive = config.archive
+    words = [
+        *_script(archive_wal.__file__),
+        *("--timeout", f"{archive.timeout_s:g}"),
+        *("--directory", str(archive.directory)),
+    ]
+    if archive.compress != "none":
+        words += ["--compress", archive.compress]
+    for one in archive.destinations:
+        words += ["--destination", json.dumps(_destination(one), ensure_ascii=False)]
+    return words
+
+
+def _destination(one: ArchiveDestination) -> dict[str, object]:
+    """What archive_wal.read_destination understands."""
+    found: dict[str, object] = {"name": one.name, "required": one.required, "timeout_s": one.timeout_s}
+    if one.directory is None:
+        return found | {"command": list(one.command)}
+    return found | {"directory": str(one.directory), "compress": one.compress}
 
 
 def restore_command(config: Config) -> str:
@@ -269,12 +328,12 @@ def restore_command(config: Config) -> str:
     A promotion asks several times for history files that are not there: starting an interpreter for each
     costs more than the promotion.
     """
-    flag = _command([str(config.paths.no_restore)])
-    return f'[ ! -e {flag} ] && exec {_command(restore_words(config))} "%f" "%p"'
+    flag = command([str(config.paths.no_restore)])
+    return f'[ ! -e {flag} ] && exec {command(restore_words(config))} "%f" "%p"'
 
 
-def archive_words(config: Config, directory: Path) -> list[str]:
-    """Return the program and its options that put a WAL file into `directory`; the file's path is to follow."""
+def salvage_words(config: Config, directory: Path) -> list[str]:
+    """Return the program and its options that put a WAL file into `directory` alone; the file's path is to follow."""
     return [
         *_script(archive_wal.__file__),
         *("--timeout", f"{config.archive.timeout_s:g}"),
@@ -282,15 +341,21 @@ def archive_words(config: Config, directory: Path) -> list[str]:
     ]
 
 
-def restore_words(config: Config) -> list[str]:
-    """Return the program and its options that fetch a WAL file; its name and the target are to follow."""
+def restore_words(config: Config, flag: Path | None = None) -> list[str]:
+    """Return the program and its options that fetch a WAL file; its name and the target are to follow.
+
+    `flag`: of a server that is not the pair's: a promotion of the pair's must not end its recovery.
+    """
+    others = config.archive.destinations
     return [
         *_script(restore_wal.__file__),
         *("--timeout", f"{config.archive.timeout_s:g}"),
-        *("--flag", str(config.paths.no_restore)),
+        *("--flag", str(flag or config.paths.no_restore)),
         *("--directory", str(config.archive.directory)),
         *("--directory", str(config.archive.peer_mount)),
         *("--directory", str(config.archive.peer_mount / SALVAGE)),
+        *(word for one in others if one.directory for word in ("--directory", str(one.directory))),
+        *(word for one in others if one.restore for word in ("--command", json.dumps(one.restore))),
     ]
 
 
@@ -307,12 +372,12 @@ def interpreter() -> str:
     return shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin") or str(own)
 
 
-def _command(words: list[str]) -> str:
+def command(words: list[str]) -> str:
     """Words for the shell, with the per cent signs that PostgreSQL would read as placeholders doubled."""
     return shlex.join(words).replace("%", "%%")
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """Quote a value for a configuration file (manual, 20.1.2)."""
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 

@@ -33,6 +33,40 @@ def has_systemd() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
+def stopping() -> bool:
+    """True while systemd shuts the machine down: its shutdown.target is queued (systemctl(1), is-system-running).
+
+    CommandError when systemd does not say.
+    """
+    if not has_systemd():
+        return False
+    said = run(["systemctl", "is-system-running"], timeout_s=TIMEOUT_S).stdout.strip()
+    if not said:
+        raise CommandError("systemctl is-system-running said nothing")
+    return said == "stopping"
+
+
+HANDOVER = "pgvip-handover.service"
+"""Runs `pgvip leave` while the machine is shut down."""
+
+
+def handover_order(unit: str) -> str:
+    """Why a shutdown would stop the server's unit without waiting for the hand-over; "" when it waits.
+
+    CommandError when systemd does not say.
+    """
+    said = check(["systemctl", "show", "--property=LoadState,After", HANDOVER], timeout_s=TIMEOUT_S)
+    words = dict(line.split("=", 1) for line in said.stdout.splitlines() if "=" in line)
+    if words.get("LoadState") != "loaded":
+        return f"{HANDOVER} is not installed: a shutdown of this host hands nothing over; run scripts/install again"
+    if unit and unit not in words.get("After", "").split():
+        return (
+            f"{HANDOVER} is not ordered after {unit}, which a shutdown stops at the same time; "
+            f"systemctl edit {HANDOVER}: [Unit] After={unit}"
+        )
+    return ""
+
+
 def auto_starts(data_directory: Path, unit: str) -> list[AutoStart]:
     """What would start the server of a data directory at boot."""
     found = [

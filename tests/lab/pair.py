@@ -149,9 +149,13 @@ class Pair:
         for host in self.hosts.values():
             host.stop_service("pgvip")
         for host in sorted(self.hosts.values(), key=lambda host: not host.writable()):
-            if host.postmaster():
-                argv = [bin_directory(self.options.version) / "pg_ctl", "-D", DATA_DIRECTORY, "-m", "fast", "stop"]
-                host.run(argv, user="postgres", timeout_s=90)
+            self.stop_postgres(host)
+
+    def stop_postgres(self, host: Host) -> None:
+        """Stop PostgreSQL in an orderly way, as its own unit would; nothing when it does not run."""
+        if host.postmaster():
+            argv = [bin_directory(self.options.version) / "pg_ctl", "-D", DATA_DIRECTORY, "-m", "fast", "stop"]
+            host.run(argv, user="postgres", timeout_s=90)
 
     def save(self, template: Path) -> None:
         """Keep the disks of a stopped pair."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -70,6 +71,13 @@ def test_a_hanging_archive_hangs_neither_daemon_nor_status(hanging: Scene) -> No
         asked_s = time.monotonic()
         hanging.pair.status(host)
         assert time.monotonic() - asked_s < 5
+    asked_s = time.monotonic()
+    said = json.loads(hanging.pair.pgvip(hanging.standby, "archive", "status", "--json").stdout)
+    assert "does not answer" in said["other_why"]
+    refused = hanging.pair.pgvip(hanging.standby, "archive", "clean", check=False)
+    assert refused.returncode == 5
+    assert "does not answer" in refused.stderr
+    assert time.monotonic() - asked_s < 60
     hanging.pair.pgvip(hanging.primary, "switchover")
     hanging.wait_roles(standby="primary", deadline_s=40)
     for host in hanging.pair.hosts.values():

@@ -240,7 +240,7 @@ class Faults:
 
         self._ends(fault, heal)
 
-    cut_off = apart = gateway = cut
+    cut_off = isolated = apart = gateway = cut
 
     def fence_mood(self, host: Host, fault: Fault) -> None:
         moods = self.world.fencing.moods

@@ -48,6 +48,13 @@ def _cut_off(rng: Random, host: str) -> How:
     return tuple(f"{path}:{host}" for path in PATHS if path not in keep)
 
 
+def _isolated(rng: Random, host: str) -> How:
+    """Nothing comes or goes: no peer, no gateway; now and then clients still come, or the gateway is all that does."""
+    both = tuple(f"{path}:{name}" for path in ("link", "db") for name in "ab")
+    outside = rng.choice(((f"gateway:{host}", f"client:{host}"), (f"gateway:{host}",), ("gateway:a", "gateway:b")))
+    return (*both, *outside, *rng.choice(((), (f"fence:{host}",), ("fence:a", "fence:b"))))
+
+
 def _apart(rng: Random, host: str) -> How:
     """Neither host hears of the other, while clients may reach both; perhaps one of them can fence no more."""
     blind = rng.choice(((), (), (f"fence:{host}",)))
@@ -119,6 +126,7 @@ KINDS = (
     Kind("cut", 4.0, how=_cut),
     Kind("cut_off", 1.5, how=_cut_off),
     Kind("apart", 2.0, how=_apart),
+    Kind("isolated", 1.0, (2.0, 40.0), how=_isolated),
     Kind("gateway", 1.0, how=_gateway),
     Kind("stream_breaks", 0.7),
     Kind("stall", 1.0),

@@ -232,6 +232,7 @@ class Daemon:
     def resume(self) -> None:
         self.stopped = False
         self.host.log("daemon continues")
+        self.probes.look_soon()  # the waits of its threads have run out meanwhile
         self.wake()
 
     def order(self, order: Order, text: str = "") -> None:

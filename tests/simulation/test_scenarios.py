@@ -322,3 +322,41 @@ def test_in_async_nothing_is_lost_with_a_dead_server_on_a_living_host(seed: int)
 
 def test_without_the_archive_it_is_lost() -> None:
     assert sum(dies_ahead(seed, archive_fails=1.0)[1] for seed in range(1, 5)) > 0
+
+
+@both
+@seeded
+def test_standby_leaves_in_order(seed: int, sync: bool) -> None:
+    """The primary serves alone before the standby's server ends, and nobody is fenced."""
+    world = pair(seed, sync=sync)
+    assert world.b.daemon is not None
+    world.b.daemon.order(Order.SHUTDOWN)
+    until(world, lambda: serves_alone(world.a), 3.0)
+    world.b.pg.shut_down()
+    run(world, 2.0)
+    assert world.b.pg.phase == "down", "a host that leaves starts nothing"
+    assert writes_again(world, 1.0) < 1.0, tail(world)
+    world.b.power_off("test")
+    world.b.power_on()
+    heals(world)
+    assert primary(world) is world.a
+    assert world.fencing.fences == 0
+
+
+@both
+@seeded
+def test_both_hosts_leave_in_order(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    for host in world.hosts:
+        assert host.daemon is not None
+        host.daemon.order(Order.SHUTDOWN)
+    run(world, 3.0)
+    for host in world.hosts:
+        host.pg.shut_down()
+        host.power_off("test")
+    world.a.power_on()
+    until(world, lambda: serves_alone(world.a), 30.0)  # it needs nobody's word for that
+    world.b.power_on()
+    heals(world)
+    assert primary(world) is world.a
+    assert world.fencing.fences == 0

@@ -98,6 +98,9 @@ def daemon(stopped: Daemon) -> Iterator[Daemon]:
         (["rejoin"], "rejoin", ""),
         (["rejoin", "--clone"], "rejoin", "clone"),
         (["hold", "clear", "--yes", "alpha"], "clear-hold", ""),
+        (["leave"], "shutdown", ""),
+        (["leave", "--anyway"], "shutdown", "anyway"),
+        (["leave", "--cancel"], "stay", ""),
     ],
 )
 def test_orders(daemon: Daemon, words: list[str], order: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +145,34 @@ def test_dry_run_asks_nobody_to_confirm(daemon: Daemon, words: list[str]) -> Non
     (asked,) = daemon.asked
     assert asked["dry_run"] is True
     assert asked["wait_s"] == 3.0
+
+
+def test_leave_waits_as_long_as_the_configuration_says(daemon: Daemon) -> None:
+    assert daemon.run("leave", "--dry-run") == 0
+    assert daemon.asked[-1]["wait_s"] == 60.0
+    daemon.file.write_text(daemon.file.read_text() + "\n[timing]\nshutdown_handover_s = 7\n")
+    assert daemon.run("leave") == 0
+    assert daemon.asked[-1]["wait_s"] == 7.0
+
+
+def test_leave_in_a_unit_does_nothing_unless_the_host_is_going_down(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pgvip.system.units.stopping", lambda: False)
+    assert daemon.run("leave", "--if-stopping", "--anyway") == 0
+    assert daemon.asked == []
+    assert "not shutting down" in capsys.readouterr().out
+    assert daemon.run("leave", "--if-stopping", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+    monkeypatch.setattr("pgvip.system.units.stopping", lambda: True)
+    assert daemon.run("leave", "--if-stopping", "--anyway") == 0
+    assert [asked["order"] for asked in daemon.asked] == ["shutdown"]
+
+
+@pytest.mark.parametrize("word", ["--anyway", "--if-stopping"])
+def test_leave_and_stay_at_once_is_refused(daemon: Daemon, word: str) -> None:
+    assert daemon.run("leave", "--cancel", word) == Exit.REFUSED
+    assert daemon.asked == []
 
 
 @pytest.mark.parametrize("action", ["status", "test"])

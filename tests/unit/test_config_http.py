@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip import config_load, config_rules
+from pgvip import config_host, config_load
 from pgvip.config import Config, HttpConfig
 from tests.unit.config_text import GOOD, edited
 
@@ -85,7 +85,7 @@ def test_files_must_be_there_and_secrets_private(tmp_path: Path) -> None:
     config = parse(lines)
 
     def said() -> list[str]:
-        return [error.message for error in config_rules._http_files(config)]
+        return [error.message for error in config_host._http_files(config)]
 
     assert said() == [
         f'http.password_file = "{password}": cannot be read: No such file or directory',
@@ -99,7 +99,7 @@ def test_files_must_be_there_and_secrets_private(tmp_path: Path) -> None:
     key.chmod(0o600)
     password.chmod(0o400)
     assert said() == []
-    assert [e.message for e in config_rules._http_files(parse(lines + '\nlisten = "off"\n'))] == []
+    assert [e.message for e in config_host._http_files(parse(lines + '\nlisten = "off"\n'))] == []
 
 
 def test_a_reload_applies_the_whole_section() -> None:

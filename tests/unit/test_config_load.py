@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip import config_load, config_rules, config_sections
+from pgvip import config_host, config_load, config_sections
 from pgvip.config import Config
 from pgvip.core.model import Override, Settings, Vip
 from pgvip.errors import ConfigError, RecordError
@@ -49,6 +49,7 @@ def test_every_timing_setting_has_a_key() -> None:
     others = {
         *("me", "peer", "me_first", "sync", "fencing", "override", "peer_override", "digest", "version"),
         *("rejoin_clone", "archive", "veto_timeout_s", "sync_stall_s", "lag_bytes_max", "lag_s_max"),
+        "watchdog_required",
     }
     assert keys == {field.name for field in dataclasses.fields(Settings)} - others
 
@@ -173,7 +174,7 @@ def test_password_file_must_be_there_private_and_mine(tmp_path: Path) -> None:
     config = parse(edit, host="db2")
 
     def found() -> list[str]:
-        return [error.message for error in config_rules._password_files(config)]
+        return [error.message for error in config_host._password_files(config)]
 
     key = f'hosts.db1.fencing[1].password_file = "{secret}"'
     assert found() == [f"{key}: cannot be read: No such file or directory"]
@@ -188,7 +189,7 @@ def test_password_file_must_be_there_private_and_mine(tmp_path: Path) -> None:
 
 def test_interface_must_exist_and_carry_the_network() -> None:
     config = parse(('interface = "lo"', 'interface = "nowhere0"'))
-    messages = [error.message for error in config_rules.host_problems(config)]
+    messages = [error.message for error in config_host.host_problems(config)]
     assert 'hosts.db1.interface = "nowhere0": is not an interface of this host' in messages
 
 
@@ -201,11 +202,11 @@ def test_networks_of_an_interface_are_read_from_the_kernel(tmp_path: Path) -> No
         "eth1\t0000010A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
     )
     table.write_text(head + rows)
-    assert config_rules.interface_networks("eth0", table) == ["192.0.2.0/24"]
-    assert config_rules.interface_networks("eth1", table) == ["10.1.0.0/16"]
+    assert config_host.interface_networks("eth0", table) == ["192.0.2.0/24"]
+    assert config_host.interface_networks("eth1", table) == ["10.1.0.0/16"]
 
 
 def test_no_programs_where_they_should_be(tmp_path: Path) -> None:
     config = parse(("/usr/lib/postgresql/15/bin", str(tmp_path)))
-    (found,) = config_rules._programs(config)
+    (found,) = config_host._programs(config)
     assert found.message == f'postgresql.bin_directory = "{tmp_path}": has no postgres'

@@ -115,6 +115,26 @@ MISTAKES = {
         "timing.salvage_s = 10.0: is not shorter than timing.consent_s = 10",
         "A host that gives up for that long would be fenced.",
     ),
+    "isolated for less than two detections": (
+        [("[timing]", "[timing]\nisolation_demote_s = 5.9")],
+        "timing.isolation_demote_s = 5.9: is shorter than twice interval_s * check_times = 3 s",
+        "Write 0 (never) or at least 6.",
+    ),
+    "watchdog that does not wait for a restart": (
+        [("[timing]", '[watchdog]\nmode = "if-present"\ntimeout_s = 4\n[timing]')],
+        "watchdog.timeout_s = 4: is too short",
+        "Write at least 5.",
+    ),
+    "watchdog later than every fence": (
+        [("[timing]", '[watchdog]\nmode = "required"\ntimeout_s = 24\n[timing]')],
+        "watchdog.timeout_s = 24: is too long",
+        "Write at most 23.",
+    ),
+    "unknown mode of the watchdog": (
+        [("[timing]", '[watchdog]\nmode = "on"\n[timing]')],
+        'watchdog.mode = "on": is not one of the known words',
+        'Write one of "off", "if-present", "required".',
+    ),
     "address lease shorter than detection": (
         [("[addresses]", "[addresses]\nvalid_lft_s = 2")],
         "addresses.valid_lft_s = 2: is shorter than interval_s * check_times = 3 s",
@@ -323,6 +343,66 @@ MISTAKES = {
         [("[archive]", '[archive]\npeer_mount = "/var/lib/pgvip/archive/peer"')],
         'archive.peer_mount = "/var/lib/pgvip/archive/peer": lies within archive.directory or around it',
         "Part the two.",
+    ),
+    "unknown packing": (
+        [("[archive]", '[archive]\ncompress = "zip"')],
+        'archive.compress = "zip": is not one of the known words',
+        'Did you mean "gzip"? Known: "none", "zstd", "lz4", "gzip".',
+    ),
+    "destinations that are no list": (
+        [("[archive]", '[archive]\ndestinations = "/mnt/far"')],
+        'archive.destinations = "/mnt/far": is not a list of destinations',
+        ('Write a list, [{ name = "far", directory = "/mnt/far", compress = "zstd" }, '
+        '{ name = "store", command = ["/usr/local/bin/put", "%p", "%f"] }].'),
+    ),
+    "destination without a place": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "far" }]')],
+        'archive.destinations[1].name = "far": has neither a directory nor a command, or both',
+        "Give the destination one of the two.",
+    ),
+    "destination with an odd name": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "../x", directory = "/mnt/x" }]')],
+        'archive.destinations[1].name = "../x": is not a usable name',
+        'Write small letters, digits, _ and -; not "archive", the first one.',
+    ),
+    "destination twice": (
+        [(
+            "[archive]",
+            '[archive]\ndestinations = [{ name = "x", directory = "/mnt/x" }, { name = "x", directory = "/mnt/y" }]',
+        )],
+        ('archive.destinations = [{"name": "x", "directory": "/mnt/x"}, {"name": "x", "directory": "/mnt/y"}]: '
+        '"x" is there twice'),
+        "Give each destination a name of its own.",
+    ),
+    "destination that is the archive": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "x", directory = "/var/lib/pgvip/archive" }]')],
+        'archive.destinations (x) = "/var/lib/pgvip/archive": is also archive.directory',
+        "Name a directory of its own for each archive.",
+    ),
+    "command without the file": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "x", command = ["/bin/put", "%f"] }]')],
+        'archive.destinations[1].command = ["/bin/put", "%f"]: does not name the file (%p)',
+        'Write command = ["/usr/local/bin/put", "%p", "%f"].',
+    ),
+    "command by a relative path": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "x", command = ["put", "%p"] }]')],
+        'archive.destinations[1].command = ["put", "%p"]: does not begin with an absolute path',
+        'Write command = ["/usr/local/bin/put", "%p", "%f"].',
+    ),
+    "packing for a command": (
+        [("[archive]", '[archive]\ndestinations = [{ name = "x", command = ["/bin/put", "%p"], compress = "lz4" }]')],
+        'archive.destinations[1].compress = "lz4": does not go with a command',
+        "Let the command compress; it gets the plain file.",
+    ),
+    "backups in the other host's archive": (
+        [("[rejoin]", '[backup]\ndirectory = "/var/lib/pgvip/peer-archive/backups"\n[rejoin]')],
+        'backup.directory = "/var/lib/pgvip/peer-archive/backups": is in the peer\'s archive',
+        "It is read-only; name another.",
+    ),
+    "backups among the WAL": (
+        [("[rejoin]", '[backup]\ndirectory = "/var/lib/pgvip/archive"\n[rejoin]')],
+        'backup.directory = "/var/lib/pgvip/archive": is also archive.directory',
+        "Name one within it or elsewhere.",
     ),
     "unknown placeholder of the mount": (
         [("[archive]", '[archive]\nmount_source = "{host}:/export"')],

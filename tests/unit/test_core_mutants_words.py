@@ -52,7 +52,7 @@ WORDS: dict[type[StrEnum], str] = {
     Vip: "primary standby",
     Override: "auto primary standby primary_standby",
     Want: "solo handover",
-    Order: "switchover cancel-switchover pause resume force-promote fence-confirmed clear-hold shutdown rejoin "
+    Order: "switchover cancel-switchover pause resume force-promote fence-confirmed clear-hold shutdown stay rejoin "
     "failover fence-off power-on",
     Part: "primary standby any",
     By: "invite request fence own arbiter nothing",

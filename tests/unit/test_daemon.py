@@ -14,6 +14,7 @@ import pytest
 
 from pgvip import config_load
 from pgvip.config import Config
+from pgvip.core.knowledge import Guard
 from pgvip.core.model import (
     NEVER,
     Action,
@@ -74,7 +75,7 @@ class Recorder:
             looked=self.snapshots.append,
         )
 
-    def _alive(self) -> None:
+    def _alive(self, _guard: Guard) -> None:
         self.rounds_at_s.append(now_s())
         if self.busy_s:
             time.sleep(self.busy_s)  # stands for work in the loop: what is measured is that it is noticed

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pgvip.cli.explain import NAMES, render
-from pgvip.core.changes import SOLO_RIGHT, TABLE, TAKEOVER_RIGHT, TAKER
+from pgvip.core.changes import PEER_READY, SOLO_RIGHT, TABLE, TAKEOVER_RIGHT, TAKER
 from pgvip.core.model import Action, Mode, Pause
 from pgvip.explain.document import Explainer, explain
 from pgvip.explain.effects import USUAL_S
@@ -150,7 +150,7 @@ def test_measured_times_count() -> None:
     assert 8.0 < slow - quick < 9.5
 
 
-RIGHTS = {TAKEOVER_RIGHT: standby(), TAKER: standby(), SOLO_RIGHT: primary()}
+RIGHTS = {TAKEOVER_RIGHT: standby(), TAKER: standby(), SOLO_RIGHT: primary(), PEER_READY: primary()}
 
 
 @pytest.mark.parametrize("condition", RIGHTS, ids=lambda condition: condition.name)
@@ -162,7 +162,8 @@ def test_the_parts_of_a_right_are_the_right(condition: Any) -> None:
         host.sees(gateway=failing("g")), paused(host), host.down(), host.sees(connection=failing(value=True)),
         host.durable(record=replace(host.record, mode=Mode.SOLO)), host.durable(served=False),
         host.database(in_recovery=not host.view.recovering), host.knows(heard_record=replace(host.record, term=9)),
-        host.sees(disks=failing(value=True)),
+        host.sees(disks=failing(value=True)), host.knows(leaving=True), host.configured(watchdog_required=True),
+        host.hears(leaving=True), host.hears(hold="h"), host.hears(eligible=False), host.hears(database_ok=False),
     ]  # fmt: skip
     held = set()
     for one in wrong:

@@ -102,7 +102,8 @@ def test_a_role_that_cannot_be_read_is_none(words: dict[str, str], host: Host) -
 
 
 def probe_of(config: Config) -> Any:
-    return {probe.name: probe for probe in Probes(lambda: config, lambda: None, lambda _name: None).all()}["veto"]
+    probes = Probes(lambda: config, lambda: None, lambda _name: None, lambda: False)
+    return {probe.name: probe for probe in probes.all()}["veto"]
 
 
 def test_the_probe_sees_whether_there_are_veto_hooks(host: Host) -> None:

@@ -55,7 +55,7 @@ def fields(lines: list[str]) -> list[list[str]]:
 def test_a_host_cannot_follow_itself_or_a_virtual_address(tmp_path: Path) -> None:
     rows = fields(access.hba_lines(configs.make(tmp_path)))
     replication = [row for row in rows if row[1] == "replication"]
-    kinds = [(row[3], row[4]) for row in replication]
+    kinds = [(row[3], row[4]) for row in replication if row[0] == "host"]
     refused = [kinds.index(entry) for entry in (("samehost", "reject"), ("10.9.0.100/32", "reject"))]
     allowed = [kinds.index((f"10.9.0.{n}/32", "scram-sha-256")) for n in (1, 2)]
     assert max(refused) < min(allowed)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pgvip.config_sections import HANDOVER_MAX_S
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -75,3 +77,17 @@ def test_nobody_but_pgvip_starts_its_postgresql() -> None:
     keys = unit("pgvip-postgres.service")
     assert "\n[Install]" not in text
     assert (keys["Restart"], keys["KillSignal"], keys["User"]) == ("no", "SIGINT", "postgres")
+
+
+def test_the_host_is_handed_over_before_anything_is_stopped() -> None:
+    text = (ROOT / "systemd" / "pgvip-handover.service").read_text()
+    keys = unit("pgvip-handover.service")
+    assert keys["ExecStop"].endswith("/pgvip leave --if-stopping --anyway")
+    assert keys["ExecStop"].startswith("-")  # whatever comes of it, the shutdown goes on
+    assert float(keys["TimeoutStopSec"]) > HANDOVER_MAX_S
+    after = {name for line in re.findall(r"^After=(.*)$", text, re.MULTILINE) for name in line.split()}
+    assert {"pgvip.service", "pgvip-postgres.service", "network.target", "postgresql@15-main.service"} <= after
+    assert not {"PartOf", "BindsTo", "Requires"} & keys.keys()  # a stop of the daemon alone does not touch it
+    daemon = (ROOT / "systemd" / "pgvip.service").read_text()
+    assert re.search(r"^Wants=pgvip-handover.service$", daemon, re.MULTILINE)
+    assert not re.search(r"^(After|Before)=.*postgresql", daemon, re.MULTILINE)

@@ -1,9 +1,15 @@
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pgvip.system import units
+from pgvip.actions import postgres
+from pgvip.errors import CommandError
+from pgvip.system import pgtools, processes, units
+from tests.unit import configs
 
 
 def cluster(root: Path, name: str, data: str, start: str | None) -> Path:
@@ -42,3 +48,73 @@ def test_a_unit_that_systemd_would_restart_is_known(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert units.restarts("pg.service") == word
+
+
+@pytest.mark.parametrize(("said", "stopping"), [("stopping", True), ("running", False), ("degraded", False)])
+def test_a_shutdown_of_the_machine_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, stopping: bool
+) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "is-system-running" ] && echo {said}\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(units, "has_systemd", lambda: True)
+    assert units.stopping() is stopping
+
+
+def test_a_systemd_that_says_nothing_is_no_word_of_a_shutdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(units, "has_systemd", lambda: True)
+    with pytest.raises(CommandError):
+        units.stopping()
+    monkeypatch.setattr(units, "has_systemd", lambda: False)
+    assert units.stopping() is False
+
+
+@pytest.mark.parametrize(
+    ("state", "after", "words"),
+    [
+        ("loaded", "network.target pg.service basic.target", ""),
+        ("loaded", "network.target mypg.service", "is not ordered after pg.service"),
+        ("not-found", "", "is not installed"),
+    ],
+)
+def test_a_shutdown_that_would_not_wait_for_the_hand_over_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, after: str, words: str
+) -> None:
+    program = tmp_path / "systemctl"
+    asked = "show --property=LoadState,After pgvip-handover.service"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "{asked}" ] && echo LoadState={state} && echo "After={after}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    said = units.handover_order("pg.service")
+    assert words in said
+    assert bool(said) is bool(words)
+
+
+def test_a_unit_is_not_stopped_by_its_job_while_the_machine_shuts_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That job is queued behind the hand-over, which waits for this very stop."""
+    called: list[str] = []
+    config = configs.make(tmp_path)
+    config = replace(config, postgres=replace(config.postgres, unit="pg.service"))
+    monkeypatch.setattr(processes, "postmaster", lambda _data: object())
+    monkeypatch.setattr(postgres, "_checkpoint_first", lambda _config: None)
+    monkeypatch.setattr(postgres, "check", lambda argv, **_: called.append(" ".join(argv)))
+    monkeypatch.setattr(postgres, "_signal_postmaster", lambda _config, number: called.append(number.name))
+    monkeypatch.setattr(processes, "cluster_processes", lambda _data: [])
+    monkeypatch.setattr(pgtools, "control_data", lambda _config: SimpleNamespace(state="shut down"))
+    for stopping, wanted in ((True, "SIGINT"), (False, "systemctl stop --no-block pg.service"), (None, "systemctl")):
+        monkeypatch.setattr(units, "stopping", partial(said, stopping))
+        postgres.stop(config, clean=True)
+        assert called.pop().startswith(wanted)
+
+
+def said(stopping: bool | None) -> bool:
+    if stopping is None:
+        raise CommandError("systemctl is-system-running said nothing")
+    return stopping

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import pytest
 
-from pgvip.archive import archive_wal
-from pgvip.config import ArchiveConfig, Config, Host, Paths, PostgresConfig
+from pgvip.archive import archive_wal, restore_wal
+from pgvip.config import ArchiveConfig, ArchiveDestination, Config, Host, Paths, PostgresConfig
 from pgvip.core.model import Settings
 from pgvip.system import pgconf
 
@@ -91,6 +92,50 @@ def test_odd_names_are_quoted(config: Config) -> None:
     assert value(text, "primary_slot_name") == "'pgvip_db_1_example'"
     assert r"passfile=''/etc/it\\''s/pass word''" in value(text, "primary_conninfo")
     assert "/mnt/100%%/o" in value(text, "archive_command")
+
+
+DESTINATIONS = (
+    ArchiveDestination("far", Path("/mnt/it's 100%"), compress="zstd", required=True, timeout_s=7.0),
+    ArchiveDestination("store", command=("/bin/put", "%p", "a 'b' \\c"), restore=("/bin/get", "%f", "%p")),
+)
+
+
+def as_postgres_runs_it(setting: str, path: str, name: str) -> list[str]:
+    """The words that the shell sees: quotes of the file taken off, placeholders filled in (manual, 20.1.2, 20.5.3)."""
+    command = setting[1:-1].replace("''", "'").replace("\\\\", "\\")
+    filled = command.replace("%%", "\0").replace("%p", path).replace("%f", name).replace("\0", "%")
+    return shlex.split(filled)
+
+
+def test_destinations_reach_the_script_as_they_are_configured(config: Config) -> None:
+    config = dataclasses.replace(config, archive=ArchiveConfig(compress="lz4", destinations=DESTINATIONS))
+    text = pgconf.render(config, sync=False, version=15)
+    words = as_postgres_runs_it(value(text, "archive_command"), "pg_wal/0A", "0A")
+    given, found = archive_wal.read_arguments(words[4:])
+    assert given.path == Path("pg_wal/0A")
+    assert [(one.name, one.directory, one.command, one.word, one.required, one.timeout_s) for one in found] == [
+        ("archive", ArchiveConfig().directory, (), "lz4", True, 10.0),
+        ("far", DESTINATIONS[0].directory, (), "zstd", True, 7.0),
+        ("store", None, DESTINATIONS[1].command, "none", False, 10.0),
+    ]
+    restore = as_postgres_runs_it(value(text, "restore_command"), "pg_wal/X", "0A")
+    assert restore[-2:] == ["0A", "pg_wal/X"]
+    directories = [restore[at + 1] for at, word in enumerate(restore) if word == "--directory"]
+    assert directories == ["/var/lib/pgvip/archive", "/var/lib/pgvip/peer-archive", "/mnt/it's 100%"]
+    assert restore_wal.read_command(restore[restore.index("--command") + 1]) == ("/bin/get", "%f", "%p")
+
+
+def test_commands_are_refreshed_and_nothing_else(config: Config) -> None:
+    path = config.postgres.config_directory / pgconf.FILE_NAME
+    assert not pgconf.refresh_commands(config)
+    before = pgconf.render(config, sync=True, version=15, raised={"max_connections": "300"})
+    path.write_text(before)
+    assert not pgconf.refresh_commands(config)
+    changed = dataclasses.replace(config, archive=ArchiveConfig(compress="lz4", destinations=DESTINATIONS))
+    assert pgconf.refresh_commands(changed)
+    assert path.read_text() == pgconf.render(changed, sync=True, version=15, raised={"max_connections": "300"})
+    assert pgconf.is_ours(value(path.read_text(), "archive_command"))
+    assert not pgconf.is_ours("pgbackrest --stanza=orders archive-push %p")
 
 
 def test_include_is_the_last_line_once(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def snapshot(config: Config, age_s: float = 0.0, *, dropping: bool = False) -> S
 
 
 def held_probe(config: Config, shot: Snapshot | None) -> Probe:
-    probes = {probe.name: probe for probe in Probes(lambda: config, lambda: shot, lambda _name: None).all()}
+    probes = {probe.name: probe for probe in Probes(lambda: config, lambda: shot, lambda _name: None, bool).all()}
     return probes["held"]
 
 

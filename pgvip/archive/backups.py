@@ -1,0 +1,238 @@
+"""The base backups of a host: one directory each, and what `backup.json` in it says.
+
+    20261125T223000Z/running.json    while it is made: who makes it, and the WAL that it will need
+    20261125T223000Z/backup.json     written last: without it the backup is not whole
+    20261125T223000Z/data            what pg_basebackup wrote
+    20261125T223000Z/tablespaces/N   content of tablespace N
+
+A host tells the other what it has, and what WAL it needs, by a small file in its archive, which the other has mounted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgvip.archive.memory import DIRECTORY
+from pgvip.archive.survey import INDEX
+from pgvip.core.model import Lsn, WalPoint
+from pgvip.errors import ArchiveError, RefusedError
+from pgvip.system import pgconf, pgtools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pgvip.config import Config
+
+NAME = re.compile(r"\d{8}T\d{6}Z")
+DONE, RUNNING = "backup.json", "running.json"
+DATA, TABLESPACES = "data", "tablespaces"
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One base backup. `state`: "good" (verified), "running", "incomplete". Times in seconds since 1970.
+
+    `start` is where its WAL begins, `stop` where it is consistent.
+    """
+
+    name: str
+    host: str
+    state: str
+    start: WalPoint
+    stop: WalPoint
+    begun_at: float = 0.0
+    ended_at: float = 0.0
+    size_bytes: int = 0
+    system_id: str = ""
+    version: int = 0
+    source: str = ""
+    verified_at: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        return self.state == "good"
+
+    def words(self) -> dict[str, Any]:
+        """As JSON."""
+        found = asdict(self)
+        for key in ("start", "stop"):
+            point = getattr(self, key)
+            found[key] = {"timeline": point.timeline, "lsn": str(point.lsn)}
+        return found
+
+    @classmethod
+    def of(cls, words: dict[str, Any]) -> Backup:
+        """From JSON; KeyError, ValueError or TypeError when it is something else."""
+        points = {
+            key: WalPoint(int(words[key]["timeline"]), Lsn.parse(words[key]["lsn"])) for key in ("start", "stop")
+        }
+        return cls(**{**words, **points})
+
+
+def own(config: Config) -> list[Backup]:
+    """The backups in this host's directory, oldest first. ArchiveError when it cannot be read."""
+    directory = config.backup.directory
+    try:
+        names = sorted(path.name for path in directory.iterdir() if NAME.fullmatch(path.name))
+    except FileNotFoundError:
+        return []
+    except OSError as failure:
+        raise ArchiveError(f"could not read {directory}", f"{failure}.") from failure
+    return [_read(config, directory / name) for name in names]
+
+
+def _read(config: Config, path: Path) -> Backup:
+    nowhere = WalPoint(0, Lsn(0))
+    with suppress(FileNotFoundError):
+        return _parse(path / DONE)
+    with suppress(FileNotFoundError):
+        running = _parse(path / RUNNING)
+        return running if is_locked(config) else replace(running, state="incomplete")
+    return Backup(path.name, config.me.name, "incomplete", nowhere, nowhere)
+
+
+def _parse(file: Path) -> Backup:
+    try:
+        return Backup.of(json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as failure:
+        hint = "Nothing is removed while it is unknown what it is; repair it or move the directory away."
+        raise ArchiveError(f"could not understand {file}", f"{failure!r}.", hint) from failure
+
+
+def write(path: Path, words: dict[str, Any], config: Config) -> None:
+    """Write a JSON file durably, by rename, owned by PostgreSQL's user. ArchiveError when that fails.
+
+    The directory may be that user's as well: nothing that he put there is followed.
+    """
+    owner = pgtools.account(config)
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(words, file, indent=1)
+                file.write("\n")
+                file.flush()
+                os.fchmod(descriptor, 0o640)
+                os.fchown(descriptor, owner.pw_uid, owner.pw_gid)
+                os.fsync(descriptor)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        pgconf.sync_directory(path.parent)
+    except OSError as failure:
+        raise ArchiveError(f"could not write {path}", f"{failure}.") from failure
+
+
+# --- one at a time -----------------------------------------------------------------------------------------
+
+
+def lock_file(config: Config) -> Path:
+    """Held while a backup is made, restored from or removed here."""
+    return config.backup.directory / ".lock"
+
+
+def is_locked(config: Config) -> bool:
+    """True while a backup is made on this host."""
+    try:
+        descriptor = os.open(lock_file(config), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextmanager
+def held(config: Config, *, exclusive: bool) -> Iterator[None]:
+    """Keep others from making or removing backups (`exclusive`), or from removing what is read.
+
+    A lock of the kernel's: it ends with its process. RefusedError when it cannot be had.
+    """
+    path = lock_file(config)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as failure:
+        raise ArchiveError(f"could not open {path}", f"{failure}.") from failure
+    try:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = "a backup is being made, removed or restored on this host"
+            raise RefusedError(what, hint="Wait for its end.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# --- what the other host is told ---------------------------------------------------------------------------
+
+
+def write_index(config: Config, known: Sequence[Backup], need: WalPoint | None) -> None:
+    """Tell the peer which backups are here and from where on this host itself needs WAL (None: unknown)."""
+    notes = config.archive.directory / DIRECTORY
+    try:
+        notes.mkdir(mode=0o750, exist_ok=True)
+        pgtools.give(config, notes)
+    except OSError as failure:
+        raise ArchiveError(f"could not make {notes}", f"{failure}.") from failure
+    inside = config.archive.directory in config.backup.directory.parents
+    words = {
+        "host": config.me.name,
+        "at": time.time(),
+        "directory": str(config.backup.directory),
+        "within": str(config.backup.directory.relative_to(config.archive.directory)) if inside else "",
+        "backups": [backup.words() for backup in known],
+        "need": None if need is None else {"timeline": need.timeline, "lsn": str(need.lsn)},
+    }
+    write(notes / INDEX, words, config)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What the peer told. `need`: from where on it needs WAL itself; None: it did not know.
+
+    `within`: where in its archive its backups are; "" when they are elsewhere.
+    """
+
+    at: float
+    directory: Path
+    within: str
+    backups: tuple[Backup, ...]
+    need: WalPoint | None
+
+
+def read_index(words: dict[str, Any], host: str) -> Index:
+    """Understand the index in an archive; ArchiveError unless it is there, of that host, and understood."""
+    if not words:
+        hint = f"It is written by the daemon of {host}; see that it runs there, and is as new as this one."
+        raise ArchiveError(f"there is no index in the archive of {host}", hint=hint)
+    try:
+        if words["host"] != host:
+            what = f"what is mounted as the archive of {host} is that of {words['host']}"
+            raise ArchiveError(what, hint="Check archive.mount_source.")
+        need = words["need"]
+        return Index(
+            float(words["at"]),
+            Path(words["directory"]),
+            str(words["within"]),
+            tuple(Backup.of(one) for one in words["backups"]),
+            None if need is None else WalPoint(int(need["timeline"]), Lsn.parse(need["lsn"])),
+        )
+    except (KeyError, ValueError, TypeError) as failure:
+        raise ArchiveError(f"could not understand the index in the archive of {host}", f"{failure!r}.") from failure

@@ -1,0 +1,79 @@
+"""Removing from this host's own archive what nobody needs any more; refusing while that is in doubt."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pgvip.archive import backups, picture, retention
+from pgvip.archive.retention import Rules, Verdict
+from pgvip.errors import ArchiveError
+from pgvip.system import pgconf
+
+if TYPE_CHECKING:
+    from pgvip.archive.backups import Backup
+    from pgvip.archive.picture import Picture
+    from pgvip.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would go. `interrupted`: backups that never became whole."""
+
+    backups: tuple[Backup, ...]
+    interrupted: tuple[Backup, ...]
+    wal: Verdict
+
+
+def plan(config: Config, seen: Picture, *, without_peer: bool = False) -> Plan:
+    """Decide what may go; RefusedError, with every reason, while it is in doubt."""
+    doubts = seen.doubts(config, without_peer=without_peer)
+    if doubts:
+        raise picture.refused(config, doubts)
+    rule, now = config.backup, time.time()
+    going = retention.superfluous(seen.backups, config.me.name, max(rule.keep, 1), rule.keep_days, now)
+    interrupted = [one for one in seen.backups if one.state == "incomplete" and one.host == config.me.name]
+    needs = replace(seen, backups=[one for one in seen.backups if one not in going]).needs
+    # what a destination was owed that is no longer configured, nobody will send
+    owed = {name for one in config.archive.destinations for name in seen.own.owed.get(one.name, ())}
+    rules = Rules(seen.segment_bytes, config.archive.keep_days, config.archive.keep_max_mb)
+    verdict = retention.judge(seen.own.files, needs, owed, rules, now)
+    return Plan(tuple(going), tuple(interrupted), verdict)
+
+
+def carry_out(config: Config, decided: Plan, seen: Picture) -> None:
+    """Remove it: backups first, then the peer is told, then their WAL.
+
+    ArchiveError when something cannot be removed; RefusedError while a backup is made or restored from.
+    """
+    if decided.backups or decided.interrupted:
+        with backups.held(config, exclusive=True):
+            for backup in (*decided.backups, *decided.interrupted):
+                remove_backup(config, backup)
+        backups.write_index(config, backups.own(config), seen.server.redo)
+    directory = config.archive.directory
+    try:
+        for file in decided.wal.files:
+            (directory / file.file).unlink(missing_ok=True)
+        if decided.wal.files:
+            pgconf.sync_directory(directory)
+    except OSError as failure:
+        raise ArchiveError(f"could not remove WAL from {directory}", f"{failure}.") from failure
+
+
+def remove_backup(config: Config, backup: Backup) -> None:
+    """Remove one backup of this host: its facts last, so that an interruption leaves what is known to be incomplete."""
+    path = config.backup.directory / backup.name
+    try:
+        if (path / backups.DONE).exists():
+            (path / backups.DONE).replace(path / backups.RUNNING)
+            pgconf.sync_directory(path)
+        for part in (backups.DATA, backups.TABLESPACES):
+            if (path / part).exists():
+                shutil.rmtree(path / part)
+        shutil.rmtree(path)
+        pgconf.sync_directory(path.parent)
+    except OSError as failure:
+        raise ArchiveError(f"could not remove backup {path}", f"{failure}.") from failure

@@ -1,0 +1,112 @@
+"""What lies in an archive, asked in one go by a child process with a time limit: the archive may be on a dead server.
+
+As a script (standard library alone) it prints what it finds, a JSON object on each line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # as a script, with -I: only the standard library is on the path
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from pgvip.archive.memory import DIRECTORY
+from pgvip.archive.packing import plain_name
+
+SMALL_BYTES = 1 << 16
+"""Timeline histories and notes are never longer."""
+INDEX = "index.json"
+"""In an archive's `.pgvip`: what its host has for backups, and what WAL it needs (archive.backups)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file of an archive. `name`: as PostgreSQL knows it; `file`: as it lies there. `at`: seconds since 1970."""
+
+    name: str
+    file: str
+    size_bytes: int
+    at: float
+
+
+@dataclass(slots=True)
+class Survey:
+    """An archive. `histories`: text by file name. `failed`: by destination, (why, at); `owed`: names by destination."""
+
+    files: list[Stored] = field(default_factory=list)
+    histories: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, tuple[str, float]] = field(default_factory=dict)
+    owed: dict[str, list[str]] = field(default_factory=dict)
+    index: dict[str, Any] = field(default_factory=dict)
+    free_bytes: int = 0
+    complete: bool = False
+
+    def take(self, line: str) -> None:
+        """Understand one line that the script printed; ValueError, KeyError or TypeError when it is something else."""
+        found = json.loads(line)
+        match found["is"]:
+            case "file":
+                file = str(found["file"])
+                self.files.append(Stored(plain_name(file), file, int(found["size"]), float(found["at"])))
+            case "history":
+                self.histories[str(found["file"])] = str(found["text"])
+            case "failed":
+                self.failed[str(found["name"])] = (str(found["why"]), float(found["at"]))
+            case "owed":
+                self.owed[str(found["name"])] = [str(name) for name in found["files"]]
+            case "index":
+                self.index = dict(json.loads(found["text"]))
+            case "end":
+                self.free_bytes, self.complete = int(found["free"]), True
+
+
+def look(directory: Path) -> Iterator[dict[str, object]]:
+    """Everything that a survey wants to know, as the objects that are printed. Raises OSError."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
+                continue
+            status = entry.stat()
+            yield {"is": "file", "file": entry.name, "size": status.st_size, "at": status.st_mtime}
+            if entry.name.endswith(".history") and status.st_size <= SMALL_BYTES:
+                yield {"is": "history", "file": entry.name, "text": _text(Path(entry.path))}
+    notes = directory / DIRECTORY
+    for note in _children(notes / "failed"):
+        yield {"is": "failed", "name": note.name, "why": _text(note).strip(), "at": note.stat().st_mtime}
+    for debtor in _children(notes / "owed"):
+        yield {"is": "owed", "name": debtor.name, "files": [path.name for path in _children(debtor)]}
+    if (notes / INDEX).exists():
+        yield {"is": "index", "text": (notes / INDEX).read_text(encoding="utf-8")}
+    room = os.statvfs(directory)
+    yield {"is": "end", "free": room.f_bavail * room.f_frsize}
+
+
+def _children(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    return sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")[:SMALL_BYTES]
+
+
+def main(argv: list[str]) -> int:
+    """Print what is in an archive."""
+    try:
+        for found in look(Path(argv[0])):
+            sys.stdout.write(json.dumps(found) + "\n")
+    except OSError as failure:
+        sys.stderr.write(f"{failure}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

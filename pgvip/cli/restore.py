@@ -1,0 +1,135 @@
+"""`pgvip restore`: a base backup and the archived WAL, made into a database as it was at a point in time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.archive import picture, restoring, targets
+from pgvip.archive.catalog import reach
+from pgvip.cli.archive_clean import require_archive
+from pgvip.cli.output import size
+from pgvip.cli.progress import Bar, patience
+from pgvip.cli.steps import require_root
+from pgvip.config_load import load
+from pgvip.errors import RefusedError
+from pgvip.system import pgtools
+
+if TYPE_CHECKING:
+    from pgvip.archive.picture import Picture
+    from pgvip.archive.restoring import Order
+    from pgvip.archive.targets import Target
+    from pgvip.config import Config
+
+HELP = "restore a base backup to a point in time, into an empty directory"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `restore`."""
+    parser.description = (
+        "Copy a base backup into an empty directory, verify the copy, and write settings with which PostgreSQL "
+        "recovers from the archives to the given point: latest, a time, an LSN or the name of a restore point. The "
+        "live database is not touched; the restored one has a port of its own, no network and no archiving. It is not "
+        "started. Exit code 5: refused, and nothing was changed. "
+        "Example: pgvip restore --to '2026-11-25 22:30:00+01:00' /srv/restored"
+    )
+    parser.add_argument("directory", type=Path, help="where to: empty, or not there yet")
+    to_help = "latest, TIME, LSN or NAME [latest]"
+    parser.add_argument("--to", type=_target, default="latest", metavar="POINT", help=to_help)
+    parser.add_argument("--backup", default="", metavar="NAME", help="begin with this one, not with the fitting one")
+    parser.add_argument("--timeline", type=_timeline, default="latest", metavar="N", help="follow this one [latest]")
+    parser.add_argument("--action", choices=restoring.ACTIONS, default="pause", help="at the point [%(default)s]")
+    parser.add_argument("--port", type=int, help="of the restored server [one above the pair's]")
+    parser.add_argument("--without-peer", action="store_true", help="also when the other host's archive cannot be read")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="check everything, say what would be done")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _target(word: str) -> Target:
+    try:
+        return targets.parse(word)
+    except ValueError as failure:
+        raise argparse.ArgumentTypeError(str(failure)) from None
+
+
+def _timeline(word: str) -> str:
+    if word not in ("latest", "current") and not (word.isdigit() and int(word) > 0):
+        raise argparse.ArgumentTypeError(f"{word!r} is no timeline; write latest, current or a number")
+    return word
+
+
+def run(args: argparse.Namespace) -> int:
+    """Restore. Returns 0."""
+    require_root()
+    config = load(args.config, args.host)
+    require_archive(config)
+    place = restoring.Place.of(args.directory)
+    restoring.refuse_place(config, place)
+    with patience("looking at the archives"):
+        seen = picture.take(config)
+    if seen.peer is None and not args.without_peer:
+        what = f"the archive of {config.peer.name} cannot be read: {seen.peer_why}"
+        raise RefusedError(what, "WAL that is only there would be missing.", "Mend that, or use --without-peer.")
+    backup = targets.choose(seen.backups, args.to, args.backup)
+    files = restoring.source(config, backup, seen)
+    port = args.port or config.postgres.port + 1
+    order = restoring.Order(backup, files, args.to, place, port, args.action, args.timeline)
+    restoring.refuse_full_disk(backup, place)
+    _refuse_beyond(config, order, seen)
+    if not args.dry_run:
+        _restore(args, config, order)
+    _report(args, config, order, seen)
+    return 0
+
+
+def _refuse_beyond(config: Config, order: Order, seen: Picture) -> None:
+    """RefusedError for an LSN that no archived WAL reaches, as far as both archives tell."""
+    lsn = order.target.lsn
+    end = reach(seen.holdings, order.backup.start, seen.segment_bytes)
+    if lsn is None or order.timeline != "latest" or end.lsn >= lsn or config.archive.destinations:
+        return
+    raise RefusedError(
+        f"WAL is archived without a gap up to {end.lsn} only, and {lsn} is wanted",
+        hint="If it is newer, let the primary archive it (SELECT pg_switch_wal()); pgvip archive status shows gaps.",
+    )
+
+
+def _restore(args: argparse.Namespace, config: Config, order: Order) -> None:
+    def say(text: str) -> None:
+        if not args.json:
+            print(f"  {text}", flush=True)
+
+    with Bar() as bar, patience("still at it"):
+        restoring.restore(config, order, say, (lambda _done, _total: None) if args.json else bar.show)
+
+
+def _report(args: argparse.Namespace, config: Config, order: Order, seen: Picture) -> None:
+    data, user = order.place.data, config.postgres.user
+    start = shlex.join([
+        *("sudo", "-u", user, str(pgtools.tool(config, "pg_ctl"))),
+        *("-D", str(data), "-l", str(data.with_name(f"{data.name}.log")), "start"),
+    ])  # fmt: skip
+    look = f"sudo -u {user} psql -h {config.postgres.socket_directory} -p {order.port}"
+    end = reach(seen.holdings, order.backup.start, seen.segment_bytes)
+    if args.json:
+        words = {"restored": not args.dry_run, "backup": order.backup.words(), "to": str(order.target),
+                 "directory": str(data), "port": order.port, "start": start, "archived_to": str(end.lsn)}  # fmt: skip
+        print(json.dumps(words, indent=1))
+        return
+    verb = "would restore" if args.dry_run else "restored"
+    lines = [
+        f"{verb} backup {order.backup.name} of {order.backup.host} ({size(order.backup.size_bytes)}) into {data},",
+        f"to be recovered to {order.target}; WAL is archived without a gap up to {end.lsn} on timeline {end.timeline}",
+    ]
+    if order.target.kind == "name" and not args.backup:
+        lines.append("the oldest backup is used, since nobody knows where a name is; --backup NAME may be faster")
+    if args.dry_run:
+        lines.append("nothing was changed (--dry-run)")
+    else:
+        lines += [f"Start it:  {start}", f"Look:      {look}"]
+        if order.target.kind != "latest" and order.action == "pause":
+            lines.append("It pauses at the point; SELECT pg_wal_replay_resume() makes it read-write.")
+    print("\n".join(lines))
