@@ -24,7 +24,7 @@ from pgvip.link.peer import PeerLink
 from pgvip.link.tls import load_contexts
 from pgvip.orders import Orders
 from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identity, save_boot_facts
-from pgvip.system import lock, processes, service
+from pgvip.system import lock, processes, service, units
 from pgvip.system.boot import boot_identity
 from pgvip.watch import Arrivals, ProbeThread
 from pgvip.wiring import Actions, Probes
@@ -56,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
     service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
     if not config.settings.fencing:
         service.log("no-fencing", f'fencing = "none" for {config.peer.name}: this host never takes over on silence')
+    for start in units.auto_starts(config.postgres.data_directory, config.postgres.unit):
+        text = "PostgreSQL is started at boot before the pair has agreed who serves"
+        service.log("starts-at-boot", f"{start.what}: {text}. {start.mend}")
     for problem in host_problems(config):
         service.log("configuration", f"{problem.message}: {problem.hint}")
     Assembly(config, identity, args).run()

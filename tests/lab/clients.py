@@ -153,12 +153,12 @@ class Answer:
 class ArpWatch:
     """Asks for both VIPs a few times a second, all through a test."""
 
-    def __init__(self, node: Node, log: Path) -> None:
-        self.node, self.log = node, log
+    def __init__(self, node: Node, log: Path, vips: tuple[str, str] = (PRIMARY_VIP, STANDBY_VIP)) -> None:
+        self.node, self.log, self.vips = node, log, vips
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        words = [self.log, "0.2", "0.1", PRIMARY_VIP, STANDBY_VIP]
+        words = [self.log, "0.2", "0.1", *self.vips]
         argv = [sys.executable, "-I", "-S", PROGRAMS / "client_arp.py", *words]
         self.process = self.node.popen(argv)
 

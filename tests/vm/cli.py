@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--backend", choices=sorted(BACKENDS), default=default_backend())
         if word == "up":
             one.add_argument("--pair", action="store_true", help="set up a pair in them by README.md's steps")
+    commands.add_parser("pair", help="set up a pair in the running lab by README.md's steps")
     shell = commands.add_parser("ssh", help="a root shell in a machine, or one command")
     shell.add_argument("host", choices=MACHINES)
     shell.add_argument("words", nargs=argparse.REMAINDER)
@@ -68,6 +69,9 @@ def main() -> int:
             print(image.wheels())
         elif options.command == "up":
             up(options.name, options.backend, pair=options.pair)
+        elif options.command == "pair":
+            since_s = time.monotonic()
+            setting.set_up(lab.attach(options.name), lambda text: lab.progress(text, since_s))
         elif options.command == "ssh":
             made = lab.attach(options.name)
             words = [*made.operator.enter(), *made.hosts[options.host].ssh(*options.words)]

@@ -126,8 +126,9 @@ def bootstrap(root: Path, backend: str) -> None:
     say(f"mmdebstrap: {SUITE}, {len(packages)} packages and what they need")
     call(
         # mounts of its own, so that none outlives it
-        "unshare", "--mount", "--propagation=private", "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(packages)}", "--components=main",
-        "--aptopt=Acquire::Languages \"none\"", "--dpkgopt=path-exclude=/usr/share/man/*",
+        "unshare", "--mount", "--propagation=private", "mmdebstrap", "--mode=root",
+        "--variant=minbase", f"--include={','.join(packages)}", "--components=main",
+        '--aptopt=Acquire::Languages "none"', "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
         SUITE, root,  # and mmdebstrap's own choice of mirrors, with updates and security
     )

@@ -140,7 +140,8 @@ class Uml(Machine):
             "linux.uml", "mem=768M", f"umid={self.name}", f"uml_dir={self.directory}",
             # c: shared, else each machine would lock the image that all stand on
             f"ubd0c={self.directory / 'root.cow'},{self.base}", f"ubd1={self.data_disk()}",
-            *cards, "con=null", "con0=null,fd:1", "ssl=null", *COMMAND_LINE.format(root="/dev/ubda", name=self.name).split(),
+            *cards, "con=null", "con0=null,fd:1", "ssl=null",
+            *COMMAND_LINE.format(root="/dev/ubda", name=self.name).split(),
         ]
 
 
@@ -177,7 +178,7 @@ BACKENDS: dict[str, type[Machine]] = {"uml": Uml, "qemu": Qemu}
 
 
 def has_kvm() -> bool:
-    """True where the processor virtualises. A /dev/kvm alone says nothing: it may be an emulation that boots nothing."""
+    """True where the processor virtualises; a /dev/kvm alone may be an emulation that boots nothing."""
     flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
     return Path("/dev/kvm").exists() and bool({"vmx", "svm"} & set(flags))
 

@@ -67,6 +67,8 @@ def plug(switch: Node, node: Node) -> None:
     ip(switch, f"link add sw-{node.name} type veth peer name eth0 netns {node.pid}",
        f"link set sw-{node.name} master {bridge} up")
     ip(node, f"addr add {own}/24 dev eth0", "link set eth0 up")
+    if node.name == "client":
+        ip(node, f"route add default via {ADDRESSES['gateway']}")
 
 
 def pull(switch: Node, port: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.lab.nodes import LabError, wait_until
@@ -12,7 +13,9 @@ from tests.vm.bmc import PASSWORDS
 from tests.vm.lab import Host, VmLab
 from tests.vm.network import ADDRESSES, MACHINES, PRIMARY_VIP, SERVICE, STANDBY_VIP, address
 
-CHECKOUT = ["pgvip", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "conf", "scripts", "systemd"]
+CHECKOUT = [
+    "pgvip", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "conf", "scripts", "systemd",
+]
 INSTALL = "cd /root/pgvip && ./scripts/install --wheels /root/wheels"
 BUNDLE = "/root/db2.bundle"
 CLIENT_USER = "lab_client"
@@ -87,9 +90,9 @@ def export(host: Host, options: str = "") -> None:
 
 def set_up(lab: VmLab, say: Callable[[str], None]) -> None:
     """The whole of README.md's "Set up a pair"; both machines have a shell."""
-    for host in lab.hosts.values():
-        install(host)
-        say(f"{host.name}: installed")
+    with ThreadPoolExecutor() as pool:
+        for host, _ in zip(lab.hosts.values(), pool.map(install, lab.hosts.values()), strict=True):
+            say(f"{host.name}: installed")
     configure(lab.db1)
     first_host(lab.db1)
     say("db1: initialised, daemon runs")
@@ -124,7 +127,8 @@ def describe(lab: VmLab, lines: int = 60) -> str:
     for host in lab.hosts.values():
         parts.append(f"=== {host.name}: power {host.power}")
         if host.power == "on":
-            parts.append(host.ask(f"pgvip status; journalctl -u pgvip -o short-precise -n {lines} --no-pager", timeout_s=30))
+            journal = f"journalctl -u pgvip -o short-precise -n {lines} --no-pager"
+            parts.append(host.ask(f"pgvip status; {journal}", timeout_s=30))
     return "\n".join(parts)
 
 
@@ -134,9 +138,11 @@ def roles(lab: VmLab) -> dict[str, str]:
 
 
 def is_healthy(lab: VmLab) -> bool:
-    """A primary, a standby, and nothing that wants an operator."""
-    documents = [status(host) for host in lab.hosts.values()]
-    return sorted(str(document.get("role", "")) for document in documents) == ["primary", "standby"]
+    """A primary and a standby that may take over, each with its own address."""
+    ends = [status(host).get("me", {}) for host in lab.hosts.values()]
+    found = sorted((str(me.get("role", "")), tuple(me.get("vips") or ())) for me in ends)
+    ready = all(me.get("eligible") for me in ends if me.get("role") == "standby")
+    return found == [("primary", ("primary",)), ("standby", ("standby",))] and ready
 
 
 def wait_healthy(lab: VmLab, deadline_s: float = HEALTHY_S) -> None:
