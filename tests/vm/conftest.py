@@ -8,7 +8,6 @@ import os
 import subprocess
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,6 +19,13 @@ from tests.vm.scene import Scene
 
 REPORT = pytest.StashKey[pytest.TestReport]()
 TEST_S = 900
+SLICE = {
+    "test_set_up_by_the_readme_and_switched_over_both_ways", "test_postgresql_is_in_its_own_unit",
+    "test_upgrade_leaves_postgresql_and_addresses_alone[primary]",
+    "test_the_standby_takes_over_by_fence_and_the_old_primary_returns[panic]",
+    "test_the_archive_s_server_loses_power_while_mounted[4.2]",
+}
+"""What every run of scripts/test takes: what only real machines show, each once."""
 numbers = itertools.count(1)
 
 
@@ -32,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/vm/" in str(item.path):
             item.add_marker(pytest.mark.vm)
+            if item.name in SLICE:
+                item.add_marker(pytest.mark.vm_slice)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(TEST_S, func_only=True))
 
@@ -90,11 +98,13 @@ def pair(vm: VmLab, request: pytest.FixtureRequest) -> Iterator[VmLab]:
 
 
 @pytest.fixture
-def scene(pair: VmLab, tmp_path: Path) -> Iterator[Scene]:
-    """A healthy pair with a writing client."""
+def scene(pair: VmLab) -> Iterator[Scene]:
+    """A healthy pair with a writing client, whose logs lie with the lab."""
     # above every number that an earlier run in the same lab may have written
     first = (int(time.time()) % 10_000_000) * 1_000_000 + next(numbers)
-    made = Scene(pair, tmp_path, first)
+    logs = pair.directory / "clients"
+    logs.mkdir(exist_ok=True)
+    made = Scene(pair, logs, first)
     try:
         made.start()
         yield made

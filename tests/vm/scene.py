@@ -26,7 +26,9 @@ class Scene:
         self.primary = next(lab.hosts[name] for name, role in found.items() if role == "primary")
         self.standby = lab.hosts[setting.peer(self.primary.name)]
         self.writer = SqlClient(
-            lab.client, "write", PRIMARY_VIP, directory / f"writer-{first}.log", rate=25, first=first)
+            lab.client, "write", PRIMARY_VIP, directory / f"writer-{first}.log", rate=10, first=first, patience=4,
+            password=setting.CLIENT_PASSWORD,
+        )
         self.arp = ArpWatch(lab.client, directory / f"arp-{first}.log", (PRIMARY_VIP, STANDBY_VIP))
         self.boots = {name: host.boots for name, host in lab.hosts.items()}
         self.struck_s = time.monotonic()

@@ -19,6 +19,7 @@ CHECKOUT = [
 INSTALL = "cd /root/pgvip && ./scripts/install --wheels /root/wheels"
 BUNDLE = "/root/db2.bundle"
 CLIENT_USER = "lab_client"
+CLIENT_PASSWORD = "lab"  # noqa: S105 - README.md's --allow asks for one
 EXAMPLE = {
     "192.0.2.11": address("db1"), "192.0.2.12": address("db2"), "192.0.2.10": PRIMARY_VIP, "192.0.2.20": STANDBY_VIP,
     "192.0.2.1": ADDRESSES["gateway"], "198.51.100.11": ADDRESSES["bmc-db1"], "198.51.100.12": ADDRESSES["bmc-db2"],
@@ -115,7 +116,8 @@ def set_up(lab: VmLab, say: Callable[[str], None]) -> None:
         export(host)
     wait_healthy(lab)
     lab.db1.sql(
-        f"create role {CLIENT_USER} login; create table lab_rows (n bigint primary key, at timestamptz default now());"
+        f"create role {CLIENT_USER} login password '{CLIENT_PASSWORD}';"
+        "create table lab_rows (n bigint primary key, at timestamptz default now());"
         f"grant select, insert on lab_rows to {CLIENT_USER};",
     )
     say("healthy: primary and standby")
