@@ -18,7 +18,7 @@ from tests.vm.lab import VmLab
 from tests.vm.scene import Scene
 
 REPORT = pytest.StashKey[pytest.TestReport]()
-TEST_S = 900
+TEST_S = 1500
 SLICE = {
     "test_set_up_by_the_readme_and_switched_over_both_ways", "test_postgresql_is_in_its_own_unit",
     "test_upgrade_leaves_postgresql_and_addresses_alone[primary]",

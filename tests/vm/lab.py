@@ -89,7 +89,10 @@ class Host:
 
     def ssh(self, *command: str) -> list[str]:
         """The words that run a shell command in the machine, as root."""
-        return [*SSH, "-i", str(image.key_path()), f"root@{fence_address(self.name)}", *command]
+        # one connection for many commands: a handshake is work for a machine that forks slowly
+        shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={self.lab.directory}/ssh-{self.name}", "-o",
+                  "ControlPersist=30"]
+        return [*SSH, *shared, "-i", str(image.key_path()), f"root@{fence_address(self.name)}", *command]
 
     def run(
         self, command: str, *, timeout_s: float = 60.0, check: bool = True, stdin: str = "",

@@ -12,7 +12,7 @@ from tests.vm.lab import Host, VmLab
 from tests.vm.network import PRIMARY_VIP, STANDBY_VIP, nics
 
 STEADY_WRITES = 10
-RETURN_S = 420.0
+RETURN_S = 600.0
 """The longest that a fenced machine may take to be a standby again: its boot, a rewind, on a machine that does much
 else."""
 
@@ -48,7 +48,7 @@ class Scene:
         """The fault begins now."""
         self.struck_s = time.monotonic()
 
-    def wait_writes(self, deadline_s: float = 90.0) -> float:
+    def wait_writes(self, deadline_s: float = 180.0) -> float:
         """Wait until the client writes again; the write outage since the fault."""
         try:
             self.writer.wait_success(deadline_s)

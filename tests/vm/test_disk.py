@@ -7,7 +7,7 @@ import pytest
 from tests.vm.lab import Host
 from tests.vm.scene import Scene
 
-OUTAGE_S = 90.0
+OUTAGE_S = 240.0
 
 
 def fail(host: Host, table: str) -> None:

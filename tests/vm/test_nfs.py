@@ -11,7 +11,7 @@ from tests.vm.scene import Scene
 
 MOUNT = "/var/lib/pgvip/peer-archive"
 MOUNTED_S = 120.0
-OUTAGE_S = 60.0
+OUTAGE_S = 180.0
 HUNG = r"""for p in /proc/[0-9]*; do
   read -r comm <$p/comm 2>/dev/null || continue
   state=$(sed 's/.*) //;s/ .*//' $p/stat 2>/dev/null)
@@ -58,7 +58,7 @@ def test_the_archive_s_server_loses_power_while_mounted(scene: Scene, version: s
         hung.update(line for line in found if "postgres" in line or "pgvip run" in line)
         return any(event.ok and event.sent_s > scene.struck_s + 1 for event in scene.writer.events())
 
-    wait_until(writes_again, 90, "writes on the other machine", 0.5)
+    wait_until(writes_again, 180, "writes on the other machine", 0.5)
     print(f"write outage with NFS {version} mounted from the dead host: {scene.outage_s():.1f} s")
     assert scene.outage_s() < OUTAGE_S
     assert not hung, hung

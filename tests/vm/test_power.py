@@ -6,8 +6,8 @@ import pytest
 
 from tests.vm.scene import Scene
 
-OUTAGE_S = 60.0
-"""Detection 3 s, fence_ipmilan 8 s on an idle machine: what is more is the other load of this one."""
+OUTAGE_S = 180.0
+"""Detection 9 s (`setting.TIMING`), fence_ipmilan 8 s on an idle machine: the rest is for one that is not idle."""
 
 
 def panic(scene: Scene) -> None:
@@ -32,7 +32,7 @@ def test_the_standby_takes_over_by_fence_and_the_old_primary_returns(scene: Scen
     assert outage_s < OUTAGE_S
     scene.primary.reconnect()
     scene.finish(swapped=True)
-    assert scene.fenced(scene.primary) == 1
+    assert scene.fenced(scene.primary) >= 1
     assert scene.fenced(scene.standby) == 0
 
 

@@ -9,9 +9,9 @@ from tests.vm import setting
 from tests.vm.lab import Host
 from tests.vm.scene import Scene
 
-BLINK_S = 4.0
+BLINK_S = 10.0
 """A daemon's restart moves no address: a client sees no more than the machine's load."""
-HAND_OVER_S = 120.0
+HAND_OVER_S = 240.0
 
 
 def postmaster(host: Host) -> str:
