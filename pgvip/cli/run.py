@@ -56,14 +56,23 @@ def run(args: argparse.Namespace) -> int:
     service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
     if not config.settings.fencing:
         service.log("no-fencing", f'fencing = "none" for {config.peer.name}: this host never takes over on silence')
-    for start in units.auto_starts(config.postgres.data_directory, config.postgres.unit):
-        text = "PostgreSQL is started at boot before the pair has agreed who serves"
-        service.log("starts-at-boot", f"{start.what}: {text}. {start.mend}")
+    # Beside the start, which must not wait for systemd's answers.
+    threading.Thread(target=_tell_auto_starts, args=(config,), name="auto-starts", daemon=True).start()
     for problem in host_problems(config):
         service.log("configuration", f"{problem.message}: {problem.hint}")
     Assembly(config, identity, args).run()
     service.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
     return 0
+
+
+def _tell_auto_starts(config: Config) -> None:
+    """Say what starts the server behind this daemon's back: it would be up before the pair has agreed who serves."""
+    try:
+        for start in units.auto_starts(config.postgres.data_directory, config.postgres.unit):
+            text = "PostgreSQL is started at boot, before the pair has agreed who serves"
+            service.log("starts-at-boot", f"{start.what}: {text}; mend: {start.mend}")
+    except (PgvipError, OSError) as failure:
+        service.log("starts-at-boot", f"could not look for what starts PostgreSQL at boot: {failure}")
 
 
 def _finish_clone(config: Config) -> None:
