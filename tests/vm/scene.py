@@ -32,6 +32,7 @@ class Scene:
         self.arp = ArpWatch(lab.client, directory / f"arp-{first}.log", (PRIMARY_VIP, STANDBY_VIP))
         self.boots = {name: host.boots for name, host in lab.hosts.items()}
         self.struck_s = time.monotonic()
+        self.ended_s: float | None = None
 
     def start(self) -> None:
         """Clients at work, steadily."""
@@ -41,6 +42,8 @@ class Scene:
 
     def stop(self) -> None:
         """End the clients."""
+        if self.ended_s is None:
+            self.ended_s = time.monotonic()
         self.writer.stop()
         self.arp.stop()
 
@@ -58,7 +61,7 @@ class Scene:
 
     def outage_s(self) -> float:
         """The longest time without a write since the fault."""
-        return self.writer.outage_s(self.struck_s)
+        return self.writer.outage_s(self.struck_s, self.ended_s)
 
     def stays(self, seconds: float, primary: Host, role: str) -> None:
         """See that a host keeps a role for a while."""
