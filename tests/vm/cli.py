@@ -83,6 +83,9 @@ def main() -> int:
         else:
             for directory in lab.clean_left_overs():
                 print("removed", directory)
+            if not any(lab.labs().glob("*")):
+                for path in image.clean_old(BACKENDS):
+                    print("removed", path)
             if options.images:
                 shutil.rmtree(image.cache(), ignore_errors=True)
     except LabError as error:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.lab.nodes import LabError
@@ -66,6 +67,15 @@ def recipe_hash(backend: str) -> str:
     digest.update(" ".join([backend, *uml_kernels()]).encode() if backend == "uml" else backend.encode())
     digest.update((key_path().with_suffix(".pub")).read_bytes() if key_path().exists() else b"")
     return digest.hexdigest()[:12]
+
+
+def clean_old(backends: Iterable[str]) -> list[Path]:
+    """Remove images of other recipes than the present ones; what was removed."""
+    kept = {image_path(backend).stem for backend in backends}
+    old = [path for path in cache().glob("image-*") if path.stem not in kept]
+    for path in old:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return old
 
 
 def uml_kernels() -> list[str]:
@@ -157,7 +167,7 @@ def dress(root: Path, backend: str) -> None:
 
 def wheels() -> Path:
     """The libraries that pgvip needs, as wheels for the machines' Python, downloaded once."""
-    digest = hashlib.sha256((REPOSITORY / "setup.cfg").read_bytes() + (REPOSITORY / "pyproject.toml").read_bytes())
+    digest = hashlib.sha256(repr(requirements()).encode() + (REPOSITORY / "pyproject.toml").read_bytes())
     path = cache() / f"wheels-{digest.hexdigest()[:12]}"
     if path.exists():
         return path

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tests.lab.lab import start_time
+from tests.lab.lab import mark_owner, start_time
 from tests.lab.nodes import LabError, Node, wait_until, words_of
 from tests.vm import image
 from tests.vm.chassis import ask
@@ -183,6 +183,7 @@ def start(name: str, *, backend: str = "", stdin: int | IO[bytes] | None = None)
     clean_left_overs()
     directory = labs() / name
     directory.mkdir(parents=True)
+    mark_owner(directory)  # until the holder has one of its own, lest another start takes it for a left-over
     tied = ["--tied"] if stdin is not None else []
     with (directory / "holder.log").open("wb") as log:
         holder = subprocess.Popen(
