@@ -33,8 +33,7 @@ SYSTEM = [
     "ca-certificates", "less", "strace",
 ]
 README_PACKAGES = ["postgresql-15", "python3-venv", "nfs-common", "nfs-kernel-server", "fence-agents", "ipmitool"]
-"""What README.md has one install (here with the image: the machines reach no mirror); ipmitool is recommended by
-fence-agents, and a mirror would bring it along."""
+"""What README.md has one install; here with the image, for the machines reach no mirror."""
 KERNELS = {"uml": [], "qemu": ["linux-image-amd64"]}
 MASKED = [
     "apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
