@@ -62,7 +62,7 @@ def test_postgresql_is_in_its_own_unit(scene: Scene) -> None:
 def test_a_unit_that_starts_postgresql_at_boot_is_reported_and_does_not_make_a_second_primary(scene: Scene) -> None:
     host = scene.primary
     start = "/etc/postgresql/15/main/start.conf"
-    host.run(f"echo auto >{start}")
+    host.run(f"echo auto >{start}; sync")
     try:
         scene.strike()
         host.order("off")
