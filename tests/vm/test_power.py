@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.lab.nodes import wait_until
 from tests.vm.scene import Scene
 
 OUTAGE_S = 180.0
@@ -12,7 +13,9 @@ OUTAGE_S = 180.0
 
 def panic(scene: Scene) -> None:
     """The primary's kernel panics; its power stays on."""
-    scene.primary.run("echo 1 >/proc/sys/kernel/sysrq; (sleep 0.2; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")
+    host = scene.primary
+    host.run("echo 1 >/proc/sys/kernel/sysrq; (sleep 0.2; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")
+    wait_until(lambda: host.power == "hung" or host.ask("echo yes", timeout_s=10) != "yes", 60, "the kernel is dead")
 
 
 FAULTS = {
