@@ -170,7 +170,7 @@ def read_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[Des
         prog="pgvip archive-wal",
         description="Archive one WAL file (archive_command). Exit code 0: every required destination has it on disk. "
         "1: one lacks it; only that one is tried again next time. "
-        "Example: pgvip archive-wal --directory /var/lib/pgvip/archive --compress lz4 %%p",
+        "Example: pgvip archive-wal --directory /var/lib/pgvip/archive --compress lz4 %p",
     )
     parser.add_argument("--directory", type=Path, required=True, help="the archive")
     parser.add_argument("--compress", choices=list(PACKINGS), default="none", help="how segments are packed there")

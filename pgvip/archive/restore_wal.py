@@ -165,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="pgvip restore-wal",
         description="Restore one WAL file (restore_command). Exit code 0: it is there, complete. "
         "1: no archive has it, or none answered in time. "
-        "Example: pgvip restore-wal --directory /var/lib/pgvip/archive --flag /run/pgvip/no-restore %%f %%p",
+        "Example: pgvip restore-wal --directory /var/lib/pgvip/archive --flag /run/pgvip/no-restore %f %p",
     )
     parser.add_argument("--directory", type=Path, action="append", required=True, help="an archive; in order")
     parser.add_argument("--command", action="append", default=[], help="a command that fetches, as a JSON list")
