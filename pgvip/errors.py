@@ -18,6 +18,8 @@ class Exit(IntEnum):
     CONFIG = 3
     UNREACHABLE = 4
     REFUSED = 5
+    BLOCKED = 6
+    """`explain`: a takeover would not work now."""
 
 
 class PgvipError(Exception):

@@ -243,6 +243,12 @@ class Probes:
         """There are hooks to ask before a takeover; a file that is refused counts, so that it is reported then."""
         return bool(listed(self._config().hooks.directory / VETO))
 
+    def _fence_status(self) -> str:
+        began_s = now_s()
+        power = fence_status.probe(self._config())
+        self.fence_status_s = now_s() - began_s
+        return power
+
     def _peer_port(self) -> bool:
         config = self._config()
         return peer_database.port_open(config, config.peer.address, self._limit_s())

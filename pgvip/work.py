@@ -70,6 +70,8 @@ class Workshop:
         self._inbox = inbox
         self._server = threading.Lock()
         self._stops = 0
+        self.took_s: dict[str, float] = {}
+        """How long the last action of each kind took that worked: what `explain` expects of the next one."""
 
     def start(self, action: Action) -> None:
         """Begin `action` and return at once."""
@@ -82,6 +84,7 @@ class Workshop:
         try:
             outcome = self._do(action, stops) or Outcome()
             result = Result(action, ok=True, at_s=now_s(), text=outcome.text, point=outcome.point)
+            self.took_s[type(action).__name__] = result.at_s - began_s
             if not isinstance(action, ROUTINE):
                 self._log("done", f"{_words(action)} in {1000 * (result.at_s - began_s):.0f} ms")
         except (PgvipError, OSError) as failure:

@@ -51,7 +51,7 @@ def rejoin(
     """
     if cloning.finish_swap(config):
         progress("finished the clone that was interrupted")
-    found = source.prove_source(config, _system_id(config) or system_id)
+    found = source.prove_source(config, own_system_id(config) or system_id)
     _stop(config, progress)
     # Stopped, so it cannot be this host's own server that answers now.
     found = source.prove_source(config, found.system_id)
@@ -64,15 +64,15 @@ def rejoin(
 
 def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes: cloning.Bytes | None) -> str:
     """Choose the cheapest way that works, and go it."""
-    reason = "an operator asked for it" if clone else _unusable(config)
+    reason = "an operator asked for it" if clone else unusable(config)
     divergence = None
     if not reason and (config.postgres.data_directory / "backup_label").exists():
         # Its recovery never began, so pg_control does not tell where it stands; the start will.
         return "the data is a copy that has not been started yet"
     if not reason:
-        divergence = _divergence(config, found)
+        divergence = divergence_from(config, found)
         if not divergence.diverged:
-            reason = _missing_wal(config, divergence, found)
+            reason = missing_wal(config, divergence, found)
             if not reason:
                 return "nothing had diverged"
     known = divergence or _divergence_if_readable(config, found)
@@ -83,7 +83,7 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
     done = f"rewound to {divergence.fork}" if divergence and not reason else ""
     if reason:
         progress(f"a new clone is needed: {reason}")
-        _refuse_clone_now(config, reason, by_operator=clone)
+        refuse_clone_now(config, reason, by_operator=clone)
         if known is None and not prepare.why_unusable(config):
             cloning.mark_unsaved(config)
         done = cloning.clone(config, progress, on_bytes, system_id=found.system_id)
@@ -95,7 +95,7 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
     return done
 
 
-def _system_id(config: Config) -> str:
+def own_system_id(config: Config) -> str:
     """System identifier of the data here; "" when there is none that can be read."""
     with suppress(PostgresError):
         return pgtools.control_data(config).system_id
@@ -128,7 +128,7 @@ def _stop(config: Config, progress: Say) -> None:
 # --- what is here ------------------------------------------------------------------------------------------
 
 
-def _unusable(config: Config) -> str:
+def unusable(config: Config) -> str:
     """Why the data here can be neither kept nor rewound; "" when it can."""
     if not (config.postgres.data_directory / "PG_VERSION").exists():
         return "there is no data"
@@ -141,7 +141,7 @@ def _unusable(config: Config) -> str:
     return ""
 
 
-def _divergence(config: Config, found: Source) -> Divergence:
+def divergence_from(config: Config, found: Source) -> Divergence:
     """Compare this cluster's history with the source's; the server must be down."""
     control = pgtools.control_data(config)
     end = end_of_wal(config)
@@ -169,11 +169,11 @@ def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
 def _divergence_if_readable(config: Config, found: Source) -> Divergence | None:
     with suppress(PostgresError, RejoinError):
         if not prepare.why_unusable(config):
-            return _divergence(config, found)
+            return divergence_from(config, found)
     return None
 
 
-def _missing_wal(config: Config, divergence: Divergence, found: Source) -> str:
+def missing_wal(config: Config, divergence: Divergence, found: Source) -> str:
     """Why this data cannot simply go on; "" when the WAL from its end on can still be had.
 
     The source may have it under the name of any later timeline.
@@ -292,7 +292,7 @@ def _rewind_command(config: Config, version: int) -> list[str | Path]:
     return command
 
 
-def _refuse_clone_now(config: Config, reason: str, *, by_operator: bool) -> None:
+def refuse_clone_now(config: Config, reason: str, *, by_operator: bool) -> None:
     """RejoinError when the configuration does not allow a clone at this time."""
     rule = config.rejoin
     if by_operator or rule.clone == "now":

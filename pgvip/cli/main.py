@@ -55,6 +55,7 @@ COMMANDS: dict[str, Entry] = {
         "pgvip.cli.conninfo", "print connection strings for applications (libpq, JDBC, SQLAlchemy, pgx, node-postgres)"
     ),
     "events": Entry("pgvip.cli.events", "show what happened on both hosts"),
+    "explain": Entry("pgvip.cli.explain", "say what would happen if a host, a database or the link failed now"),
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
     "drill": Entry("pgvip.cli.drill", "rehearse a switchover and back, and report the outage that a client sees"),
     "failover": Entry("pgvip.cli.failover", "take over now, with a fence of the primary first (on the standby)"),
@@ -67,6 +68,7 @@ COMMANDS: dict[str, Entry] = {
     "lost-writes": Entry("pgvip.cli.lost_writes", "list the transactions that were lost when this host was rewound"),
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
     "hooks": Entry("pgvip.cli.hooks", "list the hooks, or try those of one event"),
+    "check": Entry("pgvip.cli.check", "check everything that the pair relies on, for people and for monitoring"),
     "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its mend"),
     "man": Entry("pgvip.cli.man", "show the manual, or a command's page; write all pages"),
     "completion": Entry(

@@ -27,6 +27,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import CommandError, ConfigError, Exit, LinkError, PgvipError, RecordError
 from pgvip.event_requests import EventRequests
 from pgvip.events import WORDS, Level
+from pgvip.explanations import Explanations
 from pgvip.guarding import Guardian
 from pgvip.journal import samples
 from pgvip.journal.events import Wanted
@@ -168,8 +169,8 @@ class Assembly:
         self._daemon = Daemon(config, who, durable, facts, outside)
         inbox = self._daemon.inbox
         self._guardian = Guardian(config, service.log, config.paths.watchdog_armed)
-        probes = Probes(lambda: self._daemon.config, self._shot, self._kick, self._guardian.look)
-        self._threads = {probe.name: ProbeThread(probe, inbox) for probe in probes.all()}
+        self._probes = Probes(lambda: self._daemon.config, self._shot, self._kick, self._guardian.look)
+        self._threads = {probe.name: ProbeThread(probe, inbox) for probe in self._probes.all()}
         actions = Actions(lambda: self._daemon.config, store, service.log, self._recorder.hooks.ask_veto)
         self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)
         self._arrivals = Arrivals(lambda: self._kick("processes"), lambda: self._kick("held"))
@@ -186,8 +187,9 @@ class Assembly:
         )
         switchovers = Switchover(desk)
         self._schedule = Schedule(config.paths.scheduled, desk, switchovers.handle)
-        events = EventRequests(self._recorder.store)
-        self._orders = Orders(desk, self._facts, self._renew_keys, self._schedule, {"events": events.answer})
+        self._explanations = Explanations(desk.snapshot, self._took_s)
+        more = {"events": EventRequests(self._recorder.store).answer, "explain": self._explanations.answer}
+        self._orders = Orders(desk, self._facts, self._renew_keys, self._schedule, more)
         self._sampler = Sampler(lambda: self._daemon.config, self._picture, service.log)
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
         site = Site(lambda: self._config, self._sources())
@@ -242,6 +244,7 @@ class Assembly:
             counts=self._counts.read,
             events=self._events,
             samples=self._samples,
+            explain=self._explanations.document,
         )
 
     def _seen(self) -> dict[str, Any]:
@@ -319,6 +322,10 @@ class Assembly:
     def _renew_keys(self) -> None:
         self._link.renew(load_contexts(self._daemon.config.paths.certificates))
         service.log("link", "the certificates were renewed; the peer needs its new bundle")
+
+    def _took_s(self) -> dict[str, float]:
+        """What `explain` expects actions to take: as long as the last time."""
+        return {**self._workshop.took_s, "fence-status": self._probes.fence_status_s}
 
     def _facts(self) -> dict[str, Any]:
         """What `status` adds to the loop's snapshot."""

@@ -70,6 +70,11 @@ class Session:
         self._connection: driver.connection | None = None
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """How it connects."""
+        return dict(self._parameters)
+
+    @property
     def backend_pid(self) -> int:
         """Process id of the server process at the other end; 0 without a connection."""
         return 0 if self._connection is None else self._connection.info.backend_pid
@@ -214,6 +219,14 @@ def connect_client(config: Config, address: str) -> Session:
     parameters = connect_parameters(config, address)
     parameters["options"] = parameters["options"].replace("synchronous_commit=local", "synchronous_commit=on")
     return Session({**parameters, "application_name": "pgvip_drill"}, f"the database at {address}")
+
+
+def connect_peer_replication(config: Config, address: str) -> Session:
+    """Make a session to the peer's WAL sender, as the replication role; it is only connected, never asked."""
+    peer = connect_peer(config, address)
+    words = {**peer.parameters, "user": REPLICATION_ROLE, "replication": "true", "application_name": "pgvip_check"}
+    words.pop("options")  # a WAL sender refuses none of them, and needs none
+    return Session(words, f"the WAL sender at {address}")
 
 
 @cache

@@ -62,16 +62,30 @@ def test_what_a_takeover_loses_is_counted_and_listed(scene: Scene) -> None:
     cut_s = scene.strike()
     scene.switch.cut("alpha", "beta", port=5432)
     wait_until(lambda: len(scene.writer.acknowledged(cut_s)) > 10, 10, "writes that the standby does not have", 0.01)
+    scene.fence.trouble[scene.primary.name].stay_off = True
     scene.primary.power_off()
     scene.switch.heal()
     scene.wait_roles(standby="primary_standby")
     lost = scene.lost(scene.standby)
     assert lost, "nothing has diverged: the scene proves nothing"
+    scene.primary.boot(start_daemon=False)
+    said = scene.pair.pgvip(scene.primary, "rejoin", "--dry-run", "--json").stdout
+    planned = json.loads(said)
+    assert (planned["way"], planned["exact"]) == ("rewind", True), planned
+    assert "nothing rejoins before it runs" in planned["waits"]
+    asked = scene.pair.pgvip(scene.primary, "rejoin", "--dry-run", "--clone").stdout
+    assert "would get a new copy of" in asked, asked
+    refused = scene.pair.pgvip(scene.standby, "rejoin", "--dry-run", check=False)
+    assert (refused.returncode, "only a confirmed standby can rejoin" in refused.stderr) == (5, True), refused
+    scene.fence.soothe()
+    scene.pair.start_services(scene.primary)
     scene.finish(swapped=True, lost_max=len(lost))
     directory = max((scene.primary.directory / "state/saved").iterdir())
     found = json.loads((directory / "lost.json").read_text())
     assert found["commits"] >= len(lost), found
     assert found["followed"] == scene.standby.name
+    assert (planned["diverged_bytes"], planned["transactions"]) == (found["bytes"], found["commits"])
+    assert "would be left as it is: it streams" in scene.pair.pgvip(scene.primary, "rejoin", "--dry-run").stdout
     assert found["files"], "no WAL was kept"
     assert {path.name for path in directory.iterdir()} >= {*found["files"], "lost.txt"}
     assert f"with {found['commits']} lost transactions" in scene.primary.log()

@@ -42,6 +42,8 @@ MAY_IMPORT = {
     "probes": ("system", "core", "config", "errors", "deadlines", "probes"),
     "actions": ("system", "core", "config", "errors", "deadlines", "record", "actions", "archive", "probes", "link"),
     "link": ("link", "core", "config", "errors", "deadlines"),
+    "explain": ("explain", "core", "config"),
+    "checks": ("checks", "system", "probes", "core", "config", "errors", "deadlines", "record", "link"),
     "web": ("web", "core", "config", "errors", "events", "deadlines", "words"),
     "words.py": (),
     "journal": ("journal", "core", "config", "errors", "events", "deadlines"),
@@ -57,7 +59,9 @@ ALLOWED = {"system/pgconf.py": {"archive"}}
 
 NEVER = {
     "cli": ("cli",),
-    "daemon": ("announce", "cli", "daemon", "hooks", "operate", "orders", "recorder", "status_document", "wiring"),
+    "daemon": (
+        "announce", "cli", "daemon", "explanations", "hooks", "operate", "orders", "recorder", "status_document", "wiring",
+    ),  # fmt: skip
 }
 """Parts that only those named may import."""
 

@@ -333,3 +333,35 @@ def test_file_that_does_not_say_where_is_a_configuration_error(tmp_path: Path, t
     file.write_text(text)
     with pytest.raises(ConfigError):
         daemon_socket(Namespace(config=str(file), host="alpha"))
+
+
+STEP = {"at_s": 0.0, "host": "alpha", "text": "fences beta", "change": "solo-by-fence"}
+
+
+@pytest.mark.parametrize(("works", "code"), [(True, Exit.OK), (False, Exit.BLOCKED)])
+def test_explain_returns_whether_a_takeover_would_work(
+    daemon: Daemon, works: bool, code: Exit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = {
+        "name": "link", "title": "the link is cut", "summary": "alpha serves on", "steps": [STEP], "outage_s": 0.0,
+        "outage_max_s": None, "read_outage_s": None, "loss": "nothing", "cautions": [],
+        "blockers": [{"name": "eligible", "text": "beta lags", "mend": "wait", "change": ""}],
+    }  # fmt: skip
+    document = {
+        "pair": "shop", "host": "alpha", "primary": "alpha", "standby": "beta", "takeover_works": works,
+        "scenarios": [one, {**one, "name": "switchover"}],
+    }  # fmt: skip
+    daemon.answer = lambda reply: reply({"ok": True, "explain": document})
+    assert daemon.run("explain") == code
+    out = capsys.readouterr().out
+    assert f"beta would {'' if works else 'NOT '}take over now" in out
+    assert "BLOCKER eligible: beta lags" in out
+    assert "0.00 s  alpha  fences beta  [solo-by-fence]" in out
+    assert daemon.run("explain", "link", "--json") == code
+    assert [found["name"] for found in json.loads(capsys.readouterr().out)["scenarios"]] == ["link"]
+
+
+def test_explain_without_a_daemon_is_unreachable(stopped: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stopped.run("explain") == Exit.UNREACHABLE
+    assert stopped.run("explain", "--json") == Exit.UNREACHABLE
+    assert json.loads(capsys.readouterr().out)["ok"] is False

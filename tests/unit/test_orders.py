@@ -36,6 +36,7 @@ from pgvip.daemon import Daemon, LoopStats, Snapshot
 from pgvip.errors import Exit, ProbeError
 from pgvip.event_requests import EventRequests
 from pgvip.events import Event, Level
+from pgvip.explanations import GOOD_S, Explanations
 from pgvip.journal.events import EventStore
 from pgvip.link import wire
 from pgvip.link.operator import failure
@@ -545,3 +546,16 @@ def test_events_are_answered_from_the_store(tmp_path: Path) -> None:
     assert [reply["ok"] for reply in replies] == [True, False, False]
     assert replies[1]["error"] == "limit is -5"
     assert "unknown command" in replies[2]["error"]
+
+
+# --- explain ----------------------------------------------------------------------------------------------------------
+
+
+def test_explain_is_played_once_for_all_who_ask_meanwhile() -> None:
+    shots = [shot(standby())]
+    explanations = Explanations(lambda: shots[-1], dict)
+    first = explanations.document()
+    assert first["takeover_works"] is True
+    assert explanations.answer({}, lambda _line: None)["explain"] is first
+    shots.append(shot(standby().knows(grant=None), NOW_S + GOOD_S))
+    assert explanations.document()["takeover_works"] is False

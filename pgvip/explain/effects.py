@@ -1,0 +1,147 @@
+"""How long actions take in a play, and what each brings about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgvip.core.model import (
+    Action,
+    AddVip,
+    CheckVip,
+    DropVip,
+    Fence,
+    FindEnd,
+    Lsn,
+    Promote,
+    Rejoin,
+    Result,
+    Salvage,
+    SetSyncNames,
+    StartPostgres,
+    StopPostgres,
+    Vip,
+    WalPoint,
+)
+from pgvip.explain.server import RECORD_BYTES
+
+if TYPE_CHECKING:
+    from pgvip.explain.play import Player, Stage
+
+USUAL_S: dict[str, float] = {
+    "WriteState": 0.01,
+    "StartPostgres": 0.7,
+    "StopPostgres": 0.25,
+    "Promote": 0.15,
+    "SetSyncNames": 0.05,
+    "ConfirmGrant": 0.2,
+    "AddVip": 0.02,
+    "DropVip": 0.05,
+    "CheckVip": 0.12,
+    "FindEnd": 0.3,
+    "Fence": 6.0,
+    "PowerOn": 2.0,
+    "Salvage": 0.5,
+    "AskVeto": 0.2,
+    "Rejoin": 5.0,
+}
+"""What each takes where this daemon has not measured it; a fence as `fence_ipmilan` does (5.8 s against ipmi_sim)."""
+
+SHORT = ("WriteState", "SetSyncNames", "AddVip", "DropVip", "CheckVip")
+SLOW_S = 3.0
+"""For the longest play: actions that are a matter of milliseconds, on a host that is very slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Seconds by kind of action. `usual`: expected; `longest`: each takes its whole time-out."""
+
+    usual: Mapping[str, float]
+    longest: Mapping[str, float]
+
+
+def durations(
+    measured: Mapping[str, float], *, start_s: float, stop_s: float, promote_s: float, fence_s: float, salvage_s: float,
+    veto_s: float,
+) -> Durations:  # fmt: skip
+    """Measured ones count before the usual ones; the time-outs are the configuration's."""
+    usual = {**USUAL_S, **{kind: measured[kind] for kind in USUAL_S if kind in measured}}
+    longest = {
+        **{kind: max(SLOW_S, 10 * usual[kind]) for kind in SHORT},
+        "StartPostgres": start_s,
+        "StopPostgres": stop_s,
+        "Promote": promote_s,
+        "Salvage": salvage_s,
+        "AskVeto": veto_s,
+        "Fence": max(fence_s, usual["Fence"]),
+    }
+    return Durations(usual, {**usual, **longest})
+
+
+def carry_out(stage: Stage, player: Player, action: Action) -> Result:
+    """The action has ended: what it did, and its result."""
+    now_s, server = stage.now_s, player.server
+    ok, text, point = True, "", None
+    if isinstance(action, StartPostgres):
+        server.start(now_s, standby=action.standby, sync_name=player.settings.peer if action.sync else "")
+    elif isinstance(action, StopPostgres):
+        _stop(stage, player, clean=action.clean)
+    elif isinstance(action, Promote):
+        server.promote(now_s)
+    elif isinstance(action, SetSyncNames):
+        server.change(now_s, sync_names=player.settings.peer if action.on else "", foreign_names=False)
+    elif isinstance(action, AddVip):
+        server.hold(server.held | {action.vip}, now_s)
+    elif isinstance(action, DropVip):
+        server.hold(server.held - {action.vip}, now_s)
+    elif isinstance(action, CheckVip):
+        text = answers_for(stage, player, action.vip)
+    elif isinstance(action, FindEnd):
+        point = server.point
+    elif isinstance(action, Rejoin):
+        server.rejoined(now_s)
+    elif isinstance(action, Salvage):
+        ok, text, point = _salvage(stage, player)
+    elif isinstance(action, Fence):
+        ok, text = _fence(stage, player)
+    return Result(action, ok, now_s, text, point)
+
+
+def answers_for(stage: Stage, player: Player, vip: Vip) -> str:
+    """Who answers ARP for an address: the other host, or a stranger who does so now."""
+    peer = stage.peer_of(player)
+    if stage.linked and peer.powered and vip in peer.server.held:
+        return peer.name
+    return player.strangers.get(vip, "")
+
+
+def _stop(stage: Stage, player: Player, *, clean: bool) -> None:
+    """A clean stop of a primary sends its last record to the standby that streams."""
+    server, peer = player.server, stage.peer_of(player)
+    if clean and server.read_write:
+        was, streamed = server.point, stage.streams
+        server.stop(stage.now_s, clean=True)
+        if streamed:
+            peer.server.change(stage.now_s, point=WalPoint(was.timeline, Lsn(was.lsn + RECORD_BYTES)))
+    else:
+        server.stop(stage.now_s, clean=clean)
+
+
+def _salvage(stage: Stage, player: Player) -> tuple[bool, str, WalPoint | None]:
+    """The WAL that the standby lacks reaches it by way of the archive."""
+    peer = stage.peer_of(player)
+    if not (player.settings.archive and stage.linked and peer.powered and peer.server.recovering):
+        return False, "the peer cannot read it", None
+    end = player.server.point
+    peer.server.change(stage.now_s, point=end, replay_lsn=end.lsn)
+    return True, "", end
+
+
+def _fence(stage: Stage, player: Player) -> tuple[bool, str]:
+    """As the device answers now, so it answers then."""
+    watch = player.server.seen.fence
+    if watch.failures:
+        return False, watch.reason or "the device does not answer"
+    stage.power_off(stage.peer_of(player))
+    return True, ""

@@ -1,0 +1,317 @@
+"""Both hosts' real cores in virtual time: rounds, messages, actions that take their time, and one fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from pgvip.core.decide import decide
+from pgvip.core.knowledge import Decision, Knowledge
+from pgvip.core.model import (
+    NEVER,
+    Action,
+    Command,
+    Fence,
+    Inputs,
+    Message,
+    Note,
+    Record,
+    Result,
+    Settings,
+    Vip,
+    WriteState,
+)
+from pgvip.core.view import View
+from pgvip.explain.effects import answers_for, carry_out
+from pgvip.explain.needs import Blocker, is_of, of_row
+from pgvip.explain.server import Server, peer_database, saw
+
+STEP_S = 0.1
+HOP_S = 0.004
+"""From one daemon's word to the other's round."""
+CALM_S = 1.0
+"""Nothing under way for this long: the play is over."""
+PATIENCE_S = 12.0
+"""Beyond detection and delay: when nothing has begun by then, nothing will."""
+ROUNDS_MAX = 3000
+LONG = ("PowerOn", "Alert", "MountArchive", "UnmountArchive", "ConfirmGrant", "Rejoin")
+"""Actions that no client waits for."""
+
+
+class Player:
+    """One host. `mute`: nothing is heard of its daemon, so its core is not played."""
+
+    def __init__(self, k: Knowledge, server: Server, settings: Settings, *, mute: bool) -> None:
+        self.k, self.server, self.settings, self.mute = k, server, settings, mute
+        self.powered = True
+        self.decision: Decision | None = None
+        self.inbox: list[Message] = []
+        self.orders: list[Command] = []
+        self.running: list[tuple[float, Action]] = []
+        self.strangers: Mapping[Vip, str] = {}
+        self._said: Message | None = None
+        self._said_s = NEVER
+
+    @property
+    def name(self) -> str:
+        return self.settings.me
+
+    def view(self, now_s: float) -> View:
+        return View(self.k, self.server.seen, self.settings, now_s)
+
+    def round(self, now_s: float, results: tuple[Result, ...]) -> Decision:
+        """One round of the real core."""
+        inputs = Inputs(self.server.seen, tuple(self.inbox), results, tuple(self.orders), "")
+        self.inbox, self.orders = [], []
+        self.decision = decision = decide(self.k, inputs, self.settings, now_s)
+        self.k = decision.knowledge
+        return decision
+
+    def says(self, now_s: float) -> tuple[Message | None, bool]:
+        """What it would send now, and whether that is news: a change at once, else a heartbeat."""
+        if self.decision is None:
+            return None, False
+        message = self.decision.message
+        public = _public(message)
+        news = public != self._said
+        if not news and now_s - self._said_s < 0.9 * self.settings.heartbeat_s:
+            return None, False
+        self._said, self._said_s = public, now_s
+        return message, news
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened in a play: a note of a core, or the end of an action."""
+
+    at_s: float
+    host: str
+    note: Note | None = None
+    action: Action | None = None
+    ok: bool = True
+
+
+class Stage:
+    """The pair while it is played. `crossed`: a host was fenced while its own fence of the other was under way."""
+
+    def __init__(
+        self, players: tuple[Player, Player], took_s: Mapping[str, float], now_s: float, breathe: Callable[[], None]
+    ) -> None:
+        self.players, self.took_s, self._breathe = players, took_s, breathe
+        self.begun_s = self.now_s = now_s
+        self.linked = True
+        self.crossed = False
+        self.events: list[Event] = []
+        self.records: list[Record] = []
+        self.served: list[tuple[float, bool, bool]] = []
+        self.wanted: tuple[str, ...] = ()
+        self.blockers: dict[str, tuple[Blocker, ...]] = {}
+        self._calm_since_s = now_s
+        self._could_stream = any(player.server.database and _streams(player.server) for player in players)
+        for player in players:
+            seen = player.server.seen
+            watches = ((Vip.PRIMARY, seen.arp_primary), (Vip.STANDBY, seen.arp_standby))
+            held = self.peer_of(player).server.held
+            player.strangers = {vip: watch.value or "" for vip, watch in watches if vip not in held}
+
+    def peer_of(self, player: Player) -> Player:
+        one, other = self.players
+        return other if player is one else one
+
+    def of(self, name: str) -> Player:
+        return next(player for player in self.players if player.name == name)
+
+    # --- what is so --------------------------------------------------------------------------------------
+
+    @property
+    def streams(self) -> bool:
+        """WAL goes from the read-write server to the standby."""
+        one, other = (player.server for player in self.players)
+        powered = all(player.powered for player in self.players)
+        roles = (one.read_write and other.recovering) or (other.read_write and one.recovering)
+        return self._could_stream and self.linked and powered and roles
+
+    def writer(self) -> Player | None:
+        """The host on which a client's commit through the primary VIP is acknowledged now."""
+        for player in self.players:
+            server = player.server
+            if not (player.powered and server.read_write and Vip.PRIMARY in server.held):
+                continue
+            database = server.database
+            waits = bool(database and database.sync_names) and not (self.streams and self._flushes())
+            if not waits:
+                return player
+        return None
+
+    def reader(self) -> Player | None:
+        """The host on which a query through the standby VIP is answered now."""
+        for player in self.players:
+            if player.powered and player.server.up and Vip.STANDBY in player.server.held:
+                return player
+        return None
+
+    def _flushes(self) -> bool:
+        return not any(player.k.behind_since_s > NEVER and player.server.read_write for player in self.players)
+
+    # --- what happens -----------------------------------------------------------------------------------
+
+    def power_off(self, player: Player) -> None:
+        """Everything of the host is gone at once; an order that its fence device has already got is not."""
+        player.powered = False
+        self.crossed = self.crossed or any(isinstance(action, Fence) for _, action in player.running)
+        player.running, player.inbox = [], []
+        player.server.stop(self.now_s, clean=False)
+        player.server.hold(frozenset(), self.now_s)
+
+    def run(self, fault: Callable[[Stage], None], within_s: float, *, whole: bool = True) -> None:
+        """Strike, then go round until nothing is under way any more, or for `within_s`.
+
+        Without `whole` it ends when writes, once gone, are back.
+        """
+        self._exchange()
+        fault(self)
+        self._look()
+        for _ in range(ROUNDS_MAX):
+            woken = self._go_round()
+            self._breathe()
+            self._look()
+            back = self.served[-1][1] and not all(writes for _, writes, _ in self.served)
+            if self._is_over(within_s) or (back and not whole):
+                return
+            due = [at_s for player in self.players for at_s, _ in player.running]
+            self.now_s = min([self.now_s + (HOP_S if woken else self._step_s()), *(max(at, self.now_s) for at in due)])
+
+    def _step_s(self) -> float:
+        """Short while a silence is measured; else as long as nobody would seem silent, or asleep, by it."""
+        settings = self.players[0].settings
+        busy = any(player.running for player in self.players)
+        early = self.now_s - self.begun_s < settings.dead_after_s + settings.fence_delay_s + 1.0
+        delayed = any(player.powered and player.k.waiting for player in self.players)
+        return STEP_S if delayed or (early and not busy) else 0.45 * settings.dead_after_s
+
+    def _exchange(self) -> None:
+        """Each has just heard the other: silence counts from the fault on."""
+        for player in self.players:
+            peer = self.peer_of(player)
+            heard = player.k.heard
+            if heard is not None and not peer.mute and not player.mute:
+                player.k.heard = replace(heard, at_s=self.now_s)
+            player.k.round_s = self.now_s
+            if self.streams:
+                player.server.change(self.now_s, moved_at_s=self.now_s)
+
+    def _go_round(self) -> bool:
+        """One round on each host; True when one of them has news for the other."""
+        for player in self.players:
+            self._refresh(player)
+        woken = False
+        for player in self.players:
+            if not player.powered or player.mute:
+                continue
+            ended = [action for at_s, action in player.running if at_s <= self.now_s]
+            player.running = [one for one in player.running if one[0] > self.now_s]
+            results = tuple(self._end(player, action) for action in ended)
+            if results:
+                self._refresh(player)
+            self._note_blockers(player)
+            self._decided(player, player.round(self.now_s, results))
+        for player in self.players:
+            message, news = player.says(self.now_s) if player.powered and not player.mute else (None, False)
+            peer = self.peer_of(player)
+            if message is not None and self.linked and peer.powered:
+                peer.inbox.append(message)
+                woken = woken or news
+        return woken
+
+    def _note_blockers(self, player: Player) -> None:
+        """For each wanted row of this host: the least that ever stood in its way."""
+        view = player.view(self.now_s)
+        for name in self.wanted:
+            if is_of(view, name) and self.blockers.get(name) != ():
+                found = of_row(view, name)
+                known = self.blockers.get(name)
+                if known is None or len(found) < len(known):
+                    self.blockers[name] = found
+
+    def _end(self, player: Player, action: Action) -> Result:
+        result = carry_out(self, player, action)
+        if isinstance(action, WriteState) and action.durable.record is not None:
+            self.records.append(action.durable.record)
+        self.events.append(Event(self.now_s, player.name, action=action, ok=result.ok))
+        return result
+
+    def _decided(self, player: Player, decision: Decision) -> None:
+        self.events += [Event(self.now_s, player.name, note=note) for note in decision.notes]
+        for action in decision.actions:
+            player.running.append((self.now_s + self.took_s.get(type(action).__name__, 0.05), action))
+
+    def _refresh(self, player: Player) -> None:
+        """What this host's probes see now."""
+        server, peer, now_s = player.server, self.peer_of(player), self.now_s
+        server.later(now_s)
+        self._stream()
+        answers = self.linked and peer.powered and peer.server.up
+        seen = server.seen
+        if answers and (seen.peer_own.ok() or not peer.mute):
+            found = saw(peer_database(peer.server), now_s)
+            vip = Vip.PRIMARY if peer.server.read_write else Vip.STANDBY
+            has_vip = vip in peer.server.held
+            server.see(peer_own=found, peer_vip=found if has_vip else seen.peer_vip.failed("no answer", now_s))
+        elif not answers:
+            lost = "no answer"
+            server.see(
+                peer_own=seen.peer_own.failed(lost, now_s) if seen.peer_own.ok() else seen.peer_own,
+                peer_vip=seen.peer_vip.failed(lost, now_s) if seen.peer_vip.ok() else seen.peer_vip,
+            )
+        macs = {vip: answers_for(self, player, vip) for vip in Vip}
+        server.see(arp_primary=saw(macs[Vip.PRIMARY], now_s), arp_standby=saw(macs[Vip.STANDBY], now_s))
+        if not seen.fence.failures and seen.fence.at_s > NEVER:
+            server.see(fence=saw("on" if peer.powered else "off", now_s))
+
+    def _stream(self) -> None:
+        one, other = (player.server for player in self.players)
+        if self.streams:
+            primary, standby = (one, other) if one.read_write else (other, one)
+            standby.follow(primary, self.now_s, sync=self.players[0].settings.sync)
+            return
+        for player in self.players:
+            player.server.unfollowed(self.now_s)
+
+    def _look(self) -> None:
+        state = (self.writer() is not None, self.reader() is not None)
+        if not self.served or self.served[-1][1:] != state:
+            self.served.append((self.now_s, *state))
+
+    def _is_over(self, within_s: float) -> bool:
+        passed_s = self.now_s - self.begun_s
+        settings = self.players[0].settings
+        awaited = any(
+            type(action).__name__ not in LONG for player in self.players for _, action in player.running
+        )
+        busy = awaited or any(
+            player.powered and not player.mute
+            and (player.k.claim or player.k.yielding or player.k.writing or player.k.waiting or player.k.row != "hold")
+            for player in self.players
+        )  # fmt: skip
+        if busy:
+            self._calm_since_s = self.now_s
+        begun = settings.dead_after_s + settings.fence_delay_s + PATIENCE_S
+        calm = self.now_s - self._calm_since_s >= CALM_S
+        done = calm and bool(self.served and self.served[-1][1] and self.served[-1][2])
+        return (done and passed_s > settings.dead_after_s) or (calm and passed_s > begun) or passed_s > within_s
+
+
+def _streams(server: Server) -> bool:
+    database = server.database
+    replica = database.replica if database else None
+    return database is not None and (database.streaming or (replica is not None and replica.streaming))
+
+
+def _public(message: Message) -> Message:
+    """What of a message is news to the other host."""
+    grant = message.grant
+    return replace(
+        message, seq=0, sent_s=0.0, echo_s=0.0, point=None, replay_lag_s=0.0, gateway_age_s=0.0,
+        grant=None if grant is None else replace(grant, echo_s=0.0, expires_s=None),
+    )  # fmt: skip
+

@@ -1,0 +1,1 @@
+SELECT name, pending_restart FROM pg_settings WHERE pending_restart
