@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from pgvip.checks.facts import Facts
 from pgvip.checks.finding import Finding, Perf, critical, gathered, ok, unknown, warning
-from pgvip.config_rules import host_problems
+from pgvip.config_host import host_problems
 from pgvip.errors import LinkError
 
 _LOG = "see the daemon's log: journalctl -u pgvip"

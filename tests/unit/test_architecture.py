@@ -60,8 +60,9 @@ ALLOWED = {"system/pgconf.py": {"archive"}}
 NEVER = {
     "cli": ("cli",),
     "daemon": (
-        "announce", "cli", "daemon", "explanations", "hooks", "operate", "orders", "recorder", "status_document", "wiring",
-    ),  # fmt: skip
+        *("announce", "cli", "daemon", "explanations", "hooks", "operate", "orders", "recorder"),
+        *("status_document", "wiring"),
+    ),
 }
 """Parts that only those named may import."""
 
