@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import time
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +22,16 @@ from pgvip.system import pgconf, pgtools
 from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pgvip.config import Config
 
 BEGIN = "# BEGIN pgvip: written by pgvip init, clone and join; changes in here are lost"
 END = "# END pgvip"
 ALLOWED = "# pgvip init --allow"
+FILES = ("pg_hba.conf", "pg_ident.conf")
+"""As `access_files` returns them; the bundle's words for them."""
+
 MAP = "pgvip"
 ITERATIONS = 4096
 """Of PBKDF2, as PostgreSQL's own (src/include/common/scram-common.h)."""
@@ -179,6 +183,39 @@ def write_access(config: Config, allowed: Sequence[tuple[str, str]] = ()) -> boo
     hba, ident = access_files(config)
     changed = _rewrite(hba, lambda text: with_allowed(with_block(text, hba_lines(config)), allowed))
     return _rewrite(ident, lambda text: with_block(text, ident_lines())) or changed
+
+
+def others_lines(config: Config) -> dict[str, str]:
+    """What both files say besides our blocks, for the bundle: who may connect here must be let in there too.
+
+    On Debian these files lie outside of the data directory, so that no copy of the database brings them along, and
+    after a takeover the applications would be refused. Raises ActionError.
+    """
+    found = {}
+    for key, path in zip(FILES, access_files(config), strict=True):
+        try:
+            found[key] = without_block(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError as failure:
+            raise ActionError(f"could not read {path}", f"{failure}.") from failure
+    return found
+
+
+def adopt_lines(config: Config, lines: Mapping[str, str]) -> list[Path]:
+    """Have both files say what the other host's say; the old ones stay beside them, under the names returned.
+
+    A file inside of the data directory is left alone: the copy has brought it.
+    """
+    kept = []
+    for key, path in zip(FILES, access_files(config), strict=True):
+        if key not in lines or path.is_relative_to(config.postgres.data_directory):
+            continue
+        if without_block(path.read_text(encoding="utf-8", errors="replace")) == lines[key]:
+            continue
+        old = path.with_name(f"{path.name}.replaced-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
+        pgconf.replace_file(old, path.read_text(encoding="utf-8", errors="surrogateescape"), path)
+        _rewrite(path, lambda _, text=lines[key]: text)  # type: ignore[misc]  # a default binds it
+        kept.append(old)
+    return kept
 
 
 def _rewrite(path: Path, edit: Callable[[str], str]) -> bool:

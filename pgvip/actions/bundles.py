@@ -41,5 +41,6 @@ def make(config: Config, identity: PairIdentity, path: Path) -> None:
             certificate=peer.certificate,
             peer_certificate=own.certificate,
             passwords=access.ensure_passwords(config),
+            extra=access.others_lines(config),
         ),
     )

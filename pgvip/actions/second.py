@@ -159,7 +159,9 @@ def target_problems(config: Config, *, allow_replace: bool) -> list[PgvipError]:
     """A data directory that is in use, or that a clone would overwrite."""
     data = config.postgres.data_directory
     if enrol.is_running(config) or processes.cluster_processes(data):
-        return [PostgresError(f"a server runs in {data}", hint="Stop it first, or use pgvip join if it streams.")]
+        unit = config.postgres.unit
+        stop = f"Stop it first (systemctl stop {unit})" if unit else "Stop it first"
+        return [PostgresError(f"a server runs in {data}", hint=f"{stop}, or use pgvip join if it streams.")]
     if not enrol.is_empty(data) and not allow_replace:
         hint = "Use --replace, which keeps it under another name, or pgvip join if it streams."
         return [PostgresError(f"{data} is not empty", hint=hint)]

@@ -37,7 +37,7 @@ LABEL_TIMELINE = re.compile(r"^START TIMELINE: (?P<timeline>\d+)", re.MULTILINE)
 
 
 def make(
-    config: Config, say: Say, on_bytes: Bytes | None = None, *, bandwidth_mb_s: int = 0, spread: bool = False
+    config: Config, progress: Say, on_bytes: Bytes | None = None, *, bandwidth_mb_s: int = 0, spread: bool = False
 ) -> Backup:
     """Make and verify a base backup of the local server; only one at a time on a host.
 
@@ -47,13 +47,13 @@ def make(
     refuse_without_verifier(config)
     make_directory(config)
     with backups.held(config, exclusive=True):
-        remove_interrupted(config, say)
+        remove_interrupted(config, progress)
         spaces = _tablespaces(config)
         _refuse_full_disk(config)
         begun = _begin(config)
         path = config.backup.directory / begun.name
         try:
-            say(f"copying the {begun.source}'s database into {path}")
+            progress(f"copying the {begun.source}'s database into {path}")
             _copy(config, path, spaces, on_bytes, bandwidth_mb_s, spread=spread)
             done = _facts(path, begun)
         except PgvipError:
@@ -61,7 +61,7 @@ def make(
                 cleaning.remove_backup(config, begun)
                 tell(config)
             raise
-        say("verifying it (pg_verifybackup)")
+        progress("verifying it (pg_verifybackup)")
         verify(config, path / DATA)
         done = replace(done, state="good", verified_at=time.time())
         backups.write(path / DONE, done.words(), config)
@@ -82,11 +82,11 @@ def make_directory(config: Config) -> None:
         raise ArchiveError(f"could not make {directory}", f"{failure}.") from failure
 
 
-def remove_interrupted(config: Config, say: Say) -> None:
+def remove_interrupted(config: Config, progress: Say) -> None:
     """Remove backups that never became whole; the caller holds the lock, so nobody is making one."""
     for backup in backups.own(config):
         if backup.state != "good":
-            say(f"removing backup {backup.name}, which was interrupted")
+            progress(f"removing backup {backup.name}, which was interrupted")
             cleaning.remove_backup(config, backup)
 
 

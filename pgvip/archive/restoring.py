@@ -99,22 +99,22 @@ def source(config: Config, backup: Backup, seen: Picture) -> Path:
     )
 
 
-def restore(config: Config, order: Order, say: Say, on_bytes: Bytes) -> None:
+def restore(config: Config, order: Order, progress: Say, on_bytes: Bytes) -> None:
     """Copy the backup, prove the copy, and make it ready to start. What was begun is removed when it fails."""
     backup, place = order.backup, order.place
     refuse_place(config, place)
     refuse_full_disk(backup, place)
     with _reading(config, backup), _removed_on_failure(place):
-        say(f"copying backup {backup.name} of {backup.host} into {place.data}")
+        progress(f"copying backup {backup.name} of {backup.host} into {place.data}")
         copied = _Count(backup.size_bytes, on_bytes)
         try:
             _copy(order.files, place, copied)
             _give(config, place)
         except (OSError, shutil.Error) as failure:
             raise ArchiveError(f"could not copy {order.files}", f"{failure}.") from failure
-        say("verifying the copy (pg_verifybackup)")
+        progress("verifying the copy (pg_verifybackup)")
         basebackup.verify(config, place.data)
-        say("settings for the recovery")
+        progress("settings for the recovery")
         _settle(config, order)
         _sync(config, place)
 

@@ -60,12 +60,12 @@ class Upkeep:
     def go_round(self) -> None:
         """Everything once. What fails is said once, and tried again in the next round."""
         config = self._config()
-        self._try("archive-command", lambda: refresh_commands(config, self._log))
-        self._try("archive-catch-up", lambda: catch_up(config))
-        self._try("archive-index", lambda: tell(config))
+        self._try("commands", lambda: refresh_commands(config, self._log))
+        self._try("catch-up", lambda: catch_up(config))
+        self._try("index", lambda: tell(config))
         if config.archive.clean == "auto" and now_s() - self._cleaned_s >= CLEAN_S:
             self._cleaned_s = now_s()
-            self._try("archive-clean", lambda: clean(config, self._log))
+            self._try("clean", lambda: clean(config, self._log))
 
     def _try(self, what: str, call: Callable[[], None]) -> None:
         why = ""
@@ -76,7 +76,7 @@ class Upkeep:
         except OSError as failure:
             why = str(failure)
         if why and self._told.get(what) != why:
-            self._log(f"{what}-failed", why)
+            self._log("upkeep-failed", f"{what}: {why}")
         self._told[what] = why
 
 

@@ -109,7 +109,7 @@ def _make(args: argparse.Namespace, config: Config, bandwidth_mb_s: int) -> Back
     if args.json:
         with patience("making a base backup"):
             return basebackup.make(config, say, bandwidth_mb_s=bandwidth_mb_s, spread=args.spread)
-    with Bar() as bar, patience("still at it"):
+    with Bar() as bar:
         return basebackup.make(config, say, bar.show, bandwidth_mb_s=bandwidth_mb_s, spread=args.spread)
 
 

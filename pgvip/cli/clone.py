@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgvip.actions import access, enrol, second
 from pgvip.actions import clone as cloning
-from pgvip.actions import enrol, second
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.progress import Bar
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(f"  - copy of the database of {config.peer.name}\nnothing was changed (--dry-run)", flush=True)
         return 0
-    run_steps(_copy_steps(config, bundle.system_id), dry_run=False)
+    run_steps(_copy_steps(config, bundle), dry_run=False)
     report(config)
     return 0
 
@@ -68,7 +68,9 @@ def _check_here(bundle: Bundle, config: Config, args: argparse.Namespace) -> Non
     refuse(second.first_host_problems(bundle, config))
 
 
-def _copy_steps(config: Config, system_id: str) -> list[Step]:
+def _copy_steps(config: Config, bundle: Bundle) -> list[Step]:
+    system_id = bundle.system_id
+
     def say(text: str) -> None:
         print(f"    {text}", flush=True)
 
@@ -81,10 +83,15 @@ def _copy_steps(config: Config, system_id: str) -> list[Step]:
         if kept is not None:
             say(f"{config.postgres.data_directory} was another cluster; it is {kept} now")
 
+    def let_in() -> None:
+        for kept in access.adopt_lines(config, bundle.extra):
+            say(f"as on {config.peer.name}; what this host had is in {kept}")
+        enrol.write_access(config)
+
     return [
         Step("no other cluster in the way", set_aside),
         Step(f"copy of the database of {config.peer.name}", copy),
-        Step("pg_hba.conf and pg_ident.conf", lambda: enrol.write_access(config)),
+        Step("pg_hba.conf and pg_ident.conf", let_in),
     ]
 
 

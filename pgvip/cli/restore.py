@@ -102,8 +102,12 @@ def _restore(args: argparse.Namespace, config: Config, order: Order) -> None:
         if not args.json:
             print(f"  {text}", flush=True)
 
-    with Bar() as bar, patience("still at it"):
-        restoring.restore(config, order, say, (lambda _done, _total: None) if args.json else bar.show)
+    if args.json:
+        with patience("restoring"):
+            restoring.restore(config, order, say, lambda _done, _total: None)
+        return
+    with Bar() as bar:
+        restoring.restore(config, order, say, bar.show)
 
 
 def _report(args: argparse.Namespace, config: Config, order: Order, seen: Picture) -> None:

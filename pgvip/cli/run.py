@@ -100,6 +100,16 @@ def _check_handover(config: Config) -> None:
             service.log("configuration", problem)
 
 
+def _tell_auto_starts(config: Config) -> None:
+    """Say what starts the server behind this daemon's back: it would be up before the pair has agreed who serves."""
+    try:
+        for start in units.auto_starts(config.postgres.data_directory, config.postgres.unit):
+            text = "PostgreSQL is started at boot, before the pair has agreed who serves"
+            service.log("starts-at-boot", f"{start.what}: {text}; mend: {start.mend}")
+    except (PgvipError, OSError) as failure:
+        service.log("starts-at-boot", f"could not look for what starts PostgreSQL at boot: {failure}")
+
+
 def _finish_clone(config: Config) -> None:
     """End a clone that was cut short between its two renames, which left no data directory.
 
@@ -133,6 +143,8 @@ class Assembly:
         for problem in host_problems(config):
             service.log("configuration", f"{problem.message}: {problem.hint}")
         _check_handover(config)
+        # Beside the start, which must not wait for systemd's answers.
+        threading.Thread(target=_tell_auto_starts, args=(config,), name="auto-starts", daemon=True).start()
         _finish_clone(config)
         store = RecordStore(config.paths.record)
         who = Identity(self._boot_id, secrets.token_hex(8), now_s(), identity.pair_id, identity.system_id)

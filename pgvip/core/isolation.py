@@ -34,7 +34,10 @@ def isolate(r: Round) -> None:
         k.isolated, k.contact_since_s = False, NEVER
     if k.isolated is not was:
         r.changed()
-        r.note("isolated" if k.isolated else "contact", _words(r))
+        if k.isolated:
+            r.note("isolation", _words(r))
+        else:
+            r.note("contact", _words(r))
 
 
 def _words(r: Round) -> str:

@@ -25,10 +25,10 @@ def orders(r: Round) -> None:
         r.note("power-order-dropped", "the peer could not be switched on in time, as an operator ordered")
     wanted = k.durable.kept_off
     if order is not None:
-        wanted = wanted or order.off
+        wanted = order.off
     elif k.power_order_until_s > NEVER:
         wanted = False
-    elif k.claim is None and not v.is_running(Fence) and not k.peer_off and v.message is not None:
+    elif not v.is_running(Fence) and not k.peer_off and v.message is not None:
         wanted = False  # it runs: the fence failed, or somebody switched it on
     if wanted != k.durable.kept_off:
         r.write(replace(k.durable, kept_off=wanted))
@@ -40,7 +40,7 @@ def off(r: Round) -> None:
     order = k.fence_order
     if order is None or not k.durable.kept_off or k.claim is not None or k.writing is not None:
         return
-    if not (v.solo and v.primary and write_right(v)) or not r.s.fencing or v.is_running(PowerOn):
+    if not (v.solo and write_right(v)) or not r.s.fencing or v.is_running(PowerOn):
         return
     if r.start(Fence(r.attempt())):
         k.fence_order, k.fence_s = None, r.now_s

@@ -241,7 +241,8 @@ def _of_state(r: Round, row: Change) -> None:
         say("watchdog-required", f"this host may not begin to serve without its watchdog: {dog.reason}",
             'mend it, or write watchdog.mode = "if-present" and restart pgvip')
     elif dog.failures:
-        say("watchdog", f"the watchdog cannot be used: {dog.reason}", 'mend it, or write watchdog.mode = "off"')
+        say("watchdog-unusable", f"the watchdog cannot be used: {dog.reason}",
+            'mend it, or write watchdog.mode = "off"')
     fence = v.seen.fence
     if fence.failures:
         say("fence-status", f"the peer's fence device does not answer: {fence.reason}", "pgvip fence test")

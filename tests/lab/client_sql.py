@@ -1,6 +1,8 @@
 """A client of the pair, as a program: writes numbered rows, reads, or tries whether a host takes writes.
 
-    client_sql.py write|read|probe LOG RATE CONNECTION...
+    client_sql.py write|read|probe LOG RATE CONNECTION [FIRST-NUMBER [PATIENCE]]
+
+PATIENCE multiplies the client's own deadlines (1), for servers on slow machines.
 
 Every connection is made without blocking, and every step has a deadline of the client's own, so that the
 measured outage is the server's: while no TCP connection can be made, one is tried every 20 ms.
@@ -49,8 +51,8 @@ def wait_for(connection: psycopg2.extensions.connection, deadline_s: float) -> N
 class Client:
     """One session that is made again whenever it fails."""
 
-    def __init__(self, dsn: str, log: TextIO, kind: str) -> None:
-        self.dsn, self.log, self.kind = dsn, log, kind
+    def __init__(self, dsn: str, log: TextIO, kind: str, patience: float) -> None:
+        self.dsn, self.log, self.kind, self.patience = dsn, log, kind, patience
         self.words = psycopg2.extensions.parse_dsn(dsn)
         self.connection: psycopg2.extensions.connection | None = None
         self.failed = False
@@ -61,7 +63,7 @@ class Client:
         if not self.failed or host.startswith("/"):
             return
         try:
-            socket.create_connection((host, int(self.words.get("port", "5432"))), HANDSHAKE_S).close()
+            socket.create_connection((host, int(self.words.get("port", "5432"))), HANDSHAKE_S * self.patience).close()
         except TimeoutError as error:
             raise Late("no connection in time") from error
 
@@ -71,7 +73,7 @@ class Client:
             self.knock()
             connection = psycopg2.connect(self.dsn, async_=1)
             try:
-                wait_for(connection, time.monotonic() + CONNECT_S)
+                wait_for(connection, time.monotonic() + CONNECT_S * self.patience)
             except (psycopg2.Error, Late):
                 connection.close()
                 raise
@@ -83,7 +85,7 @@ class Client:
         connection = self.session()
         cursor = connection.cursor()
         cursor.execute(query)
-        wait_for(connection, time.monotonic() + STATEMENT_S)
+        wait_for(connection, time.monotonic() + STATEMENT_S * self.patience)
         if any("canceling wait" in notice for notice in connection.notices):
             raise Late("committed here, not acknowledged by the standby")
         row = cursor.fetchone() if cursor.description else None
@@ -129,9 +131,10 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     number = int(sys.argv[5]) if len(sys.argv) > 5 else 1
+    patience = float(sys.argv[6]) if len(sys.argv) > 6 else 1.0
     period_s = 1 / float(rate)
     with Path(path).open("a") as log:
-        client = Client(dsn, log, kind)
+        client = Client(dsn, log, kind, patience)
         due_s = time.monotonic()
         parent = os.getppid()
         while not stopped and os.getppid() == parent:  # nobody reads what an orphan measures

@@ -71,20 +71,26 @@ def longest_gap_s(events: Iterable[Event], since_s: float, until_s: float) -> fl
 class SqlClient:
     """A writer or a reader on one of the VIPs, in the client's namespace."""
 
-    def __init__(self, node: Node, kind: str, vip: str, log: Path, *, rate: float, first: int = 1) -> None:
+    def __init__(
+        self, node: Node, kind: str, vip: str, log: Path, *, rate: float, first: int = 1, patience: float = 1.0,
+        password: str = "",
+    ) -> None:
         self.node, self.kind, self.vip, self.log = node, kind, vip, log
-        self.rate, self.first = rate, first
+        self.rate, self.first, self.patience, self.password = rate, first, patience, password
         self.record = EventLog(log)
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Begin, and see the first success."""
-        dsn = (f"host={self.vip} port=5432 user={CLIENT_USER} dbname=postgres tcp_user_timeout=1000 "
-               "sslmode=disable gssencmode=disable application_name=lab")
-        argv = [sys.executable, PROGRAMS / "client_sql.py", self.kind, self.log, str(self.rate), dsn, str(self.first)]
+        dsn = (f"host={self.vip} port=5432 user={CLIENT_USER} dbname=postgres sslmode=disable gssencmode=disable "
+               f"tcp_user_timeout={1000 * self.patience:.0f} application_name=lab")
+        dsn += f" password={self.password}" if self.password else ""
+        words = [self.kind, self.log, self.rate, dsn, self.first, self.patience]
+        argv = [sys.executable, PROGRAMS / "client_sql.py", *words]
         with self.log.with_suffix(".err").open("a") as errors:
             self.process = self.node.popen(argv, stderr=errors)
-        wait_until(lambda: any(event.ok for event in self.events()), 20, f"first success of the {self.kind} client")
+        what = f"first success of the {self.kind} client"
+        wait_until(lambda: any(event.ok for event in self.events()), 20 * self.patience, what)
 
     def events(self) -> list[Event]:
         """Everything logged so far."""
@@ -153,12 +159,12 @@ class Answer:
 class ArpWatch:
     """Asks for both VIPs a few times a second, all through a test."""
 
-    def __init__(self, node: Node, log: Path) -> None:
-        self.node, self.log = node, log
+    def __init__(self, node: Node, log: Path, vips: tuple[str, str] = (PRIMARY_VIP, STANDBY_VIP)) -> None:
+        self.node, self.log, self.vips = node, log, vips
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        words = [self.log, "0.2", "0.1", PRIMARY_VIP, STANDBY_VIP]
+        words = [self.log, "0.2", "0.1", *self.vips]
         argv = [sys.executable, "-I", "-S", PROGRAMS / "client_arp.py", *words]
         self.process = self.node.popen(argv)
 

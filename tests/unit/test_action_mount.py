@@ -97,6 +97,31 @@ def test_a_dead_server_hangs_neither_probe_nor_mount_nor_unmount(config: Config)
     assert archive_mount.probe(config) is True
 
 
+def test_a_mount_that_is_gone_although_umount_lingers_is_dropped(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFSv4 takes leave of its server after the mount has been detached: a dead one is waited for in the kernel."""
+    program = tmp_path / "umount"
+    program.write_text('#!/bin/sh\n/usr/bin/umount "$@"\nexec sleep 60\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin")
+    mount.mount(config)
+    mount.unmount(config)
+    assert mounts.mounted(config.archive.peer_mount) is None
+
+
+def test_a_mount_that_stays_is_an_error_also_when_umount_lingers(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "umount"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin")
+    mount.mount(config)
+    with pytest.raises(MountError, match="did not finish"):
+        mount.unmount(config)
+
+
 def test_an_archive_that_the_administrator_mounts_is_only_looked_at(config: Config) -> None:
     config = replace(config, archive=replace(config.archive, mount_type=""))
     mount.mount(config)

@@ -60,8 +60,8 @@ ALLOWED = {"system/pgconf.py": {"archive"}}
 NEVER = {
     "cli": ("cli",),
     "daemon": (
-        "announce", "cli", "daemon", "explanations", "hooks", "operate", "orders", "recorder", "status_document",
-        "wiring",
+        *("announce", "cli", "daemon", "explanations", "hooks", "operate", "orders", "recorder"),
+        *("status_document", "wiring"),
     ),
 }
 """Parts that only those named may import."""

@@ -154,7 +154,7 @@ def test_upkeep_says_a_failure_once_until_it_changes(config: Config, monkeypatch
     kept = Upkeep(lambda: config, lambda event, text: said.append((event, text)))
     for _ in range(4):
         kept.go_round()
-    assert said == [("archive-index-failed", "no space")] * 2
+    assert said == [("upkeep-failed", "index: no space")] * 2
 
 
 @pytest.mark.parametrize(("clean", "times"), [("auto", 1), ("never", 0)])

@@ -152,6 +152,6 @@ def test_a_primary_that_serves_goes_on_without_it() -> None:
 def test_one_that_need_not_be_is_only_told_of() -> None:
     without = primary(Mode.SOLO).down(clean=True).sees(watchdog=failing(value=True)).round()
     assert without.started(StartPostgres)
-    assert "watchdog" in without.concerns()
+    assert "watchdog-unusable" in without.concerns()
     assert "watchdog-required" not in without.concerns()
     assert not {"watchdog", "watchdog-required"} & set(primary().round().concerns())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pgvip.core.decide import decide
-from pgvip.core.knowledge import FenceOrder, Why
+from pgvip.core.knowledge import FenceOrder, Trouble, Why
 from pgvip.core.model import (
     Command,
     Fence,
@@ -23,7 +23,7 @@ from pgvip.core.model import (
     Vip,
     WriteState,
 )
-from tests.unit.core_world import NOW_S, Host, attempt, primary, record, role_wish, standby
+from tests.unit.core_world import NOW_S, Host, attempt, failing, primary, record, role_wish, standby
 
 PAUSED = Pause(1, active=True)
 
@@ -172,6 +172,7 @@ def test_a_lone_primary_powers_the_other_host_off_without_a_claim() -> None:
     host = host if host.running(Fence) else host.told()
     assert host.k.claim is None
     assert host.k.fence_order is None
+    assert not host.told(database_ok=False).started(WriteState)
     off = host.done(attempt(host))
     assert off.k.peer_off
     assert off.record == primary(Mode.SOLO).record
@@ -182,6 +183,49 @@ def test_a_lone_primary_without_the_write_right_powers_nobody_off() -> None:
     for host in (primary(Mode.SOLO).knows(confirmed=False), primary(Mode.SOLO).configured(fencing=False)):
         ordered = host.hears(database_ok=False).order(Order.FENCE_OFF)
         assert not ordered.written().told().running(Fence)
+
+
+def test_a_primary_of_a_pair_powers_nobody_off_without_the_solo_right() -> None:
+    host = ordered_off(primary().sees(gateway=failing())).told()
+    assert host.k.fence_order is not None
+    assert not host.running(Fence)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_nobody_is_powered_off_before_it_is_written_that_they_stay_off(mode: Mode) -> None:
+    full = primary(mode).hears(database_ok=mode is Mode.PAIR)
+    full = full.knows(trouble={"WriteState": Trouble(3, NOW_S + 5, "disk full")})
+    host = full.order(Order.FENCE_OFF).told()
+    assert not host.running(Fence)
+    assert host.told(after_s=5.0).must_start(WriteState).durable.kept_off
+
+
+def test_a_peer_that_is_being_switched_on_is_not_switched_off_at_the_same_time() -> None:
+    host = primary(Mode.SOLO).hears(database_ok=False).durable(kept_off=True).knows(running=(PowerOn(),))
+    host = host.order(Order.FENCE_OFF)
+    assert not host.running(Fence)
+    assert host.done(PowerOn()).running(Fence)
+
+
+def test_a_peer_is_not_switched_on_while_its_fence_is_ordered() -> None:
+    owed = standby().knows(grant=None, power_owed=True)
+    assert owed.round().running(PowerOn)
+    assert not owed.order(Order.FAILOVER).running(PowerOn)
+
+
+def test_the_newest_order_counts() -> None:
+    waiting = standby().knows(grant=None).order(Order.FENCE_OFF).written()
+    assert waiting.k.fence_order is not None
+    assert waiting.order(Order.POWER_ON).k.fence_order is None
+    kept = standby().durable(kept_off=True).knows(peer_off=True).silence().order(Order.FAILOVER)
+    assert not kept.must_start(WriteState).durable.kept_off
+
+
+def test_an_order_whose_fence_takes_long_is_not_dropped_meanwhile() -> None:
+    host = failing_over()
+    late = host.told(after_s=host.s.consent_s + 5)
+    assert "fence-order-dropped" not in notes(late)
+    assert late.done(attempt(late)).must_start(WriteState).durable.record != late.record
 
 
 def test_a_peer_that_is_heard_again_is_kept_off_no_more() -> None:

@@ -1,10 +1,12 @@
 import base64
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pgvip.actions import access
+from pgvip.config import Config
 from tests.unit import configs
 
 RFC_7677_SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
@@ -101,3 +103,49 @@ def test_allowed_network_is_added_once_at_the_end() -> None:
 def test_bad_network_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match=r"host bits|IPv4|unknown method"):
         access.parse_allowed(word)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """pg_hba.conf and pg_ident.conf outside of the data directory, as Debian has them."""
+    (tmp_path / "etc").mkdir()
+    found = tmp_path / "etc/pg_hba.conf", tmp_path / "etc/pg_ident.conf"
+    found[0].write_text("host all all 192.0.2.0/24 md5\n")
+    found[1].write_text("# none\n")
+    monkeypatch.setattr(access, "access_files", lambda _: found)
+    return found
+
+
+def test_bundle_carries_who_may_connect_without_our_block(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    files[0].write_text(access.with_block("host all app 198.51.100.0/24 scram-sha-256\n", ["ours"]))
+    assert access.others_lines(configs.make(tmp_path)) == {
+        "pg_hba.conf": "host all app 198.51.100.0/24 scram-sha-256\n", "pg_ident.conf": "# none\n",
+    }  # fmt: skip
+
+
+def test_second_host_lets_in_whom_the_first_does(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    config = configs.make(tmp_path)
+    lines = {"pg_hba.conf": "host all app 198.51.100.0/24 scram-sha-256\n", "pg_ident.conf": "# none\n"}
+    (kept,) = access.adopt_lines(config, lines)
+    assert kept.read_text() == "host all all 192.0.2.0/24 md5\n"
+    access.write_access(config)
+    assert "host all app 198.51.100.0/24 scram-sha-256" in files[0].read_text().splitlines()
+    assert "192.0.2.0/24" not in files[0].read_text()
+    before = files[0].read_text()
+    assert access.adopt_lines(config, lines) == []  # done already
+    assert files[0].read_text() == before
+
+
+def in_data(config: Config, files: tuple[Path, Path]) -> Config:
+    return replace(config, postgres=replace(config.postgres, data_directory=files[0].parent))
+
+
+def test_files_that_the_copy_brought_are_left_alone(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    config = in_data(configs.make(tmp_path), files)
+    assert access.adopt_lines(config, {"pg_hba.conf": "host all all 0.0.0.0/0 trust\n"}) == []
+    assert files[0].read_text() == "host all all 192.0.2.0/24 md5\n"
+
+
+def test_a_bundle_of_an_older_pgvip_carries_none(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    assert access.adopt_lines(configs.make(tmp_path), {}) == []
+    assert files[0].read_text() == "host all all 192.0.2.0/24 md5\n"
