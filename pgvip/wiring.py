@@ -80,6 +80,8 @@ class Probes:
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
         self._announced: dict[Vip, tuple[float, float]] = {}
         self._renewed_s: dict[Vip, float] = {}
+        self.took_s: dict[str, float] = {}
+        """How long the last look of a kind took, where `explain` wants to know."""
 
     def all(self) -> list[Probe]:
         """Every probe with its pace."""
@@ -107,7 +109,7 @@ class Probes:
         if config.watchdog.mode != "off":
             looks.append(("watchdog", self._watchdog, lambda: REST_S))
         if config.settings.fencing:
-            looks.append(("fence", lambda: fence_status.probe(self._config()), lambda: FENCE_STATUS_S))
+            looks.append(("fence", self._fence_status, lambda: FENCE_STATUS_S))
         return [Probe(*look, again_s=AGAIN_S.get(look[0])) for look in looks]
 
     # --- paces --------------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ class Probes:
     def _fence_status(self) -> str:
         began_s = now_s()
         power = fence_status.probe(self._config())
-        self.fence_status_s = now_s() - began_s
+        self.took_s["fence-status"] = now_s() - began_s
         return power
 
     def _peer_port(self) -> bool:

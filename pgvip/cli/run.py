@@ -325,7 +325,7 @@ class Assembly:
 
     def _took_s(self) -> dict[str, float]:
         """What `explain` expects actions to take: as long as the last time."""
-        return {**self._workshop.took_s, "fence-status": self._probes.fence_status_s}
+        return {**self._workshop.took_s, **self._probes.took_s}
 
     def _facts(self) -> dict[str, Any]:
         """What `status` adds to the loop's snapshot."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pgvip.actions import vip
-from pgvip.config import Config
+from pgvip.config import Config, FenceMethod
 from pgvip.core.model import DropVip, Observations, Vip
 from pgvip.daemon import LoopStats, Snapshot
 from pgvip.deadlines import now_s
@@ -87,3 +87,12 @@ def test_addresses_are_seen_while_nothing_can_be_announced(config: Config) -> No
     with pytest.raises(ProbeError):
         vip.announce(config, Vip.PRIMARY)
     assert held_probe(config, snapshot(config)).look() == {Vip.PRIMARY}
+
+
+def test_the_look_at_the_fence_device_is_timed_for_explain(tmp_path: Path) -> None:
+    made = configs.make(tmp_path)
+    config = replace(made, peer=replace(made.peer, fencing=(FenceMethod(command=("/bin/true",), timeout_s=5.0),)))
+    probes = Probes(lambda: config, lambda: None, lambda _name: None, bool)
+    assert probes.took_s == {}
+    assert next(probe for probe in probes.all() if probe.name == "fence").look() == "on"
+    assert probes.took_s["fence-status"] > 0
