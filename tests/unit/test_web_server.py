@@ -208,12 +208,12 @@ def test_a_fault_in_an_answer_is_a_500_and_ends_its_thread(serve: Serve, monkeyp
     served = serve(respond).ready()
     assert served.ask().split()[1] == b"500"
     wait_until(lambda: seen or None, 5.0, what="the hook", error=PgvipError)
-    wait_until(lambda: not requests_running() or None, 5.0, what="the end of its thread", error=PgvipError)
     args = seen[0]
     assert args.exc_type is ZeroDivisionError
     assert args.thread is not None
     assert args.thread.name == REQUEST_THREAD
     assert served.get() == 500
+    wait_until(lambda: not requests_running() or None, 5.0, what="the end of its threads", error=PgvipError)
 
 
 def test_a_port_in_use_is_reported_once_and_tried_again(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
