@@ -138,6 +138,7 @@ def both_write_after_a_force(play: Play) -> None:
         raise Missed
     kept = list(play.a.pg.wal)
     play.world.net.cuts.clear()
+    play.cut(play.a, "fence")  # a retry that is under way just then is no matter of this play
     play.until(lambda: play.says_solo(play.a, play.b))
     _quiet(play, 15.0)
     _demands(play.a, "hold")

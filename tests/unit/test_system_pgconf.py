@@ -121,7 +121,8 @@ def test_destinations_reach_the_script_as_they_are_configured(config: Config) ->
     restore = as_postgres_runs_it(value(text, "restore_command"), "pg_wal/X", "0A")
     assert restore[-2:] == ["0A", "pg_wal/X"]
     directories = [restore[at + 1] for at, word in enumerate(restore) if word == "--directory"]
-    assert directories == ["/var/lib/pgvip/archive", "/var/lib/pgvip/peer-archive", "/mnt/it's 100%"]
+    own, peer = "/var/lib/pgvip/archive", "/var/lib/pgvip/peer-archive"
+    assert directories == [own, peer, f"{peer}/salvage", "/mnt/it's 100%"]
     assert restore_wal.read_command(restore[restore.index("--command") + 1]) == ("/bin/get", "%f", "%p")
 
 
