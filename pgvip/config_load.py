@@ -82,7 +82,7 @@ def raise_all(found: list[ConfigError], file: Path) -> None:
         raise found[0]
     if found:
         listed = "\n".join(f"- {error.message}" + (f" ({error.hint})" if error.hint else "") for error in found)
-        raise ConfigError(f"{len(found)} mistakes in {file}", "\n" + listed)
+        raise ConfigError(f"{len(found)} mistakes in {file}", f"\n{listed}", "pgvip config check explains each.")
 
 
 def _examine(text: str, host: str | None, file: Path) -> tuple[Config | None, list[ConfigError]]:

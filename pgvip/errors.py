@@ -34,7 +34,7 @@ class PgvipError(Exception):
     def __str__(self) -> str:
         lines = [self.message]
         if self.detail:
-            lines.append(f"DETAIL: {self.detail}")
+            lines.append(f"DETAIL: {self.detail}".replace("DETAIL: \n", "DETAIL:\n"))  # a list begins below
         if self.hint:
             lines.append(f"HINT: {self.hint}")
         return "\n".join(lines)

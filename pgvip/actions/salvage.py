@@ -10,6 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from pgvip.actions.wal import end_of_wal
+from pgvip.archive.restore_wal import SALVAGE
 from pgvip.deadlines import Deadline
 from pgvip.errors import ArchiveError, CommandError
 from pgvip.system import pgconf, pgtools
@@ -46,7 +47,7 @@ def salvage(config: Config, start: Lsn, timeout_s: float) -> WalPoint:
 
 
 def _empty_directory(config: Config) -> Path:
-    directory = config.archive.directory / pgconf.SALVAGE
+    directory = config.archive.directory / SALVAGE
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o750, exist_ok=True)
     pgtools.give(config, directory)

@@ -25,6 +25,8 @@ from pgvip.archive.packing import ArchiveFailed
 from pgvip.archive.sending import filled
 
 POLL_S = 0.005
+SALVAGE = "salvage"
+"""Folder in each host's archive for what its dead primary still had (actions/salvage.py); made when first needed."""
 HANGS = ".pgvip-hangs"
 """File in the first (this host's own) archive: the second one did not answer at that time. Others add their number."""
 HANGS_S = 60.0
@@ -146,6 +148,8 @@ def _fetch(place: Place, name: str, temporary: Path) -> int:
             packing.run(tuple(filled(word, name, temporary) for word in place))
             packing.sync(temporary)
             return 0
+        if place.name == SALVAGE and not place.exists():
+            return MISSING
         stored = packing.find(place, name)
         if stored is None:
             return MISSING

@@ -35,10 +35,18 @@ class Perf:
 
         >>> str(Perf("lag", 16.0, "B", 8, 32)), str(Perf("age", 0.25, "s"))
         ("'lag'=16B;8;32", "'age'=0.25s;;")
+        >>> str(Perf("lag", 0.0000008, "B", 8 << 20, 16 << 20))
+        "'lag'=0.000001B;8388608;16777216"
         """
-        limits = ("" if limit is None else f"{limit:g}" for limit in (self.warning, self.critical))
-        number = f"{self.value:.0f}" if float(self.value).is_integer() else f"{self.value:.6g}"
-        return f"'{self.label}'={number}{self.unit};{';'.join(limits)}"
+        limits = ("" if limit is None else _number(limit) for limit in (self.warning, self.critical))
+        return f"'{self.label}'={_number(self.value)}{self.unit};{';'.join(limits)}"
+
+
+def _number(value: float) -> str:
+    """Without an exponent, which readers of performance data do not know."""
+    if float(value).is_integer():
+        return f"{value:.0f}"
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)

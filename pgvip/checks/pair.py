@@ -106,7 +106,9 @@ def peer(facts: Facts) -> Finding:
 
 def configuration(facts: Facts) -> Finding:
     """The file fits this host and is the same on both."""
-    return gathered("fits this host, and is the same on both hosts", _configuration(facts))
+    bad = list(_configuration(facts))
+    compared = facts.identity is not None and facts.status["peer"]["age_s"] is not None
+    return gathered("fits this host" + (", and is the same on both hosts" if compared else ""), bad)
 
 
 def _configuration(facts: Facts) -> Iterator[Finding]:

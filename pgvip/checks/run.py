@@ -63,9 +63,7 @@ def one(check: Check, facts: Facts) -> Finding:
     except Skipped as skipped:
         return Finding(Level.OK, skipped.message)
     except NoAnswer as failure:
-        if facts.identity is None:
-            return unknown(failure.message, failure.hint, failure.detail)
-        mend = failure.hint or "see the checks database and peer"
+        mend = failure.hint or ("see the checks database and peer" if facts.identity else "")
         return unknown(f"not known: {failure.message}", mend, failure.detail)
     except PgvipError as error:
         if check.name == "daemon" and facts.identity is not None:

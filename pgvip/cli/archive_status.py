@@ -42,11 +42,9 @@ def run(args: argparse.Namespace) -> int:
 
 def text(found: Document) -> list[str]:
     """The document for people."""
-    rows = [(f"archive of {found['host']}", _archive(found["own"]))]
+    rows = [(f"archive of {found['host']}", _archive(found["own"])), *_stretches(found["own"])]
     other = f"cannot be read: {found['other_why']}" if found["other"] is None else _archive(found["other"])
-    rows.append((f"archive of {found['peer']}", other))
-    for one in (found["own"], found["other"]):
-        rows += [("", f"{first} to {last}") for first, last in (one or {}).get("stretches", ())]
+    rows += [(f"archive of {found['peer']}", other), *_stretches(found["other"])]
     rows.append(("archiver here", _archiver(found["archiver"])))
     rows += [(f"destination {one['name']}", _destination(one)) for one in found["destinations"]]
     good = [one for one in found["backups"] if one["state"] == "good"]
@@ -57,6 +55,10 @@ def text(found: Document) -> list[str]:
         rows.append(("clean", "would refuse: " + "; ".join(doubt["what"] for doubt in found["doubts"])))
     lines = columns(rows)
     return [*lines, *(["", "problems:"] if found["problems"] else []), *(f"  {line}" for line in found["problems"])]
+
+
+def _stretches(one: Document | None) -> list[tuple[str, str]]:
+    return [("", f"{first} to {last}") for first, last in (one or {}).get("stretches", ())]
 
 
 def _archive(one: Document) -> str:

@@ -193,12 +193,16 @@ def lines(config: Config, level: Level, found: Sequence[Finding]) -> Iterator[st
     yield f"pair {config.name}, host {config.me.name}: {level.name} ({counts})"
     width = max((len(one.name) for one in found), default=0)
     indent = " " * (13 + width)
+    told: set[tuple[str, str, str]] = set()
     for one in found:
-        yield f"  {one.level.name:8} {one.name:{width}}  {_plain(one.text)}"
-        if one.level and one.detail:
-            yield f"{indent}DETAIL: {_plain(one.detail)}"
-        if one.level and one.mend:
-            yield f"{indent}HINT: {_plain(one.mend)}"
+        yield f"  {one.level.name:8} {one.name:{width}}  {_line(one.text)}"
+        why = (one.text.removeprefix("not known: "), one.detail, one.mend)
+        if one.level and why not in told:  # one cause, such as a daemon that is down, makes many checks UNKNOWN
+            told.add(why)
+            if one.detail:
+                yield f"{indent}DETAIL: {_line(one.detail)}"
+            if one.mend:
+                yield f"{indent}HINT: {_line(one.mend)}"
 
 
 def plugin_lines(level: Level, found: Sequence[Finding]) -> Iterator[str]:
@@ -220,6 +224,10 @@ def _all_well(found: Sequence[Finding]) -> str:
     return found[0].text if len(found) == 1 else f"{len(found)} checks"
 
 
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _plain(text: str) -> str:
     """One line, without the sign that begins performance data."""
-    return " ".join(text.split()).replace("|", "/")
+    return _line(text).replace("|", "/")

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{len(found)} {'mistake' if len(found) == 1 else 'mistakes'} in {file}")
     else:
         config = load(file, args.host)
-        print(f"{file} is good (this host is {config.me.name}; digest {config.settings.digest}, equal on both hosts)")
+        digest = f"digest {config.settings.digest}, to be the same on both hosts"
+        print(f"{file} is good (this host is {config.me.name}; {digest})")
     return Exit.CONFIG if found else Exit.OK
 
 

@@ -6,14 +6,15 @@ import argparse
 import csv
 import json
 import locale
-import re
 import shutil
 import sys
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pgvip.cli.output import UNKNOWN, columns, duration, lag, size
 from pgvip.cli.plot import plot, spread
+from pgvip.cli.since import TimeError, since
 from pgvip.cli.where import state_directory
 from pgvip.errors import Exit, PgvipError
 from pgvip.journal.samples import FIELDS, Sample, SampleStore
@@ -48,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Example: pgvip history --since 6h --value lag_bytes"
     )
     parser.add_argument(
-        "--since", type=parse_span, default=3600.0, metavar="TIME", help="how far back: 90s, 30min, 6h, 7d (default 1h)"
+        "--since", type=parse_span, default=3600.0, metavar="TIME",
+        help="how far back: 90s, 30min, 6h, 7d, 14:30 or a date (default 1h)",
     )
     parser.add_argument(
         "--value", choices=list(VALUES), action="append", help="what to plot (repeatable; default lag_s and lag_bytes)"
@@ -127,16 +129,18 @@ def chart(
 
 
 def parse_span(text: str) -> float:
-    """A time span of `--since` in seconds.
+    """Seconds since the moment that `--since` means, as `pgvip events` reads it; a number alone is seconds.
 
     >>> [parse_span(one) for one in ("90s", "30min", "6h", "7d", "1.5h", "45")]
     [90.0, 1800.0, 21600.0, 604800.0, 5400.0, 45.0]
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w|)", text.strip())
-    factor = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
-    seconds = float(match[1]) * factor[match[2]] if match else 0.0
+    now = datetime.now(UTC)
+    try:
+        seconds = float(text) if text.strip().isdigit() else (now - since(text, now)).total_seconds()
+    except TimeError as error:
+        raise argparse.ArgumentTypeError(f"{error.message}: {error.hint}") from None
     if seconds <= 0:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a time span; write 90s, 30min, 6h or 7d')
+        raise argparse.ArgumentTypeError(f'"{text}" is not in the past')
     return seconds
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = "hand over before this host is shut down"
+EXIT_CODES = {5: "nobody took over, and this host stays"}
 ANYWAY = "anyway"
 
 
@@ -26,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Prepare this host for its shutdown. A primary is stopped cleanly and an eligible standby takes the role over; "
         "a standby gives its address up, and the primary serves alone before this server ends. From then on this host "
         "takes no role and starts no server, until its next boot or a restart of the daemon. "
-        "Exit codes: 0 done, 4 the daemon does not answer, 5 nobody took over, and this host stays. "
         "Example: pgvip leave && systemctl poweroff"
     )
     parser.add_argument(

@@ -190,9 +190,16 @@ def _command(words: list[str], parser: argparse.ArgumentParser) -> tuple[str, li
         parser.print_help(sys.stderr)
         raise SystemExit(int(Exit.USAGE))
     longer = sorted(name for name in COMMANDS if name.startswith(f"{words[0]} "))
-    meant = f"; did you mean: {', '.join(longer)}" if longer else "; see pgvip --help"
+    near = longer or _near(words[0])
+    meant = f"; did you mean: {', '.join(near)}" if near else "; see pgvip --help"
     print(f"pgvip: error: unknown command: {' '.join(words[:2])}{meant}", file=sys.stderr)
     raise SystemExit(int(Exit.USAGE))
+
+
+def _near(word: str) -> list[str]:
+    import difflib  # noqa: PLC0415 - only after a mistake: the other commands start faster without
+
+    return difflib.get_close_matches(word, COMMANDS, n=2)
 
 
 if __name__ == "__main__":

@@ -230,7 +230,7 @@ class Assembly:
         if failure.thread is not None and failure.thread.name == REQUEST_THREAD:
             service.log("http-crash", text)
             return
-        service.log("crash", text)
+        service.log("crash", f"{failure.exc_type.__name__}: {failure.exc_value}; {text}")
         self._recorder.store.close(CRASH_S)
         os._exit(Exit.FAILED)
 

@@ -105,10 +105,11 @@ PARTS: dict[str, tuple[Need, ...]] = {
     changes.TAKER.name: TAKER,
     changes.SOLO_RIGHT.name: SOLO,
     changes.PEER_READY.name: READY,
+    changes.NOT_PAUSED.name: (NOT_PAUSED,),
+    changes.DATABASE_FAILED.name: (NOT_PAUSED,),  # a server that ends in a pause was stopped by somebody
 }
 MENDS = {
     "peer-answers": "systemctl status pgvip on {peer}",
-    "not-paused": "pgvip resume",
     "no-hold-off": "it ends by itself after holdoff_s",
     "not-vetoed": "see who is against it and why: pgvip events; pgvip hooks lists them",
     "not-called-off": "it ends by itself",
@@ -136,7 +137,8 @@ def of_row(view: View, name: str) -> tuple[Blocker, ...]:
     if row.mode is not record.mode:
         return (_blocker(PAIR, words, name),)
     unmet = (condition for condition in row.when if not condition.test(view))
-    return tuple(blocker for condition in unmet for blocker in _of_condition(view, condition, words, name))
+    found = (blocker for condition in unmet for blocker in _of_condition(view, condition, words, name))
+    return tuple(dict.fromkeys(found))
 
 
 def is_of(view: View, name: str) -> bool:

@@ -59,7 +59,8 @@ class Switchover:
         """Drop a switchover that has not begun."""
         k = self._desk.snapshot().decision.knowledge
         if k.switchover is None:
-            raise RefusedError("no switchover was ordered on this host, or it has begun", hint="See pgvip status.")
+            hint = "Cancel it on the host where it was ordered: pgvip status there shows one that waits."
+            raise RefusedError("no switchover was ordered on this host, or it has begun", hint=hint)
         if not request.get("dry_run"):
             self._desk.order(Command(Order.CANCEL_SWITCHOVER, words(request, "text")))
         return {"text": "dry run: the ordered switchover is dropped" if request.get("dry_run") else "dropped"}

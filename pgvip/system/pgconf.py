@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from pgvip.config import ArchiveDestination, Config
 
 FILE_NAME = "pgvip.conf"
-SALVAGE = "salvage"
-"""Folder in each host's archive for what its dead primary still had (actions/salvage.py)."""
 INCLUDE = f"include '{FILE_NAME}'"
 
 HEADER = """\
@@ -353,7 +351,7 @@ def restore_words(config: Config, flag: Path | None = None) -> list[str]:
         *("--flag", str(flag or config.paths.no_restore)),
         *("--directory", str(config.archive.directory)),
         *("--directory", str(config.archive.peer_mount)),
-        *("--directory", str(config.archive.peer_mount / SALVAGE)),
+        *("--directory", str(config.archive.peer_mount / restore_wal.SALVAGE)),
         *(word for one in others if one.directory for word in ("--directory", str(one.directory))),
         *(word for one in others if one.restore for word in ("--command", json.dumps(one.restore))),
     ]

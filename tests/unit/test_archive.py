@@ -306,6 +306,14 @@ def test_strict_tells_a_missing_file_from_an_archive_that_cannot_be_read(tmp_pat
     assert run_script(restore_wal.__file__, *options[1:], NAME, tmp_path / "target").returncode == 1
 
 
+@pytest.mark.parametrize(("folder", "code"), [(restore_wal.SALVAGE, 1), ("other", restore_wal.STOP)])
+def test_strict_misses_no_folder_for_salvage_where_nothing_was_salvaged(
+    tmp_path: Path, archive: Path, folder: str, code: int
+) -> None:
+    options = ("--strict", "--flag", tmp_path / "flag", "--directory", archive, "--directory", archive / folder)
+    assert run_script(restore_wal.__file__, *options, NAME, tmp_path / "target").returncode == code
+
+
 def test_flag_stops_it_at_once(tmp_path: Path, archive: Path) -> None:
     (archive / NAME).write_bytes(b"own")
     (tmp_path / "flag").touch()

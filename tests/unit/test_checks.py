@@ -394,6 +394,14 @@ def test_the_list_shows_detail_and_mend_of_what_is_wrong() -> None:
     assert lines[-2:] == [" " * 19 + "DETAIL: more of it", " " * 19 + "HINT: wait"]
 
 
+def test_one_cause_is_explained_once_and_a_mend_stays_as_it_is() -> None:
+    why = ("it is down", "Nobody serves it.", "mount | grep it")
+    found = [Finding(Level.CRITICAL, *why, name="daemon"), Finding(Level.UNKNOWN, f"not known: {why[0]}", *why[1:])]
+    lines = list(command.lines(CONFIG, Level.CRITICAL, found))
+    assert [line.strip() for line in lines[2:4]] == ["DETAIL: Nobody serves it.", "HINT: mount | grep it"]
+    assert len(lines) == 5
+
+
 def test_the_document_has_every_finding() -> None:
     document = json.loads(json.dumps(command.document(CONFIG, Level.WARNING, FOUND)))
     assert [one["level"] for one in document["checks"]] == ["OK", "UNKNOWN", "WARNING"]

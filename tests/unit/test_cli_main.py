@@ -44,7 +44,12 @@ def test_list_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["fly"], "command: fly; see"), (["config"], "did you mean: config check"), (["--sideways", "x"], "usage")],
+    [
+        (["fly"], "command: fly; see"),
+        (["swichover"], "did you mean: switchover"),
+        (["config"], "did you mean: config check"),
+        (["--sideways", "x"], "usage"),
+    ],
 )
 def test_unknown_words_are_usage_errors(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -117,6 +117,13 @@ def test_each_blocker_has_its_name_and_mend(case: str) -> None:
     assert not found["moves"]
 
 
+@pytest.mark.parametrize("host", HEALTHY)
+def test_a_pause_is_one_blocker_in_the_same_words_everywhere(host: Host) -> None:
+    for name in ("primary-host", "primary-database"):
+        blockers = scenario(paused(host), name)["blockers"]
+        assert {(one["name"], one["text"]) for one in blockers} == {("not-paused", "automatic action is paused")}
+
+
 def test_a_dead_database_without_a_taker_comes_back_in_place() -> None:
     found = scenario(HEALTHY[1].knows(grant=None), "primary-database")
     assert (found["served_by"], found["moves"]) == ("a", False)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from pgvip import config_load
-from pgvip.actions.fence import Answer
+from pgvip.actions.fence import SETTLE_S, Answer
 from pgvip.config import Config
 from pgvip.core.decide import decide
 from pgvip.core.knowledge import Decision, FenceOrder, Knowledge, Switchover, Trouble
@@ -510,7 +510,7 @@ def test_every_method_is_asked_and_timed(
     reply = Desk(shot(primary())).want("fence status")
     assert [one["method"] for one in reply["methods"]] == ["ipmi", "outlet"]
     assert [one["works"] for one in reply["methods"]] == [True, works]
-    assert reply["worst_s"] == 3 + 0.5 + 20
+    assert reply["worst_s"] == 3 + 0.5 + 2 * (2 * 10 + SETTLE_S)
     tested = Desk(shot(primary())).want("fence test")
     assert tested["ok"] is works
     assert ("exit_code" in tested) is not works

@@ -265,7 +265,8 @@ def test_nothing_in_that_time_is_exit_1(command: Any, tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["--since", "yesterday"], '"yesterday" is not a time span; write 90s, 30min, 6h or 7d'),
+    (["--since", "yesterday"], "'yesterday' is not a time: Write 90s, 15m, 2h, 3d"),
+        (["--since", "2999-01-01"], '"2999-01-01" is not in the past'),
     (["--points", "0"], '"0" is not a positive number'),
     (["--json", "--csv"], "not allowed with"),
 ])  # fmt: skip
