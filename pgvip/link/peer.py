@@ -17,10 +17,10 @@ import secrets
 import selectors
 import socket
 import threading
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pgvip import deadlines
 from pgvip.errors import LinkError
 from pgvip.link.asking import Answered, Asked, Asking
 from pgvip.link.connection import (
@@ -113,14 +113,14 @@ class PeerLink:
         with self._lock:
             self._newest = text_frame(self._serial + 1, text)
             self._serial += 1
-        os.eventfd_write(self._wake, 1)
+        self._rouse()
 
     def send_bulk(self, body: bytes) -> None:
         """Send `body` when there is room, in place of one that waits; never waits. LinkError when it is too long."""
         packed = bulk_frame(body)
         with self._lock:
             self._bulk = packed
-        os.eventfd_write(self._wake, 1)
+        self._rouse()
 
     def ask(self, text: str, timeout_s: float) -> str:
         """Ask the peer's daemon; waits for its answer, in the caller's thread. LinkError when there is none in time."""
@@ -133,14 +133,13 @@ class PeerLink:
             return False
         with self._lock:
             self._posted.append(packed)
-        with contextlib.suppress(OSError):  # closed meanwhile
-            os.eventfd_write(self._wake, 1)
+        self._rouse()
         return True
 
     def renew(self, contexts: Contexts) -> None:
         """Use other certificates from now on; connections that were made with the old ones end."""
         self._renewed = contexts
-        os.eventfd_write(self._wake, 1)
+        self._rouse()
 
     def state(self) -> LinkState:
         """How the link is doing, from any thread."""
@@ -150,18 +149,23 @@ class PeerLink:
         """Hand the newest text to the kernel where a connection takes it, and end the thread (within CLOSE_S)."""
         if self._thread.is_alive():
             self._closing = True
-            with contextlib.suppress(OSError):  # the thread has just ended by itself
-                os.eventfd_write(self._wake, 1)
+            self._rouse()
             self._thread.join(CLOSE_S)
         elif self._thread.ident is None:
             self._release()
+
+    def _rouse(self) -> None:
+        """Wake the link's thread, from any other; one that has ended needs it no more, and its descriptor is gone."""
+        with self._lock:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     # --- the link's thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
         self._selector.register(self._wake, selectors.EVENT_READ, None)
         while not self._closing:
-            now_s = _now_s()
+            now_s = deadlines.now_s()
             self._take_renewed()
             self._drop_late(now_s)
             self._try_listen(now_s)
@@ -210,12 +214,12 @@ class PeerLink:
     def _advance(self, one: Connection, events: int) -> None:
         if one.stage is Stage.CONNECTING:
             one.connected()
-            one.deadline_s = _now_s() + HANDSHAKE_S
+            one.deadline_s = deadlines.now_s() + HANDSHAKE_S
             one.wrap(self._contexts.client)
         if one.stage is Stage.HANDSHAKE:
             if not one.handshake(self._contexts.peer_der):
                 return
-            one.deadline_s = _now_s() + GREETING_S
+            one.deadline_s = deadlines.now_s() + GREETING_S
             one.queue(self._hello)
         if events & selectors.EVENT_WRITE:
             one.flush()
@@ -225,7 +229,7 @@ class PeerLink:
             raise LinkError(one.ended)
 
     def _take(self, one: Connection, got: Got) -> None:
-        now_s = _now_s()
+        now_s = deadlines.now_s()
         if isinstance(got, Hello):
             self._greet(one, got.instance)
         elif not one.live:
@@ -305,14 +309,14 @@ class PeerLink:
                 self._stop_listening(str(error.strerror))
                 return
             self._make_room()
-            one = Connection(sock, outbound=False, remote=address[0], deadline_s=_now_s() + HANDSHAKE_S)
+            one = Connection(sock, outbound=False, remote=address[0], deadline_s=deadlines.now_s() + HANDSHAKE_S)
             self._begin(one, lambda new: new.wrap(self._contexts.server))
 
     def _stop_listening(self, why: str) -> None:
         if self._listener is not None:
             self._selector.unregister(self._listener.fileno())
             self._listener.close()
-            self._listener, self._listen_at_s = None, _now_s() + RETRY_S
+            self._listener, self._listen_at_s = None, deadlines.now_s() + RETRY_S
             self._listen_error = f"cannot accept connections: {why}"
             self._publish()
 
@@ -357,7 +361,7 @@ class PeerLink:
         self._selector.unregister(one.fd)
         one.abort()
         if not any(other.live for other in self._connections.values()):
-            self._dial_at_s = min(self._dial_at_s, _now_s() + RETRY_S)
+            self._dial_at_s = min(self._dial_at_s, deadlines.now_s() + RETRY_S)
         direction = "to" if one.outbound else "from"
         self._publish(error=f"connection {direction} {one.remote}: {why}")
 
@@ -366,7 +370,7 @@ class PeerLink:
         old, live = self._state, sum(one.live for one in self._connections.values())
         self._state = LinkState(
             connected=live > 0,
-            since_s=old.since_s if old.connected == (live > 0) else _now_s(),
+            since_s=old.since_s if old.connected == (live > 0) else deadlines.now_s(),
             heard_s=heard_s or old.heard_s,
             connections=live,
             listening=self._listener is not None,
@@ -384,13 +388,10 @@ class PeerLink:
             self._listener.close()
         self._connections.clear()
         self._selector.close()
-        os.close(self._wake)
+        with self._lock:
+            os.close(self._wake)
+            self._wake = -1
 
 
 def _family(address: Address) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-
-
-def _now_s() -> float:
-    """Read CLOCK_BOOTTIME, which goes on while the host is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -92,3 +92,14 @@ def test_an_older_peer_that_knows_no_bulk_would_skip_it(pair: Pair) -> None:
     client.sendall(HELLO + bytes([9]) + unknown[1:] + bulk_frame(b"known"))
     assert alpha.bulk.get(timeout=3) == b"known"
     client.close()
+
+
+def test_whoever_sends_after_the_end_disturbs_nobody(pair: Pair) -> None:
+    """The descriptor that woke the link's thread is gone then, and its number may be another file's."""
+    alpha = pair.end("alpha")
+    alpha.link.close()
+    with socket.socket() as other:  # takes the number of a descriptor that was closed
+        other.setblocking(False)
+        alpha.link.send_bulk(b"late")
+        alpha.link.send("late")
+        alpha.link.close()
