@@ -21,8 +21,8 @@ HELP = "show both hosts, what is wrong and how to mend it"
 EXIT_CODES = {0: "the daemon answered", 4: "the daemon does not answer: what can be seen without it was shown", 5: ""}
 TIMEOUT_S = 5.0
 NO_PAIR = (
-    "pgvip init on the first host, pgvip clone or join on the second; pgvip bundle on the other host if this one was of "
-    "the pair and lost its state."
+    "pgvip init on the first host, pgvip clone or join on the second; "
+    "pgvip bundle on the other host if this one was of the pair and lost its state."
 )
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
@@ -70,7 +70,7 @@ def _without_daemon(args: argparse.Namespace, error: PgvipError) -> int:
 
     config = load(args.config, args.host)
     if not config.paths.identity.exists():
-        error = LinkError(error.message, f"This host belongs to no pair: there is no {config.paths.identity}.", NO_PAIR)
+        error = LinkError(error.message, f"This host belongs to no pair: {config.paths.identity} is missing.", NO_PAIR)
     document: dict[str, Any] = {
         "pair": config.name,
         "host": config.me.name,
