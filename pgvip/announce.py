@@ -1,4 +1,4 @@
-"""Turns what the loop sees after each round into events: roles in effect, warnings that begin and end.
+"""Turns what the loop sees after each round into events: servers that end and run, roles in effect, warnings.
 
 A role is in effect when it is real, not when it is decided: a primary's is when PostgreSQL is read-write and the
 primary VIP is held (Patroni's callback comes after `pg_ctl promote`, too early for whoever connects then).
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pgvip.core.model import Concern, Role, Vip
 
 if TYPE_CHECKING:
+    from pgvip.core.sights import Processes
     from pgvip.daemon import Snapshot
 
 Log = Callable[[str, str, tuple[tuple[str, str], ...]], None]
@@ -42,11 +43,30 @@ class Announcer:
         self._demoted = role not in PRIMARIES
         self._roleless_s: float | None = None
         self._standing: dict[str, _Standing] = {}
+        self._postmaster: str | None = None
 
     def look(self, shot: Snapshot) -> None:
         """Tell what is new after a round."""
+        self._look_at_server(shot.seen.processes.value)
         self._look_at_role(shot)
         self._look_at_warnings(shot.decision.concerns, shot.at_s)
+
+    # --- the server --------------------------------------------------------------------------------------
+
+    def _look_at_server(self, seen: Processes | None) -> None:
+        """A postmaster that is gone, or another one than before. What is not seen, or seen first, is nothing new."""
+        if seen is None or seen.postmaster == self._postmaster:
+            return
+        before, self._postmaster = self._postmaster, seen.postmaster
+        if before is None:
+            return
+        if seen.postmaster:
+            self._log("postgresql", f"PostgreSQL runs: postmaster {_pid(seen.postmaster)}", ())
+        elif seen.in_order:
+            self._log("postgresql", f"PostgreSQL was stopped: {seen.control_state}", ())
+        else:
+            left = f", {seen.left} of its processes are left" if seen.left else ""
+            self._log("postgresql", f"PostgreSQL died: postmaster {_pid(before)} is gone{left}", ())
 
     # --- roles -----------------------------------------------------------------------------------------
 
@@ -101,6 +121,10 @@ class Announcer:
                 del self._standing[name]
                 if standing.told:
                     self._log("cleared", name, (("warning", name),))
+
+
+def _pid(postmaster: str) -> str:
+    return postmaster.partition(":")[0]
 
 
 def _cause(shot: Snapshot) -> str:

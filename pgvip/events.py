@@ -131,7 +131,7 @@ _TABLE: tuple[Kind, ...] = (
         yield_="this host gives up what a change takes from it, by consent",
         called_off="a hand-over was called off; the old primary serves on",
         salvaged="async: the standby got the WAL that it lacked from a dead server before it took over",
-        schedule="an operator scheduled a switchover",
+        schedule="an operator scheduled a switchover; later, the steps of carrying it out",
         schedule_cancelled="a scheduled switchover was cancelled",
         schedule_due="the time of a scheduled switchover has come",
         schedule_done="a scheduled switchover ended well",
@@ -145,6 +145,7 @@ _TABLE: tuple[Kind, ...] = (
         drill="a drill is announced, begins or has ended, with its verdict",
         switchover_dropped="an ordered switchover did not come about in time",
         settings="the primary's settings were raised: this standby is restarted with them",
+        postgresql="this host's PostgreSQL died, was stopped, or runs again, whoever did it",
     ),
     *_rows(
         Level.WARNING,

@@ -12,7 +12,7 @@ from pgvip.cli.clone import report
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn
 from pgvip.config_host import host_problems
 from pgvip.config_load import default_file
-from pgvip.errors import PostgresError
+from pgvip.errors import RefusedError
 from pgvip.link.bundle import read_bundle
 from pgvip.system import pgtools
 
@@ -86,7 +86,7 @@ def _check(bundle: Bundle, config: Config, args: argparse.Namespace) -> None:
     refuse(found)
     foreign = enrol.foreign_archiving(config)
     if foreign and not args.replace_archive_command:
-        raise PostgresError(
+        raise RefusedError(
             "the server has an archive_command of its own",
             f"It is: {foreign}.",
             "Keep it with archive.enabled = false on both hosts, or give it up with --replace-archive-command.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.status_text import render
 from pgvip.cli.where import daemon_socket
-from pgvip.errors import Exit, PgvipError
+from pgvip.errors import Exit, LinkError, PgvipError
 from pgvip.link.operator import call, failure, raise_failure
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 HELP = "show both hosts, what is wrong and how to mend it"
 EXIT_CODES = {0: "the daemon answered", 4: "the daemon does not answer: what can be seen without it was shown", 5: ""}
 TIMEOUT_S = 5.0
+NO_PAIR = (
+    "pgvip init on the first host, pgvip clone or join on the second; "
+    "pgvip bundle on the other host if this one was of the pair and lost its state."
+)
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 
@@ -65,6 +69,8 @@ def _without_daemon(args: argparse.Namespace, error: PgvipError) -> int:
     from pgvip.config_load import load  # noqa: PLC0415 - slow to import; only where the daemon is down
 
     config = load(args.config, args.host)
+    if not config.paths.identity.exists():
+        error = LinkError(error.message, f"This host belongs to no pair: {config.paths.identity} is missing.", NO_PAIR)
     document: dict[str, Any] = {
         "pair": config.name,
         "host": config.me.name,

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgvip.errors import PgvipError, RefusedError
+from pgvip.errors import Exit, PgvipError, RefusedError
 from pgvip.system import units
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ def require_root() -> None:
 
 
 def refuse(found: Sequence[PgvipError]) -> None:
-    """Raise what the pre-checks found, all at once."""
+    """Raise what the pre-checks found, all at once: nothing was changed, so whatever failed there is a refusal."""
+    if len(found) == 1 and found[0].exit_code == Exit.FAILED:
+        raise RefusedError(found[0].message, found[0].detail, found[0].hint) from found[0]
     if len(found) == 1:
         raise found[0]
     if found:

@@ -82,7 +82,9 @@ def text_of(lines: Sequence[Line]) -> str:
 def _top(picture: Picture, width: int, interval_s: float, hidden: int, *, keys: bool) -> Line:
     name = f"pgvip watch   {time.strftime('%H:%M:%S', time.localtime(picture.at))}"
     low = f"{hidden} more lines   " if hidden else ""
-    right = f"{'q quits   ' if keys else ''}{low}every {interval_s:g} s"
+    if not keys:  # on no terminal there is no right edge
+        return Line(f"{name}   {low}".rstrip(), "quiet")
+    right = f"q quits   {low}every {interval_s:g} s"
     return Line(f"{name}{right:>{max(len(right) + 1, width - len(name))}}", "quiet")
 
 

@@ -67,8 +67,9 @@ class Explainer:
     def scenario(self, scenario: Scenario) -> Document:
         """One of them."""
         stage = self.play(scenario)
-        slow = self.play(scenario, longest=True)
         writer = stage.writer()
+        # Where nobody serves, the longest play goes on for half an hour of virtual time, and seconds of real CPU.
+        slow = self.play(scenario, longest=True) if writer else stage
         moves = writer is not None and writer.name != self.primary
         whole = any(record.handover is not None for record in stage.records if record.primary != self.primary)
         lost = loss(self.view, moves=moves, served=writer is not None, whole=whole)

@@ -12,6 +12,7 @@ from pgvip.errors import RefusedError
 from pgvip.operate import leaving
 from pgvip.operate.desk import Desk, Document, Reply, under_way, wait_s, words
 from pgvip.when import of_wall, wall
+from pgvip.words import moment
 
 POLL_S = 0.05
 PLAIN = (Order.PAUSE, Order.RESUME, Order.REJOIN, Order.CLEAR_HOLD, Order.SHUTDOWN, Order.STAY)
@@ -72,7 +73,7 @@ def _check(command: Command, shot: Snapshot) -> str:
             raise RefusedError(
                 f"a change is under way: {doing}", "A pause would leave it half done.", "Wait until it is over."
             )
-        until = f" until {command.until}" if command.until else ""
+        until = f" until {moment(command.until)}" if command.until else ""
         return f"pause{until}: {command.text}" if command.text else f"pause{until}"
     if order is Order.REJOIN and (record is None or not k.confirmed or record.primary == me):
         raise RefusedError("only a confirmed standby can rejoin", hint="Ask on the other host, or see: pgvip status")
@@ -93,7 +94,7 @@ def _paused(wanted: bool) -> Callable[[Snapshot, Snapshot], str | None]:
             return None
         peer = k.heard.message if k.heard else None
         state = "paused" if wanted else "resumed"
-        until = f" until {pause.until}" if pause.until else ""
+        until = f" until {moment(pause.until)}" if pause.until else ""
         if peer is None or now.at_s - (k.heard.at_s if k.heard else 0.0) > 3.0:
             name = now.config.peer.name
             return f"{state} on {now.config.me.name}{until}; {name} does not answer and follows when it does"

@@ -12,6 +12,7 @@ from pgvip.errors import PgvipError, RecordError, RefusedError
 from pgvip.operate.desk import Desk, Document, Reply, words
 from pgvip.record import Scheduled, load_scheduled, save_scheduled
 from pgvip.when import DURATION_MAX_S, of_wall, wall
+from pgvip.words import moment
 
 GRACE_S = 300.0
 """A daemon that comes back within this time after the moment still does it; later it is dropped (Patroni drops it)."""
@@ -59,12 +60,12 @@ class Schedule:
         now = self._clock()
         scheduled = Scheduled(wall(at), words(request, "by"), wall(now), record.primary, bool(request.get("force")))
         new = shot.config.peer.name if record.primary == shot.config.me.name else shot.config.me.name
-        text = f"a switchover from {record.primary} to {new} at {scheduled.at}"
+        text = f"a switchover from {record.primary} to {new} at {moment(scheduled.at)}"
         if request.get("dry_run"):
             return f"dry run: {text}"
         with self._lock:
             if self._waiting is not None:
-                text = f"a switchover is scheduled already, for {self._waiting.at}"
+                text = f"a switchover is scheduled already, for {moment(self._waiting.at)}"
                 raise RefusedError(text, hint="Cancel it first: pgvip switchover --cancel")
             save_scheduled(self._path, scheduled)
             self._waiting = scheduled
@@ -79,12 +80,12 @@ class Schedule:
             if waiting is None:
                 raise RefusedError("no switchover is scheduled on this host", hint="It is kept where it was ordered.")
             if request.get("dry_run"):
-                return f"dry run: the switchover at {waiting.at} is cancelled"
+                return f"dry run: the switchover at {moment(waiting.at)} is cancelled"
             self._forget()
         self._changed.set()
         by = words(request, "by") or "an operator"
-        self._desk.log("schedule-cancelled", f"the switchover at {waiting.at}, by {by}")
-        return f"the switchover at {waiting.at} is cancelled"
+        self._desk.log("schedule-cancelled", f"the switchover at {moment(waiting.at)}, by {by}")
+        return f"the switchover at {moment(waiting.at)} is cancelled"
 
     # --- its time ----------------------------------------------------------------------------------------
 
@@ -108,7 +109,7 @@ class Schedule:
                 return 0.0
             self._forget()  # before it is begun: a crash must not repeat it
         if late_s > GRACE_S:
-            text = f"the switchover at {waiting.at} was missed by {late_s:.0f} s: the daemon was down"
+            text = f"the switchover at {moment(waiting.at)} was missed by {late_s:.0f} s: the daemon was down"
             self._desk.log("schedule-dropped", text)
         else:
             self._fire(waiting)
@@ -120,7 +121,7 @@ class Schedule:
 
     def _fire(self, waiting: Scheduled) -> None:
         log = self._desk.log
-        log("schedule-due", f"the switchover at {waiting.at}, ordered by {waiting.by or 'an operator'}")
+        log("schedule-due", f"the switchover at {moment(waiting.at)}, ordered by {waiting.by or 'an operator'}")
 
         def reply(line: dict[str, Any]) -> None:
             if "progress" in line:

@@ -25,12 +25,12 @@ class Ear:
         self.told.append((event, text, dict(words)))
 
     def sees(self, host: Host, at_s: float = NOW_S, **knows: Any) -> list[str]:
-        """The names of what is told after one round of `host`, warnings left out."""
+        """The names of what is told after one round of `host`; warnings and the server's own are left out."""
         before = len(self.told)
         plain = shot(host, at_s)
         plain = replace(plain, decision=replace(plain.decision, concerns=()))
         self.announcer.look(replace(plain, **knows) if knows else plain)
-        return [event for event, _, _ in self.told[before:]]
+        return [event for event, _, _ in self.told[before:] if event != "postgresql"]
 
 
 def test_a_primary_is_told_once_it_is_read_write_and_holds_its_address() -> None:
@@ -70,7 +70,7 @@ def test_a_primary_that_gave_up_says_so_before_it_is_a_standby() -> None:
     assert ear.sees(standby().down().holds()) == ["demoted"]
     assert ear.sees(standby().down().holds()) == []
     assert ear.sees(standby()) == ["role-change"]
-    assert ear.told[0][2] == {"old": "primary", "new": "standby", "cause": ""}
+    assert ear.told[1][2] == {"old": "primary", "new": "standby", "cause": ""}  # told[0]: the server died
 
 
 def test_a_daemon_that_starts_knows_its_role_and_tells_nothing() -> None:
@@ -153,3 +153,27 @@ def test_the_first_of_two_of_a_name_is_told() -> None:
     other = Concern("lag", "another")
     assert run((0.0, (LAG, other)), (STANDS_S, (LAG, other)))[0][1] == "this standby lags"
     assert run((0.0, (other,)), (STANDS_S, (other,)))[0][2] == {}
+
+
+def test_a_server_that_ends_or_runs_again_is_told_whoever_did_it() -> None:
+    ear = Ear(Role.PRIMARY)
+    running, gone = primary(), primary().down()
+    server = running.seen.processes.value
+    assert server is not None
+    other = running.sees(processes=saw(replace(server, postmaster="4711:9", left=1)))
+    for host in (running, running, running.sees(processes=failing()), gone, gone, primary().down(clean=True), running):
+        ear.sees(host)
+    ear.sees(other)
+    ear.sees(primary().down(clean=True))
+    stopped = running.processes(postmaster="", left=0, control_state="shut down in recovery")
+    ear.sees(running)
+    ear.sees(stopped)
+    pid = server.postmaster.partition(":")[0]
+    assert [text for event, text, _ in ear.told if event == "postgresql"] == [
+        f"PostgreSQL died: postmaster {pid} is gone",
+        f"PostgreSQL runs: postmaster {pid}",
+        "PostgreSQL runs: postmaster 4711",
+        "PostgreSQL was stopped: shut down",
+        f"PostgreSQL runs: postmaster {pid}",
+        "PostgreSQL was stopped: shut down in recovery",
+    ]

@@ -12,7 +12,7 @@ from pgvip.cli import output
 from pgvip.cli.status_text import render
 from pgvip.core.model import Durable, Observations
 from pgvip.errors import Exit
-from pgvip.record import RecordStore
+from pgvip.record import PairIdentity, RecordStore, save_identity
 from tests.unit.test_cli_orders import Daemon
 from tests.unit.test_status_document import RECORD, built, decided, healthy
 
@@ -141,11 +141,15 @@ def test_without_the_daemon_the_record_is_still_shown(tmp_path: Path, capsys: py
     assert daemon.run("status") == Exit.UNREACHABLE
     captured = capsys.readouterr()
     assert "record      none" in captured.out
-    assert "systemctl start pgvip" in captured.err
+    assert "This host belongs to no pair" in captured.err
+    assert "systemctl start pgvip" not in captured.err
     (tmp_path / "state").mkdir()
+    save_identity(tmp_path / "state" / "identity.json", PairIdentity("pair-1", "70", "alpha", "beta"))
     RecordStore(tmp_path / "state" / "record.json").save(Durable(replace(RECORD, cause="takeover")))
     assert daemon.run("status") == Exit.UNREACHABLE
-    assert "term 4: alpha is primary, pair (takeover)" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "term 4: alpha is primary, pair (takeover)" in captured.out
+    assert "systemctl start pgvip" in captured.err
     assert daemon.run("status", "--json") == Exit.UNREACHABLE
     document = json.loads(capsys.readouterr().out)
     assert document["record"]["term"] == 4

@@ -124,6 +124,20 @@ def test_a_pause_is_one_blocker_in_the_same_words_everywhere(host: Host) -> None
         assert {(one["name"], one["text"]) for one in blockers} == {("not-paused", "automatic action is paused")}
 
 
+def test_half_an_hour_is_not_played_where_nobody_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[bool] = []
+    play = Explainer.play
+
+    def noted(self: Explainer, one: Any, *, longest: bool = False) -> Any:
+        played.append(longest)
+        return play(self, one, longest=longest)
+
+    monkeypatch.setattr(Explainer, "play", noted)
+    assert scenario(HEALTHY[1].configured(fencing=False), "primary-host")["outage_max_s"] is None
+    assert scenario(HEALTHY[1], "primary-host")["outage_max_s"] > 0
+    assert played == [False, False, True]
+
+
 def test_a_dead_database_without_a_taker_comes_back_in_place() -> None:
     found = scenario(HEALTHY[1].knows(grant=None), "primary-database")
     assert (found["served_by"], found["moves"]) == ("a", False)

@@ -430,7 +430,8 @@ def test_a_pause_comes_not_in_the_middle_of_a_change(host: Host, words: str) -> 
 def test_a_pause_carries_its_end_and_who_ordered_it() -> None:
     desk = Desk(shot(primary()))
     until = "2999-01-01T00:00:00.000+00:00"
-    assert until in desk.order(Order.PAUSE, "disks", until=until, by="ann", wait_s=0)["text"]
+    said = desk.order(Order.PAUSE, "disks", until=until, by="ann", wait_s=0)["text"]
+    assert said == "pause until 2999-01-01 00:00:00 UTC: disks"
     assert desk.commands == [Command(Order.PAUSE, "disks", until, "ann")]
     for wrong in ("soon", "2999-01-01", "2001-01-01T00:00:00.000+00:00"):
         assert refused(Desk(shot(primary())).order(Order.PAUSE, until=wrong))

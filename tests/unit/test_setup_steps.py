@@ -4,7 +4,7 @@ import pytest
 
 from pgvip.cli import progress, steps
 from pgvip.cli.steps import Step
-from pgvip.errors import PostgresError, RefusedError
+from pgvip.errors import ConfigError, PostgresError, RefusedError
 
 
 def test_done_steps_are_skipped_and_a_failure_ends_the_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,8 +34,10 @@ def test_dry_run_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_all_refusals_are_told_at_once() -> None:
     steps.refuse([])
-    with pytest.raises(PostgresError, match=r"^one$"):
+    with pytest.raises(RefusedError, match=r"^one$"):
         steps.refuse([PostgresError("one")])
+    with pytest.raises(ConfigError, match=r"^mistake$"):
+        steps.refuse([ConfigError("mistake")])
     with pytest.raises(RefusedError) as raised:
         steps.refuse([PostgresError("one", hint="Mend it."), PostgresError("two")])
     assert "- one\nHINT: Mend it.\n- two" in raised.value.detail
