@@ -47,6 +47,10 @@ class Ward:
         wait_until(lambda: sum(write.sent_s > since_s and write.outcome is outcome
                                for write in logs.load(self.directory).writes) >= count, 30, f"{count} {outcome}", 0.3)
 
+    def asked_since(self, since_s: float) -> int:
+        """ARP questions that were asked after this moment."""
+        return sum(logs.arp_of(line).at_s > since_s for line in self.lab.arp.log.read_text().splitlines())
+
     def ended_so(self, query: str, outcome: Outcome, said: str) -> bool:
         """Ask the primary; True when an insert with this outcome, whose detail begins so, is in the log."""
         self.lab.alpha.sql(query)
@@ -136,7 +140,9 @@ def test_reads_on_a_standby_that_stands_still_are_stale(ward: Ward) -> None:
 
 def test_one_address_on_both_hosts_is_seen(ward: Ward) -> None:
     add_address(ward.lab.beta, PRIMARY_VIP)
-    ward.wait(20)
+    since_s = time.monotonic()
+    asked = partial(ward.asked_since, since_s)
+    wait_until(lambda: asked() >= 3, 30, "ARP questions that both answer", every_s=0.3)
     assert "two-answers" in kinds(ward.verdict(ward.both))
 
 
