@@ -273,6 +273,12 @@ def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> S
         name: timing.number(name, defaults[name], low, high) for name, (low, high) in _SECONDS.items()
     }
     values |= {name: timing.whole(name, int(defaults[name]), low, high) for name, (low, high) in _COUNTS.items()}
+    # Defaults that follow what was made slower or faster: nobody has to know them to change the others.
+    if sync and not timing.given("isolation_demote_s"):
+        detection_s = values["interval_s"] * values["check_times"]
+        values["isolation_demote_s"] = max(values["isolation_demote_s"], 2 * detection_s)
+    if not timing.given("salvage_s"):
+        values["salvage_s"] = min(values["salvage_s"], values["consent_s"] / 2)
     timing.finish()
     settings = Settings(
         me="",

@@ -167,6 +167,9 @@ def test_a_commit_that_no_standby_confirmed_is_not_taken_for_acknowledged(ward: 
 def test_writes_on_a_read_only_server_are_refused(ward: Ward) -> None:
     ward.wait(5)
     ward.lab.alpha.run(["ip", "addr", "del", f"{PRIMARY_VIP}/32", "dev", "eth0"])
+    dropped_s = time.monotonic()
+    asked = partial(ward.asked_since, dropped_s)
+    wait_until(lambda: asked() >= 1, 30, "an ARP question that nobody answers", every_s=0.1)
     add_address(ward.lab.beta, PRIMARY_VIP)
     ward.lab.client.run(["ip", "neigh", "flush", "dev", "eth0"])
     ward.wait(20, Outcome.REFUSED)
