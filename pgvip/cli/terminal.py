@@ -45,9 +45,8 @@ class Screen:
     def __enter__(self) -> Self:
         self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        for number in (signal.SIGWINCH, signal.SIGCONT):
+        for number in (signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP):  # `wait` heeds them: a handler may not write
             self._handlers[number] = signal.signal(number, lambda _number, _frame: None)
-        self._handlers[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, self._suspend)
         self._take()
         return self
 
@@ -88,6 +87,8 @@ class Screen:
         ready, _, _ = select.select(sources, [], [], seconds)
         if self._pipe[0] in ready:
             numbers = os.read(self._pipe[0], 4096)
+            if signal.SIGTSTP in numbers:
+                self._suspend()
             if signal.SIGCONT in numbers:
                 self._take()
             return ""
@@ -109,7 +110,7 @@ class Screen:
         if self._before:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
 
-    def _suspend(self, _number: int, _frame: object) -> None:
+    def _suspend(self) -> None:
         """Ctrl-Z: the shell gets its terminal back; SIGCONT takes it again."""
         self._give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
