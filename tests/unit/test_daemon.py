@@ -122,7 +122,7 @@ class Bench:
         """Wait for so many rounds in all; how long it took."""
         return self.wait(lambda: len(self.recorder.rounds_at_s) >= count, within_s)
 
-    def wait(self, holds: Callable[[], object], within_s: float = 3.0) -> float:
+    def wait(self, holds: Callable[[], object], within_s: float = 15.0) -> float:
         began_s = now_s()
         while not holds():
             assert now_s() - began_s < within_s, "it did not come about"
