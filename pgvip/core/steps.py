@@ -110,6 +110,7 @@ def consent(r: Round, row: Change) -> None:
     clean = request.want is Want.HANDOVER and ((v.responding and not v.hung) or stopped)
     k.yielding = Yield(change, request.want, v.term, request.boot_id, r.now_s, clean=clean)
     k.end = None
+    k.trouble = {name: past for name, past in k.trouble.items() if name != "Salvage"}  # it was of an earlier give-up
     if request.want is Want.SOLO:
         k.grant = None
     r.note("yield", f"giving up what {change} takes, term {v.term}: {request.reason}", change=change)

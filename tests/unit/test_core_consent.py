@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pgvip.core.knowledge import Trouble
 from pgvip.core.model import (
     AddressFree,
     ConfirmGrant,
@@ -271,6 +272,13 @@ def test_a_salvage_ends_with_its_time_or_its_first_failure() -> None:
     short = async_loser(lag_s_max=8.0)
     assert not short.at(short.now_s + 1.9).told(request=role_wish()).started(WriteState)
     assert short.at(short.now_s + 2.0).told(request=role_wish()).started(WriteState)
+
+
+def test_a_salvage_that_failed_in_an_earlier_hand_over_is_tried_in_the_next() -> None:
+    pair = record("a", Mode.PAIR, sync=False)
+    host = primary(sync=False).durable(record=pair).hears(record=pair).configured(sync=False)
+    host = host.knows(trouble={"Salvage": Trouble(1, host.now_s + 60, "no space")}).down().holds().round()
+    assert host.told(request=role_wish(), point=WalPoint(1, HERE)).must_start(Salvage)
 
 
 def test_without_a_time_for_it_nothing_is_salvaged() -> None:
