@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,10 +136,9 @@ def _begin(config: Config) -> Backup:
     if server.redo is None:
         raise ArchiveError("the local database does not answer", server.doubts[0].what if server.doubts else "")
     control = pgtools.control_data(config)
-    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = config.backup.directory / name
+    path = _new_directory(config)
     begun = Backup(
-        name,
+        path.name,
         config.me.name,
         "running",
         start=server.redo,
@@ -149,14 +148,25 @@ def _begin(config: Config) -> Backup:
         version=pgtools.major_version(config.postgres.data_directory),
         source=server.role,
     )
-    try:
-        path.mkdir(mode=0o750)
-        pgtools.give(config, path)
-    except OSError as failure:
-        raise ArchiveError(f"could not make {path}", f"{failure}.") from failure
     backups.write(path / RUNNING, begun.words(), config)
     tell(config)
     return begun
+
+
+def _new_directory(config: Config) -> Path:
+    """Made, and named by the second it was begun; the next free one when one was begun in that already."""
+    moment = datetime.now(UTC)
+    while True:
+        path = config.backup.directory / moment.strftime("%Y%m%dT%H%M%SZ")
+        try:
+            path.mkdir(mode=0o750)
+            pgtools.give(config, path)
+        except FileExistsError:
+            moment += timedelta(seconds=1)
+        except OSError as failure:
+            raise ArchiveError(f"could not make {path}", f"{failure}.") from failure
+        else:
+            return path
 
 
 def _tablespaces(config: Config) -> list[tuple[int, str]]:
