@@ -47,6 +47,8 @@ class Screen:
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         for number in (signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP):  # `wait` heeds them: a handler may not write
             self._handlers[number] = signal.signal(number, lambda _number, _frame: None)
+        # Also where the caller's shell had it ignored (a script's background): a screen can be left by Ctrl-C.
+        self._handlers[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
         self._take()
         return self
 
