@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import pytest
 
+from pgvip.core import salvage
 from pgvip.core.converge import NOTICED_S
-from pgvip.core.knowledge import FenceOrder
+from pgvip.core.knowledge import FenceOrder, Veto, Yield
 from pgvip.core.model import (
     NEVER,
     AddVip,
     AskVeto,
     Durable,
     Fence,
+    Inputs,
     Mode,
     Order,
     Pause,
+    PowerOn,
     StartPostgres,
     Vip,
+    Want,
     WriteState,
 )
+from pgvip.core.round import Round
 from tests.unit.core_world import (
     NOW_S,
     Host,
@@ -153,7 +159,7 @@ def test_it_ends_when_an_answer_has_lasted_and_is_told_once() -> None:
 
 @pytest.mark.parametrize(("rounds", "counts"), [(0.0, True), (2.0, True), (2.5, False)])
 def test_the_peer_s_word_is_contact_for_two_rounds(rounds: float, counts: bool) -> None:
-    host = alone(60.0).round().down(clean=True).knows(running=())
+    host = alone(60.0).round().down(clean=True).knows(running=()).configured(interval_s=0.5)
     heard = host.k.heard
     assert heard is not None
     host = host.knows(heard=replace(heard, at_s=NOW_S - rounds * host.s.interval_s))
@@ -184,6 +190,25 @@ def test_an_order_to_power_off_waits_for_what_is_being_written_and_for_a_claim()
     assert solo.round().started(Fence)
     writing = replace(solo.k.durable, complete=True)
     assert not solo.knows(writing=writing, running=(WriteState(writing),)).round().started(Fence)
+
+
+def test_a_peer_is_not_switched_on_while_something_is_written() -> None:
+    owed = standby().knows(grant=None, power_owed=True)
+    assert owed.round().running(PowerOn)
+    writing = replace(owed.k.durable, complete=True)
+    assert not owed.knows(writing=writing, running=(WriteState(writing),)).round().running(PowerOn)
+
+
+def test_a_salvage_is_not_complete_while_nothing_is_heard_of_the_winner() -> None:
+    host = primary(sync=False).down().knows(heard=None)
+    inputs = Inputs(host.seen, wall="2026-01-01T00:00:00+00:00")
+    asked = Yield("take-over-by-order", Want.HANDOVER, 4, "boot-b", NOW_S)
+    assert not salvage.complete(Round(copy(host.k), inputs, host.s, NOW_S), asked)
+
+
+def test_a_pause_and_a_question_say_nothing_that_was_not_said() -> None:
+    assert Pause() == Pause(0, active=False, reason="", at="", until="", by="", host="")
+    assert Veto("run-a/1", NOW_S).refused == ""
 
 
 def test_the_first_question_about_a_takeover_has_no_answer_yet() -> None:
