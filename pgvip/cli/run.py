@@ -19,7 +19,8 @@ from pgvip.actions import drill
 from pgvip.archive.upkeep import Upkeep
 from pgvip.config import Config
 from pgvip.config_host import host_problems
-from pgvip.config_load import changes, load, reloaded
+from pgvip.config_load import load
+from pgvip.config_reload import changes, reloaded
 from pgvip.core.knowledge import Guard
 from pgvip.core.model import Action, BootFacts, Durable, Identity, Note
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
