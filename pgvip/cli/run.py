@@ -18,7 +18,7 @@ from pgvip.actions import clone as cloning
 from pgvip.actions import drill
 from pgvip.archive.upkeep import Upkeep
 from pgvip.config import Config
-from pgvip.config_host import host_problems
+from pgvip.config_host import host_problems, host_warnings
 from pgvip.config_load import load
 from pgvip.config_reload import changes, reloaded
 from pgvip.core.knowledge import Guard
@@ -141,8 +141,8 @@ class Assembly:
         threading.excepthook = self._crash
         self._recorder.start()
         service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
-        for problem in host_problems(config):
-            service.log("configuration", f"{problem.message}: {problem.hint}")
+        for problem in (*host_problems(config), *host_warnings(config)):
+            service.log("configuration", str(problem).replace("\n", "; "))
         _check_handover(config)
         # Beside the start, which must not wait for systemd's answers.
         threading.Thread(target=_tell_auto_starts, args=(config,), name="auto-starts", daemon=True).start()
