@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from pgvip import __version__
@@ -37,7 +38,8 @@ from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
 from pgvip.link.text import parse
 from pgvip.link.tls import load_contexts
-from pgvip.operate import readiness
+from pgvip.operate import beside, readiness
+from pgvip.operate.beside import Beside
 from pgvip.operate.desk import Desk
 from pgvip.operate.peer import PeerQuestions
 from pgvip.operate.schedule import Schedule
@@ -176,6 +178,7 @@ class Assembly:
         self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)
         self._arrivals = Arrivals(lambda: self._kick("processes"), lambda: self._kick("held"))
         desk = Desk(self._daemon, self._ask_peer, readiness.look, service.log)
+        self._beside = Beside(lambda: self._daemon.config, lambda: self._schedule.waiting, self._ask_peer)
         self._link = PeerLink(
             (config.me.address, config.link_port),
             (config.peer.address, config.link_port),
@@ -184,7 +187,7 @@ class Assembly:
             dead_s=max(3.0, 2 * config.settings.dead_after_s),
             on_change=self._link_changed,
             on_bulk=self._recorder.exchange.received,
-            on_question=PeerQuestions(desk).answer,
+            on_question=PeerQuestions(desk, {beside.QUESTION: self._beside.answer}).answer,
         )
         switchovers = Switchover(desk)
         self._schedule = Schedule(config.paths.scheduled, desk, switchovers.handle)
@@ -207,12 +210,14 @@ class Assembly:
         self._web.start()
         self._sampler.start()
         self._schedule.start()
+        self._beside.start()
         self._guardian.start()
         self._upkeep.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
         self._upkeep.close()
+        self._beside.close()
         self._guardian.close()
         self._sampler.close()
         self._web.close()
@@ -277,6 +282,9 @@ class Assembly:
 
     def _looked(self, shot: Snapshot) -> None:
         self._snapshot = shot
+        more = self._beside.concerns()
+        if more:  # warnings as the core's are: events, and `cleared` when they are over
+            shot = replace(shot, decision=replace(shot.decision, concerns=(*shot.decision.concerns, *more)))
         self._recorder.look(shot)
 
     def _note(self, note: Note) -> None:
@@ -339,7 +347,8 @@ class Assembly:
         return {
             "link": self._link.state(),
             "http": self._web.state(),
-            "scheduled": self._schedule.waiting,
+            "armed": self._guardian.armed,
+            **self._beside.facts(),
             "memory_bytes": processes.memory_bytes(),
             "cpu_seconds": processes.cpu_seconds(),
         }
