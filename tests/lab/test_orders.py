@@ -117,6 +117,27 @@ def test_scheduled_switchover_outlives_its_daemon(scene: Scene) -> None:
     scene.finish(swapped=True)
 
 
+def test_a_schedule_and_the_archiver_are_seen_on_both_hosts(scene: Scene) -> None:
+    pair = scene.pair
+    pair.pgvip(scene.standby, "switchover", "--at", "+1h")
+
+    def seen(host: Host, part: str) -> str:
+        return (pair.status(host)[part] or {}).get("host", "")
+
+    for host in (scene.primary, scene.standby):
+        wait_until(lambda host=host: seen(host, "scheduled") == scene.standby.name, 15, f"{host.name} shows it")
+        wait_until(lambda host=host: seen(host, "archiving") == scene.primary.name, 30, f"{host.name} shows archiving")
+        shown = pair.pgvip(host, "status").stdout
+        assert f"on {scene.standby.name} at " in shown
+        assert f"{scene.primary.name}: 0 WAL files wait" in shown
+    refused = pair.pgvip(scene.primary, "switchover", "--cancel", check=False)
+    assert refused.returncode == Exit.REFUSED
+    pair.pgvip(scene.standby, "switchover", "--cancel")
+    for host in (scene.primary, scene.standby):
+        wait_until(lambda host=host: not seen(host, "scheduled"), 15, f"{host.name} shows it no more")
+    scene.finish(swapped=False)
+
+
 class Ordered:
     """A switchover that is ordered while the primary's checkpointer stands still, so that there is time to interfere.
 

@@ -217,6 +217,8 @@ def test_what_cannot_be_seen_ends_no_thread(world: World, monkeypatch: pytest.Mo
     while failures:
         world.seen.look()
         assert world.seen.facts()["backup"] is None
+    assert world.seen.facts()["drill"] is None
+    monkeypatch.setattr(backups, "own", lambda _config: [])
     world.config.paths.drill.write_text('{"ok": true}')
     world.seen.look()
     assert world.seen.facts()["drill"] == {"ok": True}
