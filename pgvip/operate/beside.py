@@ -195,7 +195,7 @@ def checked(part: object, keys: Mapping[str, tuple[type, ...]]) -> Document | No
 
 
 def _concerns(part: Document) -> list[Concern]:
-    mend = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check archive-own"
+    mend = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
     waiting = f"{part['waiting_files']} WAL files wait"
     if part["failing"]:
         return [Concern("archiving-failing", f"archiving fails ({part['last_failed']}), {waiting}", mend)]
