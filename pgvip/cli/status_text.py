@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, yes_no
+from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, waiting, yes_no
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,13 +185,14 @@ def _archiving(document: Document) -> list[tuple[str, str]]:
     rows = []
     state, backup = document.get("archiving"), document.get("backup")
     if state:
-        words = [f"{state['host']}: {state['waiting_files']} WAL files wait"]
+        words = ["FAILS"] if state["failing"] else []
+        words.append(waiting(state["waiting_files"]))
         if state["waiting_files"] and state["oldest_age_s"] is not None:
             words.append(f"the oldest for {duration(state['oldest_age_s'])}")
         if state["failed_age_s"] is not None:
             words.append(f"last failure {duration(state['failed_age_s'])} ago")
         doubt = "? " if state["age_s"] > PEER_STALE_S else ""
-        rows.append(("archiving", f"{doubt}{'FAILS, ' if state['failing'] else ''}{', '.join(words)}"))
+        rows.append(("archiving", f"{doubt}{state['host']}: {', '.join(words)}"))
     if backup:
         old = f"{duration(backup['age_s'])} old, {size(backup['size_bytes'])}"
         rows.append(("base backup", f"{backup['name']} on {backup['host']}, {old}"))

@@ -20,6 +20,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError
 from pgvip.operate.schedule import GRACE_S
 from pgvip.when import of_wall
+from pgvip.words import waiting
 
 if TYPE_CHECKING:
     from pgvip.config import Config
@@ -196,10 +197,10 @@ def checked(part: object, keys: Mapping[str, tuple[type, ...]]) -> Document | No
 
 def _concerns(part: Document) -> list[Concern]:
     mend = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
-    waiting = f"{part['waiting_files']} WAL files wait"
+    waits = waiting(part["waiting_files"])
     if part["failing"]:
-        return [Concern("archiving-failing", f"archiving fails ({part['last_failed']}), {waiting}", mend)]
+        return [Concern("archiving-failing", f"archiving fails ({part['last_failed']}), {waits}", mend)]
     if part["waiting_files"] > standing.BACKLOG_FILES:
-        text = f"{waiting} to be archived: PostgreSQL writes faster than its archive takes them"
+        text = f"{waits} to be archived: PostgreSQL writes faster than its archive takes them"
         return [Concern("archive-backlog", text, mend)]
     return []

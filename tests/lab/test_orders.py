@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -121,20 +122,24 @@ def test_a_schedule_and_the_archiver_are_seen_on_both_hosts(scene: Scene) -> Non
     pair = scene.pair
     pair.pgvip(scene.standby, "switchover", "--at", "+1h")
 
-    def seen(host: Host, part: str) -> str:
-        return (pair.status(host)[part] or {}).get("host", "")
+    def tells(host: Host, part: str, by: str) -> bool:
+        return bool((pair.status(host)[part] or {"host": ""})["host"] == by)
 
+    def shown(part: str, by: str) -> None:
+        """Both hosts tell of it as of the same host."""
+        for host in (scene.primary, scene.standby):
+            wait_until(partial(tells, host, part, by), 30, f"{host.name} tells of {part}")
+
+    shown("scheduled", scene.standby.name)
+    shown("archiving", scene.primary.name)
     for host in (scene.primary, scene.standby):
-        wait_until(lambda host=host: seen(host, "scheduled") == scene.standby.name, 15, f"{host.name} shows it")
-        wait_until(lambda host=host: seen(host, "archiving") == scene.primary.name, 30, f"{host.name} shows archiving")
-        shown = pair.pgvip(host, "status").stdout
-        assert f"on {scene.standby.name} at " in shown
-        assert f"{scene.primary.name}: 0 WAL files wait" in shown
+        text = pair.pgvip(host, "status").stdout
+        assert f"on {scene.standby.name} at " in text
+        assert f"{scene.primary.name}: no WAL file waits" in text
     refused = pair.pgvip(scene.primary, "switchover", "--cancel", check=False)
     assert refused.returncode == Exit.REFUSED
     pair.pgvip(scene.standby, "switchover", "--cancel")
-    for host in (scene.primary, scene.standby):
-        wait_until(lambda host=host: not seen(host, "scheduled"), 15, f"{host.name} shows it no more")
+    shown("scheduled", "")
     scene.finish(swapped=False)
 
 

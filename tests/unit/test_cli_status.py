@@ -51,18 +51,18 @@ def test_healthy_pair() -> None:
 
 def test_archiving_the_backup_and_a_schedule_are_shown_on_both_hosts() -> None:
     document = {**healthy(), **copy.deepcopy(BESIDE)}
-    waits = "alpha: 3 WAL files wait, the oldest for 12 s, last failure 15 min 0 s ago"
-    assert row(document, "archiving") == f"archiving {waits}"
+    waits = "3 WAL files wait, the oldest for 12 s, last failure 15 min 0 s ago"
+    assert row(document, "archiving") == f"archiving alpha: {waits}"
     assert row(document, "base backup") == "base backup 20260101T000000Z on beta, 2 h 0 min old, 3.0 GB"
     ordered = "switchover at 2026-01-02 02:30:00 UTC, ordered by ann on beta at 2026-01-01 22:00:00 UTC"
     assert row(document, "scheduled") == f"scheduled {ordered}"
     document["archiving"].update(failing=True, age_s=31.0)
     document["scheduled"].update(age_s=31.0)
-    assert row(document, "archiving") == f"archiving ? FAILS, {waits}"
+    assert row(document, "archiving") == f"archiving ? alpha: FAILS, {waits}"
     assert row(document, "scheduled") == f"scheduled ? {ordered}"
     quiet = {"waiting_files": 0, "oldest_age_s": None, "failed_age_s": None, "failing": False, "age_s": 1.0}
     document["archiving"].update(quiet)
-    assert row(document, "archiving") == "archiving alpha: 0 WAL files wait"
+    assert row(document, "archiving") == "archiving alpha: no WAL file waits"
     nothing = text({**document, "archiving": None, "backup": None, "scheduled": None})
     assert not {"archiving", "base backup", "scheduled"} & set(nothing.split("  "))
 

@@ -117,7 +117,7 @@ def test_a_server_that_never_archived_has_null_ages(world: World) -> None:
     [
         (False, standing.BACKLOG_FILES, "", ""),
         (False, standing.BACKLOG_FILES + 1, "archive-backlog", "17 WAL files wait"),
-        (True, 1, "archiving-failing", "archiving fails (0A), 1 WAL files wait"),
+        (True, 1, "archiving-failing", "archiving fails (0A), 1 WAL file waits"),
         (True, 99, "archiving-failing", "99 WAL files wait"),
     ],
 )

@@ -208,7 +208,9 @@ def test_what_is_seen_beside_the_core_is_told_with_its_warnings() -> None:
     plain = built(decision, PRIMARY)
     assert plain["archiving"] is plain["backup"] is plain["scheduled"] is None
     assert plain["watchdog"] == {"mode": "off", "armed": None}
-    given = {"archiving": {"waiting_files": 3}, "backup": {"name": "x"}, "scheduled": {"at": "y"}, "armed": True}
+    given: dict[str, Any] = {
+        "archiving": {"waiting_files": 3}, "backup": {"name": "x"}, "scheduled": {"at": "y"}, "armed": True,
+    }  # fmt: skip
     found = built(decision, PRIMARY, concerns=(Concern("archiving-failing", "it fails", "see the log"),), **given)
     assert {key: found[key] for key in ("archiving", "backup", "scheduled")} | {"armed": True} == given
     assert found["watchdog"]["armed"] is True
