@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pgvip import words as spoken
 from pgvip.cli import output
 from pgvip.cli.status_text import render
 from pgvip.core.model import Durable, Observations
@@ -176,7 +177,8 @@ def test_without_the_daemon_the_record_is_still_shown(tmp_path: Path, capsys: py
 
 
 def test_examples_in_the_output_module() -> None:
-    assert doctest.testmod(output).failed == 0
+    for module in (output, spoken):
+        assert doctest.testmod(module).failed == 0
 
 
 def test_no_line_ends_in_blanks_and_the_hosts_columns_align() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 import tomllib
 from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
-from pgvip import config_load, config_reload
+from pgvip import config_load, config_reload, config_toml
 from pgvip.config import ArchiveDestination, Config, FenceMethod
 from pgvip.config_toml import HIDDEN, toml
 from pgvip.core.model import Override
@@ -105,6 +106,10 @@ def test_every_key_has_the_name_of_a_section_of_the_file() -> None:
 def test_values_are_toml_without_secrets(value: object, text: str) -> None:
     assert toml(value) == text
     assert "s3cret" not in toml(value)
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(config_toml) == (0, 1)
 
 
 def test_a_secret_that_changed_is_told_without_it() -> None:
