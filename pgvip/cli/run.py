@@ -93,8 +93,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_handover(config: Config) -> None:
-    """Say where a shutdown of the host would not hand over as it should."""
+def _tell_misfits(config: Config) -> None:
+    """Say what of the configuration does not fit this host, and where its shutdown would not hand over as it should."""
+    for misfit in (*host_problems(config), *host_warnings(config)):
+        service.log("configuration", str(misfit).replace("\n", "; "))
     if not service.under_systemd():
         return
     with suppress(CommandError):
@@ -143,9 +145,7 @@ class Assembly:
         threading.excepthook = self._crash
         self._recorder.start()
         service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
-        for problem in (*host_problems(config), *host_warnings(config)):
-            service.log("configuration", str(problem).replace("\n", "; "))
-        _check_handover(config)
+        _tell_misfits(config)
         # Beside the start, which must not wait for systemd's answers.
         threading.Thread(target=_tell_auto_starts, args=(config,), name="auto-starts", daemon=True).start()
         _finish_clone(config)
