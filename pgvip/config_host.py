@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 
 def host_problems(config: Config) -> list[ConfigError]:
     """What does not fit this machine: interface, networks, password files. Looks, changes nothing."""
-    rules = (_interface, _password_files, _http_files, _programs, _hooks, _packers)
+    rules = (_interface, _password_files, _http_files, _programs, _packers)
     return [error for rule in rules for error in rule(config)]
+
+
+def host_warnings(config: Config) -> list[ConfigError]:
+    """What is worth a word and stands in nobody's way: hooks that are never called. Nobody's service hangs on them."""
+    return list(_hooks(config))
 
 
 def _packers(config: Config) -> Iterator[ConfigError]:
@@ -127,5 +132,6 @@ def _hooks(config: Config) -> Iterator[ConfigError]:
             yield ConfigError(f"{directory / event}: no event of that name calls hooks", hint=mend)
     for _event, each in found:
         if each.refused:
-            mend = "Mend it, or remove the file."
-            yield ConfigError(f"{each.path}: this hook is never called", f"{each.refused}.", mend)
+            why, _, mend = each.refused.partition(": ")
+            hint = f"Run: {mend}; or remove the file." if mend else f"Mend it, or remove it: rm {each.path}"
+            yield ConfigError(f"{each.path}: this hook is never called", f"{why}.", hint)

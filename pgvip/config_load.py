@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import tomllib
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
@@ -248,128 +247,8 @@ def _host_parts(host: Host) -> list[object]:
     return [host.name, host.address, host.interface, host.role.value, methods]
 
 
-# --- reload --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One key whose value differs between two configurations."""
-
-    key: str
-    old: str
-    new: str
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.old} -> {self.new}"
-
-
-_RELOADABLE = (
-    "settings.",
-    "gateways",
-    "rejoin.",
-    "hooks.",
-    "http.",
-    "monitor.",
-    "log.",
-    "archive.timeout_s",
-    "archive.mount_options",
-    "archive.compress",
-    "archive.destinations",
-    "archive.clean",
-    "archive.keep_days",
-    "archive.keep_max_mb",
-    "backup.",
-    "postgres.start_timeout_s",
-    "postgres.stop_timeout_s",
-    "postgres.promote_timeout_s",
-    "me.role",
-    "me.fencing",
-    "peer.role",
-    "peer.fencing",
-    "max_slot_wal_keep_mb",
-    "shutdown_handover_s",
-)
-_FIXED = {"settings.me", "settings.peer", "settings.me_first", "settings.archive", "settings.watchdog_required"}
-_SILENT = {"settings.digest", "settings.version", "file"}
-
-
-def changes(old: Config, new: Config) -> tuple[list[Change], list[Change]]:
-    """What differs: (what SIGHUP can change while running, what needs a restart of the daemon)."""
-    before, after = _flat(old), _flat(new)
-    applicable: list[Change] = []
-    refused: list[Change] = []
-    for key in sorted(before.keys() | after.keys()):
-        if before.get(key) == after.get(key) or key in _SILENT:
-            continue
-        change = Change(key, before.get(key, ""), after.get(key, ""))
-        can = key.startswith(_RELOADABLE) and key not in _FIXED
-        (applicable if can else refused).append(change)
-    return applicable, refused
-
-
-def reloaded(old: Config, new: Config) -> Config:
-    """The running configuration after SIGHUP: `new` where that is possible, `old` elsewhere."""
-    hosts = {
-        name: dataclasses.replace(getattr(old, name), role=getattr(new, name).role, fencing=getattr(new, name).fencing)
-        for name in ("me", "peer")
-    }
-    postgres = dataclasses.replace(
-        old.postgres,
-        start_timeout_s=new.postgres.start_timeout_s,
-        stop_timeout_s=new.postgres.stop_timeout_s,
-        promote_timeout_s=new.postgres.promote_timeout_s,
-    )
-    archive = dataclasses.replace(
-        new.archive,
-        enabled=old.archive.enabled,
-        directory=old.archive.directory,
-        peer_mount=old.archive.peer_mount,
-        mount_type=old.archive.mount_type,
-        mount_source=old.archive.mount_source,
-    )
-    settings = dataclasses.replace(
-        new.settings,
-        me=old.settings.me,
-        peer=old.settings.peer,
-        me_first=old.settings.me_first,
-        archive=old.settings.archive,
-        watchdog_required=old.settings.watchdog_required,
-    )
-    return dataclasses.replace(
-        old,
-        me=hosts["me"],
-        peer=hosts["peer"],
-        postgres=postgres,
-        archive=archive,
-        backup=new.backup,
-        settings=settings,
-        gateways=new.gateways,
-        rejoin=new.rejoin,
-        hooks=new.hooks,
-        http=new.http,
-        monitor=new.monitor,
-        log=new.log,
-        max_slot_wal_keep_mb=new.max_slot_wal_keep_mb,
-        shutdown_handover_s=new.shutdown_handover_s,
-    )
-
-
-def _flat(config: Config) -> dict[str, str]:
-    """Every value under its dotted name, as text."""
-    flat: dict[str, str] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            for inner in dataclasses.fields(value):
-                flat[f"{field.name}.{inner.name}"] = _text(getattr(value, inner.name))
-        elif isinstance(value, dict):
-            flat.update({f"{field.name}.{key.value}": _text(entry) for key, entry in value.items()})
-        else:
-            flat[field.name] = _text(value)
-    return flat
-
-
 def _text(value: object) -> str:
+    """A part of what the digest is made of: never changed, since both hosts must come to the same."""
     if isinstance(value, tuple):
         return ", ".join(map(_text, value))
     return str(value.value) if isinstance(value, Enum) else str(value)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.config_read import Address, missing, read_address, wrong
+from pgvip.config_toml import SECRET_NAME
 from pgvip.core.model import Override, Vip
 from pgvip.errors import ConfigError
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
 _WINDOW = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d-(?:[01]\d|2[0-3]):[0-5]\d\Z")
 _INTERFACE_LENGTH_MAX = 15  # IFNAMSIZ less the terminating zero (linux/if.h)
-_SECRETS = re.compile(r"(passwd|password|secret|token|community)\Z", re.IGNORECASE)
 _RESERVED = {"action", "port_action"}
 
 
@@ -99,7 +99,7 @@ def _fencing(config: Config) -> Iterator[ConfigError]:
 
 def _options(key: str, options: dict[str, str]) -> Iterator[ConfigError]:
     for name, value in options.items():
-        if _SECRETS.search(name):
+        if SECRET_NAME.search(name):
             # the value itself is never shown
             yield ConfigError(
                 f"{key}.options.{name}: a secret is written into the configuration",

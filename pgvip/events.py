@@ -240,6 +240,8 @@ _TABLE: tuple[Kind, ...] = (
         configuration_differs="the two hosts' files differ",
         version_differs="the two hosts run different versions of pgvip",
         vip_taken="somebody else answers for an address that this host should raise",
+        archiving_failing="this host's server cannot archive its WAL",
+        archive_backlog="many WAL files wait to be archived",
         no_fencing="no way to fence is configured: no takeover on silence",
     ),
     *_rows(

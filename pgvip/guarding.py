@@ -78,6 +78,11 @@ class Guardian:
                 raise ProbeError(f"there is no {self._wanted.device}")
             return True
 
+    @property
+    def armed(self) -> bool:
+        """The device counts now."""
+        return self._device is not None
+
     def close(self) -> None:
         """The daemon leaves in order: nothing moves by that, so the host is not reset either.
 

@@ -29,7 +29,8 @@ def document(
 ) -> Document:
     """Build the document.
 
-    `extra`: `link` (LinkState), `http` (HttpState), `stats` (LoopStats), `drill`, `memory_bytes`, `cpu_seconds`.
+    `extra`: `link` (LinkState), `http` (HttpState), `stats` (LoopStats), `armed` (the watchdog), `memory_bytes`,
+    `cpu_seconds`, and what `operate.beside` tells: `archiving`, `backup`, `scheduled`, `drill`, `concerns`.
     """
     k, facts = decision.knowledge, dict(extra or {})
     v = View(k, seen, config.settings, now_s)
@@ -48,16 +49,20 @@ def document(
         "addresses": {vip.value: str(config.vips[vip].ip) for vip in Vip},
         "fencing": {"configured": config.settings.fencing, **_watched(seen.fence, now_s)},
         "archive": {"enabled": config.archive.enabled, **_watched(seen.archive, now_s)},
+        "archiving": facts.get("archiving"),
+        "backup": facts.get("backup"),
         "gateway": _watched(seen.gateway, now_s),
         "rights": _rights(v),
+        "watchdog": {"mode": config.watchdog.mode, "armed": facts.get("armed")},
         "veto_hooks": seen.veto.value,
         "local": {"served": k.durable.served, "complete": k.durable.complete, "handbacks": k.durable.handbacks,
                   "kept_off": k.durable.kept_off},
         "pause": encode(k.durable.pause),
         "hold": k.durable.hold,
-        "scheduled": encode(facts.get("scheduled")),
+        "scheduled": facts.get("scheduled"),
         "doing": _doing(k, now_s),
-        "warnings": [encode(concern) for concern in decision.concerns] + _http_warnings(facts.get("http")),
+        "warnings": [encode(concern) for concern in (*decision.concerns, *facts.get("concerns", ()))]
+        + _http_warnings(facts.get("http")),
         "blockers": [{"change": change, "why": why} for change, why in k.blockers],
         "drill": facts.get("drill"),
         "link": _link(facts.get("link"), now_s),

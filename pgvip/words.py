@@ -47,6 +47,15 @@ def size(count: float | None) -> str:
     return f"{count:.0f} bytes"
 
 
+def waiting(files: int) -> str:
+    """Write how many WAL files the archiver has before it.
+
+    >>> [waiting(one) for one in (0, 1, 17)]
+    ['no WAL file waits', '1 WAL file waits', '17 WAL files wait']
+    """
+    return f"{files or 'no'} WAL file waits" if files < 2 else f"{files} WAL files wait"
+
+
 def moment(at: str) -> str:
     """Write a time of the record for people; in UTC, for both hosts read it. What is no time stays as it is.
 

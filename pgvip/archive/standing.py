@@ -21,7 +21,7 @@ BACKLOG_FILES = 16
 
 ARCHIVER_KEYS = (
     "last_archived", "archived_ago_s", "last_failed", "failed_ago_s", "failing", "waiting_files", "waiting_s",
-    "in_recovery",
+    "in_recovery", "failures",
 )  # fmt: skip
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pgvip.checks.facts import Facts
-from pgvip.checks.finding import Finding, critical, gathered, unknown, warning
+from pgvip.checks.facts import Document, Facts
+from pgvip.checks.finding import Finding, Level, critical, gathered, unknown, warning
 from pgvip.core.model import Vip
 from pgvip.errors import ProbeError
 from pgvip.probes import addresses
@@ -16,28 +16,31 @@ ASK_TIMES, ASK_WAIT_S = 2, 0.2
 
 def holders(facts: Facts) -> Finding:
     """Each address is held by one host, the one whose role it is."""
-    status, config = facts.status, facts.config
+    found = _held(facts, facts.status, fresh=facts.peer_fresh)
+    if found.level is Level.CRITICAL and facts.peer_fresh:
+        # The peer's word may be of before a fence or a change of roles: only one of after it proves anything.
+        later = facts.later_status()
+        found = _held(facts, later or facts.status, fresh=later is not None)
+    return found
+
+
+def _held(facts: Facts, status: Document, *, fresh: bool) -> Finding:
+    """By one status. `fresh`: what the peer says counts."""
     me, peer = status["me"], status["peer"]
-    held = sorted(vip.value for vip in addresses.held_vips(config))
-    told = (peer["vips"] or []) if _fresh(facts) else []
+    held = sorted(vip.value for vip in addresses.held_vips(facts.config))
+    told = (peer["vips"] or []) if fresh else []
     where = {vip: [name for name, vips in ((me["name"], held), (peer["name"], told)) if vip in vips]
              for vip in ("primary", "standby")}  # fmt: skip
     words = ", ".join(f"{vip}: {' and '.join(names) or 'nobody'}" for vip, names in where.items())
-    return gathered(words, _holders(facts, where))
+    return gathered(words, _holders(facts, status, where, fresh=fresh))
 
 
-def _fresh(facts: Facts) -> bool:
-    """The peer's last word is of now: it may have lost its power since an older one."""
-    age_s = facts.status["peer"]["age_s"]
-    return age_s is not None and age_s < facts.config.settings.dead_after_s
-
-
-def _holders(facts: Facts, where: dict[str, list[str]]) -> Iterator[Finding]:
-    record = facts.status["record"]
-    if record is None or not facts.status["confirmed"]:
+def _holders(facts: Facts, status: Document, where: dict[str, list[str]], *, fresh: bool) -> Iterator[Finding]:
+    record = status["record"]
+    if record is None or not status["confirmed"]:
         return
     other = ({facts.config.me.name, facts.config.peer.name} - {record["primary"]}).pop()
-    if not _fresh(facts) and record["mode"] == "pair":
+    if not fresh and record["mode"] == "pair":
         yield unknown(f"what {facts.config.peer.name} holds is not known: it is not heard", "see the check peer")
         where = {vip: names for vip, names in where.items() if names}
     should = {"primary": record["primary"], "standby": record["primary"] if record["mode"] == "solo" else other}
@@ -80,13 +83,19 @@ _FIND = "find out which machine that is: ip neighbour; take the address from it"
 
 
 def _silent(facts: Facts, vip: Vip, address: str) -> Iterator[Finding]:
-    """Nobody answers for an address that the peer says it holds."""
-    if facts.identity is None:
+    """Nobody answers for an address that the peer says it holds, and says so again afterwards."""
+    if facts.identity is None or not facts.peer_fresh or not _says(facts.status, vip):
         return
-    there = facts.status["peer"]
-    if _fresh(facts) and vip.value in (there["vips"] or []):
+    later = facts.later_status()
+    if later is None or not _says(later, vip):
+        return
+    if not packets.arp_who_has(facts.config.me.interface, address, ASK_TIMES, ASK_WAIT_S):
         mend = "see the network between the hosts"
-        yield critical(f"nobody answers for {address}, which {there['name']} holds", mend)
+        yield critical(f"nobody answers for {address}, which {later['peer']['name']} holds", mend)
+
+
+def _says(status: Document, vip: Vip) -> bool:
+    return vip.value in (status["peer"]["vips"] or [])
 
 
 def gateway(facts: Facts) -> Finding:

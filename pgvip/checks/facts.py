@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import LinkError, PgvipError
 from pgvip.link.operator import call, raise_failure
 from pgvip.record import RecordStore, load_identity
@@ -22,6 +23,7 @@ T = TypeVar("T")
 Document = dict[str, Any]
 ANSWER_S = 5.0
 EXPLAIN_S = 20.0
+LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,30 @@ class Facts:
     @property
     def explained(self) -> Document:
         return self.once("explain", lambda: self._ask("explain", EXPLAIN_S))
+
+    @property
+    def peer_fresh(self) -> bool:
+        """The peer's last word is of about now; it may still be older than what was looked at since."""
+        age_s = self.status["peer"]["age_s"]
+        return age_s is not None and age_s < self.config.settings.dead_after_s
+
+    def later_status(self) -> Document | None:
+        """The status after a word that the peer spoke after this call; None when none comes in time.
+
+        The peer's last word may be of before a fence, when what it says is over. Waits for `dead_after_s` at most.
+        """
+        settings, began_s = self.config.settings, now_s()
+        margin_s = 2 * settings.heartbeat_s  # what is on its way, and the age of the daemon's last round
+
+        def look() -> Document | None:
+            found = self._ask("status", ANSWER_S)
+            age_s = found["peer"]["age_s"]
+            return found if age_s is not None and age_s < now_s() - began_s - margin_s else None
+
+        try:
+            return wait_until(look, settings.dead_after_s + margin_s, LOOK_S, "a word of the peer", LinkError)
+        except LinkError:
+            return None
 
     def _ask(self, command: str, timeout_s: float) -> Document:
         if self.identity is None:

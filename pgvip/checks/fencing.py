@@ -50,19 +50,19 @@ def _devices(facts: Facts, found: list[Tried], *, all_fail: bool) -> Iterator[Fi
             level = critical if all_fail else warning
             mend = "pgvip fence test; see address, user and password of the device"
             yield level(f"{method.name} fails: {reason}", mend)
-        elif power == "off" and _peer_lives(facts):
+        elif power == "off" and _peer_speaks(facts):
             text = f"{method.name} says that {peer.name} is off, and {peer.name} is heard"
             yield critical(text, "it is the device of another machine: see its address and plug")
         elif took_s > method.timeout_s / 2:
             yield warning(f"{method.name} took {took_s:.0f} s, of timeout_s = {method.timeout_s:g}", "raise timeout_s")
 
 
-def _peer_lives(facts: Facts) -> bool:
+def _peer_speaks(facts: Facts) -> bool:
+    """It was heard after the device had answered: a word of before a fence proves nothing."""
     try:
-        age_s = facts.status["peer"]["age_s"]
+        return facts.peer_fresh and facts.later_status() is not None
     except LinkError:
         return False
-    return age_s is not None and age_s < facts.config.settings.dead_after_s
 
 
 def timing(facts: Facts) -> Finding:

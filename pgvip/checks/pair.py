@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from pgvip.checks.facts import Facts
 from pgvip.checks.finding import Finding, Perf, critical, gathered, ok, unknown, warning
-from pgvip.config_host import host_problems
+from pgvip.config_host import host_problems, host_warnings
 from pgvip.errors import LinkError
 
 _LOG = "see the daemon's log: journalctl -u pgvip"
@@ -112,7 +112,7 @@ def configuration(facts: Facts) -> Finding:
 
 
 def _configuration(facts: Facts) -> Iterator[Finding]:
-    for problem in host_problems(facts.config):
+    for problem in (*host_problems(facts.config), *host_warnings(facts.config)):
         yield warning(problem.message, problem.hint, problem.detail)
     if facts.identity is None:
         return

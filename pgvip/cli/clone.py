@@ -10,7 +10,7 @@ from pgvip.actions import access, enrol, second
 from pgvip.actions import clone as cloning
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.progress import Bar
-from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot
+from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn_of_host
 from pgvip.config_host import host_problems
 from pgvip.config_load import default_file
 from pgvip.link.bundle import read_bundle
@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     config = second.configuration(bundle, Path(args.config or default_file()), args.host)
     _check_here(bundle, config, args)
     print(f"{config.me.name}: {second.ordinal(bundle)} host of the pair {config.name}", flush=True)
+    warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     steps = [Step("configuration, passwords, certificates, identity", lambda: second.install(bundle, config))]
     run_steps(steps, dry_run=args.dry_run)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from pgvip.config_host import host_problems
+from pgvip.config_host import host_problems, host_warnings
 from pgvip.config_load import default_file, load, problems, read_file
 from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
 
 HELP = "check the configuration: every mistake with its mend"
-EXIT_CODES = {0: "the file is good", 3: "something is wrong: each mistake was named", 4: "", 5: ""}
+EXIT_CODES = {0: "the file is good; warnings were named", 3: "something is wrong: each mistake was named", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +27,10 @@ def run(args: argparse.Namespace) -> int:
     """Print what is wrong. Returns 0, or 3 when something is."""
     file = Path(args.file or args.config or default_file())
     found = check(file, args.host, file_only=args.file_only)
+    warned = [] if found or args.file_only else host_warnings(load(file, args.host))
     if args.json:
-        listed = [{"message": error.message, "detail": error.detail, "hint": error.hint} for error in found]
-        print(json.dumps({"file": str(file), "ok": not found, "problems": listed}, indent=2))
+        document = {"file": str(file), "ok": not found, "problems": _listed(found), "warnings": _listed(warned)}
+        print(json.dumps(document, indent=2))
     elif found:
         print("\n\n".join(map(str, found)))
         print(f"\n{len(found)} {'mistake' if len(found) == 1 else 'mistakes'} in {file}")
@@ -36,7 +38,12 @@ def run(args: argparse.Namespace) -> int:
         config = load(file, args.host)
         digest = f"digest {config.settings.digest}, to be the same on both hosts"
         print(f"{file} is good (this host is {config.me.name}; {digest})")
+        print("".join(f"\nwarning: {error}\n" for error in warned), end="")
     return Exit.CONFIG if found else Exit.OK
+
+
+def _listed(found: Sequence[PgvipError]) -> list[dict[str, str]]:
+    return [{"message": error.message, "detail": error.detail, "hint": error.hint} for error in found]
 
 
 def check(file: Path, host: str | None, *, file_only: bool) -> list[PgvipError]:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.actions import drill
 from pgvip.actions.drill import Writer, longest_gap_s
+from pgvip.cli import drill_later
 from pgvip.cli.drill_ready import obstacles, primary_of
+from pgvip.cli.simple import time_to_come
 from pgvip.cli.steps import add_dry_run, require_root, warn
 from pgvip.config_load import load
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import Exit, LinkError, PgvipError, ProbeError, RefusedError
 from pgvip.link.operator import call, failure, raise_failure
+from pgvip.when import of_wall
 
 if TYPE_CHECKING:
     import argparse
@@ -50,9 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outage-max", type=float, default=2.0, metavar="SECONDS", help="limit of each outage (default %(default)g)"
     )
-    parser.add_argument(
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument(
         "--delay", type=float, default=0.0, metavar="SECONDS", dest="delay_s",
         help="announce it in the log and events, and begin so much later, after the checks were made again",
+    )  # fmt: skip
+    when.add_argument(
+        "--at", type=time_to_come, metavar="TIME",
+        help="as --delay, but at this time: an ISO time, the next HH:MM, or +10min; this command waits for it",
     )  # fmt: skip
     parser.add_argument("--rate", type=float, default=50.0, metavar="N", help="rows a second (default %(default)g)")
     parser.add_argument(
@@ -120,7 +128,7 @@ class Drill:
         if self._args.dry_run:
             self._plan(first)
             return None
-        first = self._delay(first)
+        first = self._later(first)
         writer = drill.make_writer(self._config, self._run, self._args.rate)
         self._announce(f"begins: {self._words(first)}; limit {self._args.outage_max:g} s")
         writer.start()
@@ -147,21 +155,30 @@ class Drill:
         drill.check_table(self._config)
         return primary_of(status)
 
-    def _delay(self, first: str) -> str:
+    def _later(self, first: str) -> str:
         """Announce the drill, wait, and look again; Ctrl-C during the wait calls it off. Returns the primary's name."""
-        delay_s = self._args.delay_s
-        if not delay_s:
+        begin = self._begin()
+        if begin is None:
             return first
-        self._announce(f"in {delay_s:g} s: {self._words(first)}")
-        self._say(f"  + waiting {delay_s:g} s (Ctrl-C calls it off)")
+        self._announce(f"{begin.words}: {self._words(first)}")
+        self._say(f"  + waiting: it begins {begin.words} (Ctrl-C calls it off)")
         try:
-            time.sleep(delay_s)
+            drill_later.wait(begin, self._say)
         except KeyboardInterrupt:
             self._announce("called off before it began")
             raise
         return self._check()
 
+    def _begin(self) -> drill_later.Begin | None:
+        """When to begin; None for at once."""
+        if self._args.at:
+            return drill_later.at(of_wall(self._args.at))
+        return drill_later.after(self._args.delay_s) if self._args.delay_s else None
+
     def _plan(self, first: str) -> None:
+        begin = self._begin()
+        if begin is not None:
+            self._say(f"  - wait: it begins {begin.words}, and every check is made again")
         address = drill.primary_address(self._config)
         self._say(f"  - write {self._args.rate:g} rows a second through {address} into pgvip.drill")
         for words in self._words(first).split(", then "):

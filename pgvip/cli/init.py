@@ -12,7 +12,7 @@ from pathlib import Path
 from pgvip.actions import access, bundles, enrol, postgres, replication
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.bundle import tell_daemon
-from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn
+from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn, warn_of_host
 from pgvip.config import Config
 from pgvip.config_host import host_problems
 from pgvip.config_load import load
@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if not setup.durable.record:
         for what, mend in enrol.gateway_warnings(config):
             warn(what, mend)
+    warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     setup.run()
     run_exports(args, config)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pgvip.actions import enrol, second
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.clone import report
-from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn
+from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn, warn_of_host
 from pgvip.config_host import host_problems
 from pgvip.config_load import default_file
 from pgvip.errors import RefusedError
@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     config = second.configuration(bundle, Path(args.config or default_file()), args.host)
     _check(bundle, config, args)
     print(f"{config.me.name}: {second.ordinal(bundle)} host of the pair {config.name}", flush=True)
+    warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     slot = second.old_slot(config)
     version = enrol.program_version(config)

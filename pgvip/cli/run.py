@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from pgvip import __version__
@@ -18,8 +19,9 @@ from pgvip.actions import clone as cloning
 from pgvip.actions import drill
 from pgvip.archive.upkeep import Upkeep
 from pgvip.config import Config
-from pgvip.config_host import host_problems
-from pgvip.config_load import changes, load, reloaded
+from pgvip.config_host import host_problems, host_warnings
+from pgvip.config_load import load
+from pgvip.config_reload import changes, reloaded
 from pgvip.core.knowledge import Guard
 from pgvip.core.model import Action, BootFacts, Durable, Identity, Note
 from pgvip.daemon import Daemon, LinkChanged, Outside, Received, Snapshot
@@ -36,7 +38,8 @@ from pgvip.link.operator import OperatorServer
 from pgvip.link.peer import PeerLink
 from pgvip.link.text import parse
 from pgvip.link.tls import load_contexts
-from pgvip.operate import readiness
+from pgvip.operate import beside, readiness
+from pgvip.operate.beside import Beside
 from pgvip.operate.desk import Desk
 from pgvip.operate.peer import PeerQuestions
 from pgvip.operate.schedule import Schedule
@@ -90,8 +93,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_handover(config: Config) -> None:
-    """Say where a shutdown of the host would not hand over as it should."""
+def _tell_misfits(config: Config) -> None:
+    """Say what of the configuration does not fit this host, and where its shutdown would not hand over as it should."""
+    for misfit in (*host_problems(config), *host_warnings(config)):
+        service.log("configuration", str(misfit).replace("\n", "; "))
     if not service.under_systemd():
         return
     with suppress(CommandError):
@@ -140,9 +145,7 @@ class Assembly:
         threading.excepthook = self._crash
         self._recorder.start()
         service.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
-        for problem in host_problems(config):
-            service.log("configuration", f"{problem.message}: {problem.hint}")
-        _check_handover(config)
+        _tell_misfits(config)
         # Beside the start, which must not wait for systemd's answers.
         threading.Thread(target=_tell_auto_starts, args=(config,), name="auto-starts", daemon=True).start()
         _finish_clone(config)
@@ -175,6 +178,7 @@ class Assembly:
         self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, service.log)
         self._arrivals = Arrivals(lambda: self._kick("processes"), lambda: self._kick("held"))
         desk = Desk(self._daemon, self._ask_peer, readiness.look, service.log)
+        self._beside = Beside(lambda: self._daemon.config, lambda: self._schedule.waiting, self._ask_peer)
         self._link = PeerLink(
             (config.me.address, config.link_port),
             (config.peer.address, config.link_port),
@@ -183,7 +187,7 @@ class Assembly:
             dead_s=max(3.0, 2 * config.settings.dead_after_s),
             on_change=self._link_changed,
             on_bulk=self._recorder.exchange.received,
-            on_question=PeerQuestions(desk).answer,
+            on_question=PeerQuestions(desk, {beside.QUESTION: self._beside.answer}).answer,
         )
         switchovers = Switchover(desk)
         self._schedule = Schedule(config.paths.scheduled, desk, switchovers.handle)
@@ -206,12 +210,14 @@ class Assembly:
         self._web.start()
         self._sampler.start()
         self._schedule.start()
+        self._beside.start()
         self._guardian.start()
         self._upkeep.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
         self._upkeep.close()
+        self._beside.close()
         self._guardian.close()
         self._sampler.close()
         self._web.close()
@@ -276,6 +282,9 @@ class Assembly:
 
     def _looked(self, shot: Snapshot) -> None:
         self._snapshot = shot
+        more = self._beside.concerns()
+        if more:  # warnings as the core's are: events, and `cleared` when they are over
+            shot = replace(shot, decision=replace(shot.decision, concerns=(*shot.decision.concerns, *more)))
         self._recorder.look(shot)
 
     def _note(self, note: Note) -> None:
@@ -338,7 +347,8 @@ class Assembly:
         return {
             "link": self._link.state(),
             "http": self._web.state(),
-            "scheduled": self._schedule.waiting,
+            "armed": self._guardian.armed,
+            **self._beside.facts(),
             "memory_bytes": processes.memory_bytes(),
             "cpu_seconds": processes.cpu_seconds(),
         }

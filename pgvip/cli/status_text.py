@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, yes_no
+from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, waiting, yes_no
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 STALE_S = 5.0
 """A peer's word that is older is marked "?", as repmgr marks a node that it does not reach: it may have changed."""
+
+PEER_STALE_S = 30.0
+"""The same of what is looked at every ten seconds and asked of the peer every five."""
 
 
 def render(document: Document, *, verbose: bool = False) -> list[str]:
@@ -105,6 +108,7 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         ("replication", _replication(document["replication"])),
         (f"fencing of {peer}", _fencing(document["fencing"])),
         (f"archive of {peer}", _archive(document["archive"])),
+        *_archiving(document),
         ("peer link", _link(document["link"])),
     ]
     if document["pause"]["active"]:
@@ -113,8 +117,9 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         rows.append((f"power of {peer}", "off by an operator's order, and stays off until pgvip fence on"))
     if document.get("scheduled"):
         one = document["scheduled"]
-        ordered = f"ordered by {one['by']} at {moment(one['ordered'])}"
-        rows.append(("scheduled", f"switchover at {moment(one['at'])}, {ordered}"))
+        ordered = f"ordered by {one['by']} on {one['host']} at {moment(one['ordered'])}"
+        doubt = "? " if one["age_s"] > PEER_STALE_S else ""
+        rows.append(("scheduled", f"{doubt}switchover at {moment(one['at'])}, {ordered}"))
     holds = [host for host in (document["me"], document["peer"]) if host["hold"]]
     rows += [(f"hold on {host['name']}", host["hold"]) for host in holds]
     if document.get("drill"):
@@ -173,6 +178,25 @@ def _archive(archive: Document) -> str:
     if not archive["ok"]:
         return f"does not answer: {archive['reason']}"
     return "mounted" if archive["value"] else "not mounted"
+
+
+def _archiving(document: Document) -> list[tuple[str, str]]:
+    """Of the host that archives, and of the pair's newest base backup; nothing where nothing is known."""
+    rows = []
+    state, backup = document.get("archiving"), document.get("backup")
+    if state:
+        words = ["FAILS"] if state["failing"] else []
+        words.append(waiting(state["waiting_files"]))
+        if state["waiting_files"] and state["oldest_age_s"] is not None:
+            words.append(f"the oldest for {duration(state['oldest_age_s'])}")
+        if state["failed_age_s"] is not None:
+            words.append(f"last failure {duration(state['failed_age_s'])} ago")
+        doubt = "? " if state["age_s"] > PEER_STALE_S else ""
+        rows.append(("archiving", f"{doubt}{state['host']}: {', '.join(words)}"))
+    if backup:
+        old = f"{duration(backup['age_s'])} old, {size(backup['size_bytes'])}"
+        rows.append(("base backup", f"{backup['name']} on {backup['host']}, {old}"))
+    return rows
 
 
 def _link(link: Document | None) -> str:

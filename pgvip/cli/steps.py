@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgvip.config_host import host_warnings
 from pgvip.errors import Exit, PgvipError, RefusedError
 from pgvip.system import units
 
@@ -61,6 +62,12 @@ def refuse(found: Sequence[PgvipError]) -> None:
 def warn(text: str, mend: str = "") -> None:
     """Something to know, with what to do about it; the command goes on."""
     print(f"  ! {text}" + (f"\n    {mend}" if mend else ""), flush=True)
+
+
+def warn_of_host(config: Config) -> None:
+    """What of this host stands in nobody's way, in the words of `pgvip check`."""
+    for problem in host_warnings(config):
+        warn(f"{problem.message} ({problem.detail.rstrip('.')})", problem.hint)
 
 
 def start_at_boot(config: Config, *, take_over: bool, dry_run: bool) -> None:

@@ -17,7 +17,8 @@ from pgvip.explain import twin
 from pgvip.explain.effects import Durations, durations
 from pgvip.explain.loss import Loss, loss
 from pgvip.explain.needs import Blocker, of_row
-from pgvip.explain.play import Player, Stage
+from pgvip.explain.pair import Player
+from pgvip.explain.play import Stage
 from pgvip.explain.scenarios import SCENARIOS, Scenario
 from pgvip.explain.server import Server
 from pgvip.explain.steps import outage_s, steps

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pgvip.core.model import (
     Action,
@@ -24,10 +23,8 @@ from pgvip.core.model import (
     Vip,
     WalPoint,
 )
+from pgvip.explain.pair import Pair, Player
 from pgvip.explain.server import RECORD_BYTES
-
-if TYPE_CHECKING:
-    from pgvip.explain.play import Player, Stage
 
 USUAL_S: dict[str, float] = {
     "WriteState": 0.01,
@@ -79,14 +76,14 @@ def durations(
     return Durations(usual, {**usual, **longest})
 
 
-def carry_out(stage: Stage, player: Player, action: Action) -> Result:
+def carry_out(pair: Pair, player: Player, action: Action) -> Result:
     """The action has ended: what it did, and its result."""
-    now_s, server = stage.now_s, player.server
+    now_s, server = pair.now_s, player.server
     ok, text, point = True, "", None
     if isinstance(action, StartPostgres):
         server.start(now_s, standby=action.standby, sync_name=player.settings.peer if action.sync else "")
     elif isinstance(action, StopPostgres):
-        _stop(stage, player, clean=action.clean)
+        _stop(pair, player, clean=action.clean)
     elif isinstance(action, Promote):
         server.promote(now_s)
     elif isinstance(action, SetSyncNames):
@@ -96,52 +93,52 @@ def carry_out(stage: Stage, player: Player, action: Action) -> Result:
     elif isinstance(action, DropVip):
         server.hold(server.held - {action.vip}, now_s)
     elif isinstance(action, CheckVip):
-        text = answers_for(stage, player, action.vip)
+        text = answers_for(pair, player, action.vip)
     elif isinstance(action, FindEnd):
         point = server.point
     elif isinstance(action, Rejoin):
         server.rejoined(now_s)
     elif isinstance(action, Salvage):
-        ok, text, point = _salvage(stage, player)
+        ok, text, point = _salvage(pair, player)
     elif isinstance(action, Fence):
-        ok, text = _fence(stage, player)
+        ok, text = _fence(pair, player)
     return Result(action, ok, now_s, text, point)
 
 
-def answers_for(stage: Stage, player: Player, vip: Vip) -> str:
+def answers_for(pair: Pair, player: Player, vip: Vip) -> str:
     """Who answers ARP for an address: the other host, or a stranger who does so now."""
-    peer = stage.peer_of(player)
-    if stage.linked and peer.powered and vip in peer.server.held:
+    peer = pair.peer_of(player)
+    if pair.linked and peer.powered and vip in peer.server.held:
         return peer.name
     return player.strangers.get(vip, "")
 
 
-def _stop(stage: Stage, player: Player, *, clean: bool) -> None:
+def _stop(pair: Pair, player: Player, *, clean: bool) -> None:
     """A clean stop of a primary sends its last record to the standby that streams."""
-    server, peer = player.server, stage.peer_of(player)
+    server, peer = player.server, pair.peer_of(player)
     if clean and server.read_write:
-        was, streamed = server.point, stage.streams
-        server.stop(stage.now_s, clean=True)
+        was, streamed = server.point, pair.streams
+        server.stop(pair.now_s, clean=True)
         if streamed:
-            peer.server.change(stage.now_s, point=WalPoint(was.timeline, Lsn(was.lsn + RECORD_BYTES)))
+            peer.server.change(pair.now_s, point=WalPoint(was.timeline, Lsn(was.lsn + RECORD_BYTES)))
     else:
-        server.stop(stage.now_s, clean=clean)
+        server.stop(pair.now_s, clean=clean)
 
 
-def _salvage(stage: Stage, player: Player) -> tuple[bool, str, WalPoint | None]:
+def _salvage(pair: Pair, player: Player) -> tuple[bool, str, WalPoint | None]:
     """The WAL that the standby lacks reaches it by way of the archive."""
-    peer = stage.peer_of(player)
-    if not (player.settings.archive and stage.linked and peer.powered and peer.server.recovering):
+    peer = pair.peer_of(player)
+    if not (player.settings.archive and pair.linked and peer.powered and peer.server.recovering):
         return False, "the peer cannot read it", None
     end = player.server.point
-    peer.server.change(stage.now_s, point=end, replay_lsn=end.lsn)
+    peer.server.change(pair.now_s, point=end, replay_lsn=end.lsn)
     return True, "", end
 
 
-def _fence(stage: Stage, player: Player) -> tuple[bool, str]:
+def _fence(pair: Pair, player: Player) -> tuple[bool, str]:
     """As the device answers now, so it answers then."""
     watch = player.server.seen.fence
     if watch.failures:
         return False, watch.reason or "the device does not answer"
-    stage.power_off(stage.peer_of(player))
+    pair.power_off(pair.peer_of(player))
     return True, ""

@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from pgvip.core.decide import decide
-from pgvip.core.knowledge import Decision, Knowledge
+from pgvip.core.knowledge import Decision
 from pgvip.core.model import (
     NEVER,
     Action,
-    Command,
-    Fence,
-    Inputs,
-    Message,
     Note,
     Record,
     Result,
-    Settings,
     Vip,
     WriteState,
 )
-from pgvip.core.view import View
 from pgvip.explain.effects import answers_for, carry_out
 from pgvip.explain.needs import Blocker, is_of, of_row
-from pgvip.explain.server import Server, peer_database, saw
+from pgvip.explain.pair import Pair, Player
+from pgvip.explain.server import peer_database, saw
 
 STEP_S = 0.1
 HOP_S = 0.004
@@ -38,48 +32,6 @@ LONG = ("PowerOn", "Alert", "MountArchive", "UnmountArchive", "ConfirmGrant", "R
 """Actions that no client waits for."""
 
 
-class Player:
-    """One host. `mute`: nothing is heard of its daemon, so its core is not played."""
-
-    def __init__(self, k: Knowledge, server: Server, settings: Settings, *, mute: bool) -> None:
-        self.k, self.server, self.settings, self.mute = k, server, settings, mute
-        self.powered = True
-        self.decision: Decision | None = None
-        self.inbox: list[Message] = []
-        self.orders: list[Command] = []
-        self.running: list[tuple[float, Action]] = []
-        self.strangers: Mapping[Vip, str] = {}
-        self._said: Message | None = None
-        self._said_s = NEVER
-
-    @property
-    def name(self) -> str:
-        return self.settings.me
-
-    def view(self, now_s: float) -> View:
-        return View(self.k, self.server.seen, self.settings, now_s)
-
-    def round(self, now_s: float, results: tuple[Result, ...]) -> Decision:
-        """One round of the real core."""
-        inputs = Inputs(self.server.seen, tuple(self.inbox), results, tuple(self.orders), "")
-        self.inbox, self.orders = [], []
-        self.decision = decision = decide(self.k, inputs, self.settings, now_s)
-        self.k = decision.knowledge
-        return decision
-
-    def says(self, now_s: float) -> tuple[Message | None, bool]:
-        """What it would send now, and whether that is news: a change at once, else a heartbeat."""
-        if self.decision is None:
-            return None, False
-        message = self.decision.message
-        public = _public(message)
-        news = public != self._said
-        if not news and now_s - self._said_s < 0.9 * self.settings.heartbeat_s:
-            return None, False
-        self._said, self._said_s = public, now_s
-        return message, news
-
-
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened in a play: a note of a core, or the end of an action."""
@@ -91,45 +43,23 @@ class Event:
     ok: bool = True
 
 
-class Stage:
-    """The pair while it is played. `crossed`: a host was fenced while its own fence of the other was under way."""
+class Stage(Pair):
+    """The pair while it is played."""
 
     def __init__(
         self, players: tuple[Player, Player], took_s: Mapping[str, float], now_s: float, breathe: Callable[[], None]
     ) -> None:
-        self.players, self.took_s, self._breathe = players, took_s, breathe
-        self.begun_s = self.now_s = now_s
-        self.linked = True
-        self.crossed = False
+        super().__init__(players, now_s)
+        self.took_s, self._breathe = took_s, breathe
+        self.begun_s = now_s
         self.events: list[Event] = []
         self.records: list[Record] = []
         self.served: list[tuple[float, bool, bool]] = []
         self.wanted: tuple[str, ...] = ()
         self.blockers: dict[str, tuple[Blocker, ...]] = {}
         self._calm_since_s = now_s
-        self._could_stream = any(player.server.database and _streams(player.server) for player in players)
-        for player in players:
-            seen = player.server.seen
-            watches = ((Vip.PRIMARY, seen.arp_primary), (Vip.STANDBY, seen.arp_standby))
-            held = self.peer_of(player).server.held
-            player.strangers = {vip: watch.value or "" for vip, watch in watches if vip not in held}
-
-    def peer_of(self, player: Player) -> Player:
-        one, other = self.players
-        return other if player is one else one
-
-    def of(self, name: str) -> Player:
-        return next(player for player in self.players if player.name == name)
 
     # --- what is so --------------------------------------------------------------------------------------
-
-    @property
-    def streams(self) -> bool:
-        """WAL goes from the read-write server to the standby."""
-        one, other = (player.server for player in self.players)
-        powered = all(player.powered for player in self.players)
-        roles = (one.read_write and other.recovering) or (other.read_write and one.recovering)
-        return self._could_stream and self.linked and powered and roles
 
     def writer(self) -> Player | None:
         """The host on which a client's commit through the primary VIP is acknowledged now."""
@@ -154,14 +84,6 @@ class Stage:
         return not any(player.k.behind_since_s > NEVER and player.server.read_write for player in self.players)
 
     # --- what happens -----------------------------------------------------------------------------------
-
-    def power_off(self, player: Player) -> None:
-        """Everything of the host is gone at once; an order that its fence device has already got is not."""
-        player.powered = False
-        self.crossed = self.crossed or any(isinstance(action, Fence) for _, action in player.running)
-        player.running, player.inbox = [], []
-        player.server.stop(self.now_s, clean=False)
-        player.server.hold(frozenset(), self.now_s)
 
     def run(self, fault: Callable[[Stage], None], within_s: float, *, whole: bool = True) -> None:
         """Strike, then go round until nothing is under way any more, or for `within_s`.
@@ -299,19 +221,3 @@ class Stage:
         calm = self.now_s - self._calm_since_s >= CALM_S
         done = calm and bool(self.served and self.served[-1][1] and self.served[-1][2])
         return (done and passed_s > settings.dead_after_s) or (calm and passed_s > begun) or passed_s > within_s
-
-
-def _streams(server: Server) -> bool:
-    database = server.database
-    replica = database.replica if database else None
-    return database is not None and (database.streaming or (replica is not None and replica.streaming))
-
-
-def _public(message: Message) -> Message:
-    """What of a message is news to the other host."""
-    grant = message.grant
-    return replace(
-        message, seq=0, sent_s=0.0, echo_s=0.0, point=None, replay_lag_s=0.0, gateway_age_s=0.0,
-        grant=None if grant is None else replace(grant, echo_s=0.0, expires_s=None),
-    )  # fmt: skip
-

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pgvip.core.model import Command, Observation, Order
-from pgvip.explain.play import Player, Stage
+from pgvip.explain.pair import Player
+from pgvip.explain.play import Stage
 from pgvip.explain.server import failing
 
 Fault = Callable[[Stage, Player, Player], None]

@@ -25,7 +25,8 @@ from pgvip.core.model import (
 
 if TYPE_CHECKING:
     from pgvip.config import Config
-    from pgvip.explain.play import Event, Player, Stage
+    from pgvip.explain.pair import Player
+    from pgvip.explain.play import Event, Stage
 
 ROWS = {row.name: row for row in TABLE}
 LINES_MAX = 40

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pgvip.actions.postgres import checkpoint
@@ -18,13 +18,14 @@ CHECKPOINT_MAX_S = 120.0
 
 
 class PeerQuestions:
-    """Answers the peer's questions by name; each answer has `ok`, as on the operator's socket."""
+    """Answers the peer's questions by name; each answer has `ok`, as on the operator's socket. `more`: further ones."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, more: Mapping[str, Callable[[Document], Document]] | None = None) -> None:
         self._desk = desk
         self.handlers: dict[str, Callable[[Document], Document]] = {
             "readiness": self._readiness,
             "checkpoint": self._checkpoint,
+            **(more or {}),
         }
 
     def answer(self, text: str) -> str:

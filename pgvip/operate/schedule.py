@@ -78,7 +78,8 @@ class Schedule:
         with self._lock:
             waiting = self._waiting
             if waiting is None:
-                raise RefusedError("no switchover is scheduled on this host", hint="It is kept where it was ordered.")
+                hint = "It is kept where it was ordered: pgvip status names that host."
+                raise RefusedError("no switchover is scheduled on this host", hint=hint)
             if request.get("dry_run"):
                 return f"dry run: the switchover at {moment(waiting.at)} is cancelled"
             self._forget()

@@ -53,21 +53,24 @@ def _is_meant(path: Path) -> bool:
 
 
 def refusal(path: Path) -> str:
-    """Why root must not call this file, or "": it, or a directory on the way to it, can be changed by others."""
+    """Why root must not call this file, or "": it, or a directory on the way to it, can be changed by others.
+
+    After a colon comes the command that mends it, where there is one.
+    """
     try:
         real = path.resolve(strict=True)
         found = real.stat()
         if not stat.S_ISREG(found.st_mode):
             return "it is no file"
         if not found.st_mode & 0o100:
-            return "it is not executable: chmod 0755"
+            return f"it is not executable: chmod 0755 {path}"
         for place in (path.parent, real, *real.parents):
             status = place.stat()
             sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
             if status.st_uid not in (0, os.geteuid()):
-                return f"{place} belongs to another user than root: chown root"
+                return f"{place} belongs to another user than root: chown root {place}"
             if status.st_mode & 0o022 and not sticky:
-                return f"{place} can be written by others than its owner: chmod go-w"
+                return f"{place} can be written by others than its owner: chmod go-w {place}"
     except OSError as failure:
-        return f"it cannot be looked at: {failure.strerror}"
+        return f"it cannot be looked at ({failure.strerror})"
     return ""

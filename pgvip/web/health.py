@@ -23,6 +23,8 @@ PRIMARY_ROLES = ("primary", "primary_standby")
 
 _SIZE = re.compile(r"(\d{1,15})\s*(B|kB|MB|GB|TB)?\Z", re.IGNORECASE)
 _UNITS = {"": 0, "b": 0, "kb": 10, "mb": 20, "gb": 30, "tb": 40}
+VALUES = {"replication_state": ("streaming", "in archive recovery"), "mode": ("apply", "write")}
+"""Parameters that are one of a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,16 @@ def _role(role: str) -> str:
 
 
 def _known(query: Mapping[str, str], parameters: tuple[str, ...]) -> None:
-    for name in query:
+    """Every parameter and its value, before the check looks at the host: what is wrong is wrong on both hosts."""
+    for name, value in query.items():
         if name not in parameters:
             known = ", ".join(parameters) or "none"
             raise BadQuery(f"unknown parameter {name!r} (known here: {known})")
+        if name == "lag":
+            size_of(value)
+        elif value not in VALUES[name]:
+            known = " or ".join(f"{name}={one}" for one in VALUES[name])
+            raise BadQuery(f"{name}={value!r} is not known; write {known}")
 
 
 def _stale(look: Look) -> str:
@@ -162,8 +170,6 @@ def _replica(look: Look) -> str:
 
 def _behind(look: Look, limit_bytes: int) -> str:
     mode = look.query.get("mode", "apply")
-    if mode not in ("apply", "write"):
-        raise BadQuery(f"mode={mode!r} is neither apply nor write")
     lag_bytes: Any = look.document["replication"]["lag_bytes"] if mode == "write" else apply_lag_bytes(look.document)
     if lag_bytes is None:
         return "how far it is behind is not known: the primary's position was not heard"

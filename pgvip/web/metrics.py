@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pgvip import __version__
@@ -126,6 +127,33 @@ def _of(section: str, key: str, scale: float = 1.0) -> Value:
     return value
 
 
+def _archiving(key: str) -> Value:
+    """Of this host's own archiver: the other host tells of its own."""
+
+    def value(document: Document) -> object:
+        found = document["archiving"]
+        return found[key] if found is not None and found["host"] == document["host"] else None
+
+    return value
+
+
+def _drill_outage(document: Document) -> object:
+    times = [one["outage_s"] for one in (document["drill"] or {}).get("switchovers", [])]
+    return max(times, default=None)
+
+
+def _unix(section: str, key: str) -> Value:
+    """A wall-clock time of one section, as seconds since 1970."""
+
+    def value(document: Document) -> object:
+        try:
+            return datetime.fromisoformat((document[section] or {}).get(key, "")).timestamp()
+        except ValueError:
+            return None
+
+    return value
+
+
 def _replication_lag(document: Document) -> object:
     """A standby's own view is its replay; the primary's is what the standby has flushed."""
     return apply_lag_bytes(document) if document["role"] == "standby" else document["replication"]["lag_bytes"]
@@ -185,6 +213,34 @@ SIMPLE: tuple[tuple[str, str, str, Value], ...] = (
      lambda d: d["fencing"]["value"] == "on" if d["fencing"]["value"] else None),
     ("pgvip_archive_mounted", "gauge", "The peer's WAL archive is mounted and answers.",
      lambda d: bool(d["archive"]["ok"] and d["archive"]["value"]) if d["archive"]["enabled"] else None),
+    ("pgvip_archive_failing", "gauge", "This host's server cannot archive: its last try failed.",
+     _archiving("failing")),
+    ("pgvip_archive_failures_total", "counter", "Failed tries to archive, by PostgreSQL's statistics.",
+     _archiving("failures")),
+    ("pgvip_archive_last_failure_age_seconds", "gauge", "Time since a try to archive failed.",
+     _archiving("failed_age_s")),
+    ("pgvip_archive_last_success_age_seconds", "gauge", "Time since a WAL file was archived.",
+     _archiving("archived_age_s")),
+    ("pgvip_archive_waiting_files", "gauge", "WAL files that wait to be archived.", _archiving("waiting_files")),
+    ("pgvip_archive_oldest_waiting_age_seconds", "gauge", "How long the oldest of them has waited.",
+     _archiving("oldest_age_s")),
+    ("pgvip_backup_age_seconds", "gauge", "Time since the pair's newest verified base backup was made.",
+     _of("backup", "age_s")),
+    ("pgvip_backup_size_bytes", "gauge", "Size of the pair's newest verified base backup.",
+     _of("backup", "size_bytes")),
+    ("pgvip_isolated", "gauge", "This host hears nobody: no gateway, and no answer of the peer by any path.",
+     lambda d: d["doing"]["isolated"]),
+    ("pgvip_watchdog_armed", "gauge", "The watchdog is armed: it resets this host when the daemon stands still.",
+     _of("watchdog", "armed")),
+    ("pgvip_watchdog_required", "gauge", "The configuration requires a watchdog to serve.",
+     lambda d: d["watchdog"]["mode"] == "required"),
+    ("pgvip_peer_kept_off", "gauge", "The peer was powered off by an operator, and is not switched on by itself.",
+     lambda d: d["local"]["kept_off"]),
+    ("pgvip_drill_ok", "gauge", "The last drill that was ordered on this host kept its limits.", _of("drill", "ok")),
+    ("pgvip_drill_outage_seconds", "gauge", "The longest write outage of that drill.", _drill_outage),
+    ("pgvip_drill_timestamp_seconds", "gauge", "When that drill began, in seconds since 1970.", _unix("drill", "at")),
+    ("pgvip_switchover_scheduled_timestamp_seconds", "gauge",
+     "When a switchover is scheduled, on either host, in seconds since 1970.", _unix("scheduled", "at")),
     ("pgvip_paused", "gauge", "Automatic action is paused by an operator.", lambda d: d["pause"]["active"]),
     ("pgvip_hold", "gauge", "This host's data may not be rewound or rebuilt.", lambda d: bool(d["hold"])),
     ("pgvip_claim_open", "gauge", "This host is fencing its peer.", lambda d: d["doing"]["claim"] is not None),

@@ -22,9 +22,9 @@ from pgvip.deadlines import wait_until
 from pgvip.errors import ArchiveError, RefusedError
 from pgvip.system import pgtools, processes
 from pgvip.system.commands import check
+from tests.lab.actions.servers import caught_up
 from tests.lab.clusters import Pair, make_pair
 from tests.lab.postgres import bin_directory
-from tests.lab.test_postgres_actions import caught_up
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -115,6 +116,31 @@ def test_scheduled_switchover_outlives_its_daemon(scene: Scene) -> None:
     wait_until(lambda: "schedule-done" in scene.standby.log(), 40, "it is told")
     assert pair.status(scene.standby)["scheduled"] is None
     scene.finish(swapped=True)
+
+
+def test_a_schedule_and_the_archiver_are_seen_on_both_hosts(scene: Scene) -> None:
+    pair = scene.pair
+    pair.pgvip(scene.standby, "switchover", "--at", "+1h")
+
+    def tells(host: Host, part: str, by: str) -> bool:
+        return bool((pair.status(host)[part] or {"host": ""})["host"] == by)
+
+    def shown(part: str, by: str) -> None:
+        """Both hosts tell of it as of the same host."""
+        for host in (scene.primary, scene.standby):
+            wait_until(partial(tells, host, part, by), 30, f"{host.name} tells of {part}")
+
+    shown("scheduled", scene.standby.name)
+    shown("archiving", scene.primary.name)
+    for host in (scene.primary, scene.standby):
+        text = pair.pgvip(host, "status").stdout
+        assert f"on {scene.standby.name} at " in text
+        assert f"{scene.primary.name}: no WAL file waits" in text
+    refused = pair.pgvip(scene.primary, "switchover", "--cancel", check=False)
+    assert refused.returncode == Exit.REFUSED
+    pair.pgvip(scene.standby, "switchover", "--cancel")
+    shown("scheduled", "")
+    scene.finish(swapped=False)
 
 
 class Ordered:

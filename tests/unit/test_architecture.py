@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import io
 import re
 import sys
@@ -134,6 +135,25 @@ def test_imports_point_towards_the_core(module: Path) -> None:
             assert base in allowed or base == "__version__", f"{relative(module)} imports pgvip.{name}"
         owners = NEVER.get(name, (part.removesuffix(".py"),))
         assert part.removesuffix(".py") in owners, f"{relative(module)} imports pgvip.{name}"
+
+
+def test_imports_make_no_circle() -> None:
+    """Neither those for the type checker alone: what two modules need of each other belongs below both."""
+    names = {".".join(module.relative_to(REPOSITORY).with_suffix("").parts) for module in MODULES}
+    graph = {name: names & set(imported(REPOSITORY / (name.replace(".", "/") + ".py"))) for name in names}
+    assert sum(map(len, graph.values())) > len(MODULES)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"a circle: {' <- '.join(error.args[1])}")
+
+
+def imported(module: Path) -> Iterator[str]:
+    """The modules whose names are imported, `from pgvip.core import view` as well as `from pgvip.core.view import`."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_scapy_is_not_imported_whole() -> None:

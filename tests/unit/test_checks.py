@@ -20,8 +20,10 @@ from pgvip.cli.main import main
 from pgvip.config import Config, FenceMethod
 from pgvip.config_load import parse
 from pgvip.core.model import Durable, Pause, Vip
+from pgvip.deadlines import now_s
 from pgvip.errors import LinkError, ProbeError
 from pgvip.probes import addresses as probe
+from pgvip.system import packets
 from pgvip.system.sql import NoAnswer
 from tests.unit.config_text import edited
 from tests.unit.core_world import record
@@ -36,6 +38,7 @@ class Known:
     config: Config = CONFIG
     limits: Limits = field(default_factory=Limits)
     status: dict[str, Any] = field(default_factory=dict)
+    later: dict[str, Any] | None = None
     explained: dict[str, Any] = field(default_factory=dict)
     durable: Durable | None = None
     identity: object = "a pair"
@@ -49,6 +52,13 @@ class Known:
 
     def peer(self, name: str, _params: object = ()) -> list[tuple[Any, ...]]:
         return self.theirs[name]
+
+    @property
+    def peer_fresh(self) -> bool:
+        return (self.status["peer"]["age_s"] or 60.0) < 3.0
+
+    def later_status(self) -> dict[str, Any] | None:
+        return self.later
 
     @property
     def facts(self) -> Facts:
@@ -307,7 +317,7 @@ def test_holders(
     monkeypatch.setattr(probe, "held_vips", lambda _config: frozenset(Vip(name) for name in mine))
     found = status()
     found["peer"] = {**found["peer"], "vips": theirs, "age_s": age_s}
-    assert addresses.holders(Known(status=found).facts).level is level
+    assert addresses.holders(Known(status=found, later=found if age_s < 3 else None).facts).level is level
 
 
 def test_what_a_dead_peer_held_is_not_held_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +327,55 @@ def test_what_a_dead_peer_held_is_not_held_by_two(monkeypatch: pytest.MonkeyPatc
     found["peer"] = {**found["peer"], "age_s": 4.0}
     assert addresses.holders(Known(status=found).facts).level is Level.OK
     found["peer"] = {**found["peer"], "age_s": 0.1}
-    assert addresses.holders(Known(status=found).facts).level is Level.CRITICAL
+    assert addresses.holders(Known(status=found, later=found).facts).level is Level.CRITICAL
+    assert addresses.holders(Known(status=found, later=None).facts).level is Level.OK, "fenced a moment ago"
+
+
+def test_hosts_that_change_roles_are_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "held_vips", lambda _config: frozenset({Vip.PRIMARY}))
+    early, late = status(), status()
+    early["peer"] = {**early["peer"], "vips": ["primary"]}
+    assert addresses.holders(Known(status=early, later=late).facts).level is Level.OK
+    known = Known(status=early, later=None)
+    assert addresses.holders(known.facts).level is Level.UNKNOWN
+
+
+@pytest.mark.parametrize(("speaks", "answers", "level"), [
+    (True, False, Level.CRITICAL), (True, True, Level.OK), (False, False, Level.OK),
+])  # fmt: skip
+def test_an_address_of_a_peer_that_was_just_fenced_misses_nobody(
+    speaks: bool, answers: bool, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "held_vips", lambda _config: frozenset({Vip.PRIMARY}))
+    asked: list[str] = []
+
+    def who_has(_interface: str, address: str, *_: object) -> str:
+        asked.append(address)
+        return "02:00:00:00:00:02" if answers and asked.count(address) > 1 else ""
+
+    monkeypatch.setattr(packets, "arp_who_has", who_has)
+    known = Known(status=status(), later=status() if speaks else None)
+    assert addresses.arp(known.facts).level is level
+
+
+def test_a_later_status_is_one_of_a_word_that_came_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ages are of the daemon's last round: a word on its way when the question was asked does not count."""
+    settings = replace(CONFIG.settings, interval_s=0.1, check_times=3, heartbeat_s=0.05)
+    facts = Facts(replace(CONFIG, settings=settings), Limits())
+    began_s = now_s()
+    heard_s = [began_s]
+
+    def ask(_self: Facts, _command: str, _timeout_s: float) -> dict[str, Any]:
+        if now_s() - began_s > 0.2 and speaks:
+            heard_s.append(now_s())
+        return status(peer={"name": "db2", "age_s": now_s() - heard_s[-1]})
+
+    monkeypatch.setattr(Facts, "_ask", ask)
+    speaks = False
+    assert facts.later_status() is None
+    speaks = True
+    assert facts.later_status() is not None
+    assert heard_s[-1] > began_s
 
 
 def method(**changes: Any) -> FenceMethod:
@@ -365,9 +423,17 @@ def test_devices_are_tried_and_must_tell_the_truth(
     found = status()
     found["peer"] = {**found["peer"], "age_s": age_s}
     config = replace(CONFIG, peer=replace(CONFIG.peer, fencing=methods))
-    told = fencing.devices(Known(config=config, status=found).facts)
+    told = fencing.devices(Known(config=config, status=found, later=found).facts)
     assert told.level is level, told
     assert len(told.perf) == len(methods)
+
+
+def test_a_peer_that_was_just_fenced_proves_no_device_wrong(tmp_path: Path) -> None:
+    """Its last word is of before its power was cut."""
+    config = replace(CONFIG, peer=replace(CONFIG.peer, fencing=(power(tmp_path, 2),)))
+    told = fencing.devices(Known(config=config, status=status(), later=None).facts)
+    assert told.level is Level.OK
+    assert told.text == "1 of 1 methods answer: db2 is off"
 
 
 # --- the command ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 import re
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -15,11 +16,13 @@ import pytest
 from pgvip.actions import drill
 from pgvip.actions.drill import Writer
 from pgvip.cli import drill as command
+from pgvip.cli import drill_later
 from pgvip.cli.drill_ready import obstacles
 from pgvip.deadlines import now_s
 from pgvip.errors import Exit, RefusedError
 from pgvip.system import sql
 from pgvip.system.sql import NoAnswer, Row
+from pgvip.words import moment
 from tests.unit.test_cli_orders import Daemon
 from tests.unit.test_status_document import healthy
 
@@ -192,6 +195,48 @@ def test_ctrl_c_during_the_delay_calls_it_off(pair: Pair, monkeypatch: pytest.Mo
     assert pair.daemon.run("drill", "--delay", "60") == 130
     assert pair.said()[-1] == "called off before it began"
     assert pair.orders == 0
+
+
+def test_a_time_is_announced_waited_for_and_the_checks_are_made_again(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As far as the wait: the pair is paused when its time has come."""
+    at = datetime.now(tz=UTC) + timedelta(seconds=1.0)
+    pair.change = lambda document: document["pause"].update(active=datetime.now(tz=UTC) >= at)
+    assert pair.daemon.run("drill", "--at", at.isoformat()) == Exit.REFUSED
+    assert datetime.now(tz=UTC) >= at
+    assert pair.said() == [f"at {moment(at.isoformat())}: switchover from alpha to beta, then back from beta to alpha"]
+    assert pair.orders == 0
+    said = capsys.readouterr()
+    assert "waiting: it begins at " in said.out
+    assert "the pair is paused" in said.err
+
+
+def test_a_dry_run_names_the_wait_and_does_not_wait(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    at = (datetime.now(tz=UTC) + timedelta(days=30)).isoformat()
+    assert pair.daemon.run("drill", "--at", at, "--dry-run") == Exit.OK
+    assert f"wait: it begins at {moment(at)}" in capsys.readouterr().out
+    assert pair.said() == []
+    for words in (["--at", "2099-01-01"], ["--at", "noon"], ["--at", "+1h", "--delay", "5"]):
+        with pytest.raises(SystemExit) as raised:
+            pair.daemon.run("drill", *words)
+        assert raised.value.code == Exit.USAGE
+
+
+def test_a_long_wait_tells_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_s = [0.0]
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock_s[0] += seconds
+
+    monkeypatch.setattr(drill_later, "now_s", lambda: clock_s[0])
+    monkeypatch.setattr(time, "sleep", sleep)
+    told: list[str] = []
+    drill_later.wait(drill_later.after(150.0), told.append)
+    assert [text.strip() for text in told] == ["1 min 30 s to go", "30 s to go"]
+    assert (sum(slept), max(slept)) == (150.0, drill_later.LOOK_S)
 
 
 def test_a_limit_that_was_not_kept_is_exit_1(pair: Pair, tmp_path: Path) -> None:

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from pgvip.checks import pair
+from pgvip.checks.finding import Level
+from pgvip.cli import config_check
 from pgvip.cli.main import main
+from pgvip.cli.steps import warn_of_host
+from pgvip.config_host import host_problems, host_warnings
+from pgvip.config_load import load
 from pgvip.errors import Exit
+from tests.unit.test_checks import Known
 from tests.unit.test_cli_orders import CONFIG
 
 
@@ -104,11 +111,37 @@ def test_an_event_without_hooks_is_refused(words: list[str], place: Place, capsy
     assert "veto-takeover" in capsys.readouterr().err
 
 
-def test_the_check_names_what_would_never_be_called(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_would_never_be_called_is_a_warning_and_no_mistake(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_check, "host_problems", lambda _config: [])
     place.add("role-chagne", "10")
-    place.add("fenced", "10", mode=0o777)
-    main(["--config", str(place.file), "--host", "alpha", "config", "check"])
-    said = capsys.readouterr()
-    assert "role-chagne: no event of that name calls hooks" in said.out + said.err
-    assert "Did you mean role-change?" in said.out + said.err
-    assert "fenced/10: this hook is never called" in said.out + said.err
+    path = place.add("fenced", "10", mode=0o644)
+    assert main(["--config", str(place.file), "--host", "alpha", "config", "check"]) == Exit.OK
+    said = capsys.readouterr().out
+    assert "warning: " in said
+    assert "role-chagne: no event of that name calls hooks" in said
+    assert "Did you mean role-change?" in said
+    assert f"{path}: this hook is never called" in said
+    assert f"HINT: Run: chmod 0755 {path}; or remove the file." in said
+    assert main(["--config", str(place.file), "--host", "alpha", "config", "check", "--json"]) == Exit.OK
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is True
+    assert [one["detail"] for one in document["warnings"] if "fenced" in one["message"]] == ["it is not executable."]
+
+
+def test_every_command_says_it_in_the_same_words(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Such a hook made `init` fail where `check` had warned."""
+    path = place.add("fenced", "10", mode=0o644)
+    config = load(place.file, "alpha")
+    assert not [one for one in host_problems(config) if "hook" in one.message]
+    [problem] = host_warnings(config)
+    warn_of_host(config)
+    said = capsys.readouterr().out
+    assert problem.message in said
+    assert problem.hint in said
+    found = pair._configuration(Known(config=config, identity=None).facts)
+    [finding] = [one for one in found if "hook" in one.text]
+    assert finding.level is Level.WARNING
+    assert (finding.text, finding.mend) == (problem.message, problem.hint)
+    assert str(path) in finding.mend

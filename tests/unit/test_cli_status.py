@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pgvip import words as spoken
 from pgvip.cli import output
 from pgvip.cli.status_text import render
 from pgvip.core.model import Durable, Observations
@@ -15,6 +16,7 @@ from pgvip.errors import Exit
 from pgvip.record import PairIdentity, RecordStore, save_identity
 from tests.unit.test_cli_orders import Daemon
 from tests.unit.test_status_document import RECORD, built, decided, healthy
+from tests.unit.web_world import BESIDE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +48,24 @@ def test_healthy_pair() -> None:
     assert row(document, "fencing of beta").endswith("does not answer: no route to the BMC")
     assert row(document, "archive of beta").endswith("not looked at yet")
     assert row(document, "peer link") == "peer link up for 1 min 40 s, 2 of 2 connections"
+
+
+def test_archiving_the_backup_and_a_schedule_are_shown_on_both_hosts() -> None:
+    document = {**healthy(), **copy.deepcopy(BESIDE)}
+    waits = "3 WAL files wait, the oldest for 12 s, last failure 15 min 0 s ago"
+    assert row(document, "archiving") == f"archiving alpha: {waits}"
+    assert row(document, "base backup") == "base backup 20260101T000000Z on beta, 2 h 0 min old, 3.0 GB"
+    ordered = "switchover at 2026-01-02 02:30:00 UTC, ordered by ann on beta at 2026-01-01 22:00:00 UTC"
+    assert row(document, "scheduled") == f"scheduled {ordered}"
+    document["archiving"].update(failing=True, age_s=31.0)
+    document["scheduled"].update(age_s=31.0)
+    assert row(document, "archiving") == f"archiving ? alpha: FAILS, {waits}"
+    assert row(document, "scheduled") == f"scheduled ? {ordered}"
+    quiet = {"waiting_files": 0, "oldest_age_s": None, "failed_age_s": None, "failing": False, "age_s": 1.0}
+    document["archiving"].update(quiet)
+    assert row(document, "archiving") == "archiving alpha: no WAL file waits"
+    nothing = text({**document, "archiving": None, "backup": None, "scheduled": None})
+    assert not {"archiving", "base backup", "scheduled"} & set(nothing.split("  "))
 
 
 def test_nothing_known_is_shown_as_unknown_and_breaks_nothing() -> None:
@@ -157,7 +177,8 @@ def test_without_the_daemon_the_record_is_still_shown(tmp_path: Path, capsys: py
 
 
 def test_examples_in_the_output_module() -> None:
-    assert doctest.testmod(output).failed == 0
+    for module in (output, spoken):
+        assert doctest.testmod(module).failed == 0
 
 
 def test_no_line_ends_in_blanks_and_the_hosts_columns_align() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip import config_host, config_load
+from pgvip import config_host, config_load, config_reload
 from pgvip.config import Config, HttpConfig
 from tests.unit.config_text import GOOD, edited
 
@@ -104,10 +104,10 @@ def test_files_must_be_there_and_secrets_private(tmp_path: Path) -> None:
 
 def test_a_reload_applies_the_whole_section() -> None:
     old, new = parse(""), parse(f'listen = "all"\nport = 81\n{TLS}\npassword_file = "/p"')
-    applied, refused = config_load.changes(old, new)
+    applied, refused = config_reload.changes(old, new)
     assert {change.key for change in applied} == {f"http.{name}" for name in HttpConfig.__slots__}
     assert refused == []
-    assert config_load.reloaded(old, new).http == new.http
+    assert config_reload.reloaded(old, new).http == new.http
 
 
 def test_the_hosts_may_differ_in_it() -> None:

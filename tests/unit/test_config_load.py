@@ -156,28 +156,6 @@ def test_missing_file_says_where_to_get_one(tmp_path: Path) -> None:
     assert "sample" in raised.value.hint
 
 
-def test_reload_applies_what_it_can_and_keeps_the_rest() -> None:
-    old = parse()
-    new = parse(
-        ("[hosts.db1]", '[hosts.db1]\nrole = "standby"'),
-        ("192.0.2.20", "192.0.2.21"),
-        ("[timing]", "[timing]\ncheck_times = 4"),
-        ("timeout_s = 20", "timeout_s = 25"),
-        ("[archive]", "[archive]\nenabled = false"),
-    )
-    applicable, refused = config_load.changes(old, new)
-    assert {"settings.check_times", "settings.override", "me.role", "peer.fencing"} <= {c.key for c in applicable}
-    assert {c.key for c in refused} == {"vips.standby", "archive.enabled", "settings.archive"}
-    assert [str(c) for c in refused if c.key == "vips.standby"] == ["vips.standby: 192.0.2.20/32 -> 192.0.2.21/32"]
-    merged = config_load.reloaded(old, new)
-    assert config_load.changes(merged, new) == ([], refused)
-    assert config_load.changes(old, merged) == (applicable, [])
-
-
-def test_nothing_changes_between_equal_files() -> None:
-    assert config_load.changes(parse(), parse()) == ([], [])
-
-
 def test_password_file_must_be_there_private_and_mine(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     edit = (DB1_FENCING, f'fencing = [{{ agent = "fence_a", password_file = "{secret}" }}]')

@@ -17,7 +17,7 @@ from pgvip.hooks import ROLE_EVENTS
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "pgvip"
-TELLERS = {"note", "log", "_log", "_say", "concern", "say"}
+TELLERS = {"note", "log", "_log", "_say", "concern", "say", "Concern"}
 """Functions whose first argument is the name of an event, wherever it is a literal."""
 EXAMPLE = Event("fenced", Level.NOTICE, "db2 is off", "2026-01-02T03:04:05.678Z", "db1", "shop", 4,
                 (("tries", "2"),), 17, "ab12")  # fmt: skip
@@ -50,9 +50,10 @@ def test_every_name_in_the_table_is_told() -> None:
 
 
 def concerns() -> set[str]:
-    """Names of warnings: told by `concern`, or by its short name in speak."""
+    """Names of warnings: told by `concern`, or by its short name in speak; and those of what is seen beside them."""
     text = "".join(path.read_text(encoding="utf-8") for path in (PACKAGE / "core").glob("*.py"))
-    return set(re.findall(r'(?:\bsay|concern)\(\s*"([a-z-]+)"', text))
+    text += (PACKAGE / "operate/beside.py").read_text(encoding="utf-8")
+    return set(re.findall(r'(?:\bsay|concern|\bConcern)\(\s*"([a-z-]+)"', text))
 
 
 def test_what_lasts_is_marked_so() -> None:

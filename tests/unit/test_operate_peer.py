@@ -59,6 +59,11 @@ def test_what_is_not_known_is_answered_so(text: str) -> None:
     assert answer["error"]
 
 
+def test_there_may_be_further_questions() -> None:
+    about = PeerQuestions(Desk(cast("Daemon", SimpleNamespace())), {"more": lambda asked: {"heard": asked["ask"]}})
+    assert ask(about, '{"ask": "more"}') == {"ok": True, "heard": "more"}
+
+
 def test_a_server_that_does_not_answer_is_an_answer() -> None:
     def mute(_config: Config, _fence: str) -> Readiness:
         raise ProbeError("the local database did not answer in time")

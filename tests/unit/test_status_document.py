@@ -32,6 +32,7 @@ from pgvip.core.model import (
     WalPoint,
     Want,
 )
+from pgvip.core.rounds import Concern
 from pgvip.daemon import LoopStats
 from pgvip.link.state import LinkState
 from pgvip.status_document import document
@@ -200,6 +201,20 @@ def test_http_that_does_not_listen_is_a_warning() -> None:
     assert "Address already in use" in warning["text"]
     assert "ss -ltnp" in warning["mend"]
     assert built(decision, PRIMARY)["http"] is None
+
+
+def test_what_is_seen_beside_the_core_is_told_with_its_warnings() -> None:
+    decision = decided(Durable(RECORD, served=True), PRIMARY)
+    plain = built(decision, PRIMARY)
+    assert plain["archiving"] is plain["backup"] is plain["scheduled"] is None
+    assert plain["watchdog"] == {"mode": "off", "armed": None}
+    given: dict[str, Any] = {
+        "archiving": {"waiting_files": 3}, "backup": {"name": "x"}, "scheduled": {"at": "y"}, "armed": True,
+    }  # fmt: skip
+    found = built(decision, PRIMARY, concerns=(Concern("archiving-failing", "it fails", "see the log"),), **given)
+    assert {key: found[key] for key in ("archiving", "backup", "scheduled")} | {"armed": True} == given
+    assert found["watchdog"]["armed"] is True
+    assert {"name": "archiving-failing", "text": "it fails", "mend": "see the log"} in found["warnings"]
 
 
 def test_clients_may_write_by_the_rule_of_the_primary_vip() -> None:

@@ -156,13 +156,20 @@ def test_readiness_has_a_limit_of_its_own() -> None:
         ("/replica", {"lag": "much"}, "lag='much'"),
         ("/replica", {"lag": "-1"}, "lag='-1'"),
         ("/replica", {"lag": "1", "mode": "half"}, "mode='half'"),
+        ("/replica", {"mode": "half"}, "mode=apply or mode=write"),
+        ("/replica", {"lag": ""}, "lag=16MB"),
+        ("/read-only", {"replication_state": "stopped"}, "replication_state='stopped'"),
+        ("/readiness", {"lag": "banana"}, "lag='banana'"),
         ("/replica", {"tag_key": "x"}, "'tag_key'"),
         ("/primary", {"lag": "1"}, "'lag'"),
         ("/health", {"x": ""}, "'x'"),
     ],
 )
-def test_a_wrong_parameter_is_named(path: str, query: dict[str, str], named: str) -> None:
-    answer = World(standby()).get(path, **query)
+@pytest.mark.parametrize("document", [standby(), healthy(), solo(), primary(None)])
+def test_a_wrong_parameter_is_named_whatever_the_role(
+    document: Document, path: str, query: dict[str, str], named: str
+) -> None:
+    answer = World(document).get(path, **query)
     assert answer.status == 400
     assert named in json.loads(answer.body)["reason"]
 

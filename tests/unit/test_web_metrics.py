@@ -99,6 +99,41 @@ def test_a_healthy_pair_in_numbers() -> None:
     assert found["pgvip_warnings"] == 0
 
 
+def test_what_is_seen_beside_the_loop() -> None:
+    found = samples(healthy())
+    assert found["pgvip_archive_failing"] == 0
+    assert found["pgvip_archive_failures_total"] == 7
+    assert found["pgvip_archive_last_failure_age_seconds"] == 900
+    assert found["pgvip_archive_last_success_age_seconds"] == 1.5
+    assert found["pgvip_archive_waiting_files"] == 3
+    assert found["pgvip_archive_oldest_waiting_age_seconds"] == 12.5
+    assert found["pgvip_backup_age_seconds"] == 7200
+    assert found["pgvip_backup_size_bytes"] == 3 << 30
+    assert (found["pgvip_isolated"], found["pgvip_peer_kept_off"]) == (0, 0)
+    assert (found["pgvip_watchdog_armed"], found["pgvip_watchdog_required"]) == (1, 0)
+    assert (found["pgvip_drill_ok"], found["pgvip_drill_outage_seconds"]) == (1, 1.25)
+    assert found["pgvip_drill_timestamp_seconds"] == 1767268800
+    assert found["pgvip_switchover_scheduled_timestamp_seconds"] == 1767321000
+
+
+def test_the_standby_does_not_tell_the_primarys_archiving_as_its_own() -> None:
+    told = {one.name for family in families(standby()) for one in family.samples}
+    assert not {name for name in told if name.startswith("pgvip_archive_") and name != "pgvip_archive_mounted"}
+    assert "pgvip_backup_age_seconds" in told
+
+
+def test_without_an_archive_a_backup_a_drill_or_a_schedule_there_are_no_such_samples() -> None:
+    document = {**healthy(), "archiving": None, "backup": None, "drill": None, "scheduled": None}
+    document["watchdog"] = {"mode": "required", "armed": None}
+    found = samples(document)
+    assert not [name for name in found if re.match(r"pgvip_(archive_(?!mounted)|backup|drill|switchover)", name)]
+    assert found["pgvip_watchdog_required"] == 1
+    assert "pgvip_watchdog_armed" not in found
+    odd = samples({**healthy(), "drill": {"at": "noon", "ok": False, "switchovers": []}})
+    assert odd["pgvip_drill_ok"] == 0
+    assert not {"pgvip_drill_timestamp_seconds", "pgvip_drill_outage_seconds"} & odd.keys()
+
+
 def test_what_is_not_known_is_left_out() -> None:
     found = samples(primary(None, record=None, seen=Observations()))
     for name in ("pgvip_term", "pgvip_vip_held{primary}", "pgvip_peer_seen_age_seconds", "pgvip_wal_position_bytes",

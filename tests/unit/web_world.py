@@ -56,6 +56,22 @@ STANDBY = replace(
     fence=Observation("on", NOW_S - 30.0),
 )  # fmt: skip
 
+BESIDE = {
+    "archiving": {
+        "host": "alpha", "waiting_files": 3, "oldest_age_s": 12.5, "failing": False, "failures": 7,
+        "last_failed": "0A", "failed_age_s": 900.0, "last_archived": "0B", "archived_age_s": 1.5, "age_s": 4.0,
+    },
+    "backup": {"host": "beta", "name": "20260101T000000Z", "age_s": 7200.0, "size_bytes": 3 << 30},
+    "scheduled": {
+        "at": "2026-01-02T02:30:00.000+00:00", "by": "ann", "ordered": "2026-01-01T22:00:00.000+00:00",
+        "primary": "alpha", "force": False, "host": "beta", "age_s": 2.0,
+    },
+    "drill": {"at": "2026-01-01T12:00:00+00:00", "ok": True, "lost": 0, "switchovers": [
+        {"outage_s": 0.9}, {"outage_s": 1.25},
+    ]},
+}  # fmt: skip
+"""What operate.beside tells: this host archives, its peer has the backup and the schedule."""
+
 
 def says(**changes: Any) -> Message:
     """What the standby says, in agreement with this host's version and configuration."""
@@ -117,6 +133,8 @@ def extra() -> dict[str, Any]:
         "stats": LoopStats(rounds=100, longest_ms=12.345, latest_ms=3.0, began_s=NOW_S - 50),
         "memory_bytes": 67_000_000,
         "cpu_seconds": 1.25,
+        "armed": True,
+        **BESIDE,
     }
 
 

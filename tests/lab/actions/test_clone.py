@@ -1,0 +1,159 @@
+"""Clones of real data: what is in their way, and what comes along."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import multiprocessing
+import shutil
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg2
+import pytest
+from psycopg2.extras import PhysicalReplicationConnection
+
+from pgvip.actions import clone as cloning
+from pgvip.actions import postgres, rejoin, source
+from pgvip.core.model import Lsn, WalPoint
+from pgvip.deadlines import wait_until
+from pgvip.errors import RejoinError
+from pgvip.system import pgconf, pgtools
+from pgvip.system.commands import check
+from pgvip.system.sql import REPLICATION_ROLE, connect_local
+from pgvip.system.walfiles import segment_name
+from tests.lab.actions.servers import caught_up, insert
+from tests.lab.clusters import Pair, make_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_clone_keeps_the_old_data_under_another_name(streaming: Pair) -> None:
+    data = streaming.b.postgres.data_directory
+    (data / "mark").touch()
+    done: list[tuple[int, int]] = []
+    rejoin.rejoin(streaming.b, clone=True, progress=print, on_bytes=lambda *pair: done.append(pair))
+    assert (data.with_name("data.pgvip-replaced") / "mark").exists()
+    assert not (data / "mark").exists()
+    assert (data / "standby.signal").exists()
+    assert done
+    assert done[-1][0] == done[-1][1] > 1_000_000
+    postgres.start(streaming.b, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+
+
+def test_clone_waits_for_the_sender_to_a_receiver_that_is_gone(streaming: Pair) -> None:
+    """As after a power loss: the primary still serves a receiver that will never read again."""
+    postgres.stop(streaming.b, clean=True)
+    said: list[str] = []
+    with frozen_receiver(streaming):
+        assert cloning.clone(streaming.b, said.append) == "cloned from a"
+    waited = [text for text in said if text.startswith("waiting for slot pgvip_b on a: it is in use by process")]
+    assert len(waited) == 1, said
+    assert waited[0].endswith("which serves frozen at 127.0.0.1")
+    postgres.start(streaming.b, standby=True, sync=False)
+
+
+def test_clone_names_who_does_not_let_go_of_its_slot(streaming: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    postgres.stop(streaming.b, clean=True)
+    monkeypatch.setattr(source, "SLOT_FREE_S", 0.5)
+    with frozen_receiver(streaming), pytest.raises(RejoinError, match="stays in use") as refused:
+        cloning.clone(streaming.b, print)
+    assert "which serves frozen at 127.0.0.1" in refused.value.detail
+    assert "pg_terminate_backend(" in refused.value.hint
+    assert rejoin.rejoin(streaming.b, progress=print) == "nothing had diverged"
+    postgres.start(streaming.b, standby=True, sync=False)
+
+
+@contextmanager
+def frozen_receiver(pair: Pair) -> Iterator[None]:
+    """Something that streams by `b`'s slot and never reads, for as long as the primary puts up with it."""
+    active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'pgvip_b'"
+    wait_until(lambda: pgtools.psql(pair.a, active).strip() == "f", 20, what="end of the standby's own stream")
+    conninfo = source.conninfo(pair.b, REPLICATION_ROLE).replace("pgvip_b_copy", "frozen")
+    position = pgtools.psql(pair.a, "SELECT pg_current_wal_flush_lsn()").strip()
+    with closing(psycopg2.connect(conninfo, connection_factory=PhysicalReplicationConnection)) as connection:
+        connection.cursor().start_replication(slot_name="pgvip_b", start_lsn=Lsn.parse(position))
+        assert pgtools.psql(pair.a, active).strip() == "t"
+        yield
+
+
+def test_lost_data_is_cloned(streaming: Pair) -> None:
+    data = streaming.b.postgres.data_directory
+    postgres.stop(streaming.b, clean=False)
+    kept = data.rename(data.with_name("kept"))
+    data.mkdir()
+    assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
+    assert (kept / "PG_VERSION").exists()
+
+
+def test_other_cluster_is_not_touched(streaming: Pair) -> None:
+    data = streaming.b.postgres.data_directory
+    postgres.stop(streaming.b, clean=False)
+    with pytest.raises(RejoinError, match="another database cluster"):
+        cloning.clone(streaming.b, print, system_id="1234")
+    own = data.rename(data.with_name("own"))
+    make_cluster(streaming.b)
+    with pytest.raises(RejoinError, match="another database cluster"):
+        rejoin.rejoin(streaming.b, progress=print)
+    with pytest.raises(RejoinError, match="another database cluster"):
+        cloning.clone(streaming.b, print)
+    assert (data / "PG_VERSION").exists()
+    cloning.clone(streaming.b, print, replace_other=True)
+    assert (data.with_name("data.pgvip-replaced") / "PG_VERSION").exists()
+    assert (own / "PG_VERSION").exists()
+
+
+def test_standby_whose_wal_is_gone_is_cloned(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    with connect_local(streaming.a) as session:
+        session.query("slot_drop", (pgconf.slot_name("b"),), timeout_s=5)
+    no_archive = dataclasses.replace(streaming.b, archive=dataclasses.replace(streaming.b.archive, enabled=False))
+    for _ in range(3):
+        insert(streaming.a)
+        pgtools.psql(streaming.a, "SELECT pg_switch_wal()")
+        pgtools.psql(streaming.a, "CHECKPOINT")
+    wanted = postgres.end_of_wal(streaming.b)
+    oldest = streaming.a.postgres.data_directory / "pg_wal"
+    wait_until(lambda: recycled(oldest, wanted), 20, what="recycling")
+    assert rejoin.rejoin(no_archive, progress=print) == "cloned from a"
+
+
+def recycled(directory: Path, wanted: WalPoint) -> bool:
+    return not (directory / segment_name(wanted.timeline, wanted.lsn, 1 << 24)).exists()
+
+
+def test_tablespaces_come_along_and_are_exchanged(streaming: Pair) -> None:
+    """The standby has a directory of its own below the tablespace's name, as on a host of its own."""
+    place, other = streaming.root / "space", streaming.root / "other"
+    for directory in (place, other):
+        directory.mkdir()
+        shutil.chown(directory, "postgres")
+    postgres.stop(streaming.b, clean=True)
+    pgtools.psql(streaming.a, f"CREATE TABLESPACE space LOCATION '{place}'")
+    pgtools.psql(streaming.a, "CREATE TABLE spaced TABLESPACE space AS SELECT generate_series(1, 7) AS n")
+
+    def elsewhere() -> None:
+        clone_newns = 0x20000
+        assert ctypes.CDLL(None).unshare(clone_newns) == 0
+        check(["mount", "--make-rprivate", "/"], timeout_s=10)
+        check(["mount", "--bind", other, place], timeout_s=10)
+        for _ in range(2):
+            assert cloning.clone(streaming.b, print) == "cloned from a"
+        postgres.start(streaming.b, standby=True, sync=False)
+        assert pgtools.psql(streaming.b, "SELECT count(*) FROM spaced").strip() == "7"
+        postgres.stop(streaming.b, clean=True)
+
+    child = multiprocessing.get_context("fork").Process(target=elsewhere)
+    child.start()
+    child.join(120)
+    assert child.exitcode == 0
+    versions = [path.name for path in place.iterdir()]
+    assert sorted(path.name for path in other.iterdir()) == [".pgvip-replaced", *versions]
+    link = next((streaming.b.postgres.data_directory / "pg_tblspc").iterdir())
+    assert link.readlink() == place

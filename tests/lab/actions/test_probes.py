@@ -1,0 +1,134 @@
+"""What the probes see of real servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pgvip.actions import replication
+from pgvip.deadlines import now_s, wait_until
+from pgvip.errors import ProbeError
+from pgvip.probes import peer_database
+from pgvip.probes.database import DatabaseProbe
+from pgvip.system import pgtools, processes
+from pgvip.system.sql import ServerAnswered, connect_local
+from tests.lab.actions.servers import caught_up, look, stopped
+from tests.lab.clusters import Pair
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_primary_and_standby_as_they_see_themselves(streaming: Pair) -> None:
+    replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
+    primary, standby = look(streaming.a), look(streaming.b)
+    assert not primary.in_recovery
+    assert primary.replica is not None
+    assert primary.replica.streaming
+    assert primary.replica.sync_state == "async"
+    assert not primary.slot_lost
+    assert primary.postmaster == str(processes.postmaster(streaming.a.postgres.data_directory))
+    assert standby.in_recovery
+    assert standby.streaming
+    assert not standby.replay_paused
+    assert standby.point.timeline == primary.point.timeline
+    assert standby.history == primary.history
+    assert len(standby.history) == standby.point.timeline - 1
+
+
+def test_standbys_clock_moves_only_while_wal_arrives(streaming: Pair) -> None:
+    probe = DatabaseProbe(streaming.b)
+    beat = DatabaseProbe(streaming.a)
+    first = probe.probe()
+    beat.heartbeat()
+    wait_until(lambda: probe.probe().moved_at_s > first.moved_at_s, 5, what="movement")
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 5, what="catching up")
+    before = probe.probe()
+    postmaster = processes.postmaster(streaming.a.postgres.data_directory)
+    assert postmaster is not None
+    senders = [
+        ref.pid
+        for ref in processes.cluster_processes(streaming.a.postgres.data_directory)
+        if b"walsender" in Path(f"/proc/{ref.pid}/cmdline").read_bytes()
+    ]
+    go_on = [stopped(pid) for pid in senders]
+    try:
+        beat.heartbeat()
+        limit_s = streaming.b.settings.dead_after_s
+        wait_until(lambda: not probe.probe().streaming, limit_s + 3, what="end of streaming")
+        assert probe.probe().moved_at_s == before.moved_at_s
+    finally:
+        for start_again in go_on:
+            start_again()
+        probe.close()
+        beat.close()
+
+
+def test_orphaned_backend_is_not_the_database(streaming: Pair) -> None:
+    probe = DatabaseProbe(streaming.a)
+    probe.probe()
+    postmaster = processes.postmaster(streaming.a.postgres.data_directory)
+    assert postmaster is not None
+    os.kill(postmaster.pid, signal.SIGKILL)
+    for call in (probe.probe, probe.heartbeat, probe.connection):
+        with pytest.raises(ProbeError):
+            wait_until(lambda call=call: call(1.0) and False, 5)  # type: ignore[misc]  # a bound default
+    probe.close()
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_stopped_dead_server_costs_the_deadline(streaming: Pair, everything: bool) -> None:
+    probe = DatabaseProbe(streaming.a)
+    probe.probe()
+    probe.heartbeat()
+    data = streaming.a.postgres.data_directory
+    frozen = processes.cluster_processes(data) if everything else [processes.postmaster(data)]
+    go_on = [stopped(ref.pid) for ref in frozen if ref is not None]
+    try:
+        begun_s = now_s()
+        with pytest.raises(ProbeError):
+            probe.connection(0.3)
+        if everything:
+            for call in (probe.probe, probe.heartbeat):
+                with pytest.raises(ProbeError):
+                    call(0.3)
+        else:
+            assert probe.heartbeat(1.0)
+        assert now_s() - begun_s < 1.5
+        with pytest.raises(ProbeError):
+            peer_database.probe(streaming.b, streaming.a.me.address, 0.3)
+    finally:
+        for start_again in go_on:
+            start_again()
+    assert probe.connection(5.0)
+    assert not probe.probe(5.0).in_recovery
+    probe.close()
+
+
+def test_peer_database_over_the_network(streaming: Pair) -> None:
+    seen = peer_database.probe(streaming.b, streaming.a.me.address, 2.0)
+    own = look(streaming.a)
+    assert (seen.in_recovery, seen.timeline) == (False, own.point.timeline)
+    assert seen.system_id == pgtools.control_data(streaming.a).system_id
+    assert peer_database.probe(streaming.a, streaming.b.me.address, 2.0).in_recovery
+    assert peer_database.port_open(streaming.b, streaming.a.me.address, 2.0)
+
+
+def test_too_many_clients_is_an_answer(streaming: Pair) -> None:
+    sessions = [connect_local(streaming.a) for _ in range(30)]
+
+    def take_all() -> None:
+        for session in sessions:
+            session.connect(2.0)
+
+    try:
+        with pytest.raises(ServerAnswered):
+            take_all()
+        probe = DatabaseProbe(streaming.a)
+        assert probe.connection()
+        assert peer_database.probe(streaming.b, streaming.a.me.address, 2.0).in_recovery is None
+    finally:
+        for session in sessions:
+            session.close()

@@ -1,0 +1,132 @@
+"""Rewind and rejoin of real data, and what of it is saved."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pgvip.actions import clone as cloning
+from pgvip.actions import postgres, prepare, rejoin
+from pgvip.core.model import Lsn
+from pgvip.deadlines import wait_until
+from pgvip.errors import PostgresError, RejoinError
+from pgvip.probes.database import DatabaseProbe
+from pgvip.system import pgtools
+from pgvip.system.walfiles import segment_name
+from tests.lab.actions.servers import caught_up, count, insert, look
+from tests.lab.clusters import Pair
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_crashed_primary_with_more_wal_is_rewound_and_its_loss_listed(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    before = count(streaming.a)
+    beat = DatabaseProbe(streaming.a)
+    for number in range(3):
+        insert(streaming.a, number)
+        beat.heartbeat()
+    beat.close()
+    postgres.stop(streaming.a, clean=False)
+    end = postgres.end_of_wal(streaming.a)
+    postgres.start(streaming.b, standby=True, sync=False)
+    postgres.promote(streaming.b)
+    said: list[str] = []
+    done = rejoin.rejoin(streaming.a, progress=said.append)
+    assert done.startswith("rewound to")
+    saved = max(streaming.a.paths.saved.iterdir())
+    facts = json.loads((saved / "lost.json").read_text())
+    assert facts["commits"] == 3
+    assert facts["heartbeats"] == 3
+    assert facts["to"] == str(end.lsn)
+    assert all((saved / name).stat().st_size == 1 << 24 for name in facts["files"] if "." not in name)
+    assert any("3 lost transactions" in line for line in said)
+    postgres.start(streaming.a, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.b, streaming.a), 20, what="catching up")
+    assert count(streaming.a) == before
+    assert pgtools.psql(streaming.a, "SELECT slot_name FROM pg_replication_slots").strip() == "pgvip_b"
+
+
+def test_primary_without_more_wal_needs_nothing(streaming: Pair) -> None:
+    postgres.stop(streaming.a, clean=True)
+    end = postgres.end_of_wal(streaming.a)
+    wait_until(lambda: look(streaming.b).point >= end, 5, what="shutdown checkpoint on the standby")
+    postgres.promote(streaming.b)
+    assert rejoin.rejoin(streaming.a, progress=print) == "nothing had diverged"
+    postgres.start(streaming.a, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.b, streaming.a), 20, what="catching up")
+
+
+def test_diverged_files_leave_the_own_archive(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    insert(streaming.a)
+    wal_file = pgtools.psql(streaming.a, "SELECT pg_walfile_name(pg_current_wal_lsn())").strip()
+    pgtools.psql(streaming.a, "SELECT pg_switch_wal()")
+    archived = streaming.a.archive.directory / wal_file
+    wait_until(archived.exists, 20, what="archiving")
+    postgres.stop(streaming.a, clean=False)
+    postgres.start(streaming.b, standby=True, sync=False)
+    # It may fetch the whole segment from the archive first; then nothing diverged, and all may stay.
+    postgres.promote(streaming.b)
+    fork = look(streaming.b).history[-1]
+    rejoin.rejoin(streaming.a, progress=print)
+    after = Lsn((int(wal_file[8:16], 16) << 32) + (int(wal_file[16:], 16) + 1) * (1 << 24))
+    assert archived.exists() is not (fork.lsn < after)
+
+
+def test_rewound_data_is_not_started_before_its_archive_is_clean(
+    streaming: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in between: the standby would read the diverged files of its own archive."""
+    pgtools.psql(streaming.a, "INSERT INTO numbers VALUES (2)")
+    postgres.stop(streaming.b, clean=True)
+    pgtools.psql(streaming.a, "INSERT INTO numbers VALUES (3)")
+    postgres.stop(streaming.a, clean=False)
+    postgres.start(streaming.b, standby=True, sync=False)
+    postgres.promote(streaming.b)
+
+    def crash(*_: object) -> list[str]:
+        raise RejoinError("the daemon is killed now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rejoin, "set_aside_archived", crash)
+        with pytest.raises(RejoinError, match="killed now"):
+            rejoin.rejoin(streaming.a, progress=print)
+    with pytest.raises(PostgresError, match="not whole"):
+        postgres.start(streaming.a, standby=True, sync=False)
+    assert rejoin.rejoin(streaming.a, progress=print) == "cloned from b"
+    assert prepare.why_unusable(streaming.a) == ""
+
+
+def test_wal_that_could_not_be_read_outlives_the_data_it_was_in(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    wal = streaming.b.postgres.data_directory / "pg_wal"
+    last = segment_name(1, pgtools.control_data(streaming.b).checkpoint.lsn, 1 << 24)
+    here = sorted(path for path in wal.iterdir() if path.name[8:] >= last[8:] and len(path.name) == 24)
+    for path in here:
+        path.rename(path.with_suffix(".torn"))
+    assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
+    assert not list(streaming.b.paths.saved.glob("*-unread"))
+    assert rejoin.rejoin(streaming.b, clone=True, progress=print) == "cloned from a"
+    (kept,) = streaming.b.paths.saved.glob("*-unread")
+    assert {path.with_suffix(".torn").name for path in here} <= {path.name for path in kept.iterdir()}
+    assert not (streaming.b.postgres.data_directory / cloning.UNSAVED).exists()
+    postgres.start(streaming.b, standby=True, sync=False)
+
+
+def test_read_write_server_is_never_rejoined(streaming: Pair) -> None:
+    postmaster = look(streaming.a).postmaster
+    with pytest.raises(RejoinError, match="is a standby"):
+        rejoin.rejoin(streaming.a, progress=print)
+    postgres.promote(streaming.b)
+    with pytest.raises(RejoinError, match="read-write"):
+        rejoin.rejoin(streaming.a, progress=print)
+    assert look(streaming.a).postmaster == postmaster
+
+
+def test_rejoin_to_a_silent_peer_touches_nothing(streaming: Pair) -> None:
+    postgres.stop(streaming.a, clean=True)
+    with pytest.raises(RejoinError, match="does not answer"):
+        rejoin.rejoin(streaming.b, progress=print)
+    assert look(streaming.b).in_recovery

@@ -1,0 +1,200 @@
+"""Start, stop, promote: real servers, and the end of their WAL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgvip.actions import postgres, replication
+from pgvip.core.model import Lsn
+from pgvip.deadlines import now_s, wait_until
+from pgvip.errors import PgvipError, PostgresError, PromoteError
+from pgvip.system import pgtools, processes
+from tests.lab.actions.servers import caught_up, insert, look
+from tests.lab.clusters import Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgvip.config import Config
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_start_and_stop_can_be_repeated(streaming: Pair) -> None:
+    data = streaming.b.postgres.data_directory
+    postgres.start(streaming.b, standby=True, sync=False)
+    for clean in (True, False, True):
+        postgres.stop(streaming.b, clean=clean)
+        assert processes.cluster_processes(data) == []
+    assert pgtools.control_data(streaming.b).state == "shut down in recovery"
+
+
+def test_running_in_the_other_role_is_refused(streaming: Pair) -> None:
+    with pytest.raises(PostgresError, match="read-write"):
+        postgres.start(streaming.a, standby=True, sync=False)
+    with pytest.raises(PostgresError, match="as a standby"):
+        postgres.start(streaming.b, standby=False, sync=False)
+    assert look(streaming.b).in_recovery
+
+
+def test_start_refuses_strangers_and_relics(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    with pytest.raises(PostgresError, match="another database cluster"):
+        postgres.start(streaming.b, standby=True, sync=False, system_id="1234")
+    relic = streaming.b.postgres.data_directory / "recovery.conf"
+    relic.touch()
+    try:
+        with pytest.raises(PostgresError, match=r"recovery\.conf"):
+            postgres.start(streaming.b, standby=True, sync=False)
+    finally:
+        relic.unlink()
+
+
+def test_start_refuses_weak_commits_in_sync(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    main = streaming.b.postgres.config_directory / "postgresql.conf"
+    text = main.read_text()
+    main.write_text("synchronous_commit = local\n" + text)
+    try:
+        with pytest.raises(PostgresError, match="synchronous_commit is local"):
+            postgres.start(streaming.b, standby=True, sync=True)
+    finally:
+        main.write_text(text)
+
+
+def test_start_tells_what_the_server_said(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    main = streaming.b.postgres.config_directory / "postgresql.conf"
+    text = main.read_text()
+    main.write_text("no_such_setting = 1\n" + text)
+    try:
+        with pytest.raises(PostgresError) as caught:
+            postgres.start(streaming.b, standby=True, sync=False)
+    finally:
+        main.write_text(text)
+    assert "no_such_setting" in caught.value.detail
+
+
+def test_left_over_settings_of_a_clone_are_removed(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    auto = streaming.b.postgres.data_directory / "postgresql.auto.conf"
+    auto.write_text("primary_conninfo = 'host=192.0.2.99'\nwork_mem = '5MB'\n")
+    postgres.start(streaming.b, standby=True, sync=False)
+    wait_until(lambda: look(streaming.b).streaming, 10, what="streaming")
+    assert auto.read_text() == "work_mem = '5MB'\n"
+
+
+def test_standby_gets_settings_as_high_as_the_primarys(streaming: Pair) -> None:
+    main = streaming.a.postgres.config_directory / "postgresql.conf"
+    text = main.read_text()
+    postgres.stop(streaming.a, clean=False)
+    main.write_text(text.replace("max_connections = 20", "max_connections = 23"))
+    try:
+        postgres.start(streaming.a, standby=False, sync=False)
+        wait_until(lambda: higher_is_known(streaming.b), 20, what="the change arriving, and the standby's stop")
+        postgres.stop(streaming.b, clean=False)
+        postgres.start(streaming.b, standby=True, sync=False)
+        wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+        assert pgtools.psql(streaming.b, "SHOW max_connections").strip() == "23"
+        replication.set_sync_names(streaming.b, on=False)
+        assert "max_connections = '23'" in (streaming.b.postgres.config_directory / "pgvip.conf").read_text()
+    finally:
+        main.write_text(text)
+        postgres.stop(streaming.a, clean=False)
+
+
+def higher_is_known(config: Config) -> bool:
+    return ("max_connections", "23") in pgtools.control_data(config).settings
+
+
+def test_kill_ends_a_frozen_server_with_a_busy_backend(streaming: Pair) -> None:
+    data = streaming.a.postgres.data_directory
+    thread = threading.Thread(target=lambda: swallow(lambda: pgtools.psql(streaming.a, "SELECT pg_sleep(60)", 90)))
+    thread.start()
+    wait_until(lambda: "1" in pgtools.psql(streaming.a, BUSY), 10, what="a busy backend")
+    postmaster = processes.postmaster(data)
+    assert postmaster is not None
+    os.kill(postmaster.pid, signal.SIGSTOP)
+    begun_s = now_s()
+    postgres.stop(streaming.a, clean=False)
+    assert now_s() - begun_s < 2
+    assert processes.cluster_processes(data) == []
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+BUSY = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND pid <> pg_backend_pid()"
+
+
+def swallow(call: Callable[[], object]) -> None:
+    with suppress(PgvipError):
+        call()
+
+
+def test_promotion_is_fast_and_can_be_repeated(streaming: Pair) -> None:
+    insert(streaming.a)
+    replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
+    postgres.stop(streaming.a, clean=False)
+    begun_s = now_s()
+    postgres.promote(streaming.b)
+    assert now_s() - begun_s < 2
+    after = look(streaming.b)
+    assert not after.in_recovery
+    assert after.history[-1].timeline == after.point.timeline - 1
+    assert not streaming.b.paths.no_restore.exists()
+    postgres.promote(streaming.b)
+    assert look(streaming.b).postmaster == after.postmaster
+
+
+def test_hanging_archive_does_not_hold_up_a_promotion(streaming: Pair, tmp_path: Path) -> None:
+    """A history file that is a FIFO: whoever opens it hangs, as on a dead NFS server."""
+    hanging = streaming.a.archive.directory
+    timeline = look(streaming.b).point.timeline
+    names = [hanging / f"{number:08X}.history" for number in range(timeline + 1, timeline + 4)]
+    for name in names:
+        os.mkfifo(name, 0o644)
+    try:
+        postgres.stop(streaming.a, clean=False)
+        begun_s = now_s()
+        postgres.promote(streaming.b)
+        assert now_s() - begun_s < 2
+    finally:
+        for name in names:
+            name.unlink()
+
+
+def test_promotion_of_a_dead_server_says_so(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=False)
+    with pytest.raises(PromoteError):
+        postgres.promote(streaming.b)
+    assert not streaming.b.paths.no_restore.exists()
+
+
+def test_end_of_wal_is_where_recovery_ends(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    with pytest.raises(PostgresError, match="while the server runs"):
+        postgres.end_of_wal(streaming.a)
+    pgtools.psql(streaming.a, "INSERT INTO numbers SELECT generate_series(1, 20000)")
+    flushed = look(streaming.a).point
+    postgres.stop(streaming.a, clean=False)
+    crashed = postgres.end_of_wal(streaming.a)
+    assert crashed.timeline == flushed.timeline
+    assert flushed.lsn <= crashed.lsn <= flushed.lsn + 65536
+    postgres.start(streaming.a, standby=False, sync=False)
+    log = postgres.log_file(streaming.a).read_text()
+    redone = [line for line in log.splitlines() if "redo done at" in line][-1]
+    assert Lsn.parse(redone.split("redo done at ")[1].split()[0]) < crashed.lsn
+
+
+def test_clean_stop_leaves_the_checkpoint_with_the_standby(streaming: Pair) -> None:
+    postgres.stop(streaming.a, clean=True)
+    end = postgres.end_of_wal(streaming.a)
+    wait_until(lambda: look(streaming.b).point >= end, 5, what="shutdown checkpoint on the standby")
+    assert look(streaming.b).point == end
