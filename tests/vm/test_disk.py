@@ -11,9 +11,10 @@ OUTAGE_S = 240.0
 
 
 def fail(host: Host, table: str) -> None:
-    """Exchange the table under PostgreSQL's file system."""
+    """Exchange the table under PostgreSQL's file system; `table`: all but its range, from the old one's device on."""
     host.run(
-        "set -e; size=$(blockdev --getsz /dev/mapper/pgdisk); dmsetup suspend --noflush --nolockfs pgdisk;"
+        "set -e; size=$(blockdev --getsz /dev/mapper/pgdisk); disk=$(dmsetup table pgdisk | cut -d' ' -f4);"
+        "modprobe dm-flakey; dmsetup suspend --noflush --nolockfs pgdisk;"
         f'dmsetup reload pgdisk --table "0 $size {table}"; dmsetup resume --noudevsync pgdisk',
     )
 
@@ -23,7 +24,11 @@ def hang(host: Host) -> None:
     host.run("dmsetup suspend --noflush --nolockfs pgdisk")
 
 
-FAULTS = {"errors": lambda host: fail(host, "error"), "hangs": hang}
+FAULTS = {
+    "errors": lambda host: fail(host, "error"),
+    "flakey": lambda host: fail(host, "flakey $disk 0 4 2"),  # well for 4 s, errors for 2 s, and again
+    "hangs": hang,
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
