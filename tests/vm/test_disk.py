@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.lab.nodes import wait_until
+from tests.vm import setting
 from tests.vm.lab import Host
 from tests.vm.scene import Scene
 
@@ -35,6 +37,8 @@ FAULTS = {
 def test_the_standby_takes_over_from_a_primary_whose_disk_fails(scene: Scene, fault: str) -> None:
     scene.strike()
     FAULTS[fault](scene.primary)
+    # a flakey disk does well at first
+    wait_until(lambda: setting.roles(scene.lab)[scene.standby.name].startswith("primary"), OUTAGE_S, "a takeover", 2.0)
     print(f"write outage, data disk {fault}: {scene.wait_writes(OUTAGE_S):.1f} s")
     # a new disk table, a new start: what an operator does who has exchanged the cable
     scene.primary.order("reset")
