@@ -19,7 +19,8 @@ ANSWER_S = 20.0
 """A server that has not answered by then may be gone with its machine: a new session is tried."""
 AGAIN_S = 3.0
 """After a session that ended or could not be had: each is four forks of a machine that forks slowly."""
-PSQL = "cd / && exec runuser -u postgres -- psql -XAtq"
+PSQL = "cd / && PGOPTIONS='-c log_min_messages=panic' exec runuser -u postgres -- psql -XAtq"
+"""Without a line in the server's log for each try that a standby refuses."""
 DONE = "done"
 TRY = (
     "begin; insert into lab_rows (n) values (-1);"
