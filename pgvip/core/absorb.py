@@ -343,6 +343,9 @@ def passing(r: Round) -> None:
     k.unfollowed_since_s = _since(r, k.unfollowed_since_s, wants_following and not following)
     k.unstreamed_since_s = _since(r, k.unstreamed_since_s, v.recovering and not v.streams)
     k.stopped_since_s = _since(r, k.stopped_since_s, v.dead and v.processes is not None and v.processes.in_order)
+    postmaster_since_s = k.postmaster_since_s
+    if v.processes is not None:
+        k.postmaster_since_s = _since(r, postmaster_since_s, bool(v.postmaster))
     behind_since_s, k.behind_since_s = k.behind_since_s, _since(r, k.behind_since_s, v.replica_behind)
     blocked = entitled(v) and not k.durable.served and not k.isolated and not write_right(v)
     k.blocked_since_s = _since(r, k.blocked_since_s, blocked)
@@ -351,7 +354,7 @@ def passing(r: Round) -> None:
     flushed = database is not None and replica is not None and replica.flush_lsn >= database.recovered_end
     if database is not None and v.read_write and (flushed or not v.sync_term):
         k.caught_up = database.postmaster
-    if k.behind_since_s != behind_since_s:
+    if k.behind_since_s != behind_since_s or k.postmaster_since_s != postmaster_since_s:
         r.changed()
 
 

@@ -113,7 +113,8 @@ def _noticed(r: Round) -> bool:
 
 def _hung_long(r: Round) -> bool:
     watch = r.inputs.seen.connection
-    return watch.failures >= 3 and r.now_s - watch.failing_since_s >= 2 * r.s.hung_after_s
+    since_s = max(watch.failing_since_s, r.k.postmaster_since_s)
+    return watch.failures >= 3 and r.now_s - since_s >= 2 * r.s.hung_after_s
 
 
 def _as_blocked_primary(r: Round) -> None:

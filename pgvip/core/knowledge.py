@@ -149,7 +149,8 @@ class Knowledge:
     `fence_s`: when the last fence was begun, until its peer is switched on again. `peer_off`: the peer is verified off
     and was not heard in a new boot since; `power_owed`: this host switched it off, and has not switched it on since;
     `roused`: this process has switched it on though it was not this host that had switched it off. `met`: the peer was
-    heard in this boot. `stopped_since_s`: since when the server is seen down after an orderly stop. `isolated`: this
+    heard in this boot. `stopped_since_s`: since when the server is seen down after an orderly stop.
+    `postmaster_since_s`: since when one is seen; connections that failed before say nothing of it. `isolated`: this
     primary has heard nothing from anywhere for too long, and has no write right; since `contact_since_s` it hears
     something again.
     """
@@ -197,6 +198,7 @@ class Knowledge:
     unstreamed_since_s: float = NEVER
     behind_since_s: float = NEVER
     stopped_since_s: float = NEVER
+    postmaster_since_s: float = NEVER
     peer_off: bool = False
     power_owed: bool = False
     doubt_s: float = NEVER

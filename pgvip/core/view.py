@@ -187,7 +187,7 @@ class View:
         if not self.postmaster or self.is_running(StartPostgres):
             return False
         watch = self.seen.connection
-        since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s)
+        since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s, self.k.postmaster_since_s)
         return self.disks_bad or (watch.failures >= 2 and self.now_s - since_s >= self.s.hung_after_s)
 
     @fact

@@ -45,11 +45,12 @@ def power(method: FenceMethod) -> str:
 
 
 def _call(method: FenceMethod, action: str) -> Completed:
+    env = {"PATH": f"{os.environ.get('PATH', '')}:{PATH}".lstrip(":")}
     if method.command:
         argv, text = [*method.command, action], ""
     else:
         argv, text = [method.agent], agent_input(method, action)
-    env = {"PATH": f"{os.environ.get('PATH', '')}:{PATH}".lstrip(":")}
+        env["PYTHONWARNINGS"] = "ignore"  # an old agent on a newer Python would put them before its reason
     try:
         return run(argv, timeout_s=method.timeout_s, input_text=text, env=env)
     except CommandError as failure:

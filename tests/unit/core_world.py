@@ -352,6 +352,7 @@ def _host(me: str, about: Record, *, held: frozenset[Vip], run: Settings | None,
     who = Identity(f"boot-{me}", f"run-{me}", NOW_S - 500, PAIR_ID, SYSTEM_ID)
     k = begin(who, Durable(about, **durable), BootFacts(confirmed=True, confirmed_term=about.term))
     k.heard, k.met = Heard(heard_from(PEER[me], about), NOW_S), True
+    k.postmaster_since_s = who.started_s
     seen = _observations(me, read_write=about.primary == me, held=held, sync=about.sync)
     return Host(k, seen, run or settings(me, sync=about.sync), NOW_S)
 

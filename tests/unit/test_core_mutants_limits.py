@@ -236,6 +236,26 @@ def test_a_server_that_hangs_for_long_is_killed(host: Host, case: str) -> None:
 
 
 @pytest.mark.parametrize("host", [ALONE, standby(), blocked()], ids=["primary", "standby", "blocked"])
+def test_silence_from_before_the_postmaster_s_start_is_not_held_against_it(host: Host) -> None:
+    silent = host.sees(connection=watch(NEVER, 30, NOW_S - 300))
+    started = silent.knows(postmaster_since_s=NEVER).round()  # a return, a rewind: long without a server, and now one
+    assert not started.started(StopPostgres)
+    assert not started.view.hung
+    assert started.k.postmaster_since_s == NOW_S
+    assert not started.at(NOW_S + 2.9).round().view.hung
+    assert started.at(NOW_S + 3).round().view.hung
+    assert not started.at(NOW_S + 5.9).round().started(StopPostgres)
+    assert started.at(NOW_S + 6).round().must_start(StopPostgres) == StopPostgres(clean=False)
+
+
+def test_a_postmaster_that_was_not_looked_at_lately_is_no_new_one() -> None:
+    host = standby().knows(ended={"postgres": NOW_S + 1}).round()
+    assert host.view.processes is None
+    assert host.k.postmaster_since_s == standby().k.postmaster_since_s
+    assert standby().down().round().k.postmaster_since_s == NEVER
+
+
+@pytest.mark.parametrize("host", [ALONE, standby(), blocked()], ids=["primary", "standby", "blocked"])
 def test_a_server_whose_disks_hang_is_left_alone(host: Host) -> None:
     stuck = host.sees(disks=failing(value=True), connection=failing(value=True))
     assert not stuck.round().started(StopPostgres)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,17 @@ def test_errors_carry_the_agents_words(device: Path) -> None:
     assert caught.value.detail == "unable to connect"
     with pytest.raises(FenceError, match="off failed with exit code 1"):
         fence_agents.order(method(device), "off")
+
+
+def test_an_old_agent_s_python_warnings_do_not_hide_its_reason(device: Path) -> None:
+    agent = device / "fence_test"
+    agent.write_text(
+        f"#!{sys.executable}\nimport sys, warnings\n"
+        "warnings.warn('to be removed', DeprecationWarning)\nsys.exit('unable to connect')\n",
+    )
+    with pytest.raises(FenceError) as caught:
+        fence_agents.power(method(device))
+    assert caught.value.detail == "unable to connect"
 
 
 def test_a_time_out_is_a_failure(device: Path) -> None:

@@ -121,11 +121,17 @@ class Machine(ABC):
         return [int(word) for word in text.split()] or [self.process.pid]
 
     def _signal_all(self, number: int) -> None:
+        """Signal all but what another of them traces: the kernel of User Mode Linux runs its processes that way.
+
+        They stand still with it, at their next system call or fault; one that was stopped by itself ends the kernel
+        when it goes on.
+        """
         for first in self.first_processes():
             inode = Path(f"/proc/{first}/ns/pid").stat().st_ino
             for pid in namespace_members("pid", inode):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+                with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                    if "TracerPid:\t0\n" in Path(f"/proc/{pid}/status").read_text():
+                        os.kill(pid, number)
 
 
 class Uml(Machine):

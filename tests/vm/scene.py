@@ -10,6 +10,7 @@ from tests.lab.nodes import LabError, wait_until
 from tests.vm import setting
 from tests.vm.lab import Host, VmLab
 from tests.vm.network import PRIMARY_VIP, STANDBY_VIP, nics
+from tests.vm.probe import WriteProbe, second_writers
 
 STEADY_WRITES = 10
 RETURN_S = 600.0
@@ -30,6 +31,7 @@ class Scene:
             password=setting.CLIENT_PASSWORD,
         )
         self.arp = ArpWatch(lab.client, directory / f"arp-{first}.log", (PRIMARY_VIP, STANDBY_VIP))
+        self.probes = {name: WriteProbe(host) for name, host in lab.hosts.items()}
         self.boots = {name: host.boots for name, host in lab.hosts.items()}
         self.struck_s = time.monotonic()
         self.ended_s: float | None = None
@@ -38,12 +40,16 @@ class Scene:
         """Clients at work, steadily."""
         self.arp.start()
         self.writer.start()
+        for probe in self.probes.values():
+            probe.start()
         wait_until(lambda: len(self.writer.acknowledged()) >= STEADY_WRITES, 60, "steady writes")
 
     def stop(self) -> None:
         """End the clients."""
         if self.ended_s is None:
             self.ended_s = time.monotonic()
+        for probe in self.probes.values():
+            probe.stop()
         self.writer.stop()
         self.arp.stop()
 
@@ -90,6 +96,7 @@ class Scene:
             assert (primary is not self.primary) is swapped, setting.describe(self.lab)
         assert self.holders() == {PRIMARY_VIP: {nics(primary.name)[0].mac}, STANDBY_VIP: {nics(standby.name)[0].mac}}
         self.writer.wait_success()
+        wait_until(lambda: self.probes[primary.name].writes, 60, f"{primary.name} is seen to take writes")
         self.stop()
         self.check_always()
         assert not self.lost(primary), sorted(self.lost(primary))[:20]
@@ -103,6 +110,8 @@ class Scene:
         return self.writer.acknowledged() - present
 
     def check_always(self) -> None:
-        """No address ever had two holders."""
+        """No address ever had two holders, and never did both machines take writes."""
         doubles = self.arp.doubles()
         assert not doubles, doubles[:5]
+        both = second_writers(*(probe.writes for probe in self.probes.values()))
+        assert not both, both[:5]

@@ -104,13 +104,9 @@ def second_host(host: Host, first: Host) -> None:
         one.run(f"rm {BUNDLE}")
 
 
-def export(host: Host, options: str = "") -> None:
-    """README.md, step 5: conf/exports.sample with the lab's addresses and this machine's ids."""
-    line = image.REPOSITORY.joinpath("conf/exports.sample").read_text().splitlines()[-1]
-    ids = host.run("id -u postgres; id -g postgres").stdout.split()
-    line = line.replace("192.0.2.12", address(peer(host.name)))
-    line = line.replace("anonuid=104", f"anonuid={ids[0]}").replace("anongid=110", f"anongid={ids[1]}")
-    host.run(f"echo '{line}' >/etc/exports && exportfs -ra")
+def export(host: Host) -> None:
+    """README.md, step 5."""
+    host.run("pgvip archive export")
 
 
 def set_up(lab: VmLab, say: Callable[[str], None]) -> None:

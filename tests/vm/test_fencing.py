@@ -35,6 +35,18 @@ def test_nobody_is_promoted_while_the_bmc_is_unreachable(scene: Scene) -> None:
     scene.finish(swapped=True)
 
 
+def test_a_frozen_primary_that_could_not_be_fenced_goes_on_when_it_thaws(scene: Scene) -> None:
+    scene.primary.cut_off_bmc()
+    scene.strike()
+    scene.primary.order("freeze")
+    scene.stays(NEVER_S, scene.standby, "standby")
+    scene.primary.order("thaw")
+    print(f"write outage, frozen for {NEVER_S:g} s: {scene.wait_writes():.1f} s")
+    scene.primary.reconnect_bmc()
+    scene.finish(swapped=False)
+    assert scene.fenced(scene.primary) == scene.fenced(scene.standby) == 0
+
+
 def test_nobody_is_promoted_with_a_wrong_password(scene: Scene) -> None:
     setting.write_password(scene.standby, "wrong")
     try:

@@ -57,7 +57,7 @@ def use_version(host: Host, version: str) -> None:
     host.run(f"umount -l {MOUNT} || true; systemctl restart pgvip", timeout_s=120)
 
 
-@pytest.mark.parametrize("version", ["4.2", "3"])
+@pytest.mark.parametrize("version", ["3", "4.2"])
 def test_the_archive_s_server_loses_power_while_mounted(scene: Scene, version: str) -> None:
     for host in (scene.primary, scene.standby):
         use_version(host, version)
