@@ -262,7 +262,10 @@ def _raise(r: Round, vip: Vip, *, ok: bool, soon: bool) -> None:
 
 
 def archive(r: Round) -> None:
-    """Mount the peer's archive when the peer is there; drop a mount that does not answer."""
+    """Mount the peer's archive when the peer is there; drop a mount that does not answer.
+
+    A mount that failed once is left alone: mounting it again would make old what was seen, and it would stay for ever.
+    """
     v = r.view()
     if not r.s.archive:
         return
@@ -271,7 +274,7 @@ def archive(r: Round) -> None:
         return
     if watch.failures >= 2 and watch.value:
         r.start(UnmountArchive())
-    elif v.message is not None and (not watch.ok() or not watch.value):
+    elif v.message is not None and not watch.value:
         r.start(MountArchive())
 
 

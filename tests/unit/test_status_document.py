@@ -71,7 +71,9 @@ STANDBY_SAYS = Message(
 def decided(durable: Durable, seen: Observations, *, confirmed: bool = True) -> Decision:
     who = Identity("boot1", "run1", NOW_S - 60.0, "p", "7")
     facts = BootFacts(confirmed, durable.record.term if durable.record and confirmed else 0)
-    return decide(begin(who, durable, facts), Inputs(seen), CONFIG.settings, NOW_S)
+    knowledge = begin(who, durable, facts)
+    knowledge.postmaster_since_s = NOW_S - 60  # it has had its time to answer
+    return decide(knowledge, Inputs(seen), CONFIG.settings, NOW_S)
 
 
 def built(decision: Decision, seen: Observations, config: Config = CONFIG, **extra: object) -> dict[str, Any]:

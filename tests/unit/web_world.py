@@ -93,6 +93,7 @@ def primary(
     durable = Durable(record, served=served)
     who = Identity("boot1", "run1", NOW_S - 60.0, "p", "7")
     knowledge = begin(who, durable, BootFacts(confirmed, record.term if record and confirmed else 0))
+    knowledge.postmaster_since_s = NOW_S - 60  # it has had its time to answer
     knowledge.heard = Heard(message, NOW_S - heard_s) if message else None
     seen = replace(seen, fence=Observation("on", NOW_S - 30.0), archive=Observation(value=True, at_s=NOW_S - 3.0))
     change(knowledge)
