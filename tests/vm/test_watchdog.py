@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ class Prober:
         host.sql("create table if not exists lab_alive (at timestamptz)")
         query = "set synchronous_commit = local; insert into lab_alive values (now()) returning at \\watch 0.5"
         words = host.ssh(f"runuser -u postgres -- psql -XAtq -d postgres -c 'select 1' -f - <<'END'\n{query}\nEND")
-        self.process = host.lab.operator.popen(words)
+        self.process = host.lab.operator.popen(words, stdout=subprocess.PIPE)
         self.last_s = 0.0
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
