@@ -33,6 +33,8 @@ class Guardian:
         self._wanted, self._limits_s = config.watchdog, watchdog_limits_s(config)
         self._log, self._marker, self._port = log, marker, port or Kernel()
         self._device: Watchdog | None = None
+        self._lasting = False  # the device that is open cannot be disarmed
+        self._misfit: ProbeError | None = None  # and has a time that does not fit
         self._left = marker.exists()  # an earlier process of this boot armed it, and died
         self._guard, self._rounds, self._done = Guard.FREE, 0, 0
         self._fed_s = self._retry_s = float("-inf")
@@ -62,14 +64,17 @@ class Guardian:
     def look(self) -> bool:
         """It is armed, or could be; False where there is none and none is required. ProbeError says why not."""
         with self._lock:
+            if self._misfit is not None:
+                raise self._misfit
             if self._device is not None:
                 return True
             facts = watchdog.look(self._wanted.device)
             if not facts.there and self._wanted.mode == "if-present":
                 return False
-            if facts.nowayout and self._wanted.mode == "if-present":
-                raise ProbeError(f"{self._wanted.device} cannot be disarmed (nowayout): left alone unless required")
-            if not facts.nowayout and not (self._tested or self._left):
+            if facts.there and facts.nowayout is not False and self._wanted.mode == "if-present":
+                known = "cannot be disarmed" if facts.nowayout else "is not said by its kernel to be one to disarm"
+                raise ProbeError(f"{self._wanted.device} {known} (nowayout): left alone unless required")
+            if facts.nowayout is False and not (self._tested or self._left):
                 self._open()  # a test: without the right nothing stays armed
                 self._release("")
                 self._tested = True
@@ -131,7 +136,7 @@ class Guardian:
         if now_s() < self._retry_s:
             return
         facts = watchdog.look(self._wanted.device)
-        if self._wanted.mode == "if-present" and not self._left and (not facts.there or facts.nowayout):
+        if self._wanted.mode == "if-present" and not self._left and (not facts.there or facts.nowayout is not False):
             return
         device = self._open()
         self._marker.touch(mode=0o600)
@@ -143,7 +148,7 @@ class Guardian:
     def _open(self) -> Watchdog:
         """Open it with its time; ProbeError, and it is disarmed again, when that time does not fit."""
         device = Watchdog(self._wanted.device, self._port)
-        self._device = device
+        self._device, self._lasting = device, False
         wanted_s, (low_s, high_s) = self._wanted.timeout_s, self._limits_s
         try:
             self._timeout_s = device.set_timeout(wanted_s)
@@ -151,12 +156,21 @@ class Guardian:
             self._release("")
             raise
         if not low_s <= self._timeout_s <= high_s:
-            self._release("")
-            raise ProbeError(
-                f"{device.path} makes {self._timeout_s} s of watchdog.timeout_s = {wanted_s}, "
-                f"which is not between {low_s:g} and {high_s:g}"
-            )
+            what = f"{device.path} makes {self._timeout_s} s of watchdog.timeout_s = {wanted_s}"
+            misfit = ProbeError(f"{what}, which is not between {low_s:g} and {high_s:g}")
+            if self._lasts():
+                self._misfit = misfit  # and fed all the same: closed now, it would reset the host
+            else:
+                self._release("")
+            raise misfit
         return device
+
+    def _lasts(self) -> bool:
+        """The open device cannot be disarmed: by what the kernel says, or else by an order that it stand still."""
+        if self._device is not None and not self._lasting:
+            known = watchdog.look(self._wanted.device).nowayout
+            self._lasting = not self._device.may_stop() if known is None else known
+        return self._lasting
 
     def _feed(self) -> None:
         at_s = now_s()
@@ -174,7 +188,7 @@ class Guardian:
         """Given up in deed. A device that cannot be disarmed is fed for as long as the daemon lives."""
         if self._device is None:
             self._open()
-        if watchdog.look(self._wanted.device).nowayout:
+        if self._lasts():
             self._feed()
         else:
             self._release("the write right is given up")

@@ -18,9 +18,10 @@ from typing import Protocol
 from pgvip.errors import ProbeError
 
 GETSUPPORT = 0x80285700
-SETTIMEOUT, GETTIMEOUT = 0xC0045706, 0x80045707
+SETTIMEOUT, GETTIMEOUT, SETOPTIONS = 0xC0045706, 0x80045707, 0x80045704
 """linux/watchdog.h, as asm-generic/ioctl.h encodes them (x86, arm64, s390x, riscv)."""
 CAN_SETTIMEOUT, CAN_MAGICCLOSE, WAS_RESET = 0x0080, 0x0100, 0x0020
+DISABLECARD = 1
 _INFO = struct.Struct("=II32s")
 _LEGACY = (10, 130)
 """Major and minor number of /dev/watchdog, the old name of the first device."""
@@ -57,7 +58,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a device without opening it. `nowayout`: it cannot be disarmed; None: not known.
+    """What is known of a device without opening it. `nowayout`: it cannot be disarmed; None: the kernel does not say.
 
     `was_reset`: this boot came after a reset by it, as far as its driver says.
     """
@@ -105,6 +106,14 @@ class Watchdog:
         except OSError as failure:
             raise ProbeError(f"{self.path} could not be fed", str(failure)) from failure
 
+    def may_stop(self) -> bool:
+        """Let it stand still; False where it never does again (nowayout). True of a driver that knows no such order."""
+        try:
+            self._port.ioctl(self._descriptor, SETOPTIONS, bytearray(struct.pack("=i", DISABLECARD)))
+        except OSError as failure:
+            return failure.errno != errno.EBUSY  # watchdog_stop() in drivers/watchdog/watchdog_dev.c
+        return True
+
     def disarm(self) -> None:
         """Write the letter and close. It is closed in any case."""
         try:
@@ -136,7 +145,7 @@ def look(path: Path, sysfs: Path = SYSFS) -> Facts:
     except OSError:
         return Facts(there=False)
     if not stat.S_ISCHR(status.st_mode):
-        return Facts(there=True)
+        return Facts(there=True, nowayout=False)  # no watchdog at all, as an open finds out
     numbers = os.major(status.st_rdev), os.minor(status.st_rdev)
     place = sysfs / "class/watchdog/watchdog0"
     if numbers != _LEGACY:

@@ -7,16 +7,20 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pgvip.system.watchdog import CAN_MAGICCLOSE, CAN_SETTIMEOUT, GETSUPPORT, GETTIMEOUT, SETTIMEOUT
+from pgvip.system.watchdog import CAN_MAGICCLOSE, CAN_SETTIMEOUT, GETSUPPORT, GETTIMEOUT, SETOPTIONS, SETTIMEOUT
 
 
 @dataclass
 class FakeWatchdog:
-    """One device. `step_s`: times are rounded up to a multiple of it. `bitten()` once it was not fed in time."""
+    """One device. `step_s`: times are rounded up to a multiple of it. `bitten()` once it was not fed in time.
+
+    `silent`: its kernel does not say in sysfs whether it can be disarmed (no CONFIG_WATCHDOG_SYSFS).
+    """
 
     there: bool = True
     busy: bool = False
     nowayout: bool = False
+    silent: bool = False
     options: int = CAN_SETTIMEOUT | CAN_MAGICCLOSE
     step_s: int = 1
     timeout_s: int = 60
@@ -53,9 +57,14 @@ class FakeWatchdog:
 
     def ioctl(self, descriptor: int, request: int, data: bytearray) -> None:
         assert descriptor == 7
-        self._call({GETSUPPORT: "support", SETTIMEOUT: "set", GETTIMEOUT: "get"}[request])
+        self._call({GETSUPPORT: "support", SETTIMEOUT: "set", GETTIMEOUT: "get", SETOPTIONS: "stop"}[request])
         if request == GETSUPPORT:
             data[:] = struct.pack("=II32s", self.options, 0, b"Fake Watchdog")
+            return
+        if request == SETOPTIONS:
+            if self.nowayout:
+                raise OSError(errno.EBUSY, "Device or resource busy")
+            self.armed = False
             return
         if request == SETTIMEOUT:
             (wanted_s,) = struct.unpack("=i", data)

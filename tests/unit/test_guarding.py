@@ -74,7 +74,9 @@ def dog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dog]:
     made = Dog(config, tmp_path / "watchdog-armed")
     monkeypatch.setattr(guarding, "now_s", lambda: made.device.now_s)
     monkeypatch.setattr(
-        watchdog, "look", lambda _path: Facts(there=made.device.there, nowayout=made.device.nowayout)
+        watchdog,
+        "look",
+        lambda _path: Facts(made.device.there, None if made.device.silent else made.device.nowayout),
     )
     made.guardian.start()
     yield made
@@ -288,6 +290,52 @@ def test_one_that_cannot_be_disarmed_is_fed_for_good_where_it_is_required(dog: D
     dog.rounds(HOLD, 20.0)
 
 
+def test_one_that_may_be_lasting_is_not_opened_to_find_out(dog: Dog) -> None:
+    """A kernel without CONFIG_WATCHDOG_SYSFS says nothing: a test would reset the host, boot after boot."""
+    dog.device.silent = dog.device.nowayout = True
+    dog.another(mode="if-present").start()
+    with pytest.raises(ProbeError, match="is not said by its kernel"):
+        dog.guardian.look()
+    dog.rounds(HOLD, 10.0)
+    assert "open" not in dog.device.calls
+    assert dog.another(mode="required").look()
+    assert "open" not in dog.device.calls
+
+
+def test_one_that_turns_out_to_be_lasting_is_fed_for_good(dog: Dog) -> None:
+    dog.device.silent = dog.device.nowayout = True
+    dog.rounds(HOLD, 5.0)
+    dog.rounds(FREE, 60.0)
+    assert dog.device.armed
+    assert dog.device.calls.count("stop") == 1, "the kernel writes a line for each"
+    dog.rounds(HOLD, 20.0)
+
+
+def test_one_of_which_the_kernel_says_nothing_is_disarmed_where_it_can_be(dog: Dog) -> None:
+    dog.device.silent = True
+    dog.rounds(HOLD, 5.0)
+    dog.round(FREE)
+    assert (dog.device.armed, dog.device.opened, dog.marker.exists()) == (False, False, False)
+    dog.rounds(HOLD, 5.0)
+    dog.device.broken.add("stop")  # an old driver knows no such order
+    dog.round(FREE)
+    assert (dog.device.armed, dog.device.opened) == (False, False)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_lasting_one_whose_time_does_not_fit_is_said_and_fed(dog: Dog, *, silent: bool) -> None:
+    """Closed without being disarmed, it would reset the host each time that it is about to serve."""
+    dog.device.silent, dog.device.nowayout, dog.device.step_s = silent, True, 64
+    dog.round(HOLD)
+    assert "makes 64 s" in dog.said()
+    dog.rounds(HOLD, 100.0)
+    dog.rounds(FREE, 100.0)
+    assert dog.device.armed
+    assert dog.device.calls.count("open") == 1
+    with pytest.raises(ProbeError, match="makes 64 s"):
+        dog.guardian.look()
+
+
 def test_a_feed_that_fails_is_said_once_and_tried_again(dog: Dog) -> None:
     dog.rounds(HOLD, 3.0)
     dog.device.broken.add("write")
@@ -319,7 +367,7 @@ def test_a_driver_that_blocks_holds_up_no_round(dog: Dog, monkeypatch: pytest.Mo
 
 
 def test_the_requests_are_those_of_the_kernel() -> None:
-    """linux/watchdog.h: _IOR('W', 0, struct watchdog_info), _IOWR('W', 6, int), _IOR('W', 7, int)."""
+    """linux/watchdog.h: _IOR('W', 0, struct watchdog_info), _IOR('W', 4 and 7, int), _IOWR('W', 6, int)."""
 
     def code(direction: int, number: int, size: int) -> int:
         return direction << 30 | size << 16 | ord("W") << 8 | number
@@ -327,6 +375,7 @@ def test_the_requests_are_those_of_the_kernel() -> None:
     assert code(2, 0, 40) == watchdog.GETSUPPORT
     assert code(3, 6, 4) == watchdog.SETTIMEOUT
     assert code(2, 7, 4) == watchdog.GETTIMEOUT
+    assert code(2, 4, 4) == watchdog.SETOPTIONS
 
 
 def test_a_file_that_is_no_watchdog_is_refused_by_the_real_kernel(tmp_path: Path) -> None:
@@ -357,7 +406,8 @@ def test_a_feed_never_writes_the_letter(tmp_path: Path) -> None:
 def test_what_sysfs_says(tmp_path: Path) -> None:
     assert watchdog.look(tmp_path / "none", tmp_path) == Facts(there=False)
     (tmp_path / "plain").touch()
-    assert watchdog.look(tmp_path / "plain", tmp_path) == Facts(there=True)
+    assert watchdog.look(tmp_path / "plain", tmp_path) == Facts(there=True, nowayout=False)
+    assert watchdog.look(Path("/dev/null"), tmp_path) == Facts(there=True, nowayout=None)
     place = tmp_path / "dev/char/1:3"
     place.mkdir(parents=True)
     (place / "nowayout").write_text("1\n")

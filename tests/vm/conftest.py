@@ -73,9 +73,8 @@ def vm(request: pytest.FixtureRequest) -> Iterator[VmLab]:
         labs.clean_left_overs()
 
 
-@pytest.fixture
-def pair(vm: VmLab, request: pytest.FixtureRequest) -> Iterator[VmLab]:
-    """The pair, healthy: whatever the test before has left is mended first."""
+def mend(vm: VmLab) -> None:
+    """Give both machines power, cables and a healthy pair, whatever a test has left."""
     for host in vm.hosts.values():
         host.order("slow", delay_s=0)
         if host.power in ("off", "hung"):
@@ -88,6 +87,12 @@ def pair(vm: VmLab, request: pytest.FixtureRequest) -> Iterator[VmLab]:
     for host in vm.hosts.values():
         host.wait_ssh()
     setting.wait_healthy(vm)
+
+
+@pytest.fixture
+def pair(vm: VmLab, request: pytest.FixtureRequest) -> Iterator[VmLab]:
+    """The pair, healthy: whatever the test before has left is mended first."""
+    mend(vm)
     yield vm
     report = request.node.stash.get(REPORT, None)
     if report is None or not report.passed:

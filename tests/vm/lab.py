@@ -121,6 +121,15 @@ class Host:
         limit_s = deadline_s or BOOT_S[self.lab.backend]
         wait_until(lambda: self.ask("echo yes", timeout_s=15) == "yes", limit_s, f"a shell in {self.name}", 0.5)
 
+    def boot_id(self) -> str:
+        """A name for this boot of its kernel; "" while there is no shell."""
+        return self.ask("cat /proc/sys/kernel/random/boot_id", timeout_s=15)
+
+    def wait_boot(self, before: str, deadline_s: float = 0.0) -> None:
+        """Wait until another boot than `before` gives a shell."""
+        limit_s = deadline_s or BOOT_S[self.lab.backend]
+        wait_until(lambda: self.boot_id() not in ("", before), limit_s, f"{self.name} has booted again", 1.0)
+
     def sql(self, query: str, *, timeout_s: float = 60.0) -> str:
         """Ask the database of this machine, as its superuser, by its socket."""
         return self.run(
