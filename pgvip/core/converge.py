@@ -265,6 +265,7 @@ def archive(r: Round) -> None:
     """Mount the peer's archive when the peer is there; drop a mount that does not answer.
 
     A mount that failed once is left alone: mounting it again would make old what was seen, and it would stay for ever.
+    So is one that systemd has undone in a shutdown.
     """
     v = r.view()
     if not r.s.archive:
@@ -274,7 +275,7 @@ def archive(r: Round) -> None:
         return
     if watch.failures >= 2 and watch.value:
         r.start(UnmountArchive())
-    elif v.message is not None and not watch.value:
+    elif v.message is not None and not watch.value and not v.k.leaving:
         r.start(MountArchive())
 
 

@@ -264,6 +264,13 @@ def test_an_archive_seen_before_it_was_mounted_says_nothing() -> None:
     assert not host.round().started(MountArchive)
 
 
+def test_what_systemd_has_unmounted_in_a_shutdown_stays_so() -> None:
+    leaving = primary().knows(leaving=True)
+    assert not leaving.sees(archive=saw(value=False)).round().started(MountArchive)
+    dead = Observation(True, NOW_S - 9, 2, NOW_S, NOW_S, "no")
+    assert leaving.sees(archive=dead).round().started(UnmountArchive)
+
+
 # --- giving up ----------------------------------------------------------------------------------------------
 
 

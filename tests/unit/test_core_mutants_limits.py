@@ -241,6 +241,7 @@ def test_silence_from_before_the_postmaster_s_start_is_not_held_against_it(host:
     started = silent.knows(postmaster_since_s=NEVER).round()  # a return, a rewind: long without a server, and now one
     assert not started.started(StopPostgres)
     assert not started.view.hung
+    assert "database-hung" not in started.concerns()
     assert started.k.postmaster_since_s == NOW_S
     assert not started.at(NOW_S + 2.9).round().view.hung
     assert started.at(NOW_S + 3).round().view.hung

@@ -32,7 +32,9 @@ SYSTEM = [
     "systemd-sysv", "udev", "dbus", "kmod", "openssh-server", "iproute2", "iputils-ping", "procps", "dmsetup", "psmisc",
     "ca-certificates", "less", "strace",
 ]
-README_PACKAGES = ["postgresql-15", "python3-venv", "nfs-common", "nfs-kernel-server", "fence-agents", "ipmitool"]
+README_PACKAGES = [
+    "postgresql-15", "python3-venv", "nfs-common", "nfs-kernel-server", "fence-agents", "ipmitool", "zstd", "lz4",
+]
 """What README.md has one install; here with the image, for the machines reach no mirror."""
 KERNELS = {"uml": [], "qemu": ["linux-image-amd64"]}
 MASKED = [
