@@ -98,12 +98,12 @@ def ensure_slot(config: Config) -> None:
         ensure_slot_in(session, name)
 
 
-def ensure_slot_in(session: Session, name: str) -> None:
-    """See that the server of a session has a physical slot that still holds its WAL."""
-    rows = session.query("slot_status", (name,), timeout_s=ANSWER_S)
+def ensure_slot_in(session: Session, name: str, timeout_s: float = ANSWER_S) -> None:
+    """See that the server of a session has a physical slot that still holds its WAL; `timeout_s` for each question."""
+    rows = session.query("slot_status", (name,), timeout_s=timeout_s)
     if rows and rows[0][0] == "lost":
-        session.query("slot_drop", (name,), timeout_s=ANSWER_S)
-    session.query("slot_create", (name, name), timeout_s=ANSWER_S)
+        session.query("slot_drop", (name,), timeout_s=timeout_s)
+    session.query("slot_create", (name, name), timeout_s=timeout_s)
 
 
 def advance_slot(config: Config) -> None:

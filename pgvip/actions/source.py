@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgvip.config import Config
+    from pgvip.system.sql import Session
 
-ANSWER_S = 5.0
+ANSWER_S = 15.0
+"""For a new session and one question. Nobody waits for a rejoin or clone, and a host that works at its limit, whose
+disks are slow to sync a new slot, is no dead one; `tcp_user_timeout` finds those."""
 SLOT_FREE_S = 75.0
 """For the sender to this host's former self to give up: `wal_sender_timeout`, which pgvip sets to 10 s, or the
 standard's 60 s on a primary that has not read pgvip.conf yet."""
@@ -68,10 +71,18 @@ def prepare_source(config: Config) -> None:
     """
     try:
         with connect_peer(config, config.peer.address, CHECKPOINT_S) as session:
-            ensure_slot_in(session, pgconf.slot_name(config.me.name))
+            _keep_wal(config, session)
             session.query("checkpoint", timeout_s=CHECKPOINT_S)
     except ProbeError as failure:
         raise RejoinError("the peer's database did not make a checkpoint", str(failure)) from failure
+
+
+def _keep_wal(config: Config, session: Session) -> None:
+    name = pgconf.slot_name(config.me.name)
+    try:
+        ensure_slot_in(session, name, ANSWER_S)
+    except ProbeError as failure:
+        raise RejoinError(f"the peer's database did not make sure of the slot {name}", str(failure)) from failure
 
 
 def await_free_slot(config: Config, progress: Callable[[str], None]) -> None:
