@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 UNKNOWN = "unknown"
+
+BESIDE_STALE_S = 30.0
+"""A word about archiving or a schedule that is older is marked "?": each is told anew every ten seconds or less."""
 
 
 def duration(seconds: float | None) -> str:
@@ -54,6 +61,46 @@ def waiting(files: int) -> str:
     ['no WAL file waits', '1 WAL file waits', '17 WAL files wait']
     """
     return f"{files or 'no'} WAL file waits" if files < 2 else f"{files} WAL files wait"
+
+
+def archiving(state: Mapping[str, Any]) -> str:
+    """Write how the archiver of the pair does (`archiving` of the status document).
+
+    >>> archiving({"host": "db1", "failing": True, "waiting_files": 17, "oldest_age_s": 90, "failed_age_s": 3,
+    ...            "age_s": 0})
+    'db1: FAILS, 17 WAL files wait, the oldest for 1 min 30 s, last failure 3 s ago'
+    """
+    parts = ["FAILS"] if state["failing"] else []
+    parts.append(waiting(state["waiting_files"]))
+    if state["waiting_files"] and state["oldest_age_s"] is not None:
+        parts.append(f"the oldest for {duration(state['oldest_age_s'])}")
+    if state["failed_age_s"] is not None:
+        parts.append(f"last failure {duration(state['failed_age_s'])} ago")
+    return f"{_doubt(state)}{state['host']}: {', '.join(parts)}"
+
+
+def backup(one: Mapping[str, Any]) -> str:
+    """Write which base backup is the newest (`backup` of the status document).
+
+    >>> backup({"host": "db2", "name": "20260101T000000Z", "age_s": 7200, "size_bytes": 3 << 30})
+    '20260101T000000Z on db2, 2 h 0 min old, 3.0 GB'
+    """
+    return f"{one['name']} on {one['host']}, {duration(one['age_s'])} old, {size(one['size_bytes'])}"
+
+
+def scheduled(one: Mapping[str, Any]) -> str:
+    """Write which switchover waits (`scheduled` of the status document).
+
+    >>> scheduled({"at": "2026-01-02T02:30:00+00:00", "by": "ann", "host": "db2", "age_s": 40,
+    ...            "ordered": "2026-01-01T22:00:00+00:00"})
+    '? switchover at 2026-01-02 02:30:00 UTC, ordered by ann on db2 at 2026-01-01 22:00:00 UTC'
+    """
+    ordered = f"ordered by {one['by']} on {one['host']} at {moment(one['ordered'])}"
+    return f"{_doubt(one)}switchover at {moment(one['at'])}, {ordered}"
+
+
+def _doubt(told: Mapping[str, Any]) -> str:
+    return "? " if told["age_s"] > BESIDE_STALE_S else ""
 
 
 def moment(at: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvip.words import UNKNOWN, duration, lag, moment, size, waiting, yes_no
+from pgvip.words import UNKNOWN, duration, lag, moment, size, yes_no
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["UNKNOWN", "columns", "duration", "lag", "moment", "size", "waiting", "yes_no"]
+__all__ = ["UNKNOWN", "columns", "duration", "lag", "moment", "size", "yes_no"]
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:

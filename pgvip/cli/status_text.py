@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, waiting, yes_no
+from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, yes_no
+from pgvip.words import archiving, backup, scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 STALE_S = 5.0
 """A peer's word that is older is marked "?", as repmgr marks a node that it does not reach: it may have changed."""
-
-PEER_STALE_S = 30.0
-"""The same of what is looked at every ten seconds and asked of the peer every five."""
 
 
 def render(document: Document, *, verbose: bool = False) -> list[str]:
@@ -108,18 +106,13 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         ("replication", _replication(document["replication"])),
         (f"fencing of {peer}", _fencing(document["fencing"])),
         (f"archive of {peer}", _archive(document["archive"])),
-        *_archiving(document),
+        *_beside(document),
         ("peer link", _link(document["link"])),
     ]
     if document["pause"]["active"]:
         rows.append(("PAUSED", _paused(document["pause"])))
     if document["local"].get("kept_off"):
         rows.append((f"power of {peer}", "off by an operator's order, and stays off until pgvip fence on"))
-    if document.get("scheduled"):
-        one = document["scheduled"]
-        ordered = f"ordered by {one['by']} on {one['host']} at {moment(one['ordered'])}"
-        doubt = "? " if one["age_s"] > PEER_STALE_S else ""
-        rows.append(("scheduled", f"{doubt}switchover at {moment(one['at'])}, {ordered}"))
     holds = [host for host in (document["me"], document["peer"]) if host["hold"]]
     rows += [(f"hold on {host['name']}", host["hold"]) for host in holds]
     if document.get("drill"):
@@ -180,23 +173,11 @@ def _archive(archive: Document) -> str:
     return "mounted" if archive["value"] else "not mounted"
 
 
-def _archiving(document: Document) -> list[tuple[str, str]]:
-    """Of the host that archives, and of the pair's newest base backup; nothing where nothing is known."""
-    rows = []
-    state, backup = document.get("archiving"), document.get("backup")
-    if state:
-        words = ["FAILS"] if state["failing"] else []
-        words.append(waiting(state["waiting_files"]))
-        if state["waiting_files"] and state["oldest_age_s"] is not None:
-            words.append(f"the oldest for {duration(state['oldest_age_s'])}")
-        if state["failed_age_s"] is not None:
-            words.append(f"last failure {duration(state['failed_age_s'])} ago")
-        doubt = "? " if state["age_s"] > PEER_STALE_S else ""
-        rows.append(("archiving", f"{doubt}{state['host']}: {', '.join(words)}"))
-    if backup:
-        old = f"{duration(backup['age_s'])} old, {size(backup['size_bytes'])}"
-        rows.append(("base backup", f"{backup['name']} on {backup['host']}, {old}"))
-    return rows
+def _beside(document: Document) -> list[tuple[str, str]]:
+    """Of the host that archives, the pair's newest base backup, a waiting switchover; nothing where none is known."""
+    told = {"archiving": archiving, "backup": backup, "scheduled": scheduled}
+    titles = {"backup": "base backup"}
+    return [(titles.get(name, name), words(document[name])) for name, words in told.items() if document.get(name)]
 
 
 def _link(link: Document | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pgvip.web.graph import Axis, graph, role_changes, round_bytes, round_seconds
 from pgvip.web.health import PRIMARY_ROLES, SILENT_S, is_silent
 from pgvip.web.markup import Html, fill, join, safe
-from pgvip.words import UNKNOWN, duration, lag, size
+from pgvip.words import UNKNOWN, archiving, backup, duration, lag, scheduled, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -256,6 +256,7 @@ def around(document: Document) -> Html:
         rows.append(("paused", fill('<b class="warn">{text}</b>', text=text)))
     rows.append((f"fencing of {peer}", _fencing(document["fencing"])))
     rows.append((f"archive of {peer}", _archive(document["archive"])))
+    rows += _beside(document)
     rows.append(("peer link", _link(document["link"])))
     words = f"{process['version']}, up {duration(process['uptime_s'])}, {size(process['memory_bytes'])}"
     if loop is not None:
@@ -287,6 +288,18 @@ def _archive(archive: Document) -> Html:
     if not archive["ok"]:
         return _state(False, f"does not answer: {archive['reason']}")
     return _state(bool(archive["value"]), "mounted" if archive["value"] else "not mounted")
+
+
+def _beside(document: Document) -> list[Row]:
+    rows: list[Row] = []
+    state = document["archiving"]
+    if state:
+        rows.append(("archiving", _state(not state["failing"], archiving(state))))
+    if document["backup"]:
+        rows.append(("base backup", safe(backup(document["backup"]))))
+    if document["scheduled"]:
+        rows.append(("scheduled", safe(scheduled(document["scheduled"]))))
+    return rows
 
 
 def _link(link: Document | None) -> Html:

@@ -20,7 +20,7 @@ from pgvip.web.summary import BAD, GOOD, WARN, Summary, summary
 from pgvip.web.wire import Request
 from pgvip.words import size
 from tests.unit.test_status_document import NOW_S
-from tests.unit.web_world import Document, World, healthy, primary, says, solo, standby
+from tests.unit.web_world import BESIDE, Document, World, healthy, primary, says, solo, standby
 
 VOID = {"meta", "link", "br"}
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC).timestamp()
@@ -173,6 +173,17 @@ def test_what_is_not_known_is_called_unknown() -> None:
     words = middle(standby(None)).words()
     assert "role unknown" in words
     assert "last heard never addresses unknown" in words
+
+
+def test_archiving_backup_and_schedule_of_both_hosts_are_shown() -> None:
+    words = middle({**healthy(), **BESIDE}).words()
+    for part in ("archiving alpha: 3 WAL files wait, the oldest for 12 s, last failure 15 min 0 s ago",
+                 "base backup 20260101T000000Z on beta, 2 h 0 min old, 3.0 GB",
+                 "scheduled switchover at 2026-01-02 02:30:00 UTC, ordered by ann on beta"):  # fmt: skip
+        assert part in words, part
+    failing = {**healthy(), "archiving": {**BESIDE["archiving"], "failing": True}}
+    assert "alpha: FAILS, 3 WAL files wait" in middle(failing).words()
+    assert "archiving" not in middle({**healthy(), "archiving": None, "backup": None, "scheduled": None}).words()
 
 
 def test_routine_work_is_not_shown() -> None:
