@@ -156,9 +156,15 @@ def _as_standby(r: Round) -> None:
 
 
 def _rebuild(r: Round, *, clone: bool) -> None:
-    """Overwrite this host's data, unless the peer is just offering its role to what they are now."""
+    """Overwrite this host's data, unless the peer is just offering its role to what they are now.
+
+    Nor while it may be giving the role up on this host's own word, which stands for `consent_s`: what is heard of the
+    peer meanwhile may be an old message.
+    """
     peer = r.view().here
-    if peer is not None and not peer.invite and r.start(Rejoin(clone=clone)):
+    if peer is None or peer.invite or r.now_s - r.k.offered_s < r.s.consent_s:
+        return
+    if r.start(Rejoin(clone=clone)):
         r.k.grant = None  # whatever was proved of the data, it is true no more [m 11]
 
 

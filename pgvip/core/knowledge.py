@@ -152,7 +152,7 @@ class Knowledge:
     heard in this boot. `stopped_since_s`: since when the server is seen down after an orderly stop.
     `postmaster_since_s`: since when one is seen; connections that failed before say nothing of it. `isolated`: this
     primary has heard nothing from anywhere for too long, and has no write right; since `contact_since_s` it hears
-    something again.
+    something again. `offered_s`: when this host last said that its data may have the role.
     """
 
     who: Identity
@@ -197,6 +197,7 @@ class Knowledge:
     unfollowed_since_s: float = NEVER
     unstreamed_since_s: float = NEVER
     behind_since_s: float = NEVER
+    offered_s: float = NEVER
     stopped_since_s: float = NEVER
     postmaster_since_s: float = NEVER
     peer_off: bool = False

@@ -102,8 +102,10 @@ def _request(r: Round, row: Change) -> Request | None:
     v, k = r.view(), r.k
     if row.by is not By.REQUEST or row.want is None or k.claim is not None or k.writing is not None:
         return None
-    mine = row.want is Want.HANDOVER
-    return Request(row.want, v.term, k.who.boot_id, v.postmaster, mine and eligible(v), row.name)
+    mine = row.want is Want.HANDOVER and eligible(v)
+    if mine:
+        k.offered_s = r.now_s
+    return Request(row.want, v.term, k.who.boot_id, v.postmaster, mine, row.name)
 
 
 def cannot(r: Round) -> str:

@@ -149,6 +149,19 @@ def test_data_are_not_rebuilt_while_the_peer_offers_its_role_to_them() -> None:
     assert not offered.order(Order.REJOIN, "clone").started(Rejoin)
 
 
+def test_data_are_not_rebuilt_while_the_peer_may_be_giving_its_role_up_to_them() -> None:
+    """An old message of the peer, from before it offered the role, is no word that it does not (seed 4016876)."""
+    asking = standby().knows(rejoin_clone=True).told(invite="hand-over-switchover", invite_term=4)
+    assert asking.message.request is not None
+    assert asking.message.request.eligible
+    assert asking.k.offered_s == NOW_S
+    old = asking.told(invite="")
+    assert old.message.request is None
+    assert not old.started(Rejoin)
+    assert not old.told(after_s=old.s.consent_s - 0.5).started(Rejoin)
+    assert old.told(after_s=old.s.consent_s).must_start(Rejoin) == Rejoin(clone=True)
+
+
 def test_a_drop_that_failed_is_tried_again_while_the_server_is_being_started() -> None:
     """The starting server has not been asked yet, which is no reason to keep its address (seed 6023700)."""
     down = primary().hears(eligible=False).down().round()
