@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgvip.core.model import Order, Vip
+from pgvip.core.model import Message, Order, Vip
+from tests.simulation.machine import Host
 from tests.simulation.scenario import pair, primary, run, tail, until, writes_again
 from tests.simulation.world import World
 
@@ -73,3 +74,33 @@ def test_the_role_is_not_handed_to_data_that_are_being_rebuilt(seed: int) -> Non
     world.b.blind.clear()
     until(world, world.healthy, 60.0)
     assert primary(world) is world.a
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_data_to_which_the_role_is_being_given_are_not_rebuilt(seed: int) -> None:
+    """A clone was ordered; an old message, in which the primary offers nothing, let it begin (seed 4016876)."""
+    world = pair(seed)
+    old: list[Message] = []
+
+    def copies(host: Host, message: Message) -> bool:
+        if host is world.a:
+            old.append(message)
+        return True
+
+    world.passes = copies
+    run(world, 3.0)
+    world.passes = lambda _host, _message: True
+    for host in world.hosts:
+        host.kill_daemon()
+        host.start_daemon()
+    until(world, world.healthy, 60.0)
+    run(world, 20.0)
+    assert world.a.daemon is not None
+    assert world.b.daemon is not None
+    world.a.daemon.order(Order.SWITCHOVER)
+    until(world, lambda: world.a.daemon is not None and world.a.daemon.knowledge.yielding is not None, 10.0)
+    world.b.daemon.order(Order.REJOIN, "clone")
+    world.arrive(world.b, old[-1])
+    run(world, 0.5)
+    assert not world.b.pg.broken, tail(world)
+    until(world, world.healthy, 60.0)
