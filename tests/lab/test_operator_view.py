@@ -92,8 +92,12 @@ def test_history_and_the_live_view(pair: Pair) -> None:
         found: list[dict[str, Any]] = json.loads(done.stdout)["samples"]
         return found
 
-    primary.sql("create table if not exists lab_bulk (n int); insert into lab_bulk select generate_series(1, 20000)")
-    wait_until(lambda: any((one["wal_bytes_per_s"] or 0) > 10_000 for one in samples(primary)[-4:]), 30, "the WAL rate")
+    def writing() -> bool:  # again and again: what was written before the first sample is in no rate
+        primary.sql("insert into lab_bulk select generate_series(1, 20000)")
+        return any((one["wal_bytes_per_s"] or 0) > 10_000 for one in samples(primary)[-4:])
+
+    primary.sql("create table if not exists lab_bulk (n int)")
+    wait_until(writing, 30, "the WAL rate", 1.0)
     wait_until(lambda: samples(standby)[-1:] and samples(standby)[-1]["role"] == "standby", 30, "a standby's sample")
     last = samples(primary)[-1]
     assert (last["role"], last["sync_state"]) == ("primary", "sync")
