@@ -66,7 +66,7 @@ def _described(name: str) -> Described:
     parser = parser_for(name)
     formatter = argparse.HelpFormatter(prog=parser.prog, width=10_000)
     formatter.add_usage(parser.usage, parser._actions, [], prefix="")  # noqa: SLF001 - argparse has no other way
-    words = [_word(action) for action in parser._actions if action.help is not argparse.SUPPRESS]  # noqa: SLF001
+    words = [_word(action) for action in parser._actions if action.help is not argparse.SUPPRESS]  # noqa: SLF001 - as above
     text, epilog = parser.description or "", parser.epilog or ""
     text, _, example = text.partition("Example: ")
     if example:
@@ -87,7 +87,7 @@ def _word(action: argparse.Action) -> Word:
         help=_help(action),
         file=action.type is Path or metavar == "PATH" or action.dest == "config",
         optional=action.nargs in ("?", "*"),
-        many=action.nargs in ("*", "+") or isinstance(action, argparse._AppendAction),  # noqa: SLF001
+        many=action.nargs in ("*", "+") or isinstance(action, argparse._AppendAction),  # noqa: SLF001 - it has no other name
     )
 
 
