@@ -14,7 +14,7 @@ from pgvip.config_read import wrong
 from pgvip.config_rules import outside
 from pgvip.errors import ConfigError
 from pgvip.events import EVENTS, VETO
-from pgvip.system.executables import listed
+from pgvip.system.executables import listed, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,9 @@ def _programs(config: Config) -> Iterator[ConfigError]:
 
 def _hooks(config: Config) -> Iterator[ConfigError]:
     """Hooks that would never be called: of an event that does not exist, or refused."""
-    directory = config.hooks.directory
+    directory, alert = config.hooks.directory, config.hooks.alert
+    if alert is not None and (refused := refusal(alert)):
+        yield _never_called(alert, refused, "take hooks.alert out")
     try:
         events = sorted(path.name for path in directory.iterdir() if path.is_dir())
         found = [(event, each) for event in events for each in listed(directory / event)]
@@ -132,6 +134,10 @@ def _hooks(config: Config) -> Iterator[ConfigError]:
             yield ConfigError(f"{directory / event}: no event of that name calls hooks", hint=mend)
     for _event, each in found:
         if each.refused:
-            why, _, mend = each.refused.partition(": ")
-            hint = f"Run: {mend}; or remove the file." if mend else f"Mend it, or remove it: rm {each.path}"
-            yield ConfigError(f"{each.path}: this hook is never called", f"{why}.", hint)
+            yield _never_called(each.path, each.refused, "remove the file")
+
+
+def _never_called(path: Path, refused: str, otherwise: str) -> ConfigError:
+    why, _, mend = refused.partition(": ")
+    do = f"Run: {mend}" if mend else "Mend it"
+    return ConfigError(f"{path}: this hook is never called", f"{why}.", f"{do}; or {otherwise}.")

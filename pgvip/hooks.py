@@ -20,7 +20,7 @@ from pgvip.core.model import Role, Vip
 from pgvip.deadlines import Deadline, now_s
 from pgvip.errors import PgvipError
 from pgvip.events import VETO, Event, kind
-from pgvip.system.executables import Executable, listed
+from pgvip.system.executables import Executable, listed, refusal
 
 if TYPE_CHECKING:
     from pgvip.daemon import Snapshot
@@ -81,10 +81,10 @@ class Hooks:
         for found in self._found(config, one.event):
             arguments = (one.event, one.role, config.name)
             self._tried(one.event, found.path, partial(call, found.path, arguments, one.words, config.hooks.timeout_s))
-        if config.hooks.alert is not None:
-            name = "role" if one.event == "role-change" else one.event
-            alert, words = config.hooks.alert, {**one.words, "EVENT": name}
-            self._tried(one.event, alert, partial(call, alert, (name,), words, config.hooks.timeout_s))
+        for alert in self._allowed(alerts(config), one.event):
+            name = alert_name(one.event)
+            do = partial(call, alert.path, (name,), {**one.words, "EVENT": name}, config.hooks.timeout_s)
+            self._tried(one.event, alert.path, do)
 
     def ask_veto(self) -> str:
         """Ask the veto hooks whether this host may take over: who is against it and why, or ""."""
@@ -106,6 +106,9 @@ class Hooks:
         except OSError as failure:
             self._log("hook-failed", f"{event}: {failure}", (("hook_event", event),))
             return []
+        return self._allowed(every, event)
+
+    def _allowed(self, every: list[Executable], event: str) -> list[Executable]:
         for each in every:
             if each.refused:
                 self._log("hook-refused", f"{each.path}: {each.refused}", (("hook_event", event),))
@@ -124,7 +127,18 @@ class Hooks:
         return said
 
 
-# --- the words that hooks get -------------------------------------------------------------------------
+# --- which hooks, and the words that they get -------------------------------------------------------------------------
+
+
+def alerts(config: Config) -> list[Executable]:
+    """The executable that is called for every event with hooks, where there is one."""
+    alert = config.hooks.alert
+    return [Executable(alert, refusal(alert))] if alert else []
+
+
+def alert_name(event: str) -> str:
+    """The event's name as `hooks.alert` is told it."""
+    return "role" if event == "role-change" else event
 
 
 def event_words(event: Event, role: str, old_role: str) -> dict[str, str]:

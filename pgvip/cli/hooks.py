@@ -13,7 +13,7 @@ from pgvip.config_load import load
 from pgvip.core.model import Role
 from pgvip.errors import Exit, PgvipError, RefusedError
 from pgvip.events import EVENTS, VETO, Event
-from pgvip.hooks import event_words, pair_words, veto_words
+from pgvip.hooks import alert_name, alerts, event_words, pair_words, veto_words
 from pgvip.system.executables import Executable, listed
 
 if TYPE_CHECKING:
@@ -71,26 +71,35 @@ def _list(config: Config, event: str, *, as_json: bool) -> int:
     ]
     if as_json:
         alert = str(config.hooks.alert) if config.hooks.alert else ""
-        print(json.dumps({"directory": str(config.hooks.directory), "alert": alert, "hooks": documents}))
+        refused = "".join(each.refused for each in alerts(config))
+        document = {"directory": str(config.hooks.directory), "alert": alert, "alert_refused": refused}
+        print(json.dumps(document | {"hooks": documents}))
         return int(Exit.OK)
-    if config.hooks.alert:
-        print(f"every event with hooks: {config.hooks.alert}")
+    for each in alerts(config):
+        print(f"every event with hooks: {_listed(str(each.path), each.refused)}")
     for one in documents:
-        refused = f"  NOT CALLED: {one['refused']}" if one["refused"] else ""
-        print(f"{one['event']}: {one['path']}{refused}")
+        print(f"{one['event']}: {_listed(one['path'], one['refused'])}")
     if not documents:
         print(f"there are no hooks in {config.hooks.directory}/EVENT/; see docs/hooks.md")
     return int(Exit.OK)
 
 
+def _listed(path: str, refused: str) -> str:
+    return f"{path}  NOT CALLED: {refused}" if refused else path
+
+
 def _test(config: Config, args: argparse.Namespace) -> int:
     _require(args.event)
     found = _hooks(config, args.event)
+    also = alerts(config) if args.event != VETO else []
     if args.dry_run:
-        outcomes = [_would(each) for each in found]
+        outcomes = [_would(each) for each in (*found, *also)]
     else:
         words = _words(config, args.event)
-        outcomes = [_try(config, args.event, each, words) for each in found]
+        arguments = (args.event, words["ROLE"], config.name)
+        outcomes = [_try(config, args.event, each, arguments, words) for each in found]
+        name = alert_name(args.event)
+        outcomes += [_try(config, args.event, each, (name,), words | {"EVENT": name}) for each in also]
     failed = not all(one.get("ok", True) for one in outcomes)
     if args.json:
         print(json.dumps({"ok": not failed, "event": args.event, "hooks": outcomes}))
@@ -122,11 +131,12 @@ def _words(config: Config, event: str) -> dict[str, str]:
     return event_words(made_up, new, old) | pair_words(config, None) | test
 
 
-def _try(config: Config, event: str, hook: Executable, words: dict[str, str]) -> dict[str, Any]:
+def _try(
+    config: Config, event: str, hook: Executable, arguments: tuple[str, ...], words: dict[str, str]
+) -> dict[str, Any]:
     path = str(hook.path)
     if hook.refused:
         return {"path": path, "ok": False, "said": f"refused: {hook.refused}"}
-    arguments = (event, words["ROLE"], config.name)
     began_s, ok = time.monotonic(), True
     try:
         if event == VETO:

@@ -36,6 +36,11 @@ class Place:
         path.chmod(mode)
         return path
 
+    def add_alert(self, script: str = "exit 0", mode: int = 0o755) -> Path:
+        path = self.add("..", "alert", script, mode).resolve()
+        self.file.write_text(self.file.read_text() + f'alert = "{path}"\n')
+        return path
+
     def run(self, *words: str) -> int:
         return main(["--config", str(self.file), "--host", "alpha", "hooks", *words])
 
@@ -103,6 +108,31 @@ def test_a_veto_hook_s_word_is_shown(place: Place, capsys: pytest.CaptureFixture
     out = capsys.readouterr().out
     assert "10: allows the takeover" in out
     assert "20: vetoes the takeover: a resync" in out
+
+
+def test_the_alert_hook_is_listed_and_tried_as_the_others(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    path = place.add_alert('echo "$1 $PGVIP_EVENT" > "$0.said"')
+    assert place.run("list") == Exit.OK
+    assert capsys.readouterr().out.startswith(f"every event with hooks: {path}\n")
+    assert place.run("test", "role-change", "--dry-run") == Exit.OK
+    assert capsys.readouterr().out == f"{path}: would call\n"
+    assert place.run("test", "role-change") == Exit.OK
+    assert f"{path}: done" in capsys.readouterr().out
+    assert path.with_name("alert.said").read_text() == "role role\n"
+    assert place.run("test", "veto-takeover") == Exit.OK
+    assert str(path) not in capsys.readouterr().out
+
+
+def test_an_alert_hook_that_is_refused_is_said_to_be(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    path = place.add_alert(mode=0o644)
+    assert place.run("list") == Exit.OK
+    assert f"every event with hooks: {path}  NOT CALLED: it is not executable" in capsys.readouterr().out
+    assert place.run("list", "--json") == Exit.OK
+    assert "not executable" in json.loads(capsys.readouterr().out)["alert_refused"]
+    assert place.run("test", "fenced") == Exit.FAILED
+    assert f"{path}: refused: it is not executable" in capsys.readouterr().out
+    [problem] = [one for one in host_warnings(load(place.file, "alpha")) if str(path) in one.message]
+    assert problem.hint == f"Run: chmod 0755 {path}; or take hooks.alert out."
 
 
 @pytest.mark.parametrize("words", [["test"], ["test", "link"], ["list", "nope"]])

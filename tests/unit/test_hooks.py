@@ -171,6 +171,16 @@ def test_the_alert_hook_hears_of_every_event_and_knows_a_role_by_its_old_name(gr
     assert said == "role role standby primary\nfenced fenced primary primary\n"
 
 
+def test_an_alert_hook_that_others_may_change_is_not_called(ground: Ground) -> None:
+    """Root called it, whoever could write it."""
+    ground.alert = ground.add("elsewhere", "alert", 'touch "$0.called"', mode=0o757)
+    ground.hooks().hear(event())
+    ground.wait("hook-refused")
+    assert "can be written by others" in ground.said("hook-refused")[0]
+    assert not ground.alert.with_name("alert.called").exists()
+    assert not ground.said("hook")
+
+
 # --- the veto -------------------------------------------------------------------------------------------
 
 
