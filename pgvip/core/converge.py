@@ -268,20 +268,20 @@ def _raise(r: Round, vip: Vip, *, ok: bool, soon: bool) -> None:
 
 
 def archive(r: Round) -> None:
-    """Mount the peer's archive when the peer is there; drop a mount that does not answer.
+    """Mount the peer's archive when the peer is there; drop a mount that does not answer, whoever mounted it when.
 
-    A mount that failed once is left alone: mounting it again would make old what was seen, and it would stay for ever.
-    So is one that systemd has undone in a shutdown.
+    Only what is mounted can fail to answer; one that failed once is left alone, and so is what systemd has undone in a
+    shutdown.
     """
     v = r.view()
     if not r.s.archive:
         return
     watch = v.seen.archive
-    if v.stale(watch, "archive"):
-        return
-    if watch.failures >= 2 and watch.value:
+    if max(watch.at_s, watch.failed_at_s) < v.k.ended.get("archive", NEVER):
+        return  # no look has ended since the last action
+    if watch.failures >= 2:
         r.start(UnmountArchive())
-    elif v.message is not None and not watch.value and not v.k.leaving:
+    elif v.message is not None and not watch.value and not watch.failures and not v.k.leaving:
         r.start(MountArchive())
 
 

@@ -50,6 +50,12 @@ def stall(scene: Scene) -> None:
         (host.directory / "shared/stall").touch()
 
 
+def picture(scene: Scene) -> dict[str, str]:
+    """The archive as the standby sees it."""
+    said: dict[str, str] = json.loads(scene.pair.pgvip(scene.standby, "archive", "status", "--json").stdout)
+    return said
+
+
 @pytest.mark.pair(overrides=SERVED_BY_USER_SPACE)
 def test_a_hanging_archive_delays_no_takeover(hanging: Scene) -> None:
     stall(hanging)
@@ -71,15 +77,29 @@ def test_a_hanging_archive_hangs_neither_daemon_nor_status(hanging: Scene) -> No
         asked_s = time.monotonic()
         hanging.pair.status(host)
         assert time.monotonic() - asked_s < 5
+    # The daemon drops a mount that does not answer, and makes it anew: now and then nothing is mounted.
+    wait_until(lambda: "does not answer" in picture(hanging)["other_why"], 60, "the archive's picture tells of it")
     asked_s = time.monotonic()
-    said = json.loads(hanging.pair.pgvip(hanging.standby, "archive", "status", "--json").stdout)
-    assert "does not answer" in said["other_why"]
     refused = hanging.pair.pgvip(hanging.standby, "archive", "clean", check=False)
     assert refused.returncode == 5
-    assert "does not answer" in refused.stderr
-    assert time.monotonic() - asked_s < 60
+    assert "does not answer" in refused.stderr or "nothing is mounted" in refused.stderr
+    assert time.monotonic() - asked_s < 30
     hanging.pair.pgvip(hanging.primary, "switchover")
     hanging.wait_roles(standby="primary", deadline_s=40)
     for host in hanging.pair.hosts.values():
         (host.directory / "shared/stall").unlink(missing_ok=True)
     hanging.finish(swapped=True)
+
+
+@pytest.mark.pair(overrides=SERVED_BY_USER_SPACE)
+def test_a_daemon_that_starts_beside_a_dead_mount_drops_it(hanging: Scene) -> None:
+    """It has never seen it answer, and the peer is off: nobody mounts it again."""
+    hanging.standby.stop_service("pgvip")
+    hanging.primary.stop_service("pgvip")
+    (hanging.standby.directory / "shared/stall").touch()
+    hanging.pair.start_services(hanging.standby)
+    wait_until(lambda: not is_mounted(hanging.standby, MOUNT), 60, "it is dropped")
+    (hanging.standby.directory / "shared/stall").unlink()
+    hanging.pair.start_services(hanging.primary)
+    wait_until(partial(is_mounted, hanging.standby, MOUNT), 40, "it is mounted again")
+    hanging.finish(swapped=None)

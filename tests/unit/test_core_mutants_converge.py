@@ -246,10 +246,13 @@ def test_a_standby_address_that_comes_here_with_the_record_stays() -> None:
 @pytest.mark.parametrize(
     ("archive", "action"),
     [
-        # after another mount, what was seen before its end would say nothing: a dead one would stay for ever
         (Observation(True, NOW_S - 9, 1, NOW_S, NOW_S, "no"), None),
         (Observation(True, NOW_S - 9, 2, NOW_S, NOW_S, "no"), UnmountArchive()),
-        (Observation(False, NOW_S - 9, 2, NOW_S, NOW_S, "no"), MountArchive()),
+        # mounted by this daemon a moment ago, or before it started: neither was ever seen to answer
+        (Observation(False, NOW_S - 9, 1, NOW_S, NOW_S, "no"), None),
+        (Observation(False, NOW_S - 9, 2, NOW_S, NOW_S, "no"), UnmountArchive()),
+        (Observation(None, NEVER, 1, NOW_S, NOW_S, "no"), None),
+        (Observation(None, NEVER, 2, NOW_S, NOW_S, "no"), UnmountArchive()),
         (saw(value=False), MountArchive()),
         (saw(value=True), None),
     ],
@@ -262,6 +265,13 @@ def test_a_mount_that_fails_twice_is_dropped(archive: Observation[bool], action:
 def test_an_archive_seen_before_it_was_mounted_says_nothing() -> None:
     host = primary().sees(archive=saw(value=False)).knows(ended={"archive": NOW_S + 0.1})
     assert not host.round().started(MountArchive)
+
+
+def test_a_mount_that_has_not_answered_since_it_was_made_is_dropped_too() -> None:
+    """Its last look that succeeded said that nothing was mounted."""
+    dead = Observation(False, NOW_S - 9, 2, NOW_S, NOW_S, "no")
+    assert primary().sees(archive=dead).knows(ended={"archive": NOW_S}).round().started(UnmountArchive)
+    assert not primary().sees(archive=dead).knows(ended={"archive": NOW_S + 0.1}).round().started(UnmountArchive)
 
 
 def test_what_systemd_has_unmounted_in_a_shutdown_stays_so() -> None:
