@@ -226,11 +226,24 @@ class Pair:
         primary = next(self.hosts[name] for name, role in roles.items() if role == "primary")
         return self.streams(primary) and self.granted(self.peer_of(primary))
 
-    def wait_healthy(self, deadline_s: float = 60.0) -> float:
-        """Wait for the healthy state; how long that took. LabError tells what there was instead."""
+    def wait_healthy(self, deadline_s: float = 60.0, steady_s: float = 0.0) -> float:
+        """Wait until it has been healthy for `steady_s`; how long that took. LabError tells what there was instead.
+
+        A fault that no daemon has seen yet leaves the pair healthy for a moment: then `steady_s` is needed.
+        """
         begun_s = time.monotonic()
+        since_s: float | None = None
+
+        def steady() -> bool:
+            nonlocal since_s
+            if not self.healthy():
+                since_s = None
+                return False
+            since_s = time.monotonic() if since_s is None else since_s
+            return time.monotonic() - since_s >= steady_s
+
         try:
-            wait_until(self.healthy, deadline_s, "pair healthy", every_s=0.1)
+            wait_until(steady, deadline_s, "pair healthy", every_s=0.1)
         except LabError as error:
             raise LabError(f"{error}\n{self.describe()}") from error
         return time.monotonic() - begun_s

@@ -12,6 +12,8 @@ from tests.lab.pair import Pair
 
 STEADY_WRITES = 20
 FINAL_S = 60.0
+STEADY_S = 1.0
+"""How long the healthy state must last: longer than a daemon takes to see what has just been done to it."""
 
 
 class Scene:
@@ -88,7 +90,7 @@ class Scene:
         `swapped`: the roles have changed hands, or not (None: either). `lost_max`: acknowledged rows that may
         be missing (async). `outage_max_s`: of the writes, since `strike`; 0 is no limit.
         """
-        self.pair.wait_healthy(deadline_s)
+        self.pair.wait_healthy(deadline_s, STEADY_S)
         primary, standby = self.pair.host_as("primary"), self.pair.host_as("standby")
         if swapped is not None:
             assert (primary is not self.primary) is swapped, f"primary is {primary.name}\n{self.pair.describe()}"

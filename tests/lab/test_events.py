@@ -64,6 +64,11 @@ def events(scene: Scene, host: Host, *words: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.splitlines()]
 
 
+def kinds(scene: Scene, host: Host) -> set[tuple[str, str]]:
+    """The events that a host knows, and of which host."""
+    return {(event["host"], event["event"]) for event in events(scene, host)}
+
+
 def test_role_hooks_are_called_when_the_role_is_in_effect(scene: Scene) -> None:
     """In a switchover the loser says that it is primary no more before the winner says that it is."""
     for host in scene.pair.hosts.values():
@@ -119,7 +124,7 @@ def test_a_veto_puts_a_takeover_off_until_it_ends(scene: Scene) -> None:
     (scene.standby.directory / "shared" / "allow").touch()
     scene.wait_roles(standby="primary_standby", deadline_s=20)
     scene.finish(swapped=True)
-    assert [event["text"] for event in events(scene, scene.standby, "--event", "cleared")][-1]
+    wait_until(lambda: events(scene, scene.standby, "--event", "cleared"), 10, "what has ended is told")
 
 
 def test_the_survivor_knows_what_happened_on_both_hosts(scene: Scene) -> None:
@@ -136,13 +141,13 @@ def test_the_survivor_knows_what_happened_on_both_hosts(scene: Scene) -> None:
     scene.fence.trouble[scene.primary.name].stay_off = True
     scene.primary.power_off()
     scene.wait_roles(standby="primary_standby")
-    known = {(event["host"], event["event"]) for event in events(scene, scene.standby)}
-    assert {(scene.primary.name, "order"), (scene.standby.name, "fenced"), (scene.standby.name, "role-change")} <= known
+    meant = {(scene.primary.name, "order"), (scene.standby.name, "fenced"), (scene.standby.name, "role-change")}
+    wait_until(lambda: meant <= kinds(scene, scene.standby), 10, "the survivor has it in its history")
+    known = kinds(scene, scene.standby)
     scene.standby.stop_service("pgvip")
-    by_files = {(event["host"], event["event"]) for event in events(scene, scene.standby)}
-    assert known <= by_files
+    assert known <= kinds(scene, scene.standby), "what the daemon told is in the files"
     scene.pair.start_services(scene.standby)
     scene.fence.trouble[scene.primary.name].stay_off = False
     scene.primary.boot()
     scene.finish(swapped=True)
-    wait_until(lambda: {(one["host"], one["event"]) for one in events(scene, scene.primary)} >= known, 20, "caught up")
+    wait_until(lambda: kinds(scene, scene.primary) >= known, 20, "caught up")

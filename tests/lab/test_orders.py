@@ -115,7 +115,7 @@ def test_dry_run_changes_nothing_and_names_every_check(scene: Scene) -> None:
 
 def test_scheduled_switchover_outlives_its_daemon(scene: Scene) -> None:
     pair = scene.pair
-    pair.pgvip(scene.standby, "switchover", "--at", "+6s")
+    pair.pgvip(scene.standby, "switchover", "--at", "+10s")
     assert pair.status(scene.standby)["scheduled"]["by"]
     scene.standby.stop_service("pgvip")
     pair.start_services(scene.standby)
