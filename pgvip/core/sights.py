@@ -154,7 +154,6 @@ class Observations:
     peer_port: Observation[bool] = Observation()
     peer_vip: Observation[PeerDatabase] = Observation()
     peer_own: Observation[PeerDatabase] = Observation()
-    peer_link: Observation[bool] = Observation()
     archive: Observation[bool] = Observation()
     fence: Observation[str] = Observation()
     commits: Observation[str] = Observation()

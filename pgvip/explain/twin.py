@@ -122,7 +122,6 @@ def observations(settings: Settings, decision: Decision, seen: Observations, now
         peer_port=works,
         peer_vip=asked,
         peer_own=asked,
-        peer_link=works,
         archive=works,
         fence=saw("on", now_s),
         watchdog=works,  # a host that needs one and has none does not say that it is eligible

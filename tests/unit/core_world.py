@@ -343,7 +343,6 @@ def _observations(me: str, *, read_write: bool, held: frozenset[Vip], sync: bool
         peer_port=saw(value=True),
         peer_vip=saw(PeerDatabase(in_recovery=read_write)),
         peer_own=saw(PeerDatabase(in_recovery=read_write)),
-        peer_link=saw(value=True),
         archive=saw(value=True),
     )
 
