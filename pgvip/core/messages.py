@@ -70,7 +70,6 @@ class Message:
     request: Request | None = None
     invite: str = ""
     invite_term: int = 0
-    refusal: str = ""
     cannot: str = ""
     stopped: Stopped | None = None
     has_checkpoint: Stopped | None = None
@@ -83,7 +82,6 @@ class Message:
     in_recovery: bool = False
     database_ok: bool = False
     streaming: bool = False
-    stalled: bool = False
     replay_lag_s: float = 0.0
     point: WalPoint | None = None
     gateway_ok: bool = False

@@ -76,9 +76,9 @@ def test_every_row_and_every_condition_has_a_name_of_its_own() -> None:
 # --- what is said by saying nothing -------------------------------------------------------------------------
 
 PROMISES = (
-    "confirmed", "claiming", "question", "answer", "request", "invite", "invite_term", "refusal", "cannot", "stopped",
+    "confirmed", "claiming", "question", "answer", "request", "invite", "invite_term", "cannot", "stopped",
     "has_checkpoint", "grant", "address_free", "eligible", "postmaster", "read_write", "in_recovery", "database_ok",
-    "streaming", "stalled", "replay_lag_s", "point", "gateway_ok", "gateway_age_s", "vips", "hold", "digest", "version",
+    "streaming", "replay_lag_s", "point", "gateway_ok", "gateway_age_s", "vips", "hold", "digest", "version",
     "leaving",
 )  # fmt: skip
 
