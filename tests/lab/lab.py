@@ -38,9 +38,25 @@ def start_time(pid: int) -> str:
         return ""
 
 
+def namespace() -> str:
+    """The namespace of process ids that this process is in, as pid_namespaces(7) shows it."""
+    return str(Path("/proc/self/ns/pid").readlink())
+
+
 def mark_owner(directory: Path) -> None:
     """Say that a directory lives as long as this process."""
-    (directory / "owner").write_text(f"{os.getpid()} {start_time(os.getpid())}")
+    (directory / "owner").write_text(f"{os.getpid()} {start_time(os.getpid())} {namespace()}")
+
+
+def owner(directory: Path) -> int | None:
+    """The process whose directory it is: 0 when it is gone, None when that cannot be told from here.
+
+    Containers may share a directory, and their processes are not seen from one another.
+    """
+    pid, started, where = (directory / "owner").read_text().split()
+    if where != namespace():
+        return None
+    return int(pid) if start_time(int(pid)) == started else 0
 
 
 def clean_left_overs() -> list[Path]:
@@ -48,8 +64,7 @@ def clean_left_overs() -> list[Path]:
     removed = []
     for directory in base_directory().glob(PREFIX + "*"):
         with contextlib.suppress(OSError, ValueError):
-            pid, _, started = (directory / "owner").read_text().partition(" ")
-            if start_time(int(pid)) != started:
+            if owner(directory) == 0:
                 remove_tree(directory)
                 removed.append(directory)
     return removed

@@ -344,6 +344,19 @@ def test_nothing_outlives_the_lab_process(with_signal: signal.Signals) -> None:
     assert not Path(directory).exists()
 
 
+def test_a_lab_of_another_namespace_is_no_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two containers that share /dev/shm do not see one another's processes: each removed the other's labs."""
+    monkeypatch.setenv("PGVIP_LAB_DIR", str(tmp_path))
+    directory = tmp_path / "pgvip-lab-other"
+    directory.mkdir()
+    program = "import sys, pathlib; from tests.lab.lab import mark_owner; mark_owner(pathlib.Path(sys.argv[1]))"
+    mark = [sys.executable, "-c", program, str(directory)]
+    subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", *mark], cwd=REPOSITORY, check=True, timeout=30)
+    assert lab_module.clean_left_overs() == []
+    subprocess.run(mark, cwd=REPOSITORY, check=True, timeout=30)
+    assert lab_module.clean_left_overs() == [directory]
+
+
 def test_an_error_says_what_was_run(pair: Lab) -> None:
     with pytest.raises(LabError, match="alpha: exit 1: false"):
         pair.alpha.run(["false"])

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tests.lab.lab import mark_owner, start_time
+from tests.lab.lab import mark_owner, owner
 from tests.lab.nodes import LabError, Node, wait_until, words_of
 from tests.vm import image
 from tests.vm.chassis import ask
@@ -172,17 +172,15 @@ def clean_left_overs() -> list[Path]:
     """Remove the directories of labs whose holder is gone; what was removed."""
     removed = []
     for directory in labs().glob("*"):
-        pid, _, started = _text(directory / "owner").partition(" ")
-        if not pid or start_time(int(pid)) != started:
+        if not _text(directory / "owner") or owner(directory) == 0:
             shutil.rmtree(directory)
             removed.append(directory)
     return removed
 
 
 def holder_pid(directory: Path) -> int:
-    """The process id of a lab's holder; 0 when it is gone."""
-    pid, _, started = _text(directory / "owner").partition(" ")
-    return int(pid) if pid and start_time(int(pid)) == started else 0
+    """The process id of a lab's holder; 0 when it is gone, or cannot be seen from here."""
+    return (owner(directory) or 0) if _text(directory / "owner") else 0
 
 
 def start(name: str, *, backend: str = "", stdin: int | IO[bytes] | None = None) -> subprocess.Popen[bytes]:
