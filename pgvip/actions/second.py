@@ -142,7 +142,10 @@ def _unfit(config: Config, version: int, *, in_recovery: bool, system_id: str, w
 
 def _unreachable(config: Config, failure: ProbeError) -> PgvipError:
     if isinstance(failure, NoAnswer):
-        hint = f"Start the daemon there (systemctl start pgvip), and let port {config.postgres.port} through."
+        hint = (
+            f"Start the daemon there (systemctl start pgvip), and let port {config.postgres.port} through; a server in "
+            f"service listens to the network once it is restarted (pgvip init --restart)."
+        )
     else:
         hint = "Take the newest bundle; pg_hba.conf there is written by pgvip init."
     return PostgresError(f"the database on {config.peer.name} does not answer", str(failure), hint)

@@ -190,6 +190,10 @@ def _command(words: list[str], parser: argparse.ArgumentParser) -> tuple[str, li
         parser.print_help(sys.stderr)
         raise SystemExit(int(Exit.USAGE))
     longer = sorted(name for name in COMMANDS if name.startswith(f"{words[0]} "))
+    if longer and words[1:2] in (["-h"], ["--help"]):
+        width = max(map(len, longer)) + 2
+        print("\n".join(f"{name:{width}}{COMMANDS[name].help}" for name in longer))
+        raise SystemExit(int(Exit.OK))
     near = longer or _near(words[0])
     meant = f"; did you mean: {', '.join(near)}" if near else "; see pgvip --help"
     print(f"pgvip: error: unknown command: {' '.join(words[:2])}{meant}", file=sys.stderr)

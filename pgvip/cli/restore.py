@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Example: pgvip restore --to '2026-11-25 22:30:00+01:00' /srv/restored"
     )
     parser.add_argument("directory", type=Path, help="where to: empty, or not there yet")
-    to_help = "latest, TIME, LSN or NAME [latest]"
+    to_help = "latest, TIME, LSN or NAME, which time:, lsn: or name: before it makes sure of [latest]"
     parser.add_argument("--to", type=_target, default="latest", metavar="POINT", help=to_help)
     parser.add_argument("--backup", default="", metavar="NAME", help="begin with this one, not with the fitting one")
     parser.add_argument("--timeline", type=_timeline, default="latest", metavar="N", help="follow this one [latest]")

@@ -42,6 +42,16 @@ def test_list_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert entry.help in shown
 
 
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_the_help_of_a_group_lists_its_commands(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["archive", flag])
+    assert caught.value.code == Exit.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["archive clean", "archive export", "archive status"]
+    assert lines[0].endswith(COMMANDS["archive clean"].help)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
