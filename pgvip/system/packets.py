@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -218,20 +218,30 @@ def _echo(addresses: Sequence[Address], interface: str | None, timeout_s: float)
     ident = int.from_bytes(os.urandom(2), "big")
     waiting = {(address, number): str(address) for number, address in enumerate(addresses, 1)}
     failures, sent = [], 0
-    with _icmp_socket() as v4, _icmp6_socket(None, ICMP6_ECHO_REPLY) as v6:
+    with ExitStack() as stack:
+        sockets: dict[int, socket.socket] = {}
+        for version in {address.version for address in addresses}:  # a kernel may be without IPv6 (ipv6.disable=1)
+            opening = _icmp6_socket(None, ICMP6_ECHO_REPLY) if version == 6 else _icmp_socket()
+            try:
+                sockets[version] = stack.enter_context(opening)
+            except OSError as failure:
+                failures.append(f"IPv{version}: {failure}")
         poll = select.poll()
-        for sock in (v4, v6):
+        for sock in sockets.values():
             poll.register(sock, select.POLLIN)
         for address, number in waiting:
+            if address.version not in sockets:
+                continue
             try:
-                _send_echo(v6 if address.version == 6 else v4, address, ident, number, interface)
+                _send_echo(sockets[address.version], address, ident, number, interface)
                 sent += 1
             except OSError as failure:
                 failures.append(f"{address}: {failure}")
+        by_descriptor = {sock.fileno(): sock for sock in sockets.values()}
         deadline = Deadline.after(timeout_s)
         while sent and not deadline.expired:
             for descriptor, _ in poll.poll(deadline.left_s() * 1000):
-                if found := waiting.get(_echo_reply(v4 if descriptor == v4.fileno() else v6, ident)):
+                if found := waiting.get(_echo_reply(by_descriptor[descriptor], ident)):
                     return found, ""
     return "", "" if sent else "; ".join(failures)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
@@ -130,6 +131,25 @@ def test_of_several_targets_any_suffices(hosts: tuple[str, str]) -> None:
     assert now_s() - start_s < 2.0
     assert packets.ping_any("eth0", ["10.9.0.77", "192.0.2.1"], 0.2) == ""
     assert packets.ping_any(None, ["192.0.2.1", "10.9.0.77"], 0.1) == "", "one could be asked, and was silent"
+
+
+def test_a_kernel_without_ipv6_asks_its_ipv4_targets(
+    hosts: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Booted with ipv6.disable=1, a host never had a gateway."""
+    real = socket.socket
+
+    def refusing(family: int, *words: int, **more: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *words, **more)
+
+    monkeypatch.setattr(socket, "socket", refusing)
+    assert packets.ping_any(None, ["10.9.0.2"], 2.0) == "10.9.0.2"
+    assert packets.ping_any(None, ["fd00:9::2", "10.9.0.2"], 2.0) == "10.9.0.2"
+    with pytest.raises(ProbeError, match="could not send an echo request") as caught:
+        packets.ping_any(None, ["fd00:9::2"], 0.2)
+    assert "IPv6: [Errno 97]" in str(caught.value)
 
 
 def test_a_target_without_a_route_cannot_be_asked(hosts: tuple[str, str]) -> None:

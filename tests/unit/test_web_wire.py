@@ -32,6 +32,9 @@ def test_what_load_balancers_send_without_a_host_field(line: bytes) -> None:
         (b"GET / HTTP/1.1\r\nHost : x", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nA: b\nC: d", 400),
+        # took minutes, in which nothing else of the process ran
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA:" + b" " * 8000 + b"\nx", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: b\0", 400),
         (b"GET http://other/ HTTP/1.1\r\nHost: x", 400),
         (b"GET * HTTP/1.0", 400),
         (b"GET /?" + b"&".join(b"a%d=1" % n for n in range(PARAMETERS_MAX + 1)) + b" HTTP/1.0", 400),
