@@ -88,13 +88,14 @@ class Snapshot:
 class Outside:
     """Everything through which the loop touches the world; the tests of the loop give their own.
 
+    `keep` is False when the facts could not be kept: then the next daemon of this boot knows none.
     `note` takes what the core tells, `looked` each round's snapshot; neither may wait.
     """
 
     start: Callable[[Action], None]
     kick: Callable[[str], None]
     send: Callable[[str], None]
-    keep: Callable[[BootFacts], None]
+    keep: Callable[[BootFacts], bool]
     log: Callable[[str, str], None]
     alive: Callable[[Guard], None]
     reload: Callable[[Config], Config]
@@ -289,8 +290,8 @@ class Daemon:
         kept = facts(k)
         if kept == self._facts:
             return
-        self._outside.keep(replace(kept, offset_s=self._offset_s))
-        self._facts = kept
+        if self._outside.keep(replace(kept, offset_s=self._offset_s)):
+            self._facts = kept
 
     def _say(self, message: Message, at_s: float) -> None:
         said = self._said

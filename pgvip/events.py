@@ -190,6 +190,7 @@ _TABLE: tuple[Kind, ...] = (
         hook_dropped="hooks were not called: too many were waiting",
         fence_order_dropped="an ordered fence of the peer could not be begun in time",
         power_order_dropped="the peer could not be switched on in time, as an operator ordered",
+        facts_failed="what this boot knows could not be kept for a restart of the daemon: the disk of /run",
         upkeep_failed="a part of the archive's upkeep failed; it comes again",
         watchdog_reset="the last reset of this host was made by its watchdog",
         starts_at_boot="something starts PostgreSQL at boot, before the pair has agreed who serves",

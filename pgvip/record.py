@@ -124,6 +124,18 @@ def save_boot_facts(path: Path, boot_id: str, facts: BootFacts) -> None:
     _save(path, {"boot_id": boot_id, "facts": body}, durable=False)
 
 
+def forget_boot_facts(path: Path) -> None:
+    """Remove facts that are not true any more and could not be replaced: the next daemon knows as much as after a boot.
+
+    That needs no space. RecordError when not even this is possible.
+    """
+    try:
+        for stale in (path, _temporary(path)):
+            stale.unlink(missing_ok=True)
+    except OSError as failure:
+        raise RecordError(f"could not remove {path}", f"{failure}.") from failure
+
+
 def load_identity(path: Path) -> PairIdentity | None:
     """The identity that `init` or `clone` wrote; None before that."""
     body = _load(path)
@@ -290,10 +302,14 @@ def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
 def _save(path: Path, body: dict[str, Any], *, durable: bool) -> None:
     """Temporary file beside it, rename; with `durable` an fsync of the file before and of the directory after."""
     text = json.dumps({"version": VERSION, "sha256": _checksum(body), "body": body}, indent=1) + "\n"
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = _temporary(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -45,7 +45,14 @@ from pgvip.operate.peer import PeerQuestions
 from pgvip.operate.schedule import Schedule
 from pgvip.operate.switchover import Switchover
 from pgvip.orders import Orders
-from pgvip.record import PairIdentity, RecordStore, load_boot_facts, load_identity, save_boot_facts
+from pgvip.record import (
+    PairIdentity,
+    RecordStore,
+    forget_boot_facts,
+    load_boot_facts,
+    load_identity,
+    save_boot_facts,
+)
 from pgvip.recorder import Recorder, log_style
 from pgvip.status_document import document
 from pgvip.system import lock, processes, service, units
@@ -155,7 +162,7 @@ class Assembly:
         self._term = durable.record.term if durable.record else -1
         with suppress(FileNotFoundError):
             config.paths.no_restore.unlink()
-        self._facts_file = config.paths.boot_facts
+        self._facts_file, self._facts_kept = config.paths.boot_facts, True
         facts = load_boot_facts(self._facts_file, self._boot_id)
         outside = Outside(
             start=self._start,
@@ -325,8 +332,18 @@ class Assembly:
         answer = parse(self._link.ask(json.dumps(request), timeout_s))
         return answer if isinstance(answer, dict) else {}
 
-    def _keep(self, facts: BootFacts) -> None:
-        save_boot_facts(self._facts_file, self._boot_id, facts)
+    def _keep(self, facts: BootFacts) -> bool:
+        """Keep what a daemon restart must not lose. A full /run ends no daemon: a takeover may be under way."""
+        try:
+            save_boot_facts(self._facts_file, self._boot_id, facts)
+        except RecordError as failure:
+            forget_boot_facts(self._facts_file)
+            if self._facts_kept:
+                service.log("facts-failed", f"{failure}; a restart of the daemon would ask the peer anew")
+            self._facts_kept = False
+        else:
+            self._facts_kept = True
+        return self._facts_kept
 
     def _renew_keys(self) -> None:
         self._link.renew(load_contexts(self._daemon.config.paths.certificates))

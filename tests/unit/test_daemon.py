@@ -54,6 +54,7 @@ class Recorder:
     kicked: list[str] = field(default_factory=list)
     sent: list[Message] = field(default_factory=list)
     kept: list[BootFacts] = field(default_factory=list)
+    keeps: bool = True
     logged: list[tuple[str, str]] = field(default_factory=list)
     rounds_at_s: list[float] = field(default_factory=list)
     postmasters: list[str] = field(default_factory=list)
@@ -66,7 +67,7 @@ class Recorder:
             start=self.started.append,
             kick=self.kicked.append,
             send=lambda text: self.sent.append(wire.message_from_json(text)),
-            keep=self.kept.append,
+            keep=self._keep,
             log=lambda event, text: self.logged.append((event, text)),
             alive=self._alive,
             reload=lambda config: self.reloaded or config,
@@ -74,6 +75,10 @@ class Recorder:
             note=lambda note: self.logged.append((note.event, note.text)),
             looked=self.snapshots.append,
         )
+
+    def _keep(self, facts: BootFacts) -> bool:
+        self.kept.append(facts)
+        return self.keeps
 
     def _alive(self, _guard: Guard) -> None:
         self.rounds_at_s.append(now_s())
@@ -303,6 +308,21 @@ def test_facts_of_this_boot_outlive_the_process() -> None:
     assert not bench.recorder.kept
 
 
+def test_facts_that_could_not_be_kept_are_tried_again_and_the_loop_goes_on(bench: Bench) -> None:
+    """A full /run ended the daemon in the round in which it would have begun a takeover."""
+    bench.recorder.keeps = False
+
+    def act() -> None:
+        assert bench.wakes(peer_says(answer="boot-1/run-1"))
+        bench.wait(lambda: any(message.confirmed for message in bench.recorder.sent))
+        for number, keeps in enumerate((False, True, True), 2):
+            bench.recorder.keeps = keeps
+            assert bench.wakes(peer_says(seq=number, gateway_ok=bool(number % 2)))
+
+    bench.run(act)
+    assert len(bench.recorder.kept) == 3, "not kept twice, then kept, and no more"
+
+
 def test_facts_are_kept_before_they_are_told() -> None:
     order: list[str] = []
     bench = make()
@@ -312,7 +332,11 @@ def test_facts_are_kept_before_they_are_told() -> None:
         if wire.message_from_json(text).confirmed:
             order.append("tell")
 
-    outside = replace(plain, keep=lambda _facts: order.append("keep"), send=send)
+    def keep(_facts: BootFacts) -> bool:
+        order.append("keep")
+        return True
+
+    outside = replace(plain, keep=keep, send=send)
     bench.daemon._outside = outside
 
     def act() -> None:

@@ -5,6 +5,7 @@ import errno
 import itertools
 import json
 import os
+import subprocess
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,7 @@ from pgvip.record import (
     PairIdentity,
     RecordStore,
     Scheduled,
+    forget_boot_facts,
     load_boot_facts,
     load_identity,
     load_scheduled,
@@ -184,6 +186,23 @@ def test_boot_facts_live_for_one_boot(tmp_path: Path) -> None:
     save_boot_facts(path, "boot-1", facts)
     assert load_boot_facts(path, "boot-1") == facts
     assert load_boot_facts(path, "boot-2") == BootFacts()
+
+
+def test_facts_that_do_not_fit_on_a_full_disk_leave_no_old_ones(tmp_path: Path) -> None:
+    """Old facts would be a right that has ended; to remove them needs no space."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=True, timeout=10)
+    try:
+        path = tmp_path / "boot.json"
+        save_boot_facts(path, "boot-1", BootFacts(confirmed=True))
+        with pytest.raises(OSError, match="No space"):
+            (tmp_path / "filler").write_bytes(bytes(100_000))
+        with pytest.raises(RecordError, match="could not write"):
+            save_boot_facts(path, "boot-1", BootFacts())
+        forget_boot_facts(path)
+        assert load_boot_facts(path, "boot-1") == BootFacts()
+        assert [entry.name for entry in tmp_path.iterdir()] == ["filler"]
+    finally:
+        subprocess.run(["umount", tmp_path], check=True, timeout=10)
 
 
 @pytest.mark.parametrize("grant", [None, Grant(1, "b", "1:2"), replace(GRANT, expires_s=None)])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgvip.cli import run
+from pgvip.core.model import BootFacts
+from pgvip.record import load_boot_facts
 from pgvip.system import units
 from tests.unit import configs
 
@@ -42,3 +44,21 @@ def test_a_look_that_fails_ends_no_daemon(
     monkeypatch.setattr(units, "start_files", fail)
     run._tell_auto_starts(configs.make(tmp_path))
     assert "could not look" in capsys.readouterr().err
+
+
+def test_facts_that_cannot_be_kept_are_forgotten_told_once_and_kept_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assembly = run.Assembly.__new__(run.Assembly)  # only what keeping needs of it
+    assembly._facts_file, assembly._boot_id, assembly._facts_kept = tmp_path / "boot.json", "boot-1", True
+    assert assembly._keep(BootFacts(confirmed=True))
+    in_the_way = tmp_path / ".boot.json.new"
+    in_the_way.symlink_to("/dev/full")
+    assert not assembly._keep(BootFacts())
+    assert "facts-failed: could not write" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    in_the_way.symlink_to("/dev/full")
+    assert not assembly._keep(BootFacts())
+    assert capsys.readouterr().err == ""
+    assert assembly._keep(BootFacts(met=True))
+    assert load_boot_facts(tmp_path / "boot.json", "boot-1") == BootFacts(met=True)
