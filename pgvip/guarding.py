@@ -53,7 +53,10 @@ class Guardian:
                 self._log("watchdog-reset", f"the last reset of this host was made by {self._wanted.device}")
             self._thread.start()
         elif self._left:
-            self._release("the watchdog is switched off by the configuration")
+            try:
+                self._release("the watchdog is switched off by the configuration")
+            except ProbeError as failure:  # the device of that time may be another one: it is not known any more
+                self._failed(failure)
 
     def alive(self, guard: Guard) -> None:
         """A round has gone by. Never waits: called by the loop."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgvip import __version__
-from pgvip.core.model import NEVER, Mode, Role, Vip
+from pgvip.core.model import NEVER, Mode, Observation, Role, Vip
 from pgvip.core.rights import eligible, write_right
 from pgvip.core.view import View
 from pgvip.link.wire import encode
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pgvip.config import Config, Host
     from pgvip.core.knowledge import Decision, Knowledge
-    from pgvip.core.model import Heard, Observation, Observations, Record, WalPoint
+    from pgvip.core.model import Heard, Observations, Record, WalPoint
 
 Document = dict[str, Any]
 
@@ -47,7 +47,10 @@ def document(
         "peer": _peer(config.peer, k.heard, now_s),
         "replication": _replication(config, v),
         "addresses": {vip.value: str(config.vips[vip].ip) for vip in Vip},
-        "fencing": {"configured": config.settings.fencing, **_watched(seen.fence, now_s)},
+        "fencing": {
+            "configured": config.settings.fencing,
+            **_watched(seen.fence if config.settings.fencing else Observation(), now_s),
+        },
         "archive": {"enabled": config.archive.enabled, **_watched(seen.archive, now_s)},
         "archiving": facts.get("archiving"),
         "backup": facts.get("backup"),

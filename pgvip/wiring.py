@@ -102,14 +102,13 @@ class Probes:
             ("slots", self._slots, lambda: REST_S),
             ("commits", self._commits, lambda: COMMITS_S),
             ("veto", self._veto, lambda: VETO_S),
+            ("fence", self._fence_status, lambda: FENCE_STATUS_S),
         ]
         config = self._config()
         if config.archive.enabled:
             looks.append(("archive", lambda: archive_mount.probe(self._config()), lambda: REST_S))
         if config.watchdog.mode != "off":
             looks.append(("watchdog", self._watchdog, lambda: REST_S))
-        if config.settings.fencing:
-            looks.append(("fence", self._fence_status, lambda: FENCE_STATUS_S))
         return [Probe(*look, again_s=AGAIN_S.get(look[0])) for look in looks]
 
     # --- paces --------------------------------------------------------------------------------------
@@ -141,8 +140,9 @@ class Probes:
         return ARP_S if shot is not None and shot.decision.knowledge.confirmed else 1.0
 
     def _held_s(self) -> float:
-        """A lease is renewed by these looks."""
-        return min(ARP_S, self._config().valid_lft_s / 4 or ARP_S)
+        """A lease is renewed by these looks, and a new address announced."""
+        early = any(now_s() - since_s < ANNOUNCE_EARLY_S for since_s, _ in tuple(self._announced.values()))
+        return min(1.0 if early else ARP_S, self._config().valid_lft_s / 4 or ARP_S)
 
     def _limit_s(self) -> float:
         return max(self._interval_s(), 0.5)
@@ -153,21 +153,26 @@ class Probes:
         shot = self._shot()
         return shot is not None and shot.decision.message.read_write
 
+    def _server(self) -> DatabaseProbe:
+        """It goes on with its connections when the configuration is read again, and with the new limits."""
+        self._database.config = self._config()
+        return self._database
+
     def _look(self) -> Database:
         """The server's state; when it has read its files again, whether commits still wait is asked at once."""
         before = self._database.settings_read_at
-        found = self._database.probe()
+        found = self._server().probe()
         if before != self._database.settings_read_at:
             self._kick("commits")
         return found
 
     def _connect(self) -> bool:
         """Two of these fail within the time after which the server counts as hung."""
-        return self._database.connection(self._config().settings.hung_after_s / 2)
+        return self._server().connection(self._config().settings.hung_after_s / 2)
 
     def _beat(self) -> bool:
         """The heartbeat row; a standby has none to write, and that is no failure."""
-        return self._database.heartbeat() if self._read_write() else True
+        return self._server().heartbeat() if self._read_write() else True
 
     def _write(self) -> bool:
         return self._disks.probe(self._config().settings.disk_hung_after_s / 2)
@@ -246,8 +251,11 @@ class Probes:
         return bool(listed(self._config().hooks.directory / VETO))
 
     def _fence_status(self) -> str:
-        began_s = now_s()
-        power = fence_status.probe(self._config())
+        """What the device says; "" where there is none, which a reload may change."""
+        config, began_s = self._config(), now_s()
+        if not config.peer.fencing:
+            return ""
+        power = fence_status.probe(config)
         self.took_s["fence-status"] = now_s() - began_s
         return power
 

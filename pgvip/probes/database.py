@@ -63,10 +63,13 @@ class Memory(NamedTuple):
 
 
 class DatabaseProbe:
-    """Looks at the local database; each of the three looks may run in a thread of its own."""
+    """Looks at the local database; each of the three looks may run in a thread of its own.
+
+    `config` may be replaced: the next look goes by it (connections stay).
+    """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self.config = config
         self._state = connect_local(config)
         self._beat = connect_local(config)
         self._memory = Memory()
@@ -81,8 +84,8 @@ class DatabaseProbe:
         Raises ProbeError: nobody answers, or what answers is an orphan of a dead postmaster.
         """
         limit_s = self._limit_s(timeout_s)
-        peer = self._config.peer
-        words = (self._config.peer_application_name, pgconf.slot_name(peer.name))
+        peer = self.config.peer
+        words = (self.config.peer_application_name, pgconf.slot_name(peer.name))
         self._same_server(self._state)
         rows = self._state.query("database", words, timeout_s=limit_s)
         postmaster = self._same_server(self._state)
@@ -98,7 +101,7 @@ class DatabaseProbe:
         False: it answered that it takes no connections now (starting up, shutting down, recovering).
         Raises ProbeError when nothing answered.
         """
-        postgres = self._config.postgres
+        postgres = self.config.postgres
         answer = ping(
             postgres.socket_directory, postgres.port, DATABASE_ROLE, postgres.database, self._limit_s(timeout_s)
         )
@@ -117,7 +120,7 @@ class DatabaseProbe:
 
     def _limit_s(self, timeout_s: float | None) -> float:
         """As long as an answer is still news: the time after which the server counts as hung."""
-        return self._config.settings.hung_after_s if timeout_s is None else timeout_s
+        return self.config.settings.hung_after_s if timeout_s is None else timeout_s
 
     def _same_server(self, session: Session) -> str:
         """Return the postmaster's identity; a connection to another one is closed.
@@ -125,7 +128,7 @@ class DatabaseProbe:
         A backend outlives a killed postmaster and goes on answering (FACTS.md 28): its parent must be the
         postmaster that `postmaster.pid` names.
         """
-        postmaster = processes.postmaster(self._config.postgres.data_directory)
+        postmaster = processes.postmaster(self.config.postgres.data_directory)
         if postmaster is None:
             session.close()
             raise ProbeError("there is no postmaster")
@@ -151,7 +154,7 @@ class DatabaseProbe:
             replay_lsn=point.lsn,
             moved_at_s=self._memory.moved_at_s,
             sync_names=said.sync_names,
-            foreign_names=said.sync_names not in ("", pgconf.sync_names(self._config)),
+            foreign_names=said.sync_names not in ("", pgconf.sync_names(self.config)),
             replica=replica(said),
             slot_lost=said.slot_wal_status == "lost",
             recovered_end=self._memory.recovered_end,
@@ -183,8 +186,8 @@ class DatabaseProbe:
         The control file has seen that WAL; whoever paused replay by hand leaves the settings as they are.
         """
         with suppress(PostgresError):
-            needed = dict(pgtools.control_data(self._config).settings)
-            rows = self._state.query("standby_minimums", timeout_s=self._config.settings.hung_after_s)
+            needed = dict(pgtools.control_data(self.config).settings)
+            rows = self._state.query("standby_minimums", timeout_s=self.config.settings.hung_after_s)
             return any(int(value) < int(needed.get(pgconf.STANDBY_KEYS[key], "0")) for key, value in rows)
         return False
 
@@ -203,7 +206,7 @@ class DatabaseProbe:
         return (
             said.receiver_status == "streaming"
             and said.message_age_s is not None
-            and said.message_age_s <= self._config.settings.dead_after_s
+            and said.message_age_s <= self.config.settings.dead_after_s
         )
 
     def _remember(self, received: Lsn, timeline: int, recovered_end: Lsn = NOWHERE) -> None:

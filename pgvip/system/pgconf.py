@@ -324,10 +324,11 @@ def restore_command(config: Config) -> str:
     """Return restore_command; the shell itself looks at the flag first.
 
     A promotion asks several times for history files that are not there: starting an interpreter for each
-    costs more than the promotion.
+    costs more than the promotion. And an interpreter that an upgrade is exchanging is a file that is not there just
+    now (1), not a shell's 127, by which PostgreSQL ends (manual, 20.5.5).
     """
-    flag = command([str(config.paths.no_restore)])
-    return f'[ ! -e {flag} ] && exec {command(restore_words(config))} "%f" "%p"'
+    flag, words = command([str(config.paths.no_restore)]), restore_words(config)
+    return f'[ ! -e {flag} ] && [ -x {command(words[:1])} ] && exec {command(words)} "%f" "%p"'
 
 
 def salvage_words(config: Config, directory: Path) -> list[str]:

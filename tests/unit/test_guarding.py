@@ -198,6 +198,17 @@ def test_also_when_the_configuration_has_changed_meanwhile(dog: Dog, mode: str) 
         assert dog.device.armed
 
 
+def test_one_that_was_left_armed_and_cannot_be_opened_ends_no_daemon(dog: Dog) -> None:
+    """The section was removed meanwhile, and the usual device is somebody else's: the daemon never came up."""
+    dog.rounds(HOLD, 5.0)
+    dog.device.dies()
+
+    dog.device.busy = True
+    dog.another(mode="off").start()
+    assert "failed: " in dog.said()
+    assert dog.marker.exists(), "the next daemon tries it again"
+
+
 # --- what a device may be --------------------------------------------------------------------------------------
 
 

@@ -35,8 +35,8 @@ max_slot_wal_keep_size = '8192MB'
 archive_mode = 'on'
 archive_library = ''
 archive_command = 'PYTHON -I -S PGVIP/archive_wal.py --timeout 10 --directory /var/lib/pgvip/archive "%p"'
-restore_command = '[ ! -e /run/pgvip/no-restore ] && exec PYTHON -I -S PGVIP/restore_wal.py --timeout 10 \
---flag /run/pgvip/no-restore --directory /var/lib/pgvip/archive --directory /var/lib/pgvip/peer-archive \
+restore_command = '[ ! -e /run/pgvip/no-restore ] && [ -x PYTHON ] && exec PYTHON -I -S PGVIP/restore_wal.py \
+--timeout 10 --flag /run/pgvip/no-restore --directory /var/lib/pgvip/archive --directory /var/lib/pgvip/peer-archive \
 --directory /var/lib/pgvip/peer-archive/salvage "%f" "%p"'
 """
 

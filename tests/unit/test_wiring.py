@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pgvip import wiring
 from pgvip.actions import vip
 from pgvip.config import Config, FenceMethod
 from pgvip.core.model import DropVip, Observations, Vip
@@ -79,6 +81,34 @@ def test_a_renewal_does_not_bring_the_next_one_about(config: Config) -> None:
 def test_short_leases_are_looked_at_more_often(config: Config) -> None:
     assert held_probe(replace(config, valid_lft_s=4), None).period_s() <= 1.0
     assert held_probe(replace(config, valid_lft_s=0), None).period_s() == 5.0
+
+
+def test_a_new_address_is_announced_every_second_at_first(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first announcement may be lost: a bond that changes its port, a switch that still learns."""
+    config = replace(config, valid_lft_s=0)
+    vip.add(config, Vip.PRIMARY)
+    probe = held_probe(config, snapshot(config))
+    assert probe.period_s() == 5.0
+    probe.look()
+    assert probe.period_s() == 1.0
+    later_s = now_s() + 11.0
+    monkeypatch.setattr(wiring, "now_s", lambda: later_s)
+    assert probe.period_s() == 5.0
+
+
+def test_a_reload_reaches_the_looks_at_the_database_and_at_the_fence_device(tmp_path: Path) -> None:
+    made = configs.make(tmp_path)
+    bare = replace(made, peer=replace(made.peer, fencing=()))
+    now = [bare]
+    probes = Probes(lambda: now[0], lambda: None, lambda _name: None, bool)
+    looks = {probe.name: probe.look for probe in probes.all()}
+    assert looks["fence"]() == "", "nothing to ask, and nothing to warn of"
+    method = FenceMethod(command=("/bin/true",), timeout_s=5.0)
+    now[0] = replace(bare, peer=replace(bare.peer, fencing=(method,)), settings=replace(bare.settings, hung_after_s=77))
+    assert looks["fence"]() == "on"
+    with suppress(ProbeError):
+        looks["database"]()
+    assert probes._database._limit_s(None) == 77
 
 
 def test_addresses_are_seen_while_nothing_can_be_announced(config: Config) -> None:
