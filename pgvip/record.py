@@ -6,6 +6,7 @@ damaged one must not (PROTOCOL.md, "The record").
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -58,6 +59,9 @@ class Scheduled:
     force: bool = False
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 class InDoubtError(RuntimeError):
     """Which record is on the disk is not known: nobody may go on acting on either.
 
@@ -78,10 +82,20 @@ class RecordStore:
         return None if body is None else _parse(self.path, lambda: _durable(body))
 
     def settle(self) -> Durable | None:
-        """What was last saved, as `load`, and made durable: an earlier save may have been in doubt."""
+        """What was last saved, as `load`, and made durable: an earlier save may have been in doubt.
+
+        On a full disk it is synced as it is: a daemon that does not start there would be worse. RecordError or
+        InDoubtError when it cannot be made durable.
+        """
         durable = self.load()
-        if durable is not None:
+        if durable is None:
+            return None
+        try:
             self.save(durable)
+        except RecordError as failure:
+            if not (isinstance(failure.__cause__, OSError) and failure.__cause__.errno in FULL):
+                raise
+            _sync_as_it_is(self.path)
         return durable
 
     def save(self, durable: Durable) -> None:
@@ -325,6 +339,19 @@ def _save(path: Path, body: dict[str, Any], *, durable: bool) -> None:
             _sync_directory(path.parent)
         except OSError as failure:
             raise InDoubtError(f"{path} may hold its old or its new content after a power cut: {failure}") from failure
+
+
+def _sync_as_it_is(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        _temporary(path).unlink(missing_ok=True)
+        _sync_directory(path.parent)
+    except OSError as failure:
+        raise RecordError(f"could not sync {path}", f"{failure}.") from failure
 
 
 def _sync_directory(directory: Path) -> None:

@@ -188,6 +188,32 @@ def test_boot_facts_live_for_one_boot(tmp_path: Path) -> None:
     assert load_boot_facts(path, "boot-2") == BootFacts()
 
 
+def test_a_daemon_starts_on_a_full_disk_with_the_record_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died, and the file system of its state was full: it never came back, beside a healthy PostgreSQL."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=True, timeout=10)
+    try:
+        store = RecordStore(tmp_path / "record.json")
+        store.save(DURABLE)
+        with pytest.raises(OSError, match="No space"):
+            (tmp_path / "filler").write_bytes(bytes(100_000))
+        with pytest.raises(RecordError, match="could not write"):
+            store.save(Durable())
+        assert store.settle() == DURABLE
+        assert store.load() == DURABLE
+        assert {entry.name for entry in tmp_path.iterdir()} == {"filler", "record.json"}
+
+        def fail(_descriptor: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(RecordError, match="could not sync"):
+            store.settle()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True, timeout=10)
+
+
 def test_facts_that_do_not_fit_on_a_full_disk_leave_no_old_ones(tmp_path: Path) -> None:
     """Old facts would be a right that has ended; to remove them needs no space."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=True, timeout=10)
