@@ -117,8 +117,7 @@ def clean(config: Config, log: Log) -> None:
     """Remove what nobody needs; RefusedError while that is in doubt."""
     seen = picture.take(config)
     picture.remember(config, seen)
-    decided = cleaning.plan(config, seen)
-    cleaning.carry_out(config, decided, seen)
+    decided = cleaning.carry_out(config, cleaning.plan(config, seen), seen)
     gone = [*decided.backups, *decided.interrupted]
     if decided.wal.files or gone:
         what = f"{len(decided.wal.files)} files of WAL ({decided.wal.size_bytes >> 20} MB), {len(gone)} base backups"
