@@ -17,7 +17,7 @@ from pgvip.archive.memory import DIRECTORY
 from pgvip.deadlines import now_s
 from pgvip.errors import ArchiveError, CommandError, PgvipError
 from pgvip.system import pgconf, processes
-from pgvip.system.commands import run
+from pgvip.system.commands import check
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +97,7 @@ def catch_up(config: Config) -> None:
     longest_s = max(one.timeout_s for one in config.archive.destinations)
     words = [*pgconf.archive_words(config), "--catch-up", f"{CATCH_UP_S:g}"]
     try:
-        run(words, timeout_s=CATCH_UP_S + longest_s + 10.0, user=config.postgres.user)
+        check(words, timeout_s=CATCH_UP_S + longest_s + 10.0, user=config.postgres.user)
     except CommandError as failure:
         raise ArchiveError("could not send what is owed", str(failure)) from failure
 

@@ -185,6 +185,46 @@ def test_optional_destination_stops_nothing_and_is_paid_later(segment: Path, arc
     assert memory.owed("far") == []
 
 
+def test_owed_file_that_cannot_be_read_fails_no_other(segment: Path, archive: Path, tmp_path: Path) -> None:
+    """Else archive_command fails for ever, each time after it has done what it is for."""
+    far = tmp_path / "far"
+    far.mkdir()
+    (archive / f"{NAME}.gz").write_bytes(b"no gzip at all")
+    memory = Memory(archive / DIRECTORY)
+    memory.owe("far", NAME)
+    second, third = (segment.rename(segment.with_name(NAME[:-1] + "2")), segment.with_name(NAME[:-1] + "3"))
+    third.write_bytes(b"the next one")
+    words = json.dumps({"name": "far", "directory": str(far), "required": False})
+    command = (archive_wal.__file__, "--directory", archive, "--destination", words)
+    done = run_script(*command, second)
+    assert done.returncode == 0
+    assert f'could not read "{archive / NAME}.gz", which far is owed: gzip failed with exit code 1' in done.stderr
+    assert (names(archive), names(far)) == ([f"{NAME}.gz", second.name], [second.name])
+    assert memory.failed_ago_s("far") < 60  # so it rests, and the next ones take no time for it
+    done = run_script(*command, third)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert memory.owed("far") == [NAME, third.name]
+    # the daemon's round pays what it can, and says what it cannot
+    memory.works("far")
+    done = run_script(*command, "--catch-up", 9)
+    assert (done.returncode, names(far)) == (1, [second.name, third.name])
+    assert "which far is owed" in done.stderr
+    assert memory.owed("far") == [NAME]
+    assert names(archive / DIRECTORY / "tmp") == []
+
+
+def test_nowhere_to_unpack_what_is_owed_fails_no_other(segment: Path, archive: Path, tmp_path: Path) -> None:
+    (archive / f"{NAME}.gz").write_bytes(b"as good as any")
+    memory = Memory(archive / DIRECTORY)
+    memory.owe("far", NAME)
+    (archive / DIRECTORY / "tmp").write_text("no directory")  # as a full disk: mkdir fails
+    words = json.dumps({"name": "far", "directory": str(tmp_path), "required": False})
+    second = segment.rename(segment.with_name(NAME[:-1] + "2"))
+    done = run_script(archive_wal.__file__, "--directory", archive, "--destination", words, second)
+    assert (done.returncode, names(archive)) == (0, [f"{NAME}.gz", second.name])
+    assert "which far is owed" in done.stderr
+
+
 def test_debt_is_bounded(
     segment: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

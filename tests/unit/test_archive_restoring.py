@@ -9,11 +9,12 @@ import pytest
 
 from pgvip.archive import restoring, targets, upkeep
 from pgvip.archive.backups import Backup, Index
+from pgvip.archive.memory import DIRECTORY, Memory
 from pgvip.archive.picture import Picture, Server
 from pgvip.archive.restoring import Order, Place
 from pgvip.archive.survey import Survey
 from pgvip.archive.upkeep import Upkeep
-from pgvip.config import Config
+from pgvip.config import ArchiveDestination, Config
 from pgvip.core.model import Lsn, WalPoint
 from pgvip.errors import ArchiveError, RefusedError
 from tests.unit import configs
@@ -155,6 +156,20 @@ def test_upkeep_says_a_failure_once_until_it_changes(config: Config, monkeypatch
     for _ in range(4):
         kept.go_round()
     assert said == [("upkeep-failed", "index: no space")] * 2
+
+
+def test_upkeep_says_what_it_cannot_send(config: Config) -> None:
+    """The archive's own copy is broken: nobody else would say so."""
+    far = ArchiveDestination("far", config.archive.directory.with_name("far"), required=False)
+    archive = dataclasses.replace(config.archive, destinations=(far,))
+    postgres = dataclasses.replace(config.postgres, user="root")
+    config = dataclasses.replace(config, archive=archive, postgres=postgres)
+    config.archive.directory.mkdir(parents=True)
+    (config.archive.directory / "000000010000000000000001.gz").write_bytes(b"no gzip at all")
+    Memory(config.archive.directory / DIRECTORY).owe("far", "000000010000000000000001")
+    with pytest.raises(ArchiveError, match="could not send what is owed") as failed:
+        upkeep.catch_up(config)
+    assert "which far is owed" in failed.value.detail
 
 
 @pytest.mark.parametrize(("clean", "times"), [("auto", 1), ("never", 0)])
