@@ -21,8 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgvip.archive.memory import DIRECTORY
-from pgvip.archive.survey import INDEX
+from pgvip.archive.memory import DIRECTORY, INDEX
 from pgvip.core.model import Lsn, WalPoint
 from pgvip.errors import ArchiveError, RefusedError
 from pgvip.system import pgconf, pgtools

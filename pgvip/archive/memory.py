@@ -19,6 +19,8 @@ from pathlib import Path
 
 DIRECTORY = ".pgvip"
 """In the archive; the peer can read it with the rest."""
+INDEX = "index.json"
+"""In there: what the archive's host has for backups, and what WAL it needs (archive.backups). Proof of an archive."""
 
 
 class Memory:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pgvip.archive import archive_wal, packing, restore_wal
-from pgvip.archive.memory import DIRECTORY, Memory
+from pgvip.archive.memory import DIRECTORY, INDEX, Memory
 from pgvip.archive.packing import ArchiveFailed
 from pgvip.archive.sending import Destination
 from pgvip.config_archive import COMPRESS
@@ -344,6 +344,58 @@ def test_strict_tells_a_missing_file_from_an_archive_that_cannot_be_read(tmp_pat
     assert run_script(restore_wal.__file__, *options, NAME, tmp_path / "target").returncode == restore_wal.STOP
     assert run_script(restore_wal.__file__, *options, NAME[:-1] + "2", tmp_path / "target").returncode == 1
     assert run_script(restore_wal.__file__, *options[1:], NAME, tmp_path / "target").returncode == 1
+
+
+def test_strict_takes_no_empty_mount_point_for_the_peers_archive(tmp_path: Path, archive: Path) -> None:
+    """The server recovers for hours, and its host may lose the mount in them: that is not the end of WAL."""
+    peer, far = tmp_path / "peer", tmp_path / "far"
+    peer.mkdir()
+    far.mkdir()
+    others = ("--directory", peer, "--directory", peer / restore_wal.SALVAGE, "--directory", far)
+    words = ("--flag", tmp_path / "flag", "--directory", archive, *others)
+
+    def code(*options: object, name: str = NAME) -> int:
+        done = run_script(restore_wal.__file__, *options, *words, name, tmp_path / "target")
+        assert "index.json" in done.stderr or done.returncode != restore_wal.STOP
+        return done.returncode
+
+    assert code("--strict", "--peer", peer) == restore_wal.STOP
+    assert code("--peer", peer) == 1
+    assert code("--strict") == 1
+    assert code() == 1
+    assert code("--strict", "--without", peer) == 1
+    # the mount may go between the two
+    salvaged: list[restore_wal.Place] = [archive, peer / restore_wal.SALVAGE]
+    assert restore_wal.restore_wal(NAME, tmp_path / "target", salvaged, tmp_path / "flag", 5.0, peer=peer) != 1
+    assert restore_wal.restore_wal(NAME, tmp_path / "target", salvaged, tmp_path / "flag", 5.0) == 1
+    (far / NAME).write_bytes(b"wal")
+    assert code("--strict", "--peer", peer) == 0
+    (peer / DIRECTORY).mkdir()
+    (peer / DIRECTORY / INDEX).write_text("{}")
+    missing = NAME[:-1] + "2"
+    assert code("--strict", "--peer", peer, name=missing) == 1
+    (peer / restore_wal.SALVAGE).mkdir()
+    assert code("--strict", "--peer", peer, name=missing) == 1
+
+
+@pytest.mark.parametrize("folder", ["", restore_wal.SALVAGE])
+def test_archive_that_is_left_out_is_not_asked_and_the_next_keeps_its_number(
+    tmp_path: Path, archive: Path, folder: str
+) -> None:
+    """Third archives are told by their number, as is where it is noted that one hung."""
+    wal, peer, far = tmp_path / "pg_wal", tmp_path / "peer", tmp_path / "far"
+    for directory in (wal, peer / restore_wal.SALVAGE, far):
+        directory.mkdir(parents=True)
+    (wal / "00000002.history").write_text("1\t0/1000060\tno recovery target specified\n")
+    (wal / NAME).write_bytes(b"")
+    os.truncate(wal / NAME, 1 << 24)
+    places: list[restore_wal.Place] = [archive, peer, peer / restore_wal.SALVAGE, far]
+    later = "00000002" + NAME[8:]
+    (peer / folder / later).write_bytes(b"peer's")
+    (far / NAME).write_bytes(b"of a primary that lost its role")
+    for name in (later, NAME):
+        assert restore_wal.restore_wal(name, wal / "RECOVERYXLOG", places, tmp_path / "flag", 5.0, without=peer) == 1
+    assert restore_wal.restore_wal(later, wal / "RECOVERYXLOG", places, tmp_path / "flag", 5.0) == 0
 
 
 @pytest.mark.parametrize(("folder", "code"), [(restore_wal.SALVAGE, 1), ("other", restore_wal.STOP)])

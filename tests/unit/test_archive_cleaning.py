@@ -15,10 +15,9 @@ import pytest
 from pgvip.actions import export
 from pgvip.archive import backups, cleaning, picture, standing
 from pgvip.archive.backups import Backup
-from pgvip.archive.memory import DIRECTORY, Memory
+from pgvip.archive.memory import DIRECTORY, INDEX, Memory
 from pgvip.archive.picture import Picture, Server
 from pgvip.archive.retention import Doubt, Need
-from pgvip.archive.survey import INDEX
 from pgvip.cli import archive_clean, archive_status
 from pgvip.config import ArchiveConfig, ArchiveDestination, BackupConfig, Config
 from pgvip.core.model import Lsn, WalPoint
