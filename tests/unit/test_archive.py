@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.archive import archive_wal, packing, restore_wal
-from pgvip.archive.memory import DIRECTORY, INDEX, Memory
+from pgvip.archive import archive_wal, packing, restore_wal, sending
+from pgvip.archive.memory import DIRECTORY, INDEX, Memory, start_of
 from pgvip.archive.packing import ArchiveFailed
 from pgvip.archive.sending import Destination
 from pgvip.config_archive import COMPRESS
@@ -74,10 +74,55 @@ def test_different_file_is_never_overwritten(segment: Path, archive: Path, conte
     assert (archive / NAME).read_bytes() == there
 
 
-def test_left_over_temporary_file_is_in_nobodys_way(segment: Path, archive: Path) -> None:
-    (archive / f".{NAME}.tmp").write_bytes(b"half")
+def test_second_archiver_that_dies_half_way_changes_nothing_for_the_first(
+    segment: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes between reading back and the link of the first, which goes by the name."""
+    digest, tried = packing.digest, []
+    first = Destination("archive", archive)
+
+    def die(_source: Path, target: Path, _how: packing.Packing) -> None:
+        target.write_bytes(b"half")
+        os._exit(9)
+
+    def meanwhile(path: Path) -> str:
+        found = digest(path)
+        if not tried:
+            tried.append(path)
+            child = os.fork()
+            if child == 0:
+                packing.pack = die
+                sending.deliver(segment, found, first)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        return found
+
+    known = digest(segment)
+    monkeypatch.setattr(packing, "digest", meanwhile)
+    assert sending.deliver(segment, known, first)
+    assert (archive / NAME).read_bytes() == segment.read_bytes()
+    new = archive / DIRECTORY / sending.NEW
+    (left,) = new.iterdir()
+    assert left.read_bytes() == b"half"
+    second = segment.rename(segment.with_name(NAME[:-1] + "2"))
+    assert sending.deliver(second, known, first)
+    assert list(new.iterdir()) == []
+
+
+def test_left_over_temporary_files_are_removed_and_those_being_written_are_not(segment: Path, archive: Path) -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    new = archive / DIRECTORY / sending.NEW
+    new.mkdir(parents=True)
+    me = f"{os.getpid()}.{start_of(os.getpid())}"
+    gone = [f"{boot}.{os.getpid()}.1.{NAME}", f"{boot}.999999999..{NAME}x", f"0ld.{me}.{NAME}", "odd", f"{boot}.x"]
+    kept = [f"{boot}.{me}.{NAME}.gz", f"{boot}.{me}.{NAME}.partial", f"0ld.{me}.{NAME}.zst"]
+    for name in (*gone, *kept):
+        (new / name).write_bytes(b"half")
+    long_ago_s = time.time() - 1.1 * sending.ABANDONED_S
+    for name in gone[2:]:
+        os.utime(new / name, (long_ago_s, long_ago_s))
     archived(segment, archive)
     assert names(archive) == [NAME]
+    assert names(new) == sorted(kept)
 
 
 @pytest.mark.parametrize("word", PACKED)
