@@ -78,7 +78,8 @@ def test_second_archiver_that_dies_half_way_changes_nothing_for_the_first(
     segment: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes between reading back and the link of the first, which goes by the name."""
-    digest, tried = packing.digest, []
+    digest = packing.digest
+    tried: list[Path] = []
     first = Destination("archive", archive)
 
     def die(_source: Path, target: Path, _how: packing.Packing) -> None:
@@ -91,7 +92,7 @@ def test_second_archiver_that_dies_half_way_changes_nothing_for_the_first(
             tried.append(path)
             child = os.fork()
             if child == 0:
-                packing.pack = die
+                monkeypatch.setattr(packing, "pack", die)
                 sending.deliver(segment, found, first)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         return found
