@@ -37,8 +37,8 @@ def backup(host: str = "berlin") -> Backup:
     return Backup("20261125T223000Z", host, "good", POINT, POINT, size_bytes=10, version=15)
 
 
-def order(place: Path, to: str = "latest", **words: str) -> Order:
-    return Order(backup(), Path("/b"), targets.parse(to), Place.of(place), 5433, **words)
+def order(place: Path, to: str = "latest", action: str = "pause", timeline: str = "latest") -> Order:
+    return Order(backup(), Path("/b"), targets.parse(to), Place.of(place), 5433, action, timeline)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_without_the_peer_recovery_does_without_it_only_where_it_cannot_be_read(
     orders: list[Order] = []
     monkeypatch.setattr(cli, "require_root", lambda: None)
     monkeypatch.setattr(cli, "load", lambda *_: config)
-    monkeypatch.setattr(cli.picture, "take", lambda _config: seen)
+    monkeypatch.setattr("pgvip.archive.picture.take", lambda _config: seen)
     monkeypatch.setattr(restoring, "restore", lambda _config, order, *_: orders.append(order))
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
