@@ -103,35 +103,45 @@ def send(source: Path, digest: str, wanted: Iterable[Destination], memory: Memor
 def catch_up(destinations: list[Destination], memory: Memory, most: int, end_s: float) -> int:
     """Give optional destinations what they are owed, from the first one; how many files are still owed then.
 
-    `most`: files for each in this run. `end_s`: nothing new is begun after it (monotonic seconds).
+    `most`: files for each in this run. `end_s`: nothing new is begun after it (monotonic seconds). A file that cannot
+    be read in the first one is in the way of no other; it raises ArchiveFailed at the end.
     """
+    unreadable: list[ArchiveFailed] = []
     optional = [one for one in destinations if not one.required and memory.owed(one.name)]
     for one in optional:
         if memory.failed_ago_s(one.name) < REST_S:
             continue
         with memory.paying(one.name) as mine:
             for segment in memory.owed(one.name)[:most] if mine else ():
-                if time.monotonic() >= end_s or not _pay(segment, one, destinations[0], memory):
-                    break
+                try:
+                    if time.monotonic() >= end_s or not _pay(segment, one, destinations[0], memory):
+                        break
+                except ArchiveFailed as failure:
+                    unreadable.append(failure)
+    if unreadable:
+        raise unreadable[0]
     return sum(len(memory.owed(one.name)) for one in optional)
 
 
 def _pay(segment: str, debtor: Destination, first: Destination, memory: Memory) -> bool:
-    """Send one file that is owed; False when it failed."""
+    """Send one file that is owed; False when it failed. ArchiveFailed, noted, when the first one does not give it."""
     assert first.directory is not None  # parsed so
-    stored = packing.find(first.directory, segment)
-    if stored is None:
-        complain(f'{debtor.name} will never get "{segment}": it is no longer in {first.directory}')
-        memory.settle(debtor.name, segment)
-        return True
-    plain = stored
+    plain = stored = first.directory / segment
     try:
+        found = packing.find(first.directory, segment)
+        if found is None:
+            complain(f'{debtor.name} will never get "{segment}": it is no longer in {first.directory}')
+            memory.settle(debtor.name, segment)
+            return True
+        plain = stored = found
         if stored.name != segment:
             plain = memory.temporary(segment)
             packing.unpack(stored, plain)
         done = send(plain, packing.digest(plain), [debtor], memory)
-    except OSError as failure:
-        raise ArchiveFailed(f'could not read "{stored}": {failure}') from failure
+    except (OSError, ArchiveFailed) as failure:
+        why = f'could not read "{stored}", which {debtor.name} is owed: {failure}'
+        memory.failed(debtor.name, why)
+        raise ArchiveFailed(why) from failure
     finally:
         if plain != stored:
             plain.unlink(missing_ok=True)
@@ -206,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if given.path is not None:
             archive_wal(given.path, destinations, memory)
-            catch_up(destinations, memory, 1, time.monotonic() + given.timeout)
+            _catch_up_aside(destinations, memory, time.monotonic() + given.timeout)
         else:
             signal.setitimer(signal.ITIMER_REAL, 0)
             end_s = time.monotonic() + given.catch_up
@@ -218,6 +228,14 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return 0
+
+
+def _catch_up_aside(destinations: list[Destination], memory: Memory, end_s: float) -> None:
+    """Pay a little of what is owed. A failure is only said: the file that PostgreSQL asked for is where it must be."""
+    try:
+        catch_up(destinations, memory, 1, end_s)
+    except (OSError, ArchiveFailed) as failure:
+        complain(str(failure))
 
 
 def _out_of_time(_number: int, _frame: object) -> None:

@@ -21,8 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgvip.archive.memory import DIRECTORY
-from pgvip.archive.survey import INDEX
+from pgvip.archive.memory import DIRECTORY, INDEX
 from pgvip.core.model import Lsn, WalPoint
 from pgvip.errors import ArchiveError, RefusedError
 from pgvip.system import pgconf, pgtools
@@ -92,12 +91,23 @@ def own(config: Config) -> list[Backup]:
 
 def _read(config: Config, path: Path) -> Backup:
     nowhere = WalPoint(0, Lsn(0))
+    unfinished = Backup(path.name, config.me.name, "incomplete", nowhere, nowhere)
     with suppress(FileNotFoundError):
         return _parse(path / DONE)
     with suppress(FileNotFoundError):
         running = _parse(path / RUNNING)
-        return running if is_locked(config) else replace(running, state="incomplete")
-    return Backup(path.name, config.me.name, "incomplete", nowhere, nowhere)
+        if is_locked(config):
+            return running
+        unfinished = replace(running, state="incomplete")
+    # It may have become whole since the first look: DONE is written before RUNNING goes and the lock with it.
+    with suppress(FileNotFoundError):
+        return _parse(path / DONE)
+    return unfinished
+
+
+def is_done(config: Config, backup: Backup) -> bool:
+    """True when a backup of this host is whole now, whatever it was when it was looked at."""
+    return (config.backup.directory / backup.name / DONE).exists()
 
 
 def _parse(file: Path) -> Backup:

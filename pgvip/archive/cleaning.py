@@ -28,12 +28,15 @@ class Plan:
 
 
 def plan(config: Config, seen: Picture, *, without_peer: bool = False) -> Plan:
-    """Decide what may go; RefusedError, with every reason, while it is in doubt."""
+    """Decide what may go; RefusedError, with every reason, while it is in doubt.
+
+    What a peer told last that is not there holds WAL, and stands in for no backup of this host: it may be lost.
+    """
     doubts = seen.doubts(config, without_peer=without_peer)
     if doubts:
         raise picture.refused(config, doubts)
     rule, now = config.backup, time.time()
-    going = retention.superfluous(seen.backups, config.me.name, max(rule.keep, 1), rule.keep_days, now)
+    going = retention.superfluous(seen.reachable, config.me.name, max(rule.keep, 1), rule.keep_days, now)
     interrupted = [one for one in seen.backups if one.state == "incomplete" and one.host == config.me.name]
     needs = replace(seen, backups=[one for one in seen.backups if one not in going]).needs
     # what a destination was owed that is no longer configured, nobody will send
@@ -43,13 +46,17 @@ def plan(config: Config, seen: Picture, *, without_peer: bool = False) -> Plan:
     return Plan(tuple(going), tuple(interrupted), verdict)
 
 
-def carry_out(config: Config, decided: Plan, seen: Picture) -> None:
-    """Remove it: backups first, then the peer is told, then their WAL.
+def carry_out(config: Config, decided: Plan, seen: Picture) -> Plan:
+    """Remove it: backups first, then the peer is told, then their WAL; returns what is gone.
 
+    A backup that became whole since it was looked at stays, and all WAL with it: the plan knew nothing of its need.
     ArchiveError when something cannot be removed; RefusedError while a backup is made or restored from.
     """
     if decided.backups or decided.interrupted:
         with backups.held(config, exclusive=True):
+            halves = tuple(one for one in decided.interrupted if not backups.is_done(config, one))
+            if halves != decided.interrupted:
+                decided = replace(decided, interrupted=halves, wal=replace(decided.wal, files=(), over_mb=0))
             for backup in (*decided.backups, *decided.interrupted):
                 remove_backup(config, backup)
         backups.write_index(config, backups.own(config), seen.server.redo)
@@ -61,6 +68,7 @@ def carry_out(config: Config, decided: Plan, seen: Picture) -> None:
             pgconf.sync_directory(directory)
     except OSError as failure:
         raise ArchiveError(f"could not remove WAL from {directory}", f"{failure}.") from failure
+    return decided
 
 
 def remove_backup(config: Config, backup: Backup) -> None:

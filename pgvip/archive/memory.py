@@ -4,6 +4,7 @@
     owed/NAME/SEGMENT  an optional destination lacks it; PostgreSQL was told that it is archived
     failed/NAME      why a destination failed last, since when; removed when it works again
     hung/NAME        process that did not end when it was killed (a dead server): no other is started beside it
+    new/             files that are being written, in this archive or in a further directory (archive.sending)
 
 Losing it is harmless but for `owed`: what is there already is compared again and found equal.
 """
@@ -19,6 +20,8 @@ from pathlib import Path
 
 DIRECTORY = ".pgvip"
 """In the archive; the peer can read it with the rest."""
+INDEX = "index.json"
+"""In there: what the archive's host has for backups, and what WAL it needs (archive.backups). Proof of an archive."""
 
 
 class Memory:
@@ -93,14 +96,14 @@ class Memory:
             return _NEVER
 
     def hung(self, name: str, pid: int) -> None:
-        self._write("hung", name, f"{pid} {_start_of(pid)}\n")
+        self._write("hung", name, f"{pid} {start_of(pid)}\n")
 
     def hanging(self, name: str) -> int:
         """Process id of a child that still hangs on a destination; 0 when there is none."""
         pid, _, start = self._read("hung", name).strip().partition(" ")
         if not pid:
             return 0
-        if pid.isdigit() and start and _start_of(int(pid)) == start:
+        if pid.isdigit() and start and start_of(int(pid)) == start:
             return int(pid)
         self._remove("hung", name)
         return 0
@@ -142,7 +145,7 @@ class Memory:
 _NEVER = float("inf")
 
 
-def _start_of(pid: int) -> str:
+def start_of(pid: int) -> str:
     """When a process began, in clock ticks since boot (proc(5), stat, field 22); "" when there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()

@@ -69,6 +69,11 @@ class Picture:
         return holdings([file for one in both for file in one.files], histories, self.segment_bytes)
 
     @property
+    def reachable(self) -> list[Backup]:
+        """The backups that can be restored from now: what a host told that is not there is no backup to count on."""
+        return [one for one in self.backups if self.index is not None or one.host != self.peer_name]
+
+    @property
     def needs(self) -> list[Need]:
         """Everybody who is known to need WAL."""
         needs = [*self.server.needs, *retention.needs_of(self.backups)]
@@ -84,7 +89,7 @@ class Picture:
             found.append(Doubt(f"the archive of {config.peer.name} cannot be read: {self.peer_why}", mend))
         elif self.index is not None and self.index.need is None:
             found.append(Doubt(f"{config.peer.name} does not know itself what WAL it needs", "Start its database."))
-        return [*found, *retention.backup_doubts(self.backups, config.backup.keep)]
+        return [*found, *retention.backup_doubts(self.reachable, config.backup.keep)]
 
 
 def take(config: Config) -> Picture:

@@ -21,6 +21,7 @@ if __name__ == "__main__":  # as a script, with -I: only the standard library is
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pgvip.archive import packing
+from pgvip.archive.memory import DIRECTORY, INDEX
 from pgvip.archive.packing import ArchiveFailed
 from pgvip.archive.sending import filled
 
@@ -45,18 +46,30 @@ Place = Path | tuple[str, ...]
 """An archive: a directory, or a command with %f for the file and %p for where it is wanted."""
 
 
-def restore_wal(name: str, target: Path, places: list[Place], flag: Path, timeout_s: float) -> int:
+def restore_wal(
+    name: str,
+    target: Path,
+    places: list[Place],
+    flag: Path,
+    timeout_s: float,
+    *,
+    peer: Path | None = None,
+    without: Path | None = None,
+) -> int:
     """Fetch file `name` into `target` from the first archive that has it.
 
     Returns 0, MISSING when none has it, or FAILED when none of those has it that could be read.
 
     Each archive gets an equal part of what is left of the time. `target` is complete or untouched. The first one
-    is a directory, where it is noted when another hangs.
+    is a directory, where it is noted when another hangs. `peer`: the one that can be read only while it has its index;
+    `without`: one that is not asked, with all in it, while the others keep their numbers.
     """
     end_s = time.monotonic() + timeout_s
     outcome = MISSING
     for number, place in enumerate(places):
         hangs = _hangs(places[0], number)
+        if _within(place, without):
+            continue
         if number and _age_s(hangs) < HANGS_S:
             outcome = FAILED
             continue
@@ -64,7 +77,7 @@ def restore_wal(name: str, target: Path, places: list[Place], flag: Path, timeou
             continue
         archive_end_s = time.monotonic() + (end_s - time.monotonic()) / (len(places) - number)
         temporary = target.with_name(f"{target.name}.pgvip{number}")
-        code = _in_child(place, name, temporary, flag, archive_end_s)
+        code = _in_child(place, name, temporary, flag, archive_end_s, peer=peer)
         if flag.exists():
             temporary.unlink(missing_ok=True)
             return MISSING
@@ -117,14 +130,14 @@ def _touch(file: Path) -> None:
         file.touch()
 
 
-def _in_child(place: Place, name: str, temporary: Path, flag: Path, end_s: float) -> int:
+def _in_child(place: Place, name: str, temporary: Path, flag: Path, end_s: float, *, peer: Path | None) -> int:
     """Fetch in a child process; its exit code, FAILED when it took too long or the flag appeared."""
     child = os.fork()
     if child == 0:
         code = FAILED
         try:
             os.setpgid(0, 0)
-            code = _fetch(place, name, temporary)
+            code = _fetch(place, name, temporary, peer)
         finally:
             os._exit(code)
     while time.monotonic() < end_s and not flag.exists():
@@ -141,7 +154,24 @@ def _in_child(place: Place, name: str, temporary: Path, flag: Path, end_s: float
     return FAILED
 
 
-def _fetch(place: Place, name: str, temporary: Path) -> int:
+def _within(place: Place, directory: Path | None) -> bool:
+    return isinstance(place, Path) and directory is not None and directory in (place, *place.parents)
+
+
+def _missing(place: Path, peer: Path | None) -> int:
+    """MISSING; ArchiveFailed in the peer's archive unless it is that: an empty mount point is no archive.
+
+    Its index proves it, which the peer's daemon writes at its start and nobody removes. Raises OSError.
+    """
+    if peer is not None and _within(place, peer):
+        try:
+            (peer / DIRECTORY / INDEX).stat()
+        except FileNotFoundError:
+            raise ArchiveFailed(f"there is no {DIRECTORY}/{INDEX} in {peer}; is anything mounted there?") from None
+    return MISSING
+
+
+def _fetch(place: Place, name: str, temporary: Path, peer: Path | None) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         if isinstance(place, tuple):
@@ -149,10 +179,10 @@ def _fetch(place: Place, name: str, temporary: Path) -> int:
             packing.sync(temporary)
             return 0
         if place.name == SALVAGE and not place.exists():
-            return MISSING
+            return _missing(place, peer)
         stored = packing.find(place, name)
         if stored is None:
-            return MISSING
+            return _missing(place, peer)
         packing.unpack(stored, temporary)
     except (OSError, ArchiveFailed) as failure:
         if not isinstance(failure, FileNotFoundError):
@@ -177,6 +207,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--flag", type=Path, required=True, help="nothing is restored while this file exists")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for all archives together")
     parser.add_argument("--strict", action="store_true", help="exit code 126 when an archive could not be read")
+    parser.add_argument("--peer", type=Path, help="that of the directories which cannot be read without its index")
+    parser.add_argument("--without", type=Path, help="that of the directories which is not asked, with all in it")
     parser.add_argument("name", help="the file that is wanted (%%f)")
     parser.add_argument("target", type=Path, help="where PostgreSQL wants it (%%p)")
     return parser
@@ -187,7 +219,9 @@ def main(argv: list[str] | None = None) -> int:
     given = parser().parse_args(argv)
     try:
         places: list[Place] = [*given.directory, *map(read_command, given.command)]
-        code = restore_wal(given.name, given.target, places, given.flag, given.timeout)
+        code = restore_wal(
+            given.name, given.target, places, given.flag, given.timeout, peer=given.peer, without=given.without
+        )
     except (OSError, ValueError) as failure:
         sys.stderr.write(f"pgvip: could not restore {given.name}: {failure}\n")
         code = FAILED

@@ -52,7 +52,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be restored where. `files`: the backup's directory. `timeline`: "latest" or a number."""
+    """What is to be restored where. `files`: the backup's directory. `timeline`: "latest" or a number.
+
+    `without_peer`: its archive cannot be read, and recovery does not ask it.
+    """
 
     backup: Backup
     files: Path
@@ -61,6 +64,7 @@ class Order:
     port: int
     action: str = "pause"
     timeline: str = "latest"
+    without_peer: bool = False
 
 
 def refuse_place(config: Config, place: Place) -> None:
@@ -131,7 +135,10 @@ def refuse_full_disk(backup: Backup, place: Place) -> None:
 def settings_for(config: Config, order: Order) -> dict[str, str]:
     """What makes it recover to its target, and keeps it away from the pair."""
     flag = order.place.data / "no-restore"
-    words = [*pgconf.restore_words(config, flag), "--strict"]
+    words = [
+        *pgconf.restore_words(config, flag),
+        *("--strict", "--without" if order.without_peer else "--peer", str(config.archive.peer_mount)),
+    ]
     found = {
         "listen_addresses": "",
         "port": str(order.port),

@@ -15,11 +15,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pgvip.archive import packing
+from pgvip.archive.memory import DIRECTORY, start_of
 from pgvip.archive.packing import ArchiveFailed
 
 REASON_BYTES_MAX = 4000
 DYING_S = 0.2
 """For a child that was killed to be gone; one in D state is left to itself."""
+
+NEW = "new"
+"""In the directory's `.pgvip`: what is being written there, by names that say by which process."""
+ABANDONED_S = 3600.0
+"""So old a file of another host, or from before a reboot, is nobody's any more: no attempt takes that long."""
 
 
 class Destination(NamedTuple):
@@ -75,9 +81,7 @@ def _store(source: Path, digest: str, directory: Path, word: str) -> bool:
         return False
     how = packing.packing_for(source.name, word)
     target = directory / (source.name + how.suffix)
-    # One name for all: what a crash left is overwritten. Two archivers at once may fail by it, and never agree wrongly.
-    temporary = directory / f".{source.name}.tmp{how.suffix}"
-    temporary.unlink(missing_ok=True)
+    temporary = _temporary(directory, target.name)
     try:
         packing.pack(source, temporary, how)
         # The peer reads it through a read-only export, as the same numeric user.
@@ -94,6 +98,32 @@ def _store(source: Path, digest: str, directory: Path, word: str) -> bool:
         temporary.unlink(missing_ok=True)
     packing.sync(directory)
     return True
+
+
+def _temporary(directory: Path, name: str) -> Path:
+    """A name for what is being written that no other process uses: what is linked is what was read back.
+
+    What others left there that were killed is removed.
+    """
+    folder = directory / DIRECTORY / NEW
+    for part in (folder.parent, folder):
+        part.mkdir(mode=0o750, exist_ok=True)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+    for other in folder.iterdir():
+        if _left_over(other, boot):
+            other.unlink(missing_ok=True)
+    return folder / f"{boot}.{os.getpid()}.{start_of(os.getpid())}.{name}"
+
+
+def _left_over(file: Path, boot: str) -> bool:
+    """True when its writer is dead. A wrong guess (a host in a container) costs that writer one attempt."""
+    made_in, pid, start, *_ = (file.name + "...").split(".")
+    if made_in == boot and pid.isdigit():
+        return not start or start_of(int(pid)) != start
+    try:
+        return abs(time.time() - file.stat().st_mtime) > ABANDONED_S
+    except FileNotFoundError:
+        return False
 
 
 def _same_or_fail(target: Path, digest: str) -> None:

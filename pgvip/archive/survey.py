@@ -16,13 +16,11 @@ from typing import Any
 if __name__ == "__main__":  # as a script, with -I: only the standard library is on the path
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pgvip.archive.memory import DIRECTORY
+from pgvip.archive.memory import DIRECTORY, INDEX
 from pgvip.archive.packing import plain_name
 
 SMALL_BYTES = 1 << 16
 """Timeline histories and notes are never longer."""
-INDEX = "index.json"
-"""In an archive's `.pgvip`: what its host has for backups, and what WAL it needs (archive.backups)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pgvip.archive.memory import DIRECTORY
 from pgvip.deadlines import now_s
 from pgvip.errors import ArchiveError, CommandError, PgvipError
 from pgvip.system import pgconf, processes
-from pgvip.system.commands import run
+from pgvip.system.commands import check
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +97,7 @@ def catch_up(config: Config) -> None:
     longest_s = max(one.timeout_s for one in config.archive.destinations)
     words = [*pgconf.archive_words(config), "--catch-up", f"{CATCH_UP_S:g}"]
     try:
-        run(words, timeout_s=CATCH_UP_S + longest_s + 10.0, user=config.postgres.user)
+        check(words, timeout_s=CATCH_UP_S + longest_s + 10.0, user=config.postgres.user)
     except CommandError as failure:
         raise ArchiveError("could not send what is owed", str(failure)) from failure
 
@@ -117,8 +117,7 @@ def clean(config: Config, log: Log) -> None:
     """Remove what nobody needs; RefusedError while that is in doubt."""
     seen = picture.take(config)
     picture.remember(config, seen)
-    decided = cleaning.plan(config, seen)
-    cleaning.carry_out(config, decided, seen)
+    decided = cleaning.carry_out(config, cleaning.plan(config, seen), seen)
     gone = [*decided.backups, *decided.interrupted]
     if decided.wal.files or gone:
         what = f"{len(decided.wal.files)} files of WAL ({decided.wal.size_bytes >> 20} MB), {len(gone)} base backups"

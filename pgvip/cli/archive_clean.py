@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be removed, change nothing")
     parser.add_argument(
         "--without-peer", action="store_true",
-        help="also when the other host's archive cannot be read; what it told last counts",
+        help="also when the other host's archive cannot be read; the WAL that it needed last stays",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         with patience("removing"):
             picture.remember(config, seen)
-            cleaning.carry_out(config, decided, seen)
+            decided = cleaning.carry_out(config, decided, seen)
     if args.json:
         print(json.dumps(words(decided, dry_run=args.dry_run), indent=1))
     else:

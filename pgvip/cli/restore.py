@@ -43,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeline", type=_timeline, default="latest", metavar="N", help="follow this one [latest]")
     parser.add_argument("--action", choices=restoring.ACTIONS, default="pause", help="at the point [%(default)s]")
     parser.add_argument("--port", type=int, help="of the restored server [one above the pair's]")
-    parser.add_argument("--without-peer", action="store_true", help="also when the other host's archive cannot be read")
+    parser.add_argument(
+        "--without-peer", action="store_true",
+        help="also when the other host's archive cannot be read; recovery does without it then",
+    )  # fmt: skip
     parser.add_argument("-n", "--dry-run", action="store_true", help="check everything, say what would be done")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -70,13 +73,15 @@ def run(args: argparse.Namespace) -> int:
     restoring.refuse_place(config, place)
     with patience("looking at the archives"):
         seen = picture.take(config)
-    if seen.peer is None and not args.without_peer:
+    if seen.index is None and not args.without_peer:
         what = f"the archive of {config.peer.name} cannot be read: {seen.peer_why}"
         raise RefusedError(what, "WAL that is only there would be missing.", "Mend that, or use --without-peer.")
-    backup = targets.choose(seen.backups, args.to, args.backup)
+    backup = targets.choose(seen.backups if args.backup else seen.reachable, args.to, args.backup)
     files = restoring.source(config, backup, seen)
     port = args.port or config.postgres.port + 1
-    order = restoring.Order(backup, files, args.to, place, port, args.action, args.timeline)
+    # --without-peer allows it: what can be read now is not left out, and must go on being readable
+    without_peer = seen.index is None
+    order = restoring.Order(backup, files, args.to, place, port, args.action, args.timeline, without_peer)
     restoring.refuse_full_disk(backup, place)
     _refuse_beyond(config, order, seen)
     if not args.dry_run:

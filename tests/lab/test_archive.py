@@ -15,7 +15,7 @@ from pgvip.actions import clone as cloning
 from pgvip.actions import postgres, rejoin, replication
 from pgvip.archive import backups, basebackup, cleaning, picture, restoring, targets, upkeep
 from pgvip.archive.catalog import SEGMENT
-from pgvip.archive.memory import DIRECTORY, Memory
+from pgvip.archive.memory import DIRECTORY, INDEX, Memory
 from pgvip.archive.packing import plain_name
 from pgvip.config import ArchiveDestination, BackupConfig, Config
 from pgvip.deadlines import wait_until
@@ -230,15 +230,16 @@ class Restored:
 
 
 @contextlib.contextmanager
-def restored(config: Config, to: str, backup: str = "") -> Iterator[Config]:
-    """The database at a point in time, running; removed afterwards."""
+def restored(config: Config, to: str, backup: str = "", mount: Path | None = None) -> Iterator[Config]:
+    """The database at a point in time, running; removed afterwards. `mount`: where it looks for the peer's archive."""
     place = restoring.Place.of(config.paths.state / "restored")
     seen = picture.take(config)
     target = targets.parse(to)
     chosen = targets.choose(seen.backups, target, backup)
     port = config.postgres.port + 1
     order = restoring.Order(chosen, restoring.source(config, chosen, seen), target, place, port)
-    restoring.restore(config, order, print, lambda _done, _total: None)
+    archive = dataclasses.replace(config.archive, peer_mount=mount or config.archive.peer_mount)
+    restoring.restore(dataclasses.replace(config, archive=archive), order, print, lambda _done, _total: None)
     where = dataclasses.replace(
         config.postgres, data_directory=place.data, config_directory=place.data, port=order.port
     )
@@ -272,6 +273,13 @@ def test_backup_from_the_standby_restores_to_lsn_time_name_and_end(pair: Pair) -
             wait_until(partial(holds, server, wanted), 30, what=f"{to}: {wanted}")
             assert pgtools.server_setting(server, "archive_mode") == "off"
     assert rows(pair.a) == [1, 2, 3, 4]
+    # the mount is lost after the command has looked: not the end of WAL, at which 4 would be missing
+    lost = pair.root / "nothing-is-mounted"
+    lost.mkdir()
+    lost.chmod(0o755)
+    stops = pytest.raises(AssertionError, match=f"no {DIRECTORY}/{INDEX} in {lost}; is anything mounted there")
+    with stops, restored(pair.b, "latest", mount=lost):
+        pass
     # the other host's archive and its backups serve as well
     with restored(pair.a, lsn) as server:
         assert rows(server) == [1]

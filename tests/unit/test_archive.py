@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.archive import archive_wal, packing, restore_wal
-from pgvip.archive.memory import DIRECTORY, Memory
+from pgvip.archive import archive_wal, packing, restore_wal, sending
+from pgvip.archive.memory import DIRECTORY, INDEX, Memory, start_of
 from pgvip.archive.packing import ArchiveFailed
 from pgvip.archive.sending import Destination
 from pgvip.config_archive import COMPRESS
@@ -74,10 +74,56 @@ def test_different_file_is_never_overwritten(segment: Path, archive: Path, conte
     assert (archive / NAME).read_bytes() == there
 
 
-def test_left_over_temporary_file_is_in_nobodys_way(segment: Path, archive: Path) -> None:
-    (archive / f".{NAME}.tmp").write_bytes(b"half")
+def test_second_archiver_that_dies_half_way_changes_nothing_for_the_first(
+    segment: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes between reading back and the link of the first, which goes by the name."""
+    digest = packing.digest
+    tried: list[Path] = []
+    first = Destination("archive", archive)
+
+    def die(_source: Path, target: Path, _how: packing.Packing) -> None:
+        target.write_bytes(b"half")
+        os._exit(9)
+
+    def meanwhile(path: Path) -> str:
+        found = digest(path)
+        if not tried:
+            tried.append(path)
+            child = os.fork()
+            if child == 0:
+                monkeypatch.setattr(packing, "pack", die)
+                sending.deliver(segment, found, first)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        return found
+
+    known = digest(segment)
+    monkeypatch.setattr(packing, "digest", meanwhile)
+    assert sending.deliver(segment, known, first)
+    assert (archive / NAME).read_bytes() == segment.read_bytes()
+    new = archive / DIRECTORY / sending.NEW
+    (left,) = new.iterdir()
+    assert left.read_bytes() == b"half"
+    second = segment.rename(segment.with_name(NAME[:-1] + "2"))
+    assert sending.deliver(second, known, first)
+    assert list(new.iterdir()) == []
+
+
+def test_left_over_temporary_files_are_removed_and_those_being_written_are_not(segment: Path, archive: Path) -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    new = archive / DIRECTORY / sending.NEW
+    new.mkdir(parents=True)
+    me = f"{os.getpid()}.{start_of(os.getpid())}"
+    gone = [f"{boot}.{os.getpid()}.1.{NAME}", f"{boot}.999999999..{NAME}x", f"0ld.{me}.{NAME}", "odd", f"{boot}.x"]
+    kept = [f"{boot}.{me}.{NAME}.gz", f"{boot}.{me}.{NAME}.partial", f"0ld.{me}.{NAME}.zst"]
+    for name in (*gone, *kept):
+        (new / name).write_bytes(b"half")
+    long_ago_s = time.time() - 1.1 * sending.ABANDONED_S
+    for name in gone[2:]:
+        os.utime(new / name, (long_ago_s, long_ago_s))
     archived(segment, archive)
     assert names(archive) == [NAME]
+    assert names(new) == sorted(kept)
 
 
 @pytest.mark.parametrize("word", PACKED)
@@ -183,6 +229,46 @@ def test_optional_destination_stops_nothing_and_is_paid_later(segment: Path, arc
     assert names(far) == [f"{NAME}.gz", f"{second.name}.gz"]
     assert packing.digest(far / f"{NAME}.gz") == packing.digest(segment)
     assert memory.owed("far") == []
+
+
+def test_owed_file_that_cannot_be_read_fails_no_other(segment: Path, archive: Path, tmp_path: Path) -> None:
+    """Else archive_command fails for ever, each time after it has done what it is for."""
+    far = tmp_path / "far"
+    far.mkdir()
+    (archive / f"{NAME}.gz").write_bytes(b"no gzip at all")
+    memory = Memory(archive / DIRECTORY)
+    memory.owe("far", NAME)
+    second, third = (segment.rename(segment.with_name(NAME[:-1] + "2")), segment.with_name(NAME[:-1] + "3"))
+    third.write_bytes(b"the next one")
+    words = json.dumps({"name": "far", "directory": str(far), "required": False})
+    command = (archive_wal.__file__, "--directory", archive, "--destination", words)
+    done = run_script(*command, second)
+    assert done.returncode == 0
+    assert f'could not read "{archive / NAME}.gz", which far is owed: gzip failed with exit code 1' in done.stderr
+    assert (names(archive), names(far)) == ([f"{NAME}.gz", second.name], [second.name])
+    assert memory.failed_ago_s("far") < 60  # so it rests, and the next ones take no time for it
+    done = run_script(*command, third)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert memory.owed("far") == [NAME, third.name]
+    # the daemon's round pays what it can, and says what it cannot
+    memory.works("far")
+    done = run_script(*command, "--catch-up", 9)
+    assert (done.returncode, names(far)) == (1, [second.name, third.name])
+    assert "which far is owed" in done.stderr
+    assert memory.owed("far") == [NAME]
+    assert names(archive / DIRECTORY / "tmp") == []
+
+
+def test_nowhere_to_unpack_what_is_owed_fails_no_other(segment: Path, archive: Path, tmp_path: Path) -> None:
+    (archive / f"{NAME}.gz").write_bytes(b"as good as any")
+    memory = Memory(archive / DIRECTORY)
+    memory.owe("far", NAME)
+    (archive / DIRECTORY / "tmp").write_text("no directory")  # as a full disk: mkdir fails
+    words = json.dumps({"name": "far", "directory": str(tmp_path), "required": False})
+    second = segment.rename(segment.with_name(NAME[:-1] + "2"))
+    done = run_script(archive_wal.__file__, "--directory", archive, "--destination", words, second)
+    assert (done.returncode, names(archive)) == (0, [f"{NAME}.gz", second.name])
+    assert "which far is owed" in done.stderr
 
 
 def test_debt_is_bounded(
@@ -304,6 +390,58 @@ def test_strict_tells_a_missing_file_from_an_archive_that_cannot_be_read(tmp_pat
     assert run_script(restore_wal.__file__, *options, NAME, tmp_path / "target").returncode == restore_wal.STOP
     assert run_script(restore_wal.__file__, *options, NAME[:-1] + "2", tmp_path / "target").returncode == 1
     assert run_script(restore_wal.__file__, *options[1:], NAME, tmp_path / "target").returncode == 1
+
+
+def test_strict_takes_no_empty_mount_point_for_the_peers_archive(tmp_path: Path, archive: Path) -> None:
+    """The server recovers for hours, and its host may lose the mount in them: that is not the end of WAL."""
+    peer, far = tmp_path / "peer", tmp_path / "far"
+    peer.mkdir()
+    far.mkdir()
+    others = ("--directory", peer, "--directory", peer / restore_wal.SALVAGE, "--directory", far)
+    words = ("--flag", tmp_path / "flag", "--directory", archive, *others)
+
+    def code(*options: object, name: str = NAME) -> int:
+        done = run_script(restore_wal.__file__, *options, *words, name, tmp_path / "target")
+        assert "index.json" in done.stderr or done.returncode != restore_wal.STOP
+        return done.returncode
+
+    assert code("--strict", "--peer", peer) == restore_wal.STOP
+    assert code("--peer", peer) == 1
+    assert code("--strict") == 1
+    assert code() == 1
+    assert code("--strict", "--without", peer) == 1
+    # the mount may go between the two
+    salvaged: list[restore_wal.Place] = [archive, peer / restore_wal.SALVAGE]
+    assert restore_wal.restore_wal(NAME, tmp_path / "target", salvaged, tmp_path / "flag", 5.0, peer=peer) != 1
+    assert restore_wal.restore_wal(NAME, tmp_path / "target", salvaged, tmp_path / "flag", 5.0) == 1
+    (far / NAME).write_bytes(b"wal")
+    assert code("--strict", "--peer", peer) == 0
+    (peer / DIRECTORY).mkdir()
+    (peer / DIRECTORY / INDEX).write_text("{}")
+    missing = NAME[:-1] + "2"
+    assert code("--strict", "--peer", peer, name=missing) == 1
+    (peer / restore_wal.SALVAGE).mkdir()
+    assert code("--strict", "--peer", peer, name=missing) == 1
+
+
+@pytest.mark.parametrize("folder", ["", restore_wal.SALVAGE])
+def test_archive_that_is_left_out_is_not_asked_and_the_next_keeps_its_number(
+    tmp_path: Path, archive: Path, folder: str
+) -> None:
+    """Third archives are told by their number, as is where it is noted that one hung."""
+    wal, peer, far = tmp_path / "pg_wal", tmp_path / "peer", tmp_path / "far"
+    for directory in (wal, peer / restore_wal.SALVAGE, far):
+        directory.mkdir(parents=True)
+    (wal / "00000002.history").write_text("1\t0/1000060\tno recovery target specified\n")
+    (wal / NAME).write_bytes(b"")
+    os.truncate(wal / NAME, 1 << 24)
+    places: list[restore_wal.Place] = [archive, peer, peer / restore_wal.SALVAGE, far]
+    later = "00000002" + NAME[8:]
+    (peer / folder / later).write_bytes(b"peer's")
+    (far / NAME).write_bytes(b"of a primary that lost its role")
+    for name in (later, NAME):
+        assert restore_wal.restore_wal(name, wal / "RECOVERYXLOG", places, tmp_path / "flag", 5.0, without=peer) == 1
+    assert restore_wal.restore_wal(later, wal / "RECOVERYXLOG", places, tmp_path / "flag", 5.0) == 0
 
 
 @pytest.mark.parametrize(("folder", "code"), [(restore_wal.SALVAGE, 1), ("other", restore_wal.STOP)])

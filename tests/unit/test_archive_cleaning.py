@@ -15,10 +15,9 @@ import pytest
 from pgvip.actions import export
 from pgvip.archive import backups, cleaning, picture, standing
 from pgvip.archive.backups import Backup
-from pgvip.archive.memory import DIRECTORY, Memory
+from pgvip.archive.memory import DIRECTORY, INDEX, Memory
 from pgvip.archive.picture import Picture, Server
 from pgvip.archive.retention import Doubt, Need
-from pgvip.archive.survey import INDEX
 from pgvip.cli import archive_clean, archive_status
 from pgvip.config import ArchiveConfig, ArchiveDestination, BackupConfig, Config
 from pgvip.core.model import Lsn, WalPoint
@@ -250,6 +249,29 @@ def test_without_the_peer_what_it_told_last_counts(config: Config) -> None:
     assert cleaning.plan(config, seen(config), without_peer=True).wal.oldest.lsn // MB16 == 3
 
 
+def test_without_the_peer_its_backups_stand_in_for_none_of_this_hosts(config: Config) -> None:
+    """They may be lost for good: the one that can still be reached stays, and so does what theirs would need."""
+    config = dataclasses.replace(config, backup=dataclasses.replace(config.backup, keep=2))
+    wal(config.archive.directory, *range(1, 10))
+    theirs = [dataclasses.replace(backup(config, number), host="paris") for number in (7, 8)]
+    for one in theirs:
+        cleaning.remove_backup(config, one)
+    mine = backup(config, 3)
+    tell_of_peer(config, 8, *theirs)
+    assert cleaning.plan(config, seen(config)).backups == (mine,)
+    picture.remember(config, seen(config))
+    (config.archive.peer_mount / DIRECTORY / INDEX).unlink()
+    decided = cleaning.plan(config, seen(config), without_peer=True)
+    assert decided.backups == ()
+    assert decided.wal.oldest.lsn // MB16 == 3
+    cleaning.remove_backup(config, mine)
+    with pytest.raises(RefusedError, match="in doubt") as refused:
+        cleaning.plan(config, seen(config), without_peer=True)
+    assert "no good base backup" in refused.value.detail
+    backup(config, 9)
+    assert cleaning.plan(config, seen(config), without_peer=True).wal.oldest.lsn // MB16 == 7
+
+
 def test_without_the_peer_the_wal_that_it_needed_last_stays(config: Config) -> None:
     """Its slot may have been made anew since, further on than it is itself."""
     backup(config, 7)
@@ -271,6 +293,51 @@ def test_backup_that_is_being_made_is_neither_interrupted_nor_removed(config: Co
         assert cleaning.plan(config, seen(config)).wal.oldest.lsn // MB16 == 2
     assert states == ["running", "good"]
     assert [one.state for one in backups.own(config)] == ["incomplete", "good"]
+
+
+def finish(config: Config, one: Backup) -> None:
+    """What the maker does at the end."""
+    path = config.backup.directory / one.name
+    backups.write(path / backups.DONE, dataclasses.replace(one, state="good").words(), config)
+    (path / backups.RUNNING).unlink()
+
+
+def test_backup_that_became_whole_since_the_plan_stays_with_its_wal(config: Config) -> None:
+    wal(config.archive.directory, 1, 2, 3)
+    half = backup(config, 2, state="running")
+    dead = backup(config, 1, state="running")
+    backup(config, 9)
+    tell_of_peer(config, 9)
+    found = seen(config)
+    decided = cleaning.plan(config, found)
+    assert [one.name for one in decided.interrupted] == [dead.name, half.name]
+    finish(config, half)
+    done = cleaning.carry_out(config, decided, found)
+    assert [(one.start.lsn // MB16, one.state) for one in backups.own(config)] == [(2, "good"), (9, "good")]
+    assert numbers(config.archive.directory) == [1, 2, 3]
+    assert ([one.name for one in done.interrupted], done.wal.files) == ([dead.name], ())
+
+
+@pytest.mark.parametrize("unlinked", [True, False])
+def test_backup_that_becomes_whole_while_it_is_looked_at_is_whole(
+    config: Config, monkeypatch: pytest.MonkeyPatch, unlinked: bool
+) -> None:
+    """After DONE was not there: before RUNNING is looked for, or before the lock is."""
+    half = backup(config, 2, state="running")
+    parse = backups._parse
+
+    def late(file: Path) -> Backup:
+        if unlinked and file.name == backups.RUNNING and file.exists():
+            finish(config, half)
+        return parse(file)
+
+    def lock(config: Config) -> bool:
+        finish(config, half)
+        return False
+
+    monkeypatch.setattr(backups, "_parse", late)
+    monkeypatch.setattr(backups, "is_locked", lock)
+    assert [one.state for one in backups.own(config)] == ["good"]
 
 
 def test_backup_is_not_removed_while_it_is_read(config: Config) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import os
+import shlex
 from pathlib import Path
 
 import pytest
 
-from pgvip.archive import restoring, targets, upkeep
+from pgvip.archive import restore_wal, restoring, targets, upkeep
 from pgvip.archive.backups import Backup, Index
+from pgvip.archive.memory import DIRECTORY, Memory
 from pgvip.archive.picture import Picture, Server
 from pgvip.archive.restoring import Order, Place
 from pgvip.archive.survey import Survey
 from pgvip.archive.upkeep import Upkeep
-from pgvip.config import Config
+from pgvip.cli import restore as cli
+from pgvip.config import ArchiveDestination, Config
 from pgvip.core.model import Lsn, WalPoint
 from pgvip.errors import ArchiveError, RefusedError
 from tests.unit import configs
@@ -32,8 +37,8 @@ def backup(host: str = "berlin") -> Backup:
     return Backup("20261125T223000Z", host, "good", POINT, POINT, size_bytes=10, version=15)
 
 
-def order(place: Path, to: str = "latest", **words: str) -> Order:
-    return Order(backup(), Path("/b"), targets.parse(to), Place.of(place), 5433, **words)
+def order(place: Path, to: str = "latest", action: str = "pause", timeline: str = "latest") -> Order:
+    return Order(backup(), Path("/b"), targets.parse(to), Place.of(place), 5433, action, timeline)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,43 @@ def test_settings_keep_it_away_from_the_pair(config: Config, tmp_path: Path) -> 
     assert not [key for key in latest if key.startswith("recovery_target") and key != "recovery_target_timeline"]
 
 
+def test_recovery_asks_the_peers_archive_with_its_proof_or_not_at_all(config: Config, tmp_path: Path) -> None:
+    known = order(tmp_path / "new")
+    mount = str(config.archive.peer_mount)
+    for one, option in ((known, "--peer"), (dataclasses.replace(known, without_peer=True), "--without")):
+        words = shlex.split(restoring.settings_for(config, one)["restore_command"])
+        given = restore_wal.parser().parse_args(words[words.index("--timeout") :])
+        assert {"--peer": given.peer, "--without": given.without}.pop(option) == Path(mount)
+        assert (given.peer is None) is one.without_peer
+        assert [str(path) for path in given.directory].index(mount) == 1
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_without_the_peer_recovery_does_without_it_only_where_it_cannot_be_read(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    """And then the newest backup is the newest that can be reached."""
+    seen = picture(Index(0.0, Path("/srv"), "backups", (), POINT) if readable else None)
+    seen.backups = [backup(), dataclasses.replace(backup("paris"), name="20261126T223000Z", ended_at=1.0)]
+    orders: list[Order] = []
+    monkeypatch.setattr(cli, "require_root", lambda: None)
+    monkeypatch.setattr(cli, "load", lambda *_: config)
+    monkeypatch.setattr("pgvip.archive.picture.take", lambda _config: seen)
+    monkeypatch.setattr(restoring, "restore", lambda _config, order, *_: orders.append(order))
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    given = parser.parse_args([str(tmp_path / "new")], argparse.Namespace(config=None, host=None))
+    if readable:
+        assert cli.run(given) == 0
+    else:
+        with pytest.raises(RefusedError, match="cannot be read"):
+            cli.run(given)
+    given.without_peer = True
+    assert cli.run(given) == 0
+    assert [one.without_peer for one in orders] == ([False, False] if readable else [True])
+    assert {one.backup.host for one in orders} == {"paris" if readable else "berlin"}
+
+
 def test_what_was_begun_is_removed_and_what_was_there_stays(tmp_path: Path) -> None:
     place = Place.of(tmp_path / "new")
     place.data.mkdir()
@@ -155,6 +197,21 @@ def test_upkeep_says_a_failure_once_until_it_changes(config: Config, monkeypatch
     for _ in range(4):
         kept.go_round()
     assert said == [("upkeep-failed", "index: no space")] * 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_upkeep_says_what_it_cannot_send(config: Config) -> None:
+    """The archive's own copy is broken: nobody else would say so."""
+    far = ArchiveDestination("far", config.archive.directory.with_name("far"), required=False)
+    archive = dataclasses.replace(config.archive, destinations=(far,))
+    postgres = dataclasses.replace(config.postgres, user="root")
+    config = dataclasses.replace(config, archive=archive, postgres=postgres)
+    config.archive.directory.mkdir(parents=True)
+    (config.archive.directory / "000000010000000000000001.gz").write_bytes(b"no gzip at all")
+    Memory(config.archive.directory / DIRECTORY).owe("far", "000000010000000000000001")
+    with pytest.raises(ArchiveError, match="could not send what is owed") as failed:
+        upkeep.catch_up(config)
+    assert "which far is owed" in failed.value.detail
 
 
 @pytest.mark.parametrize(("clean", "times"), [("auto", 1), ("never", 0)])
