@@ -240,7 +240,7 @@ def _message(r: Round, message: Message) -> None:
     if r.now_s - k.doubt_s > LATE_FENCE_S:
         k.doubt_s = NEVER
     k.met = True
-    k.heard = Heard(message, r.now_s, _gateway_since_s(k.heard, message, r.now_s))
+    k.heard = Heard(message, r.now_s, _gateway_since_s(r, k.heard, message))
     r.changed()
     record = message.record
     if record is not None:
@@ -261,10 +261,12 @@ def _message(r: Round, message: Message) -> None:
         k.address = free
 
 
-def _gateway_since_s(heard: Heard | None, message: Message, now_s: float) -> float:
-    if heard is not None and heard.message.gateway_ok and heard.message.boot_id == message.boot_id:
-        return heard.gateway_since_s
-    return now_s - message.gateway_age_s
+def _gateway_since_s(r: Round, heard: Heard | None, message: Message) -> float:
+    """A silence breaks the peer's word: what cut the two hosts may have cut this one's gateway, and end for both."""
+    since_s = r.now_s - message.gateway_age_s
+    if heard is None or heard.message.boot_id != message.boot_id or r.now_s - heard.at_s > r.s.dead_after_s:
+        return since_s
+    return heard.gateway_since_s if heard.message.gateway_ok else since_s
 
 
 def _heard_record(r: Round, message: Message, record: Record) -> None:

@@ -99,7 +99,8 @@ class Message:
 class Heard:
     """The peer's newest message and when it came.
 
-    `gateway_since_s`: when, by the peer's own unbroken word, a gateway began to answer it (NEVER: long ago).
+    `gateway_since_s`: when, by the peer's own unbroken word, a gateway began to answer it (NEVER: long ago);
+    a silence breaks it.
     """
 
     message: Message

@@ -308,6 +308,17 @@ def test_a_gateway_that_comes_back_to_both_hosts_moves_nothing() -> None:
     assert lost_here.chosen()[0].name == "hand-over-gateway"
 
 
+def test_a_cut_that_ends_for_the_peer_and_the_gateway_moves_nothing() -> None:
+    """A primary that was cut off heard its peer first, and gave its role away before its gateway was asked again."""
+    host = FIRES["hand-over-gateway"]().told(gateway_ok=True, gateway_age_s=0.0)
+    assert host.chosen()[0].name == "hand-over-gateway"
+    healed = host.told(after_s=4.0, gateway_ok=True, gateway_age_s=0.0)
+    assert healed.chosen()[0].name == "hold"
+    in_vain = healed.at(NOW_S + 6).sees(gateway=Observation("192.0.2.1", NOW_S - 60, 15, NOW_S + 6, NOW_S - 59))
+    still_lost = in_vain.told(gateway_ok=True, gateway_age_s=0.0)
+    assert still_lost.chosen()[0].name == "hand-over-gateway"
+
+
 def test_a_peer_that_cannot_give_up_is_fenced_though_it_goes_on_offering() -> None:
     """Its offer, or the consent that it owes, never comes about."""
     offering = standby().hears(invite="hand-over-database", invite_term=4, cannot="StopPostgres: D state")

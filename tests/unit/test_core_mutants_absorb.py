@@ -68,8 +68,9 @@ def test_since_when_a_gateway_answers_the_peer_is_counted_from_the_first_word_of
     lost = later.told(after_s=1.0, gateway_ok=False)
     again = lost.told(after_s=1.0, gateway_ok=True, gateway_age_s=0.25)
     other = again.told(after_s=1.0, boot_id="boot-b-2", run_id="run-b-2", gateway_ok=True, gateway_age_s=0.0)
-    since = [host.k.heard.gateway_since_s for host in (first, later, again, other) if host.k.heard]
-    assert since == [NOW_S - 0.5, NOW_S - 0.5, NOW_S + 4.75, NOW_S + 6.0]
+    broken = other.told(after_s=3.1, boot_id="boot-b-2", run_id="run-b-2", gateway_ok=True, gateway_age_s=0.5)
+    since = [host.k.heard.gateway_since_s for host in (first, later, again, other, broken) if host.k.heard]
+    assert since == [NOW_S - 0.5, NOW_S - 0.5, NOW_S + 4.75, NOW_S + 6.0, pytest.approx(NOW_S + 8.6)]
 
 
 def test_another_action_s_success_neither_means_power_nor_a_rejoin() -> None:

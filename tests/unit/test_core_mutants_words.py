@@ -168,7 +168,7 @@ def test_a_round_of_which_nothing_is_said_has_nothing_in_it() -> None:
 
 
 def test_what_operators_are_told_of_the_defaults_is_what_the_core_takes() -> None:
-    sample = SAMPLE.read_text(encoding="utf-8").partition("[monitor]")[0]  # which has an interval_s of its own
+    sample = SAMPLE.read_text(encoding="utf-8").partition("\n[monitor]")[0]  # which has an interval_s of its own
     told = dict(re.findall(r"^# (\w+) = ([\d.]+)", sample, re.MULTILINE))
     default = settings()
     names = [field.name for field in fields(Settings) if isinstance(field.default, int | float)]
