@@ -79,7 +79,7 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
     saved = _save(config, known, found, progress)
     if not reason:
         assert divergence is not None  # without one there is a reason
-        reason = _rewind(config, progress)
+        reason = why_no_rewind(config, divergence.end, found) or _rewind(config, progress)
     done = f"rewound to {divergence.fork}" if divergence and not reason else ""
     if reason:
         progress(f"a new clone is needed: {reason}")
@@ -219,14 +219,24 @@ def _save(
     return divergence, target
 
 
+def why_no_rewind(config: Config, end: WalPoint, found: Source) -> str:
+    """Why diverged data that ends at `end` must be cloned; "" when pg_rewind can undo it.
+
+    On one and the same timeline pg_rewind ends well and does nothing (src/bin/pg_rewind/pg_rewind.c).
+    """
+    if not pgtools.control_data(config).rewindable:
+        return "it has neither checksums nor wal_log_hints"
+    if end.timeline == found.flush.timeline:
+        return f"it has other WAL than the peer on the same timeline {end.timeline}, which pg_rewind does not undo"
+    return ""
+
+
 def _rewind(config: Config, progress: Say) -> str:
     """Rewind this cluster; returns "" or the reason why a clone is needed instead.
 
     The data is marked unusable then: the archive still holds what diverged.
     """
     control = pgtools.control_data(config)
-    if not control.rewindable:
-        return "it has neither checksums nor wal_log_hints"
     version = pgtools.major_version(config.postgres.data_directory)
     pgconf.write(config, sync=False, version=version)
     pgconf.strip_auto_conf(config, version)
