@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pgvip.actions import clone as cloning
 from pgvip.actions import postgres, prepare, source
 from pgvip.actions.saved import Divergence, prune, save_diverged, set_aside_archived
+from pgvip.actions.unarchived import keep_unarchived
 from pgvip.actions.wal import LAST, Piece, end_of_wal, fork_point, local_history
 from pgvip.core.model import WalPoint
 from pgvip.errors import CommandError, PostgresError, ProbeError, RejoinError
@@ -65,18 +66,16 @@ def rejoin(
 def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes: cloning.Bytes | None) -> str:
     """Choose the cheapest way that works, and go it."""
     reason = "an operator asked for it" if clone else unusable(config)
-    divergence = None
     if not reason and (config.postgres.data_directory / "backup_label").exists():
         # Its recovery never began, so pg_control does not tell where it stands; the start will.
         return "the data is a copy that has not been started yet"
-    if not reason:
-        divergence = divergence_from(config, found)
-        if not divergence.diverged:
-            reason = missing_wal(config, divergence, found)
-            if not reason:
-                return "nothing had diverged"
+    divergence = None if reason else divergence_from(config, found)
     known = divergence or _divergence_if_readable(config, found)
-    saved = _save(config, known, found, progress)
+    saved = _keep(config, known, found, progress)
+    if divergence is not None and not divergence.diverged:
+        reason = missing_wal(config, divergence, found)
+        if not reason:
+            return "nothing had diverged"
     if not reason:
         assert divergence is not None  # without one there is a reason
         reason = why_no_rewind(config, divergence.end, found) or _rewind(config, progress)
@@ -202,6 +201,15 @@ def _archived(config: Config, name: str) -> bool:
 
 
 # --- save, rewind, clone ---------------------------------------------------------------------------------------
+
+
+def _keep(
+    config: Config, divergence: Divergence | None, found: Source, progress: Say
+) -> tuple[Divergence, Path] | None:
+    """See that all WAL that only this host has is archived or saved; returns what `_save` does."""
+    if divergence is not None:
+        keep_unarchived(config, divergence, progress)
+    return _save(config, divergence, found, progress)
 
 
 def _save(

@@ -83,13 +83,13 @@ def save_diverged(config: Config, divergence: Divergence, heartbeat_files: Seque
 def _save(config: Config, divergence: Divergence, lost: Tally | None, heartbeat_files: Sequence[str]) -> Path:
     wal = config.postgres.data_directory / "pg_wal"
     files = sorted(path for path in wal.iterdir() if divergence.holds(path.name))
-    _refuse_full_disk(config, files)
+    refuse_full_disk(config, files)
     target = config.paths.saved / _name(divergence)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700)
     for file in files:
-        _copy(file, partial / file.name)
+        copy_file(file, partial / file.name)
     _describe(config, partial, divergence, [file.name for file in files], lost, heartbeat_files=heartbeat_files)
     pgconf.sync_directory(partial)
     partial.rename(target)
@@ -120,7 +120,7 @@ def set_aside_archived(config: Config, divergence: Divergence, target: Path) -> 
     for file in sorted(directory.iterdir()):
         if divergence.holds(plain_name(file.name)):
             aside.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _copy(file, aside / file.name)
+            copy_file(file, aside / file.name)
             pgconf.sync_directory(aside)
             file.unlink()
             moved.append(file.name)
@@ -148,18 +148,20 @@ def _name(divergence: Divergence) -> str:
     return f"{stamp}-{divergence.end.timeline}-{str(divergence.end.lsn).replace('/', '_')}"
 
 
-def _refuse_full_disk(config: Config, files: Iterable[Path]) -> None:
+def refuse_full_disk(config: Config, files: Iterable[Path]) -> None:
+    """RejoinError when these files do not fit where WAL is saved, beside MARGIN_BYTES."""
     needed = sum(file.stat().st_size for file in files) + MARGIN_BYTES
     free = shutil.disk_usage(config.paths.saved).free
     if free < needed:
         raise RejoinError(
-            "no space to save the diverged WAL",
+            "no space to save WAL that only this host may have",
             f'"{config.paths.saved}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
             "Make space there; nothing has been rewound.",
         )
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, durably; the caller syncs the directory. Raises OSError."""
     with source.open("rb") as old, target.open("wb") as new:
         shutil.copyfileobj(old, new, 1 << 20)
         new.flush()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgvip.archive import basebackup
-from pgvip.archive.backups import Backup
+from pgvip.archive.backups import DATA, Backup
 from pgvip.core.model import Lsn, WalPoint
 from pgvip.errors import ArchiveError
 
@@ -24,7 +24,7 @@ START TIMELINE: 1
 
 
 def written(path: Path, ranges: list[dict[str, object]]) -> Backup:
-    data = path / basebackup.DATA
+    data = path / DATA
     data.mkdir()
     (data / "backup_label").write_text(LABEL)
     (data / "backup_manifest").write_text(json.dumps({"WAL-Ranges": ranges}))
