@@ -83,14 +83,28 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
     if reason:
         progress(f"a new clone is needed: {reason}")
         refuse_clone_now(config, reason, by_operator=clone)
-        if known is None and not prepare.why_unusable(config):
-            cloning.mark_unsaved(config)
-        done = cloning.clone(config, progress, on_bytes, system_id=found.system_id)
-    if saved is not None:
-        for name in set_aside_archived(config, *saved):
-            progress(f"moved {name} out of the archive: it belongs to the diverged part")
+        done = _clone(config, known, found, progress, on_bytes)
+    _clean_archive(config, saved, progress)
     # Not before: with diverged files in its archive, the rewound data would follow them instead of the source.
     prepare.mark_usable(config)
+    return done
+
+
+def clone_over(config: Config, progress: Say, on_bytes: cloning.Bytes | None = None, *, system_id: str) -> str:
+    """Clone as an operator orders it, whatever is here; what only this cluster's data has is kept, as by a rejoin.
+
+    The server must be down. `system_id`: of the pair's cluster. Returns a sentence; raises RejoinError, after which the
+    same call may be repeated.
+    """
+    if cloning.finish_swap(config):
+        progress("finished the clone that was interrupted")
+    if own_system_id(config) != system_id:
+        return cloning.clone(config, progress, on_bytes, system_id=system_id)
+    found = source.prove_source(config, system_id)
+    known = _divergence_if_readable(config, found)
+    saved = _keep(config, known, found, progress)
+    done = _clone(config, known, found, progress, on_bytes)
+    _clean_archive(config, saved, progress)
     return done
 
 
@@ -308,6 +322,21 @@ def _rewind_command(config: Config, version: int) -> list[str | Path]:
     if config.archive.enabled and (version >= 15 or not split):
         command.append("--restore-target-wal")
     return command
+
+
+def _clone(
+    config: Config, known: Divergence | None, found: Source, progress: Say, on_bytes: cloning.Bytes | None
+) -> str:
+    """Replace the data here by a copy; where nobody could tell what only they have, their WAL outlives them."""
+    if known is None and not prepare.why_unusable(config):
+        cloning.mark_unsaved(config)
+    return cloning.clone(config, progress, on_bytes, system_id=found.system_id)
+
+
+def _clean_archive(config: Config, saved: tuple[Divergence, Path] | None, progress: Say) -> None:
+    if saved is not None:
+        for name in set_aside_archived(config, *saved):
+            progress(f"moved {name} out of the archive: it belongs to the diverged part")
 
 
 def refuse_clone_now(config: Config, reason: str, *, by_operator: bool) -> None:

@@ -129,6 +129,42 @@ def set_aside_archived(config: Config, divergence: Divergence, target: Path) -> 
     return moved
 
 
+def keep_directory(config: Config, directory: Path, name: str) -> None:
+    """Have a whole pg_wal among what is saved, durably, as `name`: moved, or copied from another file system.
+
+    A copy leaves the original in place. Done already when there is one of this name. Raises RejoinError when there is
+    no space, and OSError.
+    """
+    config.paths.saved.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = config.paths.saved / name
+    if target.exists():
+        return
+    if _movable(directory, config.paths.saved):
+        directory.rename(target)
+    else:
+        _copy_tree(config, directory, target)
+    pgconf.sync_directory(config.paths.saved)
+
+
+def _movable(directory: Path, to: Path) -> bool:
+    return directory.stat().st_dev == to.stat().st_dev and not directory.is_mount()
+
+
+def _copy_tree(config: Config, directory: Path, target: Path) -> None:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    refuse_full_disk(config, files)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(mode=0o700)
+    for file in files:
+        copy = partial / file.relative_to(directory)
+        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy_file(file, copy)
+    for made in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+        pgconf.sync_directory(made)
+    partial.rename(target)
+
+
 def prune(config: Config) -> list[Path]:
     """Remove the oldest saved directories beyond `keep_saved`, but only those without a client's commit."""
     if not config.paths.saved.is_dir():
