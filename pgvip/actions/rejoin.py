@@ -19,7 +19,7 @@ from pgvip.actions import clone as cloning
 from pgvip.actions import postgres, prepare, source
 from pgvip.actions.saved import Divergence, prune, save_diverged, set_aside_archived
 from pgvip.actions.unarchived import keep_unarchived
-from pgvip.actions.wal import LAST, Piece, end_of_wal, fork_point, local_history
+from pgvip.actions.wal import LAST, Piece, end_of_wal, fork_point, local_history, strange_timelines
 from pgvip.core.model import WalPoint
 from pgvip.errors import CommandError, PostgresError, ProbeError, RejoinError
 from pgvip.system import pgconf, pgtools, processes
@@ -78,7 +78,7 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
             return "nothing had diverged"
     if not reason:
         assert divergence is not None  # without one there is a reason
-        reason = why_no_rewind(config, divergence.end, found) or _rewind(config, progress)
+        reason = why_no_rewind(config, divergence.end, found, divergence.strange) or _rewind(config, progress)
     done = f"rewound to {divergence.fork}" if divergence and not reason else ""
     if reason:
         progress(f"a new clone is needed: {reason}")
@@ -158,15 +158,19 @@ def divergence_from(config: Config, found: Source) -> Divergence:
     """Compare this cluster's history with the source's; the server must be down."""
     control = pgtools.control_data(config)
     end = end_of_wal(config)
-    before = local_history(config, end.timeline)
-    mine = [*before, end]
+    mine = [*local_history(config, end.timeline), end]
     theirs = [*found.history, WalPoint(found.flush.timeline, LAST)]
     fork = fork_point(mine, theirs)
     if end.timeline == found.flush.timeline and end.lsn > found.flush.lsn:
         # On the source's own timeline, but further: it is told apart by what the source has flushed.
         fork = found.flush
-    strange = {point.timeline for point in mine} - {point.timeline for point in theirs}
-    return Divergence(fork, end, _pieces(mine, fork), frozenset(strange), control.segment_bytes)
+    strange = strange_timelines(mine, theirs)
+    before = [point for point in mine if point.timeline < fork.timeline]
+    if before and not source.same_wal(config, control, fork, theirs):
+        # Both were promoted at one point to one number: two timelines of the same name.
+        strange |= {point.timeline for point in mine if point.timeline >= fork.timeline}
+        fork = before[-1]
+    return Divergence(fork, end, _pieces(mine, fork), strange, control.segment_bytes)
 
 
 def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
@@ -241,15 +245,16 @@ def _save(
     return divergence, target
 
 
-def why_no_rewind(config: Config, end: WalPoint, found: Source) -> str:
+def why_no_rewind(config: Config, end: WalPoint, found: Source, strange: frozenset[int] = frozenset()) -> str:
     """Why diverged data that ends at `end` must be cloned; "" when pg_rewind can undo it.
 
-    On one and the same timeline pg_rewind ends well and does nothing (src/bin/pg_rewind/pg_rewind.c).
+    It knows timelines by number: on one and the same it ends well and does nothing (src/bin/pg_rewind/pg_rewind.c).
     """
     if not pgtools.control_data(config).rewindable:
         return "it has neither checksums nor wal_log_hints"
-    if end.timeline == found.flush.timeline:
-        return f"it has other WAL than the peer on the same timeline {end.timeline}, which pg_rewind does not undo"
+    double = strange & {point.timeline for point in found.history} | ({end.timeline} & {found.flush.timeline})
+    if double:
+        return f"it has other WAL than the peer on the same timeline {min(double)}, which pg_rewind does not undo"
     return ""
 
 

@@ -125,7 +125,9 @@ def _down(config: Config, found: Source) -> Plan:
         with suppress(PgvipError):
             wal = config.postgres.data_directory / "pg_wal"
             commits = read(config, wal, divergence.pieces, found.heartbeat_files).commits
-        return Plan(Way.REWIND, "its WAL has diverged", divergence.fork, divergence.end, commits)
+        why = rejoin.why_no_rewind(config, divergence.end, found, divergence.strange)
+        way, reason = (Way.CLONE, why) if why else (Way.REWIND, "its WAL has diverged")
+        return Plan(way, reason, divergence.fork, divergence.end, commits)
     missing = rejoin.missing_wal(config, divergence, found)
     if missing:
         return Plan(Way.CLONE, missing, divergence.fork, divergence.end, 0)

@@ -110,6 +110,18 @@ def fork_point(mine: Sequence[WalPoint], theirs: Sequence[WalPoint]) -> WalPoint
     return fork
 
 
+def strange_timelines(mine: Sequence[WalPoint], theirs: Sequence[WalPoint]) -> frozenset[int]:
+    """Timelines that the source never had; of the same number, but left at another point, is never had, too.
+
+    >>> sorted(strange_timelines([WalPoint(1, Lsn(7)), WalPoint(2, LAST)], [WalPoint(1, Lsn(8)), WalPoint(2, LAST)]))
+    [2]
+    """
+    known = {point.timeline: tuple(theirs[:number]) for number, point in enumerate(theirs)}
+    return frozenset(
+        point.timeline for number, point in enumerate(mine) if known.get(point.timeline) != tuple(mine[:number])
+    )
+
+
 def _last_end(config: Config, control: ControlData, timeline: int, start: Lsn) -> Lsn:
     """The end of the last valid record from `start` on.
 

@@ -9,6 +9,7 @@ import pytest
 
 from pgvip.actions import clone as cloning
 from pgvip.actions import postgres, prepare, rejoin, rejoin_plan
+from pgvip.actions.wal import local_history
 from pgvip.core.model import Lsn
 from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError, RejoinError
@@ -100,6 +101,45 @@ def test_standby_ahead_of_its_primary_is_cloned(streaming: Pair) -> None:
     postgres.start(streaming.b, standby=True, sync=False)
     wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
     assert count(streaming.b) == count(streaming.a)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_two_timelines_of_one_number_are_told_apart(streaming: Pair, later: bool) -> None:
+    """Both were promoted at the same point, cut off from each other's archive; `later`: the peer once more since."""
+    a, b = streaming.a, streaming.b
+    postgres.stop(a, clean=True)
+    end = postgres.end_of_wal(a)
+    wait_until(lambda: look(b).point >= end, 5, what="shutdown checkpoint on the standby")
+    postgres.stop(b, clean=True)
+    postgres.start(a, standby=True, sync=False)
+    postgres.promote(a)
+    insert(a)
+    timeline = look(a).point.timeline
+    history = a.archive.directory / f"{timeline:08X}.history"
+    wait_until(history.exists, 20, what="archiving")
+    postgres.stop(a, clean=False)
+    away = a.archive.directory.rename(a.archive.directory.with_name("away"))
+    try:
+        postgres.start(b, standby=True, sync=False)
+        postgres.promote(b)
+    finally:
+        away.rename(a.archive.directory)
+    assert (look(b).point.timeline, look(b).history) == (timeline, local_history(a, timeline))
+    for number in range(3):
+        insert(b, number)
+    if later:
+        postgres.stop(b, clean=True)
+        postgres.start(b, standby=True, sync=False)
+        postgres.promote(b)
+    assert rejoin_plan.plan(a).way is rejoin_plan.Way.CLONE
+    before = set(a.paths.saved.glob("*"))
+    assert rejoin.rejoin(a, progress=print) == "cloned from b"
+    (saved,) = set(a.paths.saved.glob("*")) - before
+    assert json.loads((saved / "lost.json").read_text())["commits"] == 1
+    assert not history.exists()
+    postgres.start(a, standby=True, sync=False)
+    wait_until(lambda: caught_up(b, a), 20, what="catching up")
+    assert count(a) == count(b)
 
 
 def test_diverged_files_leave_the_own_archive(streaming: Pair) -> None:
