@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.actions import prepare, source
+from pgvip.actions.saved import keep_directory
 from pgvip.errors import CommandError, PostgresError, RejoinError
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
@@ -170,15 +171,23 @@ def _make_room(config: Config, places: Places, spaces: list[tuple[int, str]]) ->
 
 
 def _keep_unsaved(config: Config, replaced: Path) -> None:
-    """WAL that could not be read when its data was replaced is kept where diverged WAL is, for people to look at."""
-    if not (replaced / UNSAVED).exists():
+    """WAL that could not be read when its data was replaced is kept where diverged WAL is, for people to look at.
+
+    Can be repeated: the copy has the time of the marker in its name. Raises RejoinError when there is no space.
+    """
+    marker = replaced / UNSAVED
+    if not marker.exists():
         return
-    config.paths.saved.mkdir(mode=0o700, parents=True, exist_ok=True)
     wal = (replaced / "pg_wal").resolve()
     if wal.is_dir():
-        shutil.move(wal, config.paths.saved / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-unread")
-        pgconf.sync_directory(config.paths.saved)
-    (replaced / UNSAVED).unlink()
+        seconds, rest = divmod(marker.stat().st_mtime_ns, 1_000_000_000)
+        stamp = time.strftime(f"%Y%m%dT%H%M%S.{rest:09d}Z", time.gmtime(seconds))
+        keep_directory(config, wal, f"{stamp}-unread")
+    marker.unlink()
+    if wal.is_dir() and wal.parent != replaced.resolve():
+        # Elsewhere, by a symbolic link, which is all that goes with the old data.
+        for path in wal.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _space(place: str) -> Places:

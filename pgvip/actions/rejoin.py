@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from pgvip.actions import clone as cloning
 from pgvip.actions import postgres, prepare, source
 from pgvip.actions.saved import Divergence, prune, save_diverged, set_aside_archived
-from pgvip.actions.wal import LAST, Piece, end_of_wal, fork_point, local_history
+from pgvip.actions.unarchived import keep_unarchived
+from pgvip.actions.wal import LAST, Piece, end_of_wal, fork_point, local_history, strange_timelines
 from pgvip.core.model import WalPoint
 from pgvip.errors import CommandError, PostgresError, ProbeError, RejoinError
 from pgvip.system import pgconf, pgtools, processes
@@ -65,33 +66,45 @@ def rejoin(
 def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes: cloning.Bytes | None) -> str:
     """Choose the cheapest way that works, and go it."""
     reason = "an operator asked for it" if clone else unusable(config)
-    divergence = None
     if not reason and (config.postgres.data_directory / "backup_label").exists():
         # Its recovery never began, so pg_control does not tell where it stands; the start will.
         return "the data is a copy that has not been started yet"
-    if not reason:
-        divergence = divergence_from(config, found)
-        if not divergence.diverged:
-            reason = missing_wal(config, divergence, found)
-            if not reason:
-                return "nothing had diverged"
+    divergence = None if reason else divergence_from(config, found)
     known = divergence or _divergence_if_readable(config, found)
-    saved = _save(config, known, found, progress)
+    saved = _keep(config, known, found, progress)
+    if divergence is not None and not divergence.diverged:
+        reason = missing_wal(config, divergence, found)
+        if not reason:
+            return "nothing had diverged"
     if not reason:
         assert divergence is not None  # without one there is a reason
-        reason = _rewind(config, progress)
+        reason = why_no_rewind(config, divergence.end, found, divergence.strange) or _rewind(config, progress)
     done = f"rewound to {divergence.fork}" if divergence and not reason else ""
     if reason:
         progress(f"a new clone is needed: {reason}")
         refuse_clone_now(config, reason, by_operator=clone)
-        if known is None and not prepare.why_unusable(config):
-            cloning.mark_unsaved(config)
-        done = cloning.clone(config, progress, on_bytes, system_id=found.system_id)
-    if saved is not None:
-        for name in set_aside_archived(config, *saved):
-            progress(f"moved {name} out of the archive: it belongs to the diverged part")
+        done = _clone(config, known, found, progress, on_bytes)
+    _clean_archive(config, saved, progress)
     # Not before: with diverged files in its archive, the rewound data would follow them instead of the source.
     prepare.mark_usable(config)
+    return done
+
+
+def clone_over(config: Config, progress: Say, on_bytes: cloning.Bytes | None = None, *, system_id: str) -> str:
+    """Clone as an operator orders it, whatever is here; what only this cluster's data has is kept, as by a rejoin.
+
+    The server must be down. `system_id`: of the pair's cluster. Returns a sentence; raises RejoinError, after which the
+    same call may be repeated.
+    """
+    if cloning.finish_swap(config):
+        progress("finished the clone that was interrupted")
+    if own_system_id(config) != system_id:
+        return cloning.clone(config, progress, on_bytes, system_id=system_id)
+    found = source.prove_source(config, system_id)
+    known = _divergence_if_readable(config, found)
+    saved = _keep(config, known, found, progress)
+    done = _clone(config, known, found, progress, on_bytes)
+    _clean_archive(config, saved, progress)
     return done
 
 
@@ -145,15 +158,19 @@ def divergence_from(config: Config, found: Source) -> Divergence:
     """Compare this cluster's history with the source's; the server must be down."""
     control = pgtools.control_data(config)
     end = end_of_wal(config)
-    before = local_history(config, end.timeline)
-    mine = [*before, end]
+    mine = [*local_history(config, end.timeline), end]
     theirs = [*found.history, WalPoint(found.flush.timeline, LAST)]
     fork = fork_point(mine, theirs)
     if end.timeline == found.flush.timeline and end.lsn > found.flush.lsn:
         # On the source's own timeline, but further: it is told apart by what the source has flushed.
         fork = found.flush
-    strange = {point.timeline for point in mine} - {point.timeline for point in theirs}
-    return Divergence(fork, end, _pieces(mine, fork), frozenset(strange), control.segment_bytes)
+    strange = strange_timelines(mine, theirs)
+    before = [point for point in mine if point.timeline < fork.timeline]
+    if before and not source.same_wal(config, control, fork, theirs):
+        # Both were promoted at one point to one number: two timelines of the same name.
+        strange |= {point.timeline for point in mine if point.timeline >= fork.timeline}
+        fork = before[-1]
+    return Divergence(fork, end, _pieces(mine, fork), strange, control.segment_bytes)
 
 
 def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
@@ -204,6 +221,15 @@ def _archived(config: Config, name: str) -> bool:
 # --- save, rewind, clone ---------------------------------------------------------------------------------------
 
 
+def _keep(
+    config: Config, divergence: Divergence | None, found: Source, progress: Say
+) -> tuple[Divergence, Path] | None:
+    """See that all WAL that only this host has is archived or saved; returns what `_save` does."""
+    if divergence is not None:
+        keep_unarchived(config, divergence, progress)
+    return _save(config, divergence, found, progress)
+
+
 def _save(
     config: Config, divergence: Divergence | None, found: Source, progress: Say
 ) -> tuple[Divergence, Path] | None:
@@ -219,14 +245,25 @@ def _save(
     return divergence, target
 
 
+def why_no_rewind(config: Config, end: WalPoint, found: Source, strange: frozenset[int] = frozenset()) -> str:
+    """Why diverged data that ends at `end` must be cloned; "" when pg_rewind can undo it.
+
+    It knows timelines by number: on one and the same it ends well and does nothing (src/bin/pg_rewind/pg_rewind.c).
+    """
+    if not pgtools.control_data(config).rewindable:
+        return "it has neither checksums nor wal_log_hints"
+    double = strange & {point.timeline for point in found.history} | ({end.timeline} & {found.flush.timeline})
+    if double:
+        return f"it has other WAL than the peer on the same timeline {min(double)}, which pg_rewind does not undo"
+    return ""
+
+
 def _rewind(config: Config, progress: Say) -> str:
     """Rewind this cluster; returns "" or the reason why a clone is needed instead.
 
     The data is marked unusable then: the archive still holds what diverged.
     """
     control = pgtools.control_data(config)
-    if not control.rewindable:
-        return "it has neither checksums nor wal_log_hints"
     version = pgtools.major_version(config.postgres.data_directory)
     pgconf.write(config, sync=False, version=version)
     pgconf.strip_auto_conf(config, version)
@@ -290,6 +327,21 @@ def _rewind_command(config: Config, version: int) -> list[str | Path]:
     if config.archive.enabled and (version >= 15 or not split):
         command.append("--restore-target-wal")
     return command
+
+
+def _clone(
+    config: Config, known: Divergence | None, found: Source, progress: Say, on_bytes: cloning.Bytes | None
+) -> str:
+    """Replace the data here by a copy; where nobody could tell what only they have, their WAL outlives them."""
+    if known is None and not prepare.why_unusable(config):
+        cloning.mark_unsaved(config)
+    return cloning.clone(config, progress, on_bytes, system_id=found.system_id)
+
+
+def _clean_archive(config: Config, saved: tuple[Divergence, Path] | None, progress: Say) -> None:
+    if saved is not None:
+        for name in set_aside_archived(config, *saved):
+            progress(f"moved {name} out of the archive: it belongs to the diverged part")
 
 
 def refuse_clone_now(config: Config, reason: str, *, by_operator: bool) -> None:

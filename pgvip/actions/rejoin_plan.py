@@ -12,7 +12,7 @@ from pgvip.actions.lost_writes import read
 from pgvip.actions.wal import LAST, fork_point, local_history
 from pgvip.core.model import Lsn, WalPoint
 from pgvip.errors import PgvipError, ProbeError, RejoinError
-from pgvip.system import pgtools, processes
+from pgvip.system import processes
 from pgvip.system.sql import connect_local
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ def plan(config: Config, *, clone: bool = False, system_id: str = "") -> Plan:
     decided = _running(config, found) if running else _down(config, found)
     if clone:
         decided = replace(decided, way=Way.CLONE, reason="an operator asked for it")
-    if decided.way is Way.REWIND and not pgtools.control_data(config).rewindable:
-        decided = replace(decided, way=Way.CLONE, reason="it has neither checksums nor wal_log_hints")
+    if decided.way is Way.REWIND and decided.end is not None:
+        why = rejoin.why_no_rewind(config, decided.end, found)
+        decided = replace(decided, way=Way.CLONE, reason=why) if why else decided
     if decided.way is not Way.CLONE:
         return decided
     with_size = _sized(config, decided)
@@ -124,7 +125,9 @@ def _down(config: Config, found: Source) -> Plan:
         with suppress(PgvipError):
             wal = config.postgres.data_directory / "pg_wal"
             commits = read(config, wal, divergence.pieces, found.heartbeat_files).commits
-        return Plan(Way.REWIND, "its WAL has diverged", divergence.fork, divergence.end, commits)
+        why = rejoin.why_no_rewind(config, divergence.end, found, divergence.strange)
+        way, reason = (Way.CLONE, why) if why else (Way.REWIND, "its WAL has diverged")
+        return Plan(way, reason, divergence.fork, divergence.end, commits)
     missing = rejoin.missing_wal(config, divergence, found)
     if missing:
         return Plan(Way.CLONE, missing, divergence.fork, divergence.end, 0)

@@ -83,13 +83,13 @@ def save_diverged(config: Config, divergence: Divergence, heartbeat_files: Seque
 def _save(config: Config, divergence: Divergence, lost: Tally | None, heartbeat_files: Sequence[str]) -> Path:
     wal = config.postgres.data_directory / "pg_wal"
     files = sorted(path for path in wal.iterdir() if divergence.holds(path.name))
-    _refuse_full_disk(config, files)
+    refuse_full_disk(config, files)
     target = config.paths.saved / _name(divergence)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700)
     for file in files:
-        _copy(file, partial / file.name)
+        copy_file(file, partial / file.name)
     _describe(config, partial, divergence, [file.name for file in files], lost, heartbeat_files=heartbeat_files)
     pgconf.sync_directory(partial)
     partial.rename(target)
@@ -120,13 +120,49 @@ def set_aside_archived(config: Config, divergence: Divergence, target: Path) -> 
     for file in sorted(directory.iterdir()):
         if divergence.holds(plain_name(file.name)):
             aside.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _copy(file, aside / file.name)
+            copy_file(file, aside / file.name)
             pgconf.sync_directory(aside)
             file.unlink()
             moved.append(file.name)
     if moved:
         pgconf.sync_directory(directory)
     return moved
+
+
+def keep_directory(config: Config, directory: Path, name: str) -> None:
+    """Have a whole pg_wal among what is saved, durably, as `name`: moved, or copied from another file system.
+
+    A copy leaves the original in place. Done already when there is one of this name. Raises RejoinError when there is
+    no space, and OSError.
+    """
+    config.paths.saved.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = config.paths.saved / name
+    if target.exists():
+        return
+    if _movable(directory, config.paths.saved):
+        directory.rename(target)
+    else:
+        _copy_tree(config, directory, target)
+    pgconf.sync_directory(config.paths.saved)
+
+
+def _movable(directory: Path, to: Path) -> bool:
+    return directory.stat().st_dev == to.stat().st_dev and not directory.is_mount()
+
+
+def _copy_tree(config: Config, directory: Path, target: Path) -> None:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    refuse_full_disk(config, files)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(mode=0o700)
+    for file in files:
+        copy = partial / file.relative_to(directory)
+        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy_file(file, copy)
+    for made in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+        pgconf.sync_directory(made)
+    partial.rename(target)
 
 
 def prune(config: Config) -> list[Path]:
@@ -148,18 +184,20 @@ def _name(divergence: Divergence) -> str:
     return f"{stamp}-{divergence.end.timeline}-{str(divergence.end.lsn).replace('/', '_')}"
 
 
-def _refuse_full_disk(config: Config, files: Iterable[Path]) -> None:
+def refuse_full_disk(config: Config, files: Iterable[Path]) -> None:
+    """RejoinError when these files do not fit where WAL is saved, beside MARGIN_BYTES."""
     needed = sum(file.stat().st_size for file in files) + MARGIN_BYTES
     free = shutil.disk_usage(config.paths.saved).free
     if free < needed:
         raise RejoinError(
-            "no space to save the diverged WAL",
+            "no space to save WAL that only this host may have",
             f'"{config.paths.saved}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
             "Make space there; nothing has been rewound.",
         )
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, durably; the caller syncs the directory. Raises OSError."""
     with source.open("rb") as old, target.open("wb") as new:
         shutil.copyfileobj(old, new, 1 << 20)
         new.flush()

@@ -11,12 +11,13 @@ from pgvip.deadlines import wait_until
 from pgvip.errors import ActionError, ProbeError, RejoinError
 from pgvip.system import pgconf
 from pgvip.system.sql import DATABASE_ROLE, connect_peer
-from pgvip.system.walfiles import parse_history
+from pgvip.system.walfiles import parse_history, segment_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pgvip.config import Config
+    from pgvip.system.pgtools import ControlData
     from pgvip.system.sql import Session
 
 ANSWER_S = 15.0
@@ -126,6 +127,38 @@ def has_segment(config: Config, names: list[str]) -> bool:
             return bool(session.query("wal_segment", (names,), timeout_s=ANSWER_S)[0][0])
     except ProbeError as failure:
         raise RejoinError("the peer's database does not answer", str(failure)) from failure
+
+
+def same_wal(config: Config, control: ControlData, fork: WalPoint, theirs: Sequence[WalPoint]) -> bool:
+    """Compare the last page or two before `fork` with the source's; True also where either has them no longer.
+
+    A record has the position of the one before it, its transaction and a checksum, and many have a time of day.
+    `theirs`: the source's timelines. Raises RejoinError when it does not answer.
+    """
+    page, segment = control.page_bytes, control.segment_bytes
+    last = Lsn(fork.lsn - 1)
+    start = max(last - last % segment, last - last % page - page)
+    later = [point.timeline for point in theirs if point.timeline >= fork.timeline]
+    names = [segment_name(timeline, last, segment) for timeline in later]
+    own = config.postgres.data_directory / "pg_wal" / segment_name(fork.timeline, last, segment)
+    try:
+        with own.open("rb") as file:
+            file.seek(start % segment)
+            here = file.read(fork.lsn - start)
+    except FileNotFoundError:
+        return True
+    there = _wal_bytes(config, names, start % segment, fork.lsn - start)
+    return there is None or here == there
+
+
+def _wal_bytes(config: Config, names: list[str], offset: int, length: int) -> bytes | None:
+    """Bytes of one of these WAL files of the source, None when it has none of them."""
+    try:
+        with connect_peer(config, config.peer.address) as session:
+            rows = session.query("wal_bytes", (offset, length, names), timeout_s=ANSWER_S)
+    except ProbeError as failure:
+        raise RejoinError("the peer's database does not answer", str(failure)) from failure
+    return bytes(rows[0][0]) if rows and rows[0][0] is not None else None
 
 
 def size_bytes(config: Config) -> tuple[int, int]:

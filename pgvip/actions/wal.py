@@ -1,7 +1,7 @@
 """The WAL of a cluster that is down: where it ends, and where it left the peer's history.
 
-pg_controldata does not know the end of WAL after a crash; pg_waldump from the last checkpoint does
-(FACTS.md 30).
+pg_controldata does not know the end of WAL after a crash, nor that of a standby; pg_waldump from the last checkpoint
+or restartpoint does (FACTS.md 30).
 """
 
 from __future__ import annotations
@@ -71,11 +71,15 @@ def end_of_wal(config: Config) -> WalPoint:
         raise PostgresError("the end of WAL cannot be told while the server runs", f"Process {left[0].pid} is left.")
     control = pgtools.control_data(config)
     timeline = control.timeline
-    start = control.checkpoint.lsn if control.clean else control.redo
+    start = control.checkpoint.lsn if control.closed else control.redo
     if timeline != control.checkpoint.timeline:
         # Promoted, and crashed before the first checkpoint: the new timeline's files begin at the switch.
         start = max(start, *(point.lsn for point in local_history(config, timeline)))
-    return WalPoint(timeline, _last_end(config, control, timeline, Lsn(start)))
+    end = _last_end(config, control, timeline, Lsn(start))
+    if end <= control.checkpoint.lsn:
+        missing = segment_name(control.checkpoint.timeline, control.checkpoint.lsn, control.segment_bytes)
+        raise PostgresError(f"WAL ends at {end}, before the cluster's last checkpoint", f"That is in {missing}.")
+    return WalPoint(timeline, end)
 
 
 def local_history(config: Config, timeline: int) -> tuple[WalPoint, ...]:
@@ -106,6 +110,18 @@ def fork_point(mine: Sequence[WalPoint], theirs: Sequence[WalPoint]) -> WalPoint
     return fork
 
 
+def strange_timelines(mine: Sequence[WalPoint], theirs: Sequence[WalPoint]) -> frozenset[int]:
+    """Timelines that the source never had; of the same number, but left at another point, is never had, too.
+
+    >>> sorted(strange_timelines([WalPoint(1, Lsn(7)), WalPoint(2, LAST)], [WalPoint(1, Lsn(8)), WalPoint(2, LAST)]))
+    [2]
+    """
+    known = {point.timeline: tuple(theirs[:number]) for number, point in enumerate(theirs)}
+    return frozenset(
+        point.timeline for number, point in enumerate(mine) if known.get(point.timeline) != tuple(mine[:number])
+    )
+
+
 def _last_end(config: Config, control: ControlData, timeline: int, start: Lsn) -> Lsn:
     """The end of the last valid record from `start` on.
 
@@ -113,7 +129,7 @@ def _last_end(config: Config, control: ControlData, timeline: int, start: Lsn) -
     """
     files_end = _files_end(config, timeline, start, control.segment_bytes)
     until = ("-e", str(files_end))
-    if control.clean:
+    if control.closed:
         return _end_of(control, waldump(config, timeline, start, "-n", "1", *until))
     said = waldump(config, timeline, start, "-q", *until)
     stopped = LAST_READ.search(said.stderr)

@@ -239,11 +239,12 @@ def _facts(path: Path, begun: Backup) -> Backup:
         label = (path / DATA / "backup_label").read_text(encoding="utf-8", errors="replace")
         (start,), (timeline,) = LABEL_START.findall(label), LABEL_TIMELINE.findall(label)
         manifest = json.loads((path / DATA / "backup_manifest").read_text(encoding="utf-8"))
-        last = manifest["WAL-Ranges"][-1]
+        # One range for each timeline, the newest first (src/backend/backup/backup_manifest.c).
+        ends = [WalPoint(int(one["Timeline"]), Lsn.parse(one["End-LSN"])) for one in manifest["WAL-Ranges"]]
         return replace(
             begun,
             start=WalPoint(int(timeline), Lsn.parse(start)),
-            stop=WalPoint(int(last["Timeline"]), Lsn.parse(last["End-LSN"])),
+            stop=max(ends, key=lambda end: end.lsn),
             ended_at=time.time(),
             size_bytes=_size(path),
         )

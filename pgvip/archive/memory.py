@@ -115,6 +115,8 @@ class Memory:
         return self._sub("tmp") / segment
 
     def _sub(self, part: str) -> Path:
+        # Not with its parent: an archive that is not there (not mounted) must not seem to be there next time.
+        self._directory.mkdir(mode=0o750, exist_ok=True)
         directory = self._directory / part
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         return directory

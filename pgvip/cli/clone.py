@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import access, enrol, second
-from pgvip.actions import clone as cloning
+from pgvip.actions import access, enrol, rejoin, second
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.progress import Bar
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn_of_host
@@ -77,7 +76,7 @@ def _copy_steps(config: Config, bundle: Bundle) -> list[Step]:
 
     def copy() -> None:
         with Bar() as bar:
-            cloning.clone(config, say, bar.show, system_id=system_id)
+            rejoin.clone_over(config, say, bar.show, system_id=system_id)
 
     def set_aside() -> None:
         kept = second.set_stranger_aside(config, system_id)

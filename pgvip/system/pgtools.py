@@ -53,6 +53,14 @@ class ControlData:
         return self.state in ("shut down", "shut down in recovery")
 
     @property
+    def closed(self) -> bool:
+        """True when the checkpoint is the last record: not after a standby's shutdown, which writes no WAL.
+
+        A standby names its last restartpoint there; it may have received and replayed any amount since.
+        """
+        return self.state == "shut down"
+
+    @property
     def rewindable(self) -> bool:
         """True when pg_rewind can know every changed block (manual, pg_rewind, Notes)."""
         return self.checksums or self.wal_log_hints

@@ -8,7 +8,7 @@ import pytest
 
 from pgvip.actions.rejoin import _pieces, in_window
 from pgvip.actions.saved import Divergence
-from pgvip.actions.wal import LAST, Piece, fork_point, record_end
+from pgvip.actions.wal import LAST, Piece, fork_point, record_end, strange_timelines
 from pgvip.core.model import Lsn, WalPoint
 from pgvip.errors import RejoinError
 from pgvip.system.walfiles import parse_history, segment_name, timeline_of
@@ -57,6 +57,21 @@ def test_segment_name_follows_the_segment_size() -> None:
 )
 def test_fork_point(mine: list[WalPoint], theirs: list[WalPoint], fork: WalPoint) -> None:
     assert fork_point(mine, theirs) == fork
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "strange"),
+    [
+        ([at(1, "0/700"), at(2, "0/900")], [at(1, "0/700"), WalPoint(2, LAST)], set()),
+        ([at(1, "0/700"), at(2, "0/900")], [at(1, "0/700"), at(2, "0/800"), WalPoint(3, LAST)], set()),
+        ([at(1, "0/900")], [at(1, "0/700"), WalPoint(2, LAST)], set()),
+        ([at(1, "0/700"), at(3, "0/900")], [at(1, "0/700"), WalPoint(2, LAST)], {3}),
+        ([at(1, "0/800"), at(2, "0/900")], [at(1, "0/700"), WalPoint(2, LAST)], {2}),  # the same number
+        ([at(1, "0/800"), at(2, "0/900"), at(3, "0/A00")], [at(1, "0/700"), at(2, "0/800"), WalPoint(3, LAST)], {2, 3}),
+    ],
+)
+def test_strange_timelines(mine: list[WalPoint], theirs: list[WalPoint], strange: set[int]) -> None:
+    assert strange_timelines(mine, theirs) == strange
 
 
 def test_clusters_without_a_common_timeline_are_refused() -> None:

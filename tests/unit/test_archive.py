@@ -310,6 +310,14 @@ def test_odd_destination_is_wrong_usage(segment: Path, archive: Path, words: str
     assert "--destination" in done.stderr
 
 
+def test_missing_archive_is_not_made_by_what_is_remembered_of_it(segment: Path, tmp_path: Path) -> None:
+    """A second attempt would find it there, on the wrong disk."""
+    for _ in range(2):
+        with pytest.raises(ArchiveFailed, match="there is no directory"):
+            archived(segment, tmp_path / "not-mounted")
+    assert not (tmp_path / "not-mounted").exists()
+
+
 def test_missing_archive_is_exit_code_1(segment: Path, tmp_path: Path) -> None:
     done = run_script(archive_wal.__file__, "--directory", tmp_path / "none", segment)
     assert done.returncode == 1

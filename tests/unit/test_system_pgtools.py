@@ -38,6 +38,16 @@ def test_control_data_is_understood() -> None:
     assert dict(control.settings)["max_connections"] == "100"
 
 
+@pytest.mark.parametrize(
+    ("state", "clean", "closed"),
+    [("shut down", True, True), ("shut down in recovery", True, False), ("in archive recovery", False, False)],
+)
+def test_only_a_primary_ends_with_its_checkpoint(state: str, clean: bool, closed: bool) -> None:
+    (line,) = (line for line in TEXT.splitlines() if line.startswith("Database cluster state:"))
+    control = parse_control_data(TEXT.replace(line, f"Database cluster state: {state}"))
+    assert (control.clean, control.closed) == (clean, closed)
+
+
 def test_promotion_that_crashed_before_its_checkpoint_counts() -> None:
     assert parse_control_data(TEXT).timeline == 2
 

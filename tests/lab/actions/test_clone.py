@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import json
 import multiprocessing
 import shutil
 from contextlib import closing, contextmanager
@@ -45,6 +46,35 @@ def test_clone_keeps_the_old_data_under_another_name(streaming: Pair) -> None:
     assert done[-1][0] == done[-1][1] > 1_000_000
     postgres.start(streaming.b, standby=True, sync=False)
     wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+
+
+def test_clone_over_diverged_data_saves_what_only_they_have(streaming: Pair) -> None:
+    """As `pgvip clone --replace` does; the clone after it removes the old data."""
+    postgres.stop(streaming.b, clean=True)
+    insert(streaming.a)
+    insert(streaming.a)
+    postgres.stop(streaming.a, clean=False)
+    system_id = pgtools.control_data(streaming.a).system_id
+    postgres.start(streaming.b, standby=True, sync=False)
+    postgres.promote(streaming.b)
+    before = set(streaming.a.paths.saved.glob("*"))
+    assert rejoin.clone_over(streaming.a, print, system_id=system_id) == "cloned from b"
+    (saved,) = set(streaming.a.paths.saved.iterdir()) - before
+    assert json.loads((saved / "lost.json").read_text())["commits"] == 2
+
+
+def test_clone_over_data_that_cannot_be_read_keeps_their_wal(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    system_id = pgtools.control_data(streaming.b).system_id
+    wal = streaming.b.postgres.data_directory / "pg_wal"
+    here = sorted(path for path in wal.iterdir() if len(path.name) == 24)
+    for path in here:
+        path.rename(path.with_suffix(".torn"))
+    before = set(streaming.b.paths.saved.glob("*-unread"))
+    assert rejoin.clone_over(streaming.b, print, system_id=system_id) == "cloned from a"
+    assert rejoin.rejoin(streaming.b, clone=True, progress=print) == "cloned from a"
+    (kept,) = set(streaming.b.paths.saved.glob("*-unread")) - before
+    assert {path.with_suffix(".torn").name for path in here} <= {path.name for path in kept.iterdir()}
 
 
 def test_clone_waits_for_the_sender_to_a_receiver_that_is_gone(streaming: Pair) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from pgvip.actions import clone as cloning
-from pgvip.actions import postgres, prepare, rejoin
+from pgvip.actions import postgres, prepare, rejoin, rejoin_plan
+from pgvip.actions.wal import local_history
 from pgvip.core.model import Lsn
 from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError, RejoinError
 from pgvip.probes.database import DatabaseProbe
 from pgvip.system import pgtools
+from pgvip.system.commands import check
 from pgvip.system.walfiles import segment_name
 from tests.lab.actions.servers import caught_up, count, insert, look
 from tests.lab.clusters import Pair
@@ -56,6 +59,87 @@ def test_primary_without_more_wal_needs_nothing(streaming: Pair) -> None:
     assert rejoin.rejoin(streaming.a, progress=print) == "nothing had diverged"
     postgres.start(streaming.a, standby=True, sync=False)
     wait_until(lambda: caught_up(streaming.b, streaming.a), 20, what="catching up")
+
+
+def test_end_of_wal_of_a_standby_is_what_it_had_flushed(streaming: Pair) -> None:
+    """Its shutdown writes no record: pg_control names the last restartpoint, which is older."""
+    pgtools.psql(streaming.a, "CHECKPOINT")
+    insert(streaming.a)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+    flushed = Lsn.parse(pgtools.psql(streaming.b, "SELECT pg_last_wal_receive_lsn()").strip())
+    postgres.stop(streaming.b, clean=True)
+    assert pgtools.control_data(streaming.b).state == "shut down in recovery"
+    end = postgres.end_of_wal(streaming.b)
+    assert end.lsn >= flushed
+    assert end.lsn > pgtools.control_data(streaming.b).checkpoint.lsn
+    assert rejoin.rejoin(streaming.b, progress=print) == "nothing had diverged"
+
+
+def test_standby_ahead_of_its_primary_is_cloned(streaming: Pair) -> None:
+    """The primary's disk forgot what it had synced: on one timeline pg_rewind would do nothing, and say so with 0."""
+    data = streaming.a.postgres.data_directory
+    postgres.stop(streaming.a, clean=True)
+    earlier = data.with_name("earlier")
+    check(["cp", "-a", data, earlier], timeout_s=60)
+    archived = set(streaming.a.archive.directory.iterdir())
+    postgres.start(streaming.a, standby=False, sync=False)
+    for number in range(3):
+        insert(streaming.a, number)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+    postgres.stop(streaming.a, clean=True)
+    postgres.stop(streaming.b, clean=True)
+    shutil.rmtree(data)
+    earlier.rename(data)
+    for path in set(streaming.a.archive.directory.iterdir()) - archived:
+        path.unlink()  # it will be written again, with another content
+    postgres.start(streaming.a, standby=False, sync=False)
+    assert rejoin_plan.plan(streaming.b).way is rejoin_plan.Way.CLONE
+    before = set(streaming.b.paths.saved.iterdir()) if streaming.b.paths.saved.exists() else set()
+    assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
+    (saved,) = set(streaming.b.paths.saved.iterdir()) - before
+    assert json.loads((saved / "lost.json").read_text())["commits"] == 3
+    postgres.start(streaming.b, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+    assert count(streaming.b) == count(streaming.a)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_two_timelines_of_one_number_are_told_apart(streaming: Pair, later: bool) -> None:
+    """Both were promoted at the same point, cut off from each other's archive; `later`: the peer once more since."""
+    a, b = streaming.a, streaming.b
+    postgres.stop(a, clean=True)
+    end = postgres.end_of_wal(a)
+    wait_until(lambda: look(b).point >= end, 5, what="shutdown checkpoint on the standby")
+    postgres.stop(b, clean=True)
+    postgres.start(a, standby=True, sync=False)
+    postgres.promote(a)
+    insert(a)
+    timeline = look(a).point.timeline
+    history = a.archive.directory / f"{timeline:08X}.history"
+    wait_until(history.exists, 20, what="archiving")
+    postgres.stop(a, clean=False)
+    away = a.archive.directory.rename(a.archive.directory.with_name("away"))
+    try:
+        postgres.start(b, standby=True, sync=False)
+        postgres.promote(b)
+    finally:
+        away.rename(a.archive.directory)
+    assert (look(b).point.timeline, look(b).history) == (timeline, local_history(a, timeline))
+    for number in range(3):
+        insert(b, number)
+    if later:
+        postgres.stop(b, clean=True)
+        postgres.start(b, standby=True, sync=False)
+        postgres.promote(b)
+    assert rejoin_plan.plan(a).way is rejoin_plan.Way.CLONE
+    before = set(a.paths.saved.glob("*"))
+    assert rejoin.rejoin(a, progress=print) == "cloned from b"
+    (saved,) = set(a.paths.saved.glob("*")) - before
+    assert json.loads((saved / "lost.json").read_text())["commits"] == 1
+    assert not history.exists()
+    postgres.start(a, standby=True, sync=False)
+    wait_until(lambda: caught_up(b, a), 20, what="catching up")
+    assert count(a) == count(b)
 
 
 def test_diverged_files_leave_the_own_archive(streaming: Pair) -> None:
