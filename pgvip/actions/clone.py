@@ -114,7 +114,7 @@ def finish_swap(config: Config) -> bool:
         return False
     _refuse_running(config)
     if places.new.exists():
-        _swap(places)
+        _swap(config, places)
     make_standby(config)
     prepare.mark_usable(config)
     return True
@@ -256,11 +256,11 @@ def clear_slots(data: Path) -> None:
         shutil.rmtree(slot)
 
 
-def _swap(places: Places) -> None:
+def _swap(config: Config, places: Places) -> None:
     """Put the finished copy in place; what was there gets another name. Can be repeated after any step."""
     links = (places.new / "pg_tblspc").iterdir()
     for place in [link.readlink() for link in links if link.is_symlink()]:
-        _swap_space(_space(str(place)))
+        _swap_space(config, _space(str(place)))
     aside = places.data.exists() and any(places.data.iterdir())
     if aside:
         places.data.rename(places.replaced)
@@ -276,8 +276,11 @@ def _swap(places: Places) -> None:
     pgconf.sync_directory(places.data.parent)
 
 
-def _swap_space(places: Places) -> None:
-    """The same inside a tablespace's directory, whose content is one directory for each version."""
+def _swap_space(config: Config, places: Places) -> None:
+    """The same inside a tablespace's directory, whose content is one directory for each version.
+
+    What was there stays PostgreSQL's: were it root's, a server that lists its tablespaces for pg_rewind would fail.
+    """
     if not places.new.exists():
         return
     fresh = list(places.new.iterdir())
@@ -285,6 +288,7 @@ def _swap_space(places: Places) -> None:
         old = places.data / directory.name
         if old.exists():
             places.replaced.mkdir(mode=0o700, exist_ok=True)
+            pgtools.give(config, places.replaced)
             old.rename(places.replaced / directory.name)
         directory.rename(old)
     places.new.rmdir()

@@ -185,5 +185,6 @@ def test_tablespaces_come_along_and_are_exchanged(streaming: Pair) -> None:
     assert child.exitcode == 0
     versions = [path.name for path in place.iterdir()]
     assert sorted(path.name for path in other.iterdir()) == [".pgvip-replaced", *versions]
+    assert (other / ".pgvip-replaced").owner() == "postgres", "else nobody could be rewound to follow this host"
     link = next((streaming.b.postgres.data_directory / "pg_tblspc").iterdir())
     assert link.readlink() == place
