@@ -179,6 +179,9 @@ def _keep_unsaved(config: Config, replaced: Path) -> None:
     if not marker.exists():
         return
     wal = (replaced / "pg_wal").resolve()
+    if wal == (config.postgres.data_directory / "pg_wal").resolve():
+        marker.unlink()  # somebody gave it to the data of now, whose WAL it is: nothing here removes it
+        return
     if wal.is_dir():
         seconds, rest = divmod(marker.stat().st_mtime_ns, 1_000_000_000)
         stamp = time.strftime(f"%Y%m%dT%H%M%S.{rest:09d}Z", time.gmtime(seconds))

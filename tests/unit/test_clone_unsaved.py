@@ -62,6 +62,17 @@ def test_wal_is_kept_whole(
     assert kept(config) == [FILES]
 
 
+def test_wal_that_the_present_data_use_stays_theirs(config: Config, tmp_path: Path) -> None:
+    """A directory for WAL that somebody linked again after a clone: the next clone may fail, and they are needed."""
+    disk = tmp_path / "fast-disk"
+    old = replaced(config, disk)
+    config.postgres.data_directory.mkdir(parents=True, exist_ok=True)
+    (config.postgres.data_directory / "pg_wal").symlink_to(disk)
+    cloning._keep_unsaved(config, old)
+    assert {str(path.relative_to(disk)): path.read_text() for path in disk.rglob("*") if path.is_file()} == FILES
+    assert not (old / cloning.UNSAVED).exists()
+
+
 def test_copy_that_is_cut_short_leaves_the_original_and_no_second_set(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
