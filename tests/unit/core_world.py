@@ -78,6 +78,11 @@ def failing(value: Any = None, since_s: float = NOW_S - 60, failures: int = 9) -
     return Observation(value, at_s, failures, NOW_S, since_s, "no answer")
 
 
+def in_vain(at_s: float, failures: int, failing_since_s: float) -> Observation[Any]:
+    """A probe that last worked at `at_s` and has failed so many times since."""
+    return Observation(True, at_s, failures, NOW_S, failing_since_s, "no answer")
+
+
 def grant(to: str = "b", term: int = TERM, **changes: Any) -> Grant:
     return replace(Grant(term, f"boot-{to}", POSTMASTER[to], NOW_S), **changes)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pgvip.core.knowledge import Switchover, Why
@@ -9,17 +11,14 @@ from pgvip.core.model import (
     FORCE_STEP,
     NEVER,
     AddressFree,
-    Command,
     DropVip,
     Fence,
     Lsn,
     Mode,
     Order,
-    Override,
     Pause,
     PowerOn,
     Promote,
-    Result,
     StartPostgres,
     StopPostgres,
     Vip,
@@ -35,7 +34,6 @@ from tests.unit.core_world import (
     failing,
     primary,
     record,
-    saw,
     solo_wish,
     standby,
 )
@@ -70,6 +68,38 @@ def test_a_message_of_a_new_process_counts_although_its_number_is_lower() -> Non
     restarted = host.round(messages=[host.next_message(run_id="run-a-2", seq=1)])
     assert restarted.k.heard is not None
     assert restarted.k.heard.message.run_id == "run-a-2"
+
+
+@pytest.mark.parametrize("bad", [{"seq": 1}, {"pair_id": "another"}], ids=["an old one", "a foreign one"])
+def test_a_message_behind_one_that_does_not_count_counts(bad: dict[str, object]) -> None:
+    host = standby().told()
+    good = host.next_message(gateway_ok=False)
+    told = host.round(messages=[host.next_message(**bad), good])
+    assert told.k.heard is not None
+    assert told.k.heard.message == good
+
+
+def test_a_message_s_number_counts_once() -> None:
+    host = standby().told()
+    assert host.k.heard is not None
+    twin = replace(host.k.heard.message, gateway_ok=False)
+    assert host.round(messages=[twin]).k.heard == host.k.heard
+
+
+def test_a_lower_record_does_not_hide_a_higher_one_that_was_heard() -> None:
+    told = standby().told(record=record("a", Mode.SOLO, 8)).told(record=record("a", Mode.SOLO, 6))
+    assert told.k.heard_record == record("a", Mode.SOLO, 8)
+
+
+def test_since_when_a_gateway_answers_the_peer_is_counted_from_the_first_word_of_it() -> None:
+    first = primary().knows(heard=None).told(gateway_ok=True, gateway_age_s=0.5)
+    later = first.told(after_s=3.0, gateway_ok=True, gateway_age_s=0.1)
+    lost = later.told(after_s=1.0, gateway_ok=False)
+    again = lost.told(after_s=1.0, gateway_ok=True, gateway_age_s=0.25)
+    other = again.told(after_s=1.0, boot_id="boot-b-2", run_id="run-b-2", gateway_ok=True, gateway_age_s=0.0)
+    broken = other.told(after_s=3.1, boot_id="boot-b-2", run_id="run-b-2", gateway_ok=True, gateway_age_s=0.5)
+    since = [host.k.heard.gateway_since_s for host in (first, later, again, other, broken) if host.k.heard]
+    assert since == [NOW_S - 0.5, NOW_S - 0.5, NOW_S + 4.75, NOW_S + 6.0, pytest.approx(NOW_S + 8.6)]
 
 
 # --- equal terms that differ --------------------------------------------------------------------------------
@@ -242,6 +272,32 @@ def test_a_forced_promotion_fences_by_an_attempt_of_its_own() -> None:
     assert again.done(attempt(again)).started(WriteState)
 
 
+def test_force_without_fence_is_said_in_these_words_alone() -> None:
+    assert standby().order(Order.FORCE_PROMOTE, "without-fence").k.unfenced
+    assert not standby().order(Order.FORCE_PROMOTE, "").k.unfenced
+    assert Vip.STANDBY in standby().view.held
+
+
+def forced_cause(host: Host) -> str:
+    written = host.must_start(WriteState).durable.record
+    assert written is not None
+    return written.cause
+
+
+def test_a_force_says_on_both_hosts_whether_the_peer_was_fenced() -> None:
+    ordered = standby().order(Order.FORCE_PROMOTE)
+    fenced = ordered.done(attempt(ordered))
+    assert "was not fenced" not in forced_cause(fenced if fenced.started(WriteState) else fenced.round())
+    off = standby().knows(peer_off=True).order(Order.FORCE_PROMOTE)
+    assert "was not fenced" not in forced_cause(off)
+    seen_dead = ordered.order(Order.FENCE_CONFIRMED)
+    assert "was not fenced" not in forced_cause(seen_dead if seen_dead.started(WriteState) else seen_dead.round())
+    unfenced = standby().order(Order.FORCE_PROMOTE, "without-fence")
+    assert "a was not fenced" in forced_cause(unfenced)
+    claimed = claiming(standby()).order(Order.FORCE_PROMOTE, "without-fence")
+    assert "a was not fenced" in forced_cause(claimed), "a claim's fence that is not in says nothing"
+
+
 # --- what was taken without consent -------------------------------------------------------------------------
 
 
@@ -276,151 +332,13 @@ def test_without_a_record_a_read_write_server_is_stopped() -> None:
     assert not standby().durable(record=None).round().started(StopPostgres)
 
 
-# --- power --------------------------------------------------------------------------------------------------
+def test_a_role_that_was_taken_is_given_up_the_hard_way() -> None:
+    assert primary().told(record=SOLO_B).must_start(StopPostgres) == StopPostgres(clean=False)
 
 
-def test_the_peer_is_switched_on_again_only_when_no_claim_is_open_and_not_in_a_pause() -> None:
-    claimed = claiming(primary())
-    off = claimed.done(attempt(claimed))
-    assert not off.running(PowerOn)
-    assert off.durable(pause=Pause(1, active=True)).written().running(PowerOn) is True
-    assert off.written().running(PowerOn)
-    assert not primary().knows(power_owed=True).durable(pause=Pause(1, active=True)).round().running(PowerOn)
-
-
-def test_the_peer_is_not_switched_on_into_the_fence_of_a_claim_that_has_ended() -> None:
-    ended = claiming(primary()).told(after_s=0.1)
-    assert ended.k.claim is None
-    old = attempt(ended)
-    off = ended.knows(power_owed=True).round()
-    assert not off.running(PowerOn)
-    assert off.done(old).running(PowerOn)
-
-
-def test_what_the_peer_said_before_its_power_was_cut_does_not_mean_that_it_is_on() -> None:
-    off = primary().knows(peer_off=True)
-    assert off.told().k.peer_off, "the same boot: it was on its way when the power went"
-    assert not off.told(boot_id="boot-b-2", run_id="run-b-2").k.peer_off
-
-
-def test_a_peer_fenced_just_as_it_said_its_first_word_is_switched_on_again() -> None:
-    """The word came with the fence's result, or after it: this host forgot that it had switched the peer off."""
-    claimed = claiming(primary())
-    word = claimed.next_message(boot_id="boot-b-2", run_id="run-b-2")
-    later = claimed.at(claimed.now_s + 1).knows(round_s=claimed.now_s + 1)
-    result = Result(attempt(claimed), ok=True, at_s=later.now_s)
-    together = later.round(results=[result], messages=[word])
-    after = later.round(results=[result]).round(messages=[word])
-    for host in (together, after):
-        assert host.k.writing is not None
-        alone = host.written()
-        assert alone.record.mode is Mode.SOLO
-        assert alone.running(PowerOn)
-
-
-def test_an_operator_s_word_is_not_used_when_the_peer_is_heard() -> None:
-    claimed = claiming(primary()).at(NOW_S + 1).knows(round_s=NOW_S + 1)
-    command = Command(Order.FENCE_CONFIRMED)
-    assert claimed.round(commands=[command]).started(WriteState)
-    heard = claimed.round(commands=[command], messages=[claimed.next_message()])
-    assert not heard.started(WriteState)
-    assert heard.k.claim is None
-
-
-def test_the_peer_is_switched_on_when_a_fence_that_failed_has_done_its_work_all_the_same() -> None:
-    """Else a lease that ends during a slow fence leaves the pair without a primary, and nobody to bring one."""
-    failed = claiming(standby(sync=False))
-    failed = failed.done(attempt(failed), ok=False)
-    ended = failed.knows(grant=None).round(after_s=1)
-    assert ended.k.claim is None
-    assert ended.last is not None
-    assert "fence" in ended.last.kick
-    off = ended.sees(fence=saw("off", ended.now_s))
-    assert off.round().running(PowerOn)
-    assert not off.durable(pause=Pause(1, active=True)).round().running(PowerOn)
-    off = off.knows(roused=True)
-    assert off.round().running(PowerOn)
-    assert not off.knows(doubt_s=NEVER).round().running(PowerOn), "it was not this host's fence"
-    assert not ended.sees(fence=saw("off", failed.k.doubt_s - 1)).round().running(PowerOn), "seen before the fence"
-    assert not ended.sees(fence=saw("on", ended.now_s)).round().running(PowerOn)
-    assert not off.told().running(PowerOn), "the peer is heard"
-
-
-def test_a_fence_that_failed_is_forgotten_once_the_peer_has_lived_on_for_long() -> None:
-    doubt = standby().knows(doubt_s=NOW_S)
-    assert doubt.told(after_s=5).k.doubt_s == NOW_S
-    assert doubt.told(after_s=61).k.doubt_s == NEVER
-    assert doubt.told(after_s=5, boot_id="boot-a-2", run_id="run-a-2").k.doubt_s == NOW_S, "it may come after the boot"
-
-
-def test_a_late_fence_that_comes_after_the_peer_was_switched_on_is_mended_as_well() -> None:
-    """A fence fails, the next one works, the peer is switched on; then the first one is carried out (seed 200082)."""
-    first = claiming(standby())
-    second = first.done(attempt(first), ok=False).round(after_s=5).round()
-    off = second.done(attempt(second)).written().written()
-    assert off.running(PowerOn)
-    on = off.sees(fence=saw("off", off.now_s)).done(PowerOn())
-    assert on.k.doubt_s > NEVER
-    assert not on.round().running(PowerOn), "what was seen before the peer was switched on says nothing"
-    again = on.round(after_s=20).silence().knows(awake_s=NEVER)
-    assert again.sees(fence=saw("off", again.now_s)).round().running(PowerOn)
-
-
-def test_a_daemon_that_restarts_before_it_has_switched_the_peer_on_does_so() -> None:
-    fenced = claiming(standby())
-    fenced = fenced.done(attempt(fenced)).written().written()
-    restarted = fenced.daemon_restarts()
-    later = restarted.silence().at(restarted.now_s + 30)
-    assert later.sees(fence=saw("off", later.now_s)).round().running(PowerOn)
-    under_way = claiming(standby()).daemon_restarts().knows(grant=None)
-    under_way = under_way.silence().at(under_way.now_s + 30)
-    seen = under_way.sees(fence=saw("off", under_way.now_s))
-    assert seen.round().running(PowerOn), "its result went with the process"
-
-
-def test_an_unconfirmed_host_switches_on_the_peer_whose_answer_it_needs() -> None:
-    """Both hosts fenced each other; one is back, does not remember, and could wait for ever (seed 310325)."""
-    for host in (primary(), standby()):
-        waits = host.reboots().silence().knows(heard=None)
-        waits = waits.at(waits.now_s + 30)
-        assert not waits.round().running(PowerOn), "its power was not looked at"
-        asks = waits.round().last
-        assert asks is not None
-        assert "fence" in asks.kick
-        off = waits.sees(fence=saw("off", waits.now_s))
-        assert off.round().running(PowerOn)
-        assert not off.durable(pause=Pause(1, active=True)).round().running(PowerOn)
-        assert not waits.sees(fence=saw("on", waits.now_s)).round().running(PowerOn)
-        done = off.round().done(PowerOn())
-        assert not done.sees(fence=saw("off", done.now_s + 1)).round().running(PowerOn), "somebody wants it off"
-    with_solo = standby(Mode.SOLO).reboots().silence().knows(heard=None)
-    with_solo = with_solo.at(with_solo.now_s + 30)
-    assert with_solo.sees(fence=saw("off", with_solo.now_s)).round().running(PowerOn)
-
-
-def test_a_solo_primary_switches_on_the_peer_that_it_has_not_met_since_its_own_boot() -> None:
-    """It may have fenced it, and not remember (seed 1006853); but whom it has met, somebody else has switched off."""
-    booted = primary(Mode.SOLO).reboots().silence().knows(heard=None)
-    booted = booted.at(booted.now_s + 30)
-    off = booted.sees(fence=saw("off", booted.now_s))
-    assert off.round().running(PowerOn)
-    assert not off.configured(override=Override.PRIMARY_STANDBY).round().running(PowerOn)
-    met = booted.told().silence().at(booted.now_s + 60)
-    for host in (met, met.daemon_restarts().silence().at(met.now_s + 60)):
-        assert not host.sees(fence=saw("off", host.now_s)).round().running(PowerOn)
-
-
-@pytest.mark.parametrize("waits", [standby(Mode.SOLO), standby().knows(grant=None)], ids=["solo", "not eligible"])
-def test_a_standby_switches_on_the_primary_whose_role_it_may_not_take(waits: Host) -> None:
-    """It lost its power, and nothing else could end that outage (found by chaos, and by seed 4004301)."""
-    waits = waits.silence().at(NOW_S + 30)
-    off = waits.sees(fence=saw("off", waits.now_s))
-    assert off.round().running(PowerOn)
-    assert not off.durable(pause=Pause(1, active=True)).round().running(PowerOn)
-    assert not waits.sees(fence=saw("on", waits.now_s)).round().running(PowerOn)
-    assert not off.told().running(PowerOn), "the peer is heard"
-    done = off.round().done(PowerOn())
-    assert not done.sees(fence=saw("off", done.now_s + 1)).round().running(PowerOn), "somebody wants it off"
+def test_what_was_held_back_by_an_operator_s_word_stays_held_back() -> None:
+    held = standby().durable(hold="both wrote").holds().told(record=record("a", Mode.SOLO, 6))
+    assert held.must_start(WriteState).durable.hold == "both wrote"
 
 
 # --- the recovered end --------------------------------------------------------------------------------------
@@ -460,3 +378,65 @@ def test_an_unasked_gateway_is_no_gateway_and_no_lost_one() -> None:
     blind = primary().sees(gateway=failing(failures=0))
     assert not blind.view.gateway
     assert not blind.view.gateway_lost
+
+
+def test_a_server_has_caught_up_once_the_standby_has_its_recovered_end() -> None:
+    new = primary().processes(postmaster="101:5").database(postmaster="101:5").knows(caught_up="")
+    assert new.round().k.caught_up == "101:5"
+    assert new.database(recovered_end=Lsn(HERE + 1)).round().k.caught_up == ""
+    assert new.database(replica=None).round().k.caught_up == ""
+    alone = primary(Mode.SOLO).processes(postmaster="101:5").database(postmaster="101:5", replica=None)
+    assert alone.knows(caught_up="").round().k.caught_up == "101:5"
+    assert standby().round().k.caught_up == ""
+
+
+# --- how long something has been so -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "since_s"),
+    [
+        (primary(), NEVER),
+        (primary().replica(state="catchup"), NOW_S),
+        (primary().hears(streaming=False), NOW_S),
+        (primary().database(replica=None), NOW_S),
+        (primary().knows(heard=None), NEVER),
+        (primary().replica(flush_lsn=Lsn(HERE - 9)).configured(lag_bytes_max=8), NEVER),
+        (primary(sync=False).replica(flush_lsn=Lsn(HERE - 9)).configured(lag_bytes_max=8), NOW_S),
+        (primary(sync=False).replica(flush_lsn=Lsn(HERE - 8)).configured(lag_bytes_max=8), NEVER),
+        (primary(Mode.SOLO).database(replica=None), NEVER),
+        (standby(), NEVER),
+        (primary().down(), NEVER),
+    ],
+)
+def test_since_when_a_pair_is_not_followed(host: Host, since_s: float) -> None:
+    assert host.round().k.unfollowed_since_s == since_s
+    if since_s == NOW_S:
+        assert host.knows(unfollowed_since_s=NOW_S - 1).round().k.unfollowed_since_s == NOW_S - 1
+
+
+@pytest.mark.parametrize(
+    ("host", "since_s"),
+    [
+        (standby(), NEVER),
+        (standby().database(streaming=False), NOW_S),
+        (primary(), NEVER),
+        (standby().down(), NEVER),
+    ],
+)
+def test_since_when_a_standby_does_not_stream(host: Host, since_s: float) -> None:
+    assert host.round().k.unstreamed_since_s == since_s
+
+
+@pytest.mark.parametrize(
+    ("host", "since_s"),
+    [
+        (primary(), NEVER),
+        (standby(), NEVER),
+        (primary().durable(served=False), NOW_S),
+        (primary().durable(served=False, complete=True), NEVER),
+        (primary().durable(served=False).knows(confirmed=False), NEVER),
+    ],
+)
+def test_since_when_a_role_cannot_be_served(host: Host, since_s: float) -> None:
+    assert host.round().k.blocked_since_s == since_s

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from pgvip.core.decide import decide
-from pgvip.core.model import Fence, Inputs, Rejoin, Request
-from tests.unit.core_world import Host, failing, grant, primary, standby
+from pgvip.core.model import NEVER, Fence, Inputs, Rejoin, Request
+from tests.unit.core_world import NOW_S, Host, failing, grant, primary, standby
 
 SLEPT_S = 60.0
 
@@ -73,3 +73,13 @@ def test_a_lease_from_before_a_clock_jump_is_not_taken_again() -> None:
     assert after.k.grant is None
     new = grant(echo_s=after.now_s, expires_s=after.now_s + 30)
     assert after.told(grant=new).k.grant == new
+
+
+def test_a_time_without_rounds_is_more_than_two_heartbeats_and_half_the_time_to_silence() -> None:
+    def woke(gap_s: float, heartbeat_s: float) -> bool:
+        host = primary().configured(heartbeat_s=heartbeat_s).knows(round_s=NOW_S - gap_s)
+        return host.round().k.awake_s == NOW_S
+
+    assert [woke(gap_s, 0.5) for gap_s in (1.4, 1.5, 1.6)] == [False, False, True]
+    assert [woke(gap_s, 1.0) for gap_s in (1.6, 2.0, 2.1)] == [False, False, True]
+    assert primary().round().k.awake_s == NEVER, "a daemon's first round follows upon nothing"

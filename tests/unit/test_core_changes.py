@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -152,6 +153,14 @@ def test_every_row_by_fence_asks_for_a_right_and_a_reason() -> None:
             names = {condition.name for condition in row.when}
             assert names & {"solo-right", "takeover-right"}
             assert names & {"peer-silent", "peer-cannot", "fence-ordered"}
+
+
+def test_every_row_and_every_condition_has_a_name_of_its_own() -> None:
+    names = [row.name for row in TABLE]
+    assert len(set(names)) == len(names)
+    conditions = {condition.name: condition for row in TABLE for condition in row.when}
+    assert all(conditions[condition.name] is condition for row in TABLE for condition in row.when)
+    assert all(re.fullmatch("[a-z]+(-[a-z]+)*", name) for name in [*names, *conditions])
 
 
 # --- what the compound conditions are made of -----------------------------------------------------------

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import pytest
 
-from pgvip.core.knowledge import Trouble
+from pgvip.core import salvage
+from pgvip.core.knowledge import Trouble, Yield
 from pgvip.core.model import (
     AddressFree,
     ConfirmGrant,
     DropVip,
     Fence,
     FindEnd,
+    Inputs,
     Lsn,
     Mode,
     Override,
@@ -28,9 +31,11 @@ from pgvip.core.model import (
     Want,
     WriteState,
 )
+from pgvip.core.round import Round
 from tests.unit.core_world import (
     HERE,
     NO_VIPS,
+    NOW_S,
     POSTMASTER,
     SOLO_B,
     Host,
@@ -296,6 +301,13 @@ def test_a_salvage_waits_for_a_winner_that_says_where_it_stands() -> None:
     assert not mute.started(Salvage)
     assert not mute.started(WriteState)
     assert mute.told(request=role_wish(), point=WalPoint(1, HERE)).must_start(Salvage)
+
+
+def test_a_salvage_is_not_complete_while_nothing_is_heard_of_the_winner() -> None:
+    host = primary(sync=False).down().knows(heard=None)
+    inputs = Inputs(host.seen, wall="2026-01-01T00:00:00+00:00")
+    asked = Yield("take-over-by-order", Want.HANDOVER, 4, "boot-b", NOW_S)
+    assert not salvage.complete(Round(copy(host.k), inputs, host.s, NOW_S), asked)
 
 
 # --- m 14: both addresses -----------------------------------------------------------------------------------

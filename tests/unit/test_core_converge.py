@@ -14,6 +14,7 @@ from pgvip.core.model import (
     Lsn,
     Mode,
     MountArchive,
+    Observation,
     Order,
     Pause,
     Processes,
@@ -24,8 +25,22 @@ from pgvip.core.model import (
     StopPostgres,
     UnmountArchive,
     Vip,
+    WriteState,
 )
-from tests.unit.core_world import HERE, NOW_S, Host, failing, grant, primary, record, saw, standby
+from tests.unit.core_world import (
+    HERE,
+    NOW_S,
+    SOLO_B,
+    Host,
+    failing,
+    grant,
+    in_vain,
+    primary,
+    record,
+    role_wish,
+    saw,
+    standby,
+)
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------------
 
@@ -173,6 +188,62 @@ def test_a_drop_that_failed_is_tried_again_while_the_server_is_being_started() -
     assert starting.round().must_start(DropVip) == DropVip(Vip.PRIMARY)
 
 
+def unasked(host: Host, state: str) -> Host:
+    """Its server runs, without standby.signal, and has not been asked yet; this host has no right."""
+    return host.processes(control_state=state, standby_signal=False).sees(database=Observation()).knows(confirmed=False)
+
+
+def test_a_server_that_is_still_starting_is_not_stopped_before_it_says_what_it_is() -> None:
+    assert unasked(primary(), "in production").round().must_start(StopPostgres) == StopPostgres(clean=False)
+    assert unasked(primary(), "in production, odd").round().must_start(StopPostgres) == StopPostgres(clean=False)
+    for state in ("in crash recovery", "starting up", "shut down"):
+        assert not unasked(primary(), state).round().started(StopPostgres)
+
+
+def test_a_server_that_says_that_it_writes_is_stopped_whatever_its_files_say() -> None:
+    starting = primary().knows(confirmed=False).processes(control_state="in crash recovery")
+    assert starting.round().must_start(StopPostgres) == StopPostgres(clean=False)
+
+
+@pytest.mark.parametrize("busy", [Rejoin(), StopPostgres(clean=True), Promote()], ids=str)
+def test_nothing_is_started_beside_what_changes_the_server(busy: Rejoin | StopPostgres | Promote) -> None:
+    down = standby().down()
+    assert down.round().started(StartPostgres)
+    assert not down.knows(running=(busy,)).round().started(StartPostgres)
+
+
+def test_nothing_is_started_while_the_role_is_given_up_or_there_is_no_data() -> None:
+    giving = primary().down().told(request=role_wish())
+    assert giving.k.yielding is not None
+    assert not giving.round(after_s=1).started(StartPostgres)
+    assert not standby().down().processes(installed=False).round().started(StartPostgres)
+
+
+def test_nothing_is_started_read_write_while_a_record_is_written() -> None:
+    down = primary().hears(eligible=False).down(clean=True)
+    assert down.round().started(StartPostgres)
+    assert not down.order(Order.PAUSE).started(StartPostgres)
+
+
+def test_orphans_of_a_standby_are_killed() -> None:
+    assert standby().down().processes(left=1).round().must_start(StopPostgres) == StopPostgres(clean=False)
+
+
+def test_a_primary_whose_role_lacks_wal_runs_as_a_standby() -> None:
+    assert not blocked().round().started(StopPostgres)
+    assert blocked().down().round().must_start(StartPostgres) == StartPostgres(standby=True, sync=False)
+    assert blocked().down().processes(left=1).round().must_start(StopPostgres) == StopPostgres(clean=False)
+    assert not blocked().knows(confirmed=False).down().round().started(StartPostgres)
+    assert Vip.PRIMARY not in blocked().view.held
+
+
+def test_a_stop_by_somebody_else_is_left_alone_for_a_short_while_and_no_longer() -> None:
+    assert NOTICED_S == 0.3
+    stopped = standby().down(clean=True)
+    assert not stopped.knows(stopped_since_s=NOW_S - 0.25).round().started(StartPostgres)
+    assert stopped.knows(stopped_since_s=NOW_S - 0.3125).round().started(StartPostgres)
+
+
 # --- the synchronous names ----------------------------------------------------------------------------------
 
 
@@ -198,6 +269,36 @@ def test_names_are_not_touched_without_the_right_nor_while_a_record_is_being_wri
 
 def test_async_clears_the_names_in_a_pair() -> None:
     assert primary(sync=False).database(sync_names="b").round().must_start(SetSyncNames).on is False
+
+
+ALONE = primary(Mode.SOLO).hears(streaming=False)
+
+
+def test_names_set_in_preparation_are_cleared_a_second_after_the_peer_has_ceased_to_stream() -> None:
+    gone = ALONE.replica(state="catchup")
+    assert not gone.knows(clear_since_s=NOW_S - 0.9).round().started(SetSyncNames)
+    assert gone.knows(clear_since_s=NOW_S - 1.0).round().must_start(SetSyncNames) == SetSyncNames(on=False)
+    assert not gone.database(sync_names="").round().started(SetSyncNames)
+
+
+def test_names_that_are_set_again_in_a_pair_are_a_log_line_and_those_of_a_first_start_are_not() -> None:
+    host = primary().database(sync_names="")
+    again = host.round()
+    assert again.must_start(SetSyncNames) == SetSyncNames(on=True)
+    assert again.last is not None
+    assert "sync-names" in {note.event for note in again.last.notes}
+    first = host.knows(caught_up="").database(sync_names="", recovered_end=Lsn(HERE + 8)).round()
+    assert first.must_start(SetSyncNames)
+    assert first.last is not None
+    assert "sync-names" not in {note.event for note in first.last.notes}
+
+
+def test_names_that_were_seen_before_they_were_changed_say_nothing() -> None:
+    host = primary().database(sync_names="").knows(ended={"names": NOW_S + 0.1})
+    assert not host.round().started(SetSyncNames)
+    assert primary().database(sync_names="").knows(ended={"postgres": NOW_S - 1}).round().started(SetSyncNames)
+    solo = primary(Mode.SOLO).knows(ended={"names": NOW_S + 0.1})
+    assert not solo.round().started(WriteState), "whether the names are set is not known"
 
 
 # --- addresses ----------------------------------------------------------------------------------------------
@@ -261,6 +362,61 @@ def test_once_a_higher_term_was_heard_nothing_is_raised() -> None:
     assert not host.round().started(AddVip)
 
 
+def test_a_primary_that_becomes_one_of_a_pair_keeps_its_own_address() -> None:
+    told = primary(Mode.SOLO).told(record=record("a", Mode.PAIR, 6))
+    assert [action for action in told.actions if isinstance(action, DropVip)] == [DropVip(Vip.STANDBY)]
+
+
+def test_a_standby_asks_for_no_address_that_is_not_its_own() -> None:
+    for host in (standby(), standby(Mode.SOLO), standby().knows(running=(StartPostgres(standby=True, sync=False),))):
+        assert not host.round().started(CheckVip)
+
+
+def winner(**changes: object) -> Host:
+    """Has taken the role by fence and is about to be promoted; its addresses are not held yet."""
+    host = standby().durable(record=SOLO_B, complete=True, served=True).holds()
+    return host.knows(**changes)
+
+
+def test_addresses_are_asked_for_while_the_server_is_still_being_promoted() -> None:
+    checks = {action.vip for action in winner().round().actions if isinstance(action, CheckVip)}
+    assert checks == set(Vip)
+    promoting = winner(running=(Promote(),), checked=dict.fromkeys(Vip, (NOW_S, ""))).round()
+    assert not [action for action in promoting.actions if isinstance(action, AddVip)]
+
+
+@pytest.mark.parametrize("busy", [Promote(), StartPostgres(standby=False, sync=False)], ids=str)
+def test_addresses_are_asked_for_before_a_server_that_comes_has_been_asked(busy: Promote | StartPostgres) -> None:
+    host = winner(running=(busy,)).sees(database=Observation())
+    assert {action.vip for action in host.round().actions if isinstance(action, CheckVip)} == set(Vip)
+
+
+def test_in_a_pair_the_standby_address_is_not_the_primary_s_to_ask_for() -> None:
+    restarting = primary().down(clean=True).holds().hears(eligible=False).round()
+    assert {action.vip for action in restarting.actions if isinstance(action, CheckVip)} == {Vip.PRIMARY}
+
+
+def test_an_answer_about_an_address_is_good_for_two_seconds() -> None:
+    host = primary().holds()
+    assert host.knows(checked={Vip.PRIMARY: (NOW_S - 2.0, "")}).round().started(AddVip) == AddVip(Vip.PRIMARY)
+    assert host.knows(checked={Vip.PRIMARY: (NOW_S - 2.1, "")}).round().started(CheckVip) == CheckVip(Vip.PRIMARY)
+    assert host.round().started(CheckVip) == CheckVip(Vip.PRIMARY)
+
+
+def test_no_address_is_raised_in_a_pause_or_while_a_higher_record_is_heard() -> None:
+    ready = primary().holds().knows(checked={Vip.PRIMARY: (NOW_S, "")})
+    assert ready.round().started(AddVip)
+    assert not ready.durable(pause=Pause(1, active=True)).round().started(AddVip)
+    assert not ready.knows(heard_record=record("a", Mode.SOLO, 6)).round().started(AddVip)
+
+
+def test_a_standby_address_that_comes_here_with_the_record_stays() -> None:
+    """The peer consents to solo: this primary's readers, on both addresses already, are not cut off meanwhile."""
+    host = primary().holds(*Vip)
+    assert host.round().started(DropVip) == DropVip(Vip.STANDBY)
+    assert not host.knows(heard_record=record("a", Mode.SOLO, 6)).round().started(DropVip)
+
+
 # --- the archive --------------------------------------------------------------------------------------------
 
 
@@ -275,3 +431,107 @@ def test_a_mount_is_looked_at_before_it_is_made_again() -> None:
     host = primary().sees(archive=saw(value=False)).round()
     mounted = host.knows(running=(), ended={"archive": NOW_S + 0.1})
     assert not mounted.round().started(MountArchive)
+
+
+@pytest.mark.parametrize(
+    ("archive", "action"),
+    [
+        (Observation(True, NOW_S - 9, 1, NOW_S, NOW_S, "no"), None),
+        (Observation(True, NOW_S - 9, 2, NOW_S, NOW_S, "no"), UnmountArchive()),
+        # mounted by this daemon a moment ago, or before it started: neither was ever seen to answer
+        (Observation(False, NOW_S - 9, 1, NOW_S, NOW_S, "no"), None),
+        (Observation(False, NOW_S - 9, 2, NOW_S, NOW_S, "no"), UnmountArchive()),
+        (Observation(None, NEVER, 1, NOW_S, NOW_S, "no"), None),
+        (Observation(None, NEVER, 2, NOW_S, NOW_S, "no"), UnmountArchive()),
+        (saw(value=False), MountArchive()),
+        (saw(value=True), None),
+    ],
+)
+def test_a_mount_that_fails_twice_is_dropped(archive: Observation[bool], action: object) -> None:
+    acts = primary().sees(archive=archive).round().actions
+    assert [act for act in acts if isinstance(act, MountArchive | UnmountArchive)] == ([action] if action else [])
+
+
+def test_an_archive_seen_before_it_was_mounted_says_nothing() -> None:
+    host = primary().sees(archive=saw(value=False)).knows(ended={"archive": NOW_S + 0.1})
+    assert not host.round().started(MountArchive)
+
+
+def test_a_mount_that_has_not_answered_since_it_was_made_is_dropped_too() -> None:
+    """Its last look that succeeded said that nothing was mounted."""
+    dead = Observation(False, NOW_S - 9, 2, NOW_S, NOW_S, "no")
+    assert primary().sees(archive=dead).knows(ended={"archive": NOW_S}).round().started(UnmountArchive)
+    assert not primary().sees(archive=dead).knows(ended={"archive": NOW_S + 0.1}).round().started(UnmountArchive)
+
+
+def test_what_systemd_has_unmounted_in_a_shutdown_stays_so() -> None:
+    leaving = primary().knows(leaving=True)
+    assert not leaving.sees(archive=saw(value=False)).round().started(MountArchive)
+    dead = Observation(True, NOW_S - 9, 2, NOW_S, NOW_S, "no")
+    assert leaving.sees(archive=dead).round().started(UnmountArchive)
+
+
+# --- rejoin -------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_that_was_ordered_is_made_although_the_standby_follows() -> None:
+    assert standby().knows(rejoin_clone=True).round().must_start(Rejoin) == Rejoin(clone=True)
+    assert not standby().knows(rejoin_clone=True).hears(read_write=False).round().started(Rejoin)
+
+
+@pytest.mark.parametrize("clone", [True, False])
+def test_data_that_is_rebuilt_is_copied_only_when_that_was_ordered(clone: bool) -> None:
+    returned = standby(Mode.SOLO).down().processes(standby_signal=False).knows(rejoin_clone=clone)
+    assert returned.round().must_start(Rejoin) == Rejoin(clone=clone)
+    stuck = standby(Mode.SOLO).database(streaming=False).knows(unstreamed_since_s=NOW_S - 15, rejoin_clone=clone)
+    assert stuck.round().must_start(Rejoin) == Rejoin(clone=clone)
+
+
+def test_nothing_is_rebuilt_while_a_record_is_being_written() -> None:
+    returned = standby(Mode.SOLO).down().processes(standby_signal=False)
+    writing = returned.order(Order.PAUSE).order(Order.RESUME)
+    assert writing.k.writing is not None
+    assert not writing.round().started(Rejoin)
+
+
+# --- a server that hangs for long ---------------------------------------------------------------------------
+
+
+HUNG: dict[str, tuple[Observation[bool], bool]] = {
+    "thrice and twice the time": (in_vain(NOW_S - 9, 3, NOW_S - 6.0), True),
+    "not twice the time": (in_vain(NOW_S - 9, 3, NOW_S - 5.9), False),
+    "only twice": (in_vain(NOW_S - 9, 2, NOW_S - 8.0), False),
+}
+
+
+def blocked() -> Host:
+    """Primary by a record that came by hand-over, without the WAL that the role needs."""
+    return standby(Mode.SOLO, me="a", term=5).durable(record=record("a", Mode.SOLO, 6, from_term=5))
+
+
+@pytest.mark.parametrize("case", HUNG)
+@pytest.mark.parametrize("host", [ALONE, standby(), blocked()], ids=["primary", "standby", "blocked"])
+def test_a_server_that_hangs_for_long_is_killed(host: Host, case: str) -> None:
+    connection, killed = HUNG[case]
+    stop = host.sees(connection=connection).round().started(StopPostgres)
+    assert stop == (StopPostgres(clean=False) if killed else None)
+
+
+@pytest.mark.parametrize("host", [ALONE, standby(), blocked()], ids=["primary", "standby", "blocked"])
+def test_silence_from_before_the_postmaster_s_start_is_not_held_against_it(host: Host) -> None:
+    silent = host.sees(connection=in_vain(NEVER, 30, NOW_S - 300))
+    started = silent.knows(postmaster_since_s=NEVER).round()  # a return, a rewind: long without a server, and now one
+    assert not started.started(StopPostgres)
+    assert not started.view.hung
+    assert "database-hung" not in started.concerns()
+    assert started.k.postmaster_since_s == NOW_S
+    assert not started.at(NOW_S + 2.9).round().view.hung
+    assert started.at(NOW_S + 3).round().view.hung
+    assert not started.at(NOW_S + 5.9).round().started(StopPostgres)
+    assert started.at(NOW_S + 6).round().must_start(StopPostgres) == StopPostgres(clean=False)
+
+
+@pytest.mark.parametrize("host", [ALONE, standby(), blocked()], ids=["primary", "standby", "blocked"])
+def test_a_server_whose_disks_hang_is_left_alone(host: Host) -> None:
+    stuck = host.sees(disks=failing(value=True), connection=failing(value=True))
+    assert not stuck.round().started(StopPostgres)

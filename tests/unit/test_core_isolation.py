@@ -80,6 +80,19 @@ def test_where_it_does_not_apply(host: Host) -> None:
     assert not after.started(StopPostgres)
 
 
+def test_it_begins_at_its_limit_and_is_told_once() -> None:
+    begun = alone(20.0).round()
+    assert begun.k.isolated
+    assert begun.last is not None
+    words = {note.event: note.text for note in begun.last.notes}
+    assert words["isolation"] == (
+        "no gateway and no answer from b by any path for 20 s: this primary stops its server and drops its addresses"
+    )
+    again = begun.round(after_s=1.0)
+    assert again.last is not None
+    assert "isolation" not in [note.event for note in again.last.notes]
+
+
 # --- what it does -------------------------------------------------------------------------------------------
 
 
@@ -169,3 +182,26 @@ def test_what_it_does_not_apply_to_any_more_ends_it(event: str) -> None:
     while taken.k.writing is None:
         taken = taken.holds().round(after_s=0.1)
     assert not taken.written().round().k.isolated
+
+
+def test_it_ends_when_an_answer_has_lasted_and_is_told_once() -> None:
+    host = alone(60.0).round().down(clean=True).knows(running=())
+    answered = host.sees(gateway=saw("192.0.2.1", host.now_s)).round()
+    assert answered.k.contact_since_s == NOW_S
+    ended = answered.round(after_s=answered.s.dead_after_s)
+    assert not ended.k.isolated
+    assert ended.last is not None
+    words = {note.event: note.text for note in ended.last.notes}
+    assert words["contact"] == "this primary is not isolated any more and may serve again"
+    after = ended.round(after_s=0.1)
+    assert after.last is not None
+    assert "contact" not in [note.event for note in after.last.notes]
+
+
+@pytest.mark.parametrize(("rounds", "counts"), [(0.0, True), (2.0, True), (2.5, False)])
+def test_the_peer_s_word_is_contact_for_two_rounds(rounds: float, counts: bool) -> None:
+    host = alone(60.0).round().down(clean=True).knows(running=()).configured(interval_s=0.5)
+    heard = host.k.heard
+    assert heard is not None
+    host = host.knows(heard=replace(heard, at_s=NOW_S - rounds * host.s.interval_s))
+    assert (host.round().k.contact_since_s > NEVER) is counts

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pgvip.core.decide import decide
-from pgvip.core.knowledge import FenceOrder, Trouble, Why
+from pgvip.core.knowledge import FenceOrder, Switchover, Trouble, Why
 from pgvip.core.model import (
     Command,
     Fence,
@@ -255,6 +255,14 @@ def test_a_fence_that_failed_leaves_the_peer_as_it_was(mode: Mode) -> None:
     assert not (failed.k.writing or failed.k.durable).kept_off
 
 
+def test_an_order_to_power_off_waits_for_what_is_being_written_and_for_a_claim() -> None:
+    solo = primary(Mode.SOLO).hears(database_ok=False).durable(kept_off=True)
+    solo = solo.knows(fence_order=FenceOrder(NOW_S + 60, off=True))
+    assert solo.round().started(Fence)
+    writing = replace(solo.k.durable, complete=True)
+    assert not solo.knows(writing=writing, running=(WriteState(writing),)).round().started(Fence)
+
+
 # --- on ---------------------------------------------------------------------------------------------------------
 
 
@@ -327,6 +335,13 @@ def test_a_pause_keeps_the_standby_address_while_its_server_is_restarted() -> No
     assert not down.durable(pause=PAUSED).round().actions
 
 
+def test_a_pause_that_ends_by_itself_says_who_ended_it_and_when() -> None:
+    paused = primary().durable(pause=Pause(3, active=True, until="2025-12-31T23:00:00+00:00", host="a"))
+    ended = paused.round()
+    assert ended.k.writing is not None
+    assert ended.k.writing.pause == Pause(4, active=False, at="2026-01-01T00:00:00+00:00", by="its end", host="a")
+
+
 # --- a switchover ---------------------------------------------------------------------------------------------------
 
 
@@ -374,3 +389,39 @@ def test_a_request_by_order_is_not_granted_again_after_it_was_called_off() -> No
 
 def test_nothing_of_this_touches_a_rejoin() -> None:
     assert not standby().order(Order.FAILOVER).running(Rejoin)
+
+
+def test_a_switchover_has_the_time_of_a_stop_and_of_three_consents() -> None:
+    host = primary().order(Order.SWITCHOVER)
+    assert host.k.switchover == Switchover(NOW_S, NOW_S + 3 * host.s.consent_s + host.s.stop_s)
+    assert host.round(after_s=89.9).k.switchover is not None
+    assert host.round(after_s=90.0).k.switchover is None
+
+
+def test_a_switchover_that_was_cancelled_is_not_offered() -> None:
+    host = primary().hears(eligible=False).order(Order.SWITCHOVER).order(Order.CANCEL_SWITCHOVER)
+    assert host.k.switchover is None
+    assert host.hears(eligible=True).round().message.invite == ""
+
+
+# --- a rejoin -----------------------------------------------------------------------------------------------
+
+
+def test_an_order_to_copy_anew_copies_once() -> None:
+    host = standby().order(Order.REJOIN, "clone")
+    rejoin = host.must_start(Rejoin)
+    assert rejoin.clone
+    after = host.done(rejoin)
+    assert not after.k.rejoin_clone
+    assert not after.started(Rejoin)
+
+
+def test_an_order_to_rejoin_without_a_copy_leaves_the_choice_to_the_rejoin() -> None:
+    behind = standby().database(streaming=False)
+    assert not behind.round().started(Rejoin)
+    assert behind.order(Order.REJOIN, "").must_start(Rejoin) == Rejoin(clone=False)
+
+
+def test_a_rejoin_that_failed_is_ordered_still() -> None:
+    host = standby().order(Order.REJOIN, "clone")
+    assert host.done(host.must_start(Rejoin), ok=False).k.rejoin_clone

@@ -21,8 +21,9 @@ from pgvip.core.model import (
     WalPoint,
     Want,
 )
+from pgvip.core.rights import grant_holds, standby_address, takes_from_me
 from pgvip.core.view import View
-from tests.unit.core_world import NOW_S, Host, failing, grant, heard_from, primary, record, saw, standby
+from tests.unit.core_world import NOW_S, Host, failing, grant, heard_from, primary, record, saw, solo_wish, standby
 
 BOTH = (False, True)
 GIVING_UP = Yield("hand-over-switchover", Want.HANDOVER, 4, "boot-b", NOW_S)
@@ -220,6 +221,12 @@ def test_m11_eligible_is_void_while_no_postmaster_is_seen() -> None:
     assert not rights.eligible(standby().knows(grant=grant("b", postmaster="")).processes(postmaster="").view)
 
 
+def test_a_lease_ends_at_its_second() -> None:
+    host = standby(sync=False)
+    assert grant_holds(host.view, grant(expires_s=NOW_S + 0.1), 4)
+    assert not grant_holds(host.view, grant(expires_s=NOW_S), 4)
+
+
 # --- the standby right --------------------------------------------------------------------------------------------
 
 TOLD: dict[str, tuple[AddressFree | None, bool]] = {
@@ -263,6 +270,13 @@ def test_standby_right_of_a_primary_only_solo_and_serving_or_being_promoted() ->
         host = host.database(in_recovery=not read_write).holds(*([Vip.STANDBY] if held else []))
         assert rights.standby_right(host.view) is (mode is Mode.SOLO and right and (read_write or held))
         assert not rights.standby_right(host.down().view)
+
+
+def test_the_standby_address_is_nobody_s_while_it_is_given_up_or_before_it_is_confirmed() -> None:
+    assert standby_address(standby().view)
+    assert not standby_address(standby().told(request=solo_wish()).view)
+    assert not standby_address(standby().knows(confirmed=False).view)
+    assert not standby_address(standby().knows(alarm="they differ").view)
 
 
 # --- rebuilding, and what adopting takes ------------------------------------------------------------------------------
@@ -315,3 +329,11 @@ def test_a_host_that_knows_nothing_has_no_right() -> None:
     assert empty.held == frozenset(Vip)
     assert empty.may_write
     assert not empty.gone
+
+
+def test_a_term_far_above_was_forced_and_takes_without_consent_also_from_the_unconfirmed() -> None:
+    host = primary().knows(confirmed=False)
+    assert not takes_from_me(host.view, record("b", Mode.SOLO, 5))
+    assert takes_from_me(host.view, record("b", Mode.SOLO, 1_000_005))
+    old = primary(term=1_000_004).knows(confirmed=False)
+    assert not takes_from_me(old.view, record("b", Mode.SOLO, 1_000_005)), "an older force of the same pair"

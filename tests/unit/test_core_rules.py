@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pgvip.core.model import (
     DropVip,
+    Durable,
     Fence,
     Mode,
     WriteState,
@@ -116,6 +119,62 @@ def test_a_solo_primary_that_hears_a_higher_term_gives_in() -> None:
     booted = primary(Mode.SOLO).reboots().told(record=SOLO_B, answer="")
     assert booted.must_start(WriteState).durable.record == SOLO_B
     assert not booted.round(after_s=5.0).k.confirmed
+
+
+def test_the_first_record_of_all_is_confirmed_like_any_other() -> None:
+    asked = standby(term=0).reboots().round()
+    assert asked.message.question
+    assert not asked.k.confirmed
+    assert asked.told(answer=asked.message.question).k.confirmed
+
+
+def solo_boot() -> Host:
+    return primary(Mode.SOLO).reboots().round()
+
+
+def test_a_solo_primary_that_hears_nothing_waits_for_the_whole_time() -> None:
+    assert not solo_boot().round(after_s=2.9).k.confirmed
+    assert solo_boot().round(after_s=3.0).k.confirmed
+
+
+def test_a_solo_primary_is_not_confirmed_by_silence_of_a_peer_that_has_a_record() -> None:
+    word: dict[str, Any] = {"answer": "", "record": record("a", Mode.SOLO)}
+    assert not solo_boot().told(**word).round(after_s=9.0).k.confirmed
+    assert solo_boot().told(answer="", record=None).round(after_s=9.0).k.confirmed
+
+
+@pytest.mark.parametrize("arp", [saw("02:00:00:00:00:99"), failing()], ids=["somebody answers", "nobody asked"])
+def test_a_solo_primary_is_not_confirmed_by_silence_when_the_address_is_not_known_to_be_free(arp: object) -> None:
+    assert not solo_boot().sees(arp_primary=arp).round(after_s=9.0).k.confirmed  # type: ignore[arg-type]  # either kind
+
+
+def test_nobody_but_a_solo_primary_is_confirmed_by_silence() -> None:
+    for host in (primary(), standby(), standby(Mode.SOLO)):
+        assert not host.reboots().round().round(after_s=60.0).k.confirmed
+
+
+@pytest.mark.parametrize(
+    "held_up",
+    [{"alarm": "they differ"}, {"heard_record": record("a", Mode.SOLO, 6)}, {"writing": Durable(record())}],
+    ids=lambda held_up: next(iter(held_up)),
+)
+def test_an_answer_confirms_once_nothing_stands_against_it(held_up: dict[str, object]) -> None:
+    answered = standby().knows(confirmed=False, answered_term=4)
+    assert answered.round().k.confirmed
+    assert not answered.knows(**held_up).round().k.confirmed
+
+
+def test_adopting_confirms_nobody() -> None:
+    """But for a forced record, and that by its operator's word."""
+    told = primary().durable(complete=True).knows(confirmed=False).holds().told(record=record("a", Mode.SOLO, 6))
+    written = told.done(WriteState(told.must_start(WriteState).durable))
+    assert written.k.durable.record == record("a", Mode.SOLO, 6)
+    assert not written.k.confirmed
+
+
+def test_an_alarm_keeps_from_being_confirmed() -> None:
+    asked = standby().reboots().round().knows(alarm="they differ")
+    assert not asked.told(answer=asked.message.question).k.confirmed
 
 
 # --- m 4 to m 7: claiming -----------------------------------------------------------------------------------
@@ -269,3 +328,28 @@ def test_the_standby_checks_its_reasons_again_when_the_delay_ends() -> None:
     assert not gone.started(Fence)
     back = gone.sees(gateway=saw("192.0.2.1", gone.now_s)).round()
     assert not back.started(Fence), "the delay begins anew"
+
+
+def test_a_second_fence_is_an_attempt_of_its_own() -> None:
+    host = claiming(primary())
+    first = attempt(host)
+    failed = host.done(first, ok=False)
+    assert not failed.round(after_s=4.9).started(Fence)
+    again = failed.round(after_s=5.1)
+    assert again.k.claim is not None
+    assert (again.k.claim.tries, again.k.fence_s) == (2, again.now_s)
+    assert again.must_start(Fence).attempt == again.k.claim.attempt != first.attempt
+
+
+def test_a_claim_ends_when_a_higher_record_is_heard() -> None:
+    claimed = claiming(standby()).knows(heard_record=record("a", Mode.SOLO, 6)).round()
+    assert claimed.k.claim is None
+    assert not claimed.done(attempt(claimed)).started(WriteState)
+
+
+def test_m5_each_try_of_a_claim_has_a_name_of_its_own() -> None:
+    first = claiming(standby())
+    failed = first.done(attempt(first), ok=False, text="no answer")
+    second = failed.round(after_s=failed.s.fence_retry_s)
+    assert attempt(first).attempt == f"{first.k.who.run_id}/1"
+    assert attempt(second).attempt == f"{first.k.who.run_id}/2"

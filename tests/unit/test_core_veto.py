@@ -128,6 +128,13 @@ def test_without_a_fence_nobody_is_asked() -> None:
     assert not standby().sees(veto=saw(value=True)).configured(fencing=False).silence().round().started(AskVeto)
 
 
+def test_the_first_question_about_a_takeover_has_no_answer_yet() -> None:
+    host = standby().sees(veto=saw(value=True)).silence().round()
+    host.must_start(AskVeto)
+    assert host.k.veto is not None
+    assert host.k.veto.refused == ""
+
+
 # --- when the delay is longer than the hooks' time ----------------------------------------------------------
 
 
