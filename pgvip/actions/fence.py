@@ -12,7 +12,7 @@ from pgvip.system import fence_agents
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pgvip.config import Config, FenceMethod
+    from pgvip.config.model import Config, FenceMethod
 
 SETTLE_S = 5.0
 """How long a device may still say "on" after a successful `off`."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pgvip.system import mounts
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 
 def mount(config: Config) -> None:

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.actions import prepare, replication
-from pgvip.actions.wal import end_of_wal
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, PromoteError
 from pgvip.system import pgtools, processes, units
 from pgvip.system.commands import check, run
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
+from pgvip.system.stopped_wal import end_of_wal
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
     from pgvip.system.sql import Session
 
 __all__ = ["checkpoint", "end_of_wal", "promote", "start", "stop"]

@@ -14,7 +14,7 @@ from pgvip.system.sql import connect_peer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 UNUSABLE = "data-unusable"
 """File in the state directory: what it names was begun, and the data is not whole until it has ended."""

@@ -10,7 +10,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgvip.core.model import Lsn, WalPoint
+from pgvip.core.values import Lsn, WalPoint
 from pgvip.deadlines import Deadline, wait_until
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.probes.database import lsn
@@ -18,7 +18,7 @@ from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.sql import REPLICATION_ROLE, connect_local
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
     from pgvip.system.sql import Session
 
 ANSWER_S = 2.0

@@ -9,19 +9,18 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from pgvip.actions.wal import end_of_wal
-from pgvip.archive.restore_wal import SALVAGE
 from pgvip.deadlines import Deadline
 from pgvip.errors import ArchiveError, CommandError
-from pgvip.system import pgconf, pgtools
+from pgvip.system import pgtools, wal_commands
 from pgvip.system.commands import check
-from pgvip.system.walfiles import segment_name
+from pgvip.system.stopped_wal import end_of_wal
+from pgvip.system.wal_files import segment_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pgvip.config import Config
-    from pgvip.core.model import Lsn, WalPoint
+    from pgvip.config.model import Config
+    from pgvip.core.values import Lsn, WalPoint
 
 
 def salvage(config: Config, start: Lsn, timeout_s: float) -> WalPoint:
@@ -39,7 +38,7 @@ def salvage(config: Config, start: Lsn, timeout_s: float) -> WalPoint:
         if deadline.expired:
             raise ArchiveError("the WAL that the peer lacks could not be copied in time", f"{file.name} was next.")
         try:
-            command: list[str | Path] = [*pgconf.salvage_words(config, directory), file]
+            command: list[str | Path] = [*wal_commands.salvage_argv(config, directory), file]
             check(command, timeout_s=max(0.1, deadline.left_s()), user=config.postgres.user)
         except CommandError as failure:
             raise ArchiveError("the WAL that the peer lacks could not be copied", str(failure)) from failure
@@ -47,7 +46,7 @@ def salvage(config: Config, start: Lsn, timeout_s: float) -> WalPoint:
 
 
 def _empty_directory(config: Config) -> Path:
-    directory = config.archive.directory / SALVAGE
+    directory = config.archive.directory / wal_commands.SALVAGE
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o750, exist_ok=True)
     pgtools.give(config, directory)

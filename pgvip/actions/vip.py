@@ -10,8 +10,8 @@ from pgvip.errors import PostgresError
 from pgvip.system import netlink, packets, processes
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
-    from pgvip.core.model import Vip
+    from pgvip.config.model import Config
+    from pgvip.core.values import Vip
 
 END_SESSIONS_S = 0.2
 """How long sessions through an address may take to end before it goes: the new owner is waiting."""

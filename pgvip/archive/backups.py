@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgvip.archive.memory import DIRECTORY, INDEX
-from pgvip.core.model import Lsn, WalPoint
+from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import ArchiveError, RefusedError
 from pgvip.system import pgconf, pgtools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 NAME = re.compile(r"\d{8}T\d{6}Z")
 DONE, RUNNING = "backup.json", "running.json"

@@ -14,16 +14,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.archive import backups, cleaning, picture
+from pgvip.archive import backups, cleaning, inventory
 from pgvip.archive.backups import DATA, DONE, RUNNING, TABLESPACES, Backup
-from pgvip.core.model import Lsn, WalPoint
+from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import ArchiveError, CommandError, PgvipError, ProbeError
 from pgvip.system import pgconf, pgtools
 from pgvip.system.commands import check, run
 from pgvip.system.sql import connect_local
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 Say = Callable[[str], None]
 Bytes = Callable[[int, int], None]
@@ -93,7 +93,7 @@ def remove_interrupted(config: Config, progress: Say) -> None:
 def tell(config: Config) -> None:
     """Write the index anew for the peer; the need for WAL by the server's own word."""
     if config.archive.enabled:
-        backups.write_index(config, backups.own(config), picture.ask_server(config).redo)
+        backups.write_index(config, backups.own(config), inventory.ask_server(config).redo)
 
 
 def verify(config: Config, data: Path) -> None:
@@ -132,7 +132,7 @@ def replication_answers(config: Config) -> str:
 
 def _begin(config: Config) -> Backup:
     """Note what is to be made, with a position before which it needs no WAL: a start is never before the last one."""
-    server = picture.ask_server(config)
+    server = inventory.ask_server(config)
     if server.redo is None:
         raise ArchiveError("the local database does not answer", server.doubts[0].what if server.doubts else "")
     control = pgtools.control_data(config)

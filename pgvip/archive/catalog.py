@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgvip.core.model import Lsn, WalPoint
-from pgvip.system.walfiles import parse_history, segment_name
+from pgvip.core.values import Lsn, WalPoint
+from pgvip.system.wal_files import parse_history, segment_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pgvip.archive.survey import Stored
+    from pgvip.archive.listing import Stored
 
 SEGMENT = re.compile(r"(?P<timeline>[0-9A-F]{8})(?P<log>[0-9A-F]{8})(?P<part>[0-9A-F]{8})")
 LABEL = re.compile(SEGMENT.pattern + r"\.[0-9A-F]{8}\.backup")

@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pgvip.archive import backups, picture, retention
+from pgvip.archive import backups, inventory, retention
 from pgvip.archive.retention import Rules, Verdict
 from pgvip.errors import ArchiveError
 from pgvip.system import pgconf
 
 if TYPE_CHECKING:
     from pgvip.archive.backups import Backup
-    from pgvip.archive.picture import Picture
-    from pgvip.config import Config
+    from pgvip.archive.inventory import Picture
+    from pgvip.config.model import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def plan(config: Config, seen: Picture, *, without_peer: bool = False) -> Plan:
     """
     doubts = seen.doubts(config, without_peer=without_peer)
     if doubts:
-        raise picture.refused(config, doubts)
+        raise inventory.refused(config, doubts)
     rule, now = config.backup, time.time()
     going = retention.superfluous(seen.reachable, config.me.name, max(rule.keep, 1), rule.keep_days, now)
     interrupted = [one for one in seen.backups if one.state == "incomplete" and one.host == config.me.name]

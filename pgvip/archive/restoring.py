@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgvip.archive import backups, basebackup
 from pgvip.archive.backups import DATA, TABLESPACES, Backup
 from pgvip.errors import ArchiveError, CommandError, RefusedError
-from pgvip.system import pgconf, pgtools, processes
+from pgvip.system import pgconf, pgtools, processes, wal_commands
 from pgvip.system.commands import check
 
 if TYPE_CHECKING:
-    from pgvip.archive.picture import Picture
+    from pgvip.archive.inventory import Picture
     from pgvip.archive.targets import Target
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 Say = Callable[[str], None]
 Bytes = Callable[[int, int], None]
@@ -136,7 +136,7 @@ def settings_for(config: Config, order: Order) -> dict[str, str]:
     """What makes it recover to its target, and keeps it away from the pair."""
     flag = order.place.data / "no-restore"
     words = [
-        *pgconf.restore_words(config, flag),
+        *wal_commands.restore_argv(config, flag),
         *("--strict", "--without" if order.without_peer else "--peer", str(config.archive.peer_mount)),
     ]
     found = {
@@ -145,7 +145,7 @@ def settings_for(config: Config, order: Order) -> dict[str, str]:
         "unix_socket_directories": str(config.postgres.socket_directory),
         "hot_standby": "on",
         "archive_mode": "off",
-        "restore_command": f'{pgconf.command(words)} "%f" "%p"',
+        "restore_command": f'{wal_commands.shell_command(words)} "%f" "%p"',
         "recovery_target_timeline": order.timeline,
         **order.target.settings(),
     }

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from pgvip.archive.backups import Backup
-    from pgvip.archive.survey import Stored
-    from pgvip.core.model import Lsn
+    from pgvip.archive.listing import Stored
+    from pgvip.core.values import Lsn
 
 DAY_S = 86400.0
 YOUNG_S = 3600.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import Lsn
+from pgvip.core.values import Lsn
 from pgvip.errors import RefusedError
 
 if TYPE_CHECKING:

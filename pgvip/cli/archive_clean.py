@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pgvip.archive import cleaning, picture
+from pgvip.archive import cleaning, inventory
 from pgvip.cli.output import size
 from pgvip.cli.progress import patience
 from pgvip.cli.steps import require_root
-from pgvip.config_load import load
+from pgvip.config.load import load
 from pgvip.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
 
     from pgvip.archive.cleaning import Plan
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "remove archived WAL and base backups that nobody needs"
 
@@ -43,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
     config = load(args.config, args.host)
     require_archive(config)
     with patience("looking at the archives"):
-        seen = picture.take(config)
+        seen = inventory.take(config)
         decided = cleaning.plan(config, seen, without_peer=args.without_peer)
     if not args.dry_run:
         with patience("removing"):
-            picture.remember(config, seen)
+            inventory.remember(config, seen)
             decided = cleaning.carry_out(config, decided, seen)
     if args.json:
         print(json.dumps(words(decided, dry_run=args.dry_run), indent=1))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvip.actions import export
 from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.steps import Step, add_dry_run, require_root, run_steps, warn
-from pgvip.config_load import load
+from pgvip.config.load import load
 from pgvip.errors import MountError
+from pgvip.setup import export
 
 if TYPE_CHECKING:
     import argparse
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "export this host's archive to the other host, read-only"
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pgvip.archive import picture, standing
+from pgvip.archive import inventory, report
 from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.output import columns, duration, size
 from pgvip.cli.progress import patience
-from pgvip.config_load import load
+from pgvip.config.load import load
 
 if TYPE_CHECKING:
     import argparse
 
-    from pgvip.archive.standing import Document
+    from pgvip.archive.report import Document
 
 HELP = "show what is archived where, gaps, backlog, base backups"
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     config = load(args.config, args.host)
     require_archive(config)
     with patience("looking at the archives"):
-        found = standing.document(config, picture.take(config))
+        found = report.document(config, inventory.take(config))
     print(json.dumps(found, indent=1) if args.json else "\n".join(text(found)))
     return 0
 

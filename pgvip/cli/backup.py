@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pgvip.actions import access
-from pgvip.archive import basebackup, picture
+from pgvip.archive import basebackup, inventory
 from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.output import size
 from pgvip.cli.progress import Bar, patience
 from pgvip.cli.steps import require_root
-from pgvip.config_load import load
+from pgvip.config.load import load
 from pgvip.deadlines import wait_until
 from pgvip.errors import ArchiveError, PostgresError, ProbeError, RefusedError
+from pgvip.setup import access
 from pgvip.system import pgtools
 from pgvip.system.sql import connect_local
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
 
     from pgvip.archive.backups import Backup
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "make a base backup of this host's database, verified"
 ANSWER_S = 5.0
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def better_host(config: Config) -> str:
     """Why this is the wrong host, in a sentence; "" when it is the right one."""
-    server = picture.ask_server(config)
+    server = inventory.ask_server(config)
     if not server.role:
         raise ArchiveError("the local database does not answer", server.doubts[0].what if server.doubts else "")
     if server.role == "standby":

@@ -6,18 +6,18 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from pgvip.archive import picture
+from pgvip.archive import inventory
 from pgvip.archive.catalog import position, reach
 from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.output import columns, duration, size
 from pgvip.cli.progress import patience
-from pgvip.config_load import load
+from pgvip.config.load import load
 
 if TYPE_CHECKING:
     import argparse
 
     from pgvip.archive.backups import Backup
-    from pgvip.archive.picture import Picture
+    from pgvip.archive.inventory import Picture
 
 HELP = "list the base backups of both hosts, and what each can restore"
 HEADINGS = ("backup", "host", "age", "size", "timeline", "state", "restores from", "to", "and until")
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     config = load(args.config, args.host)
     require_archive(config)
     with patience("looking at the archives"):
-        seen = picture.take(config)
+        seen = inventory.take(config)
     found = [words(one, seen) for one in sorted(seen.backups, key=lambda one: one.name)]
     if args.json:
         print(json.dumps({"backups": found, "other_why": seen.peer_why}, indent=1))

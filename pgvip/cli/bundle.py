@@ -6,17 +6,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import access, bundles
 from pgvip.cli.simple import confirm
 from pgvip.cli.steps import Step, add_dry_run, require_root, run_steps, warn
-from pgvip.config_load import load
+from pgvip.config.load import load
 from pgvip.errors import LinkError, RecordError, RefusedError
-from pgvip.link.operator import call, raise_failure
-from pgvip.record import load_identity
+from pgvip.link.operator_socket import call, raise_failure
+from pgvip.setup import access, bundles
+from pgvip.state.record import load_identity
 from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "write a new bundle for the other host, which has lost its state or its keys"
 ANSWER_S = 10.0

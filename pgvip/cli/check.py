@@ -9,20 +9,20 @@ import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from pgvip.checks.facts import Facts, Limits
+from pgvip.checks.check_table import BY_NAME, CHECKS
 from pgvip.checks.finding import Level, worst
-from pgvip.checks.run import LIMIT_S
-from pgvip.checks.run import run as run_checks
-from pgvip.checks.table import BY_NAME, CHECKS
+from pgvip.checks.runner import LIMIT_S
+from pgvip.checks.runner import run as run_checks
+from pgvip.checks.subject import Facts, Limits
 from pgvip.cli.output import columns
-from pgvip.config_load import load
+from pgvip.config.load import load
 from pgvip.errors import PgvipError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pgvip.checks.finding import Finding
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "check everything that the pair relies on, for people and for monitoring"
 EXIT_CODES = {

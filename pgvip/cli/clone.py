@@ -6,17 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import access, enrol, rejoin, second
+from pgvip.checks.configuration import host_problems
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.progress import Bar
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn_of_host
-from pgvip.config_host import host_problems
-from pgvip.config_load import default_file
+from pgvip.config.load import default_file
 from pgvip.link.bundle import read_bundle
+from pgvip.rejoin import follow
+from pgvip.setup import access, enrolment, second_host
 from pgvip.system import pgtools, units
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
     from pgvip.link.bundle import Bundle
 
 HELP = "make this host the second of a pair, with a copy of the first host's database"
@@ -41,12 +42,12 @@ def run(args: argparse.Namespace) -> int:
     """Set the second host up. Returns the exit code."""
     require_root()
     bundle = read_bundle(args.bundle)
-    config = second.configuration(bundle, Path(args.config or default_file()), args.host)
+    config = second_host.configuration(bundle, Path(args.config or default_file()), args.host)
     _check_here(bundle, config, args)
-    print(f"{config.me.name}: {second.ordinal(bundle)} host of the pair {config.name}", flush=True)
+    print(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
-    steps = [Step("configuration, passwords, certificates, identity", lambda: second.install(bundle, config))]
+    steps = [Step("configuration, passwords, certificates, identity", lambda: second_host.install(bundle, config))]
     run_steps(steps, dry_run=args.dry_run)
     run_exports(args, config)
     if args.dry_run:
@@ -60,12 +61,12 @@ def run(args: argparse.Namespace) -> int:
 def _check_here(bundle: Bundle, config: Config, args: argparse.Namespace) -> None:
     refuse(host_problems(config))
     pgtools.account(config)
-    enrol.refuse_daemon(config)
-    found = second.pair_problems(bundle, config)
-    found += enrol.unit_problems(config)
-    found += second.target_problems(config, allow_replace=args.replace)
+    enrolment.refuse_daemon(config)
+    found = second_host.pair_problems(bundle, config)
+    found += enrolment.unit_problems(config)
+    found += second_host.target_problems(config, allow_replace=args.replace)
     refuse(found)
-    refuse(second.first_host_problems(bundle, config))
+    refuse(second_host.first_host_problems(bundle, config))
 
 
 def _copy_steps(config: Config, bundle: Bundle) -> list[Step]:
@@ -76,17 +77,17 @@ def _copy_steps(config: Config, bundle: Bundle) -> list[Step]:
 
     def copy() -> None:
         with Bar() as bar:
-            rejoin.clone_over(config, say, bar.show, system_id=system_id)
+            follow.clone_over(config, say, bar.show, system_id=system_id)
 
     def set_aside() -> None:
-        kept = second.set_stranger_aside(config, system_id)
+        kept = second_host.set_stranger_aside(config, system_id)
         if kept is not None:
             say(f"{config.postgres.data_directory} was another cluster; it is {kept} now")
 
     def let_in() -> None:
         for kept in access.adopt_lines(config, bundle.extra):
             say(f"as on {config.peer.name}; what this host had is in {kept}")
-        enrol.write_access(config)
+        enrolment.write_access(config)
 
     return [
         Step("no other cluster in the way", set_aside),

@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pgvip.config_host import host_problems, host_warnings
-from pgvip.config_load import default_file, load, problems, read_file
+from pgvip.checks.configuration import host_problems, host_warnings
+from pgvip.config.load import default_file, load, problems, read_file
 from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
 
 HELP = "check the configuration: every mistake with its mend"

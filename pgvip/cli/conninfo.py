@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING
 
 from pgvip.cli.connections import BY, FORMATS, NOTES, TO, Wanted, connection
-from pgvip.config_load import load
-from pgvip.core.model import Vip
+from pgvip.config.load import load
+from pgvip.core.values import Vip
 from pgvip.errors import ConfigError, Exit
 
 if TYPE_CHECKING:
     import argparse
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "print connection strings for applications (libpq, JDBC, SQLAlchemy, pgx, node-postgres)"
 EXIT_CODES = {4: "", 5: ""}

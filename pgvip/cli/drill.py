@@ -9,23 +9,22 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pgvip.actions import drill
-from pgvip.actions.drill import Writer, longest_gap_s
-from pgvip.cli import drill_later
-from pgvip.cli.drill_ready import obstacles, primary_of
 from pgvip.cli.simple import time_to_come
 from pgvip.cli.steps import add_dry_run, require_root, warn
-from pgvip.config_load import load
+from pgvip.config.load import load
 from pgvip.deadlines import now_s, wait_until
+from pgvip.drill import client, later
+from pgvip.drill.client import Writer, longest_gap_s
+from pgvip.drill.ready import obstacles, primary_of
 from pgvip.errors import Exit, LinkError, PgvipError, ProbeError, RefusedError
-from pgvip.link.operator import call, failure, raise_failure
-from pgvip.when import of_wall
+from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.text.times import of_wall
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "rehearse a switchover and back, and report the outage that a client sees"
 EXIT_CODES = {
@@ -129,7 +128,7 @@ class Drill:
             self._plan(first)
             return None
         first = self._later(first)
-        writer = drill.make_writer(self._config, self._run, self._args.rate)
+        writer = client.make_writer(self._config, self._run, self._args.rate)
         self._announce(f"begins: {self._words(first)}; limit {self._args.outage_max:g} s")
         writer.start()
         try:
@@ -152,7 +151,7 @@ class Drill:
             detail = "; ".join(found) + "."
             raise RefusedError("the pair is not ready for a drill", detail, "See: pgvip status")
         self._order(dry_run=True)
-        drill.check_table(self._config)
+        client.check_table(self._config)
         return primary_of(status)
 
     def _later(self, first: str) -> str:
@@ -163,23 +162,23 @@ class Drill:
         self._announce(f"{begin.words}: {self._words(first)}")
         self._say(f"  + waiting: it begins {begin.words} (Ctrl-C calls it off)")
         try:
-            drill_later.wait(begin, self._say)
+            later.wait(begin, self._say)
         except KeyboardInterrupt:
             self._announce("called off before it began")
             raise
         return self._check()
 
-    def _begin(self) -> drill_later.Begin | None:
+    def _begin(self) -> later.Begin | None:
         """When to begin; None for at once."""
         if self._args.at:
-            return drill_later.at(of_wall(self._args.at))
-        return drill_later.after(self._args.delay_s) if self._args.delay_s else None
+            return later.at(of_wall(self._args.at))
+        return later.after(self._args.delay_s) if self._args.delay_s else None
 
     def _plan(self, first: str) -> None:
         begin = self._begin()
         if begin is not None:
             self._say(f"  - wait: it begins {begin.words}, and every check is made again")
-        address = drill.primary_address(self._config)
+        address = client.primary_address(self._config)
         self._say(f"  - write {self._args.rate:g} rows a second through {address} into pgvip.drill")
         for words in self._words(first).split(", then "):
             self._say(f"  - {words}")
@@ -251,8 +250,8 @@ class Drill:
         acknowledged = {number for _at_s, number in writer.acknowledged}
         result.rows = len(acknowledged)
         try:
-            result.lost = len(acknowledged - drill.rows(self._config, self._run))
-            drill.clean(self._config, self._run)
+            result.lost = len(acknowledged - client.rows(self._config, self._run))
+            client.clean(self._config, self._run)
         except ProbeError as error:
             result.failure = result.failure or f"could not look for the rows: {error.message}"
         limits_kept = all(one.outage_s <= result.outage_max_s for one in result.switchovers)
@@ -260,7 +259,7 @@ class Drill:
         if missing and not result.failure:
             result.failure = "interrupted"
         result.ok = not result.failure and not result.lost and limits_kept
-        drill.keep_result(self._config.paths.drill, asdict(result))
+        client.keep_result(self._config.paths.drill, asdict(result))
         self._announce(f"ended: {self._verdict()}")
         self._say(self._verdict())
         if missing == 1 and result.switchovers:

@@ -9,12 +9,12 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.since import since, utc
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, LinkError
-from pgvip.events import WORDS, Event, read
-from pgvip.journal.events import LIMIT_MAX, Wanted, check_name, stored
-from pgvip.link.operator import call, raise_failure, stream
+from pgvip.events.event_table import WORDS, Event, read
+from pgvip.journal.event_store import LIMIT_MAX, Wanted, check_name, stored
+from pgvip.link.operator_socket import call, raise_failure, stream
+from pgvip.text.since import since, utc
 
 if TYPE_CHECKING:
     import argparse
@@ -110,7 +110,7 @@ def _show_new(event: Event, shown: dict[tuple[str, str], int], *, as_json: bool)
 
 def _directory(args: argparse.Namespace, error: LinkError) -> Path:
     """Where the files are. Whoever may not read them, or has none, is told why the daemon does not answer: `error`."""
-    from pgvip.config_load import load  # noqa: PLC0415 - slow to import; only where the daemon is down
+    from pgvip.config.load import load  # noqa: PLC0415 - slow to import; only where the daemon is down
 
     directory = load(args.config, args.host).paths.events
     if not os.access(directory, os.R_OK | os.X_OK):

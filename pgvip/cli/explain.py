@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pgvip.cli.output import duration
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, PgvipError
-from pgvip.link.operator import call, failure, raise_failure
+from pgvip.link.operator_socket import call, failure, raise_failure
 
 if TYPE_CHECKING:
     import argparse

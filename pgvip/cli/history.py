@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from pgvip.cli.output import UNKNOWN, columns, duration, lag, size
 from pgvip.cli.plot import plot, spread
-from pgvip.cli.since import TimeError, since
 from pgvip.cli.where import state_directory
 from pgvip.errors import Exit, PgvipError
 from pgvip.journal.samples import FIELDS, Sample, SampleStore
+from pgvip.text.since import TimeError, since
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

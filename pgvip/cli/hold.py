@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgvip.cli.simple import add_common, confirm, order
-from pgvip.config_load import load
+from pgvip.config.load import load
 
 if TYPE_CHECKING:
     import argparse

@@ -7,19 +7,19 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pgvip.actions.hook import call, refuses
-from pgvip.cli.since import utc
-from pgvip.config_load import load
-from pgvip.core.model import Role
+from pgvip.config.load import load
+from pgvip.core.values import Role
 from pgvip.errors import Exit, PgvipError, RefusedError
-from pgvip.events import EVENTS, VETO, Event
-from pgvip.hooks import alert_name, alerts, event_words, pair_words, veto_words
+from pgvip.events.event_table import EVENTS, VETO, Event
+from pgvip.hooks.calls import alert_name, alerts, event_words, pair_words, veto_words
+from pgvip.hooks.program import call, refuses
 from pgvip.system.executables import Executable, listed
+from pgvip.text.since import utc
 
 if TYPE_CHECKING:
     import argparse
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "list the hooks, or try those of one event"
 

@@ -9,16 +9,17 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pgvip.actions import access, bundles, enrol, postgres, replication
+from pgvip.actions import postgres, replication
+from pgvip.checks.configuration import host_problems
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.bundle import tell_daemon
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn, warn_of_host
-from pgvip.config import Config
-from pgvip.config_host import host_problems
-from pgvip.config_load import load
-from pgvip.core.model import BootFacts, Durable, Mode, Record
+from pgvip.config.load import load
+from pgvip.config.model import Config
+from pgvip.core.values import BootFacts, Durable, Mode, Record
 from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
-from pgvip.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
+from pgvip.setup import access, bundles, enrolment
+from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
 from pgvip.system import pgtools, units
 from pgvip.system.boot import boot_identity
 
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     setup.check()
     print(f"{config.me.name}: first host of the pair {config.name}", flush=True)
     if not setup.durable.record:
-        for what, mend in enrol.gateway_warnings(config):
+        for what, mend in enrolment.gateway_warnings(config):
             warn(what, mend)
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
@@ -81,8 +82,8 @@ class Setup:
         self.config, self.args = config, args
         self.bundle_path: Path = args.bundle or config.paths.state / "bundle"
         self.store = RecordStore(config.paths.record)
-        self.new = enrol.is_empty(config.postgres.data_directory)
-        self.in_service = not self.new and enrol.is_running(config)
+        self.new = enrolment.is_empty(config.postgres.data_directory)
+        self.in_service = not self.new and enrolment.is_running(config)
         self.version = 0
         self.identity = load_identity(config.paths.identity)
         self.durable = self.store.load() or Durable()
@@ -95,10 +96,10 @@ class Setup:
         found: list[PgvipError] = [*host_problems(config)]
         refuse(found)
         pgtools.account(config)
-        self.version = enrol.program_version(config)
+        self.version = enrolment.program_version(config)
         if not self.durable.record:
-            enrol.refuse_daemon(config)
-        found += [*enrol.unit_problems(config), *self._identity_problems(), *self._bundle_problems()]
+            enrolment.refuse_daemon(config)
+        found += [*enrolment.unit_problems(config), *self._identity_problems(), *self._bundle_problems()]
         found += self._vip_problems()
         found += self._new_problems() if self.new else self._cluster_problems()
         refuse(found)
@@ -145,7 +146,7 @@ class Setup:
         """Somebody else holds a VIP: only before there is a record, later the daemon asks."""
         if self.durable.record:
             return []
-        found = enrol.vip_problems(self.config)
+        found = enrolment.vip_problems(self.config)
         if not self.args.accept_vip_in_use:
             return found
         for problem in found:
@@ -169,16 +170,16 @@ class Setup:
 
     def _cluster_problems(self) -> list[PgvipError]:
         config = self.config
-        found = enrol.misplaced(config, self.identity.system_id if self.identity else "")
+        found = enrolment.misplaced(config, self.identity.system_id if self.identity else "")
         if found:
             return found
         if self.durable.record:
             return []
-        found = enrol.weak_settings(config)
+        found = enrolment.weak_settings(config)
         control = pgtools.control_data(config)
         if (config.postgres.data_directory / "standby.signal").exists() or "recovery" in control.state:
             found.append(PostgresError("this cluster is a standby", hint="Run pgvip init on its primary."))
-        foreign = enrol.foreign_archiving(config)
+        foreign = enrolment.foreign_archiving(config)
         if foreign and not self.args.replace_archive_command:
             found.append(
                 PostgresError(
@@ -211,19 +212,20 @@ class Setup:
     def _prepare(self) -> None:
         config, args = self.config, self.args
         before = [
-            Step("directories for state and archive", lambda: enrol.make_directories(config),
-                 lambda: enrol.directories_ready(config)),
+            Step("directories for state and archive", lambda: enrolment.make_directories(config),
+                 lambda: enrolment.directories_ready(config)),
             Step(f"new database cluster in {config.postgres.data_directory}",
-                 lambda: enrol.make_cluster(config, args.locale), lambda: not self.new),
+                 lambda: enrolment.make_cluster(config, args.locale), lambda: not self.new),
             Step("passwords of pgvip's roles", lambda: access.ensure_passwords(config)),
-            Step("pg_hba.conf and pg_ident.conf", lambda: enrol.write_access(config, args.allow)),
+            Step("pg_hba.conf and pg_ident.conf", lambda: enrolment.write_access(config, args.allow)),
         ]  # fmt: skip
         inside = [
-            Step("roles, schema and heartbeat row", lambda: enrol.make_roles(config, access.ensure_passwords(config))),
-            Step("PostgreSQL settings (pgvip.conf)", lambda: enrol.write_settings(config, self.version)),
+            Step("roles, schema and heartbeat row",
+                 lambda: enrolment.make_roles(config, access.ensure_passwords(config))),
+            Step("PostgreSQL settings (pgvip.conf)", lambda: enrolment.write_settings(config, self.version)),
             Step("replication slot for the second host", lambda: replication.ensure_slot(config)),
             Step("look at what is set for roles and databases", self._weak_roles),
-        ]
+        ]  # fmt: skip
         after = [
             Step("restart, if settings need it", self._restart_if_needed),
             Step("identity of the pair", self._identify, lambda: self.identity is not None),
@@ -232,21 +234,21 @@ class Setup:
         run_steps(before, dry_run=args.dry_run)
         with ExitStack() as stack:
             if not args.dry_run:
-                enrol.write_settings(config, self.version) if not self.in_service else None
-                stack.enter_context(enrol.private_server(config))
+                enrolment.write_settings(config, self.version) if not self.in_service else None
+                stack.enter_context(enrolment.private_server(config))
             run_steps(inside, dry_run=args.dry_run)
         if args.start:
             after.append(Step("start of the server", self._start))
         run_steps(after, dry_run=args.dry_run)
 
     def _weak_roles(self) -> None:
-        for sentence in enrol.weak_roles(self.config):
+        for sentence in enrolment.weak_roles(self.config):
             warn(f"{sentence}: commits there are not protected by the standby")
 
     def _restart_if_needed(self) -> None:
         if not self.in_service:
             return
-        pending = enrol.pending_restart(self.config)
+        pending = enrolment.pending_restart(self.config)
         if pending and self.args.restart:
             postgres.stop(self.config, clean=True)
             postgres.start(self.config, standby=False, sync=False)
@@ -258,7 +260,7 @@ class Setup:
 
     def _refuse_pair(self, record: Record) -> None:
         """Once the pair has begun, a restart is the daemon's affair: it knows about the synchronous standby."""
-        enrol.refuse_daemon(self.config)
+        enrolment.refuse_daemon(self.config)
         if record.mode is Mode.PAIR or record.primary != self.config.me.name:
             raise RefusedError("the pair is at work already", hint="Restart PostgreSQL by a switchover and back.")
 

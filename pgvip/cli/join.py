@@ -6,18 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import enrol, second
+from pgvip.checks.configuration import host_problems
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.clone import report
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn, warn_of_host
-from pgvip.config_host import host_problems
-from pgvip.config_load import default_file
+from pgvip.config.load import default_file
 from pgvip.errors import RefusedError
 from pgvip.link.bundle import read_bundle
+from pgvip.setup import enrolment, second_host
 from pgvip.system import pgtools
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
     from pgvip.link.bundle import Bundle
 
 HELP = "make this host the second of a pair, with the standby that streams here already"
@@ -42,18 +42,18 @@ def run(args: argparse.Namespace) -> int:
     """Adopt the standby. Returns the exit code."""
     require_root()
     bundle = read_bundle(args.bundle)
-    config = second.configuration(bundle, Path(args.config or default_file()), args.host)
+    config = second_host.configuration(bundle, Path(args.config or default_file()), args.host)
     _check(bundle, config, args)
-    print(f"{config.me.name}: {second.ordinal(bundle)} host of the pair {config.name}", flush=True)
+    print(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
-    slot = second.old_slot(config)
-    version = enrol.program_version(config)
+    slot = second_host.old_slot(config)
+    version = enrolment.program_version(config)
     steps = [
-        Step("configuration, passwords, certificates, identity", lambda: second.install(bundle, config)),
-        Step("pg_hba.conf and pg_ident.conf", lambda: enrol.write_access(config)),
-        Step("PostgreSQL settings (pgvip.conf)", lambda: enrol.write_settings(config, version)),
-        Step(f"stream from {config.peer.name} by pgvip's own slot", lambda: second.await_stream(config)),
+        Step("configuration, passwords, certificates, identity", lambda: second_host.install(bundle, config)),
+        Step("pg_hba.conf and pg_ident.conf", lambda: enrolment.write_access(config)),
+        Step("PostgreSQL settings (pgvip.conf)", lambda: enrolment.write_settings(config, version)),
+        Step(f"stream from {config.peer.name} by pgvip's own slot", lambda: second_host.await_stream(config)),
     ]
     run_steps(steps, dry_run=args.dry_run)
     run_exports(args, config)
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if slot:
         warn(f"slot {slot} on {config.peer.name} is no longer used and keeps WAL", f"Drop it there: {drop(slot)}")
-    pending = enrol.pending_restart(config)
+    pending = enrolment.pending_restart(config)
     if pending:
         warn(
             f"needs a restart of this standby, and is not in force yet: {', '.join(pending)}",
@@ -80,16 +80,16 @@ def drop(slot: str) -> str:
 def _check(bundle: Bundle, config: Config, args: argparse.Namespace) -> None:
     refuse(host_problems(config))
     pgtools.account(config)
-    enrol.refuse_daemon(config)
-    found = second.pair_problems(bundle, config)
-    found += enrol.unit_problems(config)
-    found += second.standby_problems(bundle, config)
+    enrolment.refuse_daemon(config)
+    found = second_host.pair_problems(bundle, config)
+    found += enrolment.unit_problems(config)
+    found += second_host.standby_problems(bundle, config)
     refuse(found)
-    foreign = enrol.foreign_archiving(config)
+    foreign = enrolment.foreign_archiving(config)
     if foreign and not args.replace_archive_command:
         raise RefusedError(
             "the server has an archive_command of its own",
             f"It is: {foreign}.",
             "Keep it with archive.enabled = false on both hosts, or give it up with --replace-archive-command.",
         )
-    refuse(second.first_host_problems(bundle, config))
+    refuse(second_host.first_host_problems(bundle, config))

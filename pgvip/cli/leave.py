@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from pgvip.cli.simple import add_common, order
-from pgvip.config_load import load
+from pgvip.config.load import load
 from pgvip.errors import RefusedError
 from pgvip.system import units
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pgvip.actions.lost_writes import File, Rows, SavedSet, Tally, names, read, saved_sets
 from pgvip.cli.output import columns, size
 from pgvip.cli.steps import require_root
-from pgvip.config_load import load
+from pgvip.config.load import load
 from pgvip.errors import RefusedError
+from pgvip.rejoin.lost_commits import File, Rows, SavedSet, Tally, names, read, saved_sets
 
 if TYPE_CHECKING:
     import argparse
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "list the transactions that were lost when this host was rewound"
 NEWEST = "latest"

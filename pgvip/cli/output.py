@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvip.words import UNKNOWN, duration, lag, moment, size, yes_no
+from pgvip.text.writing import UNKNOWN, duration, lag, moment, size, yes_no
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pgvip.cli.simple import add_common, duration, order, time_to_come
-from pgvip.when import wall
+from pgvip.text.times import wall
 
 if TYPE_CHECKING:
     import argparse

@@ -10,13 +10,13 @@ from pgvip.cli.output import size
 from pgvip.cli.simple import add_common, order
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import PgvipError, RefusedError
-from pgvip.link.operator import call, failure, raise_failure
+from pgvip.link.operator_socket import call, failure, raise_failure
 
 if TYPE_CHECKING:
     import argparse
 
-    from pgvip.actions.rejoin_plan import Plan
-    from pgvip.config import Config
+    from pgvip.config.model import Config
+    from pgvip.rejoin.plan import Plan
 
 HELP = "make this host follow the primary again, now"
 DAEMON_S = 10.0
@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _dry_run(args: argparse.Namespace) -> int:
     # Slow to import, and only wanted here.
-    from pgvip.actions.rejoin_plan import plan  # noqa: PLC0415 - as said
     from pgvip.cli.steps import require_root  # noqa: PLC0415 - as said
-    from pgvip.config_load import load  # noqa: PLC0415 - as said
-    from pgvip.record import RecordStore, load_identity  # noqa: PLC0415 - as said
+    from pgvip.config.load import load  # noqa: PLC0415 - as said
+    from pgvip.rejoin.plan import plan  # noqa: PLC0415 - as said
+    from pgvip.state.record import RecordStore, load_identity  # noqa: PLC0415 - as said
 
     require_root()
     config = load(args.config, args.host)

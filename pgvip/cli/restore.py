@@ -8,21 +8,21 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.archive import picture, restoring, targets
+from pgvip.archive import inventory, restoring, targets
 from pgvip.archive.catalog import reach
 from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.output import size
 from pgvip.cli.progress import Bar, patience
 from pgvip.cli.steps import require_root
-from pgvip.config_load import load
+from pgvip.config.load import load
 from pgvip.errors import RefusedError
 from pgvip.system import pgtools
 
 if TYPE_CHECKING:
-    from pgvip.archive.picture import Picture
+    from pgvip.archive.inventory import Picture
     from pgvip.archive.restoring import Order
     from pgvip.archive.targets import Target
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "restore a base backup to a point in time, into an empty directory"
 
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     place = restoring.Place.of(args.directory)
     restoring.refuse_place(config, place)
     with patience("looking at the archives"):
-        seen = picture.take(config)
+        seen = inventory.take(config)
     if seen.index is None and not args.without_peer:
         what = f"the archive of {config.peer.name} cannot be read: {seen.peer_why}"
         raise RefusedError(what, "WAL that is only there would be missing.", "Mend that, or use --without-peer.")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import PgvipError, RefusedError
-from pgvip.link.operator import call, failure, raise_failure
-from pgvip.when import duration_s, moment, wall
+from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.text.times import duration_s, moment, wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from pgvip.cli.status_text import render
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, LinkError, PgvipError
-from pgvip.link.operator import call, failure, raise_failure
+from pgvip.link.operator_socket import call, failure, raise_failure
 
 if TYPE_CHECKING:
     import argparse
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 HELP = "show both hosts, what is wrong and how to mend it"
 EXIT_CODES = {0: "the daemon answered", 4: "the daemon does not answer: what can be seen without it was shown", 5: ""}
@@ -66,7 +66,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _without_daemon(args: argparse.Namespace, error: PgvipError) -> int:
     """What can be seen without the daemon: the record and the local server. The rest is not guessed."""
-    from pgvip.config_load import load  # noqa: PLC0415 - slow to import; only where the daemon is down
+    from pgvip.config.load import load  # noqa: PLC0415 - slow to import; only where the daemon is down
 
     config = load(args.config, args.host)
     if not config.paths.identity.exists():
@@ -101,17 +101,17 @@ def _seen(look: Any) -> Any:
 
 
 def _record(config: Config) -> Any:
-    from pgvip.link.wire import encode  # noqa: PLC0415 - only where the daemon is down
-    from pgvip.record import RecordStore  # noqa: PLC0415 - as above
+    from pgvip.state.codec import encode  # noqa: PLC0415 - only where the daemon is down
+    from pgvip.state.record import RecordStore  # noqa: PLC0415 - as above
 
     durable = RecordStore(config.paths.record).load()
     return encode(durable.record) if durable and durable.record else None
 
 
 def _server(config: Config) -> str:
-    from pgvip.probes import processes  # noqa: PLC0415 - slow to import; only where the daemon is down
+    from pgvip.probes import server_processes  # noqa: PLC0415 - slow to import; only where the daemon is down
 
-    seen = processes.probe(config)
+    seen = server_processes.probe(config)
     if not seen.installed:
         return "no data directory"
     if not seen.postmaster:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, yes_no
-from pgvip.words import archiving, backup, scheduled
+from pgvip.text.writing import archiving, backup, scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgvip.config_host import host_warnings
+from pgvip.checks.configuration import host_warnings
 from pgvip.errors import Exit, PgvipError, RefusedError
 from pgvip.system import units
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 
 @dataclass(frozen=True, slots=True)

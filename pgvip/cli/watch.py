@@ -15,7 +15,7 @@ from pgvip.cli.terminal import Screen
 from pgvip.cli.watch_text import GRAPH_MAX, Picture, frame, text_of
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, PgvipError
-from pgvip.link.operator import call, raise_failure
+from pgvip.link.operator_socket import call, raise_failure
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -39,6 +39,6 @@ def _path(args: argparse.Namespace, key: str, default: str) -> Path:
         found = None
     if isinstance(found, str):
         return Path(found)
-    from pgvip.config_load import load  # noqa: PLC0415 - slow to import; it knows the words for what is wrong
+    from pgvip.config.load import load  # noqa: PLC0415 - slow to import; it knows the words for what is wrong
 
     return Path(getattr(load(args.config, args.host).paths, key))

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pgvip.core.model import NEVER, Mode, Override, SetSyncNames, Want
+from pgvip.core.actions import SetSyncNames
+from pgvip.core.facts import View
+from pgvip.core.messages import Want
 from pgvip.core.rights import alone_by_choice, eligible, entitled, solo_right, takeover_right, write_right
-from pgvip.core.view import View
+from pgvip.core.values import NEVER, Mode, Override
 
 
 class By(StrEnum):

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core.changes import By, Change
-from pgvip.core.model import (
-    NEVER,
+from pgvip.core.actions import (
     AddVip,
     CheckVip,
     ConfirmGrant,
     DropVip,
     Fence,
-    Grant,
     MountArchive,
     PowerOn,
     Promote,
@@ -24,8 +21,9 @@ from pgvip.core.model import (
     StartPostgres,
     StopPostgres,
     UnmountArchive,
-    Vip,
 )
+from pgvip.core.changes import By, Change
+from pgvip.core.facts import View
 from pgvip.core.rights import (
     alone_by_choice,
     eligible,
@@ -37,7 +35,7 @@ from pgvip.core.rights import (
     write_right,
 )
 from pgvip.core.round import Round
-from pgvip.core.view import View
+from pgvip.core.values import NEVER, Grant, Vip
 
 CHECK_FRESH_S = 2.0
 """An ARP check of an address is good for this long before the address is raised (RFC 5227's ANNOUNCE_WAIT is 2 s)."""

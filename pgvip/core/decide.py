@@ -5,13 +5,15 @@ No I/O, no clock, no threads, no randomness. The daemon and the simulation call 
 
 from __future__ import annotations
 
-from pgvip.core import absorb, converge, power, speak, steps
+from pgvip.core import converge, intake, power_orders, speak, steps
 from pgvip.core.changes import HOLD, NOT_CALLED_OFF, Change, choose
 from pgvip.core.guard import guard
 from pgvip.core.isolation import isolate
 from pgvip.core.knowledge import Decision, Knowledge
-from pgvip.core.model import AddressFree, BootFacts, Durable, Identity, Inputs, Settings
+from pgvip.core.messages import AddressFree
 from pgvip.core.round import Round
+from pgvip.core.settings import Identity, Inputs, Settings
+from pgvip.core.values import BootFacts, Durable
 
 
 def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
@@ -46,14 +48,14 @@ def facts(knowledge: Knowledge) -> BootFacts:
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
     """One round: take in, carry on what is under way, choose, converge, speak."""
     r = Round(knowledge.copy(), inputs, settings, now_s)
-    absorb.awake(r)
-    absorb.results(r)
-    absorb.commands(r)
-    absorb.messages(r)
-    absorb.pause_ends(r)
-    absorb.passing(r)
-    power.orders(r)
-    absorb.confirm(r)
+    intake.awake(r)
+    intake.results(r)
+    intake.commands(r)
+    intake.messages(r)
+    intake.pause_ends(r)
+    intake.passing(r)
+    power_orders.orders(r)
+    intake.confirm(r)
     isolate(r)
     steps.force(r)
     steps.adopt(r)
@@ -69,7 +71,7 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     converge.grants(r)
     converge.addresses(r)
     converge.archive(r)
-    power.off(r)
+    power_orders.off(r)
     converge.power_on(r)
     speak.role(r)
     speak.concerns(r, row)

@@ -7,10 +7,10 @@ the right. No takeover waits for it or rests on it.
 from __future__ import annotations
 
 from pgvip.core.knowledge import Guard
-from pgvip.core.model import Vip
 from pgvip.core.rights import write_right
 from pgvip.core.round import Round
 from pgvip.core.speak import cannot
+from pgvip.core.values import Vip
 
 
 def guard(r: Round) -> Guard:

@@ -6,8 +6,8 @@ ends what such a host does for nobody: sessions whose commits wait for ever, and
 
 from __future__ import annotations
 
-from pgvip.core.model import NEVER
 from pgvip.core.round import Round
+from pgvip.core.values import NEVER
 
 
 def isolate(r: Round) -> None:

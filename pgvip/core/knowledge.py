@@ -5,25 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
-from pgvip.core.model import (
-    NEVER,
-    Action,
-    AddressFree,
-    Command,
-    Concern,
-    Durable,
-    Grant,
-    Heard,
-    Identity,
-    Message,
-    Note,
-    Record,
-    Role,
-    Stopped,
-    Vip,
-    WalPoint,
-    Want,
-)
+from pgvip.core.actions import Action
+from pgvip.core.messages import AddressFree, Command, Heard, Message, Stopped, Want
+from pgvip.core.settings import Concern, Identity, Note
+from pgvip.core.values import NEVER, Durable, Grant, Record, Role, Vip, WalPoint
 
 
 class Why(StrEnum):

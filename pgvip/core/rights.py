@@ -5,8 +5,8 @@ Every path that starts PostgreSQL read-write, promotes, or raises an address ask
 
 from __future__ import annotations
 
-from pgvip.core.model import Grant, Mode, Override, Record, Vip
-from pgvip.core.view import View
+from pgvip.core.facts import View
+from pgvip.core.values import Grant, Mode, Override, Record, Vip
 
 
 def next_term(above: int, first: bool) -> int:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
+from pgvip.core.actions import Action, AddVip, DropVip, WriteState
+from pgvip.core.facts import View
 from pgvip.core.knowledge import Knowledge, Trouble
-from pgvip.core.model import (
-    Action,
-    AddVip,
-    Concern,
-    DropVip,
-    Durable,
-    Inputs,
-    Note,
-    Record,
-    Settings,
-    WriteState,
-)
 from pgvip.core.rights import next_term
-from pgvip.core.view import View
+from pgvip.core.settings import Concern, Inputs, Note, Settings
+from pgvip.core.values import Durable, Record
 
 RETRY_S: dict[str, tuple[float, float]] = {
     "WriteState": (0.2, 2.0),

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from pgvip.core import absorb
+from pgvip.core import intake
 from pgvip.core.changes import By, Change
-from pgvip.core.model import (
-    NEVER,
-    AddressFree,
-    Grant,
-    Message,
-    Mode,
-    Override,
-    Pause,
-    Request,
-    Role,
-    Stopped,
-    Vip,
-    Want,
-)
+from pgvip.core.messages import AddressFree, Message, Request, Stopped, Want
 from pgvip.core.rights import eligible, standby_right, write_right
 from pgvip.core.round import Round
+from pgvip.core.values import NEVER, Grant, Mode, Override, Pause, Role, Vip
 
 SLOW_GIVE_UP = 1.0
 """A give-up that takes longer than `consent_s` times this is reported as `cannot`."""
@@ -53,7 +41,7 @@ def message(r: Round, row: Change) -> Message:
         record=v.record,
         confirmed=k.confirmed,
         claiming=k.claim is not None,
-        question="" if k.confirmed else absorb.question(r),
+        question="" if k.confirmed else intake.question(r),
         answer=answer,
         request=_request(r, row),
         invite=_invite(r, row),

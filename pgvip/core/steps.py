@@ -8,27 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import absorb, salvage, veto
+from pgvip.core import intake, veto, wal_tail
+from pgvip.core.actions import DropVip, Fence, FindEnd, StopPostgres
 from pgvip.core.changes import By, Change
 from pgvip.core.knowledge import Claim, Why, Yield
-from pgvip.core.model import (
-    NEVER,
-    DropVip,
-    Durable,
-    Fence,
-    FindEnd,
-    Lsn,
-    Mode,
-    Record,
-    Request,
-    Stopped,
-    StopPostgres,
-    Vip,
-    WalPoint,
-    Want,
-)
+from pgvip.core.messages import Request, Stopped, Want
 from pgvip.core.rights import entitled, keeps_standby_vip, solo_right, takeover_right, takes_from_me
 from pgvip.core.round import Round
+from pgvip.core.values import NEVER, Durable, Lsn, Mode, Record, Vip, WalPoint
 
 WHYS = {"cannot": Why.CANNOT, "ordered": Why.OPERATOR}
 """By the end of a row's name; every other claim is for silence."""
@@ -175,9 +162,9 @@ def _give_up_role(r: Round, y: Yield) -> None:
         k.yielding = None  # what the standby lacks is not known, and a planned change of role loses nothing
         call_off(r, f"{y.change}: the server did not stop cleanly, and {r.s.peer} may lack its last commits")
     elif _still_wanted(r, y):
-        if not salvage.possible(r, y):
+        if not wal_tail.possible(r, y):
             _write_change(r, primary=r.s.peer, handover=None, cause=y.change)
-        elif salvage.complete(r, y):
+        elif wal_tail.complete(r, y):
             r.note("salvaged", f"{r.s.peer} has all WAL of {r.s.me}, to {k.end}: nothing is lost")
             _write_change(r, primary=r.s.peer, handover=k.end, cause=f"{y.change}, with all WAL")
     else:
@@ -352,7 +339,7 @@ def _carry_on(r: Round, c: Claim) -> None:
 def _write_claimed(r: Round, c: Claim) -> None:
     v, durable = r.view(), r.k.durable
     if c.why is Why.ORDER:
-        absorb.force(r)
+        intake.force(r)
         return
     if v.record is None:
         return
@@ -382,4 +369,4 @@ def force(r: Round) -> None:
     if r.s.fencing and not k.unfenced and not k.peer_off:
         open_claim(r, "forced", Why.ORDER, takeover=True)
         return
-    absorb.force(r)
+    intake.force(r)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pgvip.core.actions import AskVeto
 from pgvip.core.changes import NOT_VETOED, Change
 from pgvip.core.knowledge import Veto
-from pgvip.core.model import NEVER, AskVeto
 from pgvip.core.round import Round
+from pgvip.core.values import NEVER
 
 
 def permitted(r: Round, row: Change) -> bool:

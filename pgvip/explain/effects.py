@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pgvip.core.model import (
+from pgvip.core.actions import (
     Action,
     AddVip,
     CheckVip,
     DropVip,
     Fence,
     FindEnd,
-    Lsn,
     Promote,
     Rejoin,
     Result,
@@ -20,11 +19,10 @@ from pgvip.core.model import (
     SetSyncNames,
     StartPostgres,
     StopPostgres,
-    Vip,
-    WalPoint,
 )
-from pgvip.explain.pair import Pair, Player
-from pgvip.explain.server import RECORD_BYTES
+from pgvip.core.values import Lsn, Vip, WalPoint
+from pgvip.explain.played_pair import Pair, Player
+from pgvip.explain.played_server import RECORD_BYTES
 
 USUAL_S: dict[str, float] = {
     "WriteState": 0.01,

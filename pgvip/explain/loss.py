@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgvip.core.model import Settings
-from pgvip.core.view import View
+from pgvip.core.facts import View
+from pgvip.core.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

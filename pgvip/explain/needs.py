@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from pgvip.core import changes
 from pgvip.core.changes import TABLE, Condition, Part
+from pgvip.core.facts import View
 from pgvip.core.rights import eligible, write_right
-from pgvip.core.view import View
 
 
 @dataclass(frozen=True, slots=True)

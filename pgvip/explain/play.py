@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from pgvip.core.actions import Action, Result, WriteState
 from pgvip.core.knowledge import Decision
-from pgvip.core.model import (
-    NEVER,
-    Action,
-    Note,
-    Record,
-    Result,
-    Vip,
-    WriteState,
-)
+from pgvip.core.settings import Note
+from pgvip.core.values import NEVER, Record, Vip
 from pgvip.explain.effects import answers_for, carry_out
 from pgvip.explain.needs import Blocker, is_of, of_row
-from pgvip.explain.pair import Pair, Player
-from pgvip.explain.server import peer_database, saw
+from pgvip.explain.played_pair import Pair, Player
+from pgvip.explain.played_server import peer_database, saw
 
 STEP_S = 0.1
 HOP_S = 0.004

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pgvip.core.model import Command, Observation, Order
-from pgvip.explain.pair import Player
+from pgvip.core.messages import Command, Order
+from pgvip.core.observations import Observation
 from pgvip.explain.play import Stage
-from pgvip.explain.server import failing
+from pgvip.explain.played_pair import Player
+from pgvip.explain.played_server import failing
 
 Fault = Callable[[Stage, Player, Player], None]
 """Strikes; called with the stage, the primary and the standby, by the records."""

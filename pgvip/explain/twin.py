@@ -6,27 +6,11 @@ from dataclasses import replace
 
 from pgvip.core.decide import begin
 from pgvip.core.knowledge import Decision, Knowledge
-from pgvip.core.model import (
-    NEVER,
-    AddressFree,
-    BootFacts,
-    Database,
-    Durable,
-    Grant,
-    Heard,
-    Identity,
-    Message,
-    Observation,
-    Observations,
-    PeerDatabase,
-    Processes,
-    Replica,
-    Role,
-    Settings,
-    Vip,
-    WalPoint,
-)
-from pgvip.explain.server import START, saw
+from pgvip.core.messages import AddressFree, Heard, Message
+from pgvip.core.observations import Database, Observation, Observations, PeerDatabase, Processes, Replica
+from pgvip.core.settings import Identity, Settings
+from pgvip.core.values import NEVER, BootFacts, Durable, Grant, Role, Vip, WalPoint
+from pgvip.explain.played_server import START, saw
 
 LONG_AGO_S = 3600.0
 

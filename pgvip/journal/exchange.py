@@ -11,12 +11,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pgvip.deadlines import now_s
-from pgvip.events import read
+from pgvip.events.event_table import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgvip.journal.events import EventStore
+    from pgvip.journal.event_store import EventStore
 
 FRAME_BYTES = 6 * 1024
 """Of one frame, about: at 1 Mbit/s it holds a heartbeat up for 50 ms. One event may make it longer."""

@@ -10,7 +10,7 @@ import re
 import threading
 from dataclasses import dataclass, replace
 
-from pgvip.events import Event, kind
+from pgvip.events.event_table import Event, kind
 
 FREE = 5
 """So many in a row are told."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pgvip.journal.samples import Sample, SampleStore, sample_of
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 OFF_S = 10.0
 """How often it is looked whether a history that was switched off is wanted again."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pgvip.errors import LinkError
-from pgvip.link import wire
+from pgvip.state import codec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(wire.to_json(bundle, max_bytes=MAX_BYTES) + "\n")
+            file.write(codec.to_json(bundle, max_bytes=MAX_BYTES) + "\n")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -77,7 +77,7 @@ def read_bundle(path: Path) -> Bundle:
             f"Run chmod 600 {path}, and think about who may have read it.",
         )
     try:
-        bundle = wire.from_json(Bundle, text, max_bytes=MAX_BYTES)
+        bundle = codec.from_json(Bundle, text, max_bytes=MAX_BYTES)
     except LinkError as error:
         raise LinkError(f"{path} is not a bundle of pgvip init", f"{error.message}.") from error
     if bundle.format != FORMAT:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pgvip.errors import LinkError
-from pgvip.link.asking import NUMBER, Answered, Asked
-from pgvip.link.wire import MAX_BYTES
+from pgvip.link.questions import NUMBER, Answered, Asked
+from pgvip.state.codec import MAX_BYTES
 
 HEADER = struct.Struct(">BI")
 SERIAL = struct.Struct(">Q")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import Vip
+from pgvip.core.values import Vip
 from pgvip.system import netlink, packets
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 ASK_TIMES = 2
 ASK_WAIT_S = 0.1

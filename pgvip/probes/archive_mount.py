@@ -8,7 +8,7 @@ from pgvip.errors import MountError, ProbeError
 from pgvip.system import mounts
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 
 def probe(config: Config) -> bool:

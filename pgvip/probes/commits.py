@@ -9,7 +9,7 @@ from pgvip.system import pgtools
 from pgvip.system.sql import connect_local
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 WEAK = ("off", "local", "remote_write")
 """synchronous_commit at which an acknowledged commit need not be on the standby's disk (manual, 20.5.1)."""

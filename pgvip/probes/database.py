@@ -6,16 +6,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgvip.core.model import NEVER, Database, Lsn, Replica, WalPoint
+from pgvip.core.observations import Database, Replica
+from pgvip.core.values import NEVER, Lsn, WalPoint
 from pgvip.deadlines import now_s
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
-from pgvip.system.walfiles import read_history, timeline_of
+from pgvip.system.wal_files import read_history, timeline_of
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
     from pgvip.system.sql import Session
 
 

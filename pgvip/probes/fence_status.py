@@ -8,7 +8,7 @@ from pgvip.errors import FenceError, ProbeError
 from pgvip.system import fence_agents
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 
 def probe(config: Config) -> str:

@@ -8,7 +8,7 @@ from pgvip.errors import ProbeError
 from pgvip.system import packets
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 TIMEOUT_S_MAX = 1.0
 """An answer on the own network takes milliseconds; a second is a lost packet."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import PeerDatabase
+from pgvip.core.observations import PeerDatabase
 from pgvip.deadlines import Deadline
 from pgvip.errors import ProbeError
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_peer
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
     from pgvip.system.pgping import Answer
 
 BUSY, FORBIDDEN = "53300", "28"

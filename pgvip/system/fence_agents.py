@@ -16,7 +16,7 @@ from pgvip.system.commands import Completed, describe, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pgvip.config import FenceMethod
+    from pgvip.config.model import FenceMethod
 
 STATUS_ON, STATUS_OFF = 0, 2
 """Exit codes of `status` (fence agent API)."""

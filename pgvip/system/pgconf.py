@@ -9,27 +9,23 @@ a DBA's right).
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shlex
-import shutil
 import signal
 import stat
-import sys
 import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.archive import archive_wal, restore_wal
 from pgvip.errors import PostgresError
+from pgvip.system import wal_commands
 from pgvip.system.sql import REPLICATION_ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pgvip.config import ArchiveDestination, Config
+    from pgvip.config.model import Config
 
 FILE_NAME = "pgvip.conf"
 INCLUDE = f"include '{FILE_NAME}'"
@@ -119,7 +115,10 @@ def refresh_commands(config: Config) -> bool:
     Every other line stays as it is: they are the core's affair. PostgresError when it cannot be written.
     """
     path = config.postgres.config_directory / FILE_NAME
-    wanted = {"archive_command": archive_command(config), "restore_command": restore_command(config)}
+    wanted = {
+        "archive_command": wal_commands.archive_command(config),
+        "restore_command": wal_commands.restore_command(config),
+    }
     try:
         with _WRITING:
             lines = path.read_text(encoding="utf-8").splitlines()
@@ -266,8 +265,8 @@ def _settings(config: Config, *, sync: bool, version: int) -> Iterator[tuple[str
     yield "archive_mode", "on"
     if version >= 15:
         yield "archive_library", ""
-    yield "archive_command", archive_command(config)
-    yield "restore_command", restore_command(config)
+    yield "archive_command", wal_commands.archive_command(config)
+    yield "restore_command", wal_commands.restore_command(config)
 
 
 def _conninfo(config: Config) -> str:
@@ -285,95 +284,6 @@ def _conninfo(config: Config) -> str:
         "gssencmode": "disable",
     }
     return " ".join(f"{key}={conninfo_value(value)}" for key, value in words.items())
-
-
-def archive_command(config: Config) -> str:
-    """Return archive_command: the script itself, with everything it needs, so that no configuration is read."""
-    return f'{command(archive_words(config))} "%p"'
-
-
-def is_ours(command: str) -> bool:
-    """True for an archive_command of pgvip's, whatever its options and wherever it was installed."""
-    return f"pgvip/archive/{Path(archive_wal.__file__).name}" in command
-
-
-def archive_words(config: Config) -> list[str]:
-    """Return the program and its options that archive a WAL file; its path is to follow."""
-    archive = config.archive
-    words = [
-        *_script(archive_wal.__file__),
-        *("--timeout", f"{archive.timeout_s:g}"),
-        *("--directory", str(archive.directory)),
-    ]
-    if archive.compress != "none":
-        words += ["--compress", archive.compress]
-    for one in archive.destinations:
-        words += ["--destination", json.dumps(_destination(one), ensure_ascii=False)]
-    return words
-
-
-def _destination(one: ArchiveDestination) -> dict[str, object]:
-    """What archive_wal.read_destination understands."""
-    found: dict[str, object] = {"name": one.name, "required": one.required, "timeout_s": one.timeout_s}
-    if one.directory is None:
-        return found | {"command": list(one.command)}
-    return found | {"directory": str(one.directory), "compress": one.compress}
-
-
-def restore_command(config: Config) -> str:
-    """Return restore_command; the shell itself looks at the flag first.
-
-    A promotion asks several times for history files that are not there: starting an interpreter for each
-    costs more than the promotion. And an interpreter that an upgrade is exchanging is a file that is not there just
-    now (1), not a shell's 127, by which PostgreSQL ends (manual, 20.5.5).
-    """
-    flag, words = command([str(config.paths.no_restore)]), restore_words(config)
-    return f'[ ! -e {flag} ] && [ -x {command(words[:1])} ] && exec {command(words)} "%f" "%p"'
-
-
-def salvage_words(config: Config, directory: Path) -> list[str]:
-    """Return the program and its options that put a WAL file into `directory` alone; the file's path is to follow."""
-    return [
-        *_script(archive_wal.__file__),
-        *("--timeout", f"{config.archive.timeout_s:g}"),
-        *("--directory", str(directory)),
-    ]
-
-
-def restore_words(config: Config, flag: Path | None = None) -> list[str]:
-    """Return the program and its options that fetch a WAL file; its name and the target are to follow.
-
-    `flag`: of a server that is not the pair's: a promotion of the pair's must not end its recovery.
-    """
-    others = config.archive.destinations
-    return [
-        *_script(restore_wal.__file__),
-        *("--timeout", f"{config.archive.timeout_s:g}"),
-        *("--flag", str(flag or config.paths.no_restore)),
-        *("--directory", str(config.archive.directory)),
-        *("--directory", str(config.archive.peer_mount)),
-        *("--directory", str(config.archive.peer_mount / restore_wal.SALVAGE)),
-        *(word for one in others if one.directory for word in ("--directory", str(one.directory))),
-        *(word for one in others if one.restore for word in ("--command", json.dumps(one.restore))),
-    ]
-
-
-def _script(file: str) -> list[str]:
-    """How PostgreSQL's user runs one of our scripts: they need the standard library alone (-I -S: a fast start)."""
-    return [interpreter(), "-I", "-S", str(Path(file).resolve())]
-
-
-def interpreter() -> str:
-    """Path of a Python that every user may run: this one, unless it is inside somebody's home directory."""
-    own = Path(sys.executable).resolve()
-    if all(directory.stat().st_mode & stat.S_IXOTH for directory in [own, *own.parents]):
-        return str(own)
-    return shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin") or str(own)
-
-
-def command(words: list[str]) -> str:
-    """Words for the shell, with the per cent signs that PostgreSQL would read as placeholders doubled."""
-    return shlex.join(words).replace("%", "%%")
 
 
 def quoted(value: str) -> str:

@@ -11,14 +11,14 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import Lsn, WalPoint
+from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import CommandError, PostgresError
 from pgvip.system.commands import Completed, check, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 TOOL_TIMEOUT_S = 20.0
 """For programs that read a few files; more means a disk that hangs."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 SQL_DIRECTORY = Path(__file__).parent.parent / "sql"
 

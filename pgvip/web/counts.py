@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pgvip.web.sources import Counts
 
 if TYPE_CHECKING:
-    from pgvip.events import Event
+    from pgvip.events.event_table import Event
 
 NAMES_MAX = 200
 """Of each kind, so that no mistake of the program makes a series without end."""

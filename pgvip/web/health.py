@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from pgvip.core.model import Lsn
+from pgvip.core.values import Lsn
 from pgvip.web.sources import Document, Limits
 
 LIVE_S = 10.0

@@ -14,7 +14,7 @@ from pgvip.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pgvip.config import Config, HttpConfig
+    from pgvip.config.model import Config, HttpConfig
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 64

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pgvip import __version__
-from pgvip.core.model import Lsn
+from pgvip.core.values import Lsn
 from pgvip.web.exposition import Family, expose
 from pgvip.web.health import apply_lag_bytes, is_synchronous, serves_primary, serves_standby
 

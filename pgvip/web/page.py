@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.web import sections
+from pgvip.text.writing import moment
+from pgvip.web import page_parts
 from pgvip.web.markup import Html, fill, join
 from pgvip.web.summary import WORDS, summary
-from pgvip.words import moment
 
 if TYPE_CHECKING:
     from pgvip.web.sources import Document
@@ -63,14 +63,14 @@ def fragment(shown: Shown) -> Html:
     )  # fmt: skip
     return join((
         banner,
-        sections.warnings(document),
-        sections.doing(document),
-        sections.hosts(document),
-        sections.replication(document, shown.samples, shown.at.timestamp()),
-        sections.scenarios(shown.explained),
-        sections.events(shown.events),
-        sections.around(document),
-        sections.blockers(document),
+        page_parts.warnings(document),
+        page_parts.doing(document),
+        page_parts.hosts(document),
+        page_parts.replication(document, shown.samples, shown.at.timestamp()),
+        page_parts.scenarios(shown.explained),
+        page_parts.events(shown.events),
+        page_parts.around(document),
+        page_parts.blockers(document),
     ))  # fmt: skip
 
 

@@ -11,17 +11,17 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from pgvip.errors import PgvipError
-from pgvip.web import page, sections
+from pgvip.web import page, page_parts
+from pgvip.web.cache import Beside, Kept
 from pgvip.web.cluster import cluster
 from pgvip.web.exposition import CONTENT_TYPE
 from pgvip.web.health import CHECKS, Look, alive, judge
-from pgvip.web.kept import Beside, Kept
+from pgvip.web.http import REQUEST_THREAD, Request, Response
 from pgvip.web.markup import Html
 from pgvip.web.metrics import metrics
-from pgvip.web.wire import REQUEST_THREAD, Request, Response
 
 if TYPE_CHECKING:
-    from pgvip.config import Config
+    from pgvip.config.model import Config
     from pgvip.web.sources import Document, Sources
 
 T = TypeVar("T")
@@ -125,10 +125,10 @@ class Site:
         return Response(HTTPStatus.OK, self._page.get().encode(), _HTML, _PAGE_FIELDS)
 
     def _newest(self) -> list[Document]:
-        return _optional(lambda: self._sources.events(sections.EVENTS), [])
+        return _optional(lambda: self._sources.events(page_parts.EVENTS), [])
 
     def _history(self) -> list[Document]:
-        return _optional(lambda: self._sources.samples(sections.GRAPH_S), [])
+        return _optional(lambda: self._sources.samples(page_parts.GRAPH_S), [])
 
     def _fragment(self) -> Html:
         sources = self._sources

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgvip.text.writing import duration
 from pgvip.web.health import PRIMARY_ROLES, is_silent
-from pgvip.words import duration
 
 if TYPE_CHECKING:
     from pgvip.web.sources import Document

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pgvip.archive import archive_wal, restore_wal
 from pgvip.archive.packing import PACKINGS
-from pgvip.system import pgconf, pgtools
+from pgvip.system import pgtools, wal_commands
 from tests.lab.clusters import make_pair
 from tests.lab.postgres import bin_directory
 
@@ -52,7 +52,7 @@ def make_wal(target: Path, count: int) -> list[Path]:
 
 def script(module: str, *words: object) -> list[str]:
     """The words of a command, as PostgreSQL runs it."""
-    return [pgconf.interpreter(), "-I", "-S", str(Path(module).resolve()), *map(str, words)]
+    return [wal_commands.interpreter(), "-I", "-S", str(Path(module).resolve()), *map(str, words)]
 
 
 def say(text: str) -> None:

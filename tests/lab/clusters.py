@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgvip.actions import postgres
-from pgvip.config import ArchiveConfig, Config, Host, Paths, PostgresConfig, RejoinConfig
-from pgvip.core.model import Settings
+from pgvip.config.model import ArchiveConfig, Config, Host, Paths, PostgresConfig, RejoinConfig
+from pgvip.core.settings import Settings
 from pgvip.system import pgtools, processes
 from pgvip.system.commands import check, run
 from pgvip.system.scram import verifier

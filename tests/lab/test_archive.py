@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.actions import clone as cloning
-from pgvip.actions import postgres, rejoin, replication
-from pgvip.archive import backups, basebackup, cleaning, picture, restoring, targets, upkeep
+from pgvip.actions import postgres, replication
+from pgvip.archive import backups, basebackup, cleaning, inventory, maintenance, restoring, targets
 from pgvip.archive.catalog import SEGMENT
 from pgvip.archive.memory import DIRECTORY, INDEX, Memory
 from pgvip.archive.packing import plain_name
-from pgvip.config import ArchiveDestination, BackupConfig, Config
+from pgvip.config.model import ArchiveDestination, BackupConfig, Config
 from pgvip.deadlines import wait_until
 from pgvip.errors import ArchiveError, RefusedError
+from pgvip.rejoin import copy as cloning
+from pgvip.rejoin import follow
 from pgvip.system import pgtools, processes
 from pgvip.system.commands import check
 from tests.lab.actions.servers import caught_up
@@ -58,7 +59,7 @@ def pair(made: Pair) -> Iterator[Pair]:
     replication.ensure_slot(made.a)
     wait_until(lambda: caught_up(made.a, made.b), 30, what="catching up")
     for config in (made.a, made.b):
-        upkeep.tell(config)
+        maintenance.tell(config)
     yield made
     made.show_logs()
 
@@ -129,7 +130,7 @@ def test_retry_after_a_partial_failure_does_only_the_missing_destination(pair: P
     wanted = ArchiveDestination("far", far, compress="gzip", required=True)
     with_more = dataclasses.replace(pair.a.archive, destinations=(store, wanted))
     changed = dataclasses.replace(pair.a, archive=with_more)
-    upkeep.refresh_commands(changed, print)
+    maintenance.refresh_commands(changed, print)
     insert(pair.a, 1)
     name = switch(pair.a)
     failures = "SELECT failed_count FROM pg_stat_archiver"
@@ -140,14 +141,14 @@ def test_retry_after_a_partial_failure_does_only_the_missing_destination(pair: P
     wait_until(lambda: pgtools.psql(pair.a, last).strip() >= name, 90, what="archived")
     assert calls.read_text().split().count(name) == 1
     assert [path.name for path in far.iterdir() if plain_name(path.name) == name] == [f"{name}.gz"]
-    upkeep.refresh_commands(pair.a, print)
+    maintenance.refresh_commands(pair.a, print)
 
 
 def test_optional_destination_gets_later_what_it_is_owed(pair: Pair) -> None:
     other = pair.root / "other"
     optional = ArchiveDestination("other", other, compress="zstd")
     changed = dataclasses.replace(pair.a, archive=dataclasses.replace(pair.a.archive, destinations=(optional,)))
-    upkeep.refresh_commands(changed, print)
+    maintenance.refresh_commands(changed, print)
     insert(pair.a, 1)
     name = switch(pair.a)
     memory = Memory(pair.a.archive.directory / DIRECTORY)
@@ -155,11 +156,11 @@ def test_optional_destination_gets_later_what_it_is_owed(pair: Pair) -> None:
     other.mkdir()
     other.chmod(0o777)
     memory.works("other")
-    upkeep.catch_up(changed)
+    maintenance.catch_up(changed)
     # or the archiver, which pays one file with each that it archives
     wait_until(lambda: memory.owed("other") == [], 20, what="nothing owed")
     assert f"{name}.zst" in {path.name for path in other.iterdir()}
-    upkeep.refresh_commands(pair.a, print)
+    maintenance.refresh_commands(pair.a, print)
 
 
 def test_standby_behind_its_slot_comes_back_through_the_packed_archive(pair: Pair) -> None:
@@ -191,7 +192,7 @@ def test_rewind_takes_wal_from_the_packed_archive(pair: Pair) -> None:
     alone = dataclasses.replace(pair.b.archive, peer_mount=pair.root / "none")
     postgres.start(dataclasses.replace(pair.b, archive=alone), standby=True, sync=False)
     postgres.promote(pair.b)
-    assert rejoin.rejoin(pair.a, progress=print).startswith("rewound to")
+    assert follow.rejoin(pair.a, progress=print).startswith("rewound to")
     assert not archived(pair.a, diverged)
     (kept,) = [path for path in pair.a.paths.saved.rglob("archive/*") if plain_name(path.name) == diverged]
     assert kept.name == f"{diverged}.lz4"
@@ -201,7 +202,7 @@ def test_rewind_takes_wal_from_the_packed_archive(pair: Pair) -> None:
     # back to the roles that the other tests expect
     postgres.stop(pair.b, clean=True)
     postgres.promote(pair.a)
-    assert rejoin.rejoin(pair.b, progress=print)
+    assert follow.rejoin(pair.b, progress=print)
 
 
 # --- base backups ----------------------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ class Restored:
 def restored(config: Config, to: str, backup: str = "", mount: Path | None = None) -> Iterator[Config]:
     """The database at a point in time, running; removed afterwards. `mount`: where it looks for the peer's archive."""
     place = restoring.Place.of(config.paths.state / "restored")
-    seen = picture.take(config)
+    seen = inventory.take(config)
     target = targets.parse(to)
     chosen = targets.choose(seen.backups, target, backup)
     port = config.postgres.port + 1
@@ -307,7 +308,7 @@ def test_clean_keeps_what_backup_and_standby_need(pair: Pair) -> None:
     clean(only_newest)
     assert [one.name for one in backups.own(pair.b)] == [second.name]
     assert first.name != second.name
-    upkeep.tell(pair.b)
+    maintenance.tell(pair.b)
     pgtools.psql(pair.a, "CHECKPOINT")
     clean(pair.a)
     names = sorted(plain_name(path.name) for path in pair.a.archive.directory.iterdir())
@@ -319,7 +320,7 @@ def test_clean_keeps_what_backup_and_standby_need(pair: Pair) -> None:
 
 
 def clean(config: Config) -> list[str]:
-    seen = picture.take(config)
+    seen = inventory.take(config)
     decided = cleaning.plan(config, seen)
     cleaning.carry_out(config, decided, seen)
     return [file.name for file in decided.wal.files]

@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from pgvip.actions.clone import SWAP
 from pgvip.actions.prepare import UNUSABLE
+from pgvip.rejoin.copy import SWAP
 from tests.lab.hosts import Host
 from tests.lab.nodes import wait_until
 from tests.lab.pair import copy_tree

@@ -21,7 +21,7 @@ SLICES = "tests/mutation/slices.py"
 
 def files(*, simulation: bool = True) -> list[str]:
     """The test files that judge: those of the core, then the simulation."""
-    unit = [str(path) for path in sorted(UNIT.glob("test_core_*.py"))]
+    unit = [str(path) for path in sorted(UNIT.glob("core/test_*.py"))]
     return [*unit, SCENARIOS, SLICES] if simulation else unit
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import (
+from pgvip.core.actions import (
     Action,
     AddVip,
     AskVeto,
     CheckVip,
     ConfirmGrant,
     DropVip,
-    Durable,
     Fence,
     FindEnd,
-    Lsn,
     PowerOn,
     Promote,
     Rejoin,
@@ -24,10 +22,9 @@ from pgvip.core.model import (
     SetSyncNames,
     StartPostgres,
     StopPostgres,
-    Vip,
-    WalPoint,
     WriteState,
 )
+from pgvip.core.values import Durable, Lsn, Vip, WalPoint
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Daemon

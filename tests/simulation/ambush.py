@@ -10,7 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from pgvip.core.model import Durable, Message, Order
+from pgvip.core.messages import Message, Order
+from pgvip.core.values import Durable
 from tests.simulation.faults import heal
 from tests.simulation.machine import Host
 from tests.simulation.play import Missed, Play

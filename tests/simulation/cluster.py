@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import Lsn, WalPoint
+from pgvip.core.values import Lsn, WalPoint
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Host

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import Durable, Mode, Order
+from pgvip.core.messages import Order
+from pgvip.core.values import Durable, Mode
 from tests.simulation.plan import Drawn, Fault, Fixed
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import NEVER, Database, Lsn, PeerDatabase, Processes, Replica, Vip, WalPoint
+from pgvip.core.observations import Database, PeerDatabase, Processes, Replica
+from pgvip.core.values import NEVER, Lsn, Vip, WalPoint
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Daemon

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from pgvip.core.model import Command, Durable, Order
+from pgvip.core.messages import Command, Order
+from pgvip.core.values import Durable
 from tests.simulation.engine import Violation
 from tests.simulation.machine import Host
 from tests.simulation.operators import Operator

@@ -8,22 +8,12 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pgvip.core import decide as core
+from pgvip.core.actions import Result
 from pgvip.core.knowledge import Decision, Knowledge
-from pgvip.core.model import (
-    BootFacts,
-    Command,
-    Database,
-    Durable,
-    Identity,
-    Inputs,
-    Message,
-    Observation,
-    Observations,
-    Order,
-    Result,
-    Settings,
-    Vip,
-)
+from pgvip.core.messages import Command, Message, Order
+from pgvip.core.observations import Database, Observation, Observations
+from pgvip.core.settings import Identity, Inputs, Settings
+from pgvip.core.values import BootFacts, Durable, Vip
 from tests.simulation.acting import Actor
 from tests.simulation.cluster import Cluster
 from tests.simulation.looking import Probes, Report

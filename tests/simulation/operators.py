@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import Order
+from pgvip.core.messages import Order
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Host

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from pgvip.core.model import Message, Mode, Order, Vip
+from pgvip.core.messages import Message, Order
+from pgvip.core.values import Mode, Vip
 from tests.simulation.engine import Violation
 from tests.simulation.machine import Host
 from tests.simulation.world import World

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pgvip.core.changes import Condition
-from pgvip.core.view import View
+from pgvip.core.facts import View
 from tests.simulation.ambush import ambush
 from tests.simulation.play import Play
 from tests.simulation.run import Outcome

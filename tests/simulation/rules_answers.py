@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pgvip.core.view import View
+from pgvip.core.facts import View
 from tests.simulation.play import Play
 from tests.simulation.rule import Rule, sees
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import absorb, converge, decide, speak
+from pgvip.core import converge, decide, intake, speak
 from pgvip.core.changes import TABLE, Change
-from pgvip.core.model import BootFacts, Durable, Message, Order
+from pgvip.core.facts import View
+from pgvip.core.messages import Message, Order
 from pgvip.core.rights import takeover_right
 from pgvip.core.round import Round
-from pgvip.core.view import View
+from pgvip.core.values import BootFacts, Durable
 from tests.simulation.play import Play
 from tests.simulation.rule import Rule, everywhere, given, sees
 
@@ -35,7 +36,7 @@ def _confirms(r: Round, alone: Callable[[Round], bool]) -> None:
 
 def solo_asks_nobody(patch: Patch) -> None:
     """A solo primary that boots is confirmed at once."""
-    given(patch, absorb, "confirm", _or(lambda r: r.view().primary and r.view().solo))
+    given(patch, intake, "confirm", _or(lambda r: r.view().primary and r.view().solo))
 
 
 def solo_does_not_probe(patch: Patch) -> None:
@@ -45,7 +46,7 @@ def solo_does_not_probe(patch: Patch) -> None:
         v, k = r.view(), r.k
         return v.primary and v.solo and k.heard is None and r.now_s - k.who.started_s >= r.s.solo_boot_wait_s
 
-    given(patch, absorb, "confirm", _or(alone))
+    given(patch, intake, "confirm", _or(alone))
 
 
 def silence_confirms(patch: Patch) -> None:
@@ -55,7 +56,7 @@ def silence_confirms(patch: Patch) -> None:
         v, k = r.view(), r.k
         return v.primary and k.heard is None and r.now_s - k.who.started_s >= r.s.solo_boot_wait_s
 
-    given(patch, absorb, "confirm", _or(alone))
+    given(patch, intake, "confirm", _or(alone))
 
 
 def _or(alone: Callable[[Round], bool]) -> Callable[[Callable[[Round], None]], Callable[[Round], None]]:
@@ -133,7 +134,7 @@ def both_lose_power(play: Play) -> None:
 
 def adopting_confirms(patch: Patch) -> None:
     """Whoever adopts a higher record is confirmed by it."""
-    whole = absorb._written
+    whole = intake._written
 
     def broken(r: Round, durable: Durable, *, ok: bool) -> None:
         before = r.k.durable.record
@@ -143,7 +144,7 @@ def adopting_confirms(patch: Patch) -> None:
             r.k.confirmed = True
             r.changed()
 
-    patch.setattr(absorb, "_written", broken)
+    patch.setattr(intake, "_written", broken)
 
 
 def old_announcement(play: Play) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from pgvip.core import changes, converge, speak, steps
 from pgvip.core.changes import Change
+from pgvip.core.facts import View
 from pgvip.core.knowledge import Yield
-from pgvip.core.model import Order, WalPoint, Want
+from pgvip.core.messages import Order, Want
 from pgvip.core.round import Round
-from pgvip.core.view import View
+from pgvip.core.values import WalPoint
 from tests.simulation.engine import Violation
 from tests.simulation.play import Missed, Play
 from tests.simulation.rule import Rule, always, given, sees

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import absorb, steps, veto
+from pgvip.core import intake, steps, veto
+from pgvip.core.actions import Fence
 from pgvip.core.changes import Change
+from pgvip.core.facts import View
 from pgvip.core.knowledge import Claim, Why
-from pgvip.core.model import Command, Fence, Grant, Order
+from pgvip.core.messages import Command, Order
 from pgvip.core.round import Round
-from pgvip.core.view import View
+from pgvip.core.values import Grant
 from tests.simulation.ambush import lease_ends_before_the_result
 from tests.simulation.engine import Violation
 from tests.simulation.fencing import Fencing, Told
@@ -27,7 +29,7 @@ Patch = pytest.MonkeyPatch
 
 def claims_afterwards(patch: Patch) -> None:
     """The claim is opened when the fence has worked, not before it is sent."""
-    fenced = absorb.fenced
+    fenced = intake.fenced
     wanted: dict[str, tuple[str, Why, bool]] = {}
 
     def no_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
@@ -43,7 +45,7 @@ def claims_afterwards(patch: Patch) -> None:
         fenced(r, attempt, ok=ok, text=text)
 
     patch.setattr(steps, "open_claim", no_claim)
-    patch.setattr(absorb, "fenced", at_last)
+    patch.setattr(intake, "fenced", at_last)
 
 
 def target_is_back_early(play: Play) -> None:
@@ -62,12 +64,12 @@ def target_is_back_early(play: Play) -> None:
 
 def failure_counts(patch: Patch) -> None:
     """A fence that failed or timed out counts as done."""
-    whole = absorb.fenced
+    whole = intake.fenced
 
     def broken(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         whole(r, attempt, ok=True, text=text)
 
-    patch.setattr(absorb, "fenced", broken)
+    patch.setattr(intake, "fenced", broken)
 
 
 def unheard_and_unfenced(play: Play) -> None:
@@ -155,14 +157,14 @@ def heard_within_the_delay(play: Play) -> None:
 
 def not_again(patch: Patch) -> None:
     """A fence that fails is not tried again."""
-    whole = absorb.fenced
+    whole = intake.fenced
 
     def broken(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         whole(r, attempt, ok=ok, text=text)
         if r.k.claim is not None and not ok:
             r.k.claim = replace(r.k.claim, retry_at_s=float("inf"))
 
-    patch.setattr(absorb, "fenced", broken)
+    patch.setattr(intake, "fenced", broken)
 
 
 def device_comes_back(play: Play) -> None:
@@ -190,7 +192,7 @@ def lease_at_the_beginning(patch: Patch) -> None:
 
 def any_parity(patch: Patch) -> None:
     """A forced record's term has whatever parity comes."""
-    patch.setattr(absorb, "next_term", lambda above, first: above + 1)
+    patch.setattr(intake, "next_term", lambda above, first: above + 1)
 
 
 def both_forced(play: Play) -> None:
@@ -213,7 +215,7 @@ def both_forced(play: Play) -> None:
 
 def word_is_kept(patch: Patch) -> None:
     """An operator's word that the peer is off counts for the next claim too."""
-    whole, opened = absorb._command, steps.open_claim
+    whole, opened = intake._command, steps.open_claim
     said: set[str] = set()
 
     def broken(r: Round, command: Command) -> bool:
@@ -226,7 +228,7 @@ def word_is_kept(patch: Patch) -> None:
         if r.s.me in said and r.k.claim is not None:
             r.k.claim = replace(r.k.claim, fenced=True)
 
-    patch.setattr(absorb, "_command", broken)
+    patch.setattr(intake, "_command", broken)
     patch.setattr(steps, "open_claim", open_claim)
 
 
@@ -267,7 +269,7 @@ def forced_beside_a_primary(play: Play) -> None:
 
 def small_step(patch: Patch) -> None:
     """A forced record's term is the next one."""
-    patch.setattr(absorb, "FORCE_STEP", 0)
+    patch.setattr(intake, "FORCE_STEP", 0)
 
 
 def forced_while_it_moves_on(play: Play) -> None:

@@ -9,10 +9,12 @@ from functools import partial
 
 import pytest
 
-from pgvip.core import absorb, decide
+from pgvip.core import decide, intake
+from pgvip.core.actions import Action, ConfirmGrant
 from pgvip.core.knowledge import Decision, Knowledge
-from pgvip.core.model import Action, AddressFree, ConfirmGrant, Inputs, Message, Settings
+from pgvip.core.messages import AddressFree, Message
 from pgvip.core.round import Round
+from pgvip.core.settings import Inputs, Settings
 from tests.simulation.acting import Actor
 from tests.simulation.cluster import Cluster
 from tests.simulation.lost import paused_with_a_lease
@@ -25,7 +27,7 @@ Patch = pytest.MonkeyPatch
 
 def address_term(patch: Patch) -> None:
     """"The address is free" counts in whatever term it arrives."""
-    whole = absorb._message
+    whole = intake._message
 
     def broken(r: Round, message: Message) -> None:
         own = r.k.durable.record
@@ -33,7 +35,7 @@ def address_term(patch: Patch) -> None:
             message = replace(message, address_free=AddressFree(own.term, message.address_free.boot_id))
         whole(r, message)
 
-    patch.setattr(absorb, "_message", broken)
+    patch.setattr(intake, "_message", broken)
 
 
 def old_permission(play: Play) -> None:
@@ -98,14 +100,14 @@ def lease_from_arrival(patch: Patch) -> None:
 
 
 def _expires(patch: Patch, when: Callable[[Round, Message], float | None]) -> None:
-    whole = absorb._message
+    whole = intake._message
 
     def broken(r: Round, message: Message) -> None:
         if message.grant is not None and message.grant.expires_s is not None:
             message = replace(message, grant=replace(message.grant, expires_s=when(r, message)))
         whole(r, message)
 
-    patch.setattr(absorb, "_message", broken)
+    patch.setattr(intake, "_message", broken)
 
 
 def cut_off_for_long(play: Play) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from pgvip.core import converge, rights, speak
-from pgvip.core.model import Vip
+from pgvip.core.facts import View
 from pgvip.core.round import Round
-from pgvip.core.view import View
+from pgvip.core.values import Vip
 from tests.simulation.play import Play
 from tests.simulation.rule import Rule, everywhere, given, sees
 

@@ -6,38 +6,40 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import absorb, converge, rights, speak, steps
+from pgvip.core import converge, intake, rights, speak, steps
+from pgvip.core.actions import SetSyncNames
 from pgvip.core.changes import Change
+from pgvip.core.facts import View
 from pgvip.core.knowledge import Claim, Why
-from pgvip.core.model import Durable, Grant, Message, Record, Request, SetSyncNames, Vip
+from pgvip.core.messages import Message, Request
 from pgvip.core.rights import entitled
 from pgvip.core.round import Round
-from pgvip.core.view import View
+from pgvip.core.values import Durable, Grant, Record, Vip
 from tests.simulation import ambush, world
 from tests.simulation.rule import Rule, everywhere, sees
 
 
 def parity(patch: pytest.MonkeyPatch) -> None:
     """[m 1] Both hosts write the next term, whatever its parity."""
-    for module in ("pgvip.core.round", "pgvip.core.absorb"):
+    for module in ("pgvip.core.round", "pgvip.core.intake"):
         patch.setattr(f"{module}.next_term", lambda above, first: above + 1)
 
 
 def nonce(patch: pytest.MonkeyPatch) -> None:
     """[m 2] Every question is the same: an answer to an old one confirms."""
-    patch.setattr(absorb, "question", lambda r: "?")
+    patch.setattr(intake, "question", lambda r: "?")
 
 
 def question(patch: pytest.MonkeyPatch) -> None:
     """[m 3] A question confirms the one who receives it."""
-    whole = absorb._message
+    whole = intake._message
 
     def broken(r: Round, message: Message) -> None:
         whole(r, message)
         if message.question and message.record is not None:
             r.k.answered_term = max(r.k.answered_term, message.record.term)
 
-    patch.setattr(absorb, "_message", broken)
+    patch.setattr(intake, "_message", broken)
 
 
 def claimer_answers(patch: pytest.MonkeyPatch) -> None:
@@ -53,17 +55,17 @@ def claimer_answers(patch: pytest.MonkeyPatch) -> None:
 
 def attempt(patch: pytest.MonkeyPatch) -> None:
     """[m 5] Any fence's result counts for the open claim."""
-    whole = absorb.fenced
+    whole = intake.fenced
 
     def broken(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         whole(r, r.k.claim.attempt if r.k.claim else attempt, ok=ok, text=text)
 
-    patch.setattr(absorb, "fenced", broken)
+    patch.setattr(intake, "fenced", broken)
 
 
 def void(patch: pytest.MonkeyPatch) -> None:
     """[m 6] A claim outlives a change of the record, and its reasons are not checked again."""
-    written, carry_on, end = absorb._written, steps._carry_on, steps.end_claim
+    written, carry_on, end = intake._written, steps._carry_on, steps.end_claim
 
     def keeping(r: Round, durable: Durable, *, ok: bool) -> None:
         claim = r.k.claim
@@ -81,7 +83,7 @@ def void(patch: pytest.MonkeyPatch) -> None:
         if why == "the peer says that it has given up":
             end(r, why)
 
-    patch.setattr(absorb, "_written", keeping)
+    patch.setattr(intake, "_written", keeping)
     patch.setattr(steps, "_carry_on", unchecked)
     patch.setattr(steps, "end_claim", stays)
 
@@ -101,7 +103,7 @@ def abandon(patch: pytest.MonkeyPatch) -> None:
 
 def request_term(patch: pytest.MonkeyPatch) -> None:
     """[m 8] A request is granted in whatever term it arrives."""
-    whole = absorb._message
+    whole = intake._message
 
     def broken(r: Round, message: Message) -> None:
         own = r.k.durable.record
@@ -109,7 +111,7 @@ def request_term(patch: pytest.MonkeyPatch) -> None:
             message = replace(message, request=replace(message.request, from_term=own.term))
         whole(r, message)
 
-    patch.setattr(absorb, "_message", broken)
+    patch.setattr(intake, "_message", broken)
     sees(patch, "here", lambda whole: lambda view: view.message)
 
     def asked(r: Round, request: Request, row: Change) -> str:
@@ -120,7 +122,7 @@ def request_term(patch: pytest.MonkeyPatch) -> None:
 
 def grant_term(patch: pytest.MonkeyPatch) -> None:
     """[m 9] A grant counts in whatever term it arrives."""
-    whole = absorb._message
+    whole = intake._message
 
     def broken(r: Round, message: Message) -> None:
         own = r.k.durable.record
@@ -128,7 +130,7 @@ def grant_term(patch: pytest.MonkeyPatch) -> None:
             message = replace(message, grant=replace(message.grant, term=own.term))
         whole(r, message)
 
-    patch.setattr(absorb, "_message", broken)
+    patch.setattr(intake, "_message", broken)
 
 
 def flush(patch: pytest.MonkeyPatch) -> None:
@@ -141,7 +143,7 @@ WHOLE = world.Rules()
 
 def postmaster(patch: pytest.MonkeyPatch) -> None:
     """[m 11] A grant outlives the postmaster that it was given to."""
-    passing, message = absorb.passing, absorb._message
+    passing, message = intake.passing, intake._message
 
     def holds(view: View, grant: Grant | None, term: int) -> bool:
         return grant is not None and grant.term == term and grant.boot_id == view.k.who.boot_id
@@ -158,8 +160,8 @@ def postmaster(patch: pytest.MonkeyPatch) -> None:
         message(r, said)
 
     patch.setattr(rights, "grant_holds", holds)
-    patch.setattr(absorb, "passing", keeping)
-    patch.setattr(absorb, "_message", taking)
+    patch.setattr(intake, "passing", keeping)
+    patch.setattr(intake, "_message", taking)
 
 
 def first_start(patch: pytest.MonkeyPatch) -> None:
@@ -199,7 +201,7 @@ def no_record(patch: pytest.MonkeyPatch) -> None:
             r.k.heard_record = record
             r.changed()
 
-    patch.setattr(absorb, "_heard_record", broken)
+    patch.setattr(intake, "_heard_record", broken)
 
 
 def names(patch: pytest.MonkeyPatch) -> None:

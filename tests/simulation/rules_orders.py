@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from pgvip.core import steps
+from pgvip.core.facts import View
 from pgvip.core.knowledge import Claim, Why
-from pgvip.core.model import Order
+from pgvip.core.messages import Order
 from pgvip.core.round import Round
-from pgvip.core.view import View
 from tests.simulation.play import Missed, Play
 from tests.simulation.rule import Rule, everywhere, given
 

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import absorb, converge, decide, rights, steps
+from pgvip.core import converge, decide, intake, rights, steps
 from pgvip.core.changes import Change
+from pgvip.core.facts import View
 from pgvip.core.knowledge import Knowledge
-from pgvip.core.model import BootFacts, Durable, Identity, Mode, Order, Record
+from pgvip.core.messages import Order
 from pgvip.core.rights import write_right
 from pgvip.core.round import Round
-from pgvip.core.view import View
+from pgvip.core.settings import Identity
+from pgvip.core.values import BootFacts, Durable, Mode, Record
 from tests.simulation.ambush import older_data_at_adoption
 from tests.simulation.lost import both_write_after_a_force
 from tests.simulation.machine import Host
@@ -29,7 +31,7 @@ Patch = pytest.MonkeyPatch
 
 def foreign_messages(patch: Patch) -> None:
     """Messages of any pair are taken for the peer's."""
-    whole = absorb.messages
+    whole = intake.messages
 
     def broken(r: Round) -> None:
         who = r.k.who
@@ -39,7 +41,7 @@ def foreign_messages(patch: Patch) -> None:
         r.inputs = replace(r.inputs, messages=tuple(own))
         whole(r)
 
-    patch.setattr(absorb, "messages", broken)
+    patch.setattr(intake, "messages", broken)
 
 
 def foreign_primary(play: Play) -> None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from pgvip.core import absorb, converge, speak, steps
+from pgvip.core import converge, intake, speak, steps
 from pgvip.core.changes import Change
+from pgvip.core.facts import View
 from pgvip.core.knowledge import Why
-from pgvip.core.model import Durable, Message
+from pgvip.core.messages import Message
 from pgvip.core.round import Round
-from pgvip.core.view import View
+from pgvip.core.values import Durable
 from tests.simulation.rule import Break, everywhere, given
 
 Patch = pytest.MonkeyPatch
@@ -120,7 +121,7 @@ def _heard_as(patch: Patch, change: Callable[[Round, Message], Message]) -> None
     def make(whole: Callable[[Round, Message], None]) -> Callable[[Round, Message], None]:
         return lambda r, message: whole(r, change(r, message))
 
-    given(patch, absorb, "_message", make)
+    given(patch, intake, "_message", make)
 
 
 def request_of_any_boot(patch: Patch) -> None:
@@ -211,7 +212,7 @@ def confirmed_before_adopting(patch: Patch) -> None:
 
         return broken
 
-    given(patch, absorb, "confirm", make)
+    given(patch, intake, "confirm", make)
 
 
 def cannot_is_silence(patch: Patch) -> None:
@@ -236,7 +237,7 @@ def same_attempts(patch: Patch) -> None:
 
 def claim_outlives_the_record(patch: Patch) -> None:
     """A change of the record does not end the claim; its reasons are checked as ever."""
-    whole = absorb._written
+    whole = intake._written
 
     def broken(r: Round, durable: Durable, *, ok: bool) -> None:
         claim = r.k.claim
@@ -245,7 +246,7 @@ def claim_outlives_the_record(patch: Patch) -> None:
             r.k.claim = claim
             r.changed()
 
-    patch.setattr(absorb, "_written", broken)
+    patch.setattr(intake, "_written", broken)
 
 
 REDUNDANT = (
@@ -303,14 +304,15 @@ REDUNDANT = (
 
 ELSEWHERE = (
     ("One small durable record per host (temporary file, fsync, rename, fsync of the directory)",
-     "tests/unit/test_record.py::test_a_save_is_synced_before_and_after_the_rename"),
-    ("Any host with a readable record", "tests/unit/test_record.py::test_an_unreadable_file_is_an_error"),
-    ("so add PID 1's start time and refuse those", "tests/unit/test_boot.py::test_another_init_is_another_boot"),
-    ("Two facts live only within one kernel boot", "tests/unit/test_record.py::test_boot_facts_live_for_one_boot"),
+     "tests/unit/state/test_record.py::test_a_save_is_synced_before_and_after_the_rename"),
+    ("Any host with a readable record", "tests/unit/state/test_record.py::test_an_unreadable_file_is_an_error"),
+    ("so add PID 1's start time and refuse those", "tests/unit/system/test_boot.py::test_another_init_is_another_boot"),
+    ("Two facts live only within one kernel boot",
+     "tests/unit/state/test_record.py::test_boot_facts_live_for_one_boot"),
     ("A fence counts only when the method verified that the peer lost power or was reset, memory gone",
-     "tests/unit/test_action_fence.py::test_no_method_that_verifies_means_not_fenced"),
+     "tests/unit/actions/test_fence.py::test_no_method_that_verifies_means_not_fenced"),
     ("Detection + `fence_delay` + fence time-outs must fit, or the configuration is refused.",
-     "tests/unit/test_config_mistakes.py::test_lease_detail_adds_up"),
-    ("says what may be lost", "tests/unit/test_orders.py::test_a_forced_promotion_says_what_may_be_lost"),
+     "tests/unit/config/test_mistakes.py::test_lease_detail_adds_up"),
+    ("says what may be lost", "tests/unit/orders/test_order_table.py::test_a_forced_promotion_says_what_may_be_lost"),
 )  # fmt: skip
 """Rules that the driver keeps, not the core: the simulated driver keeps them by its make; the test of the real one."""

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from pgvip.core import converge, steps
-from pgvip.core.model import Action, Order, StartPostgres
+from pgvip.core.actions import Action, StartPostgres
+from pgvip.core.facts import View
+from pgvip.core.messages import Order
 from pgvip.core.round import Round
-from pgvip.core.view import View
 from tests.simulation.ambush import streams_but_behind
 from tests.simulation.engine import Violation
 from tests.simulation.play import Play

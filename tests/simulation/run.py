@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pgvip.core.model import Override
+from pgvip.core.values import Override
 from tests.simulation.engine import Violation
 from tests.simulation.faults import Faults
 from tests.simulation.operators import Operator

@@ -9,14 +9,15 @@ from functools import partial
 
 import pytest
 
-from pgvip.core.model import Order, Record
-from pgvip.explain.document import Explainer
+from pgvip.core.messages import Order
+from pgvip.core.values import Record
+from pgvip.explain.explanation import Explainer
 from pgvip.explain.play import Stage
 from pgvip.explain.scenarios import SCENARIOS, Scenario
 from tests.simulation.machine import Host
 from tests.simulation.run import make, start
 from tests.simulation.world import World
-from tests.unit.test_orders import config
+from tests.unit.orders.test_order_table import config
 
 SEEDS = 60
 SETTLED_S = 15.0

@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 
 from pgvip.core import decide as core
+from pgvip.core.facts import View
 from pgvip.core.knowledge import Decision, Knowledge
-from pgvip.core.model import Inputs, Settings
 from pgvip.core.round import Round
-from pgvip.core.view import View
+from pgvip.core.settings import Inputs, Settings
 from tests.simulation.run import run
 
 pytestmark = pytest.mark.simulation

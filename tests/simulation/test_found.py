@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgvip.core.model import Message, Order, Vip
+from pgvip.core.messages import Message, Order
+from pgvip.core.values import Vip
 from tests.simulation.machine import Host
 from tests.simulation.scenario import pair, primary, run, tail, until, writes_again
 from tests.simulation.world import World

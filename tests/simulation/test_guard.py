@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgvip.core.knowledge import Decision, Guard
-from pgvip.core.model import Order
+from pgvip.core.messages import Order
 from tests.simulation.machine import Host
 from tests.simulation.scenario import heals, pair, primary, run, tail, until
 from tests.simulation.world import World
@@ -19,7 +19,7 @@ both = pytest.mark.parametrize("sync", [True, False])
 
 
 class Dogs:
-    """A watchdog on each host: armed and fed as `pgvip.guarding` does; it resets its host when its time is over."""
+    """A watchdog on each host: armed and fed as by `daemon.guardian`; it resets its host when its time is over."""
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgvip.core.model import Vip
+from pgvip.core.values import Vip
 from tests.simulation.machine import Host
 from tests.simulation.scenario import heals, pair, primary, run, tail, until, writes_again
 from tests.simulation.world import World

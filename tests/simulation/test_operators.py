@@ -8,7 +8,7 @@ import pytest
 
 from pgvip.core import decide
 from pgvip.core.knowledge import Decision, Knowledge
-from pgvip.core.model import Inputs, Settings
+from pgvip.core.settings import Inputs, Settings
 from tests.simulation.ambush import ambush
 from tests.simulation.lost import ASYNC, LOST_PLAYS, paused_with_a_lease
 

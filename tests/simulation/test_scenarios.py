@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgvip.core.model import Mode, Order, Vip
+from pgvip.core.messages import Order
+from pgvip.core.values import Mode, Vip
 from tests.simulation.machine import Host
 from tests.simulation.scenario import heals, pair, primary, run, tail, until, writes_again
 from tests.simulation.world import World

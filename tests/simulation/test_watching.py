@@ -8,8 +8,9 @@ import pytest
 
 from pgvip.core import converge, decide
 from pgvip.core.knowledge import Knowledge
-from pgvip.core.model import BootFacts, Durable, Identity, Vip
 from pgvip.core.round import Round
+from pgvip.core.settings import Identity
+from pgvip.core.values import BootFacts, Durable, Vip
 from tests.simulation.engine import Violation
 from tests.simulation.plan import Plan
 from tests.simulation.run import play

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvip.core.model import Vip
+from pgvip.core.values import Vip
 from tests.simulation.engine import Violation
 
 if TYPE_CHECKING:

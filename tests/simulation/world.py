@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pgvip.core.absorb import FORCED
+from pgvip.core.intake import FORCED
 from pgvip.core.knowledge import Decision
-from pgvip.core.model import BootFacts, Durable, Message, Mode, Override, Record, Settings, Vip
+from pgvip.core.messages import Message
+from pgvip.core.settings import Settings
+from pgvip.core.values import BootFacts, Durable, Mode, Override, Record, Vip
 from tests.simulation.clients import Clients
 from tests.simulation.engine import Engine, Violation
 from tests.simulation.fencing import Fencing

@@ -6,8 +6,9 @@ from dataclasses import replace
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Any
 
-from pgvip.config import ArchiveConfig, Config, Host, Paths, PostgresConfig
-from pgvip.core.model import Settings, Vip
+from pgvip.config.model import ArchiveConfig, Config, Host, Paths, PostgresConfig
+from pgvip.core.settings import Settings
+from pgvip.core.values import Vip
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,29 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from pgvip.core.decide import begin, facts
-from pgvip.core.model import (
+from pgvip.core.actions import (
     Action,
     AddVip,
-    BootFacts,
     CheckVip,
-    Command,
-    Database,
     DropVip,
-    Durable,
     FindEnd,
-    Message,
     MountArchive,
     Promote,
     Rejoin,
-    Replica,
     SetSyncNames,
     StartPostgres,
     StopPostgres,
-    Vip,
-    WalPoint,
     WriteState,
 )
+from pgvip.core.decide import begin, facts
+from pgvip.core.messages import Command, Message
+from pgvip.core.observations import Database, Replica
+from pgvip.core.values import BootFacts, Durable, Vip, WalPoint
 from tests.unit.core_world import HERE, NO_VIPS, Host, saw
 
 Peer = Callable[["Machine"], Message | None]

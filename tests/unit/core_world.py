@@ -10,42 +10,15 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from pgvip.core.actions import Action, Fence, Result, WriteState
 from pgvip.core.changes import Change, choose
 from pgvip.core.decide import begin, decide, facts
+from pgvip.core.facts import View
 from pgvip.core.knowledge import Decision, Knowledge
-from pgvip.core.model import (
-    NEVER,
-    Action,
-    AddressFree,
-    BootFacts,
-    Command,
-    Database,
-    Durable,
-    Fence,
-    Grant,
-    Heard,
-    Identity,
-    Inputs,
-    Lsn,
-    Message,
-    Mode,
-    Observation,
-    Observations,
-    Order,
-    PeerDatabase,
-    Processes,
-    Record,
-    Replica,
-    Request,
-    Result,
-    Role,
-    Settings,
-    Vip,
-    WalPoint,
-    Want,
-    WriteState,
-)
-from pgvip.core.view import View
+from pgvip.core.messages import AddressFree, Command, Heard, Message, Order, Request, Want
+from pgvip.core.observations import Database, Observation, Observations, PeerDatabase, Processes, Replica
+from pgvip.core.settings import Identity, Inputs, Settings
+from pgvip.core.values import NEVER, BootFacts, Durable, Grant, Lsn, Mode, Record, Role, Vip, WalPoint
 
 A = TypeVar("A", bound=Action)
 

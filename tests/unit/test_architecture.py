@@ -32,40 +32,21 @@ ONE_MODULE = {
 PURE = {"time", "random", "secrets", "threading", "os", "sys", "socket", "subprocess", "datetime", "pathlib", "uuid"}
 """What the core has no use for: clocks, randomness, threads, the world."""
 
-MAY_IMPORT = {
-    "core": ("core",),
-    "errors.py": (),
-    "events.py": (),
-    "deadlines.py": ("errors",),
-    "record.py": ("core", "errors"),
-    "config": ("core", "errors", "events", "config", "record", "system"),
-    "system": ("system", "errors", "events", "deadlines", "core", "config"),
-    "probes": ("system", "core", "config", "errors", "deadlines", "probes"),
-    "actions": ("system", "core", "config", "errors", "deadlines", "record", "actions", "archive", "probes", "link"),
-    "link": ("link", "core", "config", "errors", "deadlines"),
-    "explain": ("explain", "core", "config"),
-    "checks": ("checks", "system", "probes", "core", "config", "errors", "deadlines", "record", "link"),
-    "web": ("web", "core", "config", "errors", "events", "deadlines", "words"),
-    "words.py": (),
-    "journal": ("journal", "core", "config", "errors", "events", "deadlines"),
-    "archive": ("archive", "system", "config", "errors", "deadlines", "core"),
-    "watch.py": ("system", "errors", "deadlines", "core"),
-    "work.py": ("core", "errors", "deadlines"),
-    "daemon.py": ("core", "config", "errors", "deadlines", "link", "watch", "work"),
-}
-"""STYLE.md's import column: for each part, the parts of pgvip it may import. The rest may import all but `cli`."""
+LOOSE = {"__init__", "errors", "deadlines"}
+"""The modules that stand in no package."""
 
-ALLOWED = {"system/pgconf.py": {"archive"}}
-"""Single exceptions: PostgreSQL's configuration names the two archive commands."""
-
-NEVER = {
-    "cli": ("cli",),
-    "daemon": (
-        *("announce", "cli", "daemon", "explanations", "hooks", "operate", "orders", "recorder"),
-        *("status_document", "wiring"),
-    ),
-}
-"""Parts that only those named may import."""
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("errors", "events", "core"),
+    ("deadlines", "state", "text"),
+    ("config",),
+    ("link", "system", "web", "status"),
+    ("archive", "probes", "explain", "hooks", "drill"),
+    ("actions", "checks", "journal"),
+    ("orders", "rejoin"),
+    ("daemon", "setup"),
+    ("cli",),
+)
+"""Bottom up: a package imports from its own floor and from those below, and never in a circle."""
 
 
 def relative(module: Path) -> str:
@@ -73,11 +54,8 @@ def relative(module: Path) -> str:
 
 
 def part_of(module: Path) -> str:
-    """Which row of the import column a module belongs to."""
-    name = relative(module)
-    if name.startswith("config"):
-        return "config"
-    return name.split("/")[0]
+    """The package, or the loose module, that a file belongs to."""
+    return relative(module).split("/")[0].removesuffix(".py")
 
 
 def imports(module: Path) -> Iterator[str]:
@@ -125,16 +103,32 @@ def test_each_library_is_imported_in_one_module() -> None:
     assert len(seen) >= 5
 
 
-@pytest.mark.parametrize("module", MODULES, ids=relative)
-def test_imports_point_towards_the_core(module: Path) -> None:
-    part = part_of(module)
-    allowed = MAY_IMPORT.get(part)
-    for name in set(own_imports(module)):
-        base = "config" if name.startswith("config") else name
-        if allowed is not None and base not in ALLOWED.get(relative(module), ()):
-            assert base in allowed or base == "__version__", f"{relative(module)} imports pgvip.{name}"
-        owners = NEVER.get(name, (part.removesuffix(".py"),))
-        assert part.removesuffix(".py") in owners, f"{relative(module)} imports pgvip.{name}"
+def test_every_package_has_its_floor() -> None:
+    assert {part_of(module) for module in MODULES} - {"__init__"} == {part for floor in FLOORS for part in floor}
+    assert {module.stem for module in PACKAGE.glob("*.py")} == LOOSE
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if relative(m) != "__init__.py"], ids=relative)
+def test_imports_point_downwards(module: Path) -> None:
+    height = {part: number for number, floor in enumerate(FLOORS) for part in floor}
+    above = {name for name in own_imports(module) if name != "__version__" and height[name] > height[part_of(module)]}
+    assert not above, f"{relative(module)} imports upwards: {sorted(above)}"
+
+
+def test_packages_make_no_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for module in MODULES:
+        graph.setdefault(part_of(module), set()).update(set(own_imports(module)) - {part_of(module), "__version__"})
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"a circle: {' <- '.join(error.args[1])}")
+
+
+def test_no_two_modules_have_one_name() -> None:
+    """A command's module has the name of the command, whatever else has it."""
+    names = [m.stem for m in MODULES if part_of(m) != "cli" and m.stem != "__init__"]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
 
 
 def test_imports_make_no_circle() -> None:
@@ -149,7 +143,7 @@ def test_imports_make_no_circle() -> None:
 
 
 def imported(module: Path) -> Iterator[str]:
-    """The modules whose names are imported, `from pgvip.core import view` as well as `from pgvip.core.view import`."""
+    """The modules whose names are imported, `from pgvip.core import view` as well as `from pgvip.core.facts import`."""
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield node.module

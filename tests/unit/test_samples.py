@@ -13,14 +13,14 @@ import pytest
 
 from pgvip.cli import history, output, plot
 from pgvip.cli.main import main
-from pgvip.config import MonitorConfig, Paths
-from pgvip.core.model import Observations
+from pgvip.config.model import MonitorConfig, Paths
+from pgvip.core.observations import Observations
 from pgvip.errors import Exit, RefusedError
 from pgvip.journal import samples
 from pgvip.journal.sampler import Sampler
 from pgvip.journal.samples import MEASURES, SIZE, Sample, SampleStore, measured, merge, pack, sample_of, unpack
-from tests.unit.test_cli_orders import CONFIG
-from tests.unit.test_status_document import built, decided, healthy
+from tests.unit.cli.test_orders import CONFIG
+from tests.unit.status.test_document import built, decided, healthy
 
 NOON = 1_750_000_000.0 - 1_750_000_000 % 86_400 + 43_200
 """A noon, UTC."""
@@ -66,7 +66,7 @@ def test_a_sample_says_what_status_says() -> None:
 
 
 def test_nothing_known_is_a_sample_too() -> None:
-    from pgvip.core.model import Durable
+    from pgvip.core.values import Durable
 
     found = sample_of(built(decided(Durable(), Observations(), confirmed=False), Observations()), NOON, 5.0)
     assert (found.role, found.term, found.lsn, found.lag_bytes, found.heard_age_s) == ("none", None, 0, None, None)

@@ -8,34 +8,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pgvip.core.decide import begin, decide
-from pgvip.core.model import (
-    NEVER,
-    BootFacts,
-    Database,
-    Durable,
-    Grant,
-    Heard,
-    Identity,
-    Inputs,
-    Lsn,
-    Message,
-    Mode,
-    Observation,
-    Observations,
-    Processes,
-    Record,
-    Settings,
-    Vip,
-    WalPoint,
-)
-from pgvip.daemon import LoopStats
+from pgvip.core.messages import Heard, Message
+from pgvip.core.observations import Database, Observation, Observations, Processes
+from pgvip.core.settings import Identity, Inputs, Settings
+from pgvip.core.values import NEVER, BootFacts, Durable, Grant, Lsn, Mode, Record, Vip, WalPoint
 from pgvip.errors import LinkError
-from pgvip.link.state import LinkState
+from pgvip.link.link_state import LinkState
+from pgvip.status.snapshot import LoopStats
+from pgvip.web.http import Request, Response
 from pgvip.web.listeners import HttpState
 from pgvip.web.site import Site
 from pgvip.web.sources import Counts, Limits, Sources
-from pgvip.web.wire import Request, Response
-from tests.unit.test_status_document import CONFIG, NOW_S, PRIMARY, RECORD, STANDBY_SAYS, built
+from tests.unit.status.test_document import CONFIG, NOW_S, PRIMARY, RECORD, STANDBY_SAYS, built
 
 Document = dict[str, Any]
 PEER_CONFIG = replace(CONFIG, me=CONFIG.peer, peer=CONFIG.me, settings=Settings("beta", "alpha", me_first=False))

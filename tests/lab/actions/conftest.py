@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgvip.actions import clone as cloning
+from pgvip.rejoin import copy as cloning
 from pgvip.system import pgtools
 from tests.lab.actions.servers import restored
 from tests.lab.clusters import Pair, make_pair

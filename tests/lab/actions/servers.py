@@ -7,25 +7,26 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pgvip.actions import postgres, rejoin, replication
-from pgvip.core.model import Database
+from pgvip.actions import postgres, replication
+from pgvip.core.observations import Database
 from pgvip.deadlines import wait_until
 from pgvip.errors import ProbeError
 from pgvip.probes.database import DatabaseProbe
+from pgvip.rejoin import follow
 from pgvip.system import pgtools
 from tests.lab.clusters import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 
 def restored(pair: Pair) -> Pair:
     if not role_is(pair.a, in_recovery=False):
         postgres.stop(pair.a, clean=False)
         if role_is(pair.b, in_recovery=False):
-            rejoin.rejoin(pair.a, progress=print)
+            follow.rejoin(pair.a, progress=print)
             postgres.start(pair.a, standby=True, sync=False)
             wait_until(lambda: caught_up(pair.b, pair.a), 20, what="catching up")
             postgres.stop(pair.b, clean=True)
@@ -35,7 +36,7 @@ def restored(pair: Pair) -> Pair:
     replication.set_sync_names(pair.a, on=False)
     if not role_is(pair.b, in_recovery=True):
         postgres.stop(pair.b, clean=False)
-        rejoin.rejoin(pair.b, progress=print)
+        follow.rejoin(pair.b, progress=print)
     postgres.start(pair.b, standby=True, sync=False)
     replication.ensure_slot(pair.a)
     wait_until(lambda: caught_up(pair.a, pair.b), 20, what="catching up")

@@ -15,15 +15,16 @@ import psycopg2
 import pytest
 from psycopg2.extras import PhysicalReplicationConnection
 
-from pgvip.actions import clone as cloning
-from pgvip.actions import postgres, rejoin, source
-from pgvip.core.model import Lsn, WalPoint
+from pgvip.actions import postgres
+from pgvip.core.values import Lsn, WalPoint
 from pgvip.deadlines import wait_until
 from pgvip.errors import RejoinError
+from pgvip.rejoin import copy as cloning
+from pgvip.rejoin import follow, source
 from pgvip.system import pgconf, pgtools
 from pgvip.system.commands import check
 from pgvip.system.sql import REPLICATION_ROLE, connect_local
-from pgvip.system.walfiles import segment_name
+from pgvip.system.wal_files import segment_name
 from tests.lab.actions.servers import caught_up, insert
 from tests.lab.clusters import Pair, make_cluster
 
@@ -38,7 +39,7 @@ def test_clone_keeps_the_old_data_under_another_name(streaming: Pair) -> None:
     data = streaming.b.postgres.data_directory
     (data / "mark").touch()
     done: list[tuple[int, int]] = []
-    rejoin.rejoin(streaming.b, clone=True, progress=print, on_bytes=lambda *pair: done.append(pair))
+    follow.rejoin(streaming.b, clone=True, progress=print, on_bytes=lambda *pair: done.append(pair))
     assert (data.with_name("data.pgvip-replaced") / "mark").exists()
     assert not (data / "mark").exists()
     assert (data / "standby.signal").exists()
@@ -58,7 +59,7 @@ def test_clone_over_diverged_data_saves_what_only_they_have(streaming: Pair) -> 
     postgres.start(streaming.b, standby=True, sync=False)
     postgres.promote(streaming.b)
     before = set(streaming.a.paths.saved.glob("*"))
-    assert rejoin.clone_over(streaming.a, print, system_id=system_id) == "cloned from b"
+    assert follow.clone_over(streaming.a, print, system_id=system_id) == "cloned from b"
     (saved,) = set(streaming.a.paths.saved.iterdir()) - before
     assert json.loads((saved / "lost.json").read_text())["commits"] == 2
 
@@ -71,8 +72,8 @@ def test_clone_over_data_that_cannot_be_read_keeps_their_wal(streaming: Pair) ->
     for path in here:
         path.rename(path.with_suffix(".torn"))
     before = set(streaming.b.paths.saved.glob("*-unread"))
-    assert rejoin.clone_over(streaming.b, print, system_id=system_id) == "cloned from a"
-    assert rejoin.rejoin(streaming.b, clone=True, progress=print) == "cloned from a"
+    assert follow.clone_over(streaming.b, print, system_id=system_id) == "cloned from a"
+    assert follow.rejoin(streaming.b, clone=True, progress=print) == "cloned from a"
     (kept,) = set(streaming.b.paths.saved.glob("*-unread")) - before
     assert {path.with_suffix(".torn").name for path in here} <= {path.name for path in kept.iterdir()}
 
@@ -96,7 +97,7 @@ def test_clone_names_who_does_not_let_go_of_its_slot(streaming: Pair, monkeypatc
         cloning.clone(streaming.b, print)
     assert "which serves frozen at 127.0.0.1" in refused.value.detail
     assert "pg_terminate_backend(" in refused.value.hint
-    assert rejoin.rejoin(streaming.b, progress=print) == "nothing had diverged"
+    assert follow.rejoin(streaming.b, progress=print) == "nothing had diverged"
     postgres.start(streaming.b, standby=True, sync=False)
 
 
@@ -118,7 +119,7 @@ def test_lost_data_is_cloned(streaming: Pair) -> None:
     postgres.stop(streaming.b, clean=False)
     kept = data.rename(data.with_name("kept"))
     data.mkdir()
-    assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
+    assert follow.rejoin(streaming.b, progress=print) == "cloned from a"
     assert (kept / "PG_VERSION").exists()
 
 
@@ -130,7 +131,7 @@ def test_other_cluster_is_not_touched(streaming: Pair) -> None:
     own = data.rename(data.with_name("own"))
     make_cluster(streaming.b)
     with pytest.raises(RejoinError, match="another database cluster"):
-        rejoin.rejoin(streaming.b, progress=print)
+        follow.rejoin(streaming.b, progress=print)
     with pytest.raises(RejoinError, match="another database cluster"):
         cloning.clone(streaming.b, print)
     assert (data / "PG_VERSION").exists()
@@ -151,7 +152,7 @@ def test_standby_whose_wal_is_gone_is_cloned(streaming: Pair) -> None:
     wanted = postgres.end_of_wal(streaming.b)
     oldest = streaming.a.postgres.data_directory / "pg_wal"
     wait_until(lambda: recycled(oldest, wanted), 20, what="recycling")
-    assert rejoin.rejoin(no_archive, progress=print) == "cloned from a"
+    assert follow.rejoin(no_archive, progress=print) == "cloned from a"
 
 
 def recycled(directory: Path, wanted: WalPoint) -> bool:

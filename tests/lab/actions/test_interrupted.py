@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.actions import clone as cloning
-from pgvip.actions import postgres, prepare, rejoin
+from pgvip.actions import postgres, prepare
 from pgvip.errors import PgvipError, PostgresError, RejoinError
+from pgvip.rejoin import copy as cloning
+from pgvip.rejoin import follow
 from pgvip.system.commands import check
 from tests.lab.clusters import Pair
 
@@ -26,8 +27,8 @@ def test_interrupted_rewind_leads_to_a_clone(streaming: Pair) -> None:
         postgres.start(streaming.b, standby=True, sync=False)
     never = dataclasses.replace(streaming.b, rejoin=dataclasses.replace(streaming.b.rejoin, clone="never"))
     with pytest.raises(RejoinError, match="not allowed"):
-        rejoin.rejoin(never, progress=print)
-    assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
+        follow.rejoin(never, progress=print)
+    assert follow.rejoin(streaming.b, progress=print) == "cloned from a"
     postgres.start(streaming.b, standby=True, sync=False)
 
 
@@ -42,7 +43,7 @@ def test_clone_that_was_interrupted_while_renaming_is_finished(streaming: Pair, 
         data.rename(data.with_name("data.pgvip-replaced"))
     else:
         (data / "old").touch()
-    rejoin.rejoin(streaming.b, progress=print)
+    follow.rejoin(streaming.b, progress=print)
     assert (data / "standby.signal").exists()
     assert not (data / "old").exists()
     assert not data.with_name("data.pgvip-new").exists()

@@ -7,16 +7,17 @@ import shutil
 
 import pytest
 
-from pgvip.actions import clone as cloning
-from pgvip.actions import postgres, prepare, rejoin, rejoin_plan
-from pgvip.actions.wal import local_history
-from pgvip.core.model import Lsn
+from pgvip.actions import postgres, prepare
+from pgvip.core.values import Lsn
 from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError, RejoinError
 from pgvip.probes.database import DatabaseProbe
+from pgvip.rejoin import copy as cloning
+from pgvip.rejoin import follow, plan
 from pgvip.system import pgtools
 from pgvip.system.commands import check
-from pgvip.system.walfiles import segment_name
+from pgvip.system.stopped_wal import local_history
+from pgvip.system.wal_files import segment_name
 from tests.lab.actions.servers import caught_up, count, insert, look
 from tests.lab.clusters import Pair
 
@@ -36,7 +37,7 @@ def test_crashed_primary_with_more_wal_is_rewound_and_its_loss_listed(streaming:
     postgres.start(streaming.b, standby=True, sync=False)
     postgres.promote(streaming.b)
     said: list[str] = []
-    done = rejoin.rejoin(streaming.a, progress=said.append)
+    done = follow.rejoin(streaming.a, progress=said.append)
     assert done.startswith("rewound to")
     saved = max(streaming.a.paths.saved.iterdir())
     facts = json.loads((saved / "lost.json").read_text())
@@ -56,7 +57,7 @@ def test_primary_without_more_wal_needs_nothing(streaming: Pair) -> None:
     end = postgres.end_of_wal(streaming.a)
     wait_until(lambda: look(streaming.b).point >= end, 5, what="shutdown checkpoint on the standby")
     postgres.promote(streaming.b)
-    assert rejoin.rejoin(streaming.a, progress=print) == "nothing had diverged"
+    assert follow.rejoin(streaming.a, progress=print) == "nothing had diverged"
     postgres.start(streaming.a, standby=True, sync=False)
     wait_until(lambda: caught_up(streaming.b, streaming.a), 20, what="catching up")
 
@@ -72,7 +73,7 @@ def test_end_of_wal_of_a_standby_is_what_it_had_flushed(streaming: Pair) -> None
     end = postgres.end_of_wal(streaming.b)
     assert end.lsn >= flushed
     assert end.lsn > pgtools.control_data(streaming.b).checkpoint.lsn
-    assert rejoin.rejoin(streaming.b, progress=print) == "nothing had diverged"
+    assert follow.rejoin(streaming.b, progress=print) == "nothing had diverged"
 
 
 def test_standby_ahead_of_its_primary_is_cloned(streaming: Pair) -> None:
@@ -93,9 +94,9 @@ def test_standby_ahead_of_its_primary_is_cloned(streaming: Pair) -> None:
     for path in set(streaming.a.archive.directory.iterdir()) - archived:
         path.unlink()  # it will be written again, with another content
     postgres.start(streaming.a, standby=False, sync=False)
-    assert rejoin_plan.plan(streaming.b).way is rejoin_plan.Way.CLONE
+    assert plan.plan(streaming.b).way is plan.Way.CLONE
     before = set(streaming.b.paths.saved.iterdir()) if streaming.b.paths.saved.exists() else set()
-    assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
+    assert follow.rejoin(streaming.b, progress=print) == "cloned from a"
     (saved,) = set(streaming.b.paths.saved.iterdir()) - before
     assert json.loads((saved / "lost.json").read_text())["commits"] == 3
     postgres.start(streaming.b, standby=True, sync=False)
@@ -131,9 +132,9 @@ def test_two_timelines_of_one_number_are_told_apart(streaming: Pair, later: bool
         postgres.stop(b, clean=True)
         postgres.start(b, standby=True, sync=False)
         postgres.promote(b)
-    assert rejoin_plan.plan(a).way is rejoin_plan.Way.CLONE
+    assert plan.plan(a).way is plan.Way.CLONE
     before = set(a.paths.saved.glob("*"))
-    assert rejoin.rejoin(a, progress=print) == "cloned from b"
+    assert follow.rejoin(a, progress=print) == "cloned from b"
     (saved,) = set(a.paths.saved.glob("*")) - before
     assert json.loads((saved / "lost.json").read_text())["commits"] == 1
     assert not history.exists()
@@ -154,7 +155,7 @@ def test_diverged_files_leave_the_own_archive(streaming: Pair) -> None:
     # It may fetch the whole segment from the archive first; then nothing diverged, and all may stay.
     postgres.promote(streaming.b)
     fork = look(streaming.b).history[-1]
-    rejoin.rejoin(streaming.a, progress=print)
+    follow.rejoin(streaming.a, progress=print)
     after = Lsn((int(wal_file[8:16], 16) << 32) + (int(wal_file[16:], 16) + 1) * (1 << 24))
     assert archived.exists() is not (fork.lsn < after)
 
@@ -174,12 +175,12 @@ def test_rewound_data_is_not_started_before_its_archive_is_clean(
         raise RejoinError("the daemon is killed now")
 
     with monkeypatch.context() as patch:
-        patch.setattr(rejoin, "set_aside_archived", crash)
+        patch.setattr(follow, "set_aside_archived", crash)
         with pytest.raises(RejoinError, match="killed now"):
-            rejoin.rejoin(streaming.a, progress=print)
+            follow.rejoin(streaming.a, progress=print)
     with pytest.raises(PostgresError, match="not whole"):
         postgres.start(streaming.a, standby=True, sync=False)
-    assert rejoin.rejoin(streaming.a, progress=print) == "cloned from b"
+    assert follow.rejoin(streaming.a, progress=print) == "cloned from b"
     assert prepare.why_unusable(streaming.a) == ""
 
 
@@ -191,9 +192,9 @@ def test_wal_that_could_not_be_read_outlives_the_data_it_was_in(streaming: Pair)
     for path in here:
         path.rename(path.with_suffix(".torn"))
     before = set(streaming.b.paths.saved.glob("*-unread"))
-    assert rejoin.rejoin(streaming.b, progress=print) == "cloned from a"
+    assert follow.rejoin(streaming.b, progress=print) == "cloned from a"
     assert set(streaming.b.paths.saved.glob("*-unread")) == before
-    assert rejoin.rejoin(streaming.b, clone=True, progress=print) == "cloned from a"
+    assert follow.rejoin(streaming.b, clone=True, progress=print) == "cloned from a"
     (kept,) = set(streaming.b.paths.saved.glob("*-unread")) - before
     assert {path.with_suffix(".torn").name for path in here} <= {path.name for path in kept.iterdir()}
     assert not (streaming.b.postgres.data_directory / cloning.UNSAVED).exists()
@@ -203,15 +204,15 @@ def test_wal_that_could_not_be_read_outlives_the_data_it_was_in(streaming: Pair)
 def test_read_write_server_is_never_rejoined(streaming: Pair) -> None:
     postmaster = look(streaming.a).postmaster
     with pytest.raises(RejoinError, match="is a standby"):
-        rejoin.rejoin(streaming.a, progress=print)
+        follow.rejoin(streaming.a, progress=print)
     postgres.promote(streaming.b)
     with pytest.raises(RejoinError, match="read-write"):
-        rejoin.rejoin(streaming.a, progress=print)
+        follow.rejoin(streaming.a, progress=print)
     assert look(streaming.a).postmaster == postmaster
 
 
 def test_rejoin_to_a_silent_peer_touches_nothing(streaming: Pair) -> None:
     postgres.stop(streaming.a, clean=True)
     with pytest.raises(RejoinError, match="does not answer"):
-        rejoin.rejoin(streaming.b, progress=print)
+        follow.rejoin(streaming.b, progress=print)
     assert look(streaming.b).in_recovery

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgvip.actions import postgres, replication
-from pgvip.core.model import Lsn
+from pgvip.core.values import Lsn
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import PgvipError, PostgresError, PromoteError
 from pgvip.system import pgtools, processes
@@ -22,7 +22,7 @@ from tests.lab.clusters import Pair
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgvip.actions import postgres, rejoin
+from pgvip.actions import postgres
 from pgvip.deadlines import wait_until
+from pgvip.rejoin import follow
 from pgvip.system import pgtools
 from tests.lab.actions.servers import caught_up, count, insert, look
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pgvip.config import Config
+    from pgvip.config.model import Config
     from tests.lab.clusters import Pair
 
 pytestmark = pytest.mark.timeout(180)
@@ -57,7 +58,7 @@ def test_what_waits_is_archived_by_the_return(streaming: Pair, way: str) -> None
         assert {f"{name}.ready" for name in names} <= {path.name for path in status(streaming.a).iterdir()}
         postgres.start(streaming.b, standby=True, sync=False)
         postgres.promote(streaming.b)
-    assert rejoin.rejoin(streaming.a, clone=way == "cloned", progress=print).startswith(way)
+    assert follow.rejoin(streaming.a, clone=way == "cloned", progress=print).startswith(way)
     here = {path.name for path in streaming.a.archive.directory.iterdir()}
     assert set(names) <= here
     postgres.start(streaming.a, standby=True, sync=False)
@@ -74,12 +75,12 @@ def test_what_cannot_be_archived_is_saved_once(streaming: Pair) -> None:
         postgres.promote(streaming.b)
         said: list[str] = []
         for _ in range(2):
-            assert rejoin.rejoin(streaming.a, progress=said.append) == "nothing had diverged"
+            assert follow.rejoin(streaming.a, progress=said.append) == "nothing had diverged"
     (kept,) = streaming.a.paths.saved.glob("*-unarchived")
     assert set(names) <= {path.name for path in kept.iterdir()}
     assert any("could not be archived, kept in" in text for text in said)
     # A power loss may take a mark: the server does not sync it.
     (status(streaming.a) / f"{names[0]}.ready").unlink()
-    assert rejoin.rejoin(streaming.a, progress=print) == "nothing had diverged"
+    assert follow.rejoin(streaming.a, progress=print) == "nothing had diverged"
     assert set(names) <= {path.name for path in streaming.a.archive.directory.iterdir()}
     assert f"{names[1]}.done" in {path.name for path in status(streaming.a).iterdir()}

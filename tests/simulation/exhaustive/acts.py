@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pgvip.core.model import (
+from pgvip.core.actions import (
     AddVip,
     CheckVip,
     ConfirmGrant,
     DropVip,
     Fence,
     FindEnd,
-    Lsn,
     PowerOn,
     Promote,
     Rejoin,
@@ -20,10 +19,9 @@ from pgvip.core.model import (
     SetSyncNames,
     StartPostgres,
     StopPostgres,
-    Vip,
-    WalPoint,
     WriteState,
 )
+from pgvip.core.values import Lsn, Vip, WalPoint
 from tests.simulation import world as random_world
 from tests.simulation.exhaustive import machines, servers, wal
 from tests.simulation.exhaustive.deciding import Core

@@ -7,26 +7,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
-from pgvip.core import absorb
 from pgvip.core import decide as core
+from pgvip.core import intake
 from pgvip.core import round as rounds
+from pgvip.core.actions import Action, Result
+from pgvip.core.facts import View
 from pgvip.core.knowledge import Knowledge
-from pgvip.core.model import (
-    Action,
-    BootFacts,
-    Command,
-    Durable,
-    Identity,
-    Inputs,
-    Message,
-    Observations,
-    Order,
-    Result,
-    Settings,
-    WalPoint,
-)
+from pgvip.core.messages import Command, Message, Order
+from pgvip.core.observations import Observations
 from pgvip.core.rights import eligible
-from pgvip.core.view import View
+from pgvip.core.settings import Identity, Inputs, Settings
+from pgvip.core.values import BootFacts, Durable, WalPoint
 from tests.simulation.exhaustive.known import NOW_S, OLD, TICK_S, Clock, Names, Pool, key, older, seen_later
 
 PAIR_ID, SYSTEM_ID = "pair-1", "7000000000000000001"
@@ -75,13 +66,13 @@ def scaled() -> Iterator[None]:
 
     At their usual values (a minute) a single failure would have sixty times as many ages as here.
     """
-    late_s, waits = absorb.LATE_FENCE_S, dict(rounds.RETRY_S)
-    absorb.LATE_FENCE_S = 4 * TICK_S
+    late_s, waits = intake.LATE_FENCE_S, dict(rounds.RETRY_S)
+    intake.LATE_FENCE_S = 4 * TICK_S
     rounds.RETRY_S.update(dict.fromkeys(waits, (TICK_S, 2 * TICK_S)))
     try:
         yield
     finally:
-        absorb.LATE_FENCE_S = late_s
+        intake.LATE_FENCE_S = late_s
         rounds.RETRY_S.update(waits)
 
 

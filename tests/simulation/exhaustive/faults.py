@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pgvip.core.model import Fence, Order, PowerOn, WriteState
+from pgvip.core.actions import Fence, PowerOn, WriteState
+from pgvip.core.messages import Order
 from tests.simulation.exhaustive import machines, servers, wal
 from tests.simulation.exhaustive.acts import Actor
 from tests.simulation.exhaustive.deciding import Core

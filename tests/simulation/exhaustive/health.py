@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgvip.core.model import BootFacts, Durable, Mode, Record, Vip
+from pgvip.core.values import BootFacts, Durable, Mode, Record, Vip
 from tests.simulation.exhaustive import machines
 from tests.simulation.exhaustive.deciding import PAIR_ID, SYSTEM_ID, Core
 from tests.simulation.exhaustive.moves import Moves

@@ -13,21 +13,12 @@ from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Generic, TypeVar
 
+from pgvip.core.actions import Action, ConfirmGrant, Fence, WriteState
 from pgvip.core.knowledge import Knowledge, Trouble
-from pgvip.core.model import (
-    NEVER,
-    Action,
-    ConfirmGrant,
-    Durable,
-    Fence,
-    Grant,
-    Heard,
-    Message,
-    Observation,
-    Observations,
-    Settings,
-    WriteState,
-)
+from pgvip.core.messages import Heard, Message
+from pgvip.core.observations import Observation, Observations
+from pgvip.core.settings import Settings
+from pgvip.core.values import NEVER, Durable, Grant
 from tests.simulation.exhaustive.state import LONG
 
 T = TypeVar("T")

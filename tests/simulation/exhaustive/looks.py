@@ -5,18 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from pgvip.core.model import (
-    NEVER,
-    Database,
-    Lsn,
-    Observation,
-    Observations,
-    PeerDatabase,
-    Processes,
-    Replica,
-    Vip,
-    WalPoint,
-)
+from pgvip.core.observations import Database, Observation, Observations, PeerDatabase, Processes, Replica
+from pgvip.core.values import NEVER, Lsn, Vip, WalPoint
 from tests.simulation.exhaustive import wal
 from tests.simulation.exhaustive.deciding import SYSTEM_ID, Core
 from tests.simulation.exhaustive.known import NOW_S, TICK_S

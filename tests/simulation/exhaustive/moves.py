@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pgvip.core.model import CheckVip, ConfirmGrant, FindEnd
+from pgvip.core.actions import CheckVip, ConfirmGrant, FindEnd
 from tests.simulation.exhaustive import machines, servers
 from tests.simulation.exhaustive.acts import Actor
 from tests.simulation.exhaustive.deciding import Asked, Core, Decided, Outcome

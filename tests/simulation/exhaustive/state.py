@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pgvip.core.model import Vip
+from pgvip.core.values import Vip
 from tests.simulation.exhaustive.wal import FIRST, Entry, Wal
 
 NAMES = ("a", "b")

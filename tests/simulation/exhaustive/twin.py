@@ -11,21 +11,12 @@ from dataclasses import replace
 from random import Random
 
 from pgvip.core import decide as core
+from pgvip.core.actions import Action, ConfirmGrant, Fence, Result, WriteState
 from pgvip.core.knowledge import Decision, Knowledge
-from pgvip.core.model import (
-    Action,
-    BootFacts,
-    Command,
-    ConfirmGrant,
-    Fence,
-    Identity,
-    Inputs,
-    Message,
-    Observations,
-    Order,
-    Result,
-    WriteState,
-)
+from pgvip.core.messages import Command, Message, Order
+from pgvip.core.observations import Observations
+from pgvip.core.settings import Identity, Inputs
+from pgvip.core.values import BootFacts
 from tests.simulation.exhaustive.deciding import PAIR_ID, SYSTEM_ID, Asked, Core, Decided, scaled
 from tests.simulation.exhaustive.health import first
 from tests.simulation.exhaustive.known import NOW_S, TICK_S, without_cause

@@ -1,0 +1,197 @@
+"""All that is known of the archives of the pair at one time, with whatever stands in the way of removing anything.
+
+Bounded in time: each archive is looked at by a child process, the local server by queries with a deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.archive import backups, listing, retention
+from pgvip.archive.catalog import Holdings, holdings
+from pgvip.archive.listing import Survey
+from pgvip.archive.retention import Doubt, Need
+from pgvip.core.values import Lsn, WalPoint
+from pgvip.errors import ArchiveError, CommandError, PgvipError, ProbeError, RefusedError
+from pgvip.system import mounts, pgconf, pgtools, wal_commands
+from pgvip.system.commands import run
+from pgvip.system.sql import connect_local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgvip.archive.backups import Backup, Index
+    from pgvip.config.model import Config
+
+PEER_INDEX = "peer-index.json"
+ANSWER_S = 5.0
+GRACE_S = 5.0
+"""For the interpreter to start on a busy host, on top of the archive's own time limit."""
+
+
+@dataclass(slots=True)
+class Server:
+    """What the local server says of its WAL. `redo`: of its last checkpoint; `why`: what keeps it from answering."""
+
+    role: str = ""
+    redo: WalPoint | None = None
+    needs: list[Need] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Picture:
+    """`peer` None: it could not be looked at, and `peer_why` says why. `backups`: of both hosts.
+
+    `index`: what the peer tells now; `last`: the same, or else what it told last.
+    """
+
+    at: float
+    segment_bytes: int
+    own: Survey
+    peer: Survey | None
+    peer_why: str
+    index: Index | None
+    last: Index | None
+    backups: list[Backup]
+    server: Server
+    peer_name: str
+
+    @property
+    def holdings(self) -> Holdings:
+        """The WAL of both archives together."""
+        both = [self.own, *([self.peer] if self.peer else [])]
+        histories = {name: text for one in both for name, text in one.histories.items()}
+        return holdings([file for one in both for file in one.files], histories, self.segment_bytes)
+
+    @property
+    def reachable(self) -> list[Backup]:
+        """The backups that can be restored from now: what a host told that is not there is no backup to count on."""
+        return [one for one in self.backups if self.index is not None or one.host != self.peer_name]
+
+    @property
+    def needs(self) -> list[Need]:
+        """Everybody who is known to need WAL."""
+        needs = [*self.server.needs, *retention.needs_of(self.backups)]
+        if self.last and self.last.need:
+            needs.append(Need(f"the last checkpoint of {self.peer_name}", self.last.need.lsn))
+        return needs
+
+    def doubts(self, config: Config, *, without_peer: bool = False) -> list[Doubt]:
+        """Why nothing may be removed now; empty when it may. `without_peer`: the operator does without its word."""
+        found = list(self.server.doubts)
+        if self.index is None and not without_peer:
+            mend = f"See that {config.peer.name} exports its archive and that it is mounted; or use --without-peer."
+            found.append(Doubt(f"the archive of {config.peer.name} cannot be read: {self.peer_why}", mend))
+        elif self.index is not None and self.index.need is None:
+            found.append(Doubt(f"{config.peer.name} does not know itself what WAL it needs", "Start its database."))
+        return [*found, *retention.backup_doubts(self.reachable, config.backup.keep)]
+
+
+def take(config: Config) -> Picture:
+    """Look at everything. ArchiveError when this host's own archive or backups cannot be read."""
+    own = look(config, config.archive.directory)
+    peer, index, why = _look_at_peer(config)
+    segment_bytes = pgtools.control_data(config).segment_bytes
+    last = index or _last_heard(config)
+    known = [*backups.own(config), *(last.backups if last else ())]
+    return Picture(
+        time.time(), segment_bytes, own, peer, why, index, last, known, ask_server(config), config.peer.name
+    )
+
+
+def remember(config: Config, picture: Picture) -> None:
+    """Keep what the peer told last, for the day on which it is not there. ArchiveError when that fails."""
+    if picture.index is not None and picture.peer is not None:
+        config.paths.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        backups.write(config.paths.state / PEER_INDEX, picture.peer.index, config)
+
+
+def _last_heard(config: Config) -> Index | None:
+    """What the peer told last; None when it never did."""
+    try:
+        words = json.loads((config.paths.state / PEER_INDEX).read_text(encoding="utf-8"))
+        return backups.read_index(words, config.peer.name)
+    except (OSError, ValueError, ArchiveError):
+        return None
+
+
+def look(config: Config, directory: Path) -> Survey:
+    """What is in an archive; ArchiveError when it does not answer in time."""
+    words = [wal_commands.interpreter(), "-I", "-S", str(Path(listing.__file__).resolve()), str(directory)]
+    found = Survey()
+
+    def line(text: str) -> None:
+        if text.startswith("{"):  # else it is an error, which comes with the exit code
+            found.take(text)
+
+    try:
+        done = run(words, timeout_s=config.archive.timeout_s + GRACE_S, on_line=line)
+    except CommandError as failure:
+        raise ArchiveError(f"the archive {directory} does not answer", failure.message) from failure
+    except (ValueError, KeyError, TypeError) as failure:
+        raise ArchiveError(f"did not understand what lies in {directory}", f"{failure!r}.") from failure
+    if done.returncode != 0 or not found.complete:
+        raise ArchiveError(f"could not read the archive {directory}", done.said)
+    return found
+
+
+def _look_at_peer(config: Config) -> tuple[Survey | None, Index | None, str]:
+    mount = config.archive.peer_mount
+    if config.archive.mount_type and mounts.mounted(mount) is None:
+        return None, None, f"nothing is mounted on {mount}"
+    peer = None
+    try:
+        peer = look(config, mount)
+        return peer, backups.read_index(peer.index, config.peer.name), ""
+    except ArchiveError as failure:
+        return peer, None, " ".join(filter(None, (failure.message, failure.detail)))
+
+
+def ask_server(config: Config) -> Server:
+    """Who needs WAL, as the local server knows it; every unknown position is a doubt."""
+    try:
+        with connect_local(config) as session:
+            rows = session.query("wal_needs", timeout_s=ANSWER_S)
+    except ProbeError as failure:
+        text = str(failure).replace("\n", "; ")
+        return Server(doubts=[Doubt(f"the local database does not say what WAL is needed: {text}", "Start it.")])
+    return understand(config, [(kind, name, position, state) for kind, name, position, state in rows])
+
+
+def understand(config: Config, rows: Sequence[tuple[str, str, str | None, str]]) -> Server:
+    """Understand the rows of wal_needs.sql."""
+    server = Server()
+    for kind, name, position, state in rows:
+        _take_row(server, kind, name, position, state)
+    slot = pgconf.slot_name(config.peer.name)
+    if not any(kind == "slot" and name == slot and position for kind, name, position, _ in rows):
+        what = f"the position of {config.peer.name} is unknown: replication slot {slot} is not there or lost its WAL"
+        server.doubts.append(Doubt(what, f"See that {config.peer.name} is back: pgvip status."))
+    return server
+
+
+def _take_row(server: Server, kind: str, name: str, position: str | None, state: str) -> None:
+    if kind == "role":
+        server.role = name
+    elif kind == "checkpoint" and position:
+        server.redo = WalPoint(int(name), Lsn.parse(position))
+        server.needs.append(Need("the last checkpoint of this host", server.redo.lsn))
+    elif position:
+        server.needs.append(Need(f"{kind} {name}", Lsn.parse(position)))
+    elif kind == "standby":
+        server.doubts.append(Doubt(f"the position of {name} is unknown (it is in state {state})", "Wait for its end."))
+    elif state == "lost":
+        mend = "Let its standby rejoin, or drop the slot if nobody uses it any more."
+        server.doubts.append(Doubt(f"replication slot {name} lost WAL that its standby needs", mend))
+
+
+def refused(config: Config, doubts: list[Doubt]) -> PgvipError:
+    """All doubts as one error."""
+    listed = "".join(f"\n- {doubt.what}" + (f" ({doubt.mend})" if doubt.mend else "") for doubt in doubts)
+    what = f"nothing is removed from the archive of {config.me.name}: it is in doubt what is needed"
+    return RefusedError(what, listed)

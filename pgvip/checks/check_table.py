@@ -1,0 +1,66 @@
+"""Every check by its name, in the order in which they are shown. A check's module is imported when it is run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgvip.checks.finding import Finding
+    from pgvip.checks.subject import Facts
+
+Function = Callable[["Facts"], "Finding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`where`: module and function. `what`: the sentence of `--list`."""
+
+    name: str
+    where: str
+    what: str
+
+    def function(self) -> Function:
+        """Import it."""
+        module, _, name = self.where.partition(".")
+        found: Function = getattr(importlib.import_module(f"pgvip.checks.{module}"), name)
+        return found
+
+
+CHECKS = (
+    Check("daemon", "daemons.daemon", "the daemon of this host runs"),
+    Check("role", "daemons.role", "the record is confirmed, and this host is what it says"),
+    Check("takeover", "daemons.takeover", "the standby would take over now, by pgvip explain"),
+    Check("peer", "daemons.peer", "the peer's daemon is heard"),
+    Check("pause", "daemons.pause", "automatic action is not suspended"),
+    Check("hold", "daemons.hold", "no data waits for an operator"),
+    Check("warnings", "daemons.warnings", "status has no further warning"),
+    Check("configuration", "daemons.configuration", "the file fits this host, and is the same on both"),
+    Check("versions", "daemons.versions", "pgvip and PostgreSQL are the same on both hosts"),
+    Check("timing", "fence_devices.timing", "time-outs are consistent, those of the fence agents too"),
+    Check("database", "postgresql.database", "PostgreSQL answers, and connections are left"),
+    Check("settings", "postgresql.settings", "PostgreSQL's settings are what pgvip needs"),
+    Check("data-directory", "postgresql.data", "the data directory is the pair's, and closed to others"),
+    Check("rewind", "postgresql.rewind", "pg_rewind can be used"),
+    Check("attached", "streaming.attached", "the standby is attached and streams"),
+    Check("lag", "streaming.lag", "replication lag in bytes and seconds"),
+    Check("sync", "streaming.sync", "in sync mode commits wait for the standby"),
+    Check("slots", "streaming.slots", "replication slots are there, in use, and keep no WAL without end"),
+    Check("archive-ready", "wal_archive.ready", "WAL files that wait to be archived"),
+    Check("archiver", "wal_archive.archiver", "the last attempt to archive worked"),
+    Check("archive-own", "wal_archive.own", "PostgreSQL's user can write to this host's archive"),
+    Check("archive-peer", "wal_archive.peers", "the peer's archive is mounted, answers in time, can be read"),
+    Check("vips", "vips.holders", "each VIP is held by the host whose role it is"),
+    Check("arp", "vips.arp", "on the network nobody else answers for a VIP"),
+    Check("gateway", "vips.gateway", "a gateway answers this host"),
+    Check("fencing", "fence_devices.devices", "every fence method of the peer answers, and tells the truth"),
+    Check("monitoring-connection", "logins.monitoring", "role pgvip connects to the peer (pg_hba, password)"),
+    Check("replication-connection", "logins.replication", "the replication role connects too (pg_hba, password)"),
+    Check("files", "logins.files", "modes and owners of passwords, keys and record"),
+    Check("autostart", "machine.autostart", "nothing but pgvip starts PostgreSQL"),
+    Check("disk", "machine.disk", "space for data, WAL, tablespaces, archive, state"),
+    Check("clock", "machine.clock", "the two hosts' clocks agree"),
+)
+BY_NAME = {check.name: check for check in CHECKS}

@@ -1,0 +1,143 @@
+"""What of the configuration does not fit this machine: interfaces, files, programs. Looks, changes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.config.read import wrong
+from pgvip.config.rules import outside
+from pgvip.errors import ConfigError
+from pgvip.events.event_table import EVENTS, VETO
+from pgvip.system.executables import listed, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgvip.config.model import Config
+
+
+def host_problems(config: Config) -> list[ConfigError]:
+    """What does not fit this machine: interface, networks, password files. Looks, changes nothing."""
+    rules = (_interface, _password_files, _http_files, _programs, _packers)
+    return [error for rule in rules for error in rule(config)]
+
+
+def host_warnings(config: Config) -> list[ConfigError]:
+    """What is worth a word and stands in nobody's way: hooks that are never called. Nobody's service hangs on them."""
+    return list(_hooks(config))
+
+
+def _packers(config: Config) -> Iterator[ConfigError]:
+    words = {"archive.compress": config.archive.compress}
+    words |= {f"archive.destinations ({one.name}).compress": one.compress for one in config.archive.destinations}
+    for key, word in words.items():
+        if config.archive.enabled and word != "none" and shutil.which(word) is None:
+            yield wrong(key, word, "needs a program that is not here", f"Install the package {word} on both hosts.")
+
+
+def _interface(config: Config) -> Iterator[ConfigError]:
+    key, name = f"hosts.{config.me.name}.interface", config.me.interface
+    present = [entry for _, entry in socket.if_nameindex()]
+    if name not in present:
+        others = ", ".join(entry for entry in present if entry != "lo") or "none but lo"
+        yield wrong(key, name, "is not an interface of this host", f"Present here: {others}.")
+        return
+    networks = interface_networks(name)
+    for vip, interface in config.vips.items():
+        if interface.version == 4 and networks and config.me.network is None:
+            yield from outside(f"addresses.{vip.value}", interface.ip, config.me, networks)
+
+
+def interface_networks(name: str, table: Path = Path("/proc/net/route")) -> list[str]:
+    """The IPv4 networks that are directly connected to an interface (proc(5), /proc/net/route)."""
+    networks = []
+    for line in table.read_text(encoding="ascii").splitlines()[1:]:
+        device, destination, gateway, *_, mask = line.split()[:8]
+        if device == name and int(gateway, 16) == 0 and int(mask, 16) not in (0, 0xFFFFFFFF):
+            networks.append(f"{_address(destination)}/{int(mask, 16).bit_count()}")
+    return networks
+
+
+def _address(text: str) -> str:
+    """The kernel prints addresses in the byte order of the machine."""
+    return socket.inet_ntoa(int(text, 16).to_bytes(4, "little"))
+
+
+def _password_files(config: Config) -> Iterator[ConfigError]:
+    """Only the peer's methods are used here."""
+    for number, method in enumerate(config.peer.fencing, 1):
+        if method.password_file is None:
+            continue
+        key, path = f"hosts.{config.peer.name}.fencing[{number}].password_file", method.password_file
+        yield from _secret(key, path, f"Write the password as one line: install -m 0600 /dev/stdin {path}")
+
+
+def _http_files(config: Config) -> Iterator[ConfigError]:
+    http = config.http
+    if http.listen == "off":
+        return
+    if http.password_file:
+        mend = f"Write user:password as one line: install -m 0600 /dev/stdin {http.password_file}"
+        yield from _secret("http.password_file", http.password_file, mend)
+    if http.key:
+        yield from _secret("http.key", http.key, f"Install the private key: install -m 0600 KEY {http.key}")
+    if http.certificate and not os.access(http.certificate, os.R_OK):
+        yield wrong("http.certificate", str(http.certificate), "cannot be read", "Install it there, readable by root.")
+
+
+def _secret(key: str, path: Path, mend: str) -> Iterator[ConfigError]:
+    """A file that only root may read."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        yield wrong(key, str(path), f"cannot be read: {error.strerror}", mend)
+        return
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        yield wrong(key, str(path), f"can be read by others (mode {mode})", f"Run: chmod 0600 {path}")
+    elif status.st_uid != os.geteuid():
+        yield wrong(key, str(path), "belongs to another user", f"Run: chown root: {path}")
+
+
+def _programs(config: Config) -> Iterator[ConfigError]:
+    programs = ("postgres", "pg_ctl", "pg_controldata", "pg_basebackup", "pg_rewind", "pg_waldump")
+    absent = [program for program in programs if not (config.postgres.bin_directory / program).exists()]
+    if absent:
+        mend = "Name the directory that holds PostgreSQL's programs, as in /usr/lib/postgresql/15/bin."
+        yield wrong("postgresql.bin_directory", str(config.postgres.bin_directory), f"has no {absent[0]}", mend)
+
+
+def _hooks(config: Config) -> Iterator[ConfigError]:
+    """Hooks that would never be called: of an event that does not exist, or refused."""
+    directory, alert = config.hooks.directory, config.hooks.alert
+    if alert is not None and (refused := refusal(alert)):
+        yield _never_called(alert, refused, "take hooks.alert out")
+    try:
+        events = sorted(path.name for path in directory.iterdir() if path.is_dir())
+        found = [(event, each) for event in events for each in listed(directory / event)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        yield wrong("hooks.directory", str(directory), f"cannot be read: {error.strerror}", "Let root read it.")
+        return
+    known = {VETO, *(name for name, row in EVENTS.items() if row.hooks)}
+    for event in events:
+        if event not in known:
+            close = difflib.get_close_matches(event, known, 1)
+            mend = f"Did you mean {close[0]}?" if close else "docs/events.md lists the events that have hooks."
+            yield ConfigError(f"{directory / event}: no event of that name calls hooks", hint=mend)
+    for _event, each in found:
+        if each.refused:
+            yield _never_called(each.path, each.refused, "remove the file")
+
+
+def _never_called(path: Path, refused: str, otherwise: str) -> ConfigError:
+    why, _, mend = refused.partition(": ")
+    do = f"Run: {mend}" if mend else "Mend it"
+    return ConfigError(f"{path}: this hook is never called", f"{why}.", f"{do}; or {otherwise}.")

@@ -1,0 +1,100 @@
+"""Who may connect, by real connections with the stored passwords, and who may read the files with secrets."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pgvip.checks.finding import Finding, critical, gathered, ok, unknown, warning
+from pgvip.checks.subject import ANSWER_S, Facts
+from pgvip.core.values import Vip
+from pgvip.deadlines import now_s
+from pgvip.errors import ProbeError
+from pgvip.system import pgtools
+from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE, NoAnswer, connect_peer, connect_peer_replication
+
+_NOT_YET = "pgvip's roles and passwords are not made yet"
+_HBA = "see pgvip's block in pg_hba.conf there, and its password file; pgvip init or clone write both"
+
+
+def monitoring(facts: Facts) -> Finding:
+    """A real connection as role pgvip to the peer's database, at its own address and at its VIP."""
+    config = facts.config
+    if facts.identity is None:
+        return unknown(_NOT_YET, "pgvip init, clone or join")
+    began_s = now_s()
+    bad = list(_refused(facts, config.peer.address))
+    took_s = now_s() - began_s
+    vip = Vip.STANDBY if facts.is_primary else Vip.PRIMARY
+    if not facts.alone and not bad:
+        bad += _refused(facts, str(config.vips[vip].ip))
+    return gathered(f"{DATABASE_ROLE} connects to {config.peer.name} in {1000 * took_s:.0f} ms, and by its VIP", bad)
+
+
+def _refused(facts: Facts, address: str) -> Iterator[Finding]:
+    try:
+        with connect_peer(facts.config, address) as session:
+            session.query("in_recovery", timeout_s=ANSWER_S)
+    except NoAnswer as failure:
+        yield critical(f"no answer at {address}: {failure.message}", "see that PostgreSQL runs there, and the network",
+                       failure.detail)  # fmt: skip
+    except ProbeError as failure:
+        yield critical(f"{DATABASE_ROLE} is refused at {address}", _HBA, failure.detail)
+
+
+def replication(facts: Facts) -> Finding:
+    """A real replication connection to the peer, as this host's WAL receiver and a rejoin make it."""
+    config = facts.config
+    if facts.identity is None:
+        return unknown(_NOT_YET, "pgvip init, clone or join")
+    try:
+        with connect_peer_replication(config, config.peer.address) as session:
+            session.connect(ANSWER_S)
+    except NoAnswer as failure:
+        return critical(f"no answer at {config.peer.address}: {failure.message}", "see that PostgreSQL runs there",
+                        failure.detail)  # fmt: skip
+    except ProbeError as failure:
+        return critical(f"{REPLICATION_ROLE} is refused at {config.peer.address}", _HBA, failure.detail)
+    return ok(f"{REPLICATION_ROLE} may replicate from {config.peer.name}")
+
+
+def files(facts: Facts) -> Finding:
+    """Passwords, keys and the record are readable by those alone who need them."""
+    return gathered("nobody else can read passwords, keys and the record", _files(facts))
+
+
+def _files(facts: Facts) -> Iterator[Finding]:
+    config = facts.config
+    root, postgres = 0, pgtools.account(config).pw_uid
+    yield from _secret(facts, config.paths.passwords, postgres, needed=True)
+    for method in config.peer.fencing:
+        if method.password_file is not None:
+            yield from _secret(facts, method.password_file, root, needed=True)
+    keys = sorted(config.paths.certificates.glob("*.key")) if config.paths.certificates.is_dir() else []
+    for key in keys:
+        yield from _secret(facts, key, root, needed=True)
+    yield from _secret(facts, config.paths.record, root, needed=False)
+    if config.file.exists() and config.file.stat().st_mode & 0o022:
+        yield warning(f"{config.file} can be written by others", f"chmod 0644 {config.file}")
+
+
+def _secret(facts: Facts, path: Path, owner: int, *, needed: bool) -> Iterator[Finding]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        if facts.identity is None:
+            yield unknown(f"{path} is not there yet", "pgvip init makes what is its own")
+        elif needed:
+            yield critical(f"{path} is not there", "see docs/setup.md; pgvip bundle brings a host back")
+        return
+    except OSError as failure:
+        yield unknown(f"{path}: {failure.strerror}", "run the check as root")
+        return
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        yield critical(f"{path} has mode {stat.S_IMODE(status.st_mode):04o}", f"chmod 0600 {path}")
+    if status.st_uid != owner and not (owner == 0 and status.st_uid == os.geteuid()):
+        name = pwd.getpwuid(owner).pw_name
+        yield critical(f"{path} does not belong to {name}", f"chown {name} {path}")

@@ -1,0 +1,149 @@
+"""The local PostgreSQL: does it answer, are its settings what pgvip needs, is its data where the configuration says."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from pgvip.checks.finding import Finding, Perf, critical, gathered, judged, ok, unknown, warning
+from pgvip.checks.subject import Facts
+from pgvip.errors import PostgresError, ProbeError
+from pgvip.system import pgconf, pgtools
+
+LEVELS = {"warning": warning, "critical": critical}
+ON = ("on",)
+WANTED: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
+    ("wal_level", ("replica", "logical"), "critical", "a standby and pg_rewind need it"),
+    ("hot_standby", ON, "critical", "a standby could not be asked, nor read from"),
+    ("fsync", ON, "critical", "a power cut would lose or damage data"),
+    ("full_page_writes", ON, "critical", "a power cut would damage data, and pg_rewind needs it"),
+    ("restart_after_crash", ("off",), "critical", "after a crash it would serve what the standby may lack"),
+    ("zero_damaged_pages", ("off",), "critical", "damage would be hidden and replicated"),
+    ("synchronous_commit", ("on", "remote_apply"), "critical", "commits would not wait for the standby"),
+    ("recovery_min_apply_delay", ("0",), "critical", "a takeover would wait for the delay"),
+    ("wal_retrieve_retry_interval", ("100",), "warning", "a promotion may take 5 s"),
+)
+"""Setting, good values, how bad another one is, and why (manual, chapters 19 and 26)."""
+COMMIT = "synchronous_commit"
+IN_FILES = ("wal_level", "fsync", "full_page_writes", COMMIT)
+"""What is asked of the files while the server is down: each costs a start of its program."""
+AT_LEAST = (("max_wal_senders", 3, "the standby, a base backup and a check need one each"),
+            ("max_replication_slots", 2, "the standby needs one"))  # fmt: skip
+RESTART = "set it in postgresql.conf and restart the server: pgvip pause, restart, pgvip resume"
+
+
+def database(facts: Facts) -> Finding:
+    """The local server answers a query; connections are left."""
+    if not facts.server_runs:
+        if facts.identity is None:
+            return unknown("PostgreSQL does not run here", "pgvip init starts it or makes it")
+        return critical("PostgreSQL does not answer on this host", "see its log, and pgvip status")
+    used, most = facts.local("check_connections")[0]
+    percent = round(100 * used / max(most, 1), 1)
+    limits = facts.limits
+    perf = Perf("connections", percent, "%", limits.connections_warning_percent, limits.connections_critical_percent)
+    return judged(f"answers; {used} of {most} connections are used", perf, "raise max_connections, or use a pooler")
+
+
+def settings(facts: Facts) -> Finding:
+    """The settings that pgvip relies on."""
+    found = _settings(facts)
+    return gathered("every setting is what pgvip needs", _judged(facts, found))
+
+
+def _settings(facts: Facts) -> dict[str, str]:
+    """From the running server, else from the files."""
+    names = [name for name, _, _, _ in WANTED] + [name for name, _, _ in AT_LEAST]
+    if facts.server_runs:
+        rows = facts.local("check_settings", (names,))
+        found: dict[str, str] = {name: value for name, value, _ in rows}
+        # Our own sessions set this one for themselves: the files tell what others get.
+        return found | {COMMIT: pgtools.server_setting(facts.config, COMMIT)}
+    if not (facts.config.postgres.data_directory / "PG_VERSION").exists():
+        raise ProbeError(f"there is no database cluster in {facts.config.postgres.data_directory} yet")
+    return {name: pgtools.server_setting(facts.config, name) for name in IN_FILES}
+
+
+def _judged(facts: Facts, found: dict[str, str]) -> Iterator[Finding]:
+    ours = facts.identity is not None  # before init, what pgvip.conf sets is not set yet
+    for name, good, level, why in WANTED:
+        value = found.get(name)
+        if value is None or value in good or (name == COMMIT and not facts.config.settings.sync):
+            continue
+        if ours or name not in _OURS:
+            yield LEVELS[level](f"{name} is {value}, should be {' or '.join(good)}: {why}", RESTART)
+    for name, least, why in AT_LEAST:
+        value = found.get(name)
+        if value is not None and int(value) < least:
+            yield critical(f"{name} is {value}, should be at least {least}: {why}", RESTART)
+    if ours and facts.server_runs:
+        pending = [name for name, pending in facts.local("check_pending") if pending]
+        if pending:
+            yield warning(f"a restart is pending for {', '.join(pending)}", "pgvip pause, restart, pgvip resume")
+        yield from _overridden(facts)
+
+
+_OURS = frozenset({"hot_standby", "restart_after_crash", "wal_retrieve_retry_interval"})
+
+
+def _overridden(facts: Facts) -> Iterator[Finding]:
+    """ALTER SYSTEM wins over pgvip.conf; what is taken away there at the next start is at work until then."""
+    ours = {line.partition(" = ")[0] for line in _rendered(facts).splitlines()}
+    try:
+        own = pgconf.auto_conf_keys(facts.config) & ours
+    except PostgresError as failure:
+        yield unknown(failure.message)
+        return
+    for name in sorted(own):
+        yield warning(f"ALTER SYSTEM has set {name}, which is pgvip's", f"ALTER SYSTEM RESET {name}")
+
+
+def _rendered(facts: Facts) -> str:
+    version = pgtools.major_version(facts.config.postgres.data_directory)
+    return pgconf.render(facts.config, sync=False, version=version)
+
+
+def rewind(facts: Facts) -> Finding:
+    """pg_rewind can be used, so that a returned host needs no new copy."""
+    control = pgtools.control_data(facts.config)
+    if control.checksums:
+        return ok("data checksums are on")
+    if control.wal_log_hints:
+        return ok("wal_log_hints is on")
+    text = "neither checksums nor wal_log_hints: a returned host is cloned anew"
+    return warning(text, f"wal_log_hints = on; {RESTART}")
+
+
+def data(facts: Facts) -> Finding:
+    """The data directory is the configured one, is the pair's cluster, and nobody else may enter it."""
+    return gathered(f"{facts.config.postgres.data_directory} is the pair's, and closed to others", _data(facts))
+
+
+def _data(facts: Facts) -> Iterator[Finding]:
+    config = facts.config
+    directory = config.postgres.data_directory
+    try:
+        status = directory.stat()
+    except OSError as failure:
+        level = unknown if facts.identity is None else critical
+        yield level(f"{directory}: {failure.strerror}", "mount it, or pgvip init or clone")
+        return
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o027:
+        yield critical(f"{directory} has mode {mode:04o}", f"chmod 0700 {directory}")
+    user = config.postgres.user
+    if status.st_uid != pgtools.account(config).pw_uid:
+        yield critical(f"{directory} does not belong to {user}", f"chown -R {user} {directory}")
+    if facts.server_runs:
+        running = str(facts.local("check_data_directory")[0][0])
+        if os.path.realpath(running) != os.path.realpath(directory):
+            text = f"the server's data are in {running}, not in {directory}"
+            yield critical(text, "correct postgresql.data_directory")
+    identity = facts.identity
+    if identity is not None and (directory / "PG_VERSION").exists():
+        found = pgtools.control_data(config).system_id
+        if found != identity.system_id:
+            text = f"another cluster: system identifier {found}, the pair's is {identity.system_id}"
+            yield critical(text, "find out which one is right before anything is started")
+

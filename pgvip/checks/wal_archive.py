@@ -1,0 +1,86 @@
+"""The WAL archive, both ways: what waits, what failed, whether the own one takes files and the peer's gives them."""
+
+from __future__ import annotations
+
+from pgvip.checks.finding import Finding, Perf, critical, judged, ok, unknown, warning
+from pgvip.checks.subject import Facts, Skipped
+from pgvip.errors import CommandError, ProbeError
+from pgvip.probes import archive_mount
+from pgvip.system.commands import run
+from pgvip.system.sql import NoAnswer
+
+WRITE = 'file="$1/.pgvip-check.$$"; echo check >"$file" && sync "$file" && rm -f "$file"'
+WRITE_S = 10.0
+
+
+def _enabled(facts: Facts) -> None:
+    if not facts.config.archive.enabled:
+        raise Skipped("archive.enabled is false")
+
+
+def ready(facts: Facts) -> Finding:
+    """Few WAL files wait to be archived (as `repmgr node check --archive-ready`)."""
+    _enabled(facts)
+    count = _ready(facts)
+    perf = Perf("ready", count, "", facts.limits.ready_warning, facts.limits.ready_critical)
+    return judged(f"{count} WAL files wait to be archived", perf, "see the check archiver, and the disk of the archive")
+
+
+def _ready(facts: Facts) -> int:
+    try:
+        return int(facts.local("check_ready")[0][0])
+    except NoAnswer:  # down: its files tell
+        status = facts.config.postgres.data_directory / "pg_wal" / "archive_status"
+        try:
+            return sum(path.name.endswith(".ready") for path in status.iterdir())
+        except OSError as failure:
+            raise ProbeError(f"could not look into {status}", f"{failure}.") from failure
+
+
+def archiver(facts: Facts) -> Finding:
+    """The last attempt to archive worked."""
+    _enabled(facts)
+    if facts.in_recovery:
+        raise Skipped("a standby archives nothing")
+    archived, failed, last_failed, failing, age_s = facts.local("check_archiver")[0]
+    perf = [Perf("archived", archived, "c"), Perf("archive_failures", failed, "c")]
+    if failing:
+        mend = "see PostgreSQL's log and the disk of the archive"
+        return critical(f"archiving fails: {last_failed}", mend, perf=perf)
+    since = "" if age_s is None else f", the last {age_s:.0f} s ago"
+    return ok(f"{archived} files archived since the statistics began{since}", *perf)
+
+
+def own(facts: Facts) -> Finding:
+    """PostgreSQL's user can write a file to the own archive, and sync it."""
+    _enabled(facts)
+    directory = facts.config.archive.directory
+    if not directory.is_dir():
+        if facts.identity is None:
+            return unknown(f"{directory} is not there yet", "pgvip init makes it")
+        return critical(f"{directory} is not there", f"install -d -o {facts.config.postgres.user} {directory}")
+    words = ["sh", "-c", WRITE, "sh", str(directory)]
+    done = run(words, timeout_s=WRITE_S, user=facts.config.postgres.user)
+    if done.returncode != 0:
+        mend = f"chown {facts.config.postgres.user} {directory}; see that its disk is not full or read-only"
+        return critical(f"{facts.config.postgres.user} cannot write to {directory}", mend, done.said)
+    return ok(f"{facts.config.postgres.user} writes to {directory}")
+
+
+def peers(facts: Facts) -> Finding:
+    """The peer's archive is mounted, answers in time, and PostgreSQL's user can read it."""
+    _enabled(facts)
+    config = facts.config
+    mount = config.archive.peer_mount
+    mend = f"see the export on {config.peer.name}: exportfs -v; and here: mount | grep {mount}"
+    if not archive_mount.probe(config):
+        if facts.identity is None:
+            return unknown(f"{mount} is not mounted yet", "the daemon mounts it")
+        return warning(f"{mount} is not mounted", mend)
+    try:
+        done = run(["ls", str(mount)], timeout_s=config.archive.timeout_s, user=config.postgres.user)
+    except CommandError as failure:
+        return critical(f"{mount} hangs", mend, str(failure))
+    if done.returncode != 0:
+        return critical(f"{config.postgres.user} cannot read {mount}", mend, done.said)
+    return ok(f"{config.peer.name}'s archive is readable, {len(done.stdout.split())} files")

@@ -1,0 +1,307 @@
+"""The configuration as frozen values: the same file on both hosts, seen from one of them.
+
+`config_load` reads the TOML and names what is wrong with it. Defaults live here, each with its precedent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from pathlib import Path
+
+from pgvip.core.settings import Settings
+from pgvip.core.values import Override, Vip
+
+Interface = IPv4Interface | IPv6Interface
+
+
+@dataclass(frozen=True, slots=True)
+class FenceMethod:
+    """One way to power a host off: a ClusterLabs agent, or a command of the operator's.
+
+    `agent`: executable name or path, fed `key=value` lines on standard input. `command`: an argument list,
+    called with one more argument: off, on or status (status: exit 0 on, 2 off).
+    `password_file`: its first line becomes the agent's `password`; root-only.
+    """
+
+    agent: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    password_file: Path | None = None
+    command: tuple[str, ...] = ()
+    timeout_s: float = 40.0
+
+    @property
+    def name(self) -> str:
+        return self.agent or self.command[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One of the two hosts. `address` is its own; the peer and replication use it, never a VIP.
+
+    `network`: that of the address, where the file says it (`address = "192.0.2.11/24"`).
+    """
+
+    name: str
+    address: str
+    interface: str
+    role: Override = Override.AUTO
+    fencing: tuple[FenceMethod, ...] = ()
+    data_directory: Path | None = None
+    network: IPv4Network | IPv6Network | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresConfig:
+    """Where PostgreSQL lives. `unit`: the systemd unit that runs it; "" means pg_ctl as `user`.
+
+    `config_directory`: where postgresql.conf and pg_hba.conf are (Debian: /etc/postgresql/15/main); by
+    default the data directory. Time-outs in seconds.
+    """
+
+    data_directory: Path
+    bin_directory: Path
+    config_directory: Path
+    socket_directory: Path
+    port: int = 5432
+    user: str = "postgres"
+    database: str = "postgres"
+    unit: str = ""
+    listen_addresses: str = "*"
+    start_timeout_s: float = 300.0
+    stop_timeout_s: float = 60.0
+    promote_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveDestination:
+    """A further archive: a `directory`, or a `command` with %p and %f (`restore`: one that fetches).
+
+    `required`: PostgreSQL keeps a file until it is there; else it may come later. `compress`: as in
+    archive.packing.PACKINGS. `timeout_s`: for one file; an orderly stop of the server waits for it as well.
+    """
+
+    name: str
+    directory: Path | None = None
+    command: tuple[str, ...] = ()
+    restore: tuple[str, ...] = ()
+    compress: str = "none"
+    required: bool = False
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveConfig:
+    """WAL archive: `directory` is this host's own, `peer_mount` is where the peer's export is mounted.
+
+    `mount_type` "" means: nothing is mounted (a test, or the administrator's own automounter).
+    `mount_source` may use {peer} and {directory}. `clean`: "auto" or "never"; `keep_days` and `keep_max_mb`: what
+    is kept though nobody needs it (archive.retention).
+    """
+
+    enabled: bool = True
+    directory: Path = Path("/var/lib/pgvip/archive")
+    peer_mount: Path = Path("/var/lib/pgvip/peer-archive")
+    mount_type: str = "nfs"
+    mount_source: str = "{peer}:{directory}"
+    mount_options: str = "ro,soft,timeo=10,retrans=2,retry=0,nosuid,nodev,noexec"
+    timeout_s: float = 10.0
+    compress: str = "none"
+    destinations: tuple[ArchiveDestination, ...] = ()
+    clean: str = "never"
+    keep_days: float = 7.0
+    keep_max_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackupConfig:
+    """Base backups: how many good ones the pair keeps at least, and for how many days all of them.
+
+    `keep` 0: pgvip makes none, and WAL is kept by time and size alone. `bandwidth_mb_s` 0: no limit.
+    """
+
+    directory: Path = Path("/var/lib/pgvip/archive/backups")
+    keep: int = 2
+    keep_days: float = 0.0
+    bandwidth_mb_s: int = 0
+    timeout_s: float = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RejoinConfig:
+    """How a returned host gets its data back. `clone`: "now", "window" or "never"; window "HH:MM-HH:MM"."""
+
+    clone: str = "now"
+    window: str = ""
+    bandwidth_mb_s: int = 0
+    keep_saved: int = 3
+    timeout_s: float = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class HookConfig:
+    """Hooks are called with the event's name; words in PGVIP_* environment variables.
+
+    `directory`: executables in a directory for each event. `alert`: one for every event that has hooks.
+    `timeout_s`: for each call.
+    """
+
+    alert: Path | None = None
+    directory: Path = Path("/etc/pgvip/hooks.d")
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Health checks, metrics and the status page: read-only, on a port of their own.
+
+    `listen`: "off"; "loopback" (the default: no port opens to the network unasked); "own" (this host's own address and
+    the loopback); "all" (every address, the VIPs too). `certificate` and `key`: PEM files; both None is plain HTTP.
+    `password_file`: one line, `user:password`, for all but the health checks; root-only.
+    """
+
+    listen: str = "loopback"
+    port: int = 8433
+    certificate: Path | None = None
+    key: Path | None = None
+    password_file: Path | None = None
+
+    @property
+    def open(self) -> bool:
+        """Other machines can connect."""
+        return self.listen in ("own", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorConfig:
+    """Replication monitoring history: a sample every `interval_s`; `keep_days` of its minutes (0: no history).
+
+    repmgrd's monitor_interval_secs is 2 s, into a table of the database; a record here has about 110 bytes.
+    """
+
+    interval_s: float = 5.0
+    keep_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """How the daemon's log looks. `format`: "human" or "json"; `level`: less important events are left out."""
+
+    format: str = "human"
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogConfig:
+    """`mode`: "off", "if-present" or "required" (without one this host does not begin to serve).
+
+    `timeout_s`: whole seconds, as the device takes them; longer than systemd takes to end a daemon that hangs
+    (WatchdogSec=10) and to start another.
+    """
+
+    mode: str = "off"
+    device: Path = Path("/dev/watchdog")
+    timeout_s: int = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """`state`: durable record, certificates, saved WAL. `run`: socket and boot facts (a tmpfs)."""
+
+    state: Path = Path("/var/lib/pgvip")
+    run: Path = Path("/run/pgvip")
+    passwords: Path = Path("/etc/pgvip/pgpass")
+
+    @property
+    def record(self) -> Path:
+        return self.state / "record.json"
+
+    @property
+    def identity(self) -> Path:
+        """Which host is "first" (parity), fixed at `init`."""
+        return self.state / "identity.json"
+
+    @property
+    def scheduled(self) -> Path:
+        """A switchover for later, on the host where it was ordered."""
+        return self.state / "scheduled.json"
+
+    @property
+    def certificates(self) -> Path:
+        return self.state / "tls"
+
+    @property
+    def events(self) -> Path:
+        """The event history of both hosts."""
+        return self.state / "events"
+
+    @property
+    def saved(self) -> Path:
+        """Where diverged WAL and replaced data directories are kept."""
+        return self.state / "saved"
+
+    @property
+    def samples(self) -> Path:
+        """Replication monitoring history of this host."""
+        return self.state / "history"
+
+    @property
+    def drill(self) -> Path:
+        """What the last drill on this host found."""
+        return self.state / "drill.json"
+
+    @property
+    def boot_facts(self) -> Path:
+        return self.run / "boot.json"
+
+    @property
+    def watchdog_armed(self) -> Path:
+        """There while the daemon has armed the watchdog: one that died has left it so."""
+        return self.run / "watchdog-armed"
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "pgvip.sock"
+
+    @property
+    def no_restore(self) -> Path:
+        """While this file is there, `restore-wal` returns at once (a promotion must not wait for it)."""
+        return self.run / "no-restore"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything, seen from host `me`."""
+
+    name: str
+    me: Host
+    peer: Host
+    vips: dict[Vip, Interface]
+    postgres: PostgresConfig
+    settings: Settings
+    gateways: tuple[str, ...] = ()
+    archive: ArchiveConfig = field(default_factory=ArchiveConfig)
+    backup: BackupConfig = field(default_factory=BackupConfig)
+    rejoin: RejoinConfig = field(default_factory=RejoinConfig)
+    hooks: HookConfig = field(default_factory=HookConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
+    paths: Paths = field(default_factory=Paths)
+    link_port: int = 8432
+    valid_lft_s: int = 0
+    max_slot_wal_keep_mb: int = 8192
+    shutdown_handover_s: float = 60.0
+    file: Path = Path("/etc/pgvip/pgvip.toml")
+    pair_id: str = ""
+
+    @property
+    def application_name(self) -> str:
+        """Name of this host's WAL receiver: different on the two hosts, never `*` (FACTS.md 12)."""
+        return f"pgvip_{self.me.name}"
+
+    @property
+    def peer_application_name(self) -> str:
+        """Name of the peer's WAL receiver, which goes into synchronous_standby_names."""
+        return f"pgvip_{self.peer.name}"

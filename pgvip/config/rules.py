@@ -1,0 +1,334 @@
+"""Contradictions: values that are each well-formed and together are wrong, or unsafe.
+
+`contradictions` needs only the configuration; `config_host` looks at this machine. Every rule yields errors that name
+the key, the value and the mend.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_network
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.config.read import Address, missing, read_address, wrong
+from pgvip.config.toml import SECRET_NAME
+from pgvip.core.values import Override, Vip
+from pgvip.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgvip.config.model import Config, Host
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
+_WINDOW = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d-(?:[01]\d|2[0-3]):[0-5]\d\Z")
+_INTERFACE_LENGTH_MAX = 15  # IFNAMSIZ less the terminating zero (linux/if.h)
+_RESERVED = {"action", "port_action"}
+
+
+def contradictions(config: Config) -> list[ConfigError]:
+    """Every contradiction in the configuration, in the order of the file."""
+    network = (_names, _hosts, _roles, _fencing, _addresses, _gateways, _ports, _http)
+    rules = (*network, _directories, _windows, _timing, _lease, _watchdog)
+    return [error for rule in rules for error in rule(config)]
+
+
+def _both(config: Config) -> tuple[Host, Host]:
+    first, second = sorted((config.me, config.peer), key=lambda host: host.name)
+    return first, second
+
+
+def _names(config: Config) -> Iterator[ConfigError]:
+    mend = "Use letters, digits, _ and -, at most 40."
+    if not _NAME.match(config.name):
+        yield wrong("pair.name", config.name, "is not a valid name", mend)
+    first, second = _both(config)
+    for host in (first, second):
+        if not _NAME.match(host.name):
+            yield wrong("hosts", host.name, "is not a valid name", mend)
+    if first.name.lower().replace("-", "_") == second.name.lower().replace("-", "_"):
+        # slot and application names fold case and know no "-" (FACTS.md 12: equal names fake acknowledgement)
+        detail = "Replication slots and application names would be the same."
+        yield wrong("hosts", [first.name, second.name], "differ only in case or - and _", "Rename one host.", detail)
+
+
+def _hosts(config: Config) -> Iterator[ConfigError]:
+    first, second = _both(config)
+    if first.address == second.address:
+        mend = "Give each host its own address, not a virtual one."
+        yield wrong(f"hosts.{second.name}.address", second.address, f"is also that of {first.name}", mend)
+    if ip_address(first.address).version != ip_address(second.address).version:
+        mend = "Use IPv4 for both hosts, or IPv6 for both."
+        yield wrong(f"hosts.{second.name}.address", second.address, "mixes IPv4 and IPv6 with its peer", mend)
+    for host in (first, second):
+        name = host.interface
+        if len(name) > _INTERFACE_LENGTH_MAX or "/" in name or " " in name:
+            mend = f"Write a name of at most {_INTERFACE_LENGTH_MAX} characters, as in the output of ip link."
+            yield wrong(f"hosts.{host.name}.interface", name, "cannot be an interface's name", mend)
+
+
+def _roles(config: Config) -> Iterator[ConfigError]:
+    first, second = _both(config)
+    if first.role is second.role is not Override.AUTO:
+        yield wrong(
+            f"hosts.{second.name}.role",
+            second.role.value,
+            f"contradicts the same role of {first.name}",
+            'Leave one of the two hosts on "auto".',
+        )
+
+
+def _fencing(config: Config) -> Iterator[ConfigError]:
+    for host in _both(config):
+        for number, method in enumerate(host.fencing, 1):
+            key = f"hosts.{host.name}.fencing[{number}]"
+            if bool(method.agent) == bool(method.command):
+                what = "has both agent and command" if method.agent else "has neither agent nor command"
+                yield ConfigError(f"{key} {what}", hint="Write one of the two; each method is a table of its own.")
+                continue
+            if method.command and (method.options or method.password_file):
+                mend = "Put the arguments into the list itself; options and password_file are for agents."
+                yield wrong(f"{key}.command", list(method.command), "takes no options", mend)
+            program = method.name
+            if "/" in program and not Path(program).is_absolute():
+                yield wrong(f"{key}", program, "is a relative path", "Write the whole path, or the bare name.")
+            yield from _options(key, dict(method.options))
+
+
+def _options(key: str, options: dict[str, str]) -> Iterator[ConfigError]:
+    for name, value in options.items():
+        if SECRET_NAME.search(name):
+            # the value itself is never shown
+            yield ConfigError(
+                f"{key}.options.{name}: a secret is written into the configuration",
+                "The file is readable by others and is copied about.",
+                "Put it into a file of mode 0600, one line, and name that file with password_file.",
+            )
+        elif name in _RESERVED:
+            yield wrong(f"{key}.options.{name}", value, "is set by pgvip itself", "Remove it.")
+        elif name == "method" and value == "cycle":
+            mend = 'Write method = "onoff" or remove it.'
+            detail = "A cycle can report success while the power stayed on."
+            yield wrong(f"{key}.options.{name}", value, "is not verifiable", mend, detail)
+
+
+def _addresses(config: Config) -> Iterator[ConfigError]:
+    primary, standby = config.vips[Vip.PRIMARY].ip, config.vips[Vip.STANDBY].ip
+    if primary == standby:
+        mend = "Give each role its own address."
+        yield wrong("addresses.standby", str(standby), "is also the primary's", mend)
+    if ip_address(config.me.address).version != ip_address(config.peer.address).version:
+        return  # said already, see _hosts
+    for vip, interface in config.vips.items():
+        key, text = f"addresses.{vip.value}", str(interface.ip)
+        for host in _both(config):
+            own = ip_address(host.address)
+            if interface.ip == own:
+                mend = "Use an address that no host owns; pgvip adds it where the role is."
+                yield wrong(key, text, f"is {host.name}'s own address", mend)
+            elif own.version != interface.version:
+                mend = f"Use IPv{own.version}, as the hosts do."
+                yield wrong(key, text, f"is IPv{interface.version}, unlike {host.name}'s own", mend)
+            elif host.network is not None:
+                yield from outside(key, interface.ip, host, [str(host.network)])
+
+
+def outside(key: str, address: Address, host: Host, networks: list[str]) -> Iterator[ConfigError]:
+    """The address must be a host's address in one of the interface's networks."""
+    parsed = [ip_network(network) for network in networks]
+    around = [network for network in parsed if network.version == address.version and address in network]
+    if parsed and not around:
+        mend = f"Use a free address of {' or '.join(networks)}, or the interface that is in its network."
+        yield wrong(key, str(address), f"is outside the network of {host.name}'s {host.interface}", mend)
+    for network in around:
+        edges = (network.network_address, network.broadcast_address)
+        if network.version == 4 and network.prefixlen < 31 and address in edges:
+            yield wrong(key, str(address), f"is the first or last address of {network}", "Use one in between.")
+
+
+def _gateways(config: Config) -> Iterator[ConfigError]:
+    taken = {ip_address(host.address): f"{host.name}'s own address" for host in _both(config)}
+    taken |= {interface.ip: f"the {vip.value} VIP" for vip, interface in config.vips.items()}
+    for target in config.gateways:
+        address = read_address(target)
+        if address is None:
+            mend = "Write addresses; names are not looked up, since a dead name server is no dead gateway."
+            yield wrong("gateway.targets", target, "is not an IP address", mend)
+        elif address in taken:
+            detail = "The gateway check says whether this host itself still has a network."
+            mend = "Name a router or another machine outside of the pair."
+            yield wrong("gateway.targets", target, f"is {taken[address]}", mend, detail)
+
+
+def _ports(config: Config) -> Iterator[ConfigError]:
+    if config.link_port == config.postgres.port:
+        yield wrong("link.port", config.link_port, "is also PostgreSQL's port", "Use another; the default is 8432.")
+
+
+def _http(config: Config) -> Iterator[ConfigError]:
+    http = config.http
+    if http.listen == "off":
+        return
+    for key, port in (("link.port", config.link_port), ("postgresql.port", config.postgres.port)):
+        if http.port == port:
+            yield wrong("http.port", http.port, f"is also {key}", "Use another; the default is 8433.")
+    if (http.certificate is None) != (http.key is None):
+        absent = "certificate" if http.certificate is None else "key"
+        yield missing(f"http.{absent}", "TLS needs both: name the certificate and its key, or neither.")
+    elif http.password_file and http.open and not http.certificate:
+        yield wrong(
+            "http.password_file",
+            str(http.password_file),
+            "would be asked for in the clear",
+            'Name http.certificate and http.key, or write listen = "loopback".',
+            "Whoever listens on the network would read the password.",
+        )
+
+
+def _directories(config: Config) -> Iterator[ConfigError]:
+    data, archive = config.postgres.data_directory, config.archive
+    inner = {
+        "archive.directory": archive.directory,
+        "archive.peer_mount": archive.peer_mount,
+        "backup.directory": config.backup.directory,
+        **{f"archive.destinations ({one.name})": one.directory for one in archive.destinations if one.directory},
+        "paths.state": config.paths.state,
+        "paths.run": config.paths.run,
+    }
+    for key, path in inner.items():
+        if key == "backup.directory" and data in archive.directory.parents:
+            continue  # said of the archive already
+        if path == data or data in path.parents:
+            detail = "A clone or a rewind would replace it, and every base backup would copy it."
+            yield wrong(key, str(path), "is inside the data directory", "Move it out of there.", detail)
+    own, mount = archive.directory, archive.peer_mount
+    if own == mount:
+        mend = "Name an empty directory of its own for the peer's archive."
+        yield wrong("archive.peer_mount", str(mount), "is also archive.directory", mend)
+    elif own in mount.parents or mount in own.parents:
+        yield wrong("archive.peer_mount", str(mount), "lies within archive.directory or around it", "Part the two.")
+    yield from _archives(config)
+    if not archive.mount_type:
+        return
+    if not archive.mount_source:
+        yield missing("archive.mount_source", 'Write mount_source = "{peer}:{directory}", or mount_type = "".')
+    try:
+        archive.mount_source.format(peer="", directory="")
+    except (KeyError, ValueError, IndexError, AttributeError):
+        mend = "Use {peer} and {directory} only; write other braces twice."
+        yield wrong("archive.mount_source", archive.mount_source, "holds an unknown placeholder", mend)
+
+
+def _archives(config: Config) -> Iterator[ConfigError]:
+    archive, backups = config.archive, config.backup.directory
+    taken = {
+        archive.directory: "archive.directory",
+        archive.peer_mount: "archive.peer_mount",
+        backups: "backup.directory",
+    }
+    for one in archive.destinations:
+        key = f"archive.destinations ({one.name})"
+        if one.directory in taken:
+            mend = "Name a directory of its own for each archive."
+            yield wrong(key, str(one.directory), f"is also {taken[one.directory]}", mend)
+        elif one.directory is not None:
+            taken[one.directory] = f"the directory of {one.name}"
+    if backups == archive.directory:
+        yield wrong("backup.directory", str(backups), "is also archive.directory", "Name one within it or elsewhere.")
+    apart = archive.peer_mount not in (archive.directory, *archive.directory.parents)
+    if apart and archive.peer_mount in (backups, *backups.parents):
+        yield wrong("backup.directory", str(backups), "is in the peer's archive", "It is read-only; name another.")
+
+
+def _windows(config: Config) -> Iterator[ConfigError]:
+    rejoin, form = config.rejoin, 'Write window = "HH:MM-HH:MM", local time, as in "01:00-05:00".'
+    if rejoin.window and not _WINDOW.match(rejoin.window):
+        yield wrong("rejoin.window", rejoin.window, "is not a time of day", form)
+    elif rejoin.window and rejoin.window[:5] == rejoin.window[6:]:
+        yield wrong("rejoin.window", rejoin.window, "is empty", form)
+    elif rejoin.clone == "window" and not rejoin.window:
+        yield wrong("rejoin.clone", "window", "but no window is given", form)
+
+
+def _timing(config: Config) -> Iterator[ConfigError]:
+    s = config.settings
+    if s.heartbeat_s > s.interval_s:
+        mend = f"Write at most {s.interval_s:g}, or a longer timing.interval_s."
+        yield wrong("timing.heartbeat_s", s.heartbeat_s, f"is longer than timing.interval_s = {s.interval_s:g}", mend)
+        return
+    for key, value in (("timing.hung_after_s", s.hung_after_s), ("timing.standby_down_s", s.standby_down_s)):
+        if value < 2 * s.heartbeat_s:
+            what = f"is less than two heartbeats of {s.heartbeat_s:g} s"
+            yield wrong(key, value, what, f"Write at least {2 * s.heartbeat_s:g}, so that one late one is no fault.")
+    if 0 < s.isolation_demote_s < 2 * s.dead_after_s:
+        what = f"is shorter than twice interval_s * check_times = {s.dead_after_s:g} s"
+        mend = f"Write 0 (never) or at least {2 * s.dead_after_s:g}."
+        detail = "A link that fails for a moment would stop the database."
+        yield wrong("timing.isolation_demote_s", s.isolation_demote_s, what, mend, detail)
+    if config.postgres.stop_timeout_s > s.stop_s:
+        what = f"is shorter than postgresql.stop_timeout_s = {config.postgres.stop_timeout_s:g}"
+        yield wrong("timing.stop_s", s.stop_s, what, f"Write at least {config.postgres.stop_timeout_s:g}.")
+    if s.salvage_s >= s.consent_s:
+        what = f"is not shorter than timing.consent_s = {s.consent_s:g}"
+        yield wrong("timing.salvage_s", s.salvage_s, what, "A host that gives up for that long would be fenced.")
+    if config.valid_lft_s and config.valid_lft_s < s.dead_after_s:
+        what = f"is shorter than interval_s * check_times = {s.dead_after_s:g} s"
+        mend = f"Write 0 (no lease) or at least {int(s.dead_after_s) + 1}."
+        yield wrong("addresses.valid_lft_s", config.valid_lft_s, what, mend, "A short stall would drop the address.")
+
+
+def _lease(config: Config) -> Iterator[ConfigError]:
+    """Async: the fence must be confirmed before the lease ends (PROTOCOL.md, "Eligibility")."""
+    s = config.settings
+    if s.sync:
+        return
+    for host in _both(config):
+        waits = ("fence_delay_s", s.fence_delay_s), ("hooks.veto_timeout_s", s.veto_timeout_s)
+        key, wait_s = max(waits, key=itemgetter(1))  # they run at the same time
+        needed_s = s.dead_after_s + wait_s + sum(method.timeout_s for method in host.fencing)
+        if host.fencing and s.lag_s_max < needed_s:
+            yield wrong(
+                "replication.lag_s_max",
+                s.lag_s_max,
+                f"is too short to fence {host.name} within it",
+                f"Write at least {needed_s:g}, or shorten hosts.{host.name}.fencing timeout_s.",
+                f"Detection {s.dead_after_s:g} s + {key} {wait_s:g} s + all fence time-outs must fit.",
+            )
+
+
+RESTART_S = 5
+"""For a daemon that died to be back: systemd's RestartSec=1, and a start of a second or two."""
+
+
+def watchdog_limits_s(config: Config) -> tuple[float, float]:
+    """The shortest and the longest time that a watchdog may have here.
+
+    Shorter, and a crash of the daemon would reset the host. Longer, and a host that is cut off while its daemon stands
+    still would go on after its peer had tried all its fence methods, which is when an operator is asked to judge; in
+    async, for more than half of the time whose commits may be lost.
+    """
+    s = config.settings
+    longest_s = [
+        s.dead_after_s + s.fence_delay_s + sum(method.timeout_s for method in host.fencing)
+        for host in _both(config)
+        if host.fencing
+    ]
+    longest_s += [] if s.sync else [s.lag_s_max / 2]
+    return max(RESTART_S, 4 * s.heartbeat_s), min(longest_s, default=600.0)
+
+
+def _watchdog(config: Config) -> Iterator[ConfigError]:
+    key, value = "watchdog.timeout_s", config.watchdog.timeout_s
+    low_s, high_s = watchdog_limits_s(config)
+    if config.watchdog.mode == "off":
+        return
+    if value < low_s:
+        detail = "A crash of the daemon would reset the host before systemd has started it again."
+        yield wrong(key, value, "is too short", f"Write at least {low_s:g}.", detail)
+    elif value > high_s:
+        detail = "A host that hangs would go on after its peer had tried every way to fence it."
+        if not config.settings.sync and high_s == config.settings.lag_s_max / 2:
+            detail = f"In async, half of replication.lag_s_max = {config.settings.lag_s_max:g} is the limit."
+        yield wrong(key, value, "is too long", f"Write at most {int(high_s)}.", detail)

@@ -1,0 +1,381 @@
+"""The sections of the configuration file, one function each: TOML tables → typed values.
+
+Every default lives in `config.model` and `core.settings`; the ranges here only catch slips of the pen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgvip.config.archiving import read_archive, read_backup
+from pgvip.config.model import (
+    ArchiveConfig,
+    BackupConfig,
+    FenceMethod,
+    HookConfig,
+    Host,
+    HttpConfig,
+    Interface,
+    LogConfig,
+    MonitorConfig,
+    Paths,
+    PostgresConfig,
+    RejoinConfig,
+    WatchdogConfig,
+)
+from pgvip.config.read import REQUIRED, Table, read_interface
+from pgvip.core.settings import Settings
+from pgvip.core.values import Override, Vip
+from pgvip.errors import ConfigError
+from pgvip.events.event_table import WORDS
+
+FAST: dict[str, float] = {
+    "interval_s": 0.33,
+    "check_times": 3,
+    "heartbeat_s": 0.2,
+    "fence_delay_s": 0.25,
+    "hung_after_s": 1.0,
+    "disk_hung_after_s": 5.0,
+    "standby_down_s": 1.0,
+}
+"""The preset that finds a dead host in about one second."""
+
+PRESETS: dict[str, dict[str, float]] = {"default": {}, "fast": FAST}
+
+_SECONDS = {
+    "interval_s": (0.1, 60.0),
+    "heartbeat_s": (0.05, 30.0),
+    "fence_delay_s": (0.1, 120.0),
+    "fence_retry_s": (0.5, 600.0),
+    "hung_after_s": (0.3, 300.0),
+    "disk_hung_after_s": (1.0, 300.0),
+    "standby_down_s": (0.3, 300.0),
+    "consent_s": (0.5, 300.0),
+    "stop_s": (1.0, 3600.0),
+    "solo_boot_wait_s": (0.5, 300.0),
+    "holdoff_s": (0.0, 86400.0),
+    "stuck_s": (1.0, 3600.0),
+    "salvage_s": (0.0, 60.0),
+    "isolation_demote_s": (0.0, 86400.0),
+}
+_COUNTS = {"check_times": (1, 100), "restart_times": (0, 100), "handbacks_max": (0, 100)}
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Settings)}
+
+FENCE_TIMEOUT_S = 40.0
+"""Longer than an agent's own power_timeout of 20 s (fence-agents 4.12) and its log-in."""
+
+HANDOVER_MAX_S = 600.0
+"""TimeoutStopSec= of pgvip-handover.service is longer than this."""
+
+_FENCING_MEND = (
+    'Write a list of methods, [{ agent = "fence_ipmilan", options = { ... }, password_file = "..." }], '
+    'or fencing = "none" to do without: then a silent primary is never taken over from.'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The whole file, typed, before it is known which of the hosts this is."""
+
+    name: str
+    hosts: dict[str, Host]
+    vips: dict[Vip, Interface]
+    postgres: PostgresConfig
+    settings: Settings
+    gateways: tuple[str, ...]
+    archive: ArchiveConfig
+    backup: BackupConfig
+    rejoin: RejoinConfig
+    hooks: HookConfig
+    http: HttpConfig
+    monitor: MonitorConfig
+    log: LogConfig
+    paths: Paths
+    link_port: int
+    valid_lft_s: int
+    max_slot_wal_keep_mb: int
+    shutdown_handover_s: float
+    watchdog: WatchdogConfig
+
+
+def read_draft(root: Table) -> Draft | None:
+    """Read every section; None when addresses are missing altogether (the problems then say so)."""
+    pair = root.table("pair")
+    name = pair.text("name", REQUIRED, "orders")
+    pair.finish()
+    hosts = read_hosts(root.table("hosts"))
+    addresses = root.table("addresses")
+    vips = read_vips(addresses)
+    valid_lft_s = addresses.whole("valid_lft_s", 0, 0, 86400)
+    addresses.finish()
+    gateway = root.table("gateway")
+    gateways = gateway.words("targets", '["192.0.2.1"]')
+    gateway.finish()
+    postgres = read_postgres(root.table("postgresql"))
+    archive = read_archive(root.table("archive"))
+    backup = read_backup(root.table("backup"), archive.directory)
+    rejoin = read_rejoin(root.table("rejoin"))
+    replication, timing = root.table("replication"), root.table("timing")
+    keep_mb = replication.whole("max_slot_wal_keep_mb", 8192, 64, 100_000_000)
+    handover_s = timing.number("shutdown_handover_s", 60.0, 1.0, HANDOVER_MAX_S)
+    settings = read_settings(replication, timing, postgres.stop_timeout_s)
+    settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
+    if not archive.enabled:  # it is the way that salvaged WAL goes
+        settings = dataclasses.replace(settings, salvage_s=0.0)
+    hooks, veto_timeout_s = read_hooks(root.table("hooks"))
+    settings = dataclasses.replace(settings, veto_timeout_s=veto_timeout_s)
+    log, paths = read_log(root.table("log")), read_paths(root.table("paths"))
+    http = read_http(root.table("http"))
+    monitor = read_monitor(root.table("monitor"))
+    watchdog = read_watchdog(root.table("watchdog"))
+    settings = dataclasses.replace(settings, watchdog_required=watchdog.mode == "required")
+    link = root.table("link")
+    link_port = link.whole("port", 8432, 1, 65535)
+    link.finish()
+    root.finish()
+    if len(hosts) != 2 or len(vips) != len(Vip):
+        return None
+    return Draft(
+        name=name,
+        hosts=hosts,
+        vips=vips,
+        postgres=postgres,
+        settings=settings,
+        gateways=gateways,
+        archive=archive,
+        backup=backup,
+        rejoin=rejoin,
+        hooks=hooks,
+        http=http,
+        monitor=monitor,
+        log=log,
+        paths=paths,
+        link_port=link_port,
+        valid_lft_s=valid_lft_s,
+        max_slot_wal_keep_mb=keep_mb,
+        shutdown_handover_s=handover_s,
+        watchdog=watchdog,
+    )
+
+
+def read_hosts(table: Table) -> dict[str, Host]:
+    """Both hosts, by name; a number other than two is a mistake."""
+    hosts = {}
+    for name in table.values:
+        hosts[name] = read_host(name, table.table(name))
+    if len(hosts) != 2:
+        names = ", ".join(hosts) or "none"
+        mend = "Write exactly two sections, [hosts.NAME] for each host of the pair."
+        table.problems.append(ConfigError(f"hosts: {len(hosts)} instead of two ({names})", hint=mend))
+    return hosts
+
+
+def read_host(name: str, table: Table) -> Host:
+    """One [hosts.NAME] section."""
+    interface = read_interface(table, "address", "192.0.2.11")
+    network = None if interface is None or interface.network.num_addresses == 1 else interface.network
+    host = Host(
+        name=name,
+        address=str(interface.ip) if interface else "",
+        interface=table.text("interface", REQUIRED, "eth0"),
+        role=Override(table.choice("role", "auto", [override.value for override in Override])),
+        fencing=read_fencing(table),
+        data_directory=table.optional_path("data_directory", "/var/lib/postgresql/15/main"),
+        network=network,
+    )
+    table.finish()
+    return host
+
+
+def read_fencing(table: Table) -> tuple[FenceMethod, ...]:
+    """The methods that power this host off; nothing only when "none" is written out."""
+    value = table.take("fencing", REQUIRED, _FENCING_MEND)
+    if value is None or value == "none":
+        return ()
+    if not isinstance(value, list) or not value or not all(isinstance(entry, dict) for entry in value):
+        table.bad("fencing", 'is neither a list of methods nor "none"', _FENCING_MEND)
+        return ()
+    return tuple(
+        read_method(Table(f"{table.key}.fencing[{number}]", entry, table.problems))
+        for number, entry in enumerate(value, 1)
+    )
+
+
+def read_method(table: Table) -> FenceMethod:
+    """One way to fence: an agent with its options, or a command."""
+    agent = table.text("agent", "", "fence_ipmilan")
+    command: tuple[str, ...] = ()
+    if table.given("command"):
+        command = table.words("command", '["/usr/local/sbin/power", "host-a"]')
+    else:
+        table.known.append("command")
+    options = table.table("options")
+    method = FenceMethod(
+        agent=agent,
+        options=tuple((key, read_option(options, key)) for key in options.values),
+        password_file=table.optional_path("password_file", "/etc/pgvip/fence-a.password"),
+        command=command,
+        timeout_s=table.number("timeout_s", FENCE_TIMEOUT_S, 1.0, 600.0),
+    )
+    table.finish()
+    return method
+
+
+def read_option(options: Table, key: str) -> str:
+    """An agent's option as the text that its standard input gets."""
+    value = options.values[key]
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, int | float):
+        return str(value)
+    return options.text(key)
+
+
+def read_vips(table: Table) -> dict[Vip, Interface]:
+    """Both virtual addresses; without a prefix they are /32 or /128."""
+    vips = {}
+    for vip, example in ((Vip.PRIMARY, "192.0.2.10"), (Vip.STANDBY, "192.0.2.20")):
+        interface = read_interface(table, vip.value, example)
+        if interface is not None:
+            vips[vip] = interface
+    return vips
+
+
+def read_postgres(table: Table) -> PostgresConfig:
+    """The [postgresql] section."""
+    data = table.path("data_directory", REQUIRED, "/var/lib/postgresql/15/main")
+    postgres = PostgresConfig(
+        data_directory=data,
+        bin_directory=table.path("bin_directory", REQUIRED, "/usr/lib/postgresql/15/bin"),
+        config_directory=table.optional_path("config_directory", "/etc/postgresql/15/main") or data,
+        socket_directory=table.path("socket_directory", Path("/var/run/postgresql")),
+        port=table.whole("port", 5432, 1, 65535),
+        user=table.text("user", "postgres", "postgres"),
+        database=table.text("database", "postgres", "postgres"),
+        unit=table.text("unit", "", "postgresql@15-main.service"),
+        start_timeout_s=table.number("start_timeout_s", 300.0, 1.0, 86400.0),
+        stop_timeout_s=table.number("stop_timeout_s", 60.0, 1.0, 3600.0),
+        promote_timeout_s=table.number("promote_timeout_s", 60.0, 1.0, 3600.0),
+    )
+    table.finish()
+    return postgres
+
+
+def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> Settings:
+    """[replication] and [timing]: the preset's values, overlaid by what is written."""
+    preset = PRESETS[timing.choice("preset", "default", list(PRESETS))]
+    sync = replication.choice("mode", "sync", ["sync", "async"]) == "sync"
+    demote_s = _DEFAULTS["isolation_demote_s"] if sync else 0.0  # in sync it can acknowledge nothing
+    defaults = {**_DEFAULTS, "stop_s": stop_timeout_s, "isolation_demote_s": demote_s, **preset}
+    values: dict[str, Any] = {
+        name: timing.number(name, defaults[name], low, high) for name, (low, high) in _SECONDS.items()
+    }
+    values |= {name: timing.whole(name, int(defaults[name]), low, high) for name, (low, high) in _COUNTS.items()}
+    # Defaults that follow what was made slower or faster: nobody has to know them to change the others.
+    if sync and not timing.given("isolation_demote_s"):
+        detection_s = values["interval_s"] * values["check_times"]
+        values["isolation_demote_s"] = max(values["isolation_demote_s"], 2 * detection_s)
+    if not timing.given("salvage_s"):
+        values["salvage_s"] = min(values["salvage_s"], values["consent_s"] / 2)
+    timing.finish()
+    settings = Settings(
+        me="",
+        peer="",
+        me_first=True,
+        sync=sync,
+        lag_bytes_max=replication.whole("lag_bytes_max", _DEFAULTS["lag_bytes_max"], 0, 1 << 50),
+        lag_s_max=replication.number("lag_s_max", _DEFAULTS["lag_s_max"], 0.5, 86400.0),
+        sync_stall_s=replication.number("sync_stall_s", _DEFAULTS["sync_stall_s"], 0.5, 3600.0),
+        **values,
+    )
+    replication.finish()
+    return settings
+
+
+def read_rejoin(table: Table) -> RejoinConfig:
+    """The [rejoin] section."""
+    default = RejoinConfig()
+    rejoin = RejoinConfig(
+        clone=table.choice("clone", default.clone, ["now", "window", "never"]),
+        window=table.text("window", default.window, "01:00-05:00"),
+        bandwidth_mb_s=table.whole("bandwidth_mb_s", default.bandwidth_mb_s, 0, 1024),
+        keep_saved=table.whole("keep_saved", default.keep_saved, 0, 1000),
+        timeout_s=table.number("timeout_s", default.timeout_s, 60.0, 30 * 86400.0),
+    )
+    table.finish()
+    return rejoin
+
+
+def read_hooks(table: Table) -> tuple[HookConfig, float]:
+    """The [hooks] section, and how long the core waits for the veto hooks."""
+    default = HookConfig()
+    hooks = HookConfig(
+        alert=table.optional_path("alert", "/etc/pgvip/alert"),
+        directory=table.path("directory", default.directory, str(default.directory)),
+        timeout_s=table.number("timeout_s", default.timeout_s, 0.5, 600.0),
+    )
+    veto_timeout_s = table.number("veto_timeout_s", _DEFAULTS["veto_timeout_s"], 0.1, 60.0)
+    table.finish()
+    return hooks, veto_timeout_s
+
+
+def read_log(table: Table) -> LogConfig:
+    """The [log] section."""
+    default = LogConfig()
+    log = LogConfig(
+        format=table.choice("format", default.format, ["human", "json"]),
+        level=table.choice("level", default.level, list(WORDS)),
+    )
+    table.finish()
+    return log
+
+
+def read_http(table: Table) -> HttpConfig:
+    """The [http] section."""
+    default = HttpConfig()
+    http = HttpConfig(
+        listen=table.choice("listen", default.listen, ["off", "loopback", "own", "all"]),
+        port=table.whole("port", default.port, 1, 65535),
+        certificate=table.optional_path("certificate", "/etc/pgvip/http.crt"),
+        key=table.optional_path("key", "/etc/pgvip/http.key"),
+        password_file=table.optional_path("password_file", "/etc/pgvip/http.password"),
+    )
+    table.finish()
+    return http
+
+
+def read_monitor(table: Table) -> MonitorConfig:
+    """The [monitor] section."""
+    monitor = MonitorConfig(
+        interval_s=table.number("interval_s", MonitorConfig().interval_s, 1.0, 60.0),
+        keep_days=table.whole("keep_days", MonitorConfig().keep_days, 0, 3650),
+    )
+    table.finish()
+    return monitor
+
+
+def read_watchdog(table: Table) -> WatchdogConfig:
+    """The [watchdog] section."""
+    default = WatchdogConfig()
+    watchdog = WatchdogConfig(
+        mode=table.choice("mode", default.mode, ["off", "if-present", "required"]),
+        device=table.path("device", default.device, str(default.device)),
+        timeout_s=table.whole("timeout_s", default.timeout_s, 1, 600),
+    )
+    table.finish()
+    return watchdog
+
+
+def read_paths(table: Table) -> Paths:
+    """The [paths] section."""
+    default = Paths()
+    paths = Paths(
+        state=table.path("state", default.state, str(default.state)),
+        run=table.path("run", default.run, str(default.run)),
+        passwords=table.path("passwords", default.passwords, str(default.passwords)),
+    )
+    table.finish()
+    return paths

@@ -1,0 +1,324 @@
+"""One round seen by the core: knowledge, observations, settings and `now`, with the facts drawn from them.
+
+Here, and only here, it is judged how old an observation may be and what "unknown" permits. A fact that
+cannot be seen is the careful one of its two values, and the name says which that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from pgvip.core.actions import Action, AddVip, Promote, Rejoin, StartPostgres
+from pgvip.core.knowledge import Knowledge
+from pgvip.core.messages import Message
+from pgvip.core.observations import Database, Observation, Observations, PeerDatabase, Processes
+from pgvip.core.settings import Settings
+from pgvip.core.values import NEVER, Mode, Override, Record, Vip, WalPoint
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from functools import cached_property as fact
+else:
+
+    class fact(Generic[T]):  # noqa: N801 - used like `property`
+        """A fact of the round, computed at most once; without the lock that `cached_property` takes before 3.12."""
+
+        def __init__(self, compute: Callable[[View], T]) -> None:
+            self.compute = compute
+            self.name = compute.__name__
+            self.__doc__ = compute.__doc__
+
+        def __get__(self, view: View | None, owner: type[View]) -> T | fact[T]:
+            if view is None:
+                return self
+            value = view.__dict__[self.name] = self.compute(view)
+            return value
+
+
+class View:
+    """Facts of one round. Each is computed at most once.
+
+    Of the knowledge they use who, durable, heard, heard_record, ended, running, awake_s and behind_since_s, and nothing
+    else: whoever changes one of these calls `Round.changed`.
+    """
+
+    def __init__(self, knowledge: Knowledge, seen: Observations, settings: Settings, now_s: float) -> None:
+        self.k = knowledge
+        self.seen = seen
+        self.s = settings
+        self.now_s = now_s
+
+    # --- the record --------------------------------------------------------------------------------
+
+    @fact
+    def record(self) -> Record | None:
+        return self.k.durable.record
+
+    @fact
+    def term(self) -> int:
+        return self.record.term if self.record else -1
+
+    @fact
+    def primary(self) -> bool:
+        """The record names this host primary."""
+        return self.record is not None and self.record.primary == self.s.me
+
+    @fact
+    def standby(self) -> bool:
+        """The record names the peer primary."""
+        return self.record is not None and self.record.primary != self.s.me
+
+    @fact
+    def pair(self) -> bool:
+        return self.record is not None and self.record.mode is Mode.PAIR
+
+    @fact
+    def solo(self) -> bool:
+        return self.record is not None and self.record.mode is Mode.SOLO
+
+    @fact
+    def sync_term(self) -> bool:
+        """In this term a commit waits for the standby."""
+        return self.record is not None and self.record.sync and self.pair
+
+    @fact
+    def higher(self) -> Record | None:
+        """A record heard whose term is above the own one."""
+        heard = self.k.heard_record
+        return heard if heard is not None and heard.term > self.term else None
+
+    @fact
+    def paused(self) -> bool:
+        return self.k.durable.pause.active
+
+    @fact
+    def guarded(self) -> bool:
+        """A watchdog stands ready, or none is required. Unknown counts as no: it only keeps from beginning to serve."""
+        watch = self.seen.watchdog
+        return not self.s.watchdog_required or (watch.ok() and bool(watch.value))
+
+    # --- the local database --------------------------------------------------------------------------
+
+    def stale(self, observation: Observation[T], subject: str) -> bool:
+        """The look began before the last action on `subject` ended: it says nothing."""
+        return observation.at_s < self.k.ended.get(subject, NEVER)
+
+    @fact
+    def processes(self) -> Processes | None:
+        """The cluster's processes as seen since the last action on them ended; None while unknown."""
+        return None if self.stale(self.seen.processes, "postgres") else self.seen.processes.value
+
+    @fact
+    def postmaster(self) -> str:
+        """The live postmaster, or ""; there is none as soon as the data begin to be overwritten, whatever was seen."""
+        return self.processes.postmaster if self.processes and not self.is_running(Rejoin) else ""
+
+    @fact
+    def installed(self) -> bool:
+        return self.processes is not None and self.processes.installed
+
+    @fact
+    def gone(self) -> bool:
+        """Seen: no process of the cluster is left, and nothing that could start one is under way."""
+        if self.processes is None or self.processes.postmaster or self.processes.left:
+            return False
+        return not self.is_running(StartPostgres, Promote, Rejoin)
+
+    @fact
+    def database(self) -> Database | None:
+        """What the present postmaster last said of itself; None while it has not."""
+        value = None if self.stale(self.seen.database, "postgres") else self.seen.database.value
+        return value if value is not None and value.postmaster == self.postmaster else None
+
+    @fact
+    def responding(self) -> bool:
+        """The database answered lately, over the kept connection."""
+        return self.database is not None and self.seen.database.fresh(self.now_s, self.s.hung_after_s)
+
+    @fact
+    def read_write(self) -> bool:
+        """Seen: PostgreSQL is read-write."""
+        return self.database is not None and not self.database.in_recovery
+
+    @fact
+    def recovering(self) -> bool:
+        """Seen: PostgreSQL runs as a standby."""
+        return self.database is not None and self.database.in_recovery
+
+    @fact
+    def may_write(self) -> bool:
+        """PostgreSQL is read-write, or could be for all that was seen."""
+        opening = any(isinstance(action, StartPostgres) and not action.standby for action in self.k.running)
+        if self.processes is None or opening or self.is_running(Promote):
+            return True
+        if not self.postmaster:
+            return self.processes.left > 0
+        if self.primary and self.k.durable.served:
+            return True  # a promotion that an earlier daemon asked for may still be under way
+        if self.database is not None:
+            return not self.database.in_recovery
+        return not self.processes.standby_signal
+
+    @fact
+    def dead(self) -> bool:
+        """Seen: there is no postmaster."""
+        return self.processes is not None and not self.postmaster
+
+    @fact
+    def hung(self) -> bool:
+        """The postmaster lives, and new connections or the disks have not answered for too long."""
+        if not self.postmaster or self.is_running(StartPostgres):
+            return False
+        watch = self.seen.connection
+        since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s, self.k.postmaster_since_s)
+        return self.disks_bad or (watch.failures >= 2 and self.now_s - since_s >= self.s.hung_after_s)
+
+    @fact
+    def disks_bad(self) -> bool:
+        """Nothing could be written and synced for `disk_hung_after_s`: a disk may be slow for longer than a server."""
+        watch = self.seen.disks
+        since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s)
+        return watch.failures >= 2 and self.now_s - since_s >= self.s.disk_hung_after_s
+
+    @fact
+    def database_healthy(self) -> bool:
+        """The database answers and its disks take writes."""
+        connection, disks = self.seen.connection, self.seen.disks
+        return (
+            self.database is not None
+            and not self.hung
+            and connection.fresh(self.now_s, self.s.hung_after_s + self.s.interval_s)
+            and (disks.ok() or disks.fresh(self.now_s, self.s.disk_hung_after_s + self.s.interval_s))
+        )
+
+    @fact
+    def held(self) -> frozenset[Vip]:
+        """The addresses that this host may carry: seen, being raised, or not looked at since they were touched."""
+        return frozenset(vip for vip in Vip if self.unsure(vip)) | (self.seen.held.value or frozenset())
+
+    def unsure(self, vip: Vip) -> bool:
+        """Whether this host carries `vip` is not known now: nothing new is begun with it."""
+        watch = self.seen.held
+        return watch.value is None or self.stale(watch, vip.value) or AddVip(vip) in self.k.running
+
+    @fact
+    def gateway(self) -> bool:
+        """A gateway answered just now. Unknown counts as no."""
+        watch = self.seen.gateway
+        return watch.ok() and watch.fresh(self.now_s, 1.6 * self.s.interval_s)
+
+    @fact
+    def gateway_lost(self) -> bool:
+        """The gateways have been silent as long as would make a peer silent. Unknown counts as no."""
+        watch = self.seen.gateway
+        return watch.failures >= 2 and self.now_s - watch.at_s >= self.s.dead_after_s
+
+    # --- the peer ------------------------------------------------------------------------------------
+
+    @fact
+    def heard_age_s(self) -> float:
+        return self.now_s - self.k.heard.at_s if self.k.heard else float("inf")
+
+    @fact
+    def message(self) -> Message | None:
+        """The peer's newest message, while it is fresh."""
+        fresh_s = max(3 * self.s.heartbeat_s, self.s.dead_after_s / 2)
+        return self.k.heard.message if self.k.heard and self.heard_age_s <= fresh_s else None
+
+    @fact
+    def here(self) -> Message | None:
+        """The peer's fresh message, if its record is of this host's own term."""
+        message = self.message
+        return message if message and message.record and message.record.term == self.term else None
+
+    @fact
+    def stream_at_s(self) -> float:
+        """When new WAL last went between the two databases, as this host's own database says."""
+        return self.database.moved_at_s if self.database else NEVER
+
+    @fact
+    def heard_life_s(self) -> float:
+        """When the peer last gave a sign of life that counts: message, query or new WAL."""
+        seen = self.seen
+        heard_s = self.k.heard.at_s if self.k.heard else NEVER
+        return max(heard_s, self.stream_at_s, seen.peer_own.at_s, seen.peer_vip.at_s)
+
+    @fact
+    def peer_silent(self) -> bool:
+        """By no path an answer for `dead_after_s`, and the database was really asked meanwhile.
+
+        At a start nothing was heard yet: then silence counts from the start of this daemon; after a time without
+        rounds it counts from their return, since a process that was stopped has not listened.
+        """
+        last_s = max(self.heard_life_s, self.k.who.started_s, self.k.awake_s)
+        if self.now_s - last_s < self.s.dead_after_s:
+            return False
+        own = self.seen.peer_own
+        return own.failures >= 1 and own.failed_at_s >= last_s
+
+    @fact
+    def peer_database(self) -> PeerDatabase | None:
+        """The peer's database as a new connection to its own address saw it lately."""
+        watch = self.seen.peer_own
+        return watch.value if watch.ok() and watch.fresh(self.now_s, 12 * self.s.interval_s) else None
+
+    @fact
+    def peer_serves(self) -> bool:
+        """Seen: the peer, primary by its own confirmed record, is read-write."""
+        message = self.here
+        return bool(message and message.read_write and message.confirmed and self.standby)
+
+    @fact
+    def streams(self) -> bool:
+        """This standby receives WAL now."""
+        return self.recovering and self.database is not None and self.database.streaming and self.responding
+
+    @fact
+    def replica_streams(self) -> bool:
+        """The peer's WAL receiver is connected to this primary."""
+        replica = self.database.replica if self.database else None
+        return replica is not None and replica.streaming and self.read_write
+
+    @fact
+    def replica_behind(self) -> bool:
+        """The peer streams and has not flushed all that this primary has."""
+        database = self.database
+        if not self.replica_streams or database is None or database.replica is None:
+            return False
+        return database.replica.flush_lsn < database.point.lsn
+
+    @fact
+    def replica_stalled(self) -> bool:
+        """The peer streams but has not flushed for `sync_stall_s` although there is something to flush."""
+        since_s = self.k.behind_since_s
+        return since_s > NEVER and self.now_s - max(since_s, self.stream_at_s) >= self.s.sync_stall_s
+
+    @fact
+    def replica_lag_bytes(self) -> int:
+        database = self.database
+        if database is None or database.replica is None:
+            return 1 << 62
+        return max(0, database.point.lsn - database.replica.flush_lsn)
+
+    @fact
+    def point(self) -> WalPoint | None:
+        return self.database.point if self.database else None
+
+    @fact
+    def lagging(self) -> bool:
+        """Reads here would be older than the limit, by the peer's own position as far as it is known."""
+        database = self.database
+        if database is None or database.replay_paused:
+            return True
+        message = self.here
+        behind = message.point.lsn - database.replay_lsn if message and message.point else 0
+        return database.replay_lag_s > self.s.lag_s_max or (behind > self.s.lag_bytes_max > 0)
+
+    def override_of(self, host: str) -> Override:
+        return self.s.override if host == self.s.me else self.s.peer_override
+
+    def is_running(self, *kinds: type[Action]) -> bool:
+        """An action of one of these kinds was started and has not ended."""
+        return any(isinstance(action, kinds) for action in self.k.running)

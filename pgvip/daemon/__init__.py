@@ -1,0 +1,1 @@
+"""The loop, its threads, and how they are put together."""

@@ -1,0 +1,114 @@
+"""Runs the actions: each in a thread beside the loop; its result comes back through the inbox, once.
+
+Actions on the local server take turns, since a start that ended after a verified stop would undo it. A stop
+does not queue behind a start that hangs: it ends the server's processes first, which makes the start fail.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from queue import SimpleQueue
+
+from pgvip.core.actions import (
+    Action,
+    AskVeto,
+    CheckVip,
+    ConfirmGrant,
+    FindEnd,
+    Promote,
+    Rejoin,
+    Result,
+    Salvage,
+    StartPostgres,
+    StopPostgres,
+    WriteState,
+)
+from pgvip.core.values import WalPoint
+from pgvip.deadlines import now_s
+from pgvip.errors import PgvipError, PostgresError
+
+SERVER_ACTIONS = (StartPostgres, StopPostgres, Promote, Rejoin, FindEnd, Salvage)
+
+
+ROUTINE = (AskVeto, CheckVip, ConfirmGrant, WriteState)
+"""Actions whose success is no news; what they bring about is logged by the core."""
+
+
+TEXT_MAX = 2000
+"""Characters of a failure that are kept: they travel in messages, which have a limit (link.wire.MAX_BYTES)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an action's function may tell beyond "it worked"."""
+
+    text: str = ""
+    point: WalPoint | None = None
+
+
+Function = Callable[[Action], Outcome | None]
+
+
+class Workshop:
+    """Starts actions and hands back their results. `functions`: one for each kind of action.
+
+    `interrupt` is called before a stop waits for its turn: it ends what a start or promotion waits for.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[type[Action], Function],
+        interrupt: Callable[[StopPostgres], None],
+        inbox: SimpleQueue[object],
+        log: Callable[[str, str], None] = lambda _event, _text: None,
+    ) -> None:
+        self._log = log
+        self._functions = functions
+        self._interrupt = interrupt
+        self._inbox = inbox
+        self._server = threading.Lock()
+        self._stops = 0
+        self.took_s: dict[str, float] = {}
+        """How long the last action of each kind took that worked: what `explain` expects of the next one."""
+
+    def start(self, action: Action) -> None:
+        """Begin `action` and return at once."""
+        name = f"action-{type(action).__name__}"
+        self._stops += isinstance(action, StopPostgres)
+        threading.Thread(target=self._run, args=(action, self._stops), name=name, daemon=True).start()
+
+    def _run(self, action: Action, stops: int) -> None:
+        began_s = now_s()
+        try:
+            outcome = self._do(action, stops) or Outcome()
+            result = Result(action, ok=True, at_s=now_s(), text=outcome.text, point=outcome.point)
+            self.took_s[type(action).__name__] = result.at_s - began_s
+            if not isinstance(action, ROUTINE):
+                self._log("done", f"{_words(action)} in {1000 * (result.at_s - began_s):.0f} ms")
+        except (PgvipError, OSError) as failure:
+            text = str(failure).replace("\n", "; ")[:TEXT_MAX] or type(failure).__name__
+            result = Result(action, ok=False, at_s=now_s(), text=text)
+        self._inbox.put(result)
+
+    def _do(self, action: Action, stops: int) -> Outcome | None:
+        function = self._functions[type(action)]
+        if not isinstance(action, SERVER_ACTIONS):
+            return function(action)
+        if isinstance(action, StopPostgres) and self._server.locked():
+            self._interrupt(action)
+        with self._server:
+            if stops != self._stops and not isinstance(action, StopPostgres):
+                raise PostgresError("a stop was ordered while this waited for its turn")
+            return function(action)
+
+
+def _words(action: Action) -> str:
+    """An action for people: its kind and what it was given.
+
+    >>> _words(StopPostgres(clean=True))
+    'StopPostgres(clean=True)'
+    """
+    given = ", ".join(f"{field.name}={getattr(action, field.name)}" for field in fields(action))
+    return f"{type(action).__name__}({given})"

@@ -1,0 +1,206 @@
+"""What `status` tells beside the loop's rounds: archiving and base backups of both hosts, and the peer's schedule.
+
+Two threads look: a disk or a database that hangs holds up one of them, a silent peer the other, and neither holds up
+the loop, a health check or whoever asks: what was seen last is told, with its age.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pgvip.archive import backups, report
+from pgvip.core.settings import Concern
+from pgvip.core.values import NEVER
+from pgvip.deadlines import now_s
+from pgvip.drill import client
+from pgvip.errors import PgvipError
+from pgvip.orders.schedule import GRACE_S
+from pgvip.text.times import of_wall
+from pgvip.text.writing import waiting
+
+if TYPE_CHECKING:
+    from pgvip.config.model import Config
+    from pgvip.state.record import Scheduled
+
+Document = dict[str, Any]
+QUESTION = "beside"
+"""What the peer's daemon is asked for."""
+FIRST_S = 2.0
+OWN_EVERY_S = 10.0
+PEER_EVERY_S = 5.0
+ANSWER_S = 3.0
+
+_NUMBER = (int, float)
+_AGE = (int, float, type(None))
+ARCHIVING: dict[str, tuple[type, ...]] = {
+    "host": (str,), "waiting_files": (int,), "oldest_age_s": _AGE, "failing": (bool,), "failures": (int,),
+    "last_failed": (str,), "failed_age_s": _AGE, "last_archived": (str,), "archived_age_s": _AGE, "age_s": _NUMBER,
+}  # fmt: skip
+BACKUP: dict[str, tuple[type, ...]] = {"host": (str,), "name": (str,), "age_s": _NUMBER, "size_bytes": (int,)}
+SCHEDULED: dict[str, tuple[type, ...]] = {
+    "at": (str,), "by": (str,), "ordered": (str,), "primary": (str,), "force": (bool,), "host": (str,),
+    "age_s": _NUMBER,
+}  # fmt: skip
+PARTS = {"archiving": ARCHIVING, "backup": BACKUP, "scheduled": SCHEDULED}
+"""What one host tells of itself: each part with its keys and their types."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    parts: Document = field(default_factory=dict)
+    at_s: float = NEVER
+
+    def of(self, name: str, at_s: float) -> Document | None:
+        """One part, its ages as of `at_s`."""
+        part = self.parts.get(name)
+        return None if part is None else aged(part, at_s - self.at_s)
+
+
+class Beside:
+    """`scheduled`: what waits on this host. `ask`: asks the peer's daemon (`Desk.ask_peer`)."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        scheduled: Callable[[], Scheduled | None],
+        ask: Callable[[Mapping[str, Any], float], Mapping[str, Any]],
+    ) -> None:
+        self._config, self._scheduled, self._ask = config, scheduled, ask
+        self._own, self._peer = _Seen(), _Seen()
+        self._drill: Document | None = None
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Begin to look, in two threads."""
+        for name, look, every_s in (("beside", self.look, OWN_EVERY_S), ("beside-peer", self.look_peer, PEER_EVERY_S)):
+            threading.Thread(target=self._run, args=(look, every_s), name=name, daemon=True).start()
+
+    def close(self) -> None:
+        self._ended.set()
+
+    def _run(self, look: Callable[[], None], every_s: float) -> None:
+        pause_s = FIRST_S
+        while not self._ended.wait(pause_s):
+            look()
+            pause_s = every_s
+
+    # --- looking ---------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """At this host's archiver and backups. What cannot be seen is not told."""
+        config = self._config()
+        self._drill = client.last_result(config.paths.drill)
+        parts = {"archiving": archiving(config), "backup": backup(config)} if config.archive.enabled else {}
+        self._own = _Seen(parts, now_s())
+
+    def look_peer(self) -> None:
+        """Ask the peer's daemon for the same, and its schedule; without an answer the last one stands, and ages."""
+        try:
+            answer = self._ask({"ask": QUESTION}, ANSWER_S)
+        except PgvipError:
+            return
+        if answer.get("ok") is True:
+            self._peer = _Seen({name: checked(answer.get(name), keys) for name, keys in PARTS.items()}, now_s())
+
+    def answer(self, _request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """To the peer's question."""
+        at_s = now_s()
+        own = {name: self._own.of(name, at_s) for name in ("archiving", "backup")}
+        return {**own, "scheduled": self._own_schedule()}
+
+    # --- telling ----------------------------------------------------------------------------------------------
+
+    def facts(self) -> Document:
+        """What the status document takes: of both hosts what is the pair's."""
+        at_s = now_s()
+        known = [one for seen in (self._own, self._peer) if (one := seen.of("backup", at_s)) is not None]
+        return {
+            "archiving": self._own.of("archiving", at_s) or self._peer.of("archiving", at_s),
+            "backup": min(known, key=lambda one: float(one["age_s"]), default=None),
+            "scheduled": self._own_schedule() or self._peer_schedule(at_s),
+            "drill": self._drill,
+            "concerns": self.concerns(),
+        }
+
+    def concerns(self) -> tuple[Concern, ...]:
+        """What is wrong with this host's archiving, as warnings of `status`."""
+        part = self._own.parts.get("archiving")
+        return tuple(_concerns(part)) if part else ()
+
+    def _own_schedule(self) -> Document | None:
+        waiting = self._scheduled()
+        return None if waiting is None else {**asdict(waiting), "host": self._config().me.name, "age_s": 0.0}
+
+    def _peer_schedule(self, at_s: float) -> Document | None:
+        """The peer's, until its time is over: a peer that has been silent since does not do it any more."""
+        part = self._peer.of("scheduled", at_s)
+        if part is None:
+            return None
+        try:
+            over_s = (datetime.now(tz=UTC) - of_wall(part["at"])).total_seconds()
+        except (ValueError, OverflowError):
+            return None
+        return part if over_s <= GRACE_S else None
+
+
+def archiving(config: Config) -> Document | None:
+    """How the local archiver does; None for a standby, which archives nothing, and while the database is silent."""
+    found = report.archiver(config)
+    if found is None or found["in_recovery"]:
+        return None
+    return {
+        "host": config.me.name,
+        "waiting_files": found["waiting_files"],
+        "oldest_age_s": found["waiting_s"],
+        "failing": found["failing"],
+        "failures": found["failures"],
+        "last_failed": found["last_failed"] or "",
+        "failed_age_s": found["failed_ago_s"],
+        "last_archived": found["last_archived"] or "",
+        "archived_age_s": found["archived_ago_s"],
+        "age_s": 0.0,
+    }
+
+
+def backup(config: Config) -> Document | None:
+    """The newest verified base backup of this host; None without one, or where that cannot be seen."""
+    try:
+        good = [one for one in backups.own(config) if one.good]
+    except (PgvipError, OSError):
+        return None
+    if not good:
+        return None
+    newest = max(good, key=lambda one: one.ended_at)
+    age_s = max(0.0, datetime.now(tz=UTC).timestamp() - newest.ended_at)
+    return {"host": config.me.name, "name": newest.name, "age_s": age_s, "size_bytes": newest.size_bytes}
+
+
+def aged(part: Document, by_s: float) -> Document:
+    """The same with every age advanced."""
+    return {
+        key: round(value + max(0.0, by_s), 3) if key.endswith("age_s") and value is not None else value
+        for key, value in part.items()
+    }
+
+
+def checked(part: object, keys: Mapping[str, tuple[type, ...]]) -> Document | None:
+    """What the peer says, if it is what this version knows; else None."""
+    if not isinstance(part, dict):
+        return None
+    right = all(type(part.get(key)) in kinds for key, kinds in keys.items())
+    return {key: part[key] for key in keys} if right else None
+
+
+def _concerns(part: Document) -> list[Concern]:
+    mend = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
+    waits = waiting(part["waiting_files"])
+    if part["failing"]:
+        return [Concern("archiving-failing", f"archiving fails ({part['last_failed']}), {waits}", mend)]
+    if part["waiting_files"] > report.BACKLOG_FILES:
+        text = f"{waits} to be archived: PostgreSQL writes faster than its archive takes them"
+        return [Concern("archive-backlog", text, mend)]
+    return []

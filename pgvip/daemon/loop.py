@@ -1,0 +1,319 @@
+"""The daemon: one loop that drains one inbox, decides, and starts what was decided.
+
+Nothing here waits for a probe or an action. Facts that matter wake the loop at once; the rest is looked at
+with the next heartbeat.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from pgvip.config.model import Config
+from pgvip.core.actions import Action, Result
+from pgvip.core.decide import begin, decide, facts
+from pgvip.core.knowledge import Guard, Knowledge
+from pgvip.core.messages import Command, Message
+from pgvip.core.observations import Database, Observation, Observations
+from pgvip.core.settings import Identity, Inputs, Note
+from pgvip.core.values import BootFacts, Durable
+from pgvip.daemon.probe_threads import Looked
+from pgvip.deadlines import now_s
+from pgvip.errors import LinkError
+from pgvip.state import codec
+from pgvip.status.snapshot import LoopStats, Snapshot
+
+Inbox = SimpleQueue[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A text that came over the peer link."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """The peer link came up or went down."""
+
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """SIGHUP: read the configuration again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """SIGTERM: end this process. Roles, addresses and PostgreSQL stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Everything through which the loop touches the world; the tests of the loop give their own.
+
+    `keep` is False when the facts could not be kept: then the next daemon of this boot knows none.
+    `note` takes what the core tells, `looked` each round's snapshot; neither may wait.
+    """
+
+    start: Callable[[Action], None]
+    kick: Callable[[str], None]
+    send: Callable[[str], None]
+    keep: Callable[[BootFacts], bool]
+    log: Callable[[str, str], None]
+    alive: Callable[[Guard], None]
+    reload: Callable[[Config], Config]
+    postmaster: Callable[[str], None]
+    note: Callable[[Note], None]
+    looked: Callable[[Snapshot], None]
+
+
+AFTER: dict[str, tuple[str, ...]] = {
+    "StartPostgres": ("processes", "database", "connection"),
+    "StopPostgres": ("processes",),
+    "Promote": ("database", "processes"),
+    "SetSyncNames": ("database",),
+    "Rejoin": ("processes",),
+    "AddVip": ("held",),
+    "DropVip": ("held",),
+    "MountArchive": ("archive",),
+    "UnmountArchive": ("archive",),
+}
+"""Which probes look again at once when an action has ended."""
+
+
+EAGER_S = 0.05
+"""Pace of the rounds while a silence is measured: well under what a client notices."""
+EAGER_FOR_S = 2.0
+"""After the limits have passed, a silence is no news any more and the pace is the heartbeat's again."""
+
+CLOCK_JUMP_S = 1.0
+"""More than any slewing moves a clock between two rounds (at most 500 ppm: adjtimex(2))."""
+
+_IN_NO_HURRY = frozenset({"AskVeto", "ConfirmGrant", "Rejoin", "MountArchive", "UnmountArchive", "PowerOn"})
+"""Actions that may take long, and for whose end no observation is waited."""
+
+_FIELDS = frozenset(item.name for item in fields(Observations))
+
+
+class Daemon:
+    """The loop and its state."""
+
+    def __init__(self, config: Config, who: Identity, durable: Durable, facts: BootFacts, outside: Outside) -> None:
+        self.config = config
+        self.inbox: Inbox = SimpleQueue()
+        self._outside = outside
+        self._knowledge: Knowledge = begin(who, durable, facts)
+        self._seen = Observations()
+        self._facts = replace(facts, offset_s=None)
+        self._said: Message | None = None
+        self._heard: Message | None = None
+        self._stats = LoopStats()
+        self._offset_s = time.time() - now_s() if facts.offset_s is None else facts.offset_s
+        self._leaving = False
+        self._urgent = True
+        self._messages: list[Message] = []
+        self._results: list[Result] = []
+        self._commands: list[Command] = []
+        self.snapshot: Snapshot | None = None
+
+    def run(self) -> None:
+        """Go round until told to leave."""
+        signal.signal(signal.SIGHUP, lambda _number, _frame: self.inbox.put(Reload()))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: self.inbox.put(Leave()))
+        due_s = now_s()
+        while not self._leaving:
+            self._drain(due_s)
+            began_s = now_s()
+            self._stats.latest_ms = max(self._stats.latest_ms, (began_s - due_s) * 1000)
+            self._round(began_s)
+            self._stats.longest_ms = max(self._stats.longest_ms, (now_s() - began_s) * 1000)
+            self._stats.rounds += 1
+            due_s = began_s + self._pace_s(began_s)
+
+    def _pace_s(self, at_s: float) -> float:
+        """Until the next round without an event: a heartbeat; less while a silence or a delay is being measured."""
+        settings, k = self.config.settings, self._knowledge
+        quiet_s = at_s - k.heard.at_s if k.heard else 0.0
+        measured_s = settings.dead_after_s + settings.fence_delay_s + EAGER_FOR_S
+        measuring = 2 * settings.heartbeat_s < quiet_s < measured_s
+        return min(settings.heartbeat_s, EAGER_S) if measuring or k.waiting else settings.heartbeat_s
+
+    def _drain(self, due_s: float) -> None:
+        """Take events in until one is urgent or the next heartbeat is due; then whatever else is there."""
+        self._urgent = False
+        while not self._urgent and (left_s := due_s - now_s()) > 0:
+            try:
+                self._take(self.inbox.get(timeout=left_s))
+            except Empty:
+                break
+        while not self.inbox.empty():
+            self._take(self.inbox.get())
+
+    def _take(self, event: object) -> None:
+        if isinstance(event, Looked):
+            self._looked(event)
+        elif isinstance(event, Received):
+            self._received(event.text)
+        elif isinstance(event, Result):
+            self._results.append(event)
+            self._urgent = True
+            for name in AFTER.get(type(event.action).__name__, ()):
+                self._outside.kick(name)
+        elif isinstance(event, Command):
+            self._commands.append(event)
+            self._urgent = True
+        elif isinstance(event, LinkChanged):
+            self._link_changed(event)
+        elif isinstance(event, Reload):
+            self.config = self._outside.reload(self.config)
+            self._urgent = True
+        elif isinstance(event, Leave):
+            self._leaving = self._urgent = True
+        else:
+            raise AssertionError(f"unknown event {event!r}")  # noqa: TRY004 - a mistake of the program, never caught
+
+    def _looked(self, event: Looked) -> None:
+        if event.name not in _FIELDS:  # a chore, of no interest to the core
+            if event.reason:
+                self._outside.log("chore-failed", f"{event.name}: {event.reason}")
+            return
+        old: Observation[object] = getattr(self._seen, event.name)
+        new = old.failed(event.reason, event.at_s) if event.reason else old.succeeded(event.value, event.at_s)
+        change: dict[str, Any] = {event.name: new}
+        self._seen = replace(self._seen, **change)
+        if event.reason:
+            self._urgent |= not old.failures or event.name in ("connection", "disks", "processes")
+        else:
+            self._urgent |= bool(old.failures) or _gist(old.value) != _gist(new.value) or self._busy()
+        if event.name == "processes" and new.value is not None and self._seen.processes.value is not None:
+            self._outside.postmaster(self._seen.processes.value.postmaster)
+            if old.value is None or _gist(old.value) != _gist(new.value):
+                self._outside.kick("database")
+                self._outside.kick("connection")
+
+    def _busy(self) -> bool:
+        """Something is under way: then every observation may be the one that it waits for."""
+        k = self._knowledge
+        if self._heard is not None and self._heard.stopped is not None:
+            return True  # the peer waits until this database says that it has everything
+        running = any(type(action).__name__ not in _IN_NO_HURRY for action in k.running)
+        return running or k.yielding is not None or k.claim is not None or k.writing is not None or bool(k.waiting)
+
+    def _received(self, text: str) -> None:
+        try:
+            message = codec.message_from_json(text)
+        except LinkError as failure:
+            self._outside.log("bad-message", failure.message)
+            return
+        self._messages.append(message)
+        old, self._heard = self._heard, message
+        self._urgent |= old is None or _essence(old) != _essence(message) or self._busy()
+
+    def _link_changed(self, event: LinkChanged) -> None:
+        self._outside.log("link", "up" if event.up else "down")
+        self._said = None
+        for name in ("peer_own", "peer_vip", "peer_port"):
+            self._outside.kick(name)
+        self._urgent = True
+
+    def _round(self, at_s: float) -> None:
+        wall = datetime.now(tz=UTC)
+        inputs = Inputs(
+            self._seen,
+            tuple(self._messages),
+            tuple(self._results),
+            tuple(self._commands),
+            wall.isoformat(timespec="milliseconds"),
+            self._clock_jumped(wall.timestamp() - at_s),
+        )
+        self._messages, self._results, self._commands = [], [], []
+        decision = decide(self._knowledge, inputs, self.config.settings, at_s)
+        self._knowledge = decision.knowledge
+        self._keep(decision.knowledge)
+        for note in decision.notes:
+            self._outside.note(note)
+        for action in decision.actions:
+            self._outside.start(action)
+        for name in decision.kick:
+            self._outside.kick(name)
+        self._say(decision.message, at_s)
+        self._outside.alive(decision.guard)
+        self.snapshot = Snapshot(self.config, decision, self._seen, at_s, self._stats)
+        self._outside.looked(self.snapshot)
+
+    def _clock_jumped(self, offset_s: float) -> bool:
+        """The wall clock and CLOCK_BOOTTIME moved apart since the last round: a paused machine, or a set clock."""
+        jumped = abs(offset_s - self._offset_s) > CLOCK_JUMP_S
+        self._offset_s = offset_s
+        return jumped
+
+    def _keep(self, k: Knowledge) -> None:
+        """Boot facts outlive this process, not this boot. A lease's renewal alone is kept only now and then."""
+        kept = facts(k)
+        if kept == self._facts:
+            return
+        if self._outside.keep(replace(kept, offset_s=self._offset_s)):
+            self._facts = kept
+
+    def _say(self, message: Message, at_s: float) -> None:
+        said = self._said
+        due = said is None or at_s - said.sent_s >= 0.9 * self.config.settings.heartbeat_s
+        if due or (said is not None and _essence(said) != _essence(message)):
+            self._outside.send(codec.to_json(message))
+            self._said = message
+
+
+def _essence(message: Message) -> tuple[object, ...]:
+    """What of a message calls for action at once: all but clocks, counters and positions."""
+    grant = message.grant
+    return (
+        message.run_id,
+        message.record,
+        message.confirmed,
+        message.claiming,
+        message.question,
+        message.answer,
+        message.request,
+        message.invite,
+        message.cannot,
+        message.stopped,
+        message.has_checkpoint,
+        (grant.term, grant.boot_id, grant.postmaster) if grant else None,
+        message.address_free,
+        message.eligible,
+        message.postmaster,
+        message.read_write,
+        message.in_recovery,
+        message.database_ok,
+        message.streaming,
+        message.gateway_ok,
+        message.vips,
+        message.pause,
+        message.hold,
+        message.leaving,
+    )
+
+
+def _gist(value: object) -> object:
+    """What of an observation's value calls for action at once: a database's positions do not."""
+    if not isinstance(value, Database):
+        return value
+    replica = value.replica
+    return (
+        value.postmaster,
+        value.in_recovery,
+        value.streaming,
+        value.sync_names,
+        value.slot_lost,
+        (replica.state, replica.sync_state) if replica else None,
+    )
+

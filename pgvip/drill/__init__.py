@@ -1,0 +1,1 @@
+"""A rehearsed switchover, seen by a client."""

@@ -1,0 +1,47 @@
+"""What the operator's side is told by `explain`: played from the newest snapshot, once for all who ask meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pgvip.core.values import NEVER
+from pgvip.explain.explanation import explain
+
+if TYPE_CHECKING:
+    from pgvip.status.snapshot import Snapshot
+
+Document = dict[str, Any]
+GOOD_S = 2.0
+"""For so long an explanation is good: it costs half a second of CPU."""
+BREATH_S = 0.0005
+
+
+def breathe() -> None:
+    """Let go of the interpreter: a thread that only computes holds up each wake-up of the loop by 5 ms."""
+    time.sleep(BREATH_S)
+
+
+class Explanations:
+    """`shot`: the newest snapshot, LinkError before there is one. `took_s`: measured seconds by kind of action."""
+
+    def __init__(self, shot: Callable[[], Snapshot], took_s: Callable[[], Mapping[str, float] | None]) -> None:
+        self._shot, self._took_s = shot, took_s
+        self._lock = threading.Lock()
+        self._last: tuple[float, Document] = (NEVER, {})
+
+    def answer(self, _request: Mapping[str, Any], _reply: Callable[[Document], None]) -> Document:
+        """The operator socket's request `explain`."""
+        return {"explain": self.document()}
+
+    def document(self) -> Document:
+        """The document (docs/explain.md); may be GOOD_S old."""
+        shot = self._shot()
+        with self._lock:
+            at_s, found = self._last
+            if not found or not 0 <= shot.at_s - at_s < GOOD_S:
+                found = explain(shot.config, shot.decision, shot.seen, shot.at_s, self._took_s(), breathe=breathe)
+                self._last = (shot.at_s, found)
+        return found

@@ -1,0 +1,137 @@
+"""Turns what the loop sees after each round into events: servers that end and run, roles in effect, warnings.
+
+A role is in effect when it is real, not when it is decided: a primary's is when PostgreSQL is read-write and the
+primary VIP is held (Patroni's callback comes after `pg_ctl promote`, too early for whoever connects then).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgvip.core.settings import Concern
+from pgvip.core.values import Role, Vip
+
+if TYPE_CHECKING:
+    from pgvip.core.observations import Processes
+    from pgvip.status.snapshot import Snapshot
+
+Log = Callable[[str, str, tuple[tuple[str, str], ...]], None]
+
+STANDS_S = 5.0
+"""A warning is an event when it has stood for this long, and has ended when it was away for as long."""
+NO_ROLE_S = 5.0
+"""Without a role for this long it is a change of role; a daemon that starts knows its own a moment later."""
+PRIMARIES = (Role.PRIMARY, Role.PRIMARY_STANDBY)
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A warning: since when it is there or away, and whether that was told."""
+
+    since_s: float
+    there: bool = True
+    told: bool = False
+
+
+class Announcer:
+    """Told of every round by the loop, and of nothing else. `role`: in effect as last told in this boot."""
+
+    def __init__(self, log: Log, boot_id: str, role: Role = Role.NONE) -> None:
+        self._log, self._boot_id = log, boot_id
+        self.role = role
+        self._demoted = role not in PRIMARIES
+        self._roleless_s: float | None = None
+        self._standing: dict[str, _Standing] = {}
+        self._postmaster: str | None = None
+
+    def look(self, shot: Snapshot) -> None:
+        """Tell what is new after a round."""
+        self._look_at_server(shot.seen.processes.value)
+        self._look_at_role(shot)
+        self._look_at_warnings(shot.decision.concerns, shot.at_s)
+
+    # --- the server --------------------------------------------------------------------------------------
+
+    def _look_at_server(self, seen: Processes | None) -> None:
+        """A postmaster that is gone, or another one than before. What is not seen, or seen first, is nothing new."""
+        if seen is None or seen.postmaster == self._postmaster:
+            return
+        before, self._postmaster = self._postmaster, seen.postmaster
+        if before is None:
+            return
+        if seen.postmaster:
+            self._log("postgresql", f"PostgreSQL runs: postmaster {_pid(seen.postmaster)}", ())
+        elif seen.in_order:
+            self._log("postgresql", f"PostgreSQL was stopped: {seen.control_state}", ())
+        else:
+            left = f", {seen.left} of its processes are left" if seen.left else ""
+            self._log("postgresql", f"PostgreSQL died: postmaster {_pid(before)} is gone{left}", ())
+
+    # --- roles -----------------------------------------------------------------------------------------
+
+    def _look_at_role(self, shot: Snapshot) -> None:
+        wanted = shot.decision.knowledge.role
+        if wanted is not Role.NONE:
+            self._roleless_s = None
+        elif self._roleless_s is None:
+            self._roleless_s = shot.at_s
+        held = shot.seen.held.value
+        serves = shot.decision.message.read_write or held is None or Vip.PRIMARY in held
+        if not self._demoted and wanted not in PRIMARIES and not serves and self._lasts(wanted, shot.at_s):
+            self._demoted = True
+            said = f"{shot.config.me.name} is primary no more: {_cause(shot)}"
+            self._log("demoted", said, _words(shot, self.role, wanted))
+        if wanted is not self.role and self._in_effect(wanted, shot):
+            old, self.role = self.role, wanted
+            self._demoted = wanted not in PRIMARIES
+            words = (*_words(shot, old, wanted), ("boot", self._boot_id))
+            self._log("role-change", f"{old.value}->{wanted.value} in effect: {_cause(shot)}", words)
+
+    def _lasts(self, wanted: Role, at_s: float) -> bool:
+        """Having no role is nothing new before it has lasted."""
+        return wanted is not Role.NONE or (self._roleless_s is not None and at_s - self._roleless_s >= NO_ROLE_S)
+
+    def _in_effect(self, role: Role, shot: Snapshot) -> bool:
+        said = shot.decision.message
+        if role in PRIMARIES:
+            return said.read_write and Vip.PRIMARY in (shot.seen.held.value or ())
+        if role is Role.STANDBY:
+            return said.in_recovery and self._demoted
+        return self._lasts(role, shot.at_s)
+
+    # --- warnings --------------------------------------------------------------------------------------
+
+    def _look_at_warnings(self, concerns: tuple[Concern, ...], at_s: float) -> None:
+        if not concerns and not self._standing:
+            return
+        now = {concern.name: concern for concern in reversed(concerns)}
+        for name in now:
+            self._standing.setdefault(name, _Standing(at_s))
+        for name, standing in list(self._standing.items()):
+            there = name in now
+            if there is not standing.there:
+                standing.there, standing.since_s = there, at_s
+            if at_s - standing.since_s < STANDS_S:
+                continue
+            if there and not standing.told:
+                standing.told = True
+                self._log(name, now[name].text, (("mend", now[name].mend),) if now[name].mend else ())
+            elif not there:
+                del self._standing[name]
+                if standing.told:
+                    self._log("cleared", name, (("warning", name),))
+
+
+def _pid(postmaster: str) -> str:
+    return postmaster.partition(":")[0]
+
+
+def _cause(shot: Snapshot) -> str:
+    record = shot.decision.knowledge.durable.record
+    return record.cause if record else "no record"
+
+
+def _words(shot: Snapshot, old: Role, new: Role) -> tuple[tuple[str, str], ...]:
+    return (("old", old.value), ("new", new.value), ("cause", _cause(shot)))

@@ -1,0 +1,103 @@
+"""What every order needs of the running daemon, and the words in which it is asked and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from pgvip.config.model import Config
+from pgvip.core.actions import AddVip, Promote
+from pgvip.core.messages import Command
+from pgvip.core.values import Vip
+from pgvip.errors import LinkError, RefusedError
+from pgvip.orders.prechecks import Readiness
+from pgvip.status.snapshot import Snapshot
+
+Document = Mapping[str, Any]
+Reply = Callable[[dict[str, Any]], None]
+Handler = Callable[[Document, Reply], Document]
+"""Takes a request, may reply with lines of `progress`, returns what the last reply has beside `ok`."""
+
+TEXT_MAX = 500
+"""Of a reason: it is kept in the record's file and told to the peer with every heartbeat."""
+WAIT_MAX_S = 3600.0
+
+
+def _no_peer(_request: Document, _timeout_s: float) -> Document:
+    raise LinkError("the peer's daemon is not connected")
+
+
+def _no_look(_config: Config, _fence: str) -> Readiness:
+    raise LinkError("the local database is not looked at")
+
+
+class Loop(Protocol):
+    """What of the running loop an order needs."""
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest round; None before the first."""
+
+    @property
+    def inbox(self) -> SimpleQueue[object]:
+        """Where an order is put."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The loop behind the operator's socket. `ask_peer`: a small question to the peer's daemon, with its time limit.
+
+    `look`: asks the local server whether it is ready; its second word is how the fence device was seen.
+    """
+
+    loop: Loop
+    ask_peer: Callable[[Document, float], Document] = _no_peer
+    look: Callable[[Config, str], Readiness] = _no_look
+    log: Callable[[str, str], None] = lambda _event, _text: None
+
+    def snapshot(self) -> Snapshot:
+        """The newest round; LinkError before the first."""
+        snapshot = self.loop.snapshot
+        if snapshot is None:
+            raise LinkError("the daemon has just started", hint="Try again in a moment.")
+        return snapshot
+
+    def order(self, command: Command) -> None:
+        """Put an order into the loop's inbox."""
+        self.loop.inbox.put(command)
+
+
+def words(request: Document, name: str) -> str:
+    """A text of a request, of a bounded length."""
+    text = str(request.get(name, ""))
+    if len(text) > TEXT_MAX:
+        raise RefusedError(f"the text is too long: {len(text)} characters, at most {TEXT_MAX}")
+    return text
+
+
+def wait_s(request: Document, usual_s: float = 60.0) -> float:
+    """How long the caller wants to wait for the outcome."""
+    given = request.get("wait_s", usual_s)
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise RefusedError(f"wait_s is not a number of seconds: {given!r}")
+    return min(float(given), WAIT_MAX_S)
+
+
+def under_way(shot: Snapshot) -> str:
+    """A change of role that this host is in the middle of, in words; "" for none."""
+    k = shot.decision.knowledge
+    if k.claim is not None:
+        return f"{shot.config.peer.name} is being fenced ({k.claim.change})"
+    if k.yielding is not None:
+        return f"{shot.config.me.name} gives up its role ({k.yielding.change})"
+    if k.switchover is not None:
+        return "a switchover was ordered"
+    if k.force or k.fence_order is not None:
+        return f"a fence of {shot.config.peer.name} was ordered"
+    if any(isinstance(action, Promote) for action in k.running):
+        return f"{shot.config.me.name} is being promoted"
+    if AddVip(Vip.PRIMARY) in k.running:
+        return f"{shot.config.me.name} raises the primary address"
+    return ""

@@ -1,0 +1,106 @@
+"""A host that leaves in order (`pgvip leave`): what is going to happen, and what came of it, by the snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pgvip.core.changes import TABLE, By
+from pgvip.core.messages import Message
+from pgvip.core.values import Mode, Record
+from pgvip.errors import RefusedError
+from pgvip.status.snapshot import Snapshot
+
+ANYWAY = "anyway"
+"""The text of an order that stands also when nobody can take over."""
+
+_INVITING = frozenset(row.name for row in TABLE if row.by is By.INVITE)
+
+
+def plan(shot: Snapshot, text: str) -> str:
+    """What the order will bring about. RefusedError when nobody can take over, unless the text says `ANYWAY`."""
+    me, peer = shot.config.me.name, shot.config.peer.name
+    record, why = shot.decision.knowledge.durable.record, _nobody(shot)
+    if why and text != ANYWAY:
+        raise RefusedError(
+            f"nobody can take over from {me}: {why}",
+            "What this host serves would end with it, and go on when it is back.",
+            f"Wait for a healthy pair (pgvip status), or: pgvip leave --{ANYWAY}",
+        )
+    if why or record is None:
+        return f"{me} starts no server any more; nothing is handed over: {why}"
+    if record.primary == me:
+        return f"{me} stops cleanly, {peer} becomes primary"
+    return f"{me} gives its address up, {peer} serves alone"
+
+
+def outcome(text: str) -> Callable[[Snapshot, Snapshot], str | None]:
+    """What says how the order ended: None while it is under way; RefusedError when nobody took over."""
+
+    def left(before: Snapshot, now: Snapshot) -> str | None:
+        k = now.decision.knowledge
+        if not k.leaving or k.writing is not None or k.yielding is not None or k.row in _INVITING:
+            return None
+        if (done := _done(before, now)) is not None:
+            return done
+        if now.at_s - before.at_s < now.config.settings.standby_down_s:
+            return None  # a standby may become eligible in a moment, and a lost message comes again
+        why = "the hand-over was called off" if now.at_s < k.called_off_until_s else _nobody(now)
+        if not why:
+            return None
+        if text != ANYWAY:
+            raise RefusedError(f"nothing was handed over: {why}", hint="See: pgvip status")
+        return f"{now.config.me.name} leaves; nothing is handed over: {why}"
+
+    return left
+
+
+def stayed(_before: Snapshot, now: Snapshot) -> str | None:
+    """The order was taken back."""
+    return None if now.decision.knowledge.leaving else f"{now.config.me.name} stays"
+
+
+def _done(before: Snapshot, now: Snapshot) -> str | None:
+    """The peer serves, or this host is the one that will, after its boot."""
+    record, peer = now.decision.knowledge.durable.record, _heard(now)
+    if record is None or peer is None or record.mode is not Mode.SOLO:
+        return None
+    me, other = now.config.me.name, now.config.peer.name
+    if not (peer.record is not None and peer.record.term >= record.term):
+        return None
+    if record.primary == me:
+        both = f"{me} leaves as the pair's only primary (term {record.term}): it serves again after its boot"
+        return both if peer.leaving else None
+    if not peer.read_write:
+        return None
+    took = _primary(before.decision.knowledge.durable.record) == me
+    return f"{other} {'is primary' if took else 'serves alone'} (term {record.term})"
+
+
+def _primary(record: Record | None) -> str:
+    return record.primary if record is not None else ""
+
+
+def _heard(shot: Snapshot) -> Message | None:
+    """The peer's last message, while it is not too old to count."""
+    heard = shot.decision.knowledge.heard
+    fresh = heard is not None and shot.at_s - heard.at_s <= shot.config.settings.dead_after_s
+    return heard.message if heard is not None and fresh else None
+
+
+def _nobody(shot: Snapshot) -> str:
+    """Why nobody would go on with what this host does; "" where the peer would."""
+    k, me, other = shot.decision.knowledge, shot.config.me.name, shot.config.peer.name
+    record, peer = k.durable.record, _heard(shot)
+    if record is None or not k.confirmed:
+        return "this host has no confirmed record"
+    if record.primary == me and record.mode is Mode.SOLO:
+        return "it serves alone"
+    if peer is None:
+        return f"{other} does not answer"
+    if record.primary != me:
+        return ""
+    if k.durable.pause.active:
+        return "the pair is paused"
+    if peer.leaving:
+        return f"{other} is leaving too"
+    return "" if peer.eligible and peer.database_ok else f"{other} is not eligible"

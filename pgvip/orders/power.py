@@ -1,0 +1,184 @@
+"""`pgvip failover`, `promote --force` and `fence`: what needs an operator's word before the peer loses its power."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pgvip.actions import fence
+from pgvip.core.actions import Fence, PowerOn
+from pgvip.core.messages import Command, Order
+from pgvip.core.values import NEVER, Record
+from pgvip.deadlines import wait_until
+from pgvip.errors import FenceError, RefusedError
+from pgvip.orders import refusals
+from pgvip.orders.desk import Desk, Document, Reply, wait_s, words
+from pgvip.orders.progress_text import step
+from pgvip.orders.refusals import Plan
+from pgvip.status.snapshot import Snapshot
+
+POLL_S = 0.05
+BEGIN_S = 1.0
+Outcome = Callable[[Snapshot, Snapshot], str | None]
+
+
+class Power:
+    """Orders that power the peer off or on."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def failover(self, request: Document, reply: Reply) -> Document:
+        """Take over now."""
+        plan = refusals.failover(self._desk.snapshot())
+        return self._order(request, reply, plan, Command(Order.FAILOVER), taken)
+
+    def promote(self, request: Document, reply: Reply) -> Document:
+        """Take over by force."""
+        unfenced = bool(request.get("without_fence"))
+        healthy = bool(request.get("although_healthy"))
+        plan = refusals.promotion(self._desk.snapshot(), unfenced=unfenced, force_healthy=healthy)
+        command = Command(Order.FORCE_PROMOTE, "without-fence" if unfenced else "")
+        return self._order(request, reply, plan, command, forced)
+
+    def fence(self, request: Document, reply: Reply) -> Document:
+        """`action`: status, test, off, on or confirm."""
+        action, shot = words(request, "action") or "status", self._desk.snapshot()
+        if action in ("status", "test"):
+            return self._survey(action)
+        if action == "off":
+            plan = refusals.fence_off(shot, force=bool(request.get("force")))
+            return self._order(request, reply, plan, Command(Order.FENCE_OFF), off)
+        if action == "on":
+            return self._order(request, reply, refusals.fence_on(shot), Command(Order.POWER_ON), switched_on)
+        if action == "confirm":
+            return self._order(request, reply, refusals.confirm(shot), Command(Order.FENCE_CONFIRMED), None)
+        raise RefusedError(f"unknown fence action: {action!r}", hint="Use status, test, off, on or confirm.")
+
+    def _order(
+        self, request: Document, reply: Reply, plan: Plan, command: Command, done: Outcome | None
+    ) -> Document:
+        """Ask for the operator's word where the plan wants one, order it, and wait for the outcome."""
+        told: dict[str, Any] = {"warning": plan.warning, "confirm": plan.word, "what": plan.what}
+        if request.get("dry_run"):
+            return {"text": f"dry run: {plan.text}", **told}
+        if plan.word and words(request, "word") != plan.word:
+            raise RefusedError(f"this needs {plan.what}; nothing was done", plan.warning, f"Give it: --yes {plan.word}")
+        limit_s = wait_s(request, 120.0)
+        before = self._desk.snapshot()
+        self._desk.order(command)
+        if done is None or limit_s <= 0:
+            return {"text": plan.text}
+        reply({"progress": plan.text})
+        return {"text": self._until(before, done, limit_s, reply)}
+
+    def _until(self, before: Snapshot, done: Outcome, limit_s: float, reply: Reply) -> str:
+        old, last = before.decision.knowledge.durable.record, ""
+
+        def outcome() -> str | None:
+            nonlocal last
+            now = self._desk.snapshot()
+            text = step(old, now) if old is not None else ""
+            if text and text != last:
+                reply({"progress": text})
+                last = text
+            return done(before, now) if now.decision.knowledge is not before.decision.knowledge else None
+
+        return wait_until(outcome, limit_s, every_s=POLL_S, what="outcome of the order", error=RefusedError)
+
+    def _survey(self, action: str) -> Document:
+        """Every method, asked one after the other; a test fails unless each answers well within its time."""
+        shot = self._desk.snapshot()
+        refusals.must_have_fencing(shot)
+        config = shot.config
+        answers = fence.survey(config)
+        settings = config.settings
+        # The order and the proof may each take a whole time-out, and a device may need a while to tell the truth.
+        fence_s = sum(2 * answer.timeout_s + fence.SETTLE_S for answer in answers)
+        worst_s = settings.dead_after_s + settings.fence_delay_s + fence_s
+        document: dict[str, Any] = {
+            "host": config.peer.name,
+            "methods": [answer.document() for answer in answers],
+            "worst_s": round(worst_s, 1),
+            "text": "\n".join(answer.line() for answer in answers),
+        }
+        if action == "test":
+            text = f"a silent {config.peer.name} is verified off within {worst_s:.0f} s at the worst"
+            document["text"] += f"\n{text} (detection, fence_delay_s, the time-outs of order and proof)"
+            if not all(answer.works for answer in answers):
+                raise FenceError(
+                    f"fencing of {config.peer.name} would not work by every method", document["text"],
+                    "Mend the method, or take it out of the configuration.",
+                )  # fmt: skip
+        return document
+
+
+def taken(before: Snapshot, now: Snapshot) -> str | None:
+    """This host is primary and writes; RefusedError once the order has ended without that."""
+    new, old = now.decision.knowledge.durable.record, before.decision.knowledge.durable.record
+    if _mine(new, old, now):
+        assert new is not None
+        return f"{new.primary} is primary (term {new.term})" if now.decision.message.read_write else None
+    _must_be_at_it(before, now)
+    return None
+
+
+def forced(before: Snapshot, now: Snapshot) -> str | None:
+    """This host is primary by force and writes."""
+    k = now.decision.knowledge
+    new, old = k.durable.record, before.decision.knowledge.durable.record
+    if _mine(new, old, now):
+        assert new is not None
+        said = f"{new.primary} is primary alone (term {new.term}, {new.cause})"
+        return said if now.decision.message.read_write else None
+    if not k.force and k.writing is None and now.at_s - before.at_s > BEGIN_S:
+        raise RefusedError(
+            "the peer could not be fenced; nothing changed",
+            hint="If you see that it is off, use: pgvip promote --force --without-fence",
+        )
+    return None
+
+
+def off(before: Snapshot, now: Snapshot) -> str | None:
+    """The peer is off, and the record says who serves."""
+    k, me, peer = now.decision.knowledge, now.config.me.name, now.config.peer.name
+    record = k.durable.record
+    if k.peer_off and k.claim is None and record is not None and record.primary == me and k.writing is None:
+        if record.mode.value == "solo" and now.decision.message.read_write:
+            return f"{peer} is off and stays off; {me} serves alone (term {record.term})"
+        return None
+    _must_be_at_it(before, now)
+    return None
+
+
+def switched_on(before: Snapshot, now: Snapshot) -> str | None:
+    """The device has accepted the order."""
+    k, peer = now.decision.knowledge, now.config.peer.name
+    if k.power_order_until_s > NEVER or any(isinstance(action, PowerOn) for action in k.running):
+        return None
+    if k.ended.get("power", NEVER) <= before.at_s:
+        if now.at_s - before.at_s > now.config.settings.consent_s:
+            raise RefusedError(f"{peer} was not switched on", hint="See the daemon's log.")
+        return None
+    trouble = k.trouble.get("PowerOn")
+    if trouble is not None:
+        raise RefusedError(f"could not switch {peer} on", trouble.text, "See pgvip fence test.")
+    return f"{peer} is being switched on"
+
+
+def _mine(new: Record | None, old: Record | None, now: Snapshot) -> bool:
+    """There is a new record, by which this host is primary."""
+    return new is not None and new.primary == now.config.me.name and (old is None or new.term != old.term)
+
+
+def _must_be_at_it(before: Snapshot, now: Snapshot) -> None:
+    k = now.decision.knowledge
+    fencing = any(isinstance(action, Fence) for action in k.running)
+    idle = k.fence_order is None and k.claim is None and k.writing is None and not fencing
+    if idle and now.at_s - before.at_s > BEGIN_S:
+        peer = now.config.peer.name
+        raise RefusedError(
+            f"{peer} was not powered off by this order; nothing changed",
+            "The fence failed, could not begin in time, or its reason was gone: the daemon's log says which.",
+            "See pgvip fence test.",
+        )

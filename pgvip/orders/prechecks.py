@@ -1,0 +1,355 @@
+"""Whether a planned change of role would go well: facts in, a list of findings out. Pure.
+
+The same judgement serves `pgvip switchover`, its dry run and whoever else shows whether the pair is ready. The limits
+are those that users of repmgr know where it has them (repmgr.conf: archive_ready_warning, archive_ready_critical).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pgvip.core.messages import Message
+from pgvip.core.settings import Settings
+from pgvip.core.values import Lsn, Mode, Override
+
+ARCHIVE_READY_WARNING = 16
+ARCHIVE_READY_FAILED = 128
+LONG_TRANSACTION_S = 60.0
+SENDERS_FOR_CLONE = 2
+"""pg_basebackup streams WAL over a second connection."""
+
+
+class Level(StrEnum):
+    """What a finding means for the change."""
+
+    OK = "ok"
+    INFO = "info"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check and what came of it. `hard`: no operator's word helps against a failure."""
+
+    name: str
+    level: Level
+    text: str
+    mend: str = ""
+    hard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What one host says of itself when asked just now (readiness.sql and its configuration).
+
+    `archive_failing`: the WAL file that could not be archived, "" when archiving works. `archive_ready`: files that
+    wait for it. `oldest_s`: age of the oldest client's transaction. `fence`: how its look at its peer's fence device
+    went: "" well, "none" for no device, else what is wrong.
+    """
+
+    host: str
+    pgvip: str
+    digest: str
+    version: int
+    in_recovery: bool
+    lsn: Lsn
+    replay_lsn: Lsn
+    replay_paused: bool
+    senders_max: int
+    senders: int
+    slots_max: int
+    slots: int
+    peer_slot: bool
+    logical_slots: str
+    replica_state: str
+    replica_sync: str
+    checksums: bool
+    wal_log_hints: bool
+    archive_failing: str
+    archive_ready: int
+    sessions: int
+    oldest_s: float
+    prepared: int
+    fence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One host: what its daemon last said, and what its server says now. `why`: why that is not known."""
+
+    name: str
+    message: Message | None
+    ready: Readiness | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The pair as one of its hosts sees it. `changing`: a change of role that is under way, or ""."""
+
+    settings: Settings
+    me: Side
+    peer: Side
+    changing: str = ""
+
+    @property
+    def primary(self) -> Side:
+        """By this host's record; `me` when it has none."""
+        record = self.me.message.record if self.me.message else None
+        return self.peer if record is not None and record.primary == self.peer.name else self.me
+
+    @property
+    def standby(self) -> Side:
+        return self.me if self.primary is self.peer else self.peer
+
+    def override(self, host: str) -> Override:
+        return self.settings.override if host == self.settings.me else self.settings.peer_override
+
+
+Check = Callable[[Facts], Iterable[Finding]]
+
+
+def switchover(facts: Facts) -> tuple[Finding, ...]:
+    """Every finding of a planned switchover, in the order in which they are shown; nothing is left out."""
+    return tuple(finding for check in CHECKS for finding in check(facts))
+
+
+def refused(findings: Iterable[Finding], *, force: bool = False) -> tuple[Finding, ...]:
+    """The failures that stand in the way; `force`: an operator takes upon themselves all but the hard ones."""
+    return tuple(one for one in findings if one.level is Level.FAILED and (one.hard or not force))
+
+
+def _hard(name: str, ok: str, bad: str, mend: str = "") -> Finding:
+    """A finding that is good when `bad` is empty, and a hard failure else."""
+    return Finding(name, Level.FAILED, bad, mend, hard=True) if bad else Finding(name, Level.OK, ok)
+
+
+def _record(facts: Facts) -> Iterable[Finding]:
+    mine = facts.me.message
+    record = mine.record if mine else None
+    bad, mend = "", ""
+    if mine is None or record is None or not mine.confirmed:
+        bad, mend = f"{facts.me.name} has no confirmed record", "see pgvip status"
+    elif record.mode is not Mode.PAIR:
+        bad = f"{record.primary} serves alone (term {record.term}): no standby may take the role"
+        mend = "see why in pgvip status; it becomes a pair again by itself once the standby follows"
+    elif facts.changing:
+        bad, mend = f"a change is under way: {facts.changing}", "wait until it is over"
+    text = f"{facts.primary.name} is primary of a pair, term {record.term if record else '-'}"
+    yield _hard("record", text, bad, mend)
+
+
+def _peer_daemon(facts: Facts) -> Iterable[Finding]:
+    theirs, mine = facts.peer.message, facts.me.message
+    bad, mend = "", f"systemctl status pgvip on {facts.peer.name}"
+    if theirs is None:
+        bad = f"the daemon of {facts.peer.name} does not answer"
+    elif mine is not None and mine.record and (theirs.record is None or theirs.record.term != mine.record.term):
+        bad, mend = f"{facts.peer.name} has another record", "wait a moment; see pgvip status on both hosts"
+    yield _hard("peer-daemon", f"the daemon of {facts.peer.name} answers", bad, mend)
+
+
+def _paused(facts: Facts) -> Iterable[Finding]:
+    paused = [side.name for side in (facts.me, facts.peer) if side.message and side.message.pause.active]
+    bad = f"the pair is paused ({' and '.join(paused)})" if paused else ""
+    yield _hard("pause", "the pair is not paused", bad, "pgvip resume")
+
+
+def _hold(facts: Facts) -> Iterable[Finding]:
+    held = [side.name for side in (facts.me, facts.peer) if side.message and side.message.hold]
+    bad = f"data on hold on {' and '.join(held)}" if held else ""
+    yield _hard("hold", "no data is on hold", bad, "compare the data, then: pgvip hold clear")
+
+
+def _databases(facts: Facts) -> Iterable[Finding]:
+    for side, recovery in ((facts.primary, False), (facts.standby, True)):
+        role = "standby" if recovery else "primary"
+        name, ready, mend = f"{role}-database", side.ready, f"see PostgreSQL's log on {side.name}"
+        if ready is None:
+            yield _hard(name, "", f"the database of {side.name} could not be asked: {side.why}", mend)
+        elif ready.in_recovery is not recovery:
+            yield _hard(name, "", f"the database of {side.name} is not the {role}'s", "see pgvip status")
+        else:
+            yield Finding(name, Level.OK, f"PostgreSQL {ready.version} on {side.name} answers as {role}")
+    mine, theirs = facts.me.ready, facts.peer.ready
+    if mine and theirs and mine.version != theirs.version:
+        text = f"PostgreSQL {mine.version} on {facts.me.name}, {theirs.version} on {facts.peer.name}"
+        yield Finding("postgresql-version", Level.FAILED, text, "use the same major version on both", hard=True)
+
+
+def _streaming(facts: Facts) -> Iterable[Finding]:
+    old, new = facts.primary.ready, facts.standby.message
+    if old is None or new is None:
+        return
+    bad = ""
+    if old.replica_state != "streaming":
+        bad = f"{facts.standby.name} is not attached" if not old.replica_state else f"its state is {old.replica_state}"
+    elif not new.streaming:
+        bad = f"{facts.standby.name} receives no WAL"
+    text = f"{facts.standby.name} streams from {facts.primary.name}"
+    text += f" ({old.replica_sync})" if old.replica_sync else ""
+    yield _hard("streaming", text, bad, f"see PostgreSQL's log on {facts.standby.name}")
+
+
+def _eligible(facts: Facts) -> Iterable[Finding]:
+    new = facts.standby.message
+    if new is None:
+        return
+    bad = "" if new.eligible else f"no standby is eligible: {facts.standby.name} may not take over"
+    mend = "the primary grants it once the standby has flushed all it has; see pgvip status"
+    yield _hard("eligible", f"{facts.standby.name} is eligible to take over", bad, mend)
+
+
+def _replay(facts: Facts) -> Iterable[Finding]:
+    new = facts.standby.ready
+    if new is None:
+        return
+    bad = f"replay is paused on {facts.standby.name}: its promotion would wait" if new.replay_paused else ""
+    yield _hard("replay", f"replay goes on on {facts.standby.name}", bad, "select pg_wal_replay_resume()")
+
+
+def _lag(facts: Facts) -> Iterable[Finding]:
+    old, new, word = facts.primary.ready, facts.standby.ready, facts.standby.message
+    if old is None or new is None or word is None:
+        return
+    settings = facts.settings
+    for name, behind, verb in (
+        ("lag-received", old.lsn - new.lsn, "received"), ("lag-replayed", old.lsn - new.replay_lsn, "replayed"),
+    ):  # fmt: skip
+        bytes_behind = max(0, behind)
+        late_s = word.replay_lag_s if verb == "replayed" else 0.0
+        text = f"{facts.standby.name} has {verb} all but {bytes_behind} bytes" + (f", {late_s:.1f} s" if late_s else "")
+        beyond = bytes_behind > settings.lag_bytes_max or late_s > settings.lag_s_max
+        limits = f"limits: {settings.lag_bytes_max} bytes, {settings.lag_s_max:g} s"
+        level = Level.FAILED if beyond else Level.OK
+        yield Finding(name, level, f"{text} ({limits})" if beyond else text, "wait until it has caught up" * beyond)
+
+
+def _archive(facts: Facts) -> Iterable[Finding]:
+    """A fast shutdown waits until the archiver has tried what is left (manual, 26.3: the archiver's last cycle)."""
+    ready = facts.primary.ready
+    if ready is None:
+        return
+    level, text = Level.OK, f"{ready.archive_ready} WAL files wait to be archived on {facts.primary.name}"
+    if ready.archive_failing:
+        level, text = Level.WARNING, f"archiving fails on {facts.primary.name}: {ready.archive_failing}; {text}"
+    elif ready.archive_ready >= ARCHIVE_READY_WARNING:
+        level = Level.WARNING
+    if ready.archive_ready >= ARCHIVE_READY_FAILED:
+        level, text = Level.FAILED, f"{text}: the stop would wait for them"
+    mend = "" if level is Level.OK else "see archive_command in PostgreSQL's log, and that the archive has space"
+    yield Finding("archive", level, text, mend)
+
+
+def _senders(facts: Facts) -> Iterable[Finding]:
+    """On the future primary: for the old one, and for a clone of it, should that be needed."""
+    for side in (facts.standby, facts.primary):
+        ready = side.ready
+        if ready is None:
+            continue
+        free = ready.senders_max - ready.senders
+        level = Level.OK
+        if side is facts.standby and free < SENDERS_FOR_CLONE:
+            level = Level.WARNING if free else Level.FAILED
+        text = f"{free} of {ready.senders_max} WAL senders are free on {side.name}"
+        yield Finding("wal-senders", level, text, "raise max_wal_senders there" if level is not Level.OK else "")
+
+
+def _slots(facts: Facts) -> Iterable[Finding]:
+    for side in (facts.standby, facts.primary):
+        ready = side.ready
+        if ready is None:
+            continue
+        free = ready.slots_max - ready.slots
+        bad = not ready.peer_slot and free < 1
+        text = f"{free} of {ready.slots_max} replication slots are free on {side.name}"
+        text += "; the other host's is there" if ready.peer_slot else "; the other host's is missing"
+        mend = "raise max_replication_slots there, or drop a slot that nobody uses" if bad else ""
+        yield Finding("slots", Level.FAILED if bad else Level.OK, text, mend)
+    old, new = facts.primary.ready, facts.standby.ready
+    if old is not None and new is not None:
+        lost = sorted(set(old.logical_slots.split(", ")) - set(new.logical_slots.split(", ")) - {""})
+        if lost:
+            text = f"logical slots that {facts.standby.name} lacks, whose subscribers will have to be set up anew: "
+            mend = "from PostgreSQL 17 on, make them failover slots"
+            yield Finding("logical-slots", Level.WARNING, text + ", ".join(lost), mend)
+
+
+def _rewind(facts: Facts) -> Iterable[Finding]:
+    for side in (facts.primary, facts.standby):
+        ready = side.ready
+        if ready is None:
+            continue
+        able = ready.checksums or ready.wal_log_hints
+        text = f"{side.name} {'can' if able else 'cannot'} be rewound"
+        mend = "" if able else "set wal_log_hints = on, or enable checksums; without, a diverged host is cloned anew"
+        yield Finding("rewind", Level.OK if able else Level.WARNING, text, mend)
+
+
+def _fencing(facts: Facts) -> Iterable[Finding]:
+    for side, other in ((facts.me, facts.peer), (facts.peer, facts.me)):
+        ready = side.ready
+        if ready is None:
+            continue
+        if ready.fence == "none":
+            yield Finding("fencing", Level.INFO, f"{side.name} has no way to fence {other.name}: none is configured")
+        elif ready.fence:
+            text = f"the fence device of {other.name} does not answer {side.name}: {ready.fence}"
+            yield Finding("fencing", Level.WARNING, text, f"pgvip fence test on {side.name}")
+        else:
+            yield Finding("fencing", Level.OK, f"the fence device of {other.name} answers {side.name}")
+
+
+def _configuration(facts: Facts) -> Iterable[Finding]:
+    mine, theirs = facts.me.message, facts.peer.message
+    if mine is None or theirs is None:
+        return
+    same = mine.digest == theirs.digest
+    text = "the configuration is the same on both hosts" if same else "the two hosts' configuration files differ"
+    mend = "" if same else "make them the same, then systemctl reload pgvip on both"
+    yield Finding("configuration", Level.OK if same else Level.WARNING, text, mend)
+    same = mine.version == theirs.version
+    text = f"pgvip {mine.version}" + (" on both hosts" if same else f" here, {theirs.version} on {facts.peer.name}")
+    yield Finding("pgvip-version", Level.OK if same else Level.WARNING, text, "" if same else "upgrade the older one")
+
+
+def _override(facts: Facts) -> Iterable[Finding]:
+    old, new = facts.override(facts.primary.name), facts.override(facts.standby.name)
+    back = old is Override.PRIMARY or new is Override.STANDBY
+    alone = Override.PRIMARY_STANDBY in (old, new)
+    text = f"the configuration keeps or brings the role to {facts.primary.name}: it would go back by itself"
+    if alone:
+        text = "the configuration lets one host serve alone (role = primary_standby)"
+    if back or alone:
+        yield Finding("role-override", Level.FAILED, text, "change role in the configuration, then reload")
+
+
+def _gateway(facts: Facts) -> Iterable[Finding]:
+    new = facts.standby.message
+    if new is not None:
+        text = f"{'a' if new.gateway_ok else 'no'} gateway answers {facts.standby.name}"
+        mend = "" if new.gateway_ok else "see its network: clients might not reach it"
+        yield Finding("gateway", Level.OK if new.gateway_ok else Level.FAILED, text, mend)
+
+
+def _sessions(facts: Facts) -> Iterable[Finding]:
+    ready = facts.primary.ready
+    if ready is None:
+        return
+    text = f"client sessions on {facts.primary.name}, which are ended: {ready.sessions}"
+    yield Finding("sessions", Level.INFO, text)
+    if ready.oldest_s >= LONG_TRANSACTION_S:
+        text = f"a transaction has been open for {ready.oldest_s:.0f} s on {facts.primary.name}; it is rolled back"
+        yield Finding("long-transactions", Level.INFO, text)
+    if ready.prepared:
+        text = f"prepared transactions on {facts.primary.name}, which stay prepared: {ready.prepared}"
+        yield Finding("prepared-transactions", Level.INFO, text)
+
+
+CHECKS: tuple[Check, ...] = (
+    _record, _peer_daemon, _paused, _hold, _databases, _streaming, _eligible, _replay, _lag, _archive, _senders,
+    _slots, _rewind, _fencing, _configuration, _override, _gateway, _sessions,
+)  # fmt: skip

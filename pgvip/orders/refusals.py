@@ -1,0 +1,200 @@
+"""What stands in the way of a fence by order, in words, and what an operator must know and type before it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgvip.core.facts import View
+from pgvip.core.messages import Message
+from pgvip.core.rights import eligible
+from pgvip.core.values import Mode
+from pgvip.errors import RefusedError
+from pgvip.orders.desk import under_way
+from pgvip.status.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is going to be done. `warning`: what that means; `word`, `what`: what must be typed first, or ""."""
+
+    text: str
+    warning: str = ""
+    word: str = ""
+    what: str = ""
+
+
+def view_of(shot: Snapshot) -> View:
+    """The facts of a round."""
+    return View(shot.decision.knowledge, shot.seen, shot.config.settings, shot.at_s)
+
+
+def must_have_fencing(shot: Snapshot) -> None:
+    """RefusedError where no fence method is configured."""
+    if not shot.config.settings.fencing:
+        raise RefusedError(
+            f'fencing = "none" is configured for host {shot.config.peer.name}', hint="Configure a fence method first."
+        )
+
+
+def failover(shot: Snapshot) -> Plan:
+    """Take over now, from the standby; RefusedError says what to use instead where that cannot be."""
+    v, me, peer = view_of(shot), shot.config.me.name, shot.config.peer.name
+    if v.primary:
+        raise RefusedError(
+            f"{me} is the primary: a failover is ordered on the standby",
+            hint=f"On {peer}: pgvip failover. To move the role in an orderly way, on either host: pgvip switchover",
+        )
+    must_have_fencing(shot)
+    must_have_right(shot)
+    text = f"failover: {me} has {peer} powered off, verified, and becomes primary; {peer} is switched on again"
+    theirs = v.message
+    if theirs is None or not (theirs.read_write or theirs.database_ok):
+        return Plan(text)
+    warning = (
+        f"{peer} answers, and could hand its role over: pgvip switchover does that without powering it off, and every "
+        f"session ends in an orderly way. A failover cuts its power. {loss(shot)}"
+    )
+    return Plan(text, warning, shot.config.name, "the pair's name")
+
+
+def must_have_right(shot: Snapshot) -> None:
+    """RefusedError unless this standby has the takeover right, with the first thing that is missing."""
+    v, me, peer = view_of(shot), shot.config.me.name, shot.config.peer.name
+    forced = f"If {peer} is lost for good: pgvip promote --force, which says what may be lost."
+    doing = under_way(shot)
+    if doing:
+        raise RefusedError(f"a change is under way: {doing}", hint="Wait until it is over; see pgvip status.")
+    if v.record is None or not v.k.confirmed:
+        raise RefusedError(f"{me} has no confirmed record", hint=f"See pgvip status. {forced}")
+    if v.record.mode is Mode.SOLO:
+        raise RefusedError(f"{peer} serves alone: {me} is no standby that may take over", hint=forced)
+    if v.paused:
+        raise RefusedError("the pair is paused", hint="End the pause first: pgvip resume")
+    if v.k.durable.hold:
+        raise RefusedError(f"data on hold on {me}: {v.k.durable.hold}", hint="See pgvip hold --help.")
+    if not v.recovering or not v.database_healthy:
+        raise RefusedError(f"the database of {me} is not a healthy standby", hint="See PostgreSQL's log.")
+    if not eligible(v):
+        detail = f"{peer} has not said that {me} holds all it needs; commits could be lost." if v.s.sync else (
+            f"{me} has no lease from {peer}: more than {v.s.lag_s_max:g} s of commits could be lost."
+        )  # fmt: skip
+        raise RefusedError(f"{me} is not eligible to take over", detail, forced)
+    if not v.gateway:
+        raise RefusedError(f"no gateway answers {me}: clients might not reach it", hint=f"See its network. {forced}")
+
+
+def fence_off(shot: Snapshot, *, force: bool) -> Plan:
+    """Power the peer off, and keep it off; RefusedError where nobody would serve afterwards."""
+    v, me, peer = view_of(shot), shot.config.me.name, shot.config.peer.name
+    must_have_fencing(shot)
+    doing = under_way(shot)
+    if doing:
+        raise RefusedError(f"a change is under way: {doing}", hint="Wait until it is over; see pgvip status.")
+    if v.record is None or not v.k.confirmed:
+        raise RefusedError(f"{me} has no confirmed record: who serves is not known", hint="See pgvip status.")
+    what = f"the name of the host to power off ({peer})"
+    stays = f"{peer} stays off until pgvip fence on, or until somebody switches it on."
+    if v.primary and v.solo:
+        return Plan(f"fence off: {peer} is powered off; {me} serves on alone", stays, peer, what)
+    if v.primary:
+        if v.paused:
+            text = "Commits would wait for a standby that is gone." if v.sync_term else ""
+            raise RefusedError("the pair is paused: its mode does not change", text, "Resume first: pgvip resume")
+        if not (v.read_write and v.database_healthy and v.gateway):
+            raise RefusedError(f"{me} is not well enough to serve alone", hint="See pgvip status.")
+        return Plan(f"fence off: {peer}, the standby, is powered off; {me} serves alone, with both addresses", stays,
+                    peer, what)  # fmt: skip
+    if not force:
+        raise RefusedError(
+            f"{peer} is the primary",
+            f"Powering it off makes {me} primary (a failover), and {peer} stays off.",
+            "pgvip switchover first, then fence off; or pgvip failover; or, if you mean it: pgvip fence off --force",
+        )
+    must_have_right(shot)
+    text = f"fence off: {peer}, the primary, is powered off and stays off; {me} becomes primary"
+    return Plan(text, f"{loss(shot)} {stays}", peer, what)
+
+
+def fence_on(shot: Snapshot) -> Plan:
+    """Switch the peer on."""
+    must_have_fencing(shot)
+    if shot.decision.knowledge.claim is not None:
+        raise RefusedError(f"{shot.config.peer.name} is being fenced", hint="Wait until that is over.")
+    return Plan(f"fence on: {shot.config.peer.name} is switched on; it rejoins by itself")
+
+
+def confirm(shot: Snapshot) -> Plan:
+    """An operator's word in place of the fence device's."""
+    claim, peer = shot.decision.knowledge.claim, shot.config.peer.name
+    if claim is None:
+        raise RefusedError("no claim is open: nothing waits for a fence", hint="See: pgvip status")
+    text = f"fence confirm: {peer} counts as powered off; {shot.config.me.name} goes on with {claim.change}"
+    warning = (
+        f"{shot.config.me.name} has tried to power {peer} off {claim.tries} times in {shot.at_s - claim.since_s:.0f} s "
+        f"({claim.change}, because of {claim.why.value}), and will serve alone. If {peer} is not off, or comes back "
+        f"by itself, both may write."
+    )
+    return Plan(text, warning, peer, f"the name of the host that you have seen powered off ({peer})")
+
+
+def promotion(shot: Snapshot, *, unfenced: bool, force_healthy: bool) -> Plan:
+    """A forced promotion: what may be lost, by how much. RefusedError for a pair that is well."""
+    v, me, peer = view_of(shot), shot.config.me.name, shot.config.peer.name
+    if not unfenced and not shot.config.settings.fencing:
+        raise RefusedError(
+            f'fencing = "none" is configured for {peer}: it cannot be fenced first',
+            "If it runs, or comes back by itself, both hosts write.",
+            "See that it is off and stays off, then: pgvip promote --force --without-fence",
+        )
+    if not force_healthy and _is_well(v):
+        serves = me if v.primary else peer
+        raise RefusedError(
+            f"nothing has to be forced: {serves} serves" + (" already" if v.primary else ""),
+            hint="To move the role: pgvip switchover. If you mean it all the same: --although-healthy",
+        )
+    fenced = "without fencing" if unfenced else "after fencing"
+    text = f"forced promotion of {me} {fenced} {peer}: commits that only {peer} has are lost here and kept there (hold)"
+    off = f"{peer} is NOT fenced: if it runs, both write." if unfenced else f"{peer} is powered off first."
+    warning = f"{me} becomes primary of {shot.config.name} by force. {off} {loss(shot)}"
+    return Plan(text, warning, shot.config.name, "the pair's name")
+
+
+def _is_well(v: View) -> bool:
+    """This primary serves; or this standby hears a confirmed primary that does."""
+    if v.record is None or not v.k.confirmed or v.k.alarm:
+        return False
+    if v.primary:
+        return v.read_write and v.database_healthy
+    return v.peer_serves and bool(v.message and v.message.database_ok)
+
+
+def loss(shot: Snapshot) -> str:
+    """What a takeover here may lose, by the positions that are known."""
+    v, me, peer = view_of(shot), shot.config.me.name, shot.config.peer.name
+    mine, heard = v.point, v.k.heard
+    here = f"{me} has WAL up to {mine.lsn} (timeline {mine.timeline})" if mine else f"what WAL {me} has is not known"
+    if v.primary:
+        return f"{here}. What {peer} alone has, if it ever served, is lost here."
+    if heard is None or heard.message.point is None:
+        return f"{here}; {peer} was not heard since this start. How much is lost cannot be known."
+    return f"{here}; {_behind(v, heard.message, shot.at_s - heard.at_s)}. {_promise(v)}"
+
+
+def _behind(v: View, message: Message, age_s: float) -> str:
+    mine, theirs = v.point, message.point
+    assert theirs is not None  # the caller looked
+    text = f"{v.s.peer} was at {theirs.lsn} (timeline {theirs.timeline}) {age_s:.1f} s ago"
+    if mine is None or mine.timeline != theirs.timeline:
+        return f"{text}, on another history: how much is lost cannot be known"
+    missing = max(0, theirs.lsn - mine.lsn)
+    return f"{text}: {missing} bytes of it are missing here" if missing else f"{text}: all of it is here"
+
+
+def _promise(v: View) -> str:
+    if eligible(v):
+        if v.sync_term:
+            return "The pair is synchronous and this host eligible: no acknowledged commit is lost."
+        return f"The pair is asynchronous: what was committed after that is lost, at most {v.s.lag_s_max:g} s of it."
+    if v.sync_term:
+        return f"This host is not eligible: acknowledged commits may be lost, and {v.s.peer} may have gone on alone."
+    return f"Nothing bounds the loss: {v.s.peer} may have gone on since."

@@ -1,0 +1,1 @@
+"""Making a returned host follow: rewind, clone, what is saved, what was lost."""

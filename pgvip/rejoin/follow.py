@@ -1,0 +1,370 @@
+"""Make a returned host's data follow the peer: save what diverged, rewind, else clone. Leaves it stopped.
+
+Proves first that the peer's server is the pair's read-write primary, and that nothing runs here. Each step
+can be repeated: a rewind that was interrupted left the data unusable, which a marker remembers.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from pgvip.actions import postgres, prepare
+from pgvip.core.values import WalPoint
+from pgvip.errors import CommandError, PostgresError, ProbeError, RejoinError
+from pgvip.rejoin import copy as cloning
+from pgvip.rejoin import source
+from pgvip.rejoin.saved_wal import Divergence, prune, save_diverged, set_aside_archived
+from pgvip.rejoin.unarchived import keep_unarchived
+from pgvip.system import pgconf, pgtools, processes, wal_commands
+from pgvip.system.commands import check, run
+from pgvip.system.sql import connect_local
+from pgvip.system.stopped_wal import LAST, Piece, end_of_wal, fork_point, local_history, strange_timelines
+from pgvip.system.wal_files import segment_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgvip.config.model import Config
+    from pgvip.rejoin.source import Source
+
+Say = Callable[[str], None]
+
+CHANGES_BEGIN = re.compile(r"need to copy|creating backup label|syncing target", re.IGNORECASE)
+"""What pg_rewind prints from the moment on at which it changes the target (src/bin/pg_rewind/pg_rewind.c)."""
+
+RECOVERY_S = 3600.0
+"""For crash recovery in single-user mode: replays what was written since the last checkpoint."""
+
+
+def rejoin(
+    config: Config, *, clone: bool = False, progress: Say, on_bytes: cloning.Bytes | None = None, system_id: str = ""
+) -> str:
+    """Make this host's data follow the peer; returns a sentence that says how.
+
+    `clone`: an operator wants a new base backup, whatever the data looks like. `system_id`: of the pair's
+    record. Raises RejoinError, after which the same call may be repeated.
+    """
+    if cloning.finish_swap(config):
+        progress("finished the clone that was interrupted")
+    found = source.prove_source(config, own_system_id(config) or system_id)
+    _stop(config, progress)
+    # Stopped, so it cannot be this host's own server that answers now.
+    found = source.prove_source(config, found.system_id)
+    done = _follow(config, found, clone, progress, on_bytes)
+    cloning.make_standby(config)
+    for path in prune(config):
+        progress(f'removed "{path}": it held no commits')
+    return done
+
+
+def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes: cloning.Bytes | None) -> str:
+    """Choose the cheapest way that works, and go it."""
+    reason = "an operator asked for it" if clone else unusable(config)
+    if not reason and (config.postgres.data_directory / "backup_label").exists():
+        # Its recovery never began, so pg_control does not tell where it stands; the start will.
+        return "the data is a copy that has not been started yet"
+    divergence = None if reason else divergence_from(config, found)
+    known = divergence or _divergence_if_readable(config, found)
+    saved = _keep(config, known, found, progress)
+    if divergence is not None and not divergence.diverged:
+        reason = missing_wal(config, divergence, found)
+        if not reason:
+            return "nothing had diverged"
+    if not reason:
+        assert divergence is not None  # without one there is a reason
+        reason = why_no_rewind(config, divergence.end, found, divergence.strange) or _rewind(config, progress)
+    done = f"rewound to {divergence.fork}" if divergence and not reason else ""
+    if reason:
+        progress(f"a new clone is needed: {reason}")
+        refuse_clone_now(config, reason, by_operator=clone)
+        done = _clone(config, known, found, progress, on_bytes)
+    _clean_archive(config, saved, progress)
+    # Not before: with diverged files in its archive, the rewound data would follow them instead of the source.
+    prepare.mark_usable(config)
+    return done
+
+
+def clone_over(config: Config, progress: Say, on_bytes: cloning.Bytes | None = None, *, system_id: str) -> str:
+    """Clone as an operator orders it, whatever is here; what only this cluster's data has is kept, as by a rejoin.
+
+    The server must be down. `system_id`: of the pair's cluster. Returns a sentence; raises RejoinError, after which the
+    same call may be repeated.
+    """
+    if cloning.finish_swap(config):
+        progress("finished the clone that was interrupted")
+    if own_system_id(config) != system_id:
+        return cloning.clone(config, progress, on_bytes, system_id=system_id)
+    found = source.prove_source(config, system_id)
+    known = _divergence_if_readable(config, found)
+    saved = _keep(config, known, found, progress)
+    done = _clone(config, known, found, progress, on_bytes)
+    _clean_archive(config, saved, progress)
+    return done
+
+
+def own_system_id(config: Config) -> str:
+    """System identifier of the data here; "" when there is none that can be read."""
+    with suppress(PostgresError):
+        return pgtools.control_data(config).system_id
+    return ""
+
+
+def _stop(config: Config, progress: Say) -> None:
+    """Stop a standby that runs here; a read-write server is never stopped for a rejoin."""
+    if processes.postmaster(config.postgres.data_directory) is None:
+        postgres.stop(config, clean=False)
+        return
+    try:
+        with connect_local(config) as session:
+            standby = bool(session.query("in_recovery", timeout_s=postgres.ANSWER_S)[0][0])
+    except ProbeError:
+        standby = pgtools.control_data(config).state != "in production"
+    if not standby:
+        raise RejoinError(
+            "the database on this host is read-write",
+            "A rejoin would destroy what its clients write.",
+            "Stop it first, if the peer is the rightful primary.",
+        )
+    progress("stopping the standby")
+    try:
+        postgres.stop(config, clean=True)
+    except PostgresError:
+        postgres.stop(config, clean=False)
+
+
+# --- what is here ------------------------------------------------------------------------------------------
+
+
+def unusable(config: Config) -> str:
+    """Why the data here can be neither kept nor rewound; "" when it can."""
+    if not (config.postgres.data_directory / "PG_VERSION").exists():
+        return "there is no data"
+    if why := prepare.why_unusable(config):
+        return f"an earlier {why} was interrupted"
+    try:
+        end_of_wal(config)
+    except PostgresError as failure:
+        return failure.message
+    return ""
+
+
+def divergence_from(config: Config, found: Source) -> Divergence:
+    """Compare this cluster's history with the source's; the server must be down."""
+    control = pgtools.control_data(config)
+    end = end_of_wal(config)
+    mine = [*local_history(config, end.timeline), end]
+    theirs = [*found.history, WalPoint(found.flush.timeline, LAST)]
+    fork = fork_point(mine, theirs)
+    if end.timeline == found.flush.timeline and end.lsn > found.flush.lsn:
+        # On the source's own timeline, but further: it is told apart by what the source has flushed.
+        fork = found.flush
+    strange = strange_timelines(mine, theirs)
+    before = [point for point in mine if point.timeline < fork.timeline]
+    if before and not source.same_wal(config, control, fork, theirs):
+        # Both were promoted at one point to one number: two timelines of the same name.
+        strange |= {point.timeline for point in mine if point.timeline >= fork.timeline}
+        fork = before[-1]
+    return Divergence(fork, end, _pieces(mine, fork), strange, control.segment_bytes)
+
+
+def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
+    """This cluster's WAL from the fork on, by timeline."""
+    pieces, start = [], fork.lsn
+    for point in mine:
+        if point.timeline >= fork.timeline and point.lsn > start:
+            pieces.append(Piece(point.timeline, start, point.lsn))
+            start = point.lsn
+    return tuple(pieces)
+
+
+def _divergence_if_readable(config: Config, found: Source) -> Divergence | None:
+    with suppress(PostgresError, RejoinError):
+        if not prepare.why_unusable(config):
+            return divergence_from(config, found)
+    return None
+
+
+def missing_wal(config: Config, divergence: Divergence, found: Source) -> str:
+    """Why this data cannot simply go on; "" when the WAL from its end on can still be had.
+
+    The source may have it under the name of any later timeline.
+    """
+    timelines = [point.timeline for point in found.history] + [found.flush.timeline]
+    wanted = [
+        segment_name(timeline, divergence.end.lsn, divergence.segment_bytes)
+        for timeline in timelines
+        if timeline >= divergence.end.timeline
+    ]
+    if source.has_segment(config, wanted):
+        return ""
+    if config.archive.enabled and any(_archived(config, name) for name in wanted):
+        return ""
+    return f"the peer has no longer the WAL that this host needs next ({wanted[0]})"
+
+
+def _archived(config: Config, name: str) -> bool:
+    """Look into both archives as a recovery would: by the program that PostgreSQL runs, bounded in time."""
+    with TemporaryDirectory(dir=config.paths.state) as directory:
+        command = [*wal_commands.restore_argv(config), name, str(Path(directory) / name)]
+        try:
+            return run(command, timeout_s=config.archive.timeout_s + 5.0).returncode == 0
+        except CommandError:
+            return False
+
+
+# --- save, rewind, clone ---------------------------------------------------------------------------------------
+
+
+def _keep(
+    config: Config, divergence: Divergence | None, found: Source, progress: Say
+) -> tuple[Divergence, Path] | None:
+    """See that all WAL that only this host has is archived or saved; returns what `_save` does."""
+    if divergence is not None:
+        keep_unarchived(config, divergence, progress)
+    return _save(config, divergence, found, progress)
+
+
+def _save(
+    config: Config, divergence: Divergence | None, found: Source, progress: Say
+) -> tuple[Divergence, Path] | None:
+    """Keep the diverged WAL, once; None when there is none, or none that can be told."""
+    if divergence is None or not divergence.diverged:
+        return None
+    target, lost = save_diverged(config, divergence, found.heartbeat_files)
+    count = "an unknown number of" if lost is None else str(lost.commits)
+    progress(
+        f"saved {divergence.size_bytes} bytes of diverged WAL with {count} lost transactions,"
+        f' {divergence.fork} to {divergence.end}, in "{target}"'
+    )
+    return divergence, target
+
+
+def why_no_rewind(config: Config, end: WalPoint, found: Source, strange: frozenset[int] = frozenset()) -> str:
+    """Why diverged data that ends at `end` must be cloned; "" when pg_rewind can undo it.
+
+    It knows timelines by number: on one and the same it ends well and does nothing (src/bin/pg_rewind/pg_rewind.c).
+    """
+    if not pgtools.control_data(config).rewindable:
+        return "it has neither checksums nor wal_log_hints"
+    double = strange & {point.timeline for point in found.history} | ({end.timeline} & {found.flush.timeline})
+    if double:
+        return f"it has other WAL than the peer on the same timeline {min(double)}, which pg_rewind does not undo"
+    return ""
+
+
+def _rewind(config: Config, progress: Say) -> str:
+    """Rewind this cluster; returns "" or the reason why a clone is needed instead.
+
+    The data is marked unusable then: the archive still holds what diverged.
+    """
+    control = pgtools.control_data(config)
+    version = pgtools.major_version(config.postgres.data_directory)
+    pgconf.write(config, sync=False, version=version)
+    pgconf.strip_auto_conf(config, version)
+    try:
+        if not control.clean:
+            progress("recovering from the crash before the rewind")
+            _recover(config)
+        source.prepare_source(config)
+        progress(f"rewinding to follow {config.peer.name}")
+        prepare.mark_unusable(config, "rewind")
+        said = run(
+            _rewind_command(config, version),
+            timeout_s=config.rejoin.timeout_s,
+            user=config.postgres.user,
+            die_with_caller=True,
+        )
+    except CommandError as failure:
+        return f"the rewind did not end: {failure.message}"
+    if said.returncode != 0:
+        if not CHANGES_BEGIN.search(said.stderr + said.stdout):
+            prepare.mark_usable(config)
+        return f"pg_rewind failed: {said.said}"
+    return ""
+
+
+def _recover(config: Config) -> None:
+    """Crash recovery in single-user mode, which pg_rewind needs and could not do with split directories.
+
+    standby.signal forbids single-user mode; it is back before this returns.
+    """
+    data = config.postgres.data_directory
+    signal_file = data / "standby.signal"
+    prepare.forget_killed_postmaster(config)
+    was_standby = signal_file.exists()
+    signal_file.unlink(missing_ok=True)
+    command: list[str | Path] = [
+        pgtools.tool(config, "postgres"),
+        # Without pg_rewind's -F: it syncs everything when it ends, which a power cut may forestall.
+        *("--single", "-D", data),
+        *pgtools.config_file_option(config),
+        *("-c", "synchronous_standby_names=", "-c", "archive_mode=off", "template1"),
+    ]
+    try:
+        check(command, timeout_s=RECOVERY_S, user=config.postgres.user, die_with_caller=True)
+    finally:
+        if was_standby:
+            signal_file.touch(mode=0o600)
+            pgtools.give(config, signal_file)
+
+
+def _rewind_command(config: Config, version: int) -> list[str | Path]:
+    command: list[str | Path] = [
+        pgtools.tool(config, "pg_rewind"),
+        *("-D", config.postgres.data_directory),
+        f"--source-server={source.conninfo(config)}",
+        *("--no-ensure-shutdown", "--progress"),
+    ]
+    split = config.postgres.config_directory != config.postgres.data_directory
+    if split and version >= 15:
+        command.append(f"--config-file={config.postgres.config_directory / 'postgresql.conf'}")
+    if config.archive.enabled and (version >= 15 or not split):
+        command.append("--restore-target-wal")
+    return command
+
+
+def _clone(
+    config: Config, known: Divergence | None, found: Source, progress: Say, on_bytes: cloning.Bytes | None
+) -> str:
+    """Replace the data here by a copy; where nobody could tell what only they have, their WAL outlives them."""
+    if known is None and not prepare.why_unusable(config):
+        cloning.mark_unsaved(config)
+    return cloning.clone(config, progress, on_bytes, system_id=found.system_id)
+
+
+def _clean_archive(config: Config, saved: tuple[Divergence, Path] | None, progress: Say) -> None:
+    if saved is not None:
+        for name in set_aside_archived(config, *saved):
+            progress(f"moved {name} out of the archive: it belongs to the diverged part")
+
+
+def refuse_clone_now(config: Config, reason: str, *, by_operator: bool) -> None:
+    """RejoinError when the configuration does not allow a clone at this time."""
+    rule = config.rejoin
+    if by_operator or rule.clone == "now":
+        return
+    if rule.clone == "never":
+        raise RejoinError(
+            f"a new clone is needed, and is not allowed to start by itself: {reason}",
+            hint="Run `pgvip clone`, or set clone in section [rejoin].",
+        )
+    if not in_window(rule.window, datetime.now().astimezone()):
+        raise RejoinError(f"a new clone waits for its window {rule.window}: {reason}")
+
+
+def in_window(window: str, at: datetime) -> bool:
+    """True within a daily window of local time; one that ends before it begins spans midnight.
+
+    >>> in_window("22:00-04:00", datetime(2026, 1, 1, 3, 59)), in_window("01:00-02:00", datetime(2026, 1, 1, 2, 0))
+    (True, False)
+    """
+    begin, _, end = window.partition("-")
+    now, first, last = (time.strptime(word, "%H:%M")[3:5] for word in (f"{at:%H:%M}", begin.strip(), end.strip()))
+    return first <= now < last if first <= last else now >= first or now < last

@@ -1,0 +1,241 @@
+"""Who may connect for pgvip: passwords, SCRAM verifiers, and pgvip's own lines in pg_hba.conf and pg_ident.conf.
+
+The lines are the same on both hosts (`samehost` stands for whatever addresses the server has), so that a
+clone or a rewind, which copies them, copies nothing wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvip.core.values import Vip
+from pgvip.errors import ActionError
+from pgvip.system import pgconf, pgtools
+from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pgvip.config.model import Config
+
+BEGIN = "# BEGIN pgvip: written by pgvip init, clone and join; changes in here are lost"
+END = "# END pgvip"
+ALLOWED = "# pgvip init --allow"
+FILES = ("pg_hba.conf", "pg_ident.conf")
+"""As `access_files` returns them; the bundle's words for them."""
+
+MAP = "pgvip"
+ITERATIONS = 4096
+"""Of PBKDF2, as PostgreSQL's own (src/include/common/scram-common.h)."""
+
+SALT_BYTES = 16
+METHODS = ("scram-sha-256", "md5", "cert", "ldap", "radius", "gss", "trust", "reject")
+
+
+# --- passwords ---------------------------------------------------------------------------------------------
+
+
+def ensure_passwords(config: Config) -> str:
+    """The text of the password file; made with new random passwords where there is none.
+
+    It belongs to PostgreSQL's user, whose WAL receiver reads it, and to nobody else.
+    """
+    path = config.paths.passwords
+    try:
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        text = ""
+    roles = (DATABASE_ROLE, REPLICATION_ROLE)
+    if all(password_of(text, role) for role in roles):
+        return text
+    text = "".join(f"*:*:*:{role}:{secrets.token_urlsafe(32)}\n" for role in roles)
+    write_passwords(config, text)
+    return text
+
+
+def write_passwords(config: Config, text: str) -> None:
+    """Write the libpq password file (manual, 34.16), mode 0600, by rename. ActionError when that fails."""
+    path = config.paths.passwords
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        pgtools.give(config, temporary)
+        temporary.replace(path)
+    except OSError as failure:
+        raise ActionError(f"could not write {path}", f"{failure}.") from failure
+
+
+def password_of(text: str, role: str) -> str:
+    """The password of a role in a password file of ours; "" when it is not there."""
+    for line in text.splitlines():
+        words = line.split(":")
+        if len(words) == 5 and words[3] == role:
+            return words[4]
+    return ""
+
+
+def scram_verifier(password: str, salt: bytes | None = None) -> str:
+    """What PostgreSQL stores for a password (RFC 5803), so that the password itself never reaches a log.
+
+    >>> scram_verifier("pencil", bytes(16))[:44]
+    'SCRAM-SHA-256$4096:AAAAAAAAAAAAAAAAAAAAAA==$'
+    """
+    salt = secrets.token_bytes(SALT_BYTES) if salt is None else salt
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    words = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"SCRAM-SHA-256${ITERATIONS}:{words[0]}${words[1]}:{words[2]}"
+
+
+# --- pg_hba.conf and pg_ident.conf -----------------------------------------------------------------------------
+
+
+def hba_lines(config: Config) -> list[str]:
+    """Our entries, which come before all others: the first that fits decides (manual, 21.1)."""
+    hosts = sorted((config.me.address, config.peer.address))
+    vips = [str(config.vips[vip].ip) for vip in Vip]
+    database = _word(config.postgres.database)
+    ours = f"{DATABASE_ROLE},{REPLICATION_ROLE}"
+    rows = [
+        ("local", "all", _word(config.postgres.user), "", "peer"),
+        ("local", "all", DATABASE_ROLE, "", f"peer map={MAP}"),
+        # pgvip backup: "all" above does not cover replication (manual, 21.1).
+        ("local", "replication", _word(config.postgres.user), "", "peer"),
+        # A host that follows itself, or whoever holds an address, would loop (FACTS.md 23).
+        ("host", "replication", ours, "samehost", "reject"),
+        *(("host", "replication", ours, _network(vip), "reject") for vip in vips),
+        *(("host", "replication", REPLICATION_ROLE, _network(host), "scram-sha-256") for host in hosts),
+        # The replication role as well: from 17 on, a standby asks for logical failover slots by primary_conninfo.
+        *(("host", database, ours, _network(host), "scram-sha-256") for host in hosts),
+        *(("host", database, DATABASE_ROLE, _network(vip), "scram-sha-256") for vip in vips),
+        ("host", "replication", ours, "all", "reject"),
+        ("host", "all", ours, "all", "reject"),
+    ]
+    return [f"{kind:<7} {name:<15} {user:<25} {address:<22} {method}" for kind, name, user, address, method in rows]
+
+
+def ident_lines() -> list[str]:
+    """Let root, which the daemon runs as, in as role `pgvip` (peer authentication, by the kernel's word)."""
+    return [f"{MAP}           root                    {DATABASE_ROLE}"]
+
+
+def with_block(text: str, lines: Sequence[str]) -> str:
+    """A file's text with our block at its top, in place of an earlier one."""
+    return "\n".join([BEGIN, *lines, END, "", without_block(text)])
+
+
+def without_block(text: str) -> str:
+    """A file's text without our block."""
+    kept, inside = [], False
+    for line in text.splitlines():
+        if line == BEGIN:
+            inside = True
+        if not inside:
+            kept.append(line)
+        if line == END:
+            inside = False
+    return "\n".join(kept).strip("\n") + "\n"
+
+
+def with_allowed(text: str, allowed: Sequence[tuple[str, str]]) -> str:
+    """A pg_hba.conf with a line for applications from each (network, method), once, at its end."""
+    for network, method in allowed:
+        line = f"{'host':<7} {'all':<15} {'all':<25} {network:<22} {method}"
+        if line not in text.splitlines():
+            text = text.rstrip("\n") + f"\n{ALLOWED}\n{line}\n"
+    return text
+
+
+def parse_allowed(word: str) -> tuple[str, str]:
+    """`CIDR` or `CIDR=METHOD` of --allow; ValueError says what is wrong.
+
+    >>> parse_allowed("192.0.2.0/24")
+    ('192.0.2.0/24', 'scram-sha-256')
+    """
+    network, _, method = word.partition("=")
+    if method and method not in METHODS:
+        raise ValueError(f"unknown method {method}; known: {', '.join(METHODS)}")
+    return str(ip_network(network)), method or METHODS[0]
+
+
+def access_files(config: Config) -> tuple[Path, Path]:
+    """Where the server reads pg_hba.conf and pg_ident.conf."""
+    return Path(pgtools.server_setting(config, "hba_file")), Path(pgtools.server_setting(config, "ident_file"))
+
+
+def write_access(config: Config, allowed: Sequence[tuple[str, str]] = ()) -> bool:
+    """See that both files carry our lines; True when something changed (the server then needs a reload)."""
+    hba, ident = access_files(config)
+    changed = _rewrite(hba, lambda text: with_allowed(with_block(text, hba_lines(config)), allowed))
+    return _rewrite(ident, lambda text: with_block(text, ident_lines())) or changed
+
+
+def others_lines(config: Config) -> dict[str, str]:
+    """What both files say besides our blocks, for the bundle: who may connect here must be let in there too.
+
+    On Debian these files lie outside of the data directory, so that no copy of the database brings them along, and
+    after a takeover the applications would be refused. Raises ActionError.
+    """
+    found = {}
+    for key, path in zip(FILES, access_files(config), strict=True):
+        try:
+            found[key] = without_block(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError as failure:
+            raise ActionError(f"could not read {path}", f"{failure}.") from failure
+    return found
+
+
+def adopt_lines(config: Config, lines: Mapping[str, str]) -> list[Path]:
+    """Have both files say what the other host's say; the old ones stay beside them, under the names returned.
+
+    A file inside of the data directory is left alone: the copy has brought it.
+    """
+    kept = []
+    for key, path in zip(FILES, access_files(config), strict=True):
+        if key not in lines or path.is_relative_to(config.postgres.data_directory):
+            continue
+        if without_block(path.read_text(encoding="utf-8", errors="replace")) == lines[key]:
+            continue
+        old = path.with_name(f"{path.name}.replaced-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
+        pgconf.replace_file(old, path.read_text(encoding="utf-8", errors="surrogateescape"), path)
+        _rewrite(path, lambda _, text=lines[key]: text)  # type: ignore[misc]  # a default binds it
+        kept.append(old)
+    return kept
+
+
+def _rewrite(path: Path, edit: Callable[[str], str]) -> bool:
+    try:
+        old = path.read_text(encoding="utf-8", errors="surrogateescape")
+        new = edit(old)
+        if new == old:
+            return False
+        pgconf.replace_file(path, new, path)
+    except OSError as failure:
+        raise ActionError(f"could not write {path}", f"{failure}.") from failure
+    return True
+
+
+def _network(address: str) -> str:
+    return str(ip_network(address))
+
+
+def _word(name: str) -> str:
+    """A name as pg_hba.conf wants it: quoted where it would mean something else."""
+    plain = name.replace("_", "").replace("-", "").isalnum()
+    keyword = name in ("all", "replication", "sameuser", "samerole", "samegroup")
+    return name if plain and not keyword else f'"{name}"'

@@ -1,0 +1,46 @@
+"""Making the bundle that brings the other host into the pair: new keys for it, and everything it must know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgvip.link import bundle, tls
+from pgvip.setup import access
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pgvip.config.model import Config
+    from pgvip.state.record import PairIdentity
+
+
+def make(config: Config, identity: PairIdentity, path: Path) -> None:
+    """Write a bundle for the other host to `path`, with new keys for it, and for this one where it has none.
+
+    Each call makes earlier bundles void, and the keys that the other host has now. A daemon that runs here does
+    not know of it yet. Raises LinkError.
+    """
+    from pgvip.link.certificates import make_pair_certificates  # noqa: PLC0415  # slow to import, needed only here
+
+    pairs = make_pair_certificates([config.me.name, config.peer.name])
+    own, peer = pairs[config.me.name], pairs[config.peer.name]
+    directory = config.paths.certificates
+    if (directory / "own.key").exists():
+        key, certificate = ((directory / name).read_text(encoding="ascii") for name in ("own.key", "own.crt"))
+        own = tls.KeyPair(key, certificate)
+    tls.install(directory, own, peer.certificate)
+    bundle.write_bundle(
+        path,
+        bundle.Bundle(
+            host=config.peer.name,
+            first_host=identity.first,
+            pair_id=identity.pair_id,
+            system_id=identity.system_id,
+            config=config.file.read_text(encoding="utf-8"),
+            key=peer.key,
+            certificate=peer.certificate,
+            peer_certificate=own.certificate,
+            passwords=access.ensure_passwords(config),
+            extra=access.others_lines(config),
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The status document and the snapshot that it is made of."""

@@ -1,0 +1,300 @@
+"""The status document: what one daemon knows of both hosts, as plain JSON values. Pure.
+
+docs/status.md describes every key. Ages are seconds before this moment, null for "never"; LSNs are text. What is not
+known is null or "unknown", never false.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgvip import __version__
+from pgvip.core.facts import View
+from pgvip.core.observations import Observation
+from pgvip.core.rights import eligible, write_right
+from pgvip.core.values import NEVER, Mode, Role, Vip
+from pgvip.state.codec import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgvip.config.model import Config, Host
+    from pgvip.core.knowledge import Decision, Knowledge
+    from pgvip.core.messages import Heard
+    from pgvip.core.observations import Observations
+    from pgvip.core.values import Record, WalPoint
+
+Document = dict[str, Any]
+
+
+def document(
+    config: Config, decision: Decision, seen: Observations, now_s: float, extra: Mapping[str, Any] | None = None
+) -> Document:
+    """Build the document.
+
+    `extra`: `link` (LinkState), `http` (HttpState), `stats` (LoopStats), `armed` (the watchdog), `memory_bytes`,
+    `cpu_seconds`, and what `operate.beside` tells: `archiving`, `backup`, `scheduled`, `drill`, `concerns`.
+    """
+    k, facts = decision.knowledge, dict(extra or {})
+    v = View(k, seen, config.settings, now_s)
+    record = k.durable.record
+    return {
+        "pair": config.name,
+        "host": config.me.name,
+        "role": k.role.value,
+        "term": record.term if record else None,
+        "record": encode(record),
+        "confirmed": k.confirmed,
+        "sync_wanted": config.settings.sync,
+        "me": _me(config, v),
+        "peer": _peer(config.peer, k.heard, now_s),
+        "replication": _replication(config, v),
+        "addresses": {vip.value: str(config.vips[vip].ip) for vip in Vip},
+        "fencing": {
+            "configured": config.settings.fencing,
+            **_watched(seen.fence if config.settings.fencing else Observation(), now_s),
+        },
+        "archive": {"enabled": config.archive.enabled, **_watched(seen.archive, now_s)},
+        "archiving": facts.get("archiving"),
+        "backup": facts.get("backup"),
+        "gateway": _watched(seen.gateway, now_s),
+        "rights": _rights(v),
+        "watchdog": {"mode": config.watchdog.mode, "armed": facts.get("armed")},
+        "veto_hooks": seen.veto.value,
+        "local": {"served": k.durable.served, "complete": k.durable.complete, "handbacks": k.durable.handbacks,
+                  "kept_off": k.durable.kept_off},
+        "pause": encode(k.durable.pause),
+        "hold": k.durable.hold,
+        "scheduled": facts.get("scheduled"),
+        "doing": _doing(k, now_s),
+        "warnings": [encode(concern) for concern in (*decision.concerns, *facts.get("concerns", ()))]
+        + _http_warnings(facts.get("http")),
+        "blockers": [{"change": change, "why": why} for change, why in k.blockers],
+        "drill": facts.get("drill"),
+        "link": _link(facts.get("link"), now_s),
+        "http": _http(facts.get("http")),
+        "loop": _loop(facts.get("stats"), now_s),
+        "process": {
+            "version": __version__,
+            "uptime_s": round(now_s - k.who.started_s, 1),
+            "memory_bytes": facts.get("memory_bytes"),
+            "cpu_seconds": facts.get("cpu_seconds"),
+        },
+    }
+
+
+def role_of(host: str, record: Record | None, *, confirmed: bool) -> str:
+    """What users call a host of this record."""
+    if record is None or not confirmed:
+        return Role.NONE.value
+    if record.primary != host:
+        return Role.STANDBY.value
+    return (Role.PRIMARY_STANDBY if record.mode is Mode.SOLO else Role.PRIMARY).value
+
+
+def _me(config: Config, v: View) -> Document:
+    held, database = v.seen.held, v.database
+    return {
+        "name": config.me.name,
+        "address": config.me.address,
+        "role": v.k.role.value,
+        "age_s": 0.0,
+        "confirmed": v.k.confirmed,
+        "eligible": eligible(v),
+        "vips": None if held.value is None else sorted(vip.value for vip in held.value),
+        "postgresql": {
+            "state": _database_state(v),
+            "postmaster": v.postmaster,
+            "healthy": v.database_healthy,
+            **_point(v.point),
+            "replay_lsn": str(database.replay_lsn) if database else None,
+            "replay_lag_s": round(database.replay_lag_s, 3) if database else None,
+            "streaming": v.streams if v.recovering else None,
+        },
+        "gateway_ok": v.gateway,
+        "claiming": v.k.claim is not None,
+        "paused": v.paused,
+        "hold": v.k.durable.hold,
+        "override": config.settings.override.value,
+        "version": __version__,
+    }
+
+
+def _peer(host: Host, heard: Heard | None, now_s: float) -> Document:
+    """The same of the other host, by its newest message; `age_s` says how old that is."""
+    if heard is None:
+        unknown = {"state": "unknown", "postmaster": "", "healthy": None, **_point(None)}
+        keys = ("age_s", "confirmed", "eligible", "vips", "gateway_ok", "claiming", "paused", "hold")
+        return {
+            "name": host.name, "address": host.address, "role": "unknown", **dict.fromkeys(keys),
+            "postgresql": {**unknown, "replay_lsn": None, "replay_lag_s": None, "streaming": None},
+            "override": host.role.value, "version": None,
+        }  # fmt: skip
+    message = heard.message
+    state = "down" if not message.postmaster else "read-write" if message.read_write else "standby"
+    if message.postmaster and not message.read_write and not message.in_recovery:
+        state = "starting"
+    return {
+        "name": host.name,
+        "address": host.address,
+        "role": role_of(host.name, message.record, confirmed=message.confirmed),
+        "age_s": round(now_s - heard.at_s, 3),
+        "confirmed": message.confirmed,
+        "eligible": message.eligible,
+        "vips": list(message.vips),
+        "postgresql": {
+            "state": state,
+            "postmaster": message.postmaster,
+            "healthy": message.database_ok,
+            **_point(message.point),
+            "replay_lsn": None,
+            "replay_lag_s": round(message.replay_lag_s, 3),
+            "streaming": message.streaming if message.in_recovery else None,
+        },
+        "gateway_ok": message.gateway_ok,
+        "claiming": message.claiming,
+        "paused": message.pause.active,
+        "hold": message.hold,
+        "override": message.override.value,
+        "version": message.version,
+    }
+
+
+def _database_state(v: View) -> str:
+    processes = v.processes
+    if processes is None:
+        return "unknown"
+    if not processes.postmaster:
+        if not processes.installed:
+            return "no-data"
+        return "orphans" if processes.left else "down"
+    if v.hung:
+        return "hung"
+    if v.database is None:
+        return "starting"
+    return "standby" if v.database.in_recovery else "read-write"
+
+
+def _replication(config: Config, v: View) -> Document:
+    """How the standby follows: from the primary's own view when this host is primary, else from this standby's."""
+    heard = v.k.heard.message if v.k.heard else None
+    database = v.database
+    if v.read_write and database is not None:
+        replica = database.replica
+        return {
+            "standby": config.peer.name,
+            "state": replica.state if replica else "absent",
+            "sync_state": replica.sync_state if replica else None,
+            "lag_bytes": v.replica_lag_bytes if replica else None,
+            "lag_s": round(replica.replay_lag_s, 3) if replica else None,
+            "flush_lag_s": round(replica.flush_lag_s, 3) if replica else None,
+            "apply_bytes": max(0, replica.flush_lsn - replica.replay_lsn) if replica else None,
+            "sync_names": database.sync_names,
+            "slot_lost": database.slot_lost,
+        }
+    far = heard.point if heard and heard.read_write else None
+    near = v.point
+    known = far is not None and near is not None and far.timeline == near.timeline
+    return {
+        "standby": config.me.name,
+        "state": "unknown" if database is None else "streaming" if v.streams else "absent",
+        "sync_state": None,
+        "lag_bytes": max(0, far.lsn - near.lsn) if known and far and near else None,
+        "lag_s": round(database.replay_lag_s, 3) if database else None,
+        "flush_lag_s": None,
+        "apply_bytes": max(0, database.point.lsn - database.replay_lsn) if database else None,
+        "sync_names": None,
+        "slot_lost": None,
+    }
+
+
+def _doing(k: Knowledge, now_s: float) -> Document:
+    """What is under way: the row of the table, a claim, a give-up, actions, and what failed lately."""
+    claim, yielding = k.claim, k.yielding
+    return {
+        "row": k.row,
+        "row_age_s": _age(k.row_since_s, now_s),
+        "claim": None if claim is None else {
+            "change": claim.change, "why": claim.why.value, "tries": claim.tries, "fenced": claim.fenced,
+            "age_s": _age(claim.since_s, now_s),
+        },
+        "giving_up": None if yielding is None else {"change": yielding.change, "age_s": _age(yielding.since_s, now_s)},
+        "switchover": k.switchover is not None,
+        "leaving": k.leaving,
+        "isolated": k.isolated,
+        "actions": sorted(type(action).__name__ for action in k.running),
+        "trouble": [
+            {"action": name, "times": one.times, "text": one.text, "retry_in_s": _in(one.retry_at_s, now_s)}
+            for name, one in sorted(k.trouble.items())
+        ],
+    }  # fmt: skip
+
+
+def _rights(v: View) -> Document:
+    """What this host may do now. `serve`: clients may write here, by the same rule as for the primary VIP.
+
+    In a sync pair a restarted server lets none in before the standby has flushed its recovered end.
+    """
+    write = write_right(v)
+    let_in = (v.postmaster, "") if v.seen.held.value and Vip.PRIMARY in v.seen.held.value else (v.postmaster,)
+    return {"write": write, "serve": write and v.read_write and (not v.sync_term or v.k.caught_up in let_in)}
+
+
+def _http(state: Any) -> Document | None:
+    return None if state is None else {"listening": list(state.listening), "error": state.error}
+
+
+def _http_warnings(state: Any) -> list[Document]:
+    """A server that does not listen where it should. Not the core's concern: no role hangs on it."""
+    if state is None or not state.error:
+        return []
+    mend = "see [http] in the configuration and who has the port: ss -ltnp"
+    return [{"name": "http-failed", "text": f"HTTP is not served: {state.error}", "mend": mend}]
+
+
+def _watched(watch: Observation[Any], now_s: float) -> Document:
+    """One probe: its last value and age, and its failures since."""
+    return {
+        "ok": watch.ok() if watch.failures or watch.at_s > NEVER else None,
+        "value": encode(watch.value),
+        "age_s": _age(watch.at_s, now_s),
+        "failures": watch.failures,
+        "reason": watch.reason,
+    }
+
+
+def _point(point: WalPoint | None) -> Document:
+    return {"timeline": point.timeline if point else None, "lsn": str(point.lsn) if point else None}
+
+
+def _link(state: Any, now_s: float) -> Document | None:
+    if state is None:
+        return None
+    return {
+        "connected": state.connected,
+        "since_age_s": _age(state.since_s, now_s) if state.since_s else None,
+        "heard_age_s": _age(state.heard_s, now_s) if state.heard_s else None,
+        "connections": state.connections,
+        "listening": state.listening,
+        "listen_error": state.listen_error,
+        "last_error": state.last_error,
+    }
+
+
+def _loop(stats: Any, now_s: float) -> Document | None:
+    if stats is None:
+        return None
+    return {
+        "rounds": stats.rounds,
+        "longest_ms": round(stats.longest_ms, 2),
+        "latest_ms": round(stats.latest_ms, 2),
+        "rounds_per_s": round(stats.rounds / max(now_s - stats.began_s, 0.001), 2),
+    }
+
+
+def _age(at_s: float, now_s: float) -> float | None:
+    return round(max(0.0, now_s - at_s), 3) if at_s > NEVER else None
+
+
+def _in(at_s: float, now_s: float) -> float:
+    return round(max(0.0, at_s - now_s), 3) if at_s > NEVER else 0.0

@@ -1,0 +1,183 @@
+"""The WAL of a cluster that is down: where it ends, and where it left the peer's history.
+
+pg_controldata does not know the end of WAL after a crash, nor that of a standby; pg_waldump from the last checkpoint
+or restartpoint does (FACTS.md 30).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgvip.core.values import Lsn, WalPoint
+from pgvip.errors import PostgresError, RejoinError
+from pgvip.system import pgtools, processes
+from pgvip.system.commands import run
+from pgvip.system.wal_files import read_history, segment_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pgvip.config.model import Config
+    from pgvip.system.commands import Completed
+    from pgvip.system.pgtools import ControlData
+
+WALDUMP_S = 600.0
+"""For reading all WAL since the last checkpoint: a second for each gigabyte or so, from a slow disk."""
+
+LONG_HEADER_BYTES = 40
+SHORT_HEADER_BYTES = 24
+"""Headers of the first page of a segment, and of every other (src/include/access/xlog_internal.h)."""
+
+ALIGN_BYTES = 8
+
+RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+), tx:\s*(?P<tx>\d+), lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
+LAST_READ = re.compile(r"error in WAL record at (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
+LAST = Lsn((1 << 64) - 1)
+"""After every position: where a timeline that goes on ends."""
+
+
+class Piece(NamedTuple):
+    """A stretch of WAL on one timeline."""
+
+    timeline: int
+    start: Lsn
+    end: Lsn
+
+
+def record_end(start: int, length: int, segment_bytes: int, page_bytes: int = 8192) -> Lsn:
+    """Where a record ends that starts at `start`: page headers lie in between.
+
+    >>> record_end(Lsn.parse("0/3000028"), 114, 1 << 24)
+    Lsn('0/30000A0')
+    """
+    position, left = start, length
+    while left > (room := page_bytes - position % page_bytes):
+        left -= room
+        position += room
+        position += SHORT_HEADER_BYTES if position % segment_bytes else LONG_HEADER_BYTES
+    end = position + left
+    return Lsn(end + -end % ALIGN_BYTES)
+
+
+def end_of_wal(config: Config) -> WalPoint:
+    """Find the newest timeline and the end of valid WAL of the cluster, which must be down.
+
+    Raises PostgresError.
+    """
+    left = processes.cluster_processes(config.postgres.data_directory)
+    if left:
+        raise PostgresError("the end of WAL cannot be told while the server runs", f"Process {left[0].pid} is left.")
+    control = pgtools.control_data(config)
+    timeline = control.timeline
+    start = control.checkpoint.lsn if control.closed else control.redo
+    if timeline != control.checkpoint.timeline:
+        # Promoted, and crashed before the first checkpoint: the new timeline's files begin at the switch.
+        start = max(start, *(point.lsn for point in local_history(config, timeline)))
+    end = _last_end(config, control, timeline, Lsn(start))
+    if end <= control.checkpoint.lsn:
+        missing = segment_name(control.checkpoint.timeline, control.checkpoint.lsn, control.segment_bytes)
+        raise PostgresError(f"WAL ends at {end}, before the cluster's last checkpoint", f"That is in {missing}.")
+    return WalPoint(timeline, end)
+
+
+def local_history(config: Config, timeline: int) -> tuple[WalPoint, ...]:
+    """Timelines before this one, by the file in pg_wal; PostgresError when it is missing."""
+    try:
+        return read_history(config.postgres.data_directory / "pg_wal", timeline)
+    except OSError as failure:
+        raise PostgresError(f"could not read the history of timeline {timeline}", f"{failure}.") from failure
+
+
+def fork_point(mine: Sequence[WalPoint], theirs: Sequence[WalPoint]) -> WalPoint:
+    """Last point that two histories share; each ends with its present timeline and end of WAL.
+
+    As pg_rewind does (findCommonAncestorTimeline). RejoinError when they share nothing.
+
+    >>> fork_point([WalPoint(1, Lsn(900))], [WalPoint(1, Lsn(700)), WalPoint(2, LAST)])
+    WalPoint(timeline=1, lsn=Lsn('0/2BC'))
+    """
+    fork = None
+    for own, other in zip(mine, theirs, strict=False):
+        if own.timeline != other.timeline:
+            break
+        fork = WalPoint(own.timeline, min(own.lsn, other.lsn))
+        if own.lsn != other.lsn:
+            break
+    if fork is None:
+        raise RejoinError("the two clusters share no timeline", "They do not descend from one base backup.")
+    return fork
+
+
+def strange_timelines(mine: Sequence[WalPoint], theirs: Sequence[WalPoint]) -> frozenset[int]:
+    """Timelines that the source never had; of the same number, but left at another point, is never had, too.
+
+    >>> sorted(strange_timelines([WalPoint(1, Lsn(7)), WalPoint(2, LAST)], [WalPoint(1, Lsn(8)), WalPoint(2, LAST)]))
+    [2]
+    """
+    known = {point.timeline: tuple(theirs[:number]) for number, point in enumerate(theirs)}
+    return frozenset(
+        point.timeline for number, point in enumerate(mine) if known.get(point.timeline) != tuple(mine[:number])
+    )
+
+
+def _last_end(config: Config, control: ControlData, timeline: int, start: Lsn) -> Lsn:
+    """The end of the last valid record from `start` on.
+
+    pg_waldump is told where the files end: it would wait five seconds for the next one to appear.
+    """
+    files_end = _files_end(config, timeline, start, control.segment_bytes)
+    until = ("-e", str(files_end))
+    if control.closed:
+        return _end_of(control, waldump(config, timeline, start, "-n", "1", *until))
+    said = waldump(config, timeline, start, "-q", *until)
+    stopped = LAST_READ.search(said.stderr)
+    if stopped is not None:
+        return _end_of(control, waldump(config, timeline, Lsn.parse(stopped["lsn"]), "-n", "1", *until))
+    if said.returncode != 0:
+        raise PostgresError("could not find the end of WAL", said.said)
+    # Valid to the end of the last file: its last record is the end.
+    start = max(start, Lsn(files_end - control.segment_bytes))
+    return _end_of(control, waldump(config, timeline, start, *until))
+
+
+def _files_end(config: Config, timeline: int, start: Lsn, segment_bytes: int) -> Lsn:
+    """Where the last of the WAL files ends that follow each other from `start` on."""
+    position = start - start % segment_bytes
+    while (config.postgres.data_directory / "pg_wal" / segment_name(timeline, position, segment_bytes)).exists():
+        position += segment_bytes
+    if position <= start:
+        missing = segment_name(timeline, start, segment_bytes)
+        raise PostgresError(f"WAL file {missing} is missing", "It holds the cluster's last checkpoint.")
+    return Lsn(position)
+
+
+def _end_of(control: ControlData, said: Completed) -> Lsn:
+    """The end of the last record that was printed."""
+    records = list(RECORD.finditer(said.stdout))
+    if not records:
+        raise PostgresError("could not read the last WAL record", said.said)
+    last = records[-1]
+    return record_end(Lsn.parse(last["lsn"]), int(last["length"]), control.segment_bytes, control.page_bytes)
+
+
+def waldump(
+    config: Config,
+    timeline: int,
+    start: Lsn,
+    *options: str,
+    directory: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Completed:
+    """Run pg_waldump from a position on; it ends with an error at the end of valid WAL, which is no failure.
+
+    `directory`: where the files are, by default the cluster's own. Raises CommandError, PostgresError.
+    """
+    command: list[str | Path] = [
+        pgtools.tool(config, "pg_waldump"),
+        *("-p", directory or config.postgres.data_directory / "pg_wal"),
+        *("-t", str(timeline), "-s", str(start)),
+        *options,
+    ]
+    return run(command, timeout_s=WALDUMP_S, on_line=on_line)

@@ -1,0 +1,323 @@
+"""The parts of the status page, each from the document that it shows. Pure; every value is escaped by `markup.fill`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pgvip.text.writing import UNKNOWN, archiving, backup, duration, lag, scheduled, size
+from pgvip.web.graph import Axis, graph, role_changes, round_bytes, round_seconds
+from pgvip.web.health import PRIMARY_ROLES, SILENT_S, is_silent
+from pgvip.web.markup import Html, fill, join, safe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgvip.web.sources import Document
+
+GRAPH_S = 900.0
+EVENTS = 20
+ROLES = {"primary_standby": "primary and standby", "none": "no role", "unknown": "role unknown"}
+
+ROUTINE = {"Alert", "CheckVip", "ConfirmGrant", "WriteState"}
+"""Actions that are at work so often and briefly that nobody wants to read of them (`daemon.action_threads` too)."""
+
+Row = tuple[str, Html]
+
+
+BYTES, SECONDS = Axis(size, round_bytes), Axis(lag, round_seconds)
+
+
+def hosts(document: Document) -> Html:
+    """Both hosts, side by side: this one first."""
+    cards = [_card(document["me"], document, here=True), _card(document["peer"], document, here=False)]
+    return fill('<div class="hosts">{cards}</div>', cards=join(cards))
+
+
+def _card(host: Document, document: Document, *, here: bool) -> Html:
+    server, role = host["postgresql"], host["role"]
+    stale = not here and is_silent(host)
+    said = f"{ROLES.get(role, role)}{' when last heard' if stale and host['age_s'] is not None else ''}"
+    rows: list[Row] = [
+        ("addresses", _addresses(host, document["addresses"])),
+        ("PostgreSQL", _server(server)),
+        ("WAL position", _position(server)),
+    ]
+    if role not in PRIMARY_ROLES:
+        rows.append(("may take over", _fact(host["eligible"])))
+    rows.append(("gateway", _fact(host["gateway_ok"], "answers", "does not answer")))
+    if not here:
+        rows.insert(0 if stale else len(rows), ("last heard", _heard(host["age_s"])))
+    if host["hold"]:
+        rows.append(("on hold", fill('<span class="warn">{text}</span>', text=host["hold"])))
+    if host["override"] != "auto":
+        rows.append(("told role", safe(host["override"])))
+    return fill(
+        '<article{dim}><header><h2>{name}</h2><span class="pill {role}">{said}</span>{doubt}'
+        '<span class="muted">{what}</span></header>{facts}</article>',
+        dim=Html(' class="stale"') if stale else Html(""), name=host["name"], role=role, said=said,
+        doubt=_doubt(host), what=f"this host, {host['address']}" if here else host["address"], facts=facts(rows),
+    )  # fmt: skip
+
+
+def _doubt(host: Document) -> Html:
+    if host["confirmed"] is False and host["role"] != "unknown":
+        return Html('<span class="warn">not confirmed since its boot</span>')
+    return Html("")
+
+
+def facts(rows: Sequence[Row]) -> Html:
+    """A table of one name and one value to the line."""
+    lines = [fill('<tr><th scope="row">{name}</th><td>{value}</td></tr>', name=n, value=v) for n, v in rows]
+    return fill('<table class="facts"><tbody>{rows}</tbody></table>', rows=join(lines))
+
+
+def _fact(value: Any, yes: str = "yes", no: str = "no") -> Html:
+    return _state(value, UNKNOWN if value is None else yes if value else no)
+
+
+def _addresses(host: Document, addresses: Document) -> Html:
+    if host["vips"] is None:
+        return fill('<span class="muted">{text}</span>', text=UNKNOWN)
+    held = [
+        fill('<code>{ip}</code> <span class="muted">{vip} VIP</span>', ip=addresses.get(vip, "?"), vip=vip)
+        for vip in host["vips"]
+    ]
+    return join(held, "<br>") or Html('<span class="muted">no VIP</span>')
+
+
+def _server(server: Document) -> Html:
+    state = server["state"]
+    words = [state] if server["streaming"] is None else [state, "streaming" if server["streaming"] else "not streaming"]
+    sick = state not in ("read-write", "standby") or server["healthy"] is False or server["streaming"] is False
+    if state in ("read-write", "standby") and server["healthy"] is False:
+        words.append("does not answer, or its disks do not")
+    kind = "muted" if state == "unknown" else "bad" if sick else "good"
+    return fill('<span class="{kind}">{text}</span>', kind=kind, text=", ".join(words))
+
+
+def _position(server: Document) -> Html:
+    if not server["lsn"]:
+        return fill('<span class="muted">{text}</span>', text=UNKNOWN)
+    return fill(
+        '<code>{lsn}</code> <span class="muted">timeline {line}</span>', lsn=server["lsn"], line=server["timeline"]
+    )
+
+
+def _heard(age_s: float | None) -> Html:
+    if age_s is None:
+        return Html('<span class="bad">never</span>')
+    if age_s > SILENT_S:
+        text = f"{duration(age_s)} ago; this was so then:"
+        return fill('<span class="bad">{text}</span>', text=text)
+    return fill("{text} ago", text=duration(age_s))
+
+
+def warnings(document: Document) -> Html:
+    """What an operator should know, each with its mend; nothing when there is none."""
+    found = _concerns(document["warnings"])
+    return fill("<section><h2>Warnings</h2>{all}</section>", all=found) if found else found
+
+
+def _concerns(found: Sequence[Document]) -> Html:
+    items = [
+        fill('<li><b class="warn">{name}</b> {text}{mend}</li>', name=one["name"], text=one["text"], mend=_mend(one))
+        for one in found
+    ]
+    return fill('<ul class="warnings">{items}</ul>', items=join(items)) if items else Html("")
+
+
+def _mend(one: Document) -> Html:
+    if not one.get("mend"):
+        return Html("")
+    return fill('<p class="mend">Mend: {text}</p>', text=one["mend"])
+
+
+def doing(document: Document) -> Html:
+    """What is under way; nothing when nothing is."""
+    now, rows = document["doing"], list[Row]()
+    if now["claim"]:
+        claim = now["claim"]
+        state = "fenced" if claim["fenced"] else f"try {claim['tries']}"
+        text = f"{claim['change']} because of {claim['why']}, {state}, for {duration(claim['age_s'])}"
+        rows.append(("fencing the peer", safe(text)))
+    if now["giving_up"]:
+        text = f"{now['giving_up']['change']}, for {duration(now['giving_up']['age_s'])}"
+        rows.append(("giving up", safe(text)))
+    if now["switchover"]:
+        rows.append(("switchover", safe("ordered")))
+    if long := [one for one in now["actions"] if one not in ROUTINE]:
+        rows.append(("at work", safe(", ".join(long))))
+    for one in now["trouble"]:
+        text = f"{one['times']} times, again in {duration(one['retry_in_s'])}: {one['text']}"
+        rows.append((f"{one['action']} failed", fill('<span class="bad">{text}</span>', text=text)))
+    return fill("<section><h2>Under way</h2>{facts}</section>", facts=facts(rows)) if rows else Html("")
+
+
+def replication(document: Document, samples: Sequence[Document], until_s: float) -> Html:
+    """How the standby follows, now and over the last minutes."""
+    now = document["replication"]
+    words = [f"{now['standby']}: {now['state']}"]
+    words += [str(now["sync_state"])] if now["sync_state"] else []
+    words += [f"{size(now['lag_bytes'])} behind"] if now["lag_bytes"] is not None else []
+    words += [f"replay {lag(now['lag_s'])} behind"] if now["lag_s"] is not None else []
+    lost = Html(' <b class="bad">its slot has lost WAL</b>') if now["slot_lost"] else ""
+    graphs = Html("")
+    if samples:
+        both = (
+            graph(samples, "lag_bytes", "WAL behind", until_s=until_s, span_s=GRAPH_S, axis=BYTES),
+            graph(samples, "lag_s", "Replay behind", until_s=until_s, span_s=GRAPH_S, axis=SECONDS),
+        )
+        marks = role_changes(samples, until_s - GRAPH_S, GRAPH_S)
+        key = '<p class="muted"><span class="dash"></span> the role of this host changed</p>' if marks else ""
+        graphs = fill('<div class="halves">{both}</div>{key}', both=join(both), key=Html(key))
+    return fill(
+        '<section><h2>Replication <span class="muted">{words}{lost}</span></h2>{graphs}</section>',
+        words=", ".join(words), lost=lost, graphs=graphs,
+    )  # fmt: skip
+
+
+def scenarios(explained: Document) -> Html:
+    """What would happen, in plain words; nothing where that is not known."""
+    found = explained.get("scenarios") or []
+    if not found:
+        return Html("")
+    return fill("<section><h2>What would happen now</h2>{all}</section>", all=join(map(_scenario, found)))
+
+
+def _scenario(one: Document) -> Html:
+    outage_s = one.get("outage_s")
+    outage = "no outage" if outage_s == 0 else f"outage about {duration(outage_s)}"
+    notes = [outage if outage_s is not None else "no writes until somebody acts"]
+    notes += [f"loss: {one['loss']}"] if one.get("loss") else []
+    unlike = list({each["text"]: each for each in one.get("blockers") or []}.values())
+    steps = join(map(_step, one.get("steps") or []))
+    return fill(
+        '<details id="scenario-{name}"><summary><b>If {title}:</b> {summary} <span class="muted">{notes}</span>'
+        "</summary>{blockers}{steps}</details>",
+        name=one["name"], title=one["title"], summary=one["summary"], notes="; ".join(notes),
+        blockers=_concerns(unlike), steps=fill("<ol>{all}</ol>", all=steps) if steps else "",
+    )  # fmt: skip
+
+
+def _step(step: Document) -> Html:
+    at = fill('<span class="muted">{at}</span> ', at=f"{step['at_s']:.2f} s") if "at_s" in step else ""
+    who = fill("<b>{host}</b> ", host=step["host"]) if step.get("host") else ""
+    return fill("<li>{at}{who}{text}</li>", at=at, who=who, text=step["text"])
+
+
+def events(found: Sequence[Document]) -> Html:
+    """The newest events, newest first."""
+    if not found:
+        return Html("")
+    rows = [
+        fill(
+            "<tr><td>{at}</td><td>{host}</td><td>{event}</td><td>{text}</td></tr>",
+            at=moment(one["at"]), host=one.get("host", ""), text=one.get("text", ""),
+            event=fill('<b class="{kind}">{name}</b>', kind=_kind(one), name=one["event"]),
+        )
+        for one in reversed(found)
+    ]  # fmt: skip
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("time", "host", "event", "what"))
+    return fill(
+        '<section><h2>Last events</h2><table class="events"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        "</section>",
+        head=Html(head), rows=join(rows),
+    )  # fmt: skip
+
+
+def _kind(event: Document) -> str:
+    return {"error": "bad", "warning": "warn"}.get(str(event.get("level")), "plain")
+
+
+def moment(at: Any) -> Html:
+    """A point in time, in this host's own time zone; ISO text or Unix time."""
+    try:
+        when = datetime.fromtimestamp(at, UTC) if isinstance(at, int | float) else datetime.fromisoformat(str(at))
+    except ValueError:
+        return safe(at)
+    local = when.astimezone()
+    return fill(
+        '<time datetime="{iso}">{text}</time>', iso=local.isoformat(timespec="seconds"), text=f"{local:%m-%d %H:%M:%S}"
+    )
+
+
+def around(document: Document) -> Html:
+    """Everything that pgvip leans on, and pgvip itself."""
+    peer = document["peer"]["name"]
+    record, process, loop = document["record"], document["process"], document["loop"]
+    mode = "sync" if document["sync_wanted"] else "async"
+    rows: list[Row] = [("mode", safe(mode))]
+    if record is not None:
+        words = f"term {record['term']}: {record['primary']}, {record['mode']}"
+        rows.append(("record", fill("{words} <span class='muted'>{cause}</span>", words=words, cause=record["cause"])))
+    if document["pause"]["active"]:
+        text = f"{document['pause']['reason'] or 'no reason given'} (since {document['pause']['at']})"
+        rows.append(("paused", fill('<b class="warn">{text}</b>', text=text)))
+    rows.append((f"fencing of {peer}", _fencing(document["fencing"])))
+    rows.append((f"archive of {peer}", _archive(document["archive"])))
+    rows += _beside(document)
+    rows.append(("peer link", _link(document["link"])))
+    words = f"{process['version']}, up {duration(process['uptime_s'])}, {size(process['memory_bytes'])}"
+    if loop is not None:
+        words += f", longest round {loop['longest_ms']:g} ms"
+    rows.append(("pgvip", safe(words)))
+    return fill("<section><h2>Around it</h2>{facts}</section>", facts=facts(rows))
+
+
+def _state(good: bool | None, text: str) -> Html:
+    kind = {None: "muted", True: "good", False: "bad"}[good]
+    return fill('<span class="{kind}">{text}</span>', kind=kind, text=text)
+
+
+def _fencing(fencing: Document) -> Html:
+    if not fencing["configured"]:
+        return fill('<span class="warn">{text}</span>', text="none: no takeover on silence")
+    if fencing["ok"] is None:
+        return _state(None, "not asked yet")
+    if not fencing["ok"]:
+        return _state(False, f"does not answer: {fencing['reason']}")
+    return _state(fencing["value"] == "on", f"power is {fencing['value']} (asked {duration(fencing['age_s'])} ago)")
+
+
+def _archive(archive: Document) -> Html:
+    if not archive["enabled"]:
+        return _state(None, "not configured")
+    if archive["ok"] is None:
+        return _state(None, "not looked at yet")
+    if not archive["ok"]:
+        return _state(False, f"does not answer: {archive['reason']}")
+    return _state(bool(archive["value"]), "mounted" if archive["value"] else "not mounted")
+
+
+def _beside(document: Document) -> list[Row]:
+    rows: list[Row] = []
+    state = document["archiving"]
+    if state:
+        rows.append(("archiving", _state(not state["failing"], archiving(state))))
+    if document["backup"]:
+        rows.append(("base backup", safe(backup(document["backup"]))))
+    if document["scheduled"]:
+        rows.append(("scheduled", safe(scheduled(document["scheduled"]))))
+    return rows
+
+
+def _link(link: Document | None) -> Html:
+    if link is None:
+        return _state(None, UNKNOWN)
+    deaf = f"; {link['listen_error']}" if link["listen_error"] else ""
+    if link["connected"]:
+        since = duration(link["since_age_s"])
+        return _state(not deaf, f"up for {since}, {link['connections']} of 2 connections{deaf}")
+    return _state(False, "; ".join(filter(None, ["down", link["last_error"], link["listen_error"]])))
+
+
+def blockers(document: Document) -> Html:
+    """Why no change of role is made now, by the table that pgvip decides by."""
+    if not document["blockers"]:
+        return Html("")
+    rows: list[Row] = [(one["change"], safe(one["why"])) for one in document["blockers"]]
+    return fill(
+        '<section><details id="blockers"><summary><b>Why no role changes now</b></summary>{facts}</details></section>',
+        facts=facts(rows),
+    )

@@ -1,0 +1,189 @@
+"""`pgvip status`: the text of known documents, and what is left when the daemon is down."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pgvip.cli import output
+from pgvip.cli.status_text import render
+from pgvip.core.observations import Observations
+from pgvip.core.values import Durable
+from pgvip.errors import Exit
+from pgvip.state.record import PairIdentity, RecordStore, save_identity
+from pgvip.text import writing as spoken
+from tests.unit.cli.test_orders import Daemon
+from tests.unit.status.test_document import RECORD, built, decided, healthy
+from tests.unit.web_world import BESIDE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def text(document: dict[str, Any], *, verbose: bool = False) -> str:
+    return "\n".join(render(document, verbose=verbose))
+
+
+def row(document: dict[str, Any], title: str) -> str:
+    (line,) = [one for one in render(document) if one.strip().startswith(title)]
+    return " ".join(line.split())
+
+
+def test_healthy_pair() -> None:
+    document = healthy()
+    assert render(document)[0] == (
+        "pair shop (sync), term 4: alpha is primary, pair, sync since 2026-01-01 00:00:00 UTC (init)"
+    )
+    assert row(document, "role") == "role primary standby"
+    assert row(document, "addresses") == "addresses 10.0.0.10 (primary) 10.0.0.11 (standby)"
+    assert row(document, "PostgreSQL") == "PostgreSQL read-write standby, streaming"
+    assert row(document, "may take over") == "may take over - yes"
+    assert row(document, "heard") == "heard - 0.40 s ago"
+    lag = "100 bytes behind, replay 250 ms behind, 100 bytes to replay"
+    assert row(document, "replication") == f"replication beta: streaming, sync, {lag}"
+    assert row(document, "fencing of beta").endswith("does not answer: no route to the BMC")
+    assert row(document, "archive of beta").endswith("not looked at yet")
+    assert row(document, "peer link") == "peer link up for 1 min 40 s, 2 of 2 connections"
+
+
+def test_archiving_the_backup_and_a_schedule_are_shown_on_both_hosts() -> None:
+    document = {**healthy(), **copy.deepcopy(BESIDE)}
+    waits = "3 WAL files wait, the oldest for 12 s, last failure 15 min 0 s ago"
+    assert row(document, "archiving") == f"archiving alpha: {waits}"
+    assert row(document, "base backup") == "base backup 20260101T000000Z on beta, 2 h 0 min old, 3.0 GB"
+    ordered = "switchover at 2026-01-02 02:30:00 UTC, ordered by ann on beta at 2026-01-01 22:00:00 UTC"
+    assert row(document, "scheduled") == f"scheduled {ordered}"
+    document["archiving"].update(failing=True, age_s=31.0)
+    document["scheduled"].update(age_s=31.0)
+    assert row(document, "archiving") == f"archiving ? alpha: FAILS, {waits}"
+    assert row(document, "scheduled") == f"scheduled ? {ordered}"
+    quiet = {"waiting_files": 0, "oldest_age_s": None, "failed_age_s": None, "failing": False, "age_s": 1.0}
+    document["archiving"].update(quiet)
+    assert row(document, "archiving") == "archiving alpha: no WAL file waits"
+    nothing = text({**document, "archiving": None, "backup": None, "scheduled": None})
+    assert not {"archiving", "base backup", "scheduled"} & set(nothing.split("  "))
+
+
+def test_nothing_known_is_shown_as_unknown_and_breaks_nothing() -> None:
+    document = built(decided(Durable(), Observations(), confirmed=False), Observations())
+    assert render(document)[0] == "pair shop (sync): no record on this host"
+    assert row(document, "addresses") == "addresses unknown unknown"
+    assert row(document, "heard") == "heard - never"
+    assert "no-record: " in text(document, verbose=True)
+    assert "mend: " in text(document)
+
+
+def test_roles_by_configuration_and_the_last_drill_are_shown() -> None:
+    document = healthy()
+    assert "role by configuration" not in text(document)
+    document["peer"]["override"] = "standby"
+    document["drill"] = {"at": "2026-01-02T03:04:05+00:00", "ok": True, "lost": 0, "switchovers": [{"outage_s": 0.5}]}
+    assert row(document, "role by") == "role by configuration auto standby"
+    shown = "last drill 2026-01-02 03:04:05 UTC: kept its limits, write outage 0.50 s, 0 rows lost"
+    assert row(document, "last drill") == shown
+    document["drill"] = {"failure": "interrupted"}
+    assert row(document, "last drill").startswith("last drill unknown: FAILED (interrupted), write outage unknown")
+
+
+def test_what_a_silent_peer_said_is_marked() -> None:
+    document = healthy()
+    document["peer"]["age_s"] = 4.0
+    assert "?" not in row(document, "PostgreSQL")
+    document["peer"]["age_s"] = 6.0
+    assert row(document, "PostgreSQL") == "PostgreSQL read-write ? standby, streaming"
+    assert row(document, "heard") == "heard - 6 s ago; ?: as it was then"
+
+
+def test_everything_that_can_be_wrong_has_its_words() -> None:
+    document = healthy()
+    document.update(
+        confirmed=False,
+        pause={"active": True, "reason": "upgrade", "at": "noon", "serial": 1},
+        warnings=[
+            {"name": "hold", "text": "both wrote", "mend": "pgvip hold clear"},
+            {"name": "x", "text": "y", "mend": ""},
+        ],
+        blockers=[{"change": "takeover-by-fence", "why": "not eligible"}],
+        loop={"rounds": 1, "longest_ms": 12.5, "latest_ms": 1.0, "rounds_per_s": 2.0},
+    )
+    document["me"].update(hold="both wrote", confirmed=False)
+    document["peer"].update(age_s=90.0)
+    document["me"]["postgresql"].update(healthy=False)
+    document["fencing"].update(configured=False)
+    document["archive"].update(ok=False, reason="stale handle")
+    document["replication"].update(slot_lost=True)
+    document["link"].update(connected=False, last_error="refused", listen_error="cannot listen")
+    document["doing"].update(
+        claim={"change": "takeover-by-fence", "why": "silence", "tries": 2, "fenced": False, "age_s": 3.0},
+        giving_up={"change": "solo", "age_s": 1.0},
+        switchover=True,
+        actions=["Fence"],
+        trouble=[{"action": "Fence", "times": 2, "text": "timed out", "retry_in_s": 5.0}],
+    )
+    shown = text(document, verbose=True)
+    for words in (
+        "not confirmed since this boot", "primary (not confirmed)", "1 min 30 s ago; ?: as it was then",
+        "read-write, not healthy", "none: no takeover on silence", "does not answer: stale handle",
+        "its slot has lost WAL", "down; refused; cannot listen", "upgrade (since noon)", "hold on alpha",
+        "takeover-by-fence because of silence, try 2, for 3 s", "solo, for 1 s", "2 times, again in 5 s: timed out",
+        "warnings (2)", "mend: pgvip hold clear", "longest round 12.5 ms", "not eligible",
+    ):  # fmt: skip
+        assert words in shown, words
+    assert "why no change" not in text(document)
+
+
+def test_every_value_may_be_null_for_a_host_that_was_never_heard() -> None:
+    document = healthy()
+    unknown = built(decided(Durable(RECORD), Observations()), Observations())
+    document["peer"] = copy.deepcopy(unknown["peer"])
+    assert "unknown" in text(document)
+
+
+def test_status_of_a_running_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.answer = lambda reply: reply({"ok": True, "status": healthy()})
+    daemon.server.start()
+    try:
+        assert daemon.run("status") == 0
+        assert "alpha is primary" in capsys.readouterr().out
+        assert daemon.run("status", "--json") == 0
+        assert json.loads(capsys.readouterr().out) == healthy()
+    finally:
+        daemon.server.close()
+
+
+def test_without_the_daemon_the_record_is_still_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon = Daemon(tmp_path)
+    assert daemon.run("status") == Exit.UNREACHABLE
+    captured = capsys.readouterr()
+    assert "record      none" in captured.out
+    assert "This host belongs to no pair" in captured.err
+    assert "systemctl start pgvip" not in captured.err
+    (tmp_path / "state").mkdir()
+    save_identity(tmp_path / "state" / "identity.json", PairIdentity("pair-1", "70", "alpha", "beta"))
+    RecordStore(tmp_path / "state" / "record.json").save(Durable(replace(RECORD, cause="takeover")))
+    assert daemon.run("status") == Exit.UNREACHABLE
+    captured = capsys.readouterr()
+    assert "term 4: alpha is primary, pair (takeover)" in captured.out
+    assert "systemctl start pgvip" in captured.err
+    assert daemon.run("status", "--json") == Exit.UNREACHABLE
+    document = json.loads(capsys.readouterr().out)
+    assert document["record"]["term"] == 4
+    assert document["daemon"]["ok"] is False
+
+
+def test_examples_in_the_output_module() -> None:
+    for module in (output, spoken):
+        assert doctest.testmod(module).failed == 0
+
+
+def test_no_line_ends_in_blanks_and_the_hosts_columns_align() -> None:
+    lines = render(healthy())
+    assert all(line == line.rstrip() for line in lines)
+    starts = {line.index(word) for line, word in zip(lines[2:5], ("beta", "standby", "10.0.0.11"), strict=True)}
+    assert len(starts) == 1

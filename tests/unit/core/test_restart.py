@@ -1,0 +1,61 @@
+"""What outlives a daemon, and what one that starts does not know."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from pgvip.core.decide import begin, facts
+from pgvip.core.knowledge import Knowledge
+from pgvip.core.messages import AddressFree
+from pgvip.core.settings import Identity
+from pgvip.core.values import NEVER, BootFacts, Durable, Role
+from tests.unit.core_world import NOW_S, grant, record, standby
+
+
+def test_what_is_kept_of_a_boot_is_what_this_host_had() -> None:
+    assert facts(standby().k) == BootFacts(True, 4, grant("b"), 4, NEVER, met=True)
+    unconfirmed = standby().knows(confirmed=False, address=None, doubt_s=5.0, fence_s=7.0, met=False)
+    assert facts(unconfirmed.k) == BootFacts(False, 0, grant("b"), -1, 7.0)
+    assert facts(standby().durable(record=None).k).confirmed_term == 0
+
+
+WHO = Identity("boot-b", "run-b-2", 700.0, "pair-1", "7")
+
+
+def test_a_daemon_begins_with_what_was_kept() -> None:
+    kept = BootFacts(confirmed=True, confirmed_term=4, grant=grant("b"), address_term=4, doubt_s=5.0)
+    k = begin(WHO, Durable(record()), kept)
+    assert (k.confirmed, k.grant, k.address) == (True, grant("b"), AddressFree(4, "boot-b"))
+    assert (k.jumped_s, k.doubt_s) == (700.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [BootFacts(False, 4, grant("b"), 4), BootFacts(True, 6, grant("b"), 4)],
+    ids=["not confirmed", "the record was rolled back"],
+)
+def test_a_daemon_that_is_not_confirmed_has_no_promise_either(kept: BootFacts) -> None:
+    k = begin(WHO, Durable(record()), kept)
+    assert (k.confirmed, k.grant, k.address) == (False, None, None)
+
+
+def test_an_address_told_free_in_another_term_is_not_kept() -> None:
+    assert begin(WHO, Durable(record()), BootFacts(True, 4, None, 3)).address is None
+
+
+def test_a_host_that_lost_its_record_is_not_confirmed_by_what_was_kept_of_the_boot() -> None:
+    for term in (0, 1):
+        assert not begin(WHO, Durable(), BootFacts(confirmed=True, confirmed_term=term)).confirmed
+
+
+def test_a_daemon_that_starts_knows_nothing() -> None:
+    k = Knowledge(Identity("boot-a", "run-a", NOW_S), Durable())
+    moments = [field.name for field in fields(k) if field.name.endswith("_s")]
+    assert len(moments) > 10
+    assert {name: getattr(k, name) for name in moments if getattr(k, name) != NEVER} == {}
+    others = [field.name for field in fields(k) if field.name not in ("who", "durable", "answered_term", "role")]
+    assert [name for name in others if name not in moments and getattr(k, name)] == []
+    assert (k.answered_term, k.role) == (-1, Role.NONE)
+    assert (k.who.pair_id, k.who.system_id) == ("", "")

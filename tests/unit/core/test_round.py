@@ -1,0 +1,188 @@
+"""What is under way, what failed and when it is tried again, and what an action is about."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgvip.core import actions
+from pgvip.core.actions import (
+    Action,
+    AddVip,
+    CheckVip,
+    DropVip,
+    Fence,
+    PowerOn,
+    Promote,
+    Rejoin,
+    SetSyncNames,
+    StartPostgres,
+    StopPostgres,
+    UnmountArchive,
+    WriteState,
+)
+from pgvip.core.observations import Observations
+from pgvip.core.round import RETRY_S, SUBJECT, Round, key, subject
+from pgvip.core.settings import Inputs
+from pgvip.core.values import Durable, Vip
+from tests.unit.core_world import NOW_S, Host, primary, record
+
+KINDS = {kind.__name__ for kind in Action.__subclasses__()}
+ONE_EACH = (Promote(), StopPostgres(clean=True), PowerOn(), SetSyncNames(on=True))
+
+
+def a_round(host: Host | None = None, after_s: float = 0.0) -> Round:
+    host = host or primary()
+    return Round(host.k.copy(), Inputs(Observations()), host.s, NOW_S + after_s)
+
+
+# --- what is under way --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ONE_EACH, ids=str)
+def test_one_action_of_a_kind_is_under_way(action: Action) -> None:
+    r = a_round()
+    assert r.start(action)
+    assert not r.start(action)
+    assert r.actions == [action]
+    assert r.k.running == (action,)
+
+
+def test_a_hard_stop_waits_for_the_clean_one_to_end() -> None:
+    r = a_round()
+    assert r.start(StopPostgres(clean=True))
+    assert not r.start(StopPostgres(clean=False))
+
+
+@pytest.mark.parametrize("kind", [AddVip, DropVip, CheckVip])
+def test_each_address_is_for_itself(kind: type[AddVip | DropVip | CheckVip]) -> None:
+    r = a_round()
+    assert r.start(kind(Vip.PRIMARY))
+    assert r.start(kind(Vip.STANDBY))
+    assert not r.start(kind(Vip.PRIMARY))
+
+
+def test_actions_of_two_kinds_do_not_wait_for_each_other() -> None:
+    r = a_round()
+    assert all(r.start(action) for action in ONE_EACH)
+    assert len(r.k.running) == len(ONE_EACH)
+
+
+def test_one_write_is_under_way() -> None:
+    r = a_round()
+    assert r.write(Durable(record()))
+    assert r.k.writing == Durable(record())
+    assert not r.write(Durable(record(term=6)))
+    assert r.k.writing == Durable(record())
+
+
+def test_a_write_that_failed_too_short_a_time_ago_is_not_under_way() -> None:
+    r = a_round()
+    r.failed(WriteState(Durable()), "disk full")
+    assert not r.write(Durable(record()))
+    assert r.k.writing is None
+
+
+# --- what failed --------------------------------------------------------------------------------------------
+
+
+def test_the_wait_after_a_failure_doubles_up_to_the_longest() -> None:
+    for name, (first_s, longest_s) in RETRY_S.items():
+        action = next(kind for kind in Action.__subclasses__() if kind.__name__ == name)
+        r, waits = a_round(), []
+        made = object.__new__(action)
+        for _ in range(12):
+            r.failed(made, "no")
+            waits.append(r.k.trouble[name].retry_at_s - NOW_S)
+        assert waits[0] == pytest.approx(first_s)
+        assert waits[1] == pytest.approx(min(2 * first_s, longest_s))
+        assert waits[2] == pytest.approx(min(4 * first_s, longest_s))
+        assert waits[-1] == pytest.approx(longest_s)
+        assert r.k.trouble[name].times == 12
+
+
+def test_a_failed_action_is_started_again_when_its_wait_is_over_and_not_before() -> None:
+    r = a_round()
+    r.failed(Promote(), "no")
+    assert not r.start(Promote())
+    wait_s = RETRY_S["Promote"][0]
+    host = primary().knows(trouble=r.k.trouble)
+    assert not a_round(host, wait_s - 0.01).start(Promote())
+    assert a_round(host, wait_s).start(Promote())
+
+
+def test_a_success_ends_the_count_of_this_action_alone() -> None:
+    r = a_round()
+    r.failed(Promote(), "no")
+    r.failed(DropVip(Vip.PRIMARY), "no")
+    r.failed(DropVip(Vip.STANDBY), "no")
+    r.worked(DropVip(Vip.PRIMARY))
+    assert set(r.k.trouble) == {"Promote", "DropVip(standby)"}
+    r.failed(DropVip(Vip.PRIMARY), "once more")
+    assert r.k.trouble["DropVip(primary)"].times == 1
+    assert r.k.trouble["DropVip(primary)"].text == "once more"
+
+
+def test_what_came_of_an_action_is_counted_by_the_core() -> None:
+    host = primary().holds().knows(checked={Vip.PRIMARY: (NOW_S, "")}).round()
+    adding = host.must_start(AddVip)
+    failed = host.done(adding, ok=False, text="no such device")
+    assert failed.k.trouble["AddVip(primary)"].text == "no such device"
+    assert failed.k.ended["primary"] == failed.now_s
+    again = failed.round(after_s=1.0)
+    assert again.done(again.must_start(AddVip)).k.trouble == {}
+
+
+@pytest.mark.parametrize("name", [*RETRY_S, *SUBJECT])
+def test_waits_and_subjects_are_those_of_actions_that_exist(name: str) -> None:
+    assert name in KINDS
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "about"),
+    [
+        (AddVip(Vip.PRIMARY), "AddVip(primary)", "primary"),
+        (Fence("run/1"), "Fence", "power"),
+        (DropVip(Vip.STANDBY), "DropVip(standby)", "standby"),
+        (CheckVip(Vip.PRIMARY), "CheckVip(primary)", ""),
+        (StartPostgres(standby=True, sync=False), "StartPostgres", "postgres"),
+        (StopPostgres(clean=True), "StopPostgres", "postgres"),
+        (Promote(), "Promote", "postgres"),
+        (Rejoin(), "Rejoin", "postgres"),
+        (SetSyncNames(on=True), "SetSyncNames", "names"),
+        (actions.MountArchive(), "MountArchive", "archive"),
+        (UnmountArchive(), "UnmountArchive", "archive"),
+        (PowerOn(), "PowerOn", "power"),
+    ],
+    ids=str,
+)
+def test_what_an_action_is_called_and_about(action: Action, name: str, about: str) -> None:
+    assert (key(action), subject(action)) == (name, about)
+
+
+# --- terms --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "heard", "term"), [(4, None, 6), (4, 60, 62), (4, 61, 62), (4, 3, 6), (None, None, 0), (None, 8, 10)]
+)
+def test_m1_a_new_term_is_above_the_own_and_everything_heard(own: int | None, heard: int | None, term: int) -> None:
+    host = primary().durable(record=None if own is None else record(term=own))
+    host = host.knows(heard_record=None if heard is None else record("b", term=heard))
+    assert a_round(host).next_term() == term
+
+
+# --- what is told -------------------------------------------------------------------------------------------
+
+
+def test_a_log_line_and_a_concern_keep_their_words() -> None:
+    r = a_round()
+    r.note("event", "words")
+    r.concern("name", "words", "mend")
+    r.concern("other", "words")
+    assert [(note.event, note.text) for note in r.notes] == [("event", "words")]
+    assert [(each.name, each.text, each.mend) for each in r.concerns] == [
+        ("name", "words", "mend"), ("other", "words", ""),
+    ]  # fmt: skip

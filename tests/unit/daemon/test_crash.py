@@ -1,0 +1,53 @@
+"""What a fault in one of the daemon's threads does."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from pgvip.daemon import assembly as assembling
+from pgvip.events import event_log
+from pgvip.web.http import REQUEST_THREAD
+
+
+class Store:
+    """Notes that the last event was waited for."""
+
+    closed = 0
+
+    def close(self, _within_s: float) -> None:
+        self.closed += 1
+
+
+class Recorder:
+    """Stands for the recorder."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+
+
+@pytest.mark.parametrize(("name", "exits"), [("probe-disks", [1]), (REQUEST_THREAD, []), ("http", [1])])
+def test_a_fault_ends_the_daemon_but_for_one_in_an_answer(
+    name: str, exits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    logged: list[tuple[str, str]] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    monkeypatch.setattr(event_log, "log", lambda event, text: logged.append((event, text)))
+    assembly = assembling.Assembly.__new__(assembling.Assembly)  # only what a fault needs of it
+    assembly._recorder = recorder = Recorder()  # type: ignore[assignment]  # stands for the one with files
+    monkeypatch.setattr(threading, "excepthook", assembly._crash)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    thread = threading.Thread(target=fail, name=name)
+    thread.start()
+    thread.join(5.0)
+    assert left == exits
+    assert recorder.store.closed == len(exits)
+    [(event, text)] = logged
+    assert event == ("crash" if exits else "http-crash")
+    assert "ZeroDivisionError" in text

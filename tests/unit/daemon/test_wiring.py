@@ -1,0 +1,130 @@
+"""The looks at the own addresses: a lease ends with its loop, and what cannot be announced is still seen."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pgvip.actions import vip
+from pgvip.config.model import Config, FenceMethod
+from pgvip.core.actions import DropVip
+from pgvip.core.observations import Observations
+from pgvip.core.values import Vip
+from pgvip.daemon import wiring
+from pgvip.daemon.probe_threads import Probe
+from pgvip.daemon.wiring import Probes
+from pgvip.deadlines import now_s
+from pgvip.errors import ProbeError
+from pgvip.status.snapshot import LoopStats, Snapshot
+from tests.unit import configs
+from tests.unit.core_world import primary
+from tests.unit.namespaces import inside, ip, pair_of_hosts
+
+LEASE_S = 300
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[Config]:
+    with pair_of_hosts() as (first, _), inside(first):
+        yield replace(configs.make(tmp_path), valid_lft_s=LEASE_S)
+
+
+def snapshot(config: Config, age_s: float = 0.0, *, dropping: bool = False) -> Snapshot:
+    """What the loop last came to, `age_s` ago."""
+    host = primary().round()
+    last = host.last
+    assert last is not None
+    if dropping:
+        host = host.knows(running=(DropVip(Vip.PRIMARY),))
+    decision = replace(last, knowledge=host.k)
+    return Snapshot(config, decision, Observations(), now_s() - age_s, LoopStats())
+
+
+def held_probe(config: Config, shot: Snapshot | None) -> Probe:
+    probes = {probe.name: probe for probe in Probes(lambda: config, lambda: shot, lambda _name: None, bool).all()}
+    return probes["held"]
+
+
+def lease_s() -> int:
+    said = subprocess.run(["ip", "address", "show", "eth0"], check=True, capture_output=True, text=True).stdout
+    words = said[said.index("10.9.0.100/32") :].split()
+    return int(words[words.index("valid_lft") + 1].removesuffix("sec"))
+
+
+def test_a_lease_is_renewed_while_the_loop_goes_round(config: Config) -> None:
+    vip.add(replace(config, valid_lft_s=50), Vip.PRIMARY)
+    assert held_probe(config, snapshot(config)).look() == {Vip.PRIMARY}
+    assert lease_s() > 50
+
+
+@pytest.mark.parametrize("case", ["loop hangs", "being dropped", "no round yet"])
+def test_a_lease_is_not_renewed_for_a_loop_that_hangs_or_has_lost_the_right(config: Config, case: str) -> None:
+    late, dropping = snapshot(config, 5.0), snapshot(config, dropping=True)
+    shot = {"loop hangs": late, "being dropped": dropping, "no round yet": None}[case]
+    vip.add(replace(config, valid_lft_s=50), Vip.PRIMARY)
+    assert held_probe(config, shot).look() == {Vip.PRIMARY}
+    assert lease_s() <= 50
+
+
+def test_a_renewal_does_not_bring_the_next_one_about(config: Config) -> None:
+    vip.add(replace(config, valid_lft_s=50), Vip.PRIMARY)
+    probe = held_probe(config, snapshot(config))
+    probe.look()
+    ip("address", "replace", "10.9.0.100/32", "dev", "eth0", "valid_lft", "70", "preferred_lft", "70")
+    probe.look()
+    assert lease_s() <= 70
+
+
+def test_short_leases_are_looked_at_more_often(config: Config) -> None:
+    assert held_probe(replace(config, valid_lft_s=4), None).period_s() <= 1.0
+    assert held_probe(replace(config, valid_lft_s=0), None).period_s() == 5.0
+
+
+def test_a_new_address_is_announced_every_second_at_first(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first announcement may be lost: a bond that changes its port, a switch that still learns."""
+    config = replace(config, valid_lft_s=0)
+    vip.add(config, Vip.PRIMARY)
+    probe = held_probe(config, snapshot(config))
+    assert probe.period_s() == 5.0
+    probe.look()
+    assert probe.period_s() == 1.0
+    later_s = now_s() + 11.0
+    monkeypatch.setattr(wiring, "now_s", lambda: later_s)
+    assert probe.period_s() == 5.0
+
+
+def test_a_reload_reaches_the_looks_at_the_database_and_at_the_fence_device(tmp_path: Path) -> None:
+    made = configs.make(tmp_path)
+    bare = replace(made, peer=replace(made.peer, fencing=()))
+    now = [bare]
+    probes = Probes(lambda: now[0], lambda: None, lambda _name: None, bool)
+    looks = {probe.name: probe.look for probe in probes.all()}
+    assert looks["fence"]() == "", "nothing to ask, and nothing to warn of"
+    method = FenceMethod(command=("/bin/true",), timeout_s=5.0)
+    now[0] = replace(bare, peer=replace(bare.peer, fencing=(method,)), settings=replace(bare.settings, hung_after_s=77))
+    assert looks["fence"]() == "on"
+    with suppress(ProbeError):
+        looks["database"]()
+    assert probes._database._limit_s(None) == 77
+
+
+def test_addresses_are_seen_while_nothing_can_be_announced(config: Config) -> None:
+    vip.add(config, Vip.PRIMARY)
+    ip("link", "set", "eth0", "down")
+    with pytest.raises(ProbeError):
+        vip.announce(config, Vip.PRIMARY)
+    assert held_probe(config, snapshot(config)).look() == {Vip.PRIMARY}
+
+
+def test_the_look_at_the_fence_device_is_timed_for_explain(tmp_path: Path) -> None:
+    made = configs.make(tmp_path)
+    config = replace(made, peer=replace(made.peer, fencing=(FenceMethod(command=("/bin/true",), timeout_s=5.0),)))
+    probes = Probes(lambda: config, lambda: None, lambda _name: None, bool)
+    assert probes.took_s == {}
+    assert next(probe for probe in probes.all() if probe.name == "fence").look() == "on"
+    assert probes.took_s["fence-status"] > 0

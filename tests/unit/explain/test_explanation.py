@@ -1,0 +1,233 @@
+"""`explain` on states made by hand: who takes over, what stands in the way, and what that is called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pgvip.cli.explain import NAMES, render
+from pgvip.core.actions import Action
+from pgvip.core.changes import PEER_READY, SOLO_RIGHT, TABLE, TAKEOVER_RIGHT, TAKER
+from pgvip.core.values import Mode, Pause
+from pgvip.explain.effects import USUAL_S
+from pgvip.explain.explanation import Explainer, explain
+from pgvip.explain.needs import PARTS, of_row
+from pgvip.explain.scenarios import SCENARIOS
+from tests.unit.core_world import NOW_S, Host, claiming, failing, primary, saw, standby
+from tests.unit.orders.test_order_table import shot
+
+
+def with_vips(host: Host) -> Host:
+    """The other host tells which address it holds, as real ones do."""
+    record = host.record
+    other = "standby" if record.primary == host.me else "primary"
+    if record.mode is Mode.SOLO:
+        return host.hears(vips=() if record.primary == host.me else ("primary", "standby"))
+    return host.hears(vips=(other,))
+
+
+def told(host: Host) -> dict[str, Any]:
+    made = shot(host)
+    return explain(made.config, made.decision, made.seen, NOW_S, {"Fence": 1.0})
+
+
+def scenario(host: Host, name: str, fence_s: float = 1.0) -> dict[str, Any]:
+    made = shot(host)
+    explainer = Explainer(made.config, made.decision, made.seen, NOW_S, {"Fence": fence_s})
+    return explainer.scenario(next(one for one in SCENARIOS if one.name == name))
+
+
+HEALTHY = [with_vips(primary()), with_vips(standby()), with_vips(primary(sync=False)), with_vips(standby(sync=False))]
+
+
+@pytest.mark.parametrize("host", HEALTHY, ids=["primary", "standby", "primary-async", "standby-async"])
+def test_a_healthy_pair_is_explained_alike_by_both_hosts(host: Host) -> None:
+    document = told(host)
+    found = {one["name"]: one for one in document["scenarios"]}
+    assert tuple(found) == NAMES == tuple(one.name for one in SCENARIOS)
+    assert document["takeover_works"] is True
+    stays = {"standby-host", "link"}
+    assert {name: one["served_by"] for name, one in found.items()} == {n: "a" if n in stays else "b" for n in NAMES}
+    assert not any(one["blockers"] for one in found.values())
+    s = host.s
+    least_s = s.dead_after_s + s.fence_delay_s + 1.0
+    assert least_s <= found["primary-host"]["outage_s"] < least_s + 1.0
+    assert found["primary-database"]["outage_s"] < 1.0
+    assert found["standby-host"]["outage_s"] == (pytest.approx(s.dead_after_s + 1.0, abs=1.0) if s.sync else 0.0)
+    for one in found.values():
+        assert one["outage_max_s"] >= one["outage_s"]
+        assert [step["at_s"] for step in one["steps"]] == sorted(step["at_s"] for step in one["steps"])
+    assert "nothing" in found["switchover"]["loss"]
+    assert ("lag_s_max" in found["primary-host"]["loss"]) is not s.sync
+    assert found["primary-database"]["loss"].startswith("nothing")  # async: what the standby lacks is salvaged
+
+
+def test_the_steps_name_rows_of_the_table() -> None:
+    rows = {row.name for row in TABLE}
+    document = told(HEALTHY[0])
+    changes = {
+        one["name"]: [step["change"] for step in one["steps"] if step["change"]] for one in document["scenarios"]
+    }
+    assert set().union(*changes.values()) <= rows
+    assert changes["primary-host"][0] == "take-over-by-fence"
+    assert changes["primary-database"] == ["hand-over-database", "take-over-by-consent"]
+    assert changes["standby-host"][0] == "solo-by-fence"
+    assert changes["gateway"][0] == "hand-over-gateway"
+    assert changes["switchover"][0] == "hand-over-switchover"
+
+
+def paused(host: Host) -> Host:
+    pause = Pause(1, active=True, reason="maintenance")
+    return host.durable(pause=pause).hears(pause=pause)
+
+
+def fence_fails(host: Host) -> Host:
+    return host.sees(fence=failing("on"))
+
+
+BLOCKED: dict[str, tuple[Host, str, str]] = {
+    "not eligible": (HEALTHY[1].knows(grant=None), "primary-host", "eligible"),
+    "not eligible, by the primary": (HEALTHY[0].hears(eligible=False).knows(given=None), "primary-host", "eligible"),
+    "paused": (paused(HEALTHY[1]), "primary-host", "not-paused"),
+    "paused, by the primary": (paused(HEALTHY[0]), "primary-host", "not-paused"),
+    "hold": (HEALTHY[1].durable(hold="term 5 took the role"), "primary-host", "no-hold"),
+    "hold, by the primary": (HEALTHY[0].hears(hold="compare"), "primary-database", "peer-hold"),
+    "no gateway": (HEALTHY[1].sees(gateway=failing("192.0.2.1")), "primary-host", "gateway"),
+    "no gateway, by the primary": (HEALTHY[0].hears(gateway_ok=False), "primary-host", "gateway"),
+    "no fencing": (HEALTHY[1].configured(fencing=False), "primary-host", "no-fencing"),
+    "broken fence": (fence_fails(HEALTHY[1]), "primary-host", "fence-device"),
+    "standby's database": (HEALTHY[0].hears(database_ok=False), "primary-database", "peer-database"),
+    "silent standby": (HEALTHY[0].silence(), "primary-host", "peer-unknown"),
+    "alone": (with_vips(primary(Mode.SOLO)), "primary-host", "pair"),
+    "alone, the standby off": (with_vips(primary(Mode.SOLO)).silence(), "primary-host", "pair"),
+    "alone, the standby's word": (with_vips(standby(Mode.SOLO)), "primary-host", "pair"),
+    "standby cannot be fenced": (fence_fails(HEALTHY[0]), "standby-host", "fence-device"),
+    "primary unhealthy": (HEALTHY[0].sees(gateway=failing("192.0.2.1")), "standby-host", "gateway"),
+}
+
+
+@pytest.mark.parametrize("case", BLOCKED)
+def test_each_blocker_has_its_name_and_mend(case: str) -> None:
+    host, name, blocker = BLOCKED[case]
+    found = scenario(host, name)
+    assert blocker in {one["name"] for one in found["blockers"]}, found
+    assert all(one["text"] and one["mend"] for one in found["blockers"])
+    assert found["served_by"] in (None, "a")
+    assert not found["moves"]
+
+
+@pytest.mark.parametrize("host", HEALTHY)
+def test_a_pause_is_one_blocker_in_the_same_words_everywhere(host: Host) -> None:
+    for name in ("primary-host", "primary-database"):
+        blockers = scenario(paused(host), name)["blockers"]
+        assert {(one["name"], one["text"]) for one in blockers} == {("not-paused", "automatic action is paused")}
+
+
+def test_half_an_hour_is_not_played_where_nobody_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[bool] = []
+    play = Explainer.play
+
+    def noted(self: Explainer, one: Any, *, longest: bool = False) -> Any:
+        played.append(longest)
+        return play(self, one, longest=longest)
+
+    monkeypatch.setattr(Explainer, "play", noted)
+    assert scenario(HEALTHY[1].configured(fencing=False), "primary-host")["outage_max_s"] is None
+    assert scenario(HEALTHY[1], "primary-host")["outage_max_s"] > 0
+    assert played == [False, False, True]
+
+
+def test_a_dead_database_without_a_taker_comes_back_in_place() -> None:
+    found = scenario(HEALTHY[1].knows(grant=None), "primary-database")
+    assert (found["served_by"], found["moves"]) == ("a", False)
+    assert any("starts PostgreSQL again" in step["text"] for step in found["steps"])
+
+
+def test_a_lease_that_ends_during_the_slowest_fence_is_no_takeover() -> None:
+    host = with_vips(standby(sync=False)).configured(lag_s_max=20.0)
+    grant = host.k.grant
+    assert grant is not None
+    found = scenario(host.knows(grant=replace(grant, expires_s=NOW_S + 20.0)), "primary-host")
+    assert found["moves"]
+    assert found["outage_max_s"] is None
+
+
+def test_a_stranger_on_the_address_keeps_the_winner_from_raising_it() -> None:
+    host = HEALTHY[1].sees(arp_primary=saw("52:54:00:00:00:99"))
+    stranger = host.hears(vips=())
+    assert scenario(stranger, "primary-host")["served_by"] is None
+
+
+def test_explaining_changes_nothing() -> None:
+    made = shot(claiming(standby()))
+    before = repr(made)
+    Explainer(made.config, made.decision, made.seen, NOW_S, {}).scenario(SCENARIOS[0])
+    assert repr(made) == before
+
+
+def test_measured_times_count() -> None:
+    quick, slow = (scenario(HEALTHY[1], "primary-host", fence_s)["outage_s"] for fence_s in (0.2, 9.0))
+    assert 8.0 < slow - quick < 9.5
+
+
+RIGHTS = {TAKEOVER_RIGHT: standby(), TAKER: standby(), SOLO_RIGHT: primary(), PEER_READY: primary()}
+
+
+@pytest.mark.parametrize("condition", RIGHTS, ids=lambda condition: condition.name)
+def test_the_parts_of_a_right_are_the_right(condition: Any) -> None:
+    """Over every single thing that may be wrong: the right holds exactly when no part is unmet."""
+    host = RIGHTS[condition]
+    wrong: list[Host] = [
+        host, host.knows(confirmed=False), host.knows(grant=None), host.durable(hold="h"), host.knows(alarm="x"),
+        host.sees(gateway=failing("g")), paused(host), host.down(), host.sees(connection=failing(value=True)),
+        host.durable(record=replace(host.record, mode=Mode.SOLO)), host.durable(served=False),
+        host.database(in_recovery=not host.view.recovering), host.knows(heard_record=replace(host.record, term=9)),
+        host.sees(disks=failing(value=True)), host.knows(leaving=True), host.configured(watchdog_required=True),
+        host.hears(leaving=True), host.hears(hold="h"), host.hears(eligible=False), host.hears(database_ok=False),
+    ]  # fmt: skip
+    held = set()
+    for one in wrong:
+        view = one.view
+        assert condition.test(view) == all(need.holds(view) for need in PARTS[condition.name]), one
+        held.add(condition.test(view))
+    assert held == {True, False}
+
+
+def test_a_row_that_holds_has_no_blocker() -> None:
+    assert of_row(standby().silence().view, "take-over-by-fence") == ()
+    assert {one.name for one in of_row(standby().view, "take-over-by-fence")} == {"peer-silent"}
+
+
+def test_the_text_shows_steps_blockers_and_mends() -> None:
+    text = "\n".join(render(told(HEALTHY[1].knows(grant=None))))
+    assert "b would NOT take over now" in text
+    assert "BLOCKER eligible: b is not known to hold everything" in text
+    assert "[take-over-by-fence]" not in text
+    document = told(HEALTHY[1])
+    text = "\n".join(render(document))
+    assert "b would take over now, as seen by b" in text
+    assert "If the primary's host a loses its power  [primary-host]" in text
+    assert "raises the primary VIP" in text
+    assert len(render(document, short=True)) < 25
+
+
+
+
+def test_both_fences_under_way_is_a_caution() -> None:
+    slow, quick = (scenario(HEALTHY[0], "link", fence_s)["cautions"] for fence_s in (3.0, 0.3))
+    assert any("fence_delay_s" in caution for caution in slow)
+    assert not any("fence_delay_s" in caution for caution in quick)
+
+
+def test_what_only_the_other_host_knows_is_said() -> None:
+    by_primary, by_standby = (scenario(host, "primary-host")["cautions"] for host in HEALTHY[:2])
+    assert any("pgvip fence test there" in caution for caution in by_primary)
+    assert by_standby == []
+
+
+def test_every_action_has_its_time() -> None:
+    """A new action of the core is given its time and its effect here, or it is known to have none."""
+    without = {"MountArchive", "UnmountArchive"}
+    assert {kind.__name__ for kind in Action.__subclasses__()} == set(USUAL_S) | without

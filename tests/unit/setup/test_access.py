@@ -1,0 +1,151 @@
+import base64
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pgvip.config.model import Config
+from pgvip.setup import access
+from tests.unit import configs
+
+RFC_7677_SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
+
+
+def test_verifier_is_that_of_the_standard() -> None:
+    """RFC 7677, 3: user, pencil, 4096 rounds; keys as PostgreSQL computes them for it."""
+    assert access.scram_verifier("pencil", RFC_7677_SALT) == (
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ=="
+        "$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+    )
+
+
+def test_verifiers_of_one_password_differ() -> None:
+    assert access.scram_verifier("x") != access.scram_verifier("x")
+
+
+def test_passwords_are_made_once_and_kept_private(tmp_path: Path) -> None:
+    config = configs.make(tmp_path)
+    text = access.ensure_passwords(config)
+    assert access.ensure_passwords(config) == text
+    words = {role: access.password_of(text, role) for role in ("pgvip", "pgvip_replication")}
+    assert min(map(len, words.values())) >= 40
+    assert len(set(words.values())) == 2
+    status = config.paths.passwords.stat()
+    assert stat.S_IMODE(status.st_mode) == 0o600
+    assert config.paths.passwords.owner() == config.postgres.user
+
+
+def test_incomplete_password_file_is_made_anew(tmp_path: Path) -> None:
+    config = configs.make(tmp_path)
+    config.paths.passwords.write_text("*:*:*:pgvip:old\n")
+    text = access.ensure_passwords(config)
+    assert access.password_of(text, "pgvip") != "old"
+    assert access.password_of(text, "pgvip_replication")
+
+
+def test_lines_are_the_same_on_both_hosts(tmp_path: Path) -> None:
+    mine = configs.make(tmp_path)
+    theirs = configs.make(tmp_path, me=mine.peer, peer=mine.me)
+    assert access.hba_lines(mine) == access.hba_lines(theirs)
+
+
+def fields(lines: list[str]) -> list[list[str]]:
+    return [line.split() for line in lines]
+
+
+def test_a_host_cannot_follow_itself_or_a_virtual_address(tmp_path: Path) -> None:
+    rows = fields(access.hba_lines(configs.make(tmp_path)))
+    replication = [row for row in rows if row[1] == "replication"]
+    kinds = [(row[3], row[4]) for row in replication if row[0] == "host"]
+    refused = [kinds.index(entry) for entry in (("samehost", "reject"), ("10.9.0.100/32", "reject"))]
+    allowed = [kinds.index((f"10.9.0.{n}/32", "scram-sha-256")) for n in (1, 2)]
+    assert max(refused) < min(allowed)
+    assert kinds[-1] == ("all", "reject")
+
+
+def test_both_roles_may_connect_to_the_database_from_the_hosts_alone(tmp_path: Path) -> None:
+    """The replication role for the worker that synchronizes logical failover slots (17 and newer)."""
+    rows = [row for row in fields(access.hba_lines(configs.make(tmp_path))) if row[:2] == ["host", "postgres"]]
+    both = [row[3] for row in rows if row[2] == "pgvip,pgvip_replication"]
+    assert both == ["10.9.0.1/32", "10.9.0.2/32"]
+    assert {row[2] for row in rows if row[3] not in both} == {"pgvip"}
+
+
+def test_names_that_are_keywords_are_quoted(tmp_path: Path) -> None:
+    config = configs.make(tmp_path)
+    assert access._word("replication") == '"replication"'
+    assert access._word("my db") == '"my db"'
+    assert access._word(config.postgres.database) == "postgres"
+
+
+def test_block_goes_to_the_top_replaces_itself_and_can_be_taken_out() -> None:
+    old = "# comment\nhost all all all md5\n"
+    once = access.with_block(old, ["first"])
+    assert once.splitlines()[:3] == [access.BEGIN, "first", access.END]
+    assert access.with_block(once, ["first"]) == once
+    assert access.with_block(once, ["second"]) == access.with_block(old, ["second"])
+    assert access.without_block(once) == old
+
+
+def test_allowed_network_is_added_once_at_the_end() -> None:
+    allowed = [access.parse_allowed("192.0.2.0/24"), access.parse_allowed("2001:db8::/64=trust")]
+    text = access.with_allowed("host all all all md5\n", allowed)
+    assert access.with_allowed(text, allowed) == text
+    last = [line.split() for line in text.splitlines()[-3:] if not line.startswith("#")]
+    assert last == [
+        ["host", "all", "all", "192.0.2.0/24", "scram-sha-256"],
+        ["host", "all", "all", "2001:db8::/64", "trust"],
+    ]
+
+
+@pytest.mark.parametrize("word", ["192.0.2.1/24", "nonsense", "192.0.2.0/24=truts"])
+def test_bad_network_is_refused(word: str) -> None:
+    with pytest.raises(ValueError, match=r"host bits|IPv4|unknown method"):
+        access.parse_allowed(word)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """pg_hba.conf and pg_ident.conf outside of the data directory, as Debian has them."""
+    (tmp_path / "etc").mkdir()
+    found = tmp_path / "etc/pg_hba.conf", tmp_path / "etc/pg_ident.conf"
+    found[0].write_text("host all all 192.0.2.0/24 md5\n")
+    found[1].write_text("# none\n")
+    monkeypatch.setattr(access, "access_files", lambda _: found)
+    return found
+
+
+def test_bundle_carries_who_may_connect_without_our_block(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    files[0].write_text(access.with_block("host all app 198.51.100.0/24 scram-sha-256\n", ["ours"]))
+    assert access.others_lines(configs.make(tmp_path)) == {
+        "pg_hba.conf": "host all app 198.51.100.0/24 scram-sha-256\n", "pg_ident.conf": "# none\n",
+    }  # fmt: skip
+
+
+def test_second_host_lets_in_whom_the_first_does(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    config = configs.make(tmp_path)
+    lines = {"pg_hba.conf": "host all app 198.51.100.0/24 scram-sha-256\n", "pg_ident.conf": "# none\n"}
+    (kept,) = access.adopt_lines(config, lines)
+    assert kept.read_text() == "host all all 192.0.2.0/24 md5\n"
+    access.write_access(config)
+    assert "host all app 198.51.100.0/24 scram-sha-256" in files[0].read_text().splitlines()
+    assert "192.0.2.0/24" not in files[0].read_text()
+    before = files[0].read_text()
+    assert access.adopt_lines(config, lines) == []  # done already
+    assert files[0].read_text() == before
+
+
+def in_data(config: Config, files: tuple[Path, Path]) -> Config:
+    return replace(config, postgres=replace(config.postgres, data_directory=files[0].parent))
+
+
+def test_files_that_the_copy_brought_are_left_alone(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    config = in_data(configs.make(tmp_path), files)
+    assert access.adopt_lines(config, {"pg_hba.conf": "host all all 0.0.0.0/0 trust\n"}) == []
+    assert files[0].read_text() == "host all all 192.0.2.0/24 md5\n"
+
+
+def test_a_bundle_of_an_older_pgvip_carries_none(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    assert access.adopt_lines(configs.make(tmp_path), {}) == []
+    assert files[0].read_text() == "host all all 192.0.2.0/24 md5\n"

@@ -1,0 +1,362 @@
+"""The status page as HTML: whole, escaped, readable without colours, from this host alone, and true to the document."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from pgvip.core.knowledge import Claim, Trouble, Why
+from pgvip.text.writing import size
+from pgvip.web import page
+from pgvip.web.graph import BUCKETS, Axis, graph, role_changes, round_bytes
+from pgvip.web.http import Request
+from pgvip.web.markup import Html, fill, join
+from pgvip.web.page_parts import moment
+from pgvip.web.summary import BAD, GOOD, WARN, Summary, summary
+from tests.unit.status.test_document import NOW_S
+from tests.unit.web_world import BESIDE, Document, World, healthy, primary, says, solo, standby
+
+VOID = {"meta", "link", "br"}
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC).timestamp()
+EVENTS: list[Document] = [
+    {"seq": 1, "at": "2026-11-25T11:58:00+00:00", "host": "alpha", "event": "role", "level": "notice", "text": "up"},
+    {"seq": 2, "at": NOW, "host": "beta", "event": "fence-failed", "level": "error", "text": 'exit <1> & "more"'},
+]  # fmt: skip
+EXPLAINED: Document = {"scenarios": [
+    {
+        "name": "primary-host", "title": "the primary's host alpha loses its power", "summary": "beta takes over",
+        "steps": [{"at_s": 0.0, "host": "", "text": "alpha is gone", "change": ""},
+                  {"at_s": 3.5, "host": "beta", "text": "fences <alpha>", "change": "take-over-by-fence"}],
+        "outage_s": 4.5, "loss": "nothing", "blockers": [],
+    },
+    {
+        "name": "link", "title": "the link is cut", "summary": "nothing moves", "steps": [],
+        "outage_s": None, "loss": "",
+        "blockers": [{"name": "no-fencing", "text": "no way to fence", "mend": "configure fencing"}] * 2,
+    },
+]}  # fmt: skip
+
+
+class Tree(HTMLParser):
+    """Reads a document strictly: every element is closed in its turn."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.seen if name == tag]
+
+
+def middle(document: Document, *, age_s: float = 0.1, **changes: Any) -> Tree:
+    given: dict[str, Any] = {"samples": [], "events": [], "explained": {}, **changes}
+    at = datetime.fromtimestamp(NOW, UTC)
+    return Tree(page.fragment(page.Shown(document, age_s, 3.0, at, **given)))
+
+
+def samples(count: int = 900, **changes: Any) -> list[Document]:
+    return [
+        {"at": NOW - count + n, "lag_bytes": 1000 + n, "lag_s": n / 1000, "role": "primary", **changes}
+        for n in range(count)
+    ]
+
+
+# --- one line that says it -----------------------------------------------------------------------------
+
+
+def said(document: Document, age_s: float = 0.1) -> Summary:
+    return summary(document, age_s, 3.0)
+
+
+def test_the_first_line_of_a_healthy_pair_from_both_hosts() -> None:
+    for document in (healthy(), standby()):
+        found = said(document)
+        assert found.level == GOOD
+        assert found.text == "alpha is primary; beta follows synchronously and may take over."
+
+
+def test_the_first_line_of_what_is_not_well() -> None:
+    alone = said(solo())
+    assert alone.level == WARN
+    assert alone.text.startswith("alpha serves alone, with both addresses; beta has not been heard for 1 min 33 s.")
+    assert "1 warning, see below" in alone.text
+    deaf = said(primary(says(), heard_s=25.0))
+    assert deaf.level == WARN
+    assert deaf.text.startswith("alpha is primary; beta has not been heard for 25 s.")
+    unfollowed = said(primary(says(streaming=False)))
+    assert (unfollowed.level, unfollowed.text.split(".")[0]) == (WARN, "alpha is primary; beta does not follow")
+    ineligible = said(primary(says(eligible=False)))
+    assert (ineligible.level, "may not take over" in ineligible.text) == (WARN, True)
+    nobody = said(primary(says(), confirmed=False))
+    assert nobody.level == BAD
+    assert nobody.text.startswith("As far as alpha knows, no host serves as primary.")
+    assert said(standby(None)).level == BAD
+    still = said(healthy(), 44.0)
+    assert (still.level, "has not gone round for 44 s" in still.text) == (BAD, True)
+
+
+# --- the page --------------------------------------------------------------------------------------------
+
+
+def everything() -> list[Tree]:
+    def busy(knowledge: Any) -> None:
+        claim = Claim("solo-by-fence", 4, Why.SILENCE, takeover=False, attempt="a", since_s=NOW_S - 3, tries=2)
+        knowledge.claim = claim
+        knowledge.trouble = {"Rejoin": Trouble(3, NOW_S + 5, "<b>failed</b>")}
+
+    given: dict[str, Any] = {"samples": samples(), "events": EVENTS, "explained": EXPLAINED}
+    documents = [healthy(), standby(), solo(), primary(says(), change=busy), primary(None, record=None), standby(None)]
+    return [tree for document in documents for tree in (middle(document), middle(document, **given))]
+
+
+def test_every_state_gives_whole_html_with_named_rows_and_columns() -> None:
+    for tree in everything():
+        assert len(tree.all("article")) == 2
+        assert all(attributes.get("scope") in ("row", "col") for attributes in tree.all("th"))
+        ids = [attributes["id"] for _, attributes in tree.seen if attributes.get("id")]
+        assert len(set(ids)) == len(ids)
+        assert not [one for _, attributes in tree.seen for one in attributes if one.startswith("on") or one == "style"]
+
+
+def test_both_hosts_stand_there_with_their_roles_and_addresses() -> None:
+    words = middle(healthy()).words()
+    for part in ("alpha primary this host, 10.0.0.1", "10.0.0.10 primary VIP", "beta standby 10.0.0.2",
+                 "10.0.0.11 standby VIP", "read-write", "standby, streaming", "0/3E8 timeline 2", "0.40 s ago",
+                 "beta: streaming, sync, 100 bytes behind, replay 250 ms behind"):  # fmt: skip
+        assert part in words, part
+
+
+def test_an_old_word_of_the_peer_is_marked_as_one() -> None:
+    tree = middle(solo())
+    assert [attributes.get("class") for attributes in tree.all("article")] == [None, "stale"]
+    assert "beta standby when last heard" in tree.words()
+    assert "1 min 33 s ago; this was so then:" in tree.words()
+    assert [attributes.get("class") for attributes in middle(healthy()).all("article")] == [None, None]
+
+
+def test_warnings_come_with_their_mends_and_nothing_without() -> None:
+    words = middle(solo()).words()
+    assert "peer-silent the peer's daemon does not answer Mend: systemctl status pgvip on the peer" in words
+    assert "Warnings" not in middle(healthy()).words()
+
+
+def test_what_is_not_known_is_called_unknown() -> None:
+    words = middle(standby(None)).words()
+    assert "role unknown" in words
+    assert "last heard never addresses unknown" in words
+
+
+def test_archiving_backup_and_schedule_of_both_hosts_are_shown() -> None:
+    words = middle({**healthy(), **BESIDE}).words()
+    for part in ("archiving alpha: 3 WAL files wait, the oldest for 12 s, last failure 15 min 0 s ago",
+                 "base backup 20260101T000000Z on beta, 2 h 0 min old, 3.0 GB",
+                 "scheduled switchover at 2026-01-02 02:30:00 UTC, ordered by ann on beta"):  # fmt: skip
+        assert part in words, part
+    failing = {**healthy(), "archiving": {**BESIDE["archiving"], "failing": True}}
+    assert "alpha: FAILS, 3 WAL files wait" in middle(failing).words()
+    assert "archiving" not in middle({**healthy(), "archiving": None, "backup": None, "scheduled": None}).words()
+
+
+def test_routine_work_is_not_shown() -> None:
+    document = healthy()
+    document["doing"]["actions"] = ["Alert", "ConfirmGrant"]
+    assert "Under way" not in middle(document).words()
+    document["doing"]["actions"] = ["Alert", "Rejoin"]
+    assert "Under way at work Rejoin" in middle(document).words()
+
+
+def test_scenarios_in_words() -> None:
+    tree = middle(healthy(), explained=EXPLAINED)
+    words = tree.words()
+    assert "If the primary's host alpha loses its power: beta takes over outage about 4.50 s; loss: nothing" in words
+    assert "3.50 s beta fences <alpha>" in words
+    assert words.count("no-fencing no way to fence Mend: configure fencing") == 1
+    assert "If the link is cut: nothing moves no writes until somebody acts" in words
+    assert {"scenario-primary-host", "scenario-link"} <= {one.get("id") for one in tree.all("details")}
+    assert "What would happen" not in middle(healthy()).words()
+
+
+def test_the_newest_event_comes_first() -> None:
+    words = middle(healthy(), events=EVENTS).words()
+    assert words.index("fence-failed") < words.index("role up")
+
+
+def test_moments() -> None:
+    local = datetime.fromtimestamp(NOW, UTC).astimezone()
+    assert f"{local:%m-%d %H:%M:%S}" in moment(NOW)
+    assert moment("2026-11-25T12:00:00+00:00") == moment(NOW)
+    assert moment("<never>") == "&lt;never&gt;"
+
+
+HOSTILE = '</script><script>alert(1)</script>"\'&{x}'
+
+
+def poisoned(value: Any) -> Any:
+    """The same document with every text made hostile, but for those that choose what is shown."""
+    if isinstance(value, dict):
+        return {key: one if key in ("role", "state", "at") else poisoned(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [poisoned(one) for one in value]
+    return HOSTILE if isinstance(value, str) and value else value
+
+
+@pytest.mark.parametrize("document", [healthy(), solo(), standby(None)])
+def test_every_value_is_escaped(document: Document) -> None:
+    hurt = poisoned(document)
+    hurt["me"]["hold"] = HOSTILE
+    for host in ("me", "peer"):
+        hurt[host]["vips"] = document[host]["vips"]
+        hurt[host]["postgresql"] = document[host]["postgresql"]
+    tree = middle(hurt, events=poisoned(EVENTS), explained=poisoned(EXPLAINED), samples=samples())
+    assert not tree.all("script")
+    assert "alert(1)" in tree.words()
+    whole = page.page(HOSTILE, HOSTILE, Html(""), datetime.now(UTC))
+    assert Tree(whole).all("script") == [{}]
+
+
+def test_values_are_escaped_by_default() -> None:
+    assert fill("<td>{x}</td>", x="<&\"'{y}") == "<td>&lt;&amp;&quot;&#x27;{y}</td>"
+    assert fill("{x}", x=join((Html("<br>"), fill("{y}", y="<")))) == "<br>&lt;"
+
+
+def test_the_whole_page_asks_for_nothing_from_elsewhere() -> None:
+    answer = World(events=EVENTS, explained=EXPLAINED, samples=samples()).get("/")
+    text = answer.body.decode()
+    tree = Tree(text.split("\n", 1)[1])
+    assert {one["href"] for one in tree.all("a")} == {"status", "metrics"}
+    assert [one["href"] for one in tree.all("link")] == ["data:,"]
+    assert not [one for _, attributes in tree.seen for one in attributes if one == "src"]
+    assert "http://" not in text
+    assert "https://" not in text
+    [html] = tree.all("html")
+    assert html["lang"] == "en"
+    policy = dict(answer.fields)["Content-Security-Policy"]
+    for kind in ("style", "script"):
+        [part] = re.findall(rf"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+
+
+def test_the_fragment_is_the_middle_of_the_page() -> None:
+    site = World().site()
+    whole = site.respond(Request("GET", "/"), None).body.decode()
+    part = site.respond(Request("GET", "/fragment"), None).body.decode()
+    assert f"<main>{part}</main>" in whole
+    assert 'data-title="shop: alpha is primary"' in part
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.1, 1.4.3: of two colours as #rrggbb or #rgb."""
+
+    def luminance(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_has_contrast_enough(dark: bool) -> None:
+    blocks = re.findall(r":root\{(.*?)\}", page.asset("page.css"), re.DOTALL)
+    colours = dict(re.findall(r"--([a-z-]+):(#[0-9a-f]{3,6})\b", blocks[dark]))
+    pairs = [(text, ground) for text in ("text", "muted", "link", "good", "warn", "bad", "primary")
+             for ground in ("card", "ground")]  # fmt: skip
+    pairs += [(name, f"{name}-bg") for name in ("good", "warn", "bad", "primary")]
+    pairs += [("text", f"{name}-bg") for name in ("good", "warn", "bad")] + [("card", "primary")]
+    pairs += [("muted", f"{name}-bg") for name in ("good", "warn", "bad")]
+    for text, ground in pairs:
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+# --- graphs ----------------------------------------------------------------------------------------------
+
+BYTES = Axis(size, round_bytes)
+
+
+def drawn(found: list[Document], key: str = "lag_bytes") -> str:
+    return graph(found, key, "WAL behind", until_s=NOW, span_s=900.0, axis=BYTES)
+
+
+def points(text: str) -> list[list[tuple[float, float]]]:
+    lines = re.findall(r'<polyline points="([^"]*)"', text)
+    return [[(float(x), float(y)) for x, y in (one.split(",") for one in line.split())] for line in lines]
+
+
+def test_a_line_spans_the_time_and_keeps_inside() -> None:
+    [line] = points(drawn(samples()))
+    assert line[0][0] < 5
+    assert line[-1][0] > 590
+    assert all(0 <= x <= 600 and 0 <= y <= 80 for x, y in line)
+    assert len(line) <= BUCKETS + 1
+
+
+def test_no_peak_is_lost_and_the_label_says_it() -> None:
+    found = samples()
+    found[450]["lag_bytes"] = 5_000_000
+    text = drawn(found)
+    assert min(y for _, y in points(text)[0]) < 40
+    assert "now 1.9 kB, at most 4.8 MB" in text
+    assert 'aria-label="WAL behind in the last 15 min: now 1.9 kB, at most 4.8 MB"' in text
+    found[450]["lag_bytes"], found[450]["lag_bytes_max"] = 0, 9_000_000
+    assert "at most 8.6 MB" in drawn(found)
+
+
+def test_what_was_not_known_breaks_the_line() -> None:
+    found = samples()
+    for one in found[300:600]:
+        one["lag_bytes"] = None
+    assert len(points(drawn(found))) == 2
+    found[-1]["lag_bytes"] = None
+    assert "now not known" in drawn(found)
+    assert "no values yet" in drawn([])
+    assert "no values yet" in drawn(samples(lag_bytes=None))
+    assert len(points(drawn(samples(count=1)))) == 1
+
+
+def test_older_samples_are_not_drawn() -> None:
+    assert "no values yet" in drawn([{**one, "at": one["at"] - 2000} for one in samples()])
+
+
+def test_a_change_of_role_is_marked_and_explained() -> None:
+    found = samples()
+    for one in found[600:]:
+        one["role"] = "primary_standby"
+    [(x, text)] = role_changes(found, NOW - 900, 900.0)
+    assert (round(x), text) == (400, "primary to primary_standby")
+    assert "the role changed from primary to primary_standby" in drawn(found)
+    assert "the role of this host changed" in middle(healthy(), samples=found).words()
+    assert "the role of this host changed" not in middle(healthy(), samples=samples()).words()
