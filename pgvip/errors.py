@@ -41,7 +41,7 @@ class PgvipError(Exception):
 
 
 class ConfigError(PgvipError):
-    """The configuration is wrong: names the key, the value and the mend."""
+    """The configuration is wrong: names the key, the value and the hint."""
 
     exit_code = Exit.CONFIG
 

@@ -3,7 +3,7 @@
 PostgreSQL starts this file as a script for every segment, so it and what it imports use the standard library alone.
 A file that is there already with the same content is a success (PostgreSQL archives again after a crash: manual,
 26.3.1); with another content it is never overwritten. A retry sends to those destinations only that lack the file. An
-optional destination that fails is owed the file, and gets it later from the first one.
+optional destination that fails is pending the file, and gets it later from the first one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pgvip.archive.sending import Destination, complain
 
 REST_S = 60.0
 """For so long an optional destination that failed is left alone."""
-OWED_MAX = 1024
-"""Files that an optional destination may be owed (16 GB of segments); beyond, the oldest are given up."""
+PENDING_MAX = 1024
+"""Files that an optional destination may be pending (16 GB of segments); beyond, the oldest are given up."""
 
 
 def archive_wal(source: Path, destinations: list[Destination], memory: Memory) -> None:
@@ -57,7 +57,7 @@ def archive_wal(source: Path, destinations: list[Destination], memory: Memory) -
 
 
 def _resting(destination: Destination, segment: str, memory: Memory) -> bool:
-    """True for an optional destination that failed a moment ago, or is owed older files: it gets this one later."""
+    """True for an optional destination that failed a moment ago, or is pending older files: it gets this one later."""
     if memory.failed_ago_s(destination.name) >= REST_S:
         return False
     owe(destination, segment, memory)
@@ -70,8 +70,8 @@ def owe(destination: Destination, segment: str, memory: Memory) -> None:
         memory.owe(destination.name, segment)
     except OSError as failure:
         raise ArchiveFailed(f"{destination.name} failed, and that could not be noted: {failure}") from failure
-    for oldest in memory.owed(destination.name)[:-OWED_MAX]:
-        complain(f'{destination.name} will never get "{oldest}": it is owed more than {OWED_MAX} files')
+    for oldest in memory.pending(destination.name)[:-PENDING_MAX]:
+        complain(f'{destination.name} will never get "{oldest}": it is pending more than {PENDING_MAX} files')
         memory.settle(destination.name, oldest)
 
 
@@ -97,22 +97,22 @@ def send(source: Path, digest: str, wanted: Iterable[Destination], memory: Memor
     return results
 
 
-# --- what is owed ------------------------------------------------------------------------------------------
+# --- what is pending ------------------------------------------------------------------------------------------
 
 
 def catch_up(destinations: list[Destination], memory: Memory, most: int, end_s: float) -> int:
-    """Give optional destinations what they are owed, from the first one; how many files are still owed then.
+    """Give optional destinations what they are pending, from the first one; how many files are still pending then.
 
     `most`: files for each in this run. `end_s`: nothing new is begun after it (monotonic seconds). A file that cannot
     be read in the first one is in the way of no other; it raises ArchiveFailed at the end.
     """
     unreadable: list[ArchiveFailed] = []
-    optional = [one for one in destinations if not one.required and memory.owed(one.name)]
+    optional = [one for one in destinations if not one.required and memory.pending(one.name)]
     for one in optional:
         if memory.failed_ago_s(one.name) < REST_S:
             continue
         with memory.paying(one.name) as mine:
-            for segment in memory.owed(one.name)[:most] if mine else ():
+            for segment in memory.pending(one.name)[:most] if mine else ():
                 try:
                     if time.monotonic() >= end_s or not _pay(segment, one, destinations[0], memory):
                         break
@@ -120,11 +120,11 @@ def catch_up(destinations: list[Destination], memory: Memory, most: int, end_s: 
                     unreadable.append(failure)
     if unreadable:
         raise unreadable[0]
-    return sum(len(memory.owed(one.name)) for one in optional)
+    return sum(len(memory.pending(one.name)) for one in optional)
 
 
 def _pay(segment: str, debtor: Destination, first: Destination, memory: Memory) -> bool:
-    """Send one file that is owed; False when it failed. ArchiveFailed, noted, when the first one does not give it."""
+    """Send one file that is pending; False when it failed. ArchiveFailed, noted, when the first does not give it."""
     assert first.directory is not None  # parsed so
     plain = stored = first.directory / segment
     try:
@@ -139,7 +139,7 @@ def _pay(segment: str, debtor: Destination, first: Destination, memory: Memory) 
             packing.unpack(stored, plain)
         done = send(plain, packing.digest(plain), [debtor], memory)
     except (OSError, ArchiveFailed) as failure:
-        why = f'could not read "{stored}", which {debtor.name} is owed: {failure}'
+        why = f'could not read "{stored}", which {debtor.name} is pending: {failure}'
         memory.failed(debtor.name, why)
         raise ArchiveFailed(why) from failure
     finally:
@@ -187,7 +187,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--compress", choices=list(PACKINGS), default="none", help="how segments are packed there")
     parser.add_argument("--destination", action="append", default=[], help="a further one, as a JSON object")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for one file in one destination")
-    parser.add_argument("--catch-up", type=float, metavar="SECONDS", help="only send what destinations are owed")
+    parser.add_argument("--catch-up", type=float, metavar="SECONDS", help="only send what destinations are pending")
     parser.add_argument("path", type=Path, nargs="?", help="the file to archive (%%p)")
     return parser
 
@@ -220,8 +220,8 @@ def main(argv: list[str] | None = None) -> int:
         else:
             signal.setitimer(signal.ITIMER_REAL, 0)
             end_s = time.monotonic() + given.catch_up
-            left = catch_up(destinations, memory, OWED_MAX, end_s)
-            sys.stdout.write(f"{left} files are owed\n")
+            left = catch_up(destinations, memory, PENDING_MAX, end_s)
+            sys.stdout.write(f"{left} files are pending\n")
     except ArchiveFailed as failure:
         complain(str(failure))
         return 1
@@ -231,7 +231,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _catch_up_aside(destinations: list[Destination], memory: Memory, end_s: float) -> None:
-    """Pay a little of what is owed. A failure is only said: the file that PostgreSQL asked for is where it must be."""
+    """Send a little of what is pending. A failure is only logged: the file that PostgreSQL asked for is archived."""
     try:
         catch_up(destinations, memory, 1, end_s)
     except (OSError, ArchiveFailed) as failure:

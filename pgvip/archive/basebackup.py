@@ -112,7 +112,7 @@ def refuse_without_verifier(config: Config) -> None:
     try:
         check([program, "--version"], timeout_s=pgtools.TOOL_TIMEOUT_S, user=config.postgres.user)
     except CommandError as failure:
-        hint = "A backup that cannot be verified does not count; mend the installation of PostgreSQL."
+        hint = "A backup that cannot be verified does not count; repair the installation of PostgreSQL."
         raise ArchiveError(f"{program} does not run", str(failure), hint) from failure
 
 

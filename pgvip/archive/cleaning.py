@@ -39,10 +39,10 @@ def plan(config: Config, seen: Picture, *, without_peer: bool = False) -> Plan:
     going = retention.superfluous(seen.reachable, config.me.name, max(rule.keep, 1), rule.keep_days, now)
     interrupted = [one for one in seen.backups if one.state == "incomplete" and one.host == config.me.name]
     needs = replace(seen, backups=[one for one in seen.backups if one not in going]).needs
-    # what a destination was owed that is no longer configured, nobody will send
-    owed = {name for one in config.archive.destinations for name in seen.own.owed.get(one.name, ())}
+    # what a destination was pending that is no longer configured, nobody will send
+    pending = {name for one in config.archive.destinations for name in seen.own.pending.get(one.name, ())}
     rules = Rules(seen.segment_bytes, config.archive.keep_days, config.archive.keep_max_mb)
-    verdict = retention.judge(seen.own.files, needs, owed, rules, now)
+    verdict = retention.judge(seen.own.files, needs, pending, rules, now)
     return Plan(tuple(going), tuple(interrupted), verdict)
 
 

@@ -85,8 +85,8 @@ class Picture:
         """Why nothing may be removed now; empty when it may. `without_peer`: the operator does without its word."""
         found = list(self.server.doubts)
         if self.index is None and not without_peer:
-            mend = f"See that {config.peer.name} exports its archive and that it is mounted; or use --without-peer."
-            found.append(Doubt(f"the archive of {config.peer.name} cannot be read: {self.peer_why}", mend))
+            hint = f"See that {config.peer.name} exports its archive and that it is mounted; or use --without-peer."
+            found.append(Doubt(f"the archive of {config.peer.name} cannot be read: {self.peer_why}", hint))
         elif self.index is not None and self.index.need is None:
             found.append(Doubt(f"{config.peer.name} does not know itself what WAL it needs", "Start its database."))
         return [*found, *retention.backup_doubts(self.reachable, config.backup.keep)]
@@ -186,12 +186,12 @@ def _take_row(server: Server, kind: str, name: str, position: str | None, state:
     elif kind == "standby":
         server.doubts.append(Doubt(f"the position of {name} is unknown (it is in state {state})", "Wait for its end."))
     elif state == "lost":
-        mend = "Let its standby rejoin, or drop the slot if nobody uses it any more."
-        server.doubts.append(Doubt(f"replication slot {name} lost WAL that its standby needs", mend))
+        hint = "Let its standby rejoin, or drop the slot if nobody uses it any more."
+        server.doubts.append(Doubt(f"replication slot {name} lost WAL that its standby needs", hint))
 
 
 def refused(config: Config, doubts: list[Doubt]) -> PgvipError:
     """All doubts as one error."""
-    listed = "".join(f"\n- {doubt.what}" + (f" ({doubt.mend})" if doubt.mend else "") for doubt in doubts)
+    listed = "".join(f"\n- {doubt.what}" + (f" ({doubt.hint})" if doubt.hint else "") for doubt in doubts)
     what = f"nothing is removed from the archive of {config.me.name}: it is in doubt what is needed"
     return RefusedError(what, listed)

@@ -35,12 +35,12 @@ class Stored:
 
 @dataclass(slots=True)
 class Survey:
-    """An archive. `histories`: text by file name. `failed`: by destination, (why, at); `owed`: names by destination."""
+    """An archive. `histories`: text by file name. By destination, `failed`: (why, at), and `pending`: names."""
 
     files: list[Stored] = field(default_factory=list)
     histories: dict[str, str] = field(default_factory=dict)
     failed: dict[str, tuple[str, float]] = field(default_factory=dict)
-    owed: dict[str, list[str]] = field(default_factory=dict)
+    pending: dict[str, list[str]] = field(default_factory=dict)
     index: dict[str, Any] = field(default_factory=dict)
     free_bytes: int = 0
     complete: bool = False
@@ -56,8 +56,8 @@ class Survey:
                 self.histories[str(found["file"])] = str(found["text"])
             case "failed":
                 self.failed[str(found["name"])] = (str(found["why"]), float(found["at"]))
-            case "owed":
-                self.owed[str(found["name"])] = [str(name) for name in found["files"]]
+            case "pending":
+                self.pending[str(found["name"])] = [str(name) for name in found["files"]]
             case "index":
                 self.index = dict(json.loads(found["text"]))
             case "end":
@@ -77,8 +77,8 @@ def look(directory: Path) -> Iterator[dict[str, object]]:
     notes = directory / DIRECTORY
     for note in _children(notes / "failed"):
         yield {"is": "failed", "name": note.name, "why": _text(note).strip(), "at": note.stat().st_mtime}
-    for debtor in _children(notes / "owed"):
-        yield {"is": "owed", "name": debtor.name, "files": [path.name for path in _children(debtor)]}
+    for debtor in _children(notes / "pending"):
+        yield {"is": "pending", "name": debtor.name, "files": [path.name for path in _children(debtor)]}
     if (notes / INDEX).exists():
         yield {"is": "index", "text": (notes / INDEX).read_text(encoding="utf-8")}
     room = os.statvfs(directory)

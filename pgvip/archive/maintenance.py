@@ -1,6 +1,6 @@
 """What the daemon does for the archive beside its loop: in a thread of its own, bounded, never in the loop's way.
 
-Each minute: destinations get what they are owed, the index tells the peer what is needed here, and
+Each minute: destinations get what they are pending, the index tells the peer what is needed here, and
 PostgreSQL's archive and restore commands follow the configuration. With clean = "auto", each ten minutes: what nobody
 needs is removed.
 """
@@ -33,7 +33,7 @@ CATCH_UP_S = 30.0
 """For so long a round pays debts; the next one goes on."""
 
 
-class Upkeep:
+class Maintenance:
     """The thread. `config` is asked anew each time, since it changes; `log` takes an event and its text."""
 
     def __init__(self, config: Callable[[], Config], log: Log) -> None:
@@ -76,7 +76,7 @@ class Upkeep:
         except OSError as failure:
             why = str(failure)
         if why and self._told.get(what) != why:
-            self._log("upkeep-failed", f"{what}: {why}")
+            self._log("maintenance-failed", f"{what}: {why}")
         self._told[what] = why
 
 
@@ -89,17 +89,17 @@ def refresh_commands(config: Config, log: Log) -> None:
 
 
 def catch_up(config: Config) -> None:
-    """Send optional destinations what they are owed, as PostgreSQL's user does."""
-    owed = config.archive.directory / DIRECTORY / "owed"
+    """Send optional destinations what they are pending, as PostgreSQL's user does."""
+    pending = config.archive.directory / DIRECTORY / "pending"
     names = [one.name for one in config.archive.destinations if not one.required]
-    if not any(_any_file(owed / name) for name in names):
+    if not any(_any_file(pending / name) for name in names):
         return
     longest_s = max(one.timeout_s for one in config.archive.destinations)
     words = [*wal_commands.archive_argv(config), "--catch-up", f"{CATCH_UP_S:g}"]
     try:
         check(words, timeout_s=CATCH_UP_S + longest_s + 10.0, user=config.postgres.user)
     except CommandError as failure:
-        raise ArchiveError("could not send what is owed", str(failure)) from failure
+        raise ArchiveError("could not send what is pending", str(failure)) from failure
 
 
 def _any_file(directory: Path) -> bool:

@@ -1,12 +1,12 @@
 """What `archive-wal` remembers between its runs, in `.pgvip` within this host's own archive. Standard library alone.
 
     got/SEGMENT      digest, then the destinations that have it: kept only while another one still lacks it
-    owed/NAME/SEGMENT  an optional destination lacks it; PostgreSQL was told that it is archived
+    pending/NAME/SEGMENT  an optional destination lacks it; PostgreSQL was told that it is archived
     failed/NAME      why a destination failed last, since when; removed when it works again
     hung/NAME        process that did not end when it was killed (a dead server): no other is started beside it
     new/             files that are being written, in this archive or in a further directory (archive.sending)
 
-Losing it is harmless but for `owed`: what is there already is compared again and found equal.
+Losing it is harmless but for `pending`: what is there already is compared again and found equal.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Memory:
 
     def owe(self, name: str, segment: str) -> None:
         """Note that a destination is to get it later. Raises OSError: a debt that nobody knows would be a gap."""
-        directory = self._sub(f"owed/{name}")
+        directory = self._sub(f"pending/{name}")
         (directory / segment).touch()
         descriptor = os.open(directory, os.O_RDONLY)
         try:
@@ -56,15 +56,15 @@ class Memory:
         finally:
             os.close(descriptor)
 
-    def owed(self, name: str) -> list[str]:
+    def pending(self, name: str) -> list[str]:
         """What a destination lacks, oldest name first."""
         try:
-            return sorted(path.name for path in (self._directory / "owed" / name).iterdir())
+            return sorted(path.name for path in (self._directory / "pending" / name).iterdir())
         except OSError:
             return []
 
     def settle(self, name: str, segment: str) -> None:
-        self._remove(f"owed/{name}", segment)
+        self._remove(f"pending/{name}", segment)
 
     @contextmanager
     def paying(self, name: str) -> Iterator[bool]:

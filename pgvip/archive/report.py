@@ -40,7 +40,7 @@ def document(config: Config, seen: Picture) -> Document:
         "destinations": [destination(one.name, one.required, seen) for one in config.archive.destinations],
         "backups": [one.words() for one in seen.backups],
         "needed": needed(seen),
-        "doubts": [{"what": doubt.what, "mend": doubt.mend} for doubt in seen.doubts(config)],
+        "doubts": [{"what": doubt.what, "hint": doubt.hint} for doubt in seen.doubts(config)],
         "clean": config.archive.clean,
     }
     found["problems"] = problems(found)
@@ -67,7 +67,7 @@ def destination(name: str, required: bool, seen: Picture) -> Document:
     return {
         "name": name,
         "required": required,
-        "owed_files": len(seen.own.owed.get(name, ())),
+        "owed_files": len(seen.own.pending.get(name, ())),
         "failed": why or None,
         "failed_ago_s": max(0.0, seen.at - at) if why else None,
     }
@@ -108,5 +108,5 @@ def problems(found: Document) -> list[str]:
         if one["failed"]:
             said.append(f"destination {one['name']} failed: {one['failed']}")
         if one["owed_files"]:
-            said.append(f"destination {one['name']} is owed {one['owed_files']} files")
+            said.append(f"destination {one['name']} is pending {one['owed_files']} files")
     return said

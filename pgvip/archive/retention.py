@@ -38,7 +38,7 @@ class Doubt:
     """Why nothing can be removed, and what would end the doubt."""
 
     what: str
-    mend: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class Verdict:
 
 
 def judge(
-    files: Iterable[Stored], needs: Sequence[Need], owed: Collection[str], rules: Rules, now: float
+    files: Iterable[Stored], needs: Sequence[Need], pending: Collection[str], rules: Rules, now: float
 ) -> Verdict:
     """Which files of an archive may go.
 
-    Timeline histories stay: they are small, and every restore asks for them. So does what a destination is owed, and
+    Timeline histories stay: they are small, and every restore asks for them. So does what a destination is pending, and
     what is younger than an hour. What is younger than `keep_days` stays unless the archive is larger than `max_mb`;
     the oldest go first, so that what is left has no hole. There must be a need at least: the server's own.
     """
@@ -79,7 +79,7 @@ def judge(
     total = sum(file.size_bytes for _, file in known)
     going: list[Stored] = []
     for number in sorted({at.number for at, _ in known if at.number < limit}):
-        here = [file for at, file in known if at.number == number and file.name not in owed]
+        here = [file for at, file in known if at.number == number and file.name not in pending]
         age_s = min((now - file.at for file in here), default=float("inf"))
         crowded = rules.max_mb > 0 and total > rules.max_mb * MB
         if age_s < YOUNG_S or (age_s < rules.keep_days * DAY_S and not crowded):

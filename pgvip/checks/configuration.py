@@ -83,20 +83,20 @@ def _http_files(config: Config) -> Iterator[ConfigError]:
     if http.listen == "off":
         return
     if http.password_file:
-        mend = f"Write user:password as one line: install -m 0600 /dev/stdin {http.password_file}"
-        yield from _secret("http.password_file", http.password_file, mend)
+        hint = f"Write user:password as one line: install -m 0600 /dev/stdin {http.password_file}"
+        yield from _secret("http.password_file", http.password_file, hint)
     if http.key:
         yield from _secret("http.key", http.key, f"Install the private key: install -m 0600 KEY {http.key}")
     if http.certificate and not os.access(http.certificate, os.R_OK):
         yield wrong("http.certificate", str(http.certificate), "cannot be read", "Install it there, readable by root.")
 
 
-def _secret(key: str, path: Path, mend: str) -> Iterator[ConfigError]:
+def _secret(key: str, path: Path, hint: str) -> Iterator[ConfigError]:
     """A file that only root may read."""
     try:
         status = path.stat()
     except OSError as error:
-        yield wrong(key, str(path), f"cannot be read: {error.strerror}", mend)
+        yield wrong(key, str(path), f"cannot be read: {error.strerror}", hint)
         return
     if stat.S_IMODE(status.st_mode) & 0o077:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
@@ -109,8 +109,8 @@ def _programs(config: Config) -> Iterator[ConfigError]:
     programs = ("postgres", "pg_ctl", "pg_controldata", "pg_basebackup", "pg_rewind", "pg_waldump")
     absent = [program for program in programs if not (config.postgres.bin_directory / program).exists()]
     if absent:
-        mend = "Name the directory that holds PostgreSQL's programs, as in /usr/lib/postgresql/15/bin."
-        yield wrong("postgresql.bin_directory", str(config.postgres.bin_directory), f"has no {absent[0]}", mend)
+        hint = "Name the directory that holds PostgreSQL's programs, as in /usr/lib/postgresql/15/bin."
+        yield wrong("postgresql.bin_directory", str(config.postgres.bin_directory), f"has no {absent[0]}", hint)
 
 
 def _hooks(config: Config) -> Iterator[ConfigError]:
@@ -130,14 +130,14 @@ def _hooks(config: Config) -> Iterator[ConfigError]:
     for event in events:
         if event not in known:
             close = difflib.get_close_matches(event, known, 1)
-            mend = f"Did you mean {close[0]}?" if close else "docs/events.md lists the events that have hooks."
-            yield ConfigError(f"{directory / event}: no event of that name calls hooks", hint=mend)
+            hint = f"Did you mean {close[0]}?" if close else "docs/events.md lists the events that have hooks."
+            yield ConfigError(f"{directory / event}: no event of that name calls hooks", hint=hint)
     for _event, each in found:
         if each.refused:
             yield _never_called(each.path, each.refused, "remove the file")
 
 
 def _never_called(path: Path, refused: str, otherwise: str) -> ConfigError:
-    why, _, mend = refused.partition(": ")
-    do = f"Run: {mend}" if mend else "Mend it"
+    why, _, hint = refused.partition(": ")
+    do = f"Run: {hint}" if hint else "Repair it"
     return ConfigError(f"{path}: this hook is never called", f"{why}.", f"{do}; or {otherwise}.")

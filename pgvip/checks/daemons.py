@@ -42,13 +42,13 @@ def role(facts: Facts) -> Finding:
         return critical("this host has no record of who may serve", "bring the peer back: it has one")
     term = Perf("term", record["term"])
     if not status["confirmed"]:
-        mend = "bring the peer back; if it never comes: pgvip promote --force"
-        return critical("not confirmed by the peer since this host's boot", mend, perf=[term])
+        hint = "bring the peer back; if it never comes: pgvip promote --force"
+        return critical("not confirmed by the peer since this host's boot", hint, perf=[term])
     if record["mode"] == "solo":
         by_choice = "primary_standby" in (status["me"]["override"], status["peer"]["override"])
         text = f"{record['primary']} serves alone ({record['cause']})"
-        mend = "" if by_choice else "bring the other host back, and see why it does not follow: pgvip status"
-        return ok(text, term) if by_choice else warning(text, mend, perf=[term])
+        hint = "" if by_choice else "bring the other host back, and see why it does not follow: pgvip status"
+        return ok(text, term) if by_choice else warning(text, hint, perf=[term])
     if status["me"]["postgresql"]["state"] not in ("read-write", "standby"):
         return critical(f"PostgreSQL is {status['me']['postgresql']['state']}", "see its log, and pgvip status")
     return ok(f"{record['primary']} is primary, this host is {status['role']}, term {record['term']}", term)
@@ -64,8 +64,8 @@ def takeover(facts: Facts) -> Finding:
         return ok(f"{standby} would take over from a dead host and from a dead database", perf)
     found = [one for scenario in document["scenarios"][:2] for one in scenario["blockers"]]
     texts = list(dict.fromkeys(one["text"] for one in found)) or ["see pgvip explain"]
-    mends = list(dict.fromkeys(one["mend"] for one in found))
-    return warning(f"{standby} would not take over now: {'; '.join(texts)}", "; ".join(mends))
+    hints = list(dict.fromkeys(one["hint"] for one in found))
+    return warning(f"{standby} would not take over now: {'; '.join(texts)}", "; ".join(hints))
 
 
 def pause(facts: Facts) -> Finding:
@@ -95,12 +95,12 @@ def peer(facts: Facts) -> Finding:
     """The peer's daemon is heard."""
     there = facts.status["peer"]
     age_s = there["age_s"]
-    mend = f"systemctl status pgvip on {there['name']}; see that port {facts.config.link_port} is open"
+    hint = f"systemctl status pgvip on {there['name']}; see that port {facts.config.link_port} is open"
     if age_s is None:
-        return critical(f"{there['name']} has not been heard since this daemon's start", mend)
+        return critical(f"{there['name']} has not been heard since this daemon's start", hint)
     perf = [Perf("peer_age", age_s, "s", critical=OLD_S)]
     if age_s > OLD_S:
-        return critical(f"{there['name']} was last heard {age_s:.0f} s ago", mend, perf=perf)
+        return critical(f"{there['name']} was last heard {age_s:.0f} s ago", hint, perf=perf)
     return ok(f"{there['name']} was heard {age_s:.1f} s ago", *perf)
 
 
@@ -119,7 +119,7 @@ def _configuration(facts: Facts) -> Iterator[Finding]:
     warnings = {one["name"]: one for one in facts.status["warnings"]}
     for name in ("configuration-differs", "foreign-message"):
         if name in warnings:
-            yield warning(warnings[name]["text"], warnings[name]["mend"])
+            yield warning(warnings[name]["text"], warnings[name]["hint"])
 
 
 def versions(facts: Facts) -> Finding:
@@ -143,5 +143,5 @@ def _versions(facts: Facts) -> Iterator[Finding]:
 def warnings(facts: Facts) -> Finding:
     """`pgvip status` has no warning that no other check looks for."""
     found = [one for one in facts.status["warnings"] if one["name"] not in OWN_CHECK]
-    bad = [warning(f"{one['name']}: {one['text']}", one["mend"] or _LOG) for one in found]
+    bad = [warning(f"{one['name']}: {one['text']}", one["hint"] or _LOG) for one in found]
     return gathered("no further warning", bad, [Perf("warnings", len(facts.status["warnings"]))])

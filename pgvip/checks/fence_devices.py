@@ -48,8 +48,8 @@ def _devices(facts: Facts, found: list[Tried], *, all_fail: bool) -> Iterator[Fi
     for method, (power, took_s, reason) in zip(peer.fencing, found, strict=True):
         if not power:
             level = critical if all_fail else warning
-            mend = "pgvip fence test; see address, user and password of the device"
-            yield level(f"{method.name} fails: {reason}", mend)
+            hint = "pgvip fence test; see address, user and password of the device"
+            yield level(f"{method.name} fails: {reason}", hint)
         elif power == "off" and _peer_speaks(facts):
             text = f"{method.name} says that {peer.name} is off, and {peer.name} is heard"
             yield critical(text, "it is the device of another machine: see its address and plug")
@@ -77,9 +77,9 @@ def _timing(facts: Facts, host: Host) -> Iterator[Finding]:
         key = f"hosts.{host.name}.fencing[{number}]"
         power_s = float(dict(method.options).get("power_timeout", POWER_TIMEOUT_S if method.agent else 0.0))
         if method.agent and method.timeout_s <= power_s and _is_cluster_labs(method):
-            mend = f"write more than {power_s:g}, or a shorter power_timeout"
+            hint = f"write more than {power_s:g}, or a shorter power_timeout"
             text = f"{key}.timeout_s = {method.timeout_s:g} is not longer than power_timeout = {power_s:g}"
-            yield warning(text, mend)
+            yield warning(text, hint)
     fence_s = sum(method.timeout_s for method in host.fencing)
     needed_s = s.dead_after_s + s.fence_delay_s + fence_s
     if not s.sync and host.fencing and s.lag_s_max < needed_s:

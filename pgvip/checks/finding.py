@@ -1,4 +1,4 @@
-"""What a check found: a level as monitoring plugins have it, words, a mend, and performance data."""
+"""What a check found: a level as monitoring plugins have it, words, a hint, and performance data."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def _number(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`text` is one line; `detail` more of it; `mend` what to do."""
+    """`text` is one line; `detail` more of it; `hint` what to do."""
 
     level: Level
     text: str
     detail: str = ""
-    mend: str = ""
+    hint: str = ""
     perf: tuple[Perf, ...] = ()
     name: str = field(default="")
 
@@ -66,26 +66,26 @@ def ok(text: str, *perf: Perf) -> Finding:
     return Finding(Level.OK, text, perf=perf)
 
 
-def warning(text: str, mend: str = "", detail: str = "", perf: Iterable[Perf] = ()) -> Finding:
+def warning(text: str, hint: str = "", detail: str = "", perf: Iterable[Perf] = ()) -> Finding:
     """Something will fail, or one more failure will hurt."""
-    return Finding(Level.WARNING, text, detail, mend, tuple(perf))
+    return Finding(Level.WARNING, text, detail, hint, tuple(perf))
 
 
-def critical(text: str, mend: str = "", detail: str = "", perf: Iterable[Perf] = ()) -> Finding:
+def critical(text: str, hint: str = "", detail: str = "", perf: Iterable[Perf] = ()) -> Finding:
     """Something that the pair relies on does not work."""
-    return Finding(Level.CRITICAL, text, detail, mend, tuple(perf))
+    return Finding(Level.CRITICAL, text, detail, hint, tuple(perf))
 
 
-def unknown(text: str, mend: str = "", detail: str = "") -> Finding:
+def unknown(text: str, hint: str = "", detail: str = "") -> Finding:
     """It could not be looked at."""
-    return Finding(Level.UNKNOWN, text, detail, mend)
+    return Finding(Level.UNKNOWN, text, detail, hint)
 
 
-def judged(text: str, perf: Perf, mend: str = "", detail: str = "") -> Finding:
+def judged(text: str, perf: Perf, hint: str = "", detail: str = "") -> Finding:
     """The level by the value's own limits: at or above one, that level."""
     for level, limit in ((Level.CRITICAL, perf.critical), (Level.WARNING, perf.warning)):
         if limit is not None and perf.value >= limit:
-            return Finding(level, text, detail, mend, (perf,))
+            return Finding(level, text, detail, hint, (perf,))
     return Finding(Level.OK, text, detail, "", (perf,))
 
 
@@ -97,8 +97,8 @@ def gathered(good: str, bad: Iterable[Finding], perf: Iterable[Perf] = ()) -> Fi
     level = worst(one.level for one in found)
     text = "; ".join(one.text for one in found)
     detail = " ".join(dict.fromkeys(one.detail for one in found if one.detail))
-    mend = "; ".join(dict.fromkeys(one.mend for one in found if one.mend))
-    return Finding(level, text, detail, mend, tuple(perf))
+    hint = "; ".join(dict.fromkeys(one.hint for one in found if one.hint))
+    return Finding(level, text, detail, hint, tuple(perf))
 
 
 def worst(levels: Iterable[Level]) -> Level:

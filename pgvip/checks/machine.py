@@ -22,7 +22,7 @@ def autostart(facts: Facts) -> Finding:
 def _autostart(facts: Facts) -> Iterator[Finding]:
     postgres = facts.config.postgres
     for start in units.auto_starts(postgres.data_directory, postgres.unit):
-        yield warning(f"{start.what}: the server would start before the pair has agreed", start.mend)
+        yield warning(f"{start.what}: the server would start before the pair has agreed", start.hint)
     if postgres.unit and units.has_systemd():
         restart = units.restarts(postgres.unit)
         if restart:
@@ -67,8 +67,8 @@ def clock(facts: Facts) -> Finding:
     mine, theirs = _clock(facts, here=True), _clock(facts, here=False)
     difference_s = abs(mine - theirs)
     perf = Perf("clock_difference", difference_s, "s", facts.limits.clock_warning_s, facts.limits.clock_critical_s)
-    mend = "see chronyc tracking or timedatectl on both hosts"
-    return judged(f"the clocks differ by {difference_s:.3f} s", perf, mend)
+    hint = "see chronyc tracking or timedatectl on both hosts"
+    return judged(f"the clocks differ by {difference_s:.3f} s", perf, hint)
 
 
 def _clock(facts: Facts, *, here: bool) -> float:

@@ -63,8 +63,8 @@ def one(check: Check, facts: Facts) -> Finding:
     except Skipped as skipped:
         return Finding(Level.OK, skipped.message)
     except NoAnswer as failure:
-        mend = failure.hint or ("see the checks database and peer" if facts.identity else "")
-        return unknown(f"not known: {failure.message}", mend, failure.detail)
+        hint = failure.hint or ("see the checks database and peer" if facts.identity else "")
+        return unknown(f"not known: {failure.message}", hint, failure.detail)
     except PgvipError as error:
         if check.name == "daemon" and facts.identity is not None:
             return critical(error.message, error.hint, error.detail)

@@ -42,14 +42,14 @@ def lag(facts: Facts) -> Finding:
     """How far the standby is behind, in bytes and seconds."""
     sizes, times = _limits(facts.limits, facts.config.settings)
     lag_bytes, lag_s = _measured(facts)
-    found = [judged(f"{lag_bytes} bytes behind", Perf("lag_bytes", lag_bytes, "B", *sizes), _MEND)]
+    found = [judged(f"{lag_bytes} bytes behind", Perf("lag_bytes", lag_bytes, "B", *sizes), _HINT)]
     if lag_s is not None:
-        found.append(judged(f"replay {lag_s:.1f} s behind", Perf("lag_seconds", lag_s, "s", *times), _MEND))
+        found.append(judged(f"replay {lag_s:.1f} s behind", Perf("lag_seconds", lag_s, "s", *times), _HINT))
     bad = [one for one in found if one.level]
     return gathered("; ".join(one.text for one in found), bad, [perf for one in found for perf in one.perf])
 
 
-_MEND = "see load and network of both hosts, and long queries or a paused replay on the standby"
+_HINT = "see load and network of both hosts, and long queries or a paused replay on the standby"
 
 
 def _limits(limits: Limits, settings: Settings) -> tuple[Sizes, Sizes]:
@@ -94,14 +94,14 @@ def slots(facts: Facts) -> Finding:
 
 def _slots(facts: Facts, rows: list[tuple[object, ...]], name: str) -> Iterator[Finding]:
     if name not in {row[0] for row in rows}:
-        mend = "the daemon makes it within 10 s; see the events of its log"
-        yield (warning if facts.in_recovery else critical)(f"slot {name} is missing", mend)
+        hint = "the daemon makes it within 10 s; see the events of its log"
+        yield (warning if facts.in_recovery else critical)(f"slot {name} is missing", hint)
     for slot, _kind, active, temporary, wal_status, retained in rows:
         if slot == name and not active and not facts.in_recovery and not facts.alone:
             yield warning(f"slot {slot} is not in use", "see the check attached")
         if wal_status == "lost":
-            mend = "pgvip rejoin on the peer" if slot == name else f"SELECT pg_drop_replication_slot('{slot}')"
-            yield critical(f"slot {slot} has lost its WAL", mend)
+            hint = "pgvip rejoin on the peer" if slot == name else f"SELECT pg_drop_replication_slot('{slot}')"
+            yield critical(f"slot {slot} has lost its WAL", hint)
         elif wal_status == "unreserved":
             yield warning(f"slot {slot} is about to lose its WAL", "bring its user back, or raise max_slot_wal_keep_mb")
         if slot != name and not active and not temporary and not str(slot).startswith("pgvip_"):

@@ -90,8 +90,8 @@ def _silent(facts: Facts, vip: Vip, address: str) -> Iterator[Finding]:
     if later is None or not _says(later, vip):
         return
     if not packets.arp_who_has(facts.config.me.interface, address, ASK_TIMES, ASK_WAIT_S):
-        mend = "see the network between the hosts"
-        yield critical(f"nobody answers for {address}, which {later['peer']['name']} holds", mend)
+        hint = "see the network between the hosts"
+        yield critical(f"nobody answers for {address}, which {later['peer']['name']} holds", hint)
 
 
 def _says(status: Document, vip: Vip) -> bool:
@@ -104,10 +104,10 @@ def gateway(facts: Facts) -> Finding:
     answered = packets.ping_any(config.me.interface, config.gateways, 1.0)
     silent = [ip for ip in config.gateways if ip != answered and not _answers(config.me.interface, ip)]
     if not answered:
-        mend = "see this host's network; without a gateway it neither takes over nor fences"
-        return critical(f"no gateway answers: {', '.join(config.gateways)}", mend)
-    mend = "it is no help when the others fail: mend it or remove it"
-    bad = [warning(f"{ip} does not answer", mend) for ip in silent]
+        hint = "see this host's network; without a gateway it neither takes over nor fences"
+        return critical(f"no gateway answers: {', '.join(config.gateways)}", hint)
+    hint = "it is no help when the others fail: repair it or remove it"
+    bad = [warning(f"{ip} does not answer", hint) for ip in silent]
     return gathered(f"{answered} answers", bad)
 
 

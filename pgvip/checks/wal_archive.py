@@ -45,8 +45,8 @@ def archiver(facts: Facts) -> Finding:
     archived, failed, last_failed, failing, age_s = facts.local("check_archiver")[0]
     perf = [Perf("archived", archived, "c"), Perf("archive_failures", failed, "c")]
     if failing:
-        mend = "see PostgreSQL's log and the disk of the archive"
-        return critical(f"archiving fails: {last_failed}", mend, perf=perf)
+        hint = "see PostgreSQL's log and the disk of the archive"
+        return critical(f"archiving fails: {last_failed}", hint, perf=perf)
     since = "" if age_s is None else f", the last {age_s:.0f} s ago"
     return ok(f"{archived} files archived since the statistics began{since}", *perf)
 
@@ -62,8 +62,8 @@ def own(facts: Facts) -> Finding:
     words = ["sh", "-c", WRITE, "sh", str(directory)]
     done = run(words, timeout_s=WRITE_S, user=facts.config.postgres.user)
     if done.returncode != 0:
-        mend = f"chown {facts.config.postgres.user} {directory}; see that its disk is not full or read-only"
-        return critical(f"{facts.config.postgres.user} cannot write to {directory}", mend, done.said)
+        hint = f"chown {facts.config.postgres.user} {directory}; see that its disk is not full or read-only"
+        return critical(f"{facts.config.postgres.user} cannot write to {directory}", hint, done.said)
     return ok(f"{facts.config.postgres.user} writes to {directory}")
 
 
@@ -72,15 +72,15 @@ def peers(facts: Facts) -> Finding:
     _enabled(facts)
     config = facts.config
     mount = config.archive.peer_mount
-    mend = f"see the export on {config.peer.name}: exportfs -v; and here: mount | grep {mount}"
+    hint = f"see the export on {config.peer.name}: exportfs -v; and here: mount | grep {mount}"
     if not archive_mount.probe(config):
         if facts.identity is None:
             return unknown(f"{mount} is not mounted yet", "the daemon mounts it")
-        return warning(f"{mount} is not mounted", mend)
+        return warning(f"{mount} is not mounted", hint)
     try:
         done = run(["ls", str(mount)], timeout_s=config.archive.timeout_s, user=config.postgres.user)
     except CommandError as failure:
-        return critical(f"{mount} hangs", mend, str(failure))
+        return critical(f"{mount} hangs", hint, str(failure))
     if done.returncode != 0:
-        return critical(f"{config.postgres.user} cannot read {mount}", mend, done.said)
+        return critical(f"{config.postgres.user} cannot read {mount}", hint, done.said)
     return ok(f"{config.peer.name}'s archive is readable, {len(done.stdout.split())} files")

@@ -49,7 +49,7 @@ def add_exports(parser: argparse.ArgumentParser) -> None:
 
 
 def run_exports(args: argparse.Namespace, config: Config) -> None:
-    """What the set-up commands do with the option; what fails can be mended later, and stops no set-up."""
+    """What the set-up commands do with the option; what fails can be repaired later, and stops no set-up."""
     if not args.exports or not config.archive.enabled:
         return
     try:

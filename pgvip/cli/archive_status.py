@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `archive status`."""
     parser.description = (
         "Show this host's WAL archive and the other host's (as it is mounted here): timelines, missing segments, files "
-        "that wait, destinations that failed or are owed files, base backups, and from where on WAL is needed. "
+        "that wait, destinations that failed or have files pending, base backups, and from where on WAL is needed. "
         "A dead server costs archive.timeout_s. Exit code 0 also when something is wrong; see problems in --json. "
         "Example: pgvip archive status"
     )
@@ -86,6 +86,6 @@ def _archiver(state: Document | None) -> str:
 
 def _destination(one: Document) -> str:
     kind = "required" if one["required"] else "optional"
-    owed = f", is owed {one['owed_files']} files" if one["owed_files"] else ""
+    pending = f", is pending {one['owed_files']} files" if one["owed_files"] else ""
     failed = f", failed {duration(one['failed_ago_s'])} ago: {one['failed']}" if one["failed"] else ""
-    return f"{kind}{owed}{failed}"
+    return f"{kind}{pending}{failed}"

@@ -177,7 +177,7 @@ def document(config: Config, level: Level, found: Sequence[Finding]) -> dict[str
         "level": level.name,
         "checks": [
             {
-                "name": one.name, "level": one.level.name, "text": one.text, "detail": one.detail, "mend": one.mend,
+                "name": one.name, "level": one.level.name, "text": one.text, "detail": one.detail, "hint": one.hint,
                 "perf": [{"label": perf.label, "value": perf.value, "unit": perf.unit, "warning": perf.warning,
                           "critical": perf.critical} for perf in one.perf],
             }
@@ -187,7 +187,7 @@ def document(config: Config, level: Level, found: Sequence[Finding]) -> dict[str
 
 
 def lines(config: Config, level: Level, found: Sequence[Finding]) -> Iterator[str]:
-    """A list for people: what is wrong has its detail and mend under it."""
+    """A list for people: what is wrong has its detail and hint under it."""
     tally = {each: sum(one.level is each for one in found) for each in Level}
     counts = ", ".join(f"{number} {each.name.lower()}" for each, number in tally.items() if number)
     yield f"pair {config.name}, host {config.me.name}: {level.name} ({counts})"
@@ -196,13 +196,13 @@ def lines(config: Config, level: Level, found: Sequence[Finding]) -> Iterator[st
     told: set[tuple[str, str, str]] = set()
     for one in found:
         yield f"  {one.level.name:8} {one.name:{width}}  {_line(one.text)}"
-        why = (one.text.removeprefix("not known: "), one.detail, one.mend)
+        why = (one.text.removeprefix("not known: "), one.detail, one.hint)
         if one.level and why not in told:  # one cause, such as a daemon that is down, makes many checks UNKNOWN
             told.add(why)
             if one.detail:
                 yield f"{indent}DETAIL: {_line(one.detail)}"
-            if one.mend:
-                yield f"{indent}HINT: {_line(one.mend)}"
+            if one.hint:
+                yield f"{indent}HINT: {_line(one.hint)}"
 
 
 def plugin_lines(level: Level, found: Sequence[Finding]) -> Iterator[str]:
@@ -212,7 +212,7 @@ def plugin_lines(level: Level, found: Sequence[Finding]) -> Iterator[str]:
     perf = " ".join(str(perf) for one in found for perf in one.perf)
     yield f"PGVIP {level.name} - {_plain(said)}" + (f" | {perf}" if perf else "")
     for one in bad:
-        yield f"{one.level.name} {one.name}: {_plain(one.text)}" + (f" HINT: {_plain(one.mend)}" if one.mend else "")
+        yield f"{one.level.name} {one.name}: {_plain(one.text)}" + (f" HINT: {_plain(one.hint)}" if one.hint else "")
 
 
 def _weight(level: Level) -> int:

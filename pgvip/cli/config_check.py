@@ -1,4 +1,4 @@
-"""`pgvip config check`: every mistake in the configuration, with its mend; and what this machine lacks."""
+"""`pgvip config check`: every mistake in the configuration, with its hint; and what this machine lacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgvip.checks.configuration import host_problems, host_warnings
 from pgvip.config.load import default_file, load, problems, read_file
 from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
 
-HELP = "check the configuration: every mistake with its mend"
+HELP = "check the configuration: every mistake with its hint"
 EXIT_CODES = {0: "the file is good; warnings were named", 3: "something is wrong: each mistake was named", 4: "", 5: ""}
 
 

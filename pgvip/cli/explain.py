@@ -80,7 +80,7 @@ def _scenario(scenario: Document, *, short: bool) -> Iterator[str]:
         yield f"     caution: {caution}"
     for blocker in _each_once(scenario["blockers"]):
         yield f"     BLOCKER {blocker['name']}: {blocker['text']}"
-        yield f"       mend: {blocker['mend']}"
+        yield f"       hint: {blocker['hint']}"
 
 
 def _outage(scenario: Document) -> str:

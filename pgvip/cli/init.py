@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     setup.check()
     print(f"{config.me.name}: first host of the pair {config.name}", flush=True)
     if not setup.durable.record:
-        for what, mend in enrolment.gateway_warnings(config):
-            warn(what, mend)
+        for what, hint in enrolment.gateway_warnings(config):
+            warn(what, hint)
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     setup.run()

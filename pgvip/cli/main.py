@@ -48,7 +48,7 @@ COMMANDS: dict[str, Entry] = {
     "clone": Entry("pgvip.cli.clone", "make this host the second of a pair, with a copy of the first host's database"),
     "join": Entry("pgvip.cli.join", "make this host the second of a pair, with the standby that streams here already"),
     "bundle": Entry("pgvip.cli.bundle", "write a new bundle for the other host, which has lost its state or its keys"),
-    "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to mend it"),
+    "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to repair it"),
     "watch": Entry("pgvip.cli.watch", "show both hosts live in the terminal: roles, lag, warnings, events"),
     "history": Entry("pgvip.cli.history", "show the replication history of this host (lag, WAL rate), with a plot"),
     "conninfo": Entry(
@@ -69,7 +69,7 @@ COMMANDS: dict[str, Entry] = {
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
     "hooks": Entry("pgvip.cli.hooks", "list the hooks, or try those of one event"),
     "check": Entry("pgvip.cli.check", "check everything that the pair relies on, for people and for monitoring"),
-    "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its mend"),
+    "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its hint"),
     "man": Entry("pgvip.cli.man", "show the manual, or a command's page; write all pages"),
     "completion": Entry(
         "pgvip.cli.completion", "print the script that completes commands and options in bash, zsh or fish"

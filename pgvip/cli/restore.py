@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         seen = inventory.take(config)
     if seen.index is None and not args.without_peer:
         what = f"the archive of {config.peer.name} cannot be read: {seen.peer_why}"
-        raise RefusedError(what, "WAL that is only there would be missing.", "Mend that, or use --without-peer.")
+        raise RefusedError(what, "WAL that is only there would be missing.", "Repair that, or use --without-peer.")
     backup = targets.choose(seen.backups if args.backup else seen.reachable, args.to, args.backup)
     files = restoring.source(config, backup, seen)
     port = args.port or config.postgres.port + 1

@@ -1,4 +1,4 @@
-"""`pgvip status`: both hosts as the local daemon knows them, what is wrong, and how to mend it."""
+"""`pgvip status`: both hosts as the local daemon knows them, what is wrong, and how to repair it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pgvip.config.model import Config
 
-HELP = "show both hosts, what is wrong and how to mend it"
+HELP = "show both hosts, what is wrong and how to repair it"
 EXIT_CODES = {0: "the daemon answered", 4: "the daemon does not answer: what can be seen without it was shown", 5: ""}
 TIMEOUT_S = 5.0
 NO_PAIR = (
@@ -30,7 +30,7 @@ CLEAR_SCREEN = "\x1b[H\x1b[2J"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `status`."""
     parser.description = (
-        "Show both hosts: roles, addresses, PostgreSQL, replication, fencing, archive, warnings with their mend. "
+        "Show both hosts: roles, addresses, PostgreSQL, replication, fencing, archive, warnings with their hint. "
         "The keys of --json are in docs/status.md. "
         "Example: pgvip status --watch"
     )

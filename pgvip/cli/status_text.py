@@ -106,7 +106,7 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         ("replication", _replication(document["replication"])),
         (f"fencing of {peer}", _fencing(document["fencing"])),
         (f"archive of {peer}", _archive(document["archive"])),
-        *_beside(document),
+        *_background(document),
         ("peer link", _link(document["link"])),
     ]
     if document["pause"]["active"]:
@@ -173,7 +173,7 @@ def _archive(archive: Document) -> str:
     return "mounted" if archive["value"] else "not mounted"
 
 
-def _beside(document: Document) -> list[tuple[str, str]]:
+def _background(document: Document) -> list[tuple[str, str]]:
     """Of the host that archives, the pair's newest base backup, a waiting switchover; nothing where none is known."""
     told = {"archiving": archiving, "backup": backup, "scheduled": scheduled}
     titles = {"backup": "base backup"}
@@ -205,7 +205,7 @@ def _doing(document: Document) -> list[str]:
         rows.append(("at work", ", ".join(doing["actions"])))
     rows += [
         (f"{one['action']} failed", f"{one['times']} times, again in {duration(one['retry_in_s'])}: {one['text']}")
-        for one in doing["trouble"]
+        for one in doing["failures"]
     ]
     return ["", "now", *columns(rows, "  ")] if rows else []
 
@@ -216,8 +216,8 @@ def _warnings(document: Document) -> list[str]:
     lines = ["", f"warnings ({len(document['warnings'])})"]
     for one in document["warnings"]:
         lines.append(f"  {one['name']}: {one['text']}")
-        if one["mend"]:
-            lines.append(f"      mend: {one['mend']}")
+        if one["hint"]:
+            lines.append(f"      hint: {one['hint']}")
     return lines
 
 

@@ -59,9 +59,9 @@ def refuse(found: Sequence[PgvipError]) -> None:
         raise RefusedError(f"{len(found)} things stand in the way", "\n" + "\n".join(f"- {error}" for error in found))
 
 
-def warn(text: str, mend: str = "") -> None:
+def warn(text: str, hint: str = "") -> None:
     """Something to know, with what to do about it; the command goes on."""
-    print(f"  ! {text}" + (f"\n    {mend}" if mend else ""), flush=True)
+    print(f"  ! {text}" + (f"\n    {hint}" if hint else ""), flush=True)
 
 
 def warn_of_host(config: Config) -> None:
@@ -76,7 +76,7 @@ def start_at_boot(config: Config, *, take_over: bool, dry_run: bool) -> None:
         if not take_over:
             warn(
                 f"{start.what}: the server would start at boot before the pair has agreed who serves",
-                f"Use --take-over-unit, or run: {start.mend}",
+                f"Use --take-over-unit, or run: {start.hint}",
             )
         elif not dry_run:
             units.take_over(start)

@@ -46,14 +46,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show_checks(document: dict[str, Any]) -> None:
-    """All pre-checks, each with its mend."""
+    """All pre-checks, each with its hint."""
     checks = document.get("checks", [])
     rows = [(one["level"], one["name"], one["text"]) for one in checks]
     lines = columns(rows)
     for one, line in zip(checks, lines, strict=True):
         print(line)
-        if one["mend"] and one["level"] in ("failed", "warning"):
-            print(f"         mend: {one['mend']}")
+        if one["hint"] and one["level"] in ("failed", "warning"):
+            print(f"         hint: {one['hint']}")
 
 
 def _show_failed(document: dict[str, Any]) -> None:

@@ -104,7 +104,7 @@ def _body(picture: Picture, width: int, *, ascii_only: bool) -> list[Line]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """A warning or its mend whole, on as many lines as it needs."""
+    """A warning or its hint whole, on as many lines as it needs."""
     return textwrap.wrap(text, max(width, 20), subsequent_indent="        ", break_on_hyphens=False) or [""]
 
 

@@ -17,7 +17,7 @@ COMPRESS = ("none", "zstd", "lz4", "gzip")
 NAME = re.compile(r"[a-z0-9_-]{1,40}")
 """It becomes a file's name."""
 
-_DESTINATIONS_MEND = (
+_DESTINATIONS_HINT = (
     'Write a list, [{ name = "far", directory = "/mnt/far", compress = "zstd" }, '
     '{ name = "store", command = ["/usr/local/bin/put", "%p", "%f"] }].'
 )
@@ -46,9 +46,9 @@ def read_archive(table: Table) -> ArchiveConfig:
 
 def read_destinations(table: Table) -> tuple[ArchiveDestination, ...]:
     """The further archives, each with a name of its own."""
-    value = table.take("destinations", [], _DESTINATIONS_MEND)
+    value = table.take("destinations", [], _DESTINATIONS_HINT)
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        table.bad("destinations", "is not a list of destinations", _DESTINATIONS_MEND)
+        table.bad("destinations", "is not a list of destinations", _DESTINATIONS_HINT)
         return ()
     found = tuple(
         read_destination(Table(f"{table.key}.destinations[{number}]", entry, table.problems))

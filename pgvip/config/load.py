@@ -56,8 +56,8 @@ def read_file(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        mend = f"Copy the commented sample pgvip.toml there, or name another with --config or {FILE_VARIABLE}."
-        raise ConfigError(f"cannot read the configuration {file}", str(error), mend) from error
+        hint = f"Copy the commented sample pgvip.toml there, or name another with --config or {FILE_VARIABLE}."
+        raise ConfigError(f"cannot read the configuration {file}", str(error), hint) from error
 
 
 def parse(text: str, host: str | None = None, file: Path = DEFAULT_FILE) -> Config:
@@ -87,7 +87,7 @@ def _examine(text: str, host: str | None, file: Path) -> tuple[Config | None, li
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return None, [ConfigError(f"{file} is not valid TOML", f"{error}.", "Mend that line; strings need quotes.")]
+        return None, [ConfigError(f"{file} is not valid TOML", f"{error}.", "Repair that line; strings need quotes.")]
     found: list[ConfigError] = []
     draft = read_draft(Table("", values, found))
     if found or draft is None:

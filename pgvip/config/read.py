@@ -1,6 +1,6 @@
 """Reading TOML tables into typed values, collecting every mistake instead of stopping at the first.
 
-A wrong value leaves a `ConfigError` that names the key, the value and the mend, and the reading goes on
+A wrong value leaves a `ConfigError` that names the key, the value and the hint, and the reading goes on
 with the default.
 """
 
@@ -40,14 +40,14 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def wrong(key: str, value: object, what: str, mend: str, detail: str = "") -> ConfigError:
+def wrong(key: str, value: object, what: str, hint: str, detail: str = "") -> ConfigError:
     """A mistake in the value of one key."""
-    return ConfigError(f"{key} = {shown(value)}: {what}", detail, mend)
+    return ConfigError(f"{key} = {shown(value)}: {what}", detail, hint)
 
 
-def missing(key: str, mend: str) -> ConfigError:
+def missing(key: str, hint: str) -> ConfigError:
     """A mistake of omission."""
-    return ConfigError(f"{key} is missing", hint=mend)
+    return ConfigError(f"{key} is missing", hint=hint)
 
 
 def unknown(key: str, name: str, known: Sequence[str]) -> ConfigError:
@@ -76,31 +76,31 @@ class Table:
     def given(self, name: str) -> bool:
         return name in self.values
 
-    def bad(self, name: str, what: str, mend: str, detail: str = "") -> None:
+    def bad(self, name: str, what: str, hint: str, detail: str = "") -> None:
         """Note that the value of `name` is wrong."""
-        self.problems.append(wrong(self.full(name), self.values.get(name), what, mend, detail))
+        self.problems.append(wrong(self.full(name), self.values.get(name), what, hint, detail))
 
-    def take(self, name: str, default: object, mend: str) -> object:
+    def take(self, name: str, default: object, hint: str) -> object:
         """The raw value or the default; a required one that is missing is noted and gives None."""
         self.known.append(name)
         if name in self.values:
             return self.values[name]
         if default is REQUIRED:
-            self.problems.append(missing(self.full(name), mend))
+            self.problems.append(missing(self.full(name), hint))
             return None
         return default
 
     def text(self, name: str, default: object = "", example: str = "") -> str:
         """A string of one line."""
-        mend = f'Write {name} = "{example}" (a string in quotes).' if example else "Write a string in quotes."
-        value = self.take(name, default, mend)
+        hint = f'Write {name} = "{example}" (a string in quotes).' if example else "Write a string in quotes."
+        value = self.take(name, default, hint)
         if value is None:
             return ""
         if not isinstance(value, str):
-            self.bad(name, "is not a string", mend)
+            self.bad(name, "is not a string", hint)
             return default if isinstance(default, str) else ""
         if any(ord(c) < 32 for c in value) or (not value.strip() and default is REQUIRED):
-            self.bad(name, "is empty or holds control characters", mend)
+            self.bad(name, "is empty or holds control characters", hint)
         return value
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
@@ -139,8 +139,8 @@ class Table:
         if value not in choices:
             close = difflib.get_close_matches(str(value), choices, 1)
             words = ", ".join(f'"{c}"' for c in choices)
-            mend = f'Did you mean "{close[0]}"? Known: {words}.' if close else f"Write one of {words}."
-            self.bad(name, "is not one of the known words", mend)
+            hint = f'Did you mean "{close[0]}"? Known: {words}.' if close else f"Write one of {words}."
+            self.bad(name, "is not one of the known words", hint)
             return default
         return str(value)
 
@@ -158,15 +158,15 @@ class Table:
 
     def words(self, name: str, example: str) -> tuple[str, ...]:
         """A list of strings, not empty; required."""
-        mend = f"Write {name} = {example}."
-        value = self.take(name, REQUIRED, mend)
+        hint = f"Write {name} = {example}."
+        value = self.take(name, REQUIRED, hint)
         if value is None:
             return ()
         if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
-            self.bad(name, "is not a list of strings", mend)
+            self.bad(name, "is not a list of strings", hint)
             return ()
         if not value:
-            self.bad(name, "is empty", mend)
+            self.bad(name, "is empty", hint)
         return tuple(value)
 
     def table(self, name: str) -> Table:
@@ -190,8 +190,8 @@ def read_interface(table: Table, name: str, example: str) -> Interface | None:
     try:
         interface = ip_interface(text)
     except ValueError:
-        mend = f'Write an address as in {name} = "{example}"; names are not looked up.'
-        table.bad(name, "is not an IP address", mend)
+        hint = f'Write an address as in {name} = "{example}"; names are not looked up.'
+        table.bad(name, "is not an IP address", hint)
         return None
     address = interface.ip
     if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":

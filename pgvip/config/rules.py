@@ -1,7 +1,7 @@
 """Contradictions: values that are each well-formed and together are wrong, or unsafe.
 
 `contradictions` needs only the configuration; `config_host` looks at this machine. Every rule yields errors that name
-the key, the value and the mend.
+the key, the value and the hint.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def _both(config: Config) -> tuple[Host, Host]:
 
 
 def _names(config: Config) -> Iterator[ConfigError]:
-    mend = "Use letters, digits, _ and -, at most 40."
+    hint = "Use letters, digits, _ and -, at most 40."
     if not _NAME.match(config.name):
-        yield wrong("pair.name", config.name, "is not a valid name", mend)
+        yield wrong("pair.name", config.name, "is not a valid name", hint)
     first, second = _both(config)
     for host in (first, second):
         if not _NAME.match(host.name):
-            yield wrong("hosts", host.name, "is not a valid name", mend)
+            yield wrong("hosts", host.name, "is not a valid name", hint)
     if first.name.lower().replace("-", "_") == second.name.lower().replace("-", "_"):
         # slot and application names fold case and know no "-" (FACTS.md 12: equal names fake acknowledgement)
         detail = "Replication slots and application names would be the same."
@@ -57,16 +57,16 @@ def _names(config: Config) -> Iterator[ConfigError]:
 def _hosts(config: Config) -> Iterator[ConfigError]:
     first, second = _both(config)
     if first.address == second.address:
-        mend = "Give each host its own address, not a virtual one."
-        yield wrong(f"hosts.{second.name}.address", second.address, f"is also that of {first.name}", mend)
+        hint = "Give each host its own address, not a virtual one."
+        yield wrong(f"hosts.{second.name}.address", second.address, f"is also that of {first.name}", hint)
     if ip_address(first.address).version != ip_address(second.address).version:
-        mend = "Use IPv4 for both hosts, or IPv6 for both."
-        yield wrong(f"hosts.{second.name}.address", second.address, "mixes IPv4 and IPv6 with its peer", mend)
+        hint = "Use IPv4 for both hosts, or IPv6 for both."
+        yield wrong(f"hosts.{second.name}.address", second.address, "mixes IPv4 and IPv6 with its peer", hint)
     for host in (first, second):
         name = host.interface
         if len(name) > _INTERFACE_LENGTH_MAX or "/" in name or " " in name:
-            mend = f"Write a name of at most {_INTERFACE_LENGTH_MAX} characters, as in the output of ip link."
-            yield wrong(f"hosts.{host.name}.interface", name, "cannot be an interface's name", mend)
+            hint = f"Write a name of at most {_INTERFACE_LENGTH_MAX} characters, as in the output of ip link."
+            yield wrong(f"hosts.{host.name}.interface", name, "cannot be an interface's name", hint)
 
 
 def _roles(config: Config) -> Iterator[ConfigError]:
@@ -89,8 +89,8 @@ def _fencing(config: Config) -> Iterator[ConfigError]:
                 yield ConfigError(f"{key} {what}", hint="Write one of the two; each method is a table of its own.")
                 continue
             if method.command and (method.options or method.password_file):
-                mend = "Put the arguments into the list itself; options and password_file are for agents."
-                yield wrong(f"{key}.command", list(method.command), "takes no options", mend)
+                hint = "Put the arguments into the list itself; options and password_file are for agents."
+                yield wrong(f"{key}.command", list(method.command), "takes no options", hint)
             program = method.name
             if "/" in program and not Path(program).is_absolute():
                 yield wrong(f"{key}", program, "is a relative path", "Write the whole path, or the bare name.")
@@ -109,16 +109,16 @@ def _options(key: str, options: dict[str, str]) -> Iterator[ConfigError]:
         elif name in _RESERVED:
             yield wrong(f"{key}.options.{name}", value, "is set by pgvip itself", "Remove it.")
         elif name == "method" and value == "cycle":
-            mend = 'Write method = "onoff" or remove it.'
+            hint = 'Write method = "onoff" or remove it.'
             detail = "A cycle can report success while the power stayed on."
-            yield wrong(f"{key}.options.{name}", value, "is not verifiable", mend, detail)
+            yield wrong(f"{key}.options.{name}", value, "is not verifiable", hint, detail)
 
 
 def _addresses(config: Config) -> Iterator[ConfigError]:
     primary, standby = config.vips[Vip.PRIMARY].ip, config.vips[Vip.STANDBY].ip
     if primary == standby:
-        mend = "Give each role its own address."
-        yield wrong("addresses.standby", str(standby), "is also the primary's", mend)
+        hint = "Give each role its own address."
+        yield wrong("addresses.standby", str(standby), "is also the primary's", hint)
     if ip_address(config.me.address).version != ip_address(config.peer.address).version:
         return  # said already, see _hosts
     for vip, interface in config.vips.items():
@@ -126,11 +126,11 @@ def _addresses(config: Config) -> Iterator[ConfigError]:
         for host in _both(config):
             own = ip_address(host.address)
             if interface.ip == own:
-                mend = "Use an address that no host owns; pgvip adds it where the role is."
-                yield wrong(key, text, f"is {host.name}'s own address", mend)
+                hint = "Use an address that no host owns; pgvip adds it where the role is."
+                yield wrong(key, text, f"is {host.name}'s own address", hint)
             elif own.version != interface.version:
-                mend = f"Use IPv{own.version}, as the hosts do."
-                yield wrong(key, text, f"is IPv{interface.version}, unlike {host.name}'s own", mend)
+                hint = f"Use IPv{own.version}, as the hosts do."
+                yield wrong(key, text, f"is IPv{interface.version}, unlike {host.name}'s own", hint)
             elif host.network is not None:
                 yield from outside(key, interface.ip, host, [str(host.network)])
 
@@ -140,8 +140,8 @@ def outside(key: str, address: Address, host: Host, networks: list[str]) -> Iter
     parsed = [ip_network(network) for network in networks]
     around = [network for network in parsed if network.version == address.version and address in network]
     if parsed and not around:
-        mend = f"Use a free address of {' or '.join(networks)}, or the interface that is in its network."
-        yield wrong(key, str(address), f"is outside the network of {host.name}'s {host.interface}", mend)
+        hint = f"Use a free address of {' or '.join(networks)}, or the interface that is in its network."
+        yield wrong(key, str(address), f"is outside the network of {host.name}'s {host.interface}", hint)
     for network in around:
         edges = (network.network_address, network.broadcast_address)
         if network.version == 4 and network.prefixlen < 31 and address in edges:
@@ -154,12 +154,12 @@ def _gateways(config: Config) -> Iterator[ConfigError]:
     for target in config.gateways:
         address = read_address(target)
         if address is None:
-            mend = "Write addresses; names are not looked up, since a dead name server is no dead gateway."
-            yield wrong("gateway.targets", target, "is not an IP address", mend)
+            hint = "Write addresses; names are not looked up, since a dead name server is no dead gateway."
+            yield wrong("gateway.targets", target, "is not an IP address", hint)
         elif address in taken:
             detail = "The gateway check says whether this host itself still has a network."
-            mend = "Name a router or another machine outside of the pair."
-            yield wrong("gateway.targets", target, f"is {taken[address]}", mend, detail)
+            hint = "Name a router or another machine outside of the pair."
+            yield wrong("gateway.targets", target, f"is {taken[address]}", hint, detail)
 
 
 def _ports(config: Config) -> Iterator[ConfigError]:
@@ -205,8 +205,8 @@ def _directories(config: Config) -> Iterator[ConfigError]:
             yield wrong(key, str(path), "is inside the data directory", "Move it out of there.", detail)
     own, mount = archive.directory, archive.peer_mount
     if own == mount:
-        mend = "Name an empty directory of its own for the peer's archive."
-        yield wrong("archive.peer_mount", str(mount), "is also archive.directory", mend)
+        hint = "Name an empty directory of its own for the peer's archive."
+        yield wrong("archive.peer_mount", str(mount), "is also archive.directory", hint)
     elif own in mount.parents or mount in own.parents:
         yield wrong("archive.peer_mount", str(mount), "lies within archive.directory or around it", "Part the two.")
     yield from _archives(config)
@@ -217,8 +217,8 @@ def _directories(config: Config) -> Iterator[ConfigError]:
     try:
         archive.mount_source.format(peer="", directory="")
     except (KeyError, ValueError, IndexError, AttributeError):
-        mend = "Use {peer} and {directory} only; write other braces twice."
-        yield wrong("archive.mount_source", archive.mount_source, "holds an unknown placeholder", mend)
+        hint = "Use {peer} and {directory} only; write other braces twice."
+        yield wrong("archive.mount_source", archive.mount_source, "holds an unknown placeholder", hint)
 
 
 def _archives(config: Config) -> Iterator[ConfigError]:
@@ -231,8 +231,8 @@ def _archives(config: Config) -> Iterator[ConfigError]:
     for one in archive.destinations:
         key = f"archive.destinations ({one.name})"
         if one.directory in taken:
-            mend = "Name a directory of its own for each archive."
-            yield wrong(key, str(one.directory), f"is also {taken[one.directory]}", mend)
+            hint = "Name a directory of its own for each archive."
+            yield wrong(key, str(one.directory), f"is also {taken[one.directory]}", hint)
         elif one.directory is not None:
             taken[one.directory] = f"the directory of {one.name}"
     if backups == archive.directory:
@@ -255,8 +255,8 @@ def _windows(config: Config) -> Iterator[ConfigError]:
 def _timing(config: Config) -> Iterator[ConfigError]:
     s = config.settings
     if s.heartbeat_s > s.interval_s:
-        mend = f"Write at most {s.interval_s:g}, or a longer timing.interval_s."
-        yield wrong("timing.heartbeat_s", s.heartbeat_s, f"is longer than timing.interval_s = {s.interval_s:g}", mend)
+        hint = f"Write at most {s.interval_s:g}, or a longer timing.interval_s."
+        yield wrong("timing.heartbeat_s", s.heartbeat_s, f"is longer than timing.interval_s = {s.interval_s:g}", hint)
         return
     for key, value in (("timing.hung_after_s", s.hung_after_s), ("timing.standby_down_s", s.standby_down_s)):
         if value < 2 * s.heartbeat_s:
@@ -264,9 +264,9 @@ def _timing(config: Config) -> Iterator[ConfigError]:
             yield wrong(key, value, what, f"Write at least {2 * s.heartbeat_s:g}, so that one late one is no fault.")
     if 0 < s.isolation_demote_s < 2 * s.dead_after_s:
         what = f"is shorter than twice interval_s * check_times = {s.dead_after_s:g} s"
-        mend = f"Write 0 (never) or at least {2 * s.dead_after_s:g}."
+        hint = f"Write 0 (never) or at least {2 * s.dead_after_s:g}."
         detail = "A link that fails for a moment would stop the database."
-        yield wrong("timing.isolation_demote_s", s.isolation_demote_s, what, mend, detail)
+        yield wrong("timing.isolation_demote_s", s.isolation_demote_s, what, hint, detail)
     if config.postgres.stop_timeout_s > s.stop_s:
         what = f"is shorter than postgresql.stop_timeout_s = {config.postgres.stop_timeout_s:g}"
         yield wrong("timing.stop_s", s.stop_s, what, f"Write at least {config.postgres.stop_timeout_s:g}.")
@@ -275,8 +275,8 @@ def _timing(config: Config) -> Iterator[ConfigError]:
         yield wrong("timing.salvage_s", s.salvage_s, what, "A host that gives up for that long would be fenced.")
     if config.valid_lft_s and config.valid_lft_s < s.dead_after_s:
         what = f"is shorter than interval_s * check_times = {s.dead_after_s:g} s"
-        mend = f"Write 0 (no lease) or at least {int(s.dead_after_s) + 1}."
-        yield wrong("addresses.valid_lft_s", config.valid_lft_s, what, mend, "A short stall would drop the address.")
+        hint = f"Write 0 (no lease) or at least {int(s.dead_after_s) + 1}."
+        yield wrong("addresses.valid_lft_s", config.valid_lft_s, what, hint, "A short stall would drop the address.")
 
 
 def _lease(config: Config) -> Iterator[ConfigError]:

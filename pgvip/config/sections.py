@@ -70,7 +70,7 @@ FENCE_TIMEOUT_S = 40.0
 HANDOVER_MAX_S = 600.0
 """TimeoutStopSec= of pgvip-handover.service is longer than this."""
 
-_FENCING_MEND = (
+_FENCING_HINT = (
     'Write a list of methods, [{ agent = "fence_ipmilan", options = { ... }, password_file = "..." }], '
     'or fencing = "none" to do without: then a silent primary is never taken over from.'
 )
@@ -168,8 +168,8 @@ def read_hosts(table: Table) -> dict[str, Host]:
         hosts[name] = read_host(name, table.table(name))
     if len(hosts) != 2:
         names = ", ".join(hosts) or "none"
-        mend = "Write exactly two sections, [hosts.NAME] for each host of the pair."
-        table.problems.append(ConfigError(f"hosts: {len(hosts)} instead of two ({names})", hint=mend))
+        hint = "Write exactly two sections, [hosts.NAME] for each host of the pair."
+        table.problems.append(ConfigError(f"hosts: {len(hosts)} instead of two ({names})", hint=hint))
     return hosts
 
 
@@ -192,11 +192,11 @@ def read_host(name: str, table: Table) -> Host:
 
 def read_fencing(table: Table) -> tuple[FenceMethod, ...]:
     """The methods that power this host off; nothing only when "none" is written out."""
-    value = table.take("fencing", REQUIRED, _FENCING_MEND)
+    value = table.take("fencing", REQUIRED, _FENCING_HINT)
     if value is None or value == "none":
         return ()
     if not isinstance(value, list) or not value or not all(isinstance(entry, dict) for entry in value):
-        table.bad("fencing", 'is neither a list of methods nor "none"', _FENCING_MEND)
+        table.bad("fencing", 'is neither a list of methods nor "none"', _FENCING_HINT)
         return ()
     return tuple(
         read_method(Table(f"{table.key}.fencing[{number}]", entry, table.problems))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pgvip.core.actions import SetSyncNames
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.messages import Want
 from pgvip.core.rights import alone_by_choice, eligible, entitled, solo_right, takeover_right, write_right
 from pgvip.core.values import NEVER, Mode, Override
@@ -47,7 +47,7 @@ class Condition:
     """One named condition; `unmet` says in a sentence why it does not hold."""
 
     name: str
-    test: Callable[[View], bool]
+    test: Callable[[Facts], bool]
     unmet: str
 
 
@@ -65,40 +65,40 @@ class Change:
     delayed: bool = False
 
 
-def _peer_ready(view: View) -> bool:
-    peer = view.here
+def _peer_ready(facts: Facts) -> bool:
+    peer = facts.peer
     if peer is None or peer.leaving:
         return False
     return peer.eligible and peer.database_ok and peer.in_recovery and not peer.hold
 
 
-def _failed(view: View) -> bool:
+def _failed(facts: Facts) -> bool:
     """Crashed or hung; a clean stop that nobody announced only once restarting here has failed."""
-    if not entitled(view) or view.processes is None:
+    if not entitled(facts) or facts.processes is None:
         return False
-    if view.hung:
+    if facts.hung:
         return True
-    if not view.dead or view.paused:
+    if not facts.dead or facts.paused:
         return False
-    trouble = view.k.trouble.get("StartPostgres")
-    return not view.processes.clean or (trouble is not None and trouble.times >= view.s.restart_times)
+    failures = facts.k.failures.get("StartPostgres")
+    return not facts.processes.clean or (failures is not None and failures.times >= facts.s.restart_times)
 
 
-def _standby_down(view: View) -> bool:
-    peer = view.here
+def _standby_down(facts: Facts) -> bool:
+    peer = facts.peer
     if peer is None:
         return False
     if peer.leaving:
         return True  # its server ends in a moment: better to be alone before that than to wait for it
-    followed = view.k.caught_up == view.postmaster  # else both are only just starting: that takes a moment
-    if not peer.postmaster and not view.replica_streams and followed:
+    followed = facts.k.caught_up == facts.postmaster  # else both are only just starting: that takes a moment
+    if not peer.postmaster and not facts.replica_streams and followed:
         return True
-    since_s = view.k.unfollowed_since_s
-    return (since_s > NEVER and view.now_s - since_s >= view.s.standby_down_s) or view.replica_stalled
+    since_s = facts.k.unfollowed_since_s
+    return (since_s > NEVER and facts.now_s - since_s >= facts.s.standby_down_s) or facts.replica_stalled
 
 
-def _follows(view: View) -> bool:
-    peer = view.here
+def _follows(facts: Facts) -> bool:
+    peer = facts.peer
     return (
         peer is not None
         and peer.confirmed
@@ -108,87 +108,87 @@ def _follows(view: View) -> bool:
         and not peer.claiming
         and not peer.leaving
         and peer.streaming
-        and view.replica_streams
-        and not view.replica_stalled
-        and view.replica_lag_bytes <= view.s.lag_bytes_max
-        and peer.replay_lag_s <= view.s.lag_s_max
+        and facts.replica_streams
+        and not facts.replica_stalled
+        and facts.replica_lag_bytes <= facts.s.lag_bytes_max
+        and peer.replay_lag_s <= facts.s.lag_s_max
     )
 
 
-def _sync_ready(view: View) -> bool:
-    database = view.database
-    if view.is_running(SetSyncNames) or view.stale(view.seen.database, "names"):
+def _sync_ready(facts: Facts) -> bool:
+    database = facts.database
+    if facts.is_running(SetSyncNames) or facts.stale(facts.seen.database, "names"):
         return False  # the names that were seen are being changed
-    if not view.s.sync:
+    if not facts.s.sync:
         return database is not None and not database.sync_names
     replica = database.replica if database else None
     named = database is not None and bool(database.sync_names) and not database.foreign_names
     return named and replica is not None and replica.sync_state in ("sync", "quorum")
 
 
-def _peer_has_gateway(view: View) -> bool:
+def _peer_has_gateway(facts: Facts) -> bool:
     """A gateway answers the peer and not this host.
 
     It answered the peer well after it ceased to answer here: else both may be losing the same one. And this host asked
     in vain well after it began to answer the peer: else the same one may be coming back to both.
     """
-    peer, heard = view.here, view.k.heard
+    peer, heard = facts.peer, facts.k.heard
     if peer is None or heard is None or not peer.gateway_ok:
         return False
-    asked, answered_s = view.seen.gateway, heard.at_s - peer.gateway_age_s
+    asked, answered_s = facts.seen.gateway, heard.at_s - peer.gateway_age_s
     return (
-        answered_s > asked.failing_since_s + view.s.interval_s
-        and asked.failed_at_s > heard.gateway_since_s + view.s.interval_s
+        answered_s > asked.failing_since_s + facts.s.interval_s
+        and asked.failed_at_s > heard.gateway_since_s + facts.s.interval_s
     )
 
 
-def _prefers_peer(view: View) -> bool:
-    mine, theirs = view.override_of(view.s.me), view.override_of(view.s.peer)
+def _prefers_peer(facts: Facts) -> bool:
+    mine, theirs = facts.override_of(facts.s.me), facts.override_of(facts.s.peer)
     return mine is Override.STANDBY or theirs is Override.PRIMARY
 
 
-def _taker(view: View) -> bool:
+def _taker(facts: Facts) -> bool:
     """This standby could take the role by consent: everything of the takeover right but gateway and pause."""
     return (
-        view.k.confirmed
-        and not view.k.leaving
-        and view.higher is None
-        and eligible(view)
-        and view.recovering
-        and view.database_healthy
-        and not view.k.durable.hold
-        and not view.k.alarm
+        facts.k.confirmed
+        and not facts.k.leaving
+        and facts.higher is None
+        and eligible(facts)
+        and facts.recovering
+        and facts.database_healthy
+        and not facts.k.durable.hold
+        and not facts.k.alarm
     )
 
 
-def _invited(view: View) -> bool:
-    return view.here is not None and bool(view.here.invite) and view.here.invite_term == view.term
+def _invited(facts: Facts) -> bool:
+    return facts.peer is not None and bool(facts.peer.invite) and facts.peer.invite_term == facts.term
 
 
-def _fence_ordered(view: View) -> bool:
+def _fence_ordered(facts: Facts) -> bool:
     """An operator ordered it, and that the peer is to stay off was written down, where they said so."""
-    order = view.k.fence_order
-    return order is not None and (view.k.durable.kept_off or not order.off)
+    order = facts.k.fence_order
+    return order is not None and (facts.k.durable.kept_off or not order.off)
 
 
-def _blocked(view: View) -> bool:
+def _blocked(facts: Facts) -> bool:
     """A role came here by hand-over or fence, has not been served, and the condition for serving is not met."""
     return (
-        view.k.blocked_since_s > NEVER
-        and view.now_s - view.k.blocked_since_s >= view.s.standby_down_s
-        and view.recovering
-        and view.responding
-        and view.k.durable.handbacks < view.s.handbacks_max
+        facts.k.blocked_since_s > NEVER
+        and facts.now_s - facts.k.blocked_since_s >= facts.s.standby_down_s
+        and facts.recovering
+        and facts.responding
+        and facts.k.durable.handbacks < facts.s.handbacks_max
     )
 
 
 SOLO_RIGHT = Condition("solo-right", solo_right, "this primary is not confirmed, healthy and with its gateway")
 TAKEOVER_RIGHT = Condition("takeover-right", takeover_right, "this standby is not confirmed, eligible and healthy")
 TAKER = Condition("taker", _taker, "this standby is not confirmed, eligible and healthy")
-PEER_ANSWERS = Condition("peer-answers", lambda v: v.here is not None, "the peer's daemon does not answer in this term")
+PEER_ANSWERS = Condition("peer-answers", lambda v: v.peer is not None, "the peer's daemon does not answer in this term")
 PEER_SILENT = Condition("peer-silent", lambda v: v.peer_silent, "the peer still answers by some path")
 PEER_CANNOT = Condition(
-    "peer-cannot", lambda v: v.here is not None and bool(v.here.cannot), "the peer does not say that it cannot give up"
+    "peer-cannot", lambda v: v.peer is not None and bool(v.peer.cannot), "the peer does not say that it cannot give up"
 )
 PEER_READY = Condition("peer-ready", _peer_ready, "the peer does not say that it is eligible and healthy")
 STANDBY_DOWN = Condition("standby-down", _standby_down, "the standby follows")
@@ -270,16 +270,16 @@ TABLE: tuple[Change, ...] = (
 HOLD = TABLE[-1]
 
 
-def choose(view: View) -> tuple[Change, tuple[tuple[str, str], ...]]:
+def choose(facts: Facts) -> tuple[Change, tuple[tuple[str, str], ...]]:
     """The first row that holds, and for each row of this state that does not, its first unmet condition."""
-    part = Part.PRIMARY if view.primary else Part.STANDBY
-    mode = view.record.mode if view.record else None
+    part = Part.PRIMARY if facts.primary else Part.STANDBY
+    mode = facts.record.mode if facts.record else None
     blockers: list[tuple[str, str]] = []
     for row in TABLE:
         if row.part is not Part.ANY and (row.part is not part or row.mode is not mode):
             continue
         for condition in row.when:
-            if not condition.test(view):
+            if not condition.test(facts):
                 blockers.append((row.name, condition.unmet))
                 break
         else:

@@ -23,7 +23,7 @@ from pgvip.core.actions import (
     UnmountArchive,
 )
 from pgvip.core.changes import By, Change
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.rights import (
     alone_by_choice,
     eligible,
@@ -48,8 +48,8 @@ NOTICED_S = 0.3
 
 def postgres(r: Round, row: Change) -> None:
     """Run PostgreSQL as the rights say."""
-    v, k = r.view(), r.k
-    if v.processes is None or not v.installed or k.yielding is not None:
+    v, k = r.facts(), r.k
+    if v.processes is None or not v.installed or k.giving_up is not None:
         return
     if _without_right(r):
         return
@@ -67,19 +67,19 @@ def postgres(r: Round, row: Change) -> None:
 
 def _without_right(r: Round) -> bool:
     """Stop a PostgreSQL that may be read-write here without the right to it."""
-    v = r.view()
+    v = r.facts()
     # Between hearing a record that keeps this host primary and writing it, nothing is lost and nothing starts.
     if write_right(v) or not v.postmaster or not v.may_write:
         return False
     if v.database is None and v.processes is not None and not v.processes.control_state.startswith("in production"):
         return False  # starting: what it becomes is seen in a moment, by its own connection
     # Nobody gains by an isolation, so there is time for a clean stop, after which it starts at once when it ends.
-    r.start(StopPostgres(clean=v.k.isolated and v.responding and not v.hung and "StopPostgres" not in v.k.trouble))
+    r.start(StopPostgres(clean=v.k.isolated and v.responding and not v.hung and "StopPostgres" not in v.k.failures))
     return True
 
 
 def _as_primary(r: Round, row: Change) -> None:
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if not k.durable.served:
         if v.guarded:
             r.write(replace(k.durable, served=True))  # before the first read-write start [m 13]
@@ -117,7 +117,7 @@ def _hung_long(r: Round) -> bool:
 
 def _as_blocked_primary(r: Round) -> None:
     """Primary by the record, but without the right: a standby's data may run as a standby, to be compared."""
-    v = r.view()
+    v = r.facts()
     if v.processes is None or not v.k.confirmed:
         return
     if v.postmaster:
@@ -130,7 +130,7 @@ def _as_blocked_primary(r: Round) -> None:
 
 
 def _as_standby(r: Round) -> None:
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if v.processes is None or k.writing is not None:
         return
     if not v.postmaster and v.processes.left:
@@ -159,7 +159,7 @@ def _rebuild(r: Round, *, clone: bool) -> None:
     Nor while it may be giving the role up on this host's own word, which stands for `consent_s`: what is heard of the
     peer meanwhile may be an old message.
     """
-    peer = r.view().here
+    peer = r.facts().peer
     if peer is None or peer.invite or r.now_s - r.k.offered_s < r.s.consent_s:
         return
     if r.start(Rejoin(clone=clone)):
@@ -168,7 +168,7 @@ def _rebuild(r: Round, *, clone: bool) -> None:
 
 def sync_names(r: Round) -> None:
     """Set the synchronous names before a pair in sync; clear them only after the record says solo [m 16]."""
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     database = v.database
     if database is None or database.in_recovery or not write_right(v) or k.writing is not None:
         return
@@ -188,17 +188,17 @@ def sync_names(r: Round) -> None:
         r.note("sync-names", f"somebody made synchronous_standby_names '{database.sync_names}'; they are set again")
 
 
-def _nearly_follows(v: View, lag_bytes_max: int) -> bool:
+def _nearly_follows(v: Facts, lag_bytes_max: int) -> bool:
     """The peer streams, flushes, and is near: commits may begin to wait for it."""
     near = v.replica_streams and not v.replica_stalled and v.replica_lag_bytes <= lag_bytes_max
-    return near and v.here is not None and v.here.streaming and not v.here.leaving
+    return near and v.peer is not None and v.peer.streaming and not v.peer.leaving
 
 
 def grants(r: Round) -> None:
     """Prove that the standby has everything it needs, and keep the proof fresh."""
-    v, k = r.view(), r.k
-    peer = v.here
-    if peer is None or not (v.pair and write_right(v) and v.read_write and v.replica_streams) or k.yielding:
+    v, k = r.facts(), r.k
+    peer = v.peer
+    if peer is None or not (v.pair and write_right(v) and v.read_write and v.replica_streams) or k.giving_up:
         return
     if not peer.postmaster or not peer.in_recovery or alone_by_choice(v):
         return
@@ -214,10 +214,10 @@ def grants(r: Round) -> None:
 
 def addresses(r: Round) -> None:
     """Hold the addresses that the rights give, and no other."""
-    v = r.view()
+    v = r.facts()
     primary_ok = write_right(v) and v.read_write and not _restarted(v)
     standby_ok = standby_right(v)
-    if r.k.yielding is None:  # a give-up drops them in its own order
+    if r.k.giving_up is None:  # a give-up drops them in its own order
         unasked = _unasked(v) and not v.is_running(StartPostgres)  # a server that is being started takes no writes
         if _surely(r, Vip.PRIMARY) and not primary_ok and not (write_right(v) and (v.paused or unasked)):
             r.start(DropVip(Vip.PRIMARY))
@@ -233,34 +233,34 @@ def addresses(r: Round) -> None:
 
 
 def _surely(r: Round, vip: Vip) -> bool:
-    v = r.view()
+    v = r.facts()
     return vip in v.held and not v.unsure(vip)
 
 
-def _unasked(v: View) -> bool:
+def _unasked(v: Facts) -> bool:
     """After this daemon's start, or after an action, what the database says has not been seen yet."""
     return v.processes is None or (bool(v.postmaster) and v.database is None)
 
 
 def _caught_up(r: Round) -> bool:
     """In a sync pair, after a restart: no clients until the standby has flushed the recovered end."""
-    v = r.view()
+    v = r.facts()
     return not v.sync_term or Vip.PRIMARY in v.held or v.k.caught_up == v.postmaster
 
 
-def _restarted(v: View) -> bool:
+def _restarted(v: Facts) -> bool:
     """Somebody restarted the server of a sync pair under its address."""
     return v.sync_term and v.k.caught_up not in ("", v.postmaster)
 
 
 def _raise(r: Round, vip: Vip, *, ok: bool, soon: bool) -> None:
-    if not (ok or soon) or vip in r.view().held:
+    if not (ok or soon) or vip in r.facts().held:
         return
     at_s, mac = r.k.checked.get(vip, (float("-inf"), ""))
     if r.now_s - at_s > CHECK_FRESH_S:
         r.start(CheckVip(vip))
     elif mac:
-        r.concern("vip-taken", f"{mac} answers for the {vip.value} VIP", "find that host and take the address from it")
+        r.warn("vip-taken", f"{mac} answers for the {vip.value} VIP", "find that host and take the address from it")
     elif ok:
         r.start(AddVip(vip))
 
@@ -271,7 +271,7 @@ def archive(r: Round) -> None:
     Only what is mounted can fail to answer; one that failed once is left alone, and so is what systemd has undone in a
     shutdown.
     """
-    v = r.view()
+    v = r.facts()
     if not r.s.archive:
         return
     watch = v.seen.archive
@@ -285,7 +285,7 @@ def archive(r: Round) -> None:
 
 def power_on(r: Round) -> None:
     """Switch on again what this host switched off, or what it cannot do without, once no claim is open."""
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     # Also the fence of a claim that has ended must have come to its end.
     open_attempt = k.claim is not None or v.is_running(Fence)
     if open_attempt or k.writing is not None or k.force or k.durable.kept_off or k.fence_order is not None:
@@ -295,13 +295,13 @@ def power_on(r: Round) -> None:
             k.power_order_until_s = NEVER
     elif v.paused:
         return
-    elif k.power_owed or _left_off(r) or _needed(r):
+    elif k.power_pending or _left_off(r) or _needed(r):
         r.start(PowerOn())
 
 
 def _left_off(r: Round) -> bool:
     """The peer is off, probably by a fence of ours that was reported as failed, and whose claim has ended since."""
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     return k.doubt_s > NEVER and v.peer_silent and _seen_off(r, k.doubt_s)
 
 
@@ -312,7 +312,7 @@ def _needed(r: Round) -> bool:
     may not take its role; or this host is, alone, and has not met it since its own boot: it may have fenced it, and
     not remember. Once for each start of the daemon: whoever switches it off again wants it so.
     """
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if v.solo:
         needed = v.standby or not (k.met or alone_by_choice(v))
     else:
@@ -325,7 +325,7 @@ def _needed(r: Round) -> bool:
 
 def _seen_off(r: Round, after_s: float) -> bool:
     """The peer's fence device said, after that time, that the peer is off; else it is asked now and then."""
-    watch = r.view().seen.fence
+    watch = r.facts().seen.fence
     if r.now_s - max(watch.at_s, watch.failed_at_s) > r.s.fence_retry_s:
-        r.kick.append("fence")
-    return watch.ok() and watch.value == "off" and watch.at_s > after_s and not r.view().stale(watch, "power")
+        r.wake.append("fence")
+    return watch.ok() and watch.value == "off" and watch.at_s > after_s and not r.facts().stale(watch, "power")

@@ -37,7 +37,7 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
     )
 
 
-def facts(knowledge: Knowledge) -> BootFacts:
+def boot_facts(knowledge: Knowledge) -> BootFacts:
     """What of the knowledge outlives this process, but not this boot."""
     k = knowledge
     term = k.durable.record.term if k.durable.record and k.confirmed else 0
@@ -60,11 +60,11 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     steps.force(r)
     steps.adopt(r)
     row = chosen = _choose(r)
-    drawn = r.view()
+    drawn = r.facts()
     steps.claim(r, row)
     steps.consent(r, row)
     steps.give_up(r)
-    row = chosen if r.view() is drawn else _choose(r)
+    row = chosen if r.facts() is drawn else _choose(r)
     steps.own(r, row)
     converge.postgres(r, row)
     converge.sync_names(r)
@@ -74,23 +74,23 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     power_orders.off(r)
     converge.power_on(r)
     speak.role(r)
-    speak.concerns(r, row)
+    speak.warnings(r, row)
     message = speak.message(r, row)
-    kick = tuple(dict.fromkeys(r.kick))
-    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), tuple(r.concerns), kick, guard(r))
+    wake = tuple(dict.fromkeys(r.wake))
+    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), tuple(r.warnings), wake, guard(r))
 
 
 def _choose(r: Round) -> Change:
     """The table's row for this round; while something is under way, nothing else is begun."""
-    k, view = r.k, r.view()
-    if k.yielding is not None or k.writing is not None or view.higher is not None or view.record is None:
+    k, facts = r.k, r.facts()
+    if k.giving_up is not None or k.writing is not None or facts.higher is not None or facts.record is None:
         return HOLD
-    row, k.blockers = choose(view)
+    row, k.blockers = choose(facts)
     if row.name != k.row:
         k.row, k.row_since_s = row.name, r.now_s
         if row is not HOLD:
             r.note("intent", f"{row.name}: {row.because}", change=row.name)
     elif NOT_CALLED_OFF in row.when and r.now_s - k.row_since_s >= r.s.consent_s:
         steps.call_off(r, f"{row.name}: {r.s.peer} did not take the role")
-        row, k.blockers = choose(r.view())
+        row, k.blockers = choose(r.facts())
     return row

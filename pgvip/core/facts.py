@@ -25,19 +25,19 @@ else:
     class fact(Generic[T]):  # noqa: N801 - used like `property`
         """A fact of the round, computed at most once; without the lock that `cached_property` takes before 3.12."""
 
-        def __init__(self, compute: Callable[[View], T]) -> None:
+        def __init__(self, compute: Callable[[Facts], T]) -> None:
             self.compute = compute
             self.name = compute.__name__
             self.__doc__ = compute.__doc__
 
-        def __get__(self, view: View | None, owner: type[View]) -> T | fact[T]:
-            if view is None:
+        def __get__(self, facts: Facts | None, owner: type[Facts]) -> T | fact[T]:
+            if facts is None:
                 return self
-            value = view.__dict__[self.name] = self.compute(view)
+            value = facts.__dict__[self.name] = self.compute(facts)
             return value
 
 
-class View:
+class Facts:
     """Facts of one round. Each is computed at most once.
 
     Of the knowledge they use who, durable, heard, heard_record, ended, running, awake_s and behind_since_s, and nothing
@@ -228,7 +228,7 @@ class View:
         return self.k.heard.message if self.k.heard and self.heard_age_s <= fresh_s else None
 
     @fact
-    def here(self) -> Message | None:
+    def peer(self) -> Message | None:
         """The peer's fresh message, if its record is of this host's own term."""
         message = self.message
         return message if message and message.record and message.record.term == self.term else None
@@ -267,7 +267,7 @@ class View:
     @fact
     def peer_serves(self) -> bool:
         """Seen: the peer, primary by its own confirmed record, is read-write."""
-        message = self.here
+        message = self.peer
         return bool(message and message.read_write and message.confirmed and self.standby)
 
     @fact
@@ -312,7 +312,7 @@ class View:
         database = self.database
         if database is None or database.replay_paused:
             return True
-        message = self.here
+        message = self.peer
         behind = message.point.lsn - database.replay_lsn if message and message.point else 0
         return database.replay_lag_s > self.s.lag_s_max or (behind > self.s.lag_bytes_max > 0)
 

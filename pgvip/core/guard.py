@@ -19,10 +19,10 @@ def guard(r: Round) -> Guard:
     What is given up by consent or for isolation is nobody else's before it is given up, so that takes its time; when it
     takes too long, the host could not do it, and a reset is what is left (PROTOCOL.md, "Changes").
     """
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if write_right(v):
         return Guard.HOLD
     if not v.may_write and Vip.PRIMARY not in v.held:
         return Guard.FREE
-    in_order = k.yielding is not None or (k.isolated and "StopPostgres" not in k.trouble)
+    in_order = k.giving_up is not None or (k.isolated and "StopPostgres" not in k.failures)
     return Guard.GIVE if in_order and not cannot(r) else Guard.LOST

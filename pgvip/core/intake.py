@@ -60,8 +60,8 @@ def _result(r: Round, result: Result) -> None:
     elif isinstance(action, AskVeto):
         veto.answered(r, action.attempt, result.text if result.ok else "")
     elif isinstance(action, PowerOn) and result.ok:
-        r.k.roused = r.k.roused or not r.k.power_owed
-        r.k.peer_off, r.k.power_owed, r.k.fence_s = False, False, NEVER
+        r.k.roused = r.k.roused or not r.k.power_pending
+        r.k.peer_off, r.k.power_pending, r.k.fence_s = False, False, NEVER
         if r.k.doubt_s > NEVER:
             r.k.doubt_s = result.at_s  # an older fence may yet do its work, after this
     elif isinstance(action, Rejoin) and result.ok:
@@ -81,7 +81,7 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
     r.k.claim = None  # any change of the record ends the claim
     r.k.waiting = ""
     r.k.veto = None
-    r.k.yielding = None
+    r.k.giving_up = None
     r.k.given = None
     r.k.end = None
     r.k.switchover = r.k.fence_order = None
@@ -106,7 +106,7 @@ def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
     claim = r.k.claim
     mine = claim is not None and claim.attempt == attempt and not claim.fenced
     if ok:
-        r.k.peer_off = r.k.power_owed = True
+        r.k.peer_off = r.k.power_pending = True
         r.note("fenced", f"{r.s.peer} is verified off" if mine else f"{r.s.peer} is off, but the claim has ended")
     else:
         r.k.doubt_s = r.now_s
@@ -166,7 +166,7 @@ def _command(r: Round, command: Command) -> bool:
     elif order is Order.FENCE_CONFIRMED and k.claim is not None:
         k.claim = replace(k.claim, by_word=True)
         fenced(r, k.claim.attempt, ok=True, text="")
-        k.peer_off = k.power_owed = False  # the operator saw it dead: it is theirs to switch on
+        k.peer_off = k.power_pending = False  # the operator saw it dead: it is theirs to switch on
     elif order is Order.CLEAR_HOLD:
         return r.write(replace(k.durable, hold=""))
     elif order is Order.FORCE_PROMOTE:
@@ -227,7 +227,7 @@ def _message(r: Round, message: Message) -> None:
     k.conflict = ""
     if k.heard is None or k.heard.message.boot_id != message.boot_id:
         # It has booted since; a message of the old boot was on its way when the power went. It may have been the fence
-        # of that very boot, which the message outran: what is owed is paid all the same.
+        # of that very boot, which the message outran: what is pending is paid all the same.
         k.peer_off = False
     if r.now_s - k.doubt_s > LATE_FENCE_S:
         k.doubt_s = NEVER
@@ -246,7 +246,7 @@ def _message(r: Round, message: Message) -> None:
     meant = grant is not None and own is not None and (grant.term, grant.boot_id) == (own.term, k.who.boot_id)
     # A lease that began before the clocks moved apart is of unknown age, however often it is told.
     aged = grant is not None and grant.expires_s is not None and grant.echo_s <= k.jumped_s
-    if grant is not None and meant and not aged and grant.postmaster and grant.postmaster == r.view().postmaster:
+    if grant is not None and meant and not aged and grant.postmaster and grant.postmaster == r.facts().postmaster:
         k.grant = grant
     free = message.address_free
     if free is not None and own is not None and free.term == own.term and free.boot_id == k.who.boot_id:
@@ -284,7 +284,7 @@ def question(r: Round) -> str:
 
 def confirm(r: Round) -> None:
     """Become confirmed: by an answer whose record was adopted, or alone and solo by silence (rule 2)."""
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if k.confirmed or v.record is None or k.alarm or k.writing is not None or v.higher is not None:
         return
     answered = 0 <= k.answered_term <= v.term
@@ -306,7 +306,7 @@ def pause_ends(r: Round) -> None:
     pause, wall = r.k.durable.pause, r.inputs.wall
     if not pause.active or not pause.until or wall < pause.until:
         return
-    if pause.host == r.s.peer and r.view().message is not None:
+    if pause.host == r.s.peer and r.facts().message is not None:
         return
     resumed = Pause(pause.serial + 1, active=False, at=wall, by="its end", host=r.s.me)
     if r.write(replace(r.k.durable, pause=resumed)):
@@ -315,7 +315,7 @@ def pause_ends(r: Round) -> None:
 
 def passing(r: Round) -> None:
     """What time and the outside change: grants, permissions, and how long things have been so."""
-    k, v = r.k, r.view()
+    k, v = r.k, r.facts()
     if k.grant is not None and v.postmaster and k.grant.postmaster != v.postmaster:
         k.grant = None
     if k.veto is not None and not v.peer_silent:
@@ -331,7 +331,7 @@ def passing(r: Round) -> None:
         k.switchover = None
         r.note("switchover-dropped", "the ordered switchover did not come about in time")
     # A sender's row says "streaming" long after the path is cut; the receiver's side knows within seconds.
-    heard = v.here is None or v.here.streaming
+    heard = v.peer is None or v.peer.streaming
     following = v.replica_streams and heard and (r.s.sync or v.replica_lag_bytes <= r.s.lag_bytes_max)
     wants_following = v.primary and v.pair and v.read_write
     k.unfollowed_since_s = _since(r, k.unfollowed_since_s, wants_following and not following)
@@ -359,7 +359,7 @@ def _since(r: Round, since_s: float, holds: bool) -> float:
 
 
 def _given_holds(r: Round) -> bool:
-    v, given = r.view(), r.k.given
+    v, given = r.facts(), r.k.given
     peer = v.k.heard.message if v.k.heard else None
     return (
         given is not None

@@ -19,7 +19,7 @@ def isolate(r: Round) -> None:
     The end of it has to last for as long as makes a peer silent, so that a flapping link does not restart the server
     each time.
     """
-    v, k, limit_s = r.view(), r.k, r.s.isolation_demote_s
+    v, k, limit_s = r.facts(), r.k, r.s.isolation_demote_s
     was = k.isolated
     if not limit_s or not v.primary or not v.pair or v.paused:
         k.isolated, k.contact_since_s = False, NEVER

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pgvip.core.actions import Action
 from pgvip.core.messages import AddressFree, Command, Heard, Message, Stopped, Want
-from pgvip.core.settings import Concern, Identity, Note
+from pgvip.core.settings import Identity, Note, StandingWarning
 from pgvip.core.values import NEVER, Durable, Grant, Record, Role, Vip, WalPoint
 
 
@@ -71,7 +71,7 @@ class Veto:
 
 
 @dataclass(frozen=True, slots=True)
-class Yield:
+class GiveUp:
     """A give-up under way: this host consents, and writes the record when it has given up in deed.
 
     `clean`: PostgreSQL still works, so a clean stop is tried and its checkpoint must reach the winner.
@@ -89,7 +89,7 @@ class Yield:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Failures:
     """How often an action failed in a row, and when it may be tried again."""
 
     times: int
@@ -132,7 +132,7 @@ class Knowledge:
     apart. `power_order_until_s`: until then an operator wants the peer on. `deferred`: orders that wait for a write to
     end. `doubt_s`: when a fence last failed, which may have switched the peer off all the same, or do so yet.
     `fence_s`: when the last fence was begun, until its peer is switched on again. `peer_off`: the peer is verified off
-    and was not heard in a new boot since; `power_owed`: this host switched it off, and has not switched it on since;
+    and was not heard in a new boot since; `power_pending`: this host switched it off, and has not switched it on since;
     `roused`: this process has switched it on though it was not this host that had switched it off. `met`: the peer was
     heard in this boot. `stopped_since_s`: since when the server is seen down after an orderly stop.
     `postmaster_since_s`: since when one is seen; connections that failed before say nothing of it. `isolated`: this
@@ -152,7 +152,7 @@ class Knowledge:
     waiting: str = ""
     waiting_since_s: float = NEVER
     veto: Veto | None = None
-    yielding: Yield | None = None
+    giving_up: GiveUp | None = None
     row: str = ""
     row_since_s: float = NEVER
     blockers: tuple[tuple[str, str], ...] = ()
@@ -169,7 +169,7 @@ class Knowledge:
     checked: dict[Vip, tuple[float, str]] = field(default_factory=dict)
     running: tuple[Action, ...] = ()
     ended: dict[str, float] = field(default_factory=dict)
-    trouble: dict[str, Trouble] = field(default_factory=dict)
+    failures: dict[str, Failures] = field(default_factory=dict)
     caught_up: str = ""
     round_s: float = NEVER
     awake_s: float = NEVER
@@ -186,7 +186,7 @@ class Knowledge:
     stopped_since_s: float = NEVER
     postmaster_since_s: float = NEVER
     peer_off: bool = False
-    power_owed: bool = False
+    power_pending: bool = False
     doubt_s: float = NEVER
     fence_s: float = NEVER
     roused: bool = False
@@ -215,7 +215,7 @@ _FIELDS = tuple(each.name for each in fields(Knowledge))
 class Decision:
     """What a round yields: the new knowledge, what to start, what to say.
 
-    `message` is sent at every change and at every heartbeat. `kick`: probes that should look again at once.
+    `message` is sent at every change and at every heartbeat. `wake`: probes that should look again at once.
     `guard`: what a watchdog is to do.
     """
 
@@ -223,6 +223,6 @@ class Decision:
     actions: tuple[Action, ...]
     message: Message
     notes: tuple[Note, ...]
-    concerns: tuple[Concern, ...]
-    kick: tuple[str, ...]
+    warnings: tuple[StandingWarning, ...]
+    wake: tuple[str, ...]
     guard: Guard = Guard.FREE

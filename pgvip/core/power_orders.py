@@ -16,7 +16,7 @@ from pgvip.core.values import NEVER
 
 def orders(r: Round) -> None:
     """Write down whether the peer is to stay off; drop what could not be begun in time."""
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     order = k.fence_order
     if order is not None and k.claim is None and r.now_s >= order.until_s:
         k.fence_order = order = None
@@ -37,7 +37,7 @@ def orders(r: Round) -> None:
 
 def off(r: Round) -> None:
     """A primary that serves alone powers the other host off, as ordered."""
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     order = k.fence_order
     if order is None or not k.durable.kept_off or k.claim is not None or k.writing is not None:
         return

@@ -5,7 +5,7 @@ Every path that starts PostgreSQL read-write, promotes, or raises an address ask
 
 from __future__ import annotations
 
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.values import Grant, Mode, Override, Record, Vip
 
 
@@ -19,46 +19,46 @@ def next_term(above: int, first: bool) -> int:
     return term if (term % 2 == 0) == first else term + 1
 
 
-def eligible(view: View) -> bool:
+def eligible(facts: Facts) -> bool:
     """This standby holds a grant for exactly this term, boot and postmaster [m 9, 11], not run out, and may serve."""
-    return view.standby and view.pair and view.guarded and grant_holds(view, view.k.grant, view.term)
+    return facts.standby and facts.pair and facts.guarded and grant_holds(facts, facts.k.grant, facts.term)
 
 
-def grant_holds(view: View, grant: Grant | None, term: int) -> bool:
+def grant_holds(facts: Facts, grant: Grant | None, term: int) -> bool:
     """`grant` is for `term`, this boot, the postmaster that runs now, and its lease has not ended."""
     return (
         grant is not None
         and grant.term == term
-        and grant.boot_id == view.k.who.boot_id
-        and bool(view.postmaster)
-        and grant.postmaster == view.postmaster
-        and (grant.expires_s is None or view.now_s < grant.expires_s)
+        and grant.boot_id == facts.k.who.boot_id
+        and bool(facts.postmaster)
+        and grant.postmaster == facts.postmaster
+        and (grant.expires_s is None or facts.now_s < grant.expires_s)
     )
 
 
-def handover_met(view: View) -> bool:
+def handover_met(facts: Facts) -> bool:
     """The hand-over condition, before the first read-write start [m 12].
 
     A grant for exactly the term that was handed over, to the present postmaster (its lease no longer
     matters: the loser gave up in deed), or the loser's end of WAL reached on the same history.
     """
-    record, grant = view.record, view.k.grant
+    record, grant = facts.record, facts.k.grant
     if record is None or record.from_term is None:
         return False
     if (
         grant is not None
         and grant.term == record.from_term
-        and grant.boot_id == view.k.who.boot_id
-        and bool(view.postmaster)
-        and grant.postmaster == view.postmaster
+        and grant.boot_id == facts.k.who.boot_id
+        and bool(facts.postmaster)
+        and grant.postmaster == facts.postmaster
     ):
         return True
-    return reached(view, record)
+    return reached(facts, record)
 
 
-def reached(view: View, record: Record) -> bool:
+def reached(facts: Facts, record: Record) -> bool:
     """This host's WAL holds `record.handover`, on the same history."""
-    point, goal, database = view.point, record.handover, view.database
+    point, goal, database = facts.point, record.handover, facts.database
     if point is None or goal is None or database is None:
         return False
     if point.timeline == goal.timeline:
@@ -66,93 +66,93 @@ def reached(view: View, record: Record) -> bool:
     return any(past.timeline == goal.timeline and past.lsn >= goal.lsn for past in database.history)
 
 
-def adopting_keeps_primary(view: View) -> bool:
+def adopting_keeps_primary(facts: Facts) -> bool:
     """The higher record that was heard names this host primary as well: nothing is lost by adopting it."""
-    return view.higher is not None and view.higher.primary == view.s.me
+    return facts.higher is not None and facts.higher.primary == facts.s.me
 
 
-def entitled(view: View) -> bool:
+def entitled(facts: Facts) -> bool:
     """The write right but for its last condition: this host is the pair's one primary, here and now."""
-    if not view.primary or not view.k.confirmed or view.k.yielding is not None or view.k.alarm:
+    if not facts.primary or not facts.k.confirmed or facts.k.giving_up is not None or facts.k.alarm:
         return False
-    return view.higher is None or adopting_keeps_primary(view)
+    return facts.higher is None or adopting_keeps_primary(facts)
 
 
-def write_right(view: View) -> bool:
+def write_right(facts: Facts) -> bool:
     """PostgreSQL may be read-write here, and the primary VIP may be held."""
-    durable = view.k.durable
-    if view.k.isolated:
+    durable = facts.k.durable
+    if facts.k.isolated:
         return False
-    return entitled(view) and (durable.served or durable.complete or handover_met(view))
+    return entitled(facts) and (durable.served or durable.complete or handover_met(facts))
 
 
-def solo_right(view: View) -> bool:
+def solo_right(facts: Facts) -> bool:
     """This primary may make the pair solo."""
     return (
-        view.pair
-        and write_right(view)
-        and view.read_write
-        and view.database_healthy
-        and view.gateway
-        and not view.paused
+        facts.pair
+        and write_right(facts)
+        and facts.read_write
+        and facts.database_healthy
+        and facts.gateway
+        and not facts.paused
     )
 
 
-def takeover_right(view: View) -> bool:
+def takeover_right(facts: Facts) -> bool:
     """This standby may fence the primary and claim its role."""
     return (
-        view.k.confirmed
-        and not view.k.leaving
-        and view.higher is None
-        and view.k.yielding is None
-        and eligible(view)
-        and view.recovering
-        and view.database_healthy
-        and view.gateway
-        and not view.paused
-        and not view.k.durable.hold
-        and not view.k.alarm
+        facts.k.confirmed
+        and not facts.k.leaving
+        and facts.higher is None
+        and facts.k.giving_up is None
+        and eligible(facts)
+        and facts.recovering
+        and facts.database_healthy
+        and facts.gateway
+        and not facts.paused
+        and not facts.k.durable.hold
+        and not facts.k.alarm
     )
 
 
-def standby_address(view: View) -> bool:
+def standby_address(facts: Facts) -> bool:
     """The standby VIP is this host's, whatever its database does."""
-    if view.k.yielding is not None or not view.k.confirmed or view.k.alarm:
+    if facts.k.giving_up is not None or not facts.k.confirmed or facts.k.alarm:
         return False
-    if view.primary:
-        return view.solo and write_right(view)
-    free = view.k.address
-    told = free is not None and free.term == view.term and free.boot_id == view.k.who.boot_id
-    return view.pair and view.higher is None and told
+    if facts.primary:
+        return facts.solo and write_right(facts)
+    free = facts.k.address
+    told = free is not None and free.term == facts.term and free.boot_id == facts.k.who.boot_id
+    return facts.pair and facts.higher is None and told
 
 
-def standby_right(view: View) -> bool:
+def standby_right(facts: Facts) -> bool:
     """The standby VIP may be held."""
-    if not standby_address(view):
+    if not standby_address(facts):
         return False
-    if view.primary:
+    if facts.primary:
         # Readers that a standby already has stay while it is being promoted.
-        return view.read_write or (view.recovering and Vip.STANDBY in view.held)
-    return view.recovering and not view.lagging
+        return facts.read_write or (facts.recovering and Vip.STANDBY in facts.held)
+    return facts.recovering and not facts.lagging
 
 
-def alone_by_choice(view: View) -> bool:
+def alone_by_choice(facts: Facts) -> bool:
     """The configuration keeps this primary alone with both addresses."""
-    return view.override_of(view.s.me) is Override.PRIMARY_STANDBY
+    return facts.override_of(facts.s.me) is Override.PRIMARY_STANDBY
 
 
-def may_rebuild(view: View) -> bool:
+def may_rebuild(facts: Facts) -> bool:
     """Rewind or rebuild: only confirmed, without `hold`, with the record's primary seen read-write."""
-    return view.standby and view.k.confirmed and not view.k.durable.hold and view.peer_serves and not view.k.alarm
+    return facts.standby and facts.k.confirmed and not facts.k.durable.hold and facts.peer_serves and not facts.k.alarm
 
 
-def takes_from_me(view: View, record: Record) -> bool:
+def takes_from_me(facts: Facts, record: Record) -> bool:
     """Adopting `record` takes the primary role from this host without its consent, after it wrote.
 
     Silent as to a real fence: then this boot was never confirmed. PROTOCOL.md, `hold`.
     """
-    forced = view.record is not None and record.term - view.record.term >= 500_000
-    return view.primary and record.primary != view.s.me and view.k.durable.served and (view.k.confirmed or forced)
+    forced = facts.record is not None and record.term - facts.record.term >= 500_000
+    return facts.primary and record.primary != facts.s.me and facts.k.durable.served and (facts.k.confirmed or forced)
 
 
 def keeps_standby_vip(record: Record, me: str) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pgvip.core.actions import Action, AddVip, DropVip, WriteState
-from pgvip.core.facts import View
-from pgvip.core.knowledge import Knowledge, Trouble
+from pgvip.core.facts import Facts
+from pgvip.core.knowledge import Failures, Knowledge
 from pgvip.core.rights import next_term
-from pgvip.core.settings import Concern, Inputs, Note, Settings
+from pgvip.core.settings import Inputs, Note, Settings, StandingWarning
 from pgvip.core.values import Durable, Record
 
 RETRY_S: dict[str, tuple[float, float]] = {
@@ -38,14 +38,14 @@ class Round:
         self.now_s = now_s
         self.actions: list[Action] = []
         self.notes: list[Note] = []
-        self.concerns: list[Concern] = []
-        self.kick: list[str] = []
-        self._view: View | None = None
+        self.warnings: list[StandingWarning] = []
+        self.wake: list[str] = []
+        self._view: Facts | None = None
 
-    def view(self) -> View:
+    def facts(self) -> Facts:
         """The facts as they stand after what this round has changed so far."""
         if self._view is None:
-            self._view = View(self.k, self.inputs.seen, self.s, self.now_s)
+            self._view = Facts(self.k, self.inputs.seen, self.s, self.now_s)
         return self._view
 
     def changed(self) -> None:
@@ -56,14 +56,14 @@ class Round:
         """Tell people; `words`: the same for programs, by name."""
         self.notes.append(Note(event, text, tuple((name, str(word)) for name, word in words.items())))
 
-    def concern(self, name: str, text: str, mend: str = "") -> None:
-        self.concerns.append(Concern(name, text, mend))
+    def warn(self, name: str, text: str, hint: str = "") -> None:
+        self.warnings.append(StandingWarning(name, text, hint))
 
     def start(self, action: Action) -> bool:
         """Start `action` unless one of its kind is under way, or failed too short a time ago."""
         kind = type(action)
-        trouble = self.k.trouble.get(key(action))
-        if trouble is not None and self.now_s < trouble.retry_at_s:
+        failures = self.k.failures.get(key(action))
+        if failures is not None and self.now_s < failures.retry_at_s:
             return False
         single = kind.__name__ not in ("AddVip", "DropVip", "CheckVip")
         if any(other == action or (single and type(other) is kind) for other in self.k.running):
@@ -76,15 +76,15 @@ class Round:
     def failed(self, action: Action, text: str) -> None:
         """Remember a failure, with a growing wait before the next try."""
         first_s, longest_s = RETRY_S.get(type(action).__name__, (0.5, 10.0))
-        past = self.k.trouble.get(key(action))
+        past = self.k.failures.get(key(action))
         times = past.times + 1 if past else 1
         wait_s = min(longest_s, first_s * 2.0 ** min(times - 1, 10))
-        self.k.trouble = {**self.k.trouble, key(action): Trouble(times, self.now_s + wait_s, text)}
+        self.k.failures = {**self.k.failures, key(action): Failures(times, self.now_s + wait_s, text)}
         self.changed()
 
     def worked(self, action: Action) -> None:
-        if key(action) in self.k.trouble:
-            self.k.trouble = {name: past for name, past in self.k.trouble.items() if name != key(action)}
+        if key(action) in self.k.failures:
+            self.k.failures = {name: past for name, past in self.k.failures.items() if name != key(action)}
             self.changed()
 
     def write(self, durable: Durable) -> bool:

@@ -89,12 +89,12 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Concern:
-    """Something an operator should know, with the mend."""
+class StandingWarning:
+    """Something an operator should know, with the hint."""
 
     name: str
     text: str
-    mend: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pgvip.core.values import NEVER, Grant, Mode, Override, Pause, Role, Vip
 SLOW_GIVE_UP = 1.0
 """A give-up that takes longer than `consent_s` times this is reported as `cannot`."""
 
-MENDS = {
+HINTS = {
     "Rejoin": "see the daemon's log; pgvip rejoin --clone copies the peer's data anew",
     "StartPostgres": "see PostgreSQL's log",
     "StopPostgres": "see which processes are left (D state?); the host may have to be reset",
@@ -23,13 +23,13 @@ MENDS = {
 
 def message(r: Round, row: Change) -> Message:
     """This host's whole public state."""
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     _look_for_quiet_peer(r)
     r.k.seq += 1
     database = v.database
     heard = k.heard.message if k.heard else None
     answer = heard.question if heard and k.claim is None and k.writing is None and v.record and not k.alarm else ""
-    stop_over = k.yielding.stopped if k.yielding else None
+    stop_over = k.giving_up.stopped if k.giving_up else None
     return Message(
         pair_id=k.who.pair_id,
         system_id=k.who.system_id,
@@ -73,21 +73,21 @@ def message(r: Round, row: Change) -> Message:
 
 def _look_for_quiet_peer(r: Round) -> None:
     """Once two heartbeats are missing, ask the peer's database at once: silence by one path proves nothing."""
-    v = r.view()
+    v = r.facts()
     asked_s = max(v.seen.peer_own.at_s, v.seen.peer_own.failed_at_s)
     if v.heard_age_s > 2 * r.s.heartbeat_s and v.k.heard is not None and asked_s < v.k.heard.at_s:
-        r.kick += ["peer_own", "peer_vip", "peer_port"]
+        r.wake += ["peer_own", "peer_vip", "peer_port"]
 
 
 def _invite(r: Round, row: Change) -> str:
     """What this primary offers its role for; also while it gives the role up, so that the request stands."""
-    if r.k.yielding is not None and r.k.yielding.want is Want.HANDOVER:
-        return r.k.yielding.change
+    if r.k.giving_up is not None and r.k.giving_up.want is Want.HANDOVER:
+        return r.k.giving_up.change
     return row.name if row.by is By.INVITE else ""
 
 
 def _request(r: Round, row: Change) -> Request | None:
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if row.by is not By.REQUEST or row.want is None or k.claim is not None or k.writing is not None:
         return None
     mine = row.want is Want.HANDOVER and eligible(v)
@@ -98,38 +98,38 @@ def _request(r: Round, row: Change) -> Request | None:
 
 def cannot(r: Round) -> str:
     """Why this host cannot give up what a change takes, once that has taken too long; else ""."""
-    v, k = r.view(), r.k
-    since_s = k.yielding.since_s if k.yielding else r.now_s
-    stuck_s = max(r.now_s - since_s - (r.s.stop_s if k.yielding and k.yielding.clean else 0.0), 0.0)
-    asked = v.here is not None and v.here.request is not None
+    v, k = r.facts(), r.k
+    since_s = k.giving_up.since_s if k.giving_up else r.now_s
+    stuck_s = max(r.now_s - since_s - (r.s.stop_s if k.giving_up and k.giving_up.clean else 0.0), 0.0)
+    asked = v.peer is not None and v.peer.request is not None
     for name in ("WriteState", "StopPostgres", "DropVip(primary)", "DropVip(standby)"):
-        trouble = k.trouble.get(name)
-        if trouble and trouble.times >= 3 and (k.yielding is not None or asked):
-            return f"{name}: {trouble.text}"
-    if k.yielding is not None and k.yielding.stopped is None and stuck_s >= r.s.consent_s * SLOW_GIVE_UP:
-        return f"giving up for {k.yielding.change} takes too long"
+        failures = k.failures.get(name)
+        if failures and failures.times >= 3 and (k.giving_up is not None or asked):
+            return f"{name}: {failures.text}"
+    if k.giving_up is not None and k.giving_up.stopped is None and stuck_s >= r.s.consent_s * SLOW_GIVE_UP:
+        return f"giving up for {k.giving_up.change} takes too long"
     return ""
 
 
 def _has_checkpoint(r: Round) -> Stopped | None:
     """This standby has flushed the stopped primary's shutdown checkpoint."""
-    v = r.view()
-    peer = v.here
+    v = r.facts()
+    peer = v.peer
     if peer is None or peer.stopped is None or peer.stopped.term != v.term or not v.standby or not v.recovering:
         return None
     point, goal = v.point, peer.stopped.point
-    r.kick.append("database")
+    r.wake.append("database")
     return peer.stopped if point and point.timeline == goal.timeline and point.lsn >= goal.lsn else None
 
 
 def _grant(r: Round) -> Grant | None:
-    return r.k.given if r.view().pair and r.k.yielding is None else None
+    return r.k.given if r.facts().pair and r.k.giving_up is None else None
 
 
 def _address_free(r: Round) -> AddressFree | None:
     """In a pair, the standby VIP is free for the peer once it is seen that this primary does not hold it."""
-    v = r.view()
-    peer = v.here
+    v = r.facts()
+    peer = v.peer
     if peer is None or not v.primary or not v.pair or not v.k.confirmed or Vip.STANDBY in v.held:
         return None
     return AddressFree(v.term, peer.boot_id)
@@ -137,7 +137,7 @@ def _address_free(r: Round) -> AddressFree | None:
 
 def role(r: Round) -> None:
     """The role that users see, by the record; that it is in effect is said by the daemon once it has seen it."""
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     new = Role.NONE
     if v.record is not None and k.confirmed:
         alone = v.record.mode is Mode.SOLO
@@ -148,9 +148,9 @@ def role(r: Round) -> None:
         k.role = new
 
 
-def concerns(r: Round, row: Change) -> None:
-    """What an operator should know now, each with its mend. States that need an operator have their command."""
-    v, k, say = r.view(), r.k, r.concern
+def warnings(r: Round, row: Change) -> None:
+    """What an operator should know now, each with its hint. States that need an operator have their command."""
+    v, k, say = r.facts(), r.k, r.warn
     if k.alarm:
         say("records-differ", k.alarm, "pgvip promote --force on the host whose data shall live")
     if k.conflict:
@@ -178,9 +178,9 @@ def concerns(r: Round, row: Change) -> None:
     if k.veto is not None and k.veto.refused:
         say("vetoed", f"a veto hook puts the takeover off: {k.veto.refused}",
             "see what the hook is about; when it allows it, this host takes over")
-    for name, trouble in sorted(k.trouble.items()):
-        if trouble.times >= 2:
-            say("action-failing", f"{name} failed {trouble.times} times: {trouble.text}", MENDS.get(name, ""))
+    for name, failures in sorted(k.failures.items()):
+        if failures.times >= 2:
+            say("action-failing", f"{name} failed {failures.times} times: {failures.text}", HINTS.get(name, ""))
     _of_state(r, row)
     _of_peer(r)
 
@@ -192,31 +192,31 @@ def _pause_words(pause: Pause) -> str:
 
 
 def _unconfirmed(r: Round) -> None:
-    v = r.view()
+    v = r.facts()
     if v.primary and v.solo and v.seen.arp_primary.value:
-        r.concern("vip-answers", "somebody else answers for the primary VIP, so this solo primary does not start",
+        r.warn("vip-answers", "somebody else answers for the primary VIP, so this solo primary does not start",
                   "find out who serves; then pgvip promote --force here, or on the peer")
     else:
-        r.concern("unconfirmed", "the peer has not confirmed this host's record since this boot",
+        r.warn("unconfirmed", "the peer has not confirmed this host's record since this boot",
                   "bring the peer back; if it never comes: pgvip promote --force")
 
 
 def _of_state(r: Round, row: Change) -> None:
-    v, k, say = r.view(), r.k, r.concern
+    v, k, say = r.facts(), r.k, r.warn
     if v.processes is not None and not v.installed:
         say("no-data", "there is no data directory", "mount it, or pgvip clone")
     if v.hung:
         say("database-hung", "the local database or its disks do not answer")
-    if v.dead and v.primary and k.confirmed and (v.solo or "StartPostgres" in k.trouble):
+    if v.dead and v.primary and k.confirmed and (v.solo or "StartPostgres" in k.failures):
         say("database-down", "the primary's database is down, and the other host may not take over",
-            "mend it, see its log; if it is lost for good: pgvip promote --force on the other host")
-    if v.primary and v.solo and k.confirmed and v.here is not None and row.name == "hold":
+            "repair it, see its log; if it is lost for good: pgvip promote --force on the other host")
+    if v.primary and v.solo and k.confirmed and v.peer is not None and row.name == "hold":
         why = dict(k.blockers).get("pair", "")
         if why:
             say("alone", f"this primary serves alone: {why}")
     if k.isolated:
         say("isolated", f"no gateway and no answer from {r.s.peer} by any path: this primary does not serve",
-            "mend its network; it serves again by itself")
+            "repair its network; it serves again by itself")
     if v.standby and v.pair and not eligible(v) and k.confirmed:
         say("not-eligible", "this standby may not take over: the primary has not granted it yet")
     if v.standby and v.pair and v.recovering and k.confirmed and not standby_right(v) and v.lagging:
@@ -229,10 +229,10 @@ def _of_state(r: Round, row: Change) -> None:
     dog = v.seen.watchdog
     if dog.failures and r.s.watchdog_required:
         say("watchdog-required", f"this host may not begin to serve without its watchdog: {dog.reason}",
-            'mend it, or write watchdog.mode = "if-present" and restart pgvip')
+            'repair it, or write watchdog.mode = "if-present" and restart pgvip')
     elif dog.failures:
         say("watchdog-unusable", f"the watchdog cannot be used: {dog.reason}",
-            'mend it, or write watchdog.mode = "off"')
+            'repair it, or write watchdog.mode = "off"')
     fence = v.seen.fence
     if fence.failures:
         say("fence-status", f"the peer's fence device does not answer: {fence.reason}", "pgvip fence test")
@@ -248,29 +248,29 @@ def _of_state(r: Round, row: Change) -> None:
 
 def _of_silence(r: Round) -> None:
     """A peer that answers by no path, where the protocol does not let this host go on alone."""
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if not v.peer_silent or not k.confirmed:
         return
     if v.standby and not eligible(v):
-        r.concern("primary-lost", "the primary answers by no path, and this standby does not hold all that it had",
+        r.warn("primary-lost", "the primary answers by no path, and this standby does not hold all that it had",
                   "bring the primary back; if it is lost for good: pgvip promote --force here")
     elif v.pair and not r.s.fencing:
-        r.concern("cannot-fence", "the peer answers by no path, and there is no way to fence it",
+        r.warn("cannot-fence", "the peer answers by no path, and there is no way to fence it",
                   "bring it back; if you see that it is off: pgvip promote --force --without-fence here")
 
 
 def _of_peer(r: Round) -> None:
-    peer = r.view().message
+    peer = r.facts().message
     if peer is None:
-        r.concern("peer-silent", "the peer's daemon does not answer", "systemctl status pgvip on the peer")
+        r.warn("peer-silent", "the peer's daemon does not answer", "systemctl status pgvip on the peer")
         _of_silence(r)
         return
     if peer.digest != r.s.digest:
-        r.concern("configuration-differs", "the two hosts' files differ", "make them the same, then reload")
+        r.warn("configuration-differs", "the two hosts' files differ", "make them the same, then reload")
     if peer.version != r.s.version:
-        r.concern("version-differs", f"the peer runs pgvip {peer.version}", "upgrade it")
+        r.warn("version-differs", f"the peer runs pgvip {peer.version}", "upgrade it")
     if peer.cannot:
-        r.concern("peer-cannot", f"the peer cannot give up: {peer.cannot}",
-                  "mend what its log names; with fencing it is powered off")
+        r.warn("peer-cannot", f"the peer cannot give up: {peer.cannot}",
+                  "repair what its log names; with fencing it is powered off")
     if Override.PRIMARY_STANDBY in (r.s.override, r.s.peer_override) and r.s.override is not Override.PRIMARY_STANDBY:
-        r.concern("alone-by-choice", "the configuration lets the peer serve alone: this host is never eligible")
+        r.warn("alone-by-choice", "the configuration lets the peer serve alone: this host is never eligible")

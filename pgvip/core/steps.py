@@ -11,7 +11,7 @@ from dataclasses import replace
 from pgvip.core import intake, veto, wal_tail
 from pgvip.core.actions import DropVip, Fence, FindEnd, StopPostgres
 from pgvip.core.changes import By, Change
-from pgvip.core.knowledge import Claim, Why, Yield
+from pgvip.core.knowledge import Claim, GiveUp, Why
 from pgvip.core.messages import Request, Stopped, Want
 from pgvip.core.rights import entitled, keeps_standby_vip, solo_right, takeover_right, takes_from_me
 from pgvip.core.round import Round
@@ -23,13 +23,13 @@ WHYS = {"cannot": Why.CANNOT, "ordered": Why.OPERATOR}
 
 def adopt(r: Round) -> None:
     """Adopt a higher record that was heard, after giving up in deed whatever it takes."""
-    v = r.view()
+    v = r.facts()
     target = v.higher
     if target is None or r.k.writing is not None:
         return
     if r.k.claim is not None:
         end_claim(r, "a higher term was heard")
-    r.k.yielding = None
+    r.k.giving_up = None
     r.changed()
     lost = target.primary != r.s.me
     if lost and not give_up_writing(r, clean=False):
@@ -39,7 +39,7 @@ def adopt(r: Round) -> None:
         return
     durable = r.k.durable
     hold = durable.hold
-    if takes_from_me(r.view(), target):
+    if takes_from_me(r.facts(), target):
         hold = f"term {target.term} took the role from this host without its consent, after it had served"
     stays = not lost and v.primary
     r.write(
@@ -56,7 +56,7 @@ def adopt(r: Round) -> None:
 
 def give_up_writing(r: Round, *, clean: bool) -> bool:
     """PostgreSQL is seen not to be read-write; else it is being stopped."""
-    v = r.view()
+    v = r.facts()
     if v.processes is not None and (not v.may_write or v.gone):
         return True
     if v.processes is None and r.now_s - max(r.k.who.started_s, r.k.ended.get("postgres", NEVER)) < r.s.hung_after_s:
@@ -67,7 +67,7 @@ def give_up_writing(r: Round, *, clean: bool) -> bool:
 
 def give_up_addresses(r: Round, vips: tuple[Vip, ...]) -> bool:
     """None of `vips` is held by this host, as netlink saw; else they are being dropped."""
-    v = r.view()
+    v = r.facts()
     held = [vip for vip in vips if vip in v.held]
     for vip in held:
         if not v.unsure(vip):
@@ -80,9 +80,9 @@ def give_up_addresses(r: Round, vips: tuple[Vip, ...]) -> bool:
 
 def consent(r: Round, row: Change) -> None:
     """Begin to give up on the peer's valid request for this very term [m 8]."""
-    v, k = r.view(), r.k
-    peer = v.here
-    if k.yielding is not None or k.writing is not None or v.higher is not None or peer is None:
+    v, k = r.facts(), r.k
+    peer = v.peer
+    if k.giving_up is not None or k.writing is not None or v.higher is not None or peer is None:
         return
     request = peer.request
     if request is None or request.from_term != v.term or request.boot_id != peer.boot_id:
@@ -95,22 +95,22 @@ def consent(r: Round, row: Change) -> None:
     # A server that somebody stopped in order, on a host that leaves, has its checkpoint as well.
     stopped = k.leaving and v.gone and v.processes is not None and v.processes.clean
     clean = request.want is Want.HANDOVER and ((v.responding and not v.hung) or stopped)
-    k.yielding = Yield(change, request.want, v.term, request.boot_id, r.now_s, clean=clean)
+    k.giving_up = GiveUp(change, request.want, v.term, request.boot_id, r.now_s, clean=clean)
     k.end = None
-    k.trouble = {name: past for name, past in k.trouble.items() if name != "Salvage"}  # it was of an earlier give-up
+    k.failures = {name: past for name, past in k.failures.items() if name != "Salvage"}  # it was of an earlier give-up
     if request.want is Want.SOLO:
         k.grant = None
-    r.note("yield", f"giving up what {change} takes, term {v.term}: {request.reason}", change=change)
+    r.note("giving-up", f"giving up what {change} takes, term {v.term}: {request.reason}", change=change)
     r.changed()
 
 
 def _solo_asked(r: Round, request: Request) -> str:
-    v = r.view()
+    v = r.facts()
     return request.reason or "solo-by-consent" if v.standby and v.pair else ""
 
 
 def _role_asked(r: Round, request: Request, row: Change) -> str:
-    v = r.view()
+    v = r.facts()
     if not entitled(v):
         return ""
     if v.solo:
@@ -124,11 +124,11 @@ def _role_asked(r: Round, request: Request, row: Change) -> str:
 
 def give_up(r: Round) -> None:
     """The next step of a give-up by consent."""
-    v, k, y = r.view(), r.k, r.k.yielding
+    v, k, y = r.facts(), r.k, r.k.giving_up
     if y is None or k.writing is not None:
         return
     if v.term != y.term or v.higher is not None:
-        k.yielding = None
+        k.giving_up = None
         r.changed()
     elif y.want is Want.SOLO:
         if give_up_addresses(r, (Vip.PRIMARY, Vip.STANDBY)):
@@ -137,29 +137,29 @@ def give_up(r: Round) -> None:
         _give_up_role(r, y)
 
 
-def _give_up_role(r: Round, y: Yield) -> None:
+def _give_up_role(r: Round, y: GiveUp) -> None:
     """Stop, drop both addresses [m 14], learn that the winner has it all, write."""
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if v.processes is None and r.inputs.seen.processes.value is not None:
         return  # not looked at since the last action on it ended: that look comes first
     if not v.gone:
-        failing = "StopPostgres" in k.trouble
+        failing = "StopPostgres" in k.failures
         if y.clean and failing:
-            k.yielding = y = replace(y, clean=False, since_s=r.now_s)  # what follows has its own time
+            k.giving_up = y = replace(y, clean=False, since_s=r.now_s)  # what follows has its own time
             r.changed()
         r.start(StopPostgres(clean=y.clean))
         return
     if not give_up_addresses(r, (Vip.PRIMARY, Vip.STANDBY)):
         return
     if y.stopped_at_s < y.since_s:
-        k.yielding = y = replace(y, stopped_at_s=r.now_s)
+        k.giving_up = y = replace(y, stopped_at_s=r.now_s)
         r.changed()
     if v.solo:
         _write_hand_back(r, y)
     elif y.clean and v.processes is not None and v.processes.clean and v.processes.checkpoint is not None:
         _write_after_clean_stop(r, y, v.processes.checkpoint)
     elif y.change == "hand-over-switchover" and not v.sync_term:
-        k.yielding = None  # what the standby lacks is not known, and a planned change of role loses nothing
+        k.giving_up = None  # what the standby lacks is not known, and a planned change of role loses nothing
         call_off(r, f"{y.change}: the server did not stop cleanly, and {r.s.peer} may lack its last commits")
     elif _still_wanted(r, y):
         if not wal_tail.possible(r, y):
@@ -171,34 +171,34 @@ def _give_up_role(r: Round, y: Yield) -> None:
         _call_off_when_late(r, y)
 
 
-def _still_wanted(r: Round, y: Yield) -> bool:
+def _still_wanted(r: Round, y: GiveUp) -> bool:
     """The winner's own request stands: same term, same boot, and it says that it is eligible."""
-    peer = r.view().here
+    peer = r.facts().peer
     request = peer.request if peer else None
     return bool(
         request
         and request.want is Want.HANDOVER
         and request.from_term == y.term
         and request.boot_id == y.boot_id
-        and (request.eligible or r.view().solo)
+        and (request.eligible or r.facts().solo)
     )
 
 
-def _write_after_clean_stop(r: Round, y: Yield, checkpoint: WalPoint) -> None:
+def _write_after_clean_stop(r: Round, y: GiveUp, checkpoint: WalPoint) -> None:
     # The record at `checkpoint` is the last one: a standby whose flushed position is past its start has it all.
     end = WalPoint(checkpoint.timeline, Lsn(checkpoint.lsn + 1))
     stopped = Stopped(y.term, end)
     if y.stopped != stopped:
-        r.k.yielding = y = replace(y, stopped=stopped)
+        r.k.giving_up = y = replace(y, stopped=stopped)
         r.changed()
-    peer = r.view().here
+    peer = r.facts().peer
     if peer is not None and peer.has_checkpoint == stopped and peer.boot_id == y.boot_id:
         _write_change(r, primary=r.s.peer, handover=end, cause=y.change)
     else:
         _call_off_when_late(r, y)
 
 
-def _write_hand_back(r: Round, y: Yield) -> None:
+def _write_hand_back(r: Round, y: GiveUp) -> None:
     if r.k.end is None:
         r.start(FindEnd())
     if r.k.end is not None and _still_wanted(r, y):
@@ -207,11 +207,11 @@ def _write_hand_back(r: Round, y: Yield) -> None:
         _call_off_when_late(r, y)
 
 
-def _call_off_when_late(r: Round, y: Yield) -> None:
+def _call_off_when_late(r: Round, y: GiveUp) -> None:
     """Nothing is written yet, so this host may take up its right again."""
     if r.now_s - y.stopped_at_s < r.s.consent_s:
         return
-    r.k.yielding = None
+    r.k.giving_up = None
     call_off(r, f"{y.change}: {r.s.peer} did not confirm that it has everything")
 
 
@@ -225,7 +225,7 @@ def call_off(r: Round, why: str) -> None:
 
 def _write_change(r: Round, primary: str, handover: WalPoint | None, cause: str, handbacks: int = 0) -> None:
     """Write the solo record that this host's consent makes; after it, this host is not primary."""
-    v, durable = r.view(), r.k.durable
+    v, durable = r.facts(), r.k.durable
     if v.record is None:
         return
     moves = v.record.primary != primary
@@ -251,7 +251,7 @@ def _write_change(r: Round, primary: str, handover: WalPoint | None, cause: str,
 
 def own(r: Round, row: Change) -> None:
     """Solo to pair: takes only from this host the right to be confirmed alone."""
-    v = r.view()
+    v = r.facts()
     if row.by is not By.OWN or v.record is None:
         return
     record = replace(
@@ -273,7 +273,7 @@ def claim(r: Round, row: Change) -> None:
     if k.claim is not None:
         _carry_on(r, k.claim)
         return
-    if row.by is not By.FENCE or k.writing is not None or k.yielding is not None:
+    if row.by is not By.FENCE or k.writing is not None or k.giving_up is not None:
         k.waiting = ""
         return
     if not r.s.fencing:
@@ -283,16 +283,16 @@ def claim(r: Round, row: Change) -> None:
     if not veto.permitted(r, row) or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
         return
     why = next((why for end, why in WHYS.items() if row.name.endswith(end)), Why.SILENCE)
-    open_claim(r, row.name, why, takeover=row.want is None and r.view().standby)
+    open_claim(r, row.name, why, takeover=row.want is None and r.facts().standby)
 
 
 def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
     """A claim begins before its fence command is sent."""
     r.k.waiting = ""
     r.k.veto = None
-    r.k.claim = Claim(change, r.view().term, why, takeover, r.attempt(), r.now_s)
+    r.k.claim = Claim(change, r.facts().term, why, takeover, r.attempt(), r.now_s)
     r.k.fence_s = r.now_s
-    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.view().term}", change=change, why=why.value, tries=1)
+    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.facts().term}", change=change, why=why.value, tries=1)
     r.changed()
     r.start(Fence(r.k.claim.attempt))
 
@@ -312,7 +312,7 @@ def _carry_on(r: Round, c: Claim) -> None:
 
     What the peer said before it was off says nothing once it is; and should it have booted since, nobody answered it.
     """
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if k.writing is not None:
         return
     right = (takeover_right(v) if c.takeover else solo_right(v) and not k.leaving) or c.why is Why.ORDER
@@ -337,7 +337,7 @@ def _carry_on(r: Round, c: Claim) -> None:
 
 
 def _write_claimed(r: Round, c: Claim) -> None:
-    v, durable = r.view(), r.k.durable
+    v, durable = r.facts(), r.k.durable
     if c.why is Why.ORDER:
         intake.force(r)
         return
@@ -362,7 +362,7 @@ def force(r: Round) -> None:
     k = r.k
     if not k.force or k.writing is not None or (k.claim is not None and k.claim.why is Why.ORDER):
         return
-    k.yielding = None  # nothing is written yet: the operator's word comes first
+    k.giving_up = None  # nothing is written yet: the operator's word comes first
     if k.claim is not None:
         end_claim(r, "an operator forces a promotion")  # its fence may fail for ever, which is why they do
     r.changed()

@@ -8,26 +8,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pgvip.core.actions import Salvage
-from pgvip.core.knowledge import Yield
+from pgvip.core.knowledge import GiveUp
 from pgvip.core.messages import Stopped
 from pgvip.core.round import Round
 
 
-def possible(r: Round, y: Yield) -> bool:
+def possible(r: Round, y: GiveUp) -> bool:
     """In async, the WAL that the winner lacks may yet reach it: for a stated time, and once.
 
     In sync it has all that was acknowledged, by its grant.
     """
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if v.sync_term:
         return False
     limit_s = min(r.s.salvage_s, r.s.lag_s_max / 4)  # the winner's lease goes on running
-    return r.now_s - y.stopped_at_s < limit_s and "Salvage" not in k.trouble
+    return r.now_s - y.stopped_at_s < limit_s and "Salvage" not in k.failures
 
 
-def complete(r: Round, y: Yield) -> bool:
+def complete(r: Round, y: GiveUp) -> bool:
     """The winner says that it has flushed or replayed this host's WAL to its end; else that is being brought about."""
-    k, peer = r.k, r.view().here
+    k, peer = r.k, r.facts().peer
     if peer is None:
         return False
     if k.end is None:
@@ -36,6 +36,6 @@ def complete(r: Round, y: Yield) -> bool:
         return False
     stopped = Stopped(y.term, k.end)
     if y.stopped != stopped:
-        k.yielding = replace(y, stopped=stopped)
+        k.giving_up = replace(y, stopped=stopped)
         r.changed()
     return peer.has_checkpoint == stopped and peer.boot_id == y.boot_id

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from pgvip import __version__
-from pgvip.archive.maintenance import Upkeep
+from pgvip.archive.maintenance import Maintenance
 from pgvip.checks.configuration import host_problems, host_warnings
 from pgvip.config.load import load
 from pgvip.config.model import Config
@@ -26,7 +26,7 @@ from pgvip.core.settings import Identity, Note
 from pgvip.core.values import BootFacts, Durable
 from pgvip.daemon import background
 from pgvip.daemon.action_threads import Workshop
-from pgvip.daemon.background import Beside
+from pgvip.daemon.background import Background
 from pgvip.daemon.guardian import Guardian
 from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received
 from pgvip.daemon.probe_threads import Arrivals, ProbeThread
@@ -94,7 +94,7 @@ def _tell_auto_starts(config: Config) -> None:
     try:
         for start in units.auto_starts(config.postgres.data_directory, config.postgres.unit):
             text = "PostgreSQL is started at boot, before the pair has agreed who serves"
-            event_log.log("starts-at-boot", f"{start.what}: {text}; mend: {start.mend}")
+            event_log.log("starts-at-boot", f"{start.what}: {text}; hint: {start.hint}")
     except (PgvipError, OSError) as failure:
         event_log.log("starts-at-boot", f"could not look for what starts PostgreSQL at boot: {failure}")
 
@@ -117,12 +117,12 @@ class Assembly:
     def __init__(self, config: Config, identity: PairIdentity, args: argparse.Namespace) -> None:
         self._args = args
         self._config = config
-        self._snapshot: Snapshot | None = None
+        self._newest: Snapshot | None = None
         self._term = -1
         self._boot_id = boot_identity()
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing
-        self._recorder = Recorder(lambda: self._config, self._boot_id, self._shot, self._send_bulk)
+        self._recorder = Recorder(lambda: self._config, self._boot_id, self._snapshot, self._send_bulk)
         event_log.set_up(log_style(config, lambda: self._term, args))
         self._counts = EventCounts()
         event_log.listen(self._counts.hear)
@@ -130,7 +130,7 @@ class Assembly:
         self._recorder.start()
         event_log.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
         _tell_misfits(config)
-        # Beside the start, which must not wait for systemd's answers.
+        # Background the start, which must not wait for systemd's answers.
         threading.Thread(target=_tell_auto_starts, args=(config,), name="auto-starts", daemon=True).start()
         _finish_clone(config)
         store = RecordStore(config.paths.record)
@@ -143,7 +143,7 @@ class Assembly:
         facts = load_boot_facts(self._facts_file, self._boot_id)
         outside = Outside(
             start=self._start,
-            kick=self._kick,
+            wake=self._wake,
             send=self._send,
             keep=self._keep,
             log=event_log.log,
@@ -151,18 +151,18 @@ class Assembly:
             reload=self._reload,
             postmaster=self._watch_postmaster,
             note=self._note,
-            looked=self._looked,
+            looked=self._probed,
         )
         self._daemon = Daemon(config, who, durable, facts, outside)
         inbox = self._daemon.inbox
         self._guardian = Guardian(config, event_log.log, config.paths.watchdog_armed)
-        self._probes = Probes(lambda: self._daemon.config, self._shot, self._kick, self._guardian.look)
+        self._probes = Probes(lambda: self._daemon.config, self._snapshot, self._wake, self._guardian.look)
         self._threads = {probe.name: ProbeThread(probe, inbox) for probe in self._probes.all()}
         actions = Actions(lambda: self._daemon.config, store, event_log.log, self._recorder.hooks.ask_veto)
         self._workshop = Workshop(actions.functions(), actions.interrupt, inbox, event_log.log)
-        self._arrivals = Arrivals(lambda: self._kick("processes"), lambda: self._kick("held"))
+        self._arrivals = Arrivals(lambda: self._wake("processes"), lambda: self._wake("held"))
         desk = Desk(self._daemon, self._ask_peer, readiness.look, event_log.log)
-        self._beside = Beside(lambda: self._daemon.config, lambda: self._schedule.waiting, self._ask_peer)
+        self._background = Background(lambda: self._daemon.config, lambda: self._schedule.waiting, self._ask_peer)
         self._link = PeerLink(
             (config.me.address, config.link_port),
             (config.peer.address, config.link_port),
@@ -171,7 +171,7 @@ class Assembly:
             dead_s=max(3.0, 2 * config.settings.dead_after_s),
             on_change=self._link_changed,
             on_bulk=self._recorder.exchange.received,
-            on_question=PeerQuestions(desk, {background.QUESTION: self._beside.answer}).answer,
+            on_question=PeerQuestions(desk, {background.QUESTION: self._background.answer}).answer,
         )
         switchovers = Switchover(desk)
         self._schedule = Schedule(config.paths.scheduled, desk, switchovers.handle)
@@ -182,7 +182,7 @@ class Assembly:
         self._server = OperatorServer(config.paths.socket, self._orders.handle)
         site = Site(lambda: self._config, self._sources())
         self._web = HttpServer(plan_of(config), site.respond, event_log.log)
-        self._upkeep = Upkeep(lambda: self._daemon.config, event_log.log)
+        self._maintenance = Maintenance(lambda: self._daemon.config, event_log.log)
 
     def run(self) -> None:
         """Start all threads, tell systemd, go round."""
@@ -194,14 +194,14 @@ class Assembly:
         self._web.start()
         self._sampler.start()
         self._schedule.start()
-        self._beside.start()
+        self._background.start()
         self._guardian.start()
-        self._upkeep.start()
+        self._maintenance.start()
         service.notify("READY=1")
         self._daemon.run()
         service.notify("STOPPING=1")
-        self._upkeep.close()
-        self._beside.close()
+        self._maintenance.close()
+        self._background.close()
         self._guardian.close()
         self._sampler.close()
         self._web.close()
@@ -229,7 +229,7 @@ class Assembly:
         return Sources(
             status=self._seen,
             whole=self._orders.status,
-            age_s=lambda: now_s() - shot.at_s if (shot := self._shot()) is not None else math.inf,
+            age_s=lambda: now_s() - snapshot.at_s if (snapshot := self._snapshot()) is not None else math.inf,
             limits=self._limits,
             counts=self._counts.read,
             events=self._events,
@@ -239,11 +239,11 @@ class Assembly:
 
     def _seen(self) -> dict[str, Any]:
         """The status document without what lies on a disk: a health check must not hang with one."""
-        shot = self._shot()
-        if shot is None:
+        snapshot = self._snapshot()
+        if snapshot is None:
             raise LinkError("the daemon has just started", hint="Try again in a moment.")
-        extra = {**self._near(), "stats": shot.stats}
-        return document(shot.config, shot.decision, shot.seen, shot.at_s, extra)
+        extra = {**self._near(), "stats": snapshot.stats}
+        return document(snapshot.config, snapshot.decision, snapshot.seen, snapshot.at_s, extra)
 
     def _events(self, limit: int) -> list[dict[str, Any]]:
         return [one.document() for one in self._recorder.store.find(Wanted(limit, level=Level.INFO))]
@@ -261,15 +261,17 @@ class Assembly:
         service.notify("WATCHDOG=1")
         self._guardian.alive(guard)
 
-    def _shot(self) -> Snapshot | None:
-        return self._snapshot
+    def _snapshot(self) -> Snapshot | None:
+        return self._newest
 
-    def _looked(self, shot: Snapshot) -> None:
-        self._snapshot = shot
-        more = self._beside.concerns()
+    def _probed(self, snapshot: Snapshot) -> None:
+        self._newest = snapshot
+        more = self._background.warnings()
         if more:  # warnings as the core's are: events, and `cleared` when they are over
-            shot = replace(shot, decision=replace(shot.decision, concerns=(*shot.decision.concerns, *more)))
-        self._recorder.look(shot)
+            snapshot = replace(
+                snapshot, decision=replace(snapshot.decision, warnings=(*snapshot.decision.warnings, *more))
+            )
+        self._recorder.look(snapshot)
 
     def _note(self, note: Note) -> None:
         """Log what the core tells; from a new record on, everything is of its term."""
@@ -286,10 +288,10 @@ class Assembly:
 
     def _picture(self) -> dict[str, Any] | None:
         """The status document for the monitoring history; None while the loop stands still."""
-        shot = self._daemon.snapshot
-        if shot is None or now_s() - shot.at_s > shot.config.monitor.interval_s:
+        snapshot = self._daemon.snapshot
+        if snapshot is None or now_s() - snapshot.at_s > snapshot.config.monitor.interval_s:
             return None
-        return document(shot.config, shot.decision, shot.seen, shot.at_s)
+        return document(snapshot.config, snapshot.decision, snapshot.seen, snapshot.at_s)
 
     def _start(self, action: Action) -> None:
         self._workshop.start(action)
@@ -297,9 +299,9 @@ class Assembly:
     def _watch_postmaster(self, identity: str) -> None:
         self._arrivals.watch_postmaster(identity)
 
-    def _kick(self, name: str) -> None:
+    def _wake(self, name: str) -> None:
         if name in self._threads:
-            self._threads[name].kick()
+            self._threads[name].wake()
 
     def _send(self, text: str) -> None:
         self._link.send(text)
@@ -342,7 +344,7 @@ class Assembly:
             "link": self._link.state(),
             "http": self._web.state(),
             "armed": self._guardian.armed,
-            **self._beside.facts(),
+            **self._background.facts(),
             "memory_bytes": processes.memory_bytes(),
             "cpu_seconds": processes.cpu_seconds(),
         }

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvip.archive import backups, report
-from pgvip.core.settings import Concern
+from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER
 from pgvip.deadlines import now_s
 from pgvip.drill import client
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgvip.state.record import Scheduled
 
 Document = dict[str, Any]
-QUESTION = "beside"
+QUESTION = "background"
 """What the peer's daemon is asked for."""
 FIRST_S = 2.0
 OWN_EVERY_S = 10.0
@@ -60,7 +60,7 @@ class _Seen:
         return None if part is None else aged(part, at_s - self.at_s)
 
 
-class Beside:
+class Background:
     """`scheduled`: what waits on this host. `ask`: asks the peer's daemon (`Desk.ask_peer`)."""
 
     def __init__(
@@ -76,7 +76,10 @@ class Beside:
 
     def start(self) -> None:
         """Begin to look, in two threads."""
-        for name, look, every_s in (("beside", self.look, OWN_EVERY_S), ("beside-peer", self.look_peer, PEER_EVERY_S)):
+        for name, look, every_s in (
+            ("background", self.look, OWN_EVERY_S),
+            ("background-peer", self.look_peer, PEER_EVERY_S),
+        ):
             threading.Thread(target=self._run, args=(look, every_s), name=name, daemon=True).start()
 
     def close(self) -> None:
@@ -123,13 +126,13 @@ class Beside:
             "backup": min(known, key=lambda one: float(one["age_s"]), default=None),
             "scheduled": self._own_schedule() or self._peer_schedule(at_s),
             "drill": self._drill,
-            "concerns": self.concerns(),
+            "warnings": self.warnings(),
         }
 
-    def concerns(self) -> tuple[Concern, ...]:
+    def warnings(self) -> tuple[StandingWarning, ...]:
         """What is wrong with this host's archiving, as warnings of `status`."""
         part = self._own.parts.get("archiving")
-        return tuple(_concerns(part)) if part else ()
+        return tuple(_warnings(part)) if part else ()
 
     def _own_schedule(self) -> Document | None:
         waiting = self._scheduled()
@@ -195,12 +198,12 @@ def checked(part: object, keys: Mapping[str, tuple[type, ...]]) -> Document | No
     return {key: part[key] for key in keys} if right else None
 
 
-def _concerns(part: Document) -> list[Concern]:
-    mend = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
+def _warnings(part: Document) -> list[StandingWarning]:
+    hint = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
     waits = waiting(part["waiting_files"])
     if part["failing"]:
-        return [Concern("archiving-failing", f"archiving fails ({part['last_failed']}), {waits}", mend)]
+        return [StandingWarning("archiving-failing", f"archiving fails ({part['last_failed']}), {waits}", hint)]
     if part["waiting_files"] > report.BACKLOG_FILES:
         text = f"{waits} to be archived: PostgreSQL writes faster than its archive takes them"
-        return [Concern("archive-backlog", text, mend)]
+        return [StandingWarning("archive-backlog", text, hint)]
     return []

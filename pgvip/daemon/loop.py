@@ -16,13 +16,13 @@ from typing import Any
 
 from pgvip.config.model import Config
 from pgvip.core.actions import Action, Result
-from pgvip.core.decide import begin, decide, facts
+from pgvip.core.decide import begin, boot_facts, decide
 from pgvip.core.knowledge import Guard, Knowledge
 from pgvip.core.messages import Command, Message
 from pgvip.core.observations import Database, Observation, Observations
 from pgvip.core.settings import Identity, Inputs, Note
 from pgvip.core.values import BootFacts, Durable
-from pgvip.daemon.probe_threads import Looked
+from pgvip.daemon.probe_threads import Probed
 from pgvip.deadlines import now_s
 from pgvip.errors import LinkError
 from pgvip.state import codec
@@ -64,7 +64,7 @@ class Outside:
     """
 
     start: Callable[[Action], None]
-    kick: Callable[[str], None]
+    wake: Callable[[str], None]
     send: Callable[[str], None]
     keep: Callable[[BootFacts], bool]
     log: Callable[[str, str], None]
@@ -159,15 +159,15 @@ class Daemon:
             self._take(self.inbox.get())
 
     def _take(self, event: object) -> None:
-        if isinstance(event, Looked):
-            self._looked(event)
+        if isinstance(event, Probed):
+            self._probed(event)
         elif isinstance(event, Received):
             self._received(event.text)
         elif isinstance(event, Result):
             self._results.append(event)
             self._urgent = True
             for name in AFTER.get(type(event.action).__name__, ()):
-                self._outside.kick(name)
+                self._outside.wake(name)
         elif isinstance(event, Command):
             self._commands.append(event)
             self._urgent = True
@@ -181,7 +181,7 @@ class Daemon:
         else:
             raise AssertionError(f"unknown event {event!r}")  # noqa: TRY004 - a mistake of the program, never caught
 
-    def _looked(self, event: Looked) -> None:
+    def _probed(self, event: Probed) -> None:
         if event.name not in _FIELDS:  # a chore, of no interest to the core
             if event.reason:
                 self._outside.log("chore-failed", f"{event.name}: {event.reason}")
@@ -193,12 +193,14 @@ class Daemon:
         if event.reason:
             self._urgent |= not old.failures or event.name in ("connection", "disks", "processes")
         else:
-            self._urgent |= bool(old.failures) or _gist(old.value) != _gist(new.value) or self._busy()
+            self._urgent |= (
+                bool(old.failures) or _significant_value(old.value) != _significant_value(new.value) or self._busy()
+            )
         if event.name == "processes" and new.value is not None and self._seen.processes.value is not None:
             self._outside.postmaster(self._seen.processes.value.postmaster)
-            if old.value is None or _gist(old.value) != _gist(new.value):
-                self._outside.kick("database")
-                self._outside.kick("connection")
+            if old.value is None or _significant_value(old.value) != _significant_value(new.value):
+                self._outside.wake("database")
+                self._outside.wake("connection")
 
     def _busy(self) -> bool:
         """Something is under way: then every observation may be the one that it waits for."""
@@ -206,7 +208,7 @@ class Daemon:
         if self._heard is not None and self._heard.stopped is not None:
             return True  # the peer waits until this database says that it has everything
         running = any(type(action).__name__ not in _IN_NO_HURRY for action in k.running)
-        return running or k.yielding is not None or k.claim is not None or k.writing is not None or bool(k.waiting)
+        return running or k.giving_up is not None or k.claim is not None or k.writing is not None or bool(k.waiting)
 
     def _received(self, text: str) -> None:
         try:
@@ -216,13 +218,13 @@ class Daemon:
             return
         self._messages.append(message)
         old, self._heard = self._heard, message
-        self._urgent |= old is None or _essence(old) != _essence(message) or self._busy()
+        self._urgent |= old is None or _significant(old) != _significant(message) or self._busy()
 
     def _link_changed(self, event: LinkChanged) -> None:
         self._outside.log("link", "up" if event.up else "down")
         self._said = None
         for name in ("peer_own", "peer_vip", "peer_port"):
-            self._outside.kick(name)
+            self._outside.wake(name)
         self._urgent = True
 
     def _round(self, at_s: float) -> None:
@@ -243,8 +245,8 @@ class Daemon:
             self._outside.note(note)
         for action in decision.actions:
             self._outside.start(action)
-        for name in decision.kick:
-            self._outside.kick(name)
+        for name in decision.wake:
+            self._outside.wake(name)
         self._say(decision.message, at_s)
         self._outside.alive(decision.guard)
         self.snapshot = Snapshot(self.config, decision, self._seen, at_s, self._stats)
@@ -258,7 +260,7 @@ class Daemon:
 
     def _keep(self, k: Knowledge) -> None:
         """Boot facts outlive this process, not this boot. A lease's renewal alone is kept only now and then."""
-        kept = facts(k)
+        kept = boot_facts(k)
         if kept == self._facts:
             return
         if self._outside.keep(replace(kept, offset_s=self._offset_s)):
@@ -267,12 +269,12 @@ class Daemon:
     def _say(self, message: Message, at_s: float) -> None:
         said = self._said
         due = said is None or at_s - said.sent_s >= 0.9 * self.config.settings.heartbeat_s
-        if due or (said is not None and _essence(said) != _essence(message)):
+        if due or (said is not None and _significant(said) != _significant(message)):
             self._outside.send(codec.to_json(message))
             self._said = message
 
 
-def _essence(message: Message) -> tuple[object, ...]:
+def _significant(message: Message) -> tuple[object, ...]:
     """What of a message calls for action at once: all but clocks, counters and positions."""
     grant = message.grant
     return (
@@ -303,7 +305,7 @@ def _essence(message: Message) -> tuple[object, ...]:
     )
 
 
-def _gist(value: object) -> object:
+def _significant_value(value: object) -> object:
     """What of an observation's value calls for action at once: a database's positions do not."""
     if not isinstance(value, Database):
         return value
@@ -316,4 +318,3 @@ def _gist(value: object) -> object:
         value.slot_lost,
         (replica.state, replica.sync_state) if replica else None,
     )
-

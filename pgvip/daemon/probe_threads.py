@@ -1,6 +1,6 @@
 """Runs the probes: each in a thread of its own, at its own pace; the loop never waits for one.
 
-What a probe sees goes into the inbox as `Looked`. A second thread waits on file descriptors for facts that
+What a probe sees goes into the inbox as `Probed`. A second thread waits on file descriptors for facts that
 arrive by themselves (the postmaster's pidfd, netlink) and makes the probe concerned look at once.
 """
 
@@ -19,7 +19,7 @@ from pgvip.system import netlink, processes
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Probed:
     """One probe's outcome: `reason` is empty on success."""
 
     name: str
@@ -57,7 +57,7 @@ class ProbeThread:
     def start(self) -> None:
         self._thread.start()
 
-    def kick(self) -> None:
+    def wake(self) -> None:
         """Look at once (or once more, if a look is under way)."""
         self._wake.set()
 
@@ -73,18 +73,18 @@ class ProbeThread:
             again_s = self.probe.again_s if looked.reason else None
             self._wake.wait(self.probe.period_s() if again_s is None else again_s)
 
-    def _look(self) -> Looked:
+    def _look(self) -> Probed:
         began_s = now_s()
         try:
             # The value is as old as the moment at which the look began: never newer than what it saw.
-            return Looked(self.probe.name, self.probe.look(), "", began_s)
+            return Probed(self.probe.name, self.probe.look(), "", began_s)
         except (PgvipError, OSError) as failure:
             reason = failure.message if isinstance(failure, PgvipError) else str(failure)
-            return Looked(self.probe.name, None, reason or type(failure).__name__, now_s())
+            return Probed(self.probe.name, None, reason or type(failure).__name__, now_s())
 
 
 class Arrivals:
-    """Waits for the postmaster's end and for address changes, and kicks the probe that sees them."""
+    """Waits for the postmaster's end and for address changes, and wakes the probe that sees them."""
 
     def __init__(self, on_postmaster_end: Callable[[], None], on_addresses: Callable[[], None]) -> None:
         self._on_end, self._on_addresses = on_postmaster_end, on_addresses

@@ -64,19 +64,19 @@ AGAIN_S = {"connection": 0.05, "disks": 0.05}
 
 
 class Probes:
-    """All probes of one daemon. `config` and `shot` are asked anew each time, since both change.
+    """All probes of one daemon. `config` and `snapshot` are asked anew each time, since both change.
 
-    `kick`: makes a probe look at once, by its name. `watchdog`: whether one is ready.
+    `wake`: makes a probe look at once, by its name. `watchdog`: whether one is ready.
     """
 
     def __init__(
         self,
         config: Callable[[], Config],
-        shot: Callable[[], Snapshot | None],
-        kick: Callable[[str], None],
+        snapshot: Callable[[], Snapshot | None],
+        wake: Callable[[str], None],
         watchdog: Callable[[], bool],
     ) -> None:
-        self._config, self._shot, self._kick, self._watchdog = config, shot, kick, watchdog
+        self._config, self._snapshot, self._wake, self._watchdog = config, snapshot, wake, watchdog
         self._database = DatabaseProbe(config())
         postgres_config = config().postgres
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
@@ -120,26 +120,26 @@ class Probes:
 
     def _database_s(self) -> float:
         """Faster while something waits for what the database says."""
-        shot = self._shot()
+        snapshot = self._snapshot()
         interval_s = self._interval_s()
-        if shot is None:
+        if snapshot is None:
             return 0.1
-        k = shot.decision.knowledge
-        waiting = k.yielding or k.writing or k.running or not k.durable.record or k.row != "hold"
+        k = snapshot.decision.knowledge
+        waiting = k.giving_up or k.writing or k.running or not k.durable.record or k.row != "hold"
         return min(0.2, interval_s) if waiting else interval_s
 
     def _quiet_s(self) -> float:
         """New connections to the peer only matter when its daemon is quiet."""
-        shot, settings = self._shot(), self._config().settings
-        if shot is None:
+        snapshot, settings = self._snapshot(), self._config().settings
+        if snapshot is None:
             return settings.interval_s
-        heard = shot.decision.knowledge.heard
+        heard = snapshot.decision.knowledge.heard
         quiet = heard is None or now_s() - heard.at_s > 2 * settings.heartbeat_s
         return settings.interval_s / 2 if quiet else REST_S
 
     def _arp_s(self) -> float:
-        shot = self._shot()
-        return ARP_S if shot is not None and shot.decision.knowledge.confirmed else 1.0
+        snapshot = self._snapshot()
+        return ARP_S if snapshot is not None and snapshot.decision.knowledge.confirmed else 1.0
 
     def _held_s(self) -> float:
         """A lease is renewed by these looks, and a new address announced."""
@@ -152,8 +152,8 @@ class Probes:
     # --- looks --------------------------------------------------------------------------------------
 
     def _read_write(self) -> bool:
-        shot = self._shot()
-        return shot is not None and shot.decision.message.read_write
+        snapshot = self._snapshot()
+        return snapshot is not None and snapshot.decision.message.read_write
 
     def _server(self) -> DatabaseProbe:
         """It goes on with its connections when the configuration is read again, and with the new limits."""
@@ -165,7 +165,7 @@ class Probes:
         before = self._database.settings_read_at
         found = self._server().probe()
         if before != self._database.settings_read_at:
-            self._kick("commits")
+            self._wake("commits")
         return found
 
     def _connect(self) -> bool:
@@ -203,11 +203,11 @@ class Probes:
 
     def _may_renew(self, name: Vip) -> bool:
         """A lease ends with its loop: nobody renews it for one that hangs, or that wants the address gone."""
-        shot = self._shot()
-        if shot is None or now_s() - shot.at_s > max(1.0, 3 * shot.config.settings.heartbeat_s):
+        snapshot = self._snapshot()
+        if snapshot is None or now_s() - snapshot.at_s > max(1.0, 3 * snapshot.config.settings.heartbeat_s):
             return False
-        k = shot.decision.knowledge
-        return DropVip(name) not in k.running and f"DropVip({name.value})" not in k.trouble
+        k = snapshot.decision.knowledge
+        return DropVip(name) not in k.running and f"DropVip({name.value})" not in k.failures
 
     def _announce(self, config: Config, name: Vip) -> None:
         at_s = now_s()
@@ -223,23 +223,23 @@ class Probes:
 
     def _peer_vip(self) -> PeerDatabase:
         """The peer's VIP by the record; an address that this host carries itself would answer for nobody."""
-        shot, config = self._shot(), self._config()
-        record = shot.decision.knowledge.durable.record if shot else None
-        if shot is None or record is None or record.mode.value != "pair":
+        snapshot, config = self._snapshot(), self._config()
+        record = snapshot.decision.knowledge.durable.record if snapshot else None
+        if snapshot is None or record is None or record.mode.value != "pair":
             raise ProbeError("the peer has no VIP in this mode")
         name = Vip.STANDBY if record.primary == config.me.name else Vip.PRIMARY
-        held = shot.seen.held.value
+        held = snapshot.seen.held.value
         if held is None or name in held:
             raise ProbeError("the peer's VIP is not the peer's now")
         return peer_database.probe(config, str(config.vips[name].ip), self._limit_s())
 
     def _slots(self) -> bool:
         """A chore: each host keeps WAL for the other; the standby's slot follows what it has replayed."""
-        shot = self._shot()
-        if shot is None or not (shot.decision.message.read_write or shot.decision.message.in_recovery):
+        snapshot = self._snapshot()
+        if snapshot is None or not (snapshot.decision.message.read_write or snapshot.decision.message.in_recovery):
             return False
         replication.ensure_slot(self._config())
-        if shot.decision.message.in_recovery:
+        if snapshot.decision.message.in_recovery:
             replication.advance_slot(self._config())
         return True
 

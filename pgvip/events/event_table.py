@@ -104,7 +104,7 @@ def read(document: object) -> Event | None:
 
 
 def _rows(level: Level, *, hooks: bool = False, kept: bool = True, state: bool = False, **meanings: str) -> list[Kind]:
-    """Rows of one level and sort; `_` in a name stands for `-`, and at its end for nothing (`yield` is Python's)."""
+    """Rows of one level and sort; `_` in a name stands for `-`."""
     named = {name.rstrip("_").replace("_", "-"): text for name, text in meanings.items()}
     return [Kind(name, level, text, hooks, kept, state) for name, text in named.items()]
 
@@ -128,7 +128,7 @@ _TABLE: tuple[Kind, ...] = (
         confirmed="this host knows that its record is the pair's current one",
         intent="a row of the table of changes holds: this host wants that change",
         claim_ended="a claim was abandoned before its fence counted",
-        yield_="this host gives up what a change takes from it, by consent",
+        giving_up="this host gives up what a change takes from it, by consent",
         called_off="a hand-over was called off; the old primary serves on",
         salvaged="async: the standby got the WAL that it lacked from a dead server before it took over",
         schedule="an operator scheduled a switchover; later, the steps of carrying it out",
@@ -191,7 +191,7 @@ _TABLE: tuple[Kind, ...] = (
         fence_order_dropped="an ordered fence of the peer could not be begun in time",
         power_order_dropped="the peer could not be switched on in time, as an operator ordered",
         facts_failed="what this boot knows could not be kept for a restart of the daemon: the disk of /run",
-        upkeep_failed="a part of the archive's upkeep failed; it comes again",
+        maintenance_failed="a part of the archive's maintenance failed; it comes again",
         watchdog_reset="the last reset of this host was made by its watchdog",
         starts_at_boot="something starts PostgreSQL at boot, before the pair has agreed who serves",
         history_failed="the replication history could not be kept (first of several failures)",

@@ -25,10 +25,10 @@ def breathe() -> None:
 
 
 class Explanations:
-    """`shot`: the newest snapshot, LinkError before there is one. `took_s`: measured seconds by kind of action."""
+    """`snapshot`: the newest snapshot, LinkError before there is one. `took_s`: measured seconds by kind of action."""
 
-    def __init__(self, shot: Callable[[], Snapshot], took_s: Callable[[], Mapping[str, float] | None]) -> None:
-        self._shot, self._took_s = shot, took_s
+    def __init__(self, snapshot: Callable[[], Snapshot], took_s: Callable[[], Mapping[str, float] | None]) -> None:
+        self._snapshot, self._took_s = snapshot, took_s
         self._lock = threading.Lock()
         self._last: tuple[float, Document] = (NEVER, {})
 
@@ -38,10 +38,12 @@ class Explanations:
 
     def document(self) -> Document:
         """The document (docs/explain.md); may be GOOD_S old."""
-        shot = self._shot()
+        snapshot = self._snapshot()
         with self._lock:
             at_s, found = self._last
-            if not found or not 0 <= shot.at_s - at_s < GOOD_S:
-                found = explain(shot.config, shot.decision, shot.seen, shot.at_s, self._took_s(), breathe=breathe)
-                self._last = (shot.at_s, found)
+            if not found or not 0 <= snapshot.at_s - at_s < GOOD_S:
+                found = explain(
+                    snapshot.config, snapshot.decision, snapshot.seen, snapshot.at_s, self._took_s(), breathe=breathe
+                )
+                self._last = (snapshot.at_s, found)
         return found

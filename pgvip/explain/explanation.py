@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pgvip.core.decide import begin
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Decision
 from pgvip.core.observations import Observations
 from pgvip.core.settings import Identity
@@ -46,10 +46,10 @@ class Explainer:
         *, breathe: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.config, self.decision, self.seen, self.now_s = config, decision, seen, now_s
-        self.view = View(decision.knowledge, seen, config.settings, now_s)
+        self.facts = Facts(decision.knowledge, seen, config.settings, now_s)
         self.measured, self.breathe = measured, breathe
         self.times = _durations(config, measured)
-        record = self.view.record or (decision.knowledge.heard and decision.knowledge.heard.message.record)
+        record = self.facts.record or (decision.knowledge.heard and decision.knowledge.heard.message.record)
         self.primary = record.primary if record else config.me.name
         self.standby = config.peer.name if self.primary == config.me.name else config.me.name
 
@@ -75,7 +75,7 @@ class Explainer:
         slow = self.play(scenario, longest=True) if writer else stage
         moves = writer is not None and writer.name != self.primary
         whole = any(record.handover is not None for record in stage.records if record.primary != self.primary)
-        lost = loss(self.view, moves=moves, served=writer is not None, whole=whole)
+        lost = loss(self.facts, moves=moves, served=writer is not None, whole=whole)
         blocked = list(self.blockers(scenario, stage))
         hosts = {"p": self.primary, "s": self.standby}
         title = scenario.title.format(**hosts)
@@ -122,9 +122,9 @@ class Explainer:
             return silent
         k = twin.knowledge(settings, self.decision, self.now_s)
         seen = twin.observations(settings, self.decision, self.seen, self.now_s)
-        mute = self.view.message is None
+        mute = self.facts.message is None
         peer = Player(k, Server(seen, settings, self.now_s), settings, mute=mute)
-        peer.powered = not mute or self.seen.peer_own.ok() or not self.view.peer_silent
+        peer.powered = not mute or self.seen.peer_own.ok() or not self.facts.peer_silent
         return peer
 
     def cautions(self, stage: Stage) -> Iterator[str]:
@@ -154,8 +154,10 @@ class Explainer:
         if scenario.either and stage.writer() is not None:
             return
         rows = [stage.blockers.get(name) for name in scenario.rows]
-        if self.view.solo and not any(rows):
-            rows = [of_row(self.view, scenario.rows[0])]  # true of both hosts, also when the one that would act is mute
+        if self.facts.solo and not any(rows):
+            rows = [
+                of_row(self.facts, scenario.rows[0])
+            ]  # true of both hosts, also when the one that would act is mute
         unmet = [found for found in rows if found]
         if scenario.either:
             for found in unmet:
@@ -235,6 +237,3 @@ def _summary(scenario: Scenario, stage: Stage, lost: Loss, blocked: list[Blocker
     if gone_s == 0:
         return f"{primary} serves on, without an interruption" + (f" ({blocked[0].text})" if blocked else "")
     return f"{primary} serves on: no writes for about {gone_s:.1f} s; lost: {lost.text}"
-
-
-

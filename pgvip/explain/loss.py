@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.settings import Settings
 
 
@@ -16,41 +16,41 @@ class Loss:
     size_bytes: int | None = 0
 
 
-def loss(view: View, *, moves: bool, served: bool, whole: bool) -> Loss:
+def loss(facts: Facts, *, moves: bool, served: bool, whole: bool) -> Loss:
     """`moves`: the role goes to the other host; `whole`: with proof that it has all WAL of the one that had it."""
-    record, s = view.record, view.s
+    record, s = facts.record, facts.s
     if record is None:
         return Loss("not known: there is no record", None)
     if not served:
-        if view.solo:
+        if facts.solo:
             return Loss(f"nothing while nobody forces it; a forced promotion of the other host would lose what "
                         f"{record.primary} has committed since it serves alone")  # fmt: skip
         return Loss("nothing while nobody forces a promotion")
     if not moves or whole:
         return Loss("nothing")
     if record.sync:
-        return _sync(view)
-    return _async(view, s)
+        return _sync(facts)
+    return _async(facts, s)
 
 
-def _sync(view: View) -> Loss:
-    weak = view.seen.commits.value
+def _sync(facts: Facts) -> Loss:
+    weak = facts.seen.commits.value
     return Loss("nothing that was acknowledged" + (f", except where commits do not wait: {weak}" if weak else ""))
 
 
-def _async(view: View, s: Settings) -> Loss:
-    lag = lag_bytes(view)
+def _async(facts: Facts, s: Settings) -> Loss:
+    lag = lag_bytes(facts)
     now = "unknown how much" if lag is None else f"{lag} bytes of WAL"
     bound = f"at most what was committed in the last {s.lag_s_max:g} s (replication.lag_s_max)"
     return Loss(f"what the standby lacks when it happens: {now} at this moment, {bound}; it is kept and listed", lag)
 
 
-def lag_bytes(view: View) -> int | None:
+def lag_bytes(facts: Facts) -> int | None:
     """How much WAL the standby lacks, by this host's and the other's own positions."""
-    database, message = view.database, view.message
+    database, message = facts.database, facts.message
     if database is not None and not database.in_recovery and database.replica is not None:
-        return view.replica_lag_bytes
-    mine, theirs = view.point, message.point if message else None
+        return facts.replica_lag_bytes
+    mine, theirs = facts.point, message.point if message else None
     if mine is None or theirs is None or mine.timeline != theirs.timeline:
         return None
     return abs(mine.lsn - theirs.lsn)

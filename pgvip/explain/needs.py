@@ -1,4 +1,4 @@
-"""What stands in the way of a change, part by part: every blocker with its name, its words and its mend.
+"""What stands in the way of a change, part by part: every blocker with its name, its words and its hint.
 
 The table's conditions decide; the parts below only say more about the three that are made of several. A test compares
 them with the rights over every state: a right that gains a condition without a part here is seen at once.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pgvip.core import changes
 from pgvip.core.changes import TABLE, Condition, Part
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.rights import eligible, write_right
 
 
@@ -21,7 +21,7 @@ class Blocker:
 
     name: str
     text: str
-    mend: str
+    hint: str
     change: str = ""
 
 
@@ -30,9 +30,9 @@ class Need:
     """One part of a right; `unmet` may name this host as {me} and the other as {peer}."""
 
     name: str
-    holds: Callable[[View], bool]
+    holds: Callable[[Facts], bool]
     unmet: str
-    mend: str
+    hint: str
 
 
 STATUS = "see pgvip status on {me}"
@@ -41,8 +41,8 @@ CONFIRMED = Need(
     "bring {peer} back; if it never comes: pgvip promote --force",
 )
 NO_HIGHER = Need("no-higher-term", lambda v: v.higher is None, "{me} is adopting a newer record", "wait a moment")
-NOT_YIELDING = Need(
-    "not-giving-up", lambda v: v.k.yielding is None, "{me} is giving something up just now", "wait a moment"
+NOT_GIVING_UP = Need(
+    "not-giving-up", lambda v: v.k.giving_up is None, "{me} is giving something up just now", "wait a moment"
 )
 PAIR = Need(
     "pair", lambda v: v.pair, "the pair is not whole: {primary} serves alone",
@@ -84,20 +84,20 @@ WRITE_RIGHT = Need(
 )
 
 TAKEOVER = (
-    CONFIRMED, NO_HIGHER, NOT_YIELDING, PAIR, GUARDED, ELIGIBLE, RECOVERING, HEALTHY, GATEWAY, NOT_PAUSED, NO_HOLD,
+    CONFIRMED, NO_HIGHER, NOT_GIVING_UP, PAIR, GUARDED, ELIGIBLE, RECOVERING, HEALTHY, GATEWAY, NOT_PAUSED, NO_HOLD,
     NO_ALARM, STAYS,
 )  # fmt: skip
 TAKER = (CONFIRMED, NO_HIGHER, PAIR, GUARDED, ELIGIBLE, RECOVERING, HEALTHY, NO_HOLD, NO_ALARM, STAYS)
 SOLO = (PAIR, WRITE_RIGHT, READ_WRITE, HEALTHY, GATEWAY, NOT_PAUSED)
 READY = (
-    Need("peer-heard", lambda v: v.here is not None, "{peer} does not answer in this term",
+    Need("peer-heard", lambda v: v.peer is not None, "{peer} does not answer in this term",
          "systemctl status pgvip on {peer}"),
-    Need("peer-eligible", lambda v: bool(v.here and v.here.eligible),
-         "{peer} is not known to hold everything that the primary has", ELIGIBLE.mend),
-    Need("peer-database", lambda v: bool(v.here and v.here.database_ok and v.here.in_recovery),
+    Need("peer-eligible", lambda v: bool(v.peer and v.peer.eligible),
+         "{peer} is not known to hold everything that the primary has", ELIGIBLE.hint),
+    Need("peer-database", lambda v: bool(v.peer and v.peer.database_ok and v.peer.in_recovery),
          "PostgreSQL on {peer} does not run as a healthy standby", "see its log and pgvip status on {peer}"),
-    Need("peer-stays", lambda v: not (v.here and v.here.leaving), "{peer} is shutting down", "wait until it is back"),
-    Need("peer-hold", lambda v: not (v.here and v.here.hold), "the data of {peer} is on hold",
+    Need("peer-stays", lambda v: not (v.peer and v.peer.leaving), "{peer} is shutting down", "wait until it is back"),
+    Need("peer-hold", lambda v: not (v.peer and v.peer.hold), "the data of {peer} is on hold",
          "compare the data, then on {peer}: pgvip hold clear"),
 )  # fmt: skip
 PARTS: dict[str, tuple[Need, ...]] = {
@@ -108,7 +108,7 @@ PARTS: dict[str, tuple[Need, ...]] = {
     changes.NOT_PAUSED.name: (NOT_PAUSED,),
     changes.DATABASE_FAILED.name: (NOT_PAUSED,),  # a server that ends in a pause was stopped by somebody
 }
-MENDS = {
+HINTS = {
     "peer-answers": "systemctl status pgvip on {peer}",
     "no-hold-off": "it ends by itself after holdoff_s",
     "not-vetoed": "see who is against it and why: pgvip events; pgvip hooks lists them",
@@ -123,38 +123,38 @@ MENDS = {
 Words = dict[str, str]
 
 
-def of_row(view: View, name: str) -> tuple[Blocker, ...]:
+def of_row(facts: Facts, name: str) -> tuple[Blocker, ...]:
     """Why the row of this name does not hold on this host now; nothing when it does.
 
     The row must be one of this host's part. In another mode the pair itself is the blocker.
     """
-    record = view.record
-    words = {"me": view.s.me, "peer": view.s.peer, "primary": record.primary if record else "nobody"}
+    record = facts.record
+    words = {"me": facts.s.me, "peer": facts.s.peer, "primary": record.primary if record else "nobody"}
     if record is None:
-        text = f"{view.s.me} has no record of who may serve"
+        text = f"{facts.s.me} has no record of who may serve"
         return (Blocker("no-record", text, "if the other host has none either: pgvip promote --force", name),)
     row = next(row for row in TABLE if row.name == name)
     if row.mode is not record.mode:
         return (_blocker(PAIR, words, name),)
-    unmet = (condition for condition in row.when if not condition.test(view))
-    found = (blocker for condition in unmet for blocker in _of_condition(view, condition, words, name))
+    unmet = (condition for condition in row.when if not condition.test(facts))
+    found = (blocker for condition in unmet for blocker in _of_condition(facts, condition, words, name))
     return tuple(dict.fromkeys(found))
 
 
-def is_of(view: View, name: str) -> bool:
+def is_of(facts: Facts, name: str) -> bool:
     """The row belongs to this host's part."""
     part = next(row.part for row in TABLE if row.name == name)
-    return view.record is None or (part is Part.PRIMARY) is view.primary
+    return facts.record is None or (part is Part.PRIMARY) is facts.primary
 
 
-def _of_condition(view: View, condition: Condition, words: Words, row: str) -> Iterator[Blocker]:
-    parts = [need for need in PARTS.get(condition.name, ()) if not need.holds(view)]
+def _of_condition(facts: Facts, condition: Condition, words: Words, row: str) -> Iterator[Blocker]:
+    parts = [need for need in PARTS.get(condition.name, ()) if not need.holds(facts)]
     for need in parts:
         yield _blocker(need, words, row)
     if not parts:
-        mend = MENDS.get(condition.name, STATUS).format(**words)
-        yield Blocker(condition.name, f"{words['me']}: {condition.unmet}", mend, row)
+        hint = HINTS.get(condition.name, STATUS).format(**words)
+        yield Blocker(condition.name, f"{words['me']}: {condition.unmet}", hint, row)
 
 
 def _blocker(need: Need, words: Words, row: str) -> Blocker:
-    return Blocker(need.name, need.unmet.format(**words), need.mend.format(**words), row)
+    return Blocker(need.name, need.unmet.format(**words), need.hint.format(**words), row)

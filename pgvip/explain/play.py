@@ -141,10 +141,10 @@ class Stage(Pair):
 
     def _note_blockers(self, player: Player) -> None:
         """For each wanted row of this host: the least that ever stood in its way."""
-        view = player.view(self.now_s)
+        facts = player.facts(self.now_s)
         for name in self.wanted:
-            if is_of(view, name) and self.blockers.get(name) != ():
-                found = of_row(view, name)
+            if is_of(facts, name) and self.blockers.get(name) != ():
+                found = of_row(facts, name)
                 known = self.blockers.get(name)
                 if known is None or len(found) < len(known):
                     self.blockers[name] = found
@@ -206,7 +206,7 @@ class Stage(Pair):
         )
         busy = awaited or any(
             player.powered and not player.mute
-            and (player.k.claim or player.k.yielding or player.k.writing or player.k.waiting or player.k.row != "hold")
+            and (player.k.claim or player.k.giving_up or player.k.writing or player.k.waiting or player.k.row != "hold")
             for player in self.players
         )  # fmt: skip
         if busy:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pgvip.core.actions import Action, Fence, Result
 from pgvip.core.decide import decide
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.messages import Command, Message
 from pgvip.core.settings import Inputs, Settings
@@ -33,8 +33,8 @@ class Player:
     def name(self) -> str:
         return self.settings.me
 
-    def view(self, now_s: float) -> View:
-        return View(self.k, self.server.seen, self.settings, now_s)
+    def facts(self, now_s: float) -> Facts:
+        return Facts(self.k, self.server.seen, self.settings, now_s)
 
     def round(self, now_s: float, results: tuple[Result, ...]) -> Decision:
         """One round of the real core."""

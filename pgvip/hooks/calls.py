@@ -47,9 +47,13 @@ class Hooks:
     """Calls hooks. `role`: the one in effect when this daemon started."""
 
     def __init__(
-        self, config: Callable[[], Config], shot: Callable[[], Snapshot | None], log: Log, role: str = Role.NONE.value
+        self,
+        config: Callable[[], Config],
+        snapshot: Callable[[], Snapshot | None],
+        log: Log,
+        role: str = Role.NONE.value,
     ) -> None:
-        self._config, self._shot, self._log = config, shot, log
+        self._config, self._snapshot, self._log = config, snapshot, log
         self._role = self._old_role = role
         self._lanes: dict[str, Queue[Call]] = {name: Queue(WAITING_MAX) for name in ("roles", "events")}
 
@@ -64,7 +68,7 @@ class Hooks:
             self._old_role, self._role = words.get("old", self._role), words.get("new", self._role)
         if not kind(event.event).hooks:
             return
-        words = event_words(event, self._role, self._old_role) | pair_words(self._config(), self._shot())
+        words = event_words(event, self._role, self._old_role) | pair_words(self._config(), self._snapshot())
         lane = self._lanes["roles" if event.event in ROLE_EVENTS else "events"]
         try:
             lane.put_nowait(Call(event.event, self._role, words))
@@ -90,7 +94,7 @@ class Hooks:
         """Ask the veto hooks whether this host may take over: who is against it and why, or ""."""
         config = self._config()
         deadline = Deadline.after(config.settings.veto_timeout_s)
-        words = veto_words(config, self._role) | pair_words(config, self._shot())
+        words = veto_words(config, self._role) | pair_words(config, self._snapshot())
         for found in self._found(config, VETO):
             limit_s = max(SHORTEST_S, deadline.left_s())
             arguments = (VETO, self._role, config.name)
@@ -166,10 +170,10 @@ def veto_words(config: Config, role: str) -> dict[str, str]:
     return same | {"NEW_ROLE": Role.PRIMARY_STANDBY.value, "TIMEOUT_S": f"{config.settings.veto_timeout_s:g}"}
 
 
-def pair_words(config: Config, shot: Snapshot | None) -> dict[str, str]:
+def pair_words(config: Config, snapshot: Snapshot | None) -> dict[str, str]:
     """What every hook is told of the pair, as this host knows it now."""
-    record = shot.decision.knowledge.durable.record if shot else None
-    held = (shot.seen.held.value if shot else None) or frozenset()
+    record = snapshot.decision.knowledge.durable.record if snapshot else None
+    held = (snapshot.seen.held.value if snapshot else None) or frozenset()
     return {
         "PAIR": config.name,
         "HOST": config.me.name,

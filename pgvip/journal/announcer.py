@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgvip.core.settings import Concern
+from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Role, Vip
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ class Announcer:
         self._standing: dict[str, _Standing] = {}
         self._postmaster: str | None = None
 
-    def look(self, shot: Snapshot) -> None:
+    def look(self, snapshot: Snapshot) -> None:
         """Tell what is new after a round."""
-        self._look_at_server(shot.seen.processes.value)
-        self._look_at_role(shot)
-        self._look_at_warnings(shot.decision.concerns, shot.at_s)
+        self._look_at_server(snapshot.seen.processes.value)
+        self._look_at_role(snapshot)
+        self._look_at_warnings(snapshot.decision.warnings, snapshot.at_s)
 
     # --- the server --------------------------------------------------------------------------------------
 
@@ -71,42 +71,42 @@ class Announcer:
 
     # --- roles -----------------------------------------------------------------------------------------
 
-    def _look_at_role(self, shot: Snapshot) -> None:
-        wanted = shot.decision.knowledge.role
+    def _look_at_role(self, snapshot: Snapshot) -> None:
+        wanted = snapshot.decision.knowledge.role
         if wanted is not Role.NONE:
             self._roleless_s = None
         elif self._roleless_s is None:
-            self._roleless_s = shot.at_s
-        held = shot.seen.held.value
-        serves = shot.decision.message.read_write or held is None or Vip.PRIMARY in held
-        if not self._demoted and wanted not in PRIMARIES and not serves and self._lasts(wanted, shot.at_s):
+            self._roleless_s = snapshot.at_s
+        held = snapshot.seen.held.value
+        serves = snapshot.decision.message.read_write or held is None or Vip.PRIMARY in held
+        if not self._demoted and wanted not in PRIMARIES and not serves and self._lasts(wanted, snapshot.at_s):
             self._demoted = True
-            said = f"{shot.config.me.name} is primary no more: {_cause(shot)}"
-            self._log("demoted", said, _words(shot, self.role, wanted))
-        if wanted is not self.role and self._in_effect(wanted, shot):
+            said = f"{snapshot.config.me.name} is primary no more: {_cause(snapshot)}"
+            self._log("demoted", said, _words(snapshot, self.role, wanted))
+        if wanted is not self.role and self._in_effect(wanted, snapshot):
             old, self.role = self.role, wanted
             self._demoted = wanted not in PRIMARIES
-            words = (*_words(shot, old, wanted), ("boot", self._boot_id))
-            self._log("role-change", f"{old.value}->{wanted.value} in effect: {_cause(shot)}", words)
+            words = (*_words(snapshot, old, wanted), ("boot", self._boot_id))
+            self._log("role-change", f"{old.value}->{wanted.value} in effect: {_cause(snapshot)}", words)
 
     def _lasts(self, wanted: Role, at_s: float) -> bool:
         """Having no role is nothing new before it has lasted."""
         return wanted is not Role.NONE or (self._roleless_s is not None and at_s - self._roleless_s >= NO_ROLE_S)
 
-    def _in_effect(self, role: Role, shot: Snapshot) -> bool:
-        said = shot.decision.message
+    def _in_effect(self, role: Role, snapshot: Snapshot) -> bool:
+        said = snapshot.decision.message
         if role in PRIMARIES:
-            return said.read_write and Vip.PRIMARY in (shot.seen.held.value or ())
+            return said.read_write and Vip.PRIMARY in (snapshot.seen.held.value or ())
         if role is Role.STANDBY:
             return said.in_recovery and self._demoted
-        return self._lasts(role, shot.at_s)
+        return self._lasts(role, snapshot.at_s)
 
     # --- warnings --------------------------------------------------------------------------------------
 
-    def _look_at_warnings(self, concerns: tuple[Concern, ...], at_s: float) -> None:
-        if not concerns and not self._standing:
+    def _look_at_warnings(self, warnings: tuple[StandingWarning, ...], at_s: float) -> None:
+        if not warnings and not self._standing:
             return
-        now = {concern.name: concern for concern in reversed(concerns)}
+        now = {warning.name: warning for warning in reversed(warnings)}
         for name in now:
             self._standing.setdefault(name, _Standing(at_s))
         for name, standing in list(self._standing.items()):
@@ -117,7 +117,7 @@ class Announcer:
                 continue
             if there and not standing.told:
                 standing.told = True
-                self._log(name, now[name].text, (("mend", now[name].mend),) if now[name].mend else ())
+                self._log(name, now[name].text, (("hint", now[name].hint),) if now[name].hint else ())
             elif not there:
                 del self._standing[name]
                 if standing.told:
@@ -128,10 +128,10 @@ def _pid(postmaster: str) -> str:
     return postmaster.partition(":")[0]
 
 
-def _cause(shot: Snapshot) -> str:
-    record = shot.decision.knowledge.durable.record
+def _cause(snapshot: Snapshot) -> str:
+    record = snapshot.decision.knowledge.durable.record
     return record.cause if record else "no record"
 
 
-def _words(shot: Snapshot, old: Role, new: Role) -> tuple[tuple[str, str], ...]:
-    return (("old", old.value), ("new", new.value), ("cause", _cause(shot)))
+def _words(snapshot: Snapshot, old: Role, new: Role) -> tuple[tuple[str, str], ...]:
+    return (("old", old.value), ("new", new.value), ("cause", _cause(snapshot)))

@@ -31,15 +31,15 @@ class Recorder:
         self,
         config: Callable[[], Config],
         boot_id: str,
-        shot: Callable[[], Snapshot | None],
+        snapshot: Callable[[], Snapshot | None],
         send: Callable[[bytes], None],
     ) -> None:
         first = config()
-        self._config, self._shot, self._boot_id = config, shot, boot_id[:12]
+        self._config, self._snapshot, self._boot_id = config, snapshot, boot_id[:12]
         self.store = EventStore(first.paths.events, first.me.name, first.peer.name, event_log.log)
         self.exchange = Exchange(self.store, send)
         self.store.on_own = self.exchange.own_event
-        self.hooks = Hooks(config, shot, event_log.log)
+        self.hooks = Hooks(config, snapshot, event_log.log)
         self._announcer = Announcer(event_log.log, self._boot_id)
         self._repeats = Repeats()
 
@@ -47,7 +47,7 @@ class Recorder:
         """Take in the history so far, and listen."""
         self.store.start()
         role = self._last_role()
-        self.hooks = Hooks(self._config, self._shot, event_log.log, role.value)
+        self.hooks = Hooks(self._config, self._snapshot, event_log.log, role.value)
         self._announcer = Announcer(event_log.log, self._boot_id, role)
         self.hooks.start()
         self.exchange.start()
@@ -59,9 +59,9 @@ class Recorder:
         self.exchange.close()
         self.store.close()
 
-    def look(self, shot: Snapshot) -> None:
+    def look(self, snapshot: Snapshot) -> None:
         """A round of the loop has ended."""
-        self._announcer.look(shot)
+        self._announcer.look(snapshot)
 
     def _hear(self, event: Event) -> None:
         told = self._repeats.let_through(event, now_s())

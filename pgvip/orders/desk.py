@@ -85,19 +85,19 @@ def wait_s(request: Document, usual_s: float = 60.0) -> float:
     return min(float(given), WAIT_MAX_S)
 
 
-def under_way(shot: Snapshot) -> str:
+def under_way(snapshot: Snapshot) -> str:
     """A change of role that this host is in the middle of, in words; "" for none."""
-    k = shot.decision.knowledge
+    k = snapshot.decision.knowledge
     if k.claim is not None:
-        return f"{shot.config.peer.name} is being fenced ({k.claim.change})"
-    if k.yielding is not None:
-        return f"{shot.config.me.name} gives up its role ({k.yielding.change})"
+        return f"{snapshot.config.peer.name} is being fenced ({k.claim.change})"
+    if k.giving_up is not None:
+        return f"{snapshot.config.me.name} gives up its role ({k.giving_up.change})"
     if k.switchover is not None:
         return "a switchover was ordered"
     if k.force or k.fence_order is not None:
-        return f"a fence of {shot.config.peer.name} was ordered"
+        return f"a fence of {snapshot.config.peer.name} was ordered"
     if any(isinstance(action, Promote) for action in k.running):
-        return f"{shot.config.me.name} is being promoted"
+        return f"{snapshot.config.me.name} is being promoted"
     if AddVip(Vip.PRIMARY) in k.running:
-        return f"{shot.config.me.name} raises the primary address"
+        return f"{snapshot.config.me.name} raises the primary address"
     return ""

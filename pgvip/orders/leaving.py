@@ -16,10 +16,10 @@ ANYWAY = "anyway"
 _INVITING = frozenset(row.name for row in TABLE if row.by is By.INVITE)
 
 
-def plan(shot: Snapshot, text: str) -> str:
+def plan(snapshot: Snapshot, text: str) -> str:
     """What the order will bring about. RefusedError when nobody can take over, unless the text says `ANYWAY`."""
-    me, peer = shot.config.me.name, shot.config.peer.name
-    record, why = shot.decision.knowledge.durable.record, _nobody(shot)
+    me, peer = snapshot.config.me.name, snapshot.config.peer.name
+    record, why = snapshot.decision.knowledge.durable.record, _nobody(snapshot)
     if why and text != ANYWAY:
         raise RefusedError(
             f"nobody can take over from {me}: {why}",
@@ -38,7 +38,7 @@ def outcome(text: str) -> Callable[[Snapshot, Snapshot], str | None]:
 
     def left(before: Snapshot, now: Snapshot) -> str | None:
         k = now.decision.knowledge
-        if not k.leaving or k.writing is not None or k.yielding is not None or k.row in _INVITING:
+        if not k.leaving or k.writing is not None or k.giving_up is not None or k.row in _INVITING:
             return None
         if (done := _done(before, now)) is not None:
             return done
@@ -80,17 +80,17 @@ def _primary(record: Record | None) -> str:
     return record.primary if record is not None else ""
 
 
-def _heard(shot: Snapshot) -> Message | None:
+def _heard(snapshot: Snapshot) -> Message | None:
     """The peer's last message, while it is not too old to count."""
-    heard = shot.decision.knowledge.heard
-    fresh = heard is not None and shot.at_s - heard.at_s <= shot.config.settings.dead_after_s
+    heard = snapshot.decision.knowledge.heard
+    fresh = heard is not None and snapshot.at_s - heard.at_s <= snapshot.config.settings.dead_after_s
     return heard.message if heard is not None and fresh else None
 
 
-def _nobody(shot: Snapshot) -> str:
+def _nobody(snapshot: Snapshot) -> str:
     """Why nobody would go on with what this host does; "" where the peer would."""
-    k, me, other = shot.decision.knowledge, shot.config.me.name, shot.config.peer.name
-    record, peer = k.durable.record, _heard(shot)
+    k, me, other = snapshot.decision.knowledge, snapshot.config.me.name, snapshot.config.peer.name
+    record, peer = k.durable.record, _heard(snapshot)
     if record is None or not k.confirmed:
         return "this host has no confirmed record"
     if record.primary == me and record.mode is Mode.SOLO:

@@ -65,9 +65,9 @@ class Orders:
 
     def status(self) -> dict[str, Any]:
         """The status document, as of the loop's last round. LinkError before the first. From any thread."""
-        shot = self._desk.snapshot()
-        extra = {**self._facts(), "stats": shot.stats}
-        return document(shot.config, shot.decision, shot.seen, shot.at_s, extra)
+        snapshot = self._desk.snapshot()
+        extra = {**self._facts(), "stats": snapshot.stats}
+        return document(snapshot.config, snapshot.decision, snapshot.seen, snapshot.at_s, extra)
 
     def _status(self, _request: Document, _reply: Reply) -> Document:
         return {"status": self.status()}

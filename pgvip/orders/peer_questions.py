@@ -42,8 +42,8 @@ class PeerQuestions:
         return json.dumps(answer)
 
     def _readiness(self, _request: Document) -> Document:
-        shot = self._desk.snapshot()
-        return {"readiness": codec.encode(self._desk.look(shot.config, fence_word(shot)))}
+        snapshot = self._desk.snapshot()
+        return {"readiness": codec.encode(self._desk.look(snapshot.config, fence_word(snapshot)))}
 
     def _checkpoint(self, request: Document) -> Document:
         limit_s: Any = request.get("limit_s", CHECKPOINT_MAX_S)

@@ -65,12 +65,12 @@ def _until(order: Order, request: Document) -> str:
     return text
 
 
-def _check(command: Command, shot: Snapshot) -> str:
+def _check(command: Command, snapshot: Snapshot) -> str:
     """Refuse what cannot work now, by name; else say what is going to be done."""
-    k, order = shot.decision.knowledge, command.order
-    record, me = k.durable.record, shot.config.me.name
+    k, order = snapshot.decision.knowledge, command.order
+    record, me = k.durable.record, snapshot.config.me.name
     if order is Order.PAUSE:
-        doing = under_way(shot)
+        doing = under_way(snapshot)
         if doing:
             raise RefusedError(
                 f"a change is under way: {doing}", "A pause would leave it half done.", "Wait until it is over."
@@ -80,7 +80,7 @@ def _check(command: Command, shot: Snapshot) -> str:
     if order is Order.REJOIN and (record is None or not k.confirmed or record.primary == me):
         raise RefusedError("only a confirmed standby can rejoin", hint="Ask on the other host, or see: pgvip status")
     if order is Order.SHUTDOWN:
-        return leaving.plan(shot, command.text)
+        return leaving.plan(snapshot, command.text)
     if order is Order.STAY and not k.leaving:
         raise RefusedError("this host is not leaving", hint="See: pgvip status")
     if order is Order.CLEAR_HOLD and not k.durable.hold:
@@ -109,9 +109,9 @@ def _rejoined(before: Snapshot, now: Snapshot) -> str | None:
     k = now.decision.knowledge
     if any(isinstance(action, Rejoin) for action in k.running):
         return None
-    trouble = k.trouble.get("Rejoin")
-    if trouble is not None and trouble != before.decision.knowledge.trouble.get("Rejoin"):
-        raise RefusedError("this host could not rejoin yet; it tries again by itself", trouble.text)
+    failures = k.failures.get("Rejoin")
+    if failures is not None and failures != before.decision.knowledge.failures.get("Rejoin"):
+        raise RefusedError("this host could not rejoin yet; it tries again by itself", failures.text)
     tried = k.ended.get("postgres", NEVER) > before.at_s
     return f"{now.config.me.name} follows {now.config.peer.name}" if tried and now.decision.message.streaming else None
 

@@ -74,7 +74,7 @@ class Switchover:
         soft = all(not finding.hard for finding in failed)
         first = failed[0]
         others = "; ".join(f"{one.name}: {one.text}" for one in failed[1:])
-        hint = f"To mend it: {first.mend}." if first.mend else "See pgvip switchover --dry-run."
+        hint = f"To repair it: {first.hint}." if first.hint else "See pgvip switchover --dry-run."
         hint += " Or take it upon yourself: --force" if soft else ""
         raise RefusedError(f"no switchover now: {first.text}", f"Also {others}." if others else "", hint)
 
@@ -174,7 +174,7 @@ class _Watch:
     def _called_off(self, now: Snapshot, heard: Any) -> bool:
         k = now.decision.knowledge
         if self._old.primary == now.config.me.name:
-            idle = k.switchover is None and k.yielding is None and k.writing is None
+            idle = k.switchover is None and k.giving_up is None and k.writing is None
             return idle and now.decision.message.read_write and now.at_s - self._before.at_s > BEGIN_S
         if heard is not None and heard.record is not None and heard.record.term == self._old.term:
             back = self._stopped and heard.read_write

@@ -43,16 +43,16 @@ class Power:
 
     def fence(self, request: Document, reply: Reply) -> Document:
         """`action`: status, test, off, on or confirm."""
-        action, shot = words(request, "action") or "status", self._desk.snapshot()
+        action, snapshot = words(request, "action") or "status", self._desk.snapshot()
         if action in ("status", "test"):
             return self._survey(action)
         if action == "off":
-            plan = refusals.fence_off(shot, force=bool(request.get("force")))
+            plan = refusals.fence_off(snapshot, force=bool(request.get("force")))
             return self._order(request, reply, plan, Command(Order.FENCE_OFF), off)
         if action == "on":
-            return self._order(request, reply, refusals.fence_on(shot), Command(Order.POWER_ON), switched_on)
+            return self._order(request, reply, refusals.fence_on(snapshot), Command(Order.POWER_ON), switched_on)
         if action == "confirm":
-            return self._order(request, reply, refusals.confirm(shot), Command(Order.FENCE_CONFIRMED), None)
+            return self._order(request, reply, refusals.confirm(snapshot), Command(Order.FENCE_CONFIRMED), None)
         raise RefusedError(f"unknown fence action: {action!r}", hint="Use status, test, off, on or confirm.")
 
     def _order(
@@ -88,9 +88,9 @@ class Power:
 
     def _survey(self, action: str) -> Document:
         """Every method, asked one after the other; a test fails unless each answers well within its time."""
-        shot = self._desk.snapshot()
-        refusals.must_have_fencing(shot)
-        config = shot.config
+        snapshot = self._desk.snapshot()
+        refusals.must_have_fencing(snapshot)
+        config = snapshot.config
         answers = fence.survey(config)
         settings = config.settings
         # The order and the proof may each take a whole time-out, and a device may need a while to tell the truth.
@@ -108,7 +108,7 @@ class Power:
             if not all(answer.works for answer in answers):
                 raise FenceError(
                     f"fencing of {config.peer.name} would not work by every method", document["text"],
-                    "Mend the method, or take it out of the configuration.",
+                    "Repair the method, or take it out of the configuration.",
                 )  # fmt: skip
         return document
 
@@ -160,9 +160,9 @@ def switched_on(before: Snapshot, now: Snapshot) -> str | None:
         if now.at_s - before.at_s > now.config.settings.consent_s:
             raise RefusedError(f"{peer} was not switched on", hint="See the daemon's log.")
         return None
-    trouble = k.trouble.get("PowerOn")
-    if trouble is not None:
-        raise RefusedError(f"could not switch {peer} on", trouble.text, "See pgvip fence test.")
+    failures = k.failures.get("PowerOn")
+    if failures is not None:
+        raise RefusedError(f"could not switch {peer} on", failures.text, "See pgvip fence test.")
     return f"{peer} is being switched on"
 
 

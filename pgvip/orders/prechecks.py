@@ -37,7 +37,7 @@ class Finding:
     name: str
     level: Level
     text: str
-    mend: str = ""
+    hint: str = ""
     hard: bool = False
 
 
@@ -122,34 +122,34 @@ def refused(findings: Iterable[Finding], *, force: bool = False) -> tuple[Findin
     return tuple(one for one in findings if one.level is Level.FAILED and (one.hard or not force))
 
 
-def _hard(name: str, ok: str, bad: str, mend: str = "") -> Finding:
+def _hard(name: str, ok: str, bad: str, hint: str = "") -> Finding:
     """A finding that is good when `bad` is empty, and a hard failure else."""
-    return Finding(name, Level.FAILED, bad, mend, hard=True) if bad else Finding(name, Level.OK, ok)
+    return Finding(name, Level.FAILED, bad, hint, hard=True) if bad else Finding(name, Level.OK, ok)
 
 
 def _record(facts: Facts) -> Iterable[Finding]:
     mine = facts.me.message
     record = mine.record if mine else None
-    bad, mend = "", ""
+    bad, hint = "", ""
     if mine is None or record is None or not mine.confirmed:
-        bad, mend = f"{facts.me.name} has no confirmed record", "see pgvip status"
+        bad, hint = f"{facts.me.name} has no confirmed record", "see pgvip status"
     elif record.mode is not Mode.PAIR:
         bad = f"{record.primary} serves alone (term {record.term}): no standby may take the role"
-        mend = "see why in pgvip status; it becomes a pair again by itself once the standby follows"
+        hint = "see why in pgvip status; it becomes a pair again by itself once the standby follows"
     elif facts.changing:
-        bad, mend = f"a change is under way: {facts.changing}", "wait until it is over"
+        bad, hint = f"a change is under way: {facts.changing}", "wait until it is over"
     text = f"{facts.primary.name} is primary of a pair, term {record.term if record else '-'}"
-    yield _hard("record", text, bad, mend)
+    yield _hard("record", text, bad, hint)
 
 
 def _peer_daemon(facts: Facts) -> Iterable[Finding]:
     theirs, mine = facts.peer.message, facts.me.message
-    bad, mend = "", f"systemctl status pgvip on {facts.peer.name}"
+    bad, hint = "", f"systemctl status pgvip on {facts.peer.name}"
     if theirs is None:
         bad = f"the daemon of {facts.peer.name} does not answer"
     elif mine is not None and mine.record and (theirs.record is None or theirs.record.term != mine.record.term):
-        bad, mend = f"{facts.peer.name} has another record", "wait a moment; see pgvip status on both hosts"
-    yield _hard("peer-daemon", f"the daemon of {facts.peer.name} answers", bad, mend)
+        bad, hint = f"{facts.peer.name} has another record", "wait a moment; see pgvip status on both hosts"
+    yield _hard("peer-daemon", f"the daemon of {facts.peer.name} answers", bad, hint)
 
 
 def _paused(facts: Facts) -> Iterable[Finding]:
@@ -167,9 +167,9 @@ def _hold(facts: Facts) -> Iterable[Finding]:
 def _databases(facts: Facts) -> Iterable[Finding]:
     for side, recovery in ((facts.primary, False), (facts.standby, True)):
         role = "standby" if recovery else "primary"
-        name, ready, mend = f"{role}-database", side.ready, f"see PostgreSQL's log on {side.name}"
+        name, ready, hint = f"{role}-database", side.ready, f"see PostgreSQL's log on {side.name}"
         if ready is None:
-            yield _hard(name, "", f"the database of {side.name} could not be asked: {side.why}", mend)
+            yield _hard(name, "", f"the database of {side.name} could not be asked: {side.why}", hint)
         elif ready.in_recovery is not recovery:
             yield _hard(name, "", f"the database of {side.name} is not the {role}'s", "see pgvip status")
         else:
@@ -199,8 +199,8 @@ def _eligible(facts: Facts) -> Iterable[Finding]:
     if new is None:
         return
     bad = "" if new.eligible else f"no standby is eligible: {facts.standby.name} may not take over"
-    mend = "the primary grants it once the standby has flushed all it has; see pgvip status"
-    yield _hard("eligible", f"{facts.standby.name} is eligible to take over", bad, mend)
+    hint = "the primary grants it once the standby has flushed all it has; see pgvip status"
+    yield _hard("eligible", f"{facts.standby.name} is eligible to take over", bad, hint)
 
 
 def _replay(facts: Facts) -> Iterable[Finding]:
@@ -240,8 +240,8 @@ def _archive(facts: Facts) -> Iterable[Finding]:
         level = Level.WARNING
     if ready.archive_ready >= ARCHIVE_READY_FAILED:
         level, text = Level.FAILED, f"{text}: the stop would wait for them"
-    mend = "" if level is Level.OK else "see archive_command in PostgreSQL's log, and that the archive has space"
-    yield Finding("archive", level, text, mend)
+    hint = "" if level is Level.OK else "see archive_command in PostgreSQL's log, and that the archive has space"
+    yield Finding("archive", level, text, hint)
 
 
 def _senders(facts: Facts) -> Iterable[Finding]:
@@ -267,15 +267,15 @@ def _slots(facts: Facts) -> Iterable[Finding]:
         bad = not ready.peer_slot and free < 1
         text = f"{free} of {ready.slots_max} replication slots are free on {side.name}"
         text += "; the other host's is there" if ready.peer_slot else "; the other host's is missing"
-        mend = "raise max_replication_slots there, or drop a slot that nobody uses" if bad else ""
-        yield Finding("slots", Level.FAILED if bad else Level.OK, text, mend)
+        hint = "raise max_replication_slots there, or drop a slot that nobody uses" if bad else ""
+        yield Finding("slots", Level.FAILED if bad else Level.OK, text, hint)
     old, new = facts.primary.ready, facts.standby.ready
     if old is not None and new is not None:
         lost = sorted(set(old.logical_slots.split(", ")) - set(new.logical_slots.split(", ")) - {""})
         if lost:
             text = f"logical slots that {facts.standby.name} lacks, whose subscribers will have to be set up anew: "
-            mend = "from PostgreSQL 17 on, make them failover slots"
-            yield Finding("logical-slots", Level.WARNING, text + ", ".join(lost), mend)
+            hint = "from PostgreSQL 17 on, make them failover slots"
+            yield Finding("logical-slots", Level.WARNING, text + ", ".join(lost), hint)
 
 
 def _rewind(facts: Facts) -> Iterable[Finding]:
@@ -285,8 +285,8 @@ def _rewind(facts: Facts) -> Iterable[Finding]:
             continue
         able = ready.checksums or ready.wal_log_hints
         text = f"{side.name} {'can' if able else 'cannot'} be rewound"
-        mend = "" if able else "set wal_log_hints = on, or enable checksums; without, a diverged host is cloned anew"
-        yield Finding("rewind", Level.OK if able else Level.WARNING, text, mend)
+        hint = "" if able else "set wal_log_hints = on, or enable checksums; without, a diverged host is cloned anew"
+        yield Finding("rewind", Level.OK if able else Level.WARNING, text, hint)
 
 
 def _fencing(facts: Facts) -> Iterable[Finding]:
@@ -309,8 +309,8 @@ def _configuration(facts: Facts) -> Iterable[Finding]:
         return
     same = mine.digest == theirs.digest
     text = "the configuration is the same on both hosts" if same else "the two hosts' configuration files differ"
-    mend = "" if same else "make them the same, then systemctl reload pgvip on both"
-    yield Finding("configuration", Level.OK if same else Level.WARNING, text, mend)
+    hint = "" if same else "make them the same, then systemctl reload pgvip on both"
+    yield Finding("configuration", Level.OK if same else Level.WARNING, text, hint)
     same = mine.version == theirs.version
     text = f"pgvip {mine.version}" + (" on both hosts" if same else f" here, {theirs.version} on {facts.peer.name}")
     yield Finding("pgvip-version", Level.OK if same else Level.WARNING, text, "" if same else "upgrade the older one")
@@ -331,8 +331,8 @@ def _gateway(facts: Facts) -> Iterable[Finding]:
     new = facts.standby.message
     if new is not None:
         text = f"{'a' if new.gateway_ok else 'no'} gateway answers {facts.standby.name}"
-        mend = "" if new.gateway_ok else "see its network: clients might not reach it"
-        yield Finding("gateway", Level.OK if new.gateway_ok else Level.FAILED, text, mend)
+        hint = "" if new.gateway_ok else "see its network: clients might not reach it"
+        yield Finding("gateway", Level.OK if new.gateway_ok else Level.FAILED, text, hint)
 
 
 def _sessions(facts: Facts) -> Iterable[Finding]:

@@ -21,7 +21,7 @@ def _giving_up(now: Snapshot) -> str:
     """On the old primary, before the record is written."""
     me, peer = now.config.me.name, now.config.peer.name
     k = now.decision.knowledge
-    if k.yielding is None:
+    if k.giving_up is None:
         return f"{me} offers its role to {peer}" if k.switchover is not None else ""
     if k.writing is not None:
         return f"{me} writes that {peer} is primary"
@@ -29,8 +29,8 @@ def _giving_up(now: Snapshot) -> str:
         return f"{me} stops PostgreSQL, which ends its sessions"
     if any(isinstance(action, DropVip) for action in k.running):
         return f"{me} drops its addresses"
-    if k.yielding.stopped is not None:
-        point = k.yielding.stopped.point
+    if k.giving_up.stopped is not None:
+        point = k.giving_up.stopped.point
         return f"{me} waits until {peer} says that it has the shutdown checkpoint ({point.lsn})"
     return f"{me} gives up its role"
 

@@ -56,30 +56,30 @@ def look(config: Config, fence: str) -> Readiness:
     )
 
 
-def fence_word(shot: Snapshot) -> str:
+def fence_word(snapshot: Snapshot) -> str:
     """How this host's last look at its peer's fence device went (`Readiness.fence`)."""
-    watch = shot.seen.fence
-    if not shot.config.settings.fencing:
+    watch = snapshot.seen.fence
+    if not snapshot.config.settings.fencing:
         return "none"
     return watch.reason if watch.failures else "" if watch.ok() else "not asked yet"
 
 
 def gather(desk: Desk) -> Facts:
     """Both hosts, as they are now; what could not be asked is missing, with its reason."""
-    shot = desk.snapshot()
-    config, heard = shot.config, shot.decision.knowledge.heard
-    fresh = heard is not None and shot.at_s - heard.at_s <= FRESH_S
+    snapshot = desk.snapshot()
+    config, heard = snapshot.config, snapshot.decision.knowledge.heard
+    fresh = heard is not None and snapshot.at_s - heard.at_s <= FRESH_S
     mine, why = None, ""
     try:
-        mine = desk.look(config, fence_word(shot))
+        mine = desk.look(config, fence_word(snapshot))
     except PgvipError as failure:
         why = failure.message
     theirs, their_why = _theirs(desk)
     return Facts(
         config.settings,
-        Side(config.me.name, shot.decision.message, mine, why),
+        Side(config.me.name, snapshot.decision.message, mine, why),
         Side(config.peer.name, heard.message if heard and fresh else None, theirs, their_why),
-        under_way(shot),
+        under_way(snapshot),
     )
 
 

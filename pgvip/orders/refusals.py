@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.messages import Message
 from pgvip.core.rights import eligible
 from pgvip.core.values import Mode
@@ -23,45 +23,46 @@ class Plan:
     what: str = ""
 
 
-def view_of(shot: Snapshot) -> View:
+def facts_of(snapshot: Snapshot) -> Facts:
     """The facts of a round."""
-    return View(shot.decision.knowledge, shot.seen, shot.config.settings, shot.at_s)
+    return Facts(snapshot.decision.knowledge, snapshot.seen, snapshot.config.settings, snapshot.at_s)
 
 
-def must_have_fencing(shot: Snapshot) -> None:
+def must_have_fencing(snapshot: Snapshot) -> None:
     """RefusedError where no fence method is configured."""
-    if not shot.config.settings.fencing:
+    if not snapshot.config.settings.fencing:
         raise RefusedError(
-            f'fencing = "none" is configured for host {shot.config.peer.name}', hint="Configure a fence method first."
+            f'fencing = "none" is configured for host {snapshot.config.peer.name}',
+            hint="Configure a fence method first.",
         )
 
 
-def failover(shot: Snapshot) -> Plan:
+def failover(snapshot: Snapshot) -> Plan:
     """Take over now, from the standby; RefusedError says what to use instead where that cannot be."""
-    v, me, peer = view_of(shot), shot.config.me.name, shot.config.peer.name
+    v, me, peer = facts_of(snapshot), snapshot.config.me.name, snapshot.config.peer.name
     if v.primary:
         raise RefusedError(
             f"{me} is the primary: a failover is ordered on the standby",
             hint=f"On {peer}: pgvip failover. To move the role in an orderly way, on either host: pgvip switchover",
         )
-    must_have_fencing(shot)
-    must_have_right(shot)
+    must_have_fencing(snapshot)
+    must_have_right(snapshot)
     text = f"failover: {me} has {peer} powered off, verified, and becomes primary; {peer} is switched on again"
     theirs = v.message
     if theirs is None or not (theirs.read_write or theirs.database_ok):
         return Plan(text)
     warning = (
         f"{peer} answers, and could hand its role over: pgvip switchover does that without powering it off, and every "
-        f"session ends in an orderly way. A failover cuts its power. {loss(shot)}"
+        f"session ends in an orderly way. A failover cuts its power. {loss(snapshot)}"
     )
-    return Plan(text, warning, shot.config.name, "the pair's name")
+    return Plan(text, warning, snapshot.config.name, "the pair's name")
 
 
-def must_have_right(shot: Snapshot) -> None:
+def must_have_right(snapshot: Snapshot) -> None:
     """RefusedError unless this standby has the takeover right, with the first thing that is missing."""
-    v, me, peer = view_of(shot), shot.config.me.name, shot.config.peer.name
+    v, me, peer = facts_of(snapshot), snapshot.config.me.name, snapshot.config.peer.name
     forced = f"If {peer} is lost for good: pgvip promote --force, which says what may be lost."
-    doing = under_way(shot)
+    doing = under_way(snapshot)
     if doing:
         raise RefusedError(f"a change is under way: {doing}", hint="Wait until it is over; see pgvip status.")
     if v.record is None or not v.k.confirmed:
@@ -83,11 +84,11 @@ def must_have_right(shot: Snapshot) -> None:
         raise RefusedError(f"no gateway answers {me}: clients might not reach it", hint=f"See its network. {forced}")
 
 
-def fence_off(shot: Snapshot, *, force: bool) -> Plan:
+def fence_off(snapshot: Snapshot, *, force: bool) -> Plan:
     """Power the peer off, and keep it off; RefusedError where nobody would serve afterwards."""
-    v, me, peer = view_of(shot), shot.config.me.name, shot.config.peer.name
-    must_have_fencing(shot)
-    doing = under_way(shot)
+    v, me, peer = facts_of(snapshot), snapshot.config.me.name, snapshot.config.peer.name
+    must_have_fencing(snapshot)
+    doing = under_way(snapshot)
     if doing:
         raise RefusedError(f"a change is under way: {doing}", hint="Wait until it is over; see pgvip status.")
     if v.record is None or not v.k.confirmed:
@@ -110,37 +111,38 @@ def fence_off(shot: Snapshot, *, force: bool) -> Plan:
             f"Powering it off makes {me} primary (a failover), and {peer} stays off.",
             "pgvip switchover first, then fence off; or pgvip failover; or, if you mean it: pgvip fence off --force",
         )
-    must_have_right(shot)
+    must_have_right(snapshot)
     text = f"fence off: {peer}, the primary, is powered off and stays off; {me} becomes primary"
-    return Plan(text, f"{loss(shot)} {stays}", peer, what)
+    return Plan(text, f"{loss(snapshot)} {stays}", peer, what)
 
 
-def fence_on(shot: Snapshot) -> Plan:
+def fence_on(snapshot: Snapshot) -> Plan:
     """Switch the peer on."""
-    must_have_fencing(shot)
-    if shot.decision.knowledge.claim is not None:
-        raise RefusedError(f"{shot.config.peer.name} is being fenced", hint="Wait until that is over.")
-    return Plan(f"fence on: {shot.config.peer.name} is switched on; it rejoins by itself")
+    must_have_fencing(snapshot)
+    if snapshot.decision.knowledge.claim is not None:
+        raise RefusedError(f"{snapshot.config.peer.name} is being fenced", hint="Wait until that is over.")
+    return Plan(f"fence on: {snapshot.config.peer.name} is switched on; it rejoins by itself")
 
 
-def confirm(shot: Snapshot) -> Plan:
+def confirm(snapshot: Snapshot) -> Plan:
     """An operator's word in place of the fence device's."""
-    claim, peer = shot.decision.knowledge.claim, shot.config.peer.name
+    claim, peer = snapshot.decision.knowledge.claim, snapshot.config.peer.name
     if claim is None:
         raise RefusedError("no claim is open: nothing waits for a fence", hint="See: pgvip status")
-    text = f"fence confirm: {peer} counts as powered off; {shot.config.me.name} goes on with {claim.change}"
+    text = f"fence confirm: {peer} counts as powered off; {snapshot.config.me.name} goes on with {claim.change}"
     warning = (
-        f"{shot.config.me.name} has tried to power {peer} off {claim.tries} times in {shot.at_s - claim.since_s:.0f} s "
+        f"{snapshot.config.me.name} has tried to power {peer} off {claim.tries} times "
+        f"in {snapshot.at_s - claim.since_s:.0f} s "
         f"({claim.change}, because of {claim.why.value}), and will serve alone. If {peer} is not off, or comes back "
         f"by itself, both may write."
     )
     return Plan(text, warning, peer, f"the name of the host that you have seen powered off ({peer})")
 
 
-def promotion(shot: Snapshot, *, unfenced: bool, force_healthy: bool) -> Plan:
+def promotion(snapshot: Snapshot, *, unfenced: bool, force_healthy: bool) -> Plan:
     """A forced promotion: what may be lost, by how much. RefusedError for a pair that is well."""
-    v, me, peer = view_of(shot), shot.config.me.name, shot.config.peer.name
-    if not unfenced and not shot.config.settings.fencing:
+    v, me, peer = facts_of(snapshot), snapshot.config.me.name, snapshot.config.peer.name
+    if not unfenced and not snapshot.config.settings.fencing:
         raise RefusedError(
             f'fencing = "none" is configured for {peer}: it cannot be fenced first',
             "If it runs, or comes back by itself, both hosts write.",
@@ -155,11 +157,11 @@ def promotion(shot: Snapshot, *, unfenced: bool, force_healthy: bool) -> Plan:
     fenced = "without fencing" if unfenced else "after fencing"
     text = f"forced promotion of {me} {fenced} {peer}: commits that only {peer} has are lost here and kept there (hold)"
     off = f"{peer} is NOT fenced: if it runs, both write." if unfenced else f"{peer} is powered off first."
-    warning = f"{me} becomes primary of {shot.config.name} by force. {off} {loss(shot)}"
-    return Plan(text, warning, shot.config.name, "the pair's name")
+    warning = f"{me} becomes primary of {snapshot.config.name} by force. {off} {loss(snapshot)}"
+    return Plan(text, warning, snapshot.config.name, "the pair's name")
 
 
-def _is_well(v: View) -> bool:
+def _is_well(v: Facts) -> bool:
     """This primary serves; or this standby hears a confirmed primary that does."""
     if v.record is None or not v.k.confirmed or v.k.alarm:
         return False
@@ -168,19 +170,19 @@ def _is_well(v: View) -> bool:
     return v.peer_serves and bool(v.message and v.message.database_ok)
 
 
-def loss(shot: Snapshot) -> str:
+def loss(snapshot: Snapshot) -> str:
     """What a takeover here may lose, by the positions that are known."""
-    v, me, peer = view_of(shot), shot.config.me.name, shot.config.peer.name
+    v, me, peer = facts_of(snapshot), snapshot.config.me.name, snapshot.config.peer.name
     mine, heard = v.point, v.k.heard
     here = f"{me} has WAL up to {mine.lsn} (timeline {mine.timeline})" if mine else f"what WAL {me} has is not known"
     if v.primary:
         return f"{here}. What {peer} alone has, if it ever served, is lost here."
     if heard is None or heard.message.point is None:
         return f"{here}; {peer} was not heard since this start. How much is lost cannot be known."
-    return f"{here}; {_behind(v, heard.message, shot.at_s - heard.at_s)}. {_promise(v)}"
+    return f"{here}; {_behind(v, heard.message, snapshot.at_s - heard.at_s)}. {_promise(v)}"
 
 
-def _behind(v: View, message: Message, age_s: float) -> str:
+def _behind(v: Facts, message: Message, age_s: float) -> str:
     mine, theirs = v.point, message.point
     assert theirs is not None  # the caller looked
     text = f"{v.s.peer} was at {theirs.lsn} (timeline {theirs.timeline}) {age_s:.1f} s ago"
@@ -190,7 +192,7 @@ def _behind(v: View, message: Message, age_s: float) -> str:
     return f"{text}: {missing} bytes of it are missing here" if missing else f"{text}: all of it is here"
 
 
-def _promise(v: View) -> str:
+def _promise(v: Facts) -> str:
     if eligible(v):
         if v.sync_term:
             return "The pair is synchronous and this host eligible: no acknowledged commit is lost."

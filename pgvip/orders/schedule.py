@@ -52,14 +52,14 @@ class Schedule:
 
     def add(self, request: Document) -> str:
         """Keep a switchover for `at` (`when.wall`). RefusedError when one waits already, or the time is none."""
-        shot = self._desk.snapshot()
-        record = shot.decision.knowledge.durable.record
+        snapshot = self._desk.snapshot()
+        record = snapshot.decision.knowledge.durable.record
         if record is None:
             raise RefusedError("this host has no record", hint="See pgvip status.")
         at = self._time(str(request.get("at", "")))
         now = self._clock()
         scheduled = Scheduled(wall(at), words(request, "by"), wall(now), record.primary, bool(request.get("force")))
-        new = shot.config.peer.name if record.primary == shot.config.me.name else shot.config.me.name
+        new = snapshot.config.peer.name if record.primary == snapshot.config.me.name else snapshot.config.me.name
         text = f"a switchover from {record.primary} to {new} at {moment(scheduled.at)}"
         if request.get("dry_run"):
             return f"dry run: {text}"
@@ -117,8 +117,8 @@ class Schedule:
         return 0.0
 
     def _heard(self) -> bool:
-        shot = self._desk.loop.snapshot
-        return shot is not None and shot.decision.knowledge.heard is not None
+        snapshot = self._desk.loop.snapshot
+        return snapshot is not None and snapshot.decision.knowledge.heard is not None
 
     def _fire(self, waiting: Scheduled) -> None:
         log = self._desk.log

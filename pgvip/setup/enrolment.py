@@ -164,8 +164,8 @@ def unit_problems(config: Config) -> list[PgvipError]:
         return [PostgresError(f'postgresql.unit = "{unit}": systemd does not know it', str(failure))]
     if restart:
         # A server that systemd brings back after its role was handed over is a second writer.
-        mend = f"Run systemctl edit {unit}, and write [Service] and Restart=no."
-        return [PostgresError(f"{unit} has Restart={restart}: systemd would start the server behind pgvip", "", mend)]
+        hint = f"Run systemctl edit {unit}, and write [Service] and Restart=no."
+        return [PostgresError(f"{unit} has Restart={restart}: systemd would start the server behind pgvip", "", hint)]
     if postmaster is not None and pid != postmaster.pid:
         return [
             PostgresError(
@@ -178,14 +178,14 @@ def unit_problems(config: Config) -> list[PgvipError]:
 
 
 def gateway_warnings(config: Config) -> list[tuple[str, str]]:
-    """What the gateways do now that may be meant, and may be a mistake: (what, mend)."""
+    """What the gateways do now that may be meant, and may be a mistake: (what, hint)."""
     try:
         if packets.ping_any(config.me.interface, config.gateways, PING_S):
             return []
     except ProbeError as failure:
         return [(failure.message, failure.detail)]
-    mend = "Without one, this host neither takes over nor fences; correct gateway.targets."
-    return [(f"no gateway answers a ping: {', '.join(config.gateways)}", mend)]
+    hint = "Without one, this host neither takes over nor fences; correct gateway.targets."
+    return [(f"no gateway answers a ping: {', '.join(config.gateways)}", hint)]
 
 
 def vip_problems(config: Config) -> list[PgvipError]:
@@ -198,8 +198,8 @@ def vip_problems(config: Config) -> list[PgvipError]:
             found.append(RefusedError(f"could not ask who holds {address.ip}: {failure.message}", failure.detail))
             continue
         if mac:
-            mend = f"It must be free: correct addresses.{vip.value}, end what holds it, or use --accept-vip-in-use."
-            found.append(RefusedError(f"{address.ip} is in use already, by {mac}", hint=mend))
+            hint = f"It must be free: correct addresses.{vip.value}, end what holds it, or use --accept-vip-in-use."
+            found.append(RefusedError(f"{address.ip} is in use already, by {mac}", hint=hint))
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgvip import __version__
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible, write_right
 from pgvip.core.values import NEVER, Mode, Role, Vip
@@ -33,10 +33,10 @@ def document(
     """Build the document.
 
     `extra`: `link` (LinkState), `http` (HttpState), `stats` (LoopStats), `armed` (the watchdog), `memory_bytes`,
-    `cpu_seconds`, and what `operate.beside` tells: `archiving`, `backup`, `scheduled`, `drill`, `concerns`.
+    `cpu_seconds`, and what `daemon.background` tells: `archiving`, `backup`, `scheduled`, `drill`, `warnings`.
     """
     k, facts = decision.knowledge, dict(extra or {})
-    v = View(k, seen, config.settings, now_s)
+    v = Facts(k, seen, config.settings, now_s)
     record = k.durable.record
     return {
         "pair": config.name,
@@ -61,13 +61,17 @@ def document(
         "rights": _rights(v),
         "watchdog": {"mode": config.watchdog.mode, "armed": facts.get("armed")},
         "veto_hooks": seen.veto.value,
-        "local": {"served": k.durable.served, "complete": k.durable.complete, "handbacks": k.durable.handbacks,
-                  "kept_off": k.durable.kept_off},
+        "local": {
+            "served": k.durable.served,
+            "complete": k.durable.complete,
+            "handbacks": k.durable.handbacks,
+            "kept_off": k.durable.kept_off,
+        },
         "pause": encode(k.durable.pause),
         "hold": k.durable.hold,
         "scheduled": facts.get("scheduled"),
         "doing": _doing(k, now_s),
-        "warnings": [encode(concern) for concern in (*decision.concerns, *facts.get("concerns", ()))]
+        "warnings": [encode(warning) for warning in (*decision.warnings, *facts.get("warnings", ()))]
         + _http_warnings(facts.get("http")),
         "blockers": [{"change": change, "why": why} for change, why in k.blockers],
         "drill": facts.get("drill"),
@@ -92,7 +96,7 @@ def role_of(host: str, record: Record | None, *, confirmed: bool) -> str:
     return (Role.PRIMARY_STANDBY if record.mode is Mode.SOLO else Role.PRIMARY).value
 
 
-def _me(config: Config, v: View) -> Document:
+def _me(config: Config, v: Facts) -> Document:
     held, database = v.seen.held, v.database
     return {
         "name": config.me.name,
@@ -160,7 +164,7 @@ def _peer(host: Host, heard: Heard | None, now_s: float) -> Document:
     }
 
 
-def _database_state(v: View) -> str:
+def _database_state(v: Facts) -> str:
     processes = v.processes
     if processes is None:
         return "unknown"
@@ -175,8 +179,8 @@ def _database_state(v: View) -> str:
     return "standby" if v.database.in_recovery else "read-write"
 
 
-def _replication(config: Config, v: View) -> Document:
-    """How the standby follows: from the primary's own view when this host is primary, else from this standby's."""
+def _replication(config: Config, v: Facts) -> Document:
+    """How the standby follows: from the primary's own facts when this host is primary, else from this standby's."""
     heard = v.k.heard.message if v.k.heard else None
     database = v.database
     if v.read_write and database is not None:
@@ -210,7 +214,7 @@ def _replication(config: Config, v: View) -> Document:
 
 def _doing(k: Knowledge, now_s: float) -> Document:
     """What is under way: the row of the table, a claim, a give-up, actions, and what failed lately."""
-    claim, yielding = k.claim, k.yielding
+    claim, giving_up = k.claim, k.giving_up
     return {
         "row": k.row,
         "row_age_s": _age(k.row_since_s, now_s),
@@ -218,19 +222,21 @@ def _doing(k: Knowledge, now_s: float) -> Document:
             "change": claim.change, "why": claim.why.value, "tries": claim.tries, "fenced": claim.fenced,
             "age_s": _age(claim.since_s, now_s),
         },
-        "giving_up": None if yielding is None else {"change": yielding.change, "age_s": _age(yielding.since_s, now_s)},
+        "giving_up": (
+            None if giving_up is None else {"change": giving_up.change, "age_s": _age(giving_up.since_s, now_s)}
+        ),
         "switchover": k.switchover is not None,
         "leaving": k.leaving,
         "isolated": k.isolated,
         "actions": sorted(type(action).__name__ for action in k.running),
-        "trouble": [
+        "failures": [
             {"action": name, "times": one.times, "text": one.text, "retry_in_s": _in(one.retry_at_s, now_s)}
-            for name, one in sorted(k.trouble.items())
+            for name, one in sorted(k.failures.items())
         ],
     }  # fmt: skip
 
 
-def _rights(v: View) -> Document:
+def _rights(v: Facts) -> Document:
     """What this host may do now. `serve`: clients may write here, by the same rule as for the primary VIP.
 
     In a sync pair a restarted server lets none in before the standby has flushed its recovered end.
@@ -245,11 +251,11 @@ def _http(state: Any) -> Document | None:
 
 
 def _http_warnings(state: Any) -> list[Document]:
-    """A server that does not listen where it should. Not the core's concern: no role hangs on it."""
+    """A server that does not listen where it should. Not the core's warning: no role hangs on it."""
     if state is None or not state.error:
         return []
-    mend = "see [http] in the configuration and who has the port: ss -ltnp"
-    return [{"name": "http-failed", "text": f"HTTP is not served: {state.error}", "mend": mend}]
+    hint = "see [http] in the configuration and who has the port: ss -ltnp"
+    return [{"name": "http-failed", "text": f"HTTP is not served: {state.error}", "hint": hint}]
 
 
 def _watched(watch: Observation[Any], now_s: float) -> Document:

@@ -21,10 +21,10 @@ DATA_DIRECTORY = re.compile(r"^\s*data_directory\s*=?\s*'?([^'#\n]+?)'?\s*(?:#.*
 
 @dataclass(frozen=True, slots=True)
 class AutoStart:
-    """Something that starts the server by itself. `mend`: the command that ends that."""
+    """Something that starts the server by itself. `hint`: the command that ends that."""
 
     what: str
-    mend: str
+    hint: str
     file: Path | None = None
 
 
@@ -102,7 +102,7 @@ def take_over(start: AutoStart) -> None:
         if has_systemd():
             check(["systemctl", "daemon-reload"], timeout_s=TIMEOUT_S)
         return
-    check(start.mend.split(), timeout_s=TIMEOUT_S)
+    check(start.hint.split(), timeout_s=TIMEOUT_S)
 
 
 def is_enabled(unit: str) -> bool:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 
-BESIDE_STALE_S = 30.0
+BACKGROUND_STALE_S = 30.0
 """A word about archiving or a schedule that is older is marked "?": each is told anew every ten seconds or less."""
 
 
@@ -100,7 +100,7 @@ def scheduled(one: Mapping[str, Any]) -> str:
 
 
 def _doubt(told: Mapping[str, Any]) -> str:
-    return "? " if told["age_s"] > BESIDE_STALE_S else ""
+    return "? " if told["age_s"] > BACKGROUND_STALE_S else ""
 
 
 def moment(at: str) -> str:

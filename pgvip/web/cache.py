@@ -39,7 +39,7 @@ class Kept(Generic[T]):
             self._lock.release()
 
 
-class Beside(Generic[T]):
+class Background(Generic[T]):
     """Keeps what is made in a thread of its own, for the state of things that `key` names.
 
     It is made again when it is older than `fresh_s` or the key is another one, and never twice at once. Whoever asks

@@ -97,7 +97,7 @@ def _by_label(document: Document) -> Iterable[Family]:
         warnings.add(1, warning=name)
     yield warnings
     failures = Family("pgvip_action_failures", "gauge", "How often an action failed in a row.")
-    for one in document["doing"]["trouble"]:
+    for one in document["doing"]["failures"]:
         failures.add(one["times"], action=one["action"])
     yield failures
 

@@ -114,23 +114,23 @@ def _heard(age_s: float | None) -> Html:
 
 
 def warnings(document: Document) -> Html:
-    """What an operator should know, each with its mend; nothing when there is none."""
-    found = _concerns(document["warnings"])
+    """What an operator should know, each with its hint; nothing when there is none."""
+    found = _warnings(document["warnings"])
     return fill("<section><h2>Warnings</h2>{all}</section>", all=found) if found else found
 
 
-def _concerns(found: Sequence[Document]) -> Html:
+def _warnings(found: Sequence[Document]) -> Html:
     items = [
-        fill('<li><b class="warn">{name}</b> {text}{mend}</li>', name=one["name"], text=one["text"], mend=_mend(one))
+        fill('<li><b class="warn">{name}</b> {text}{hint}</li>', name=one["name"], text=one["text"], hint=_hint(one))
         for one in found
     ]
     return fill('<ul class="warnings">{items}</ul>', items=join(items)) if items else Html("")
 
 
-def _mend(one: Document) -> Html:
-    if not one.get("mend"):
+def _hint(one: Document) -> Html:
+    if not one.get("hint"):
         return Html("")
-    return fill('<p class="mend">Mend: {text}</p>', text=one["mend"])
+    return fill('<p class="hint">Hint: {text}</p>', text=one["hint"])
 
 
 def doing(document: Document) -> Html:
@@ -148,7 +148,7 @@ def doing(document: Document) -> Html:
         rows.append(("switchover", safe("ordered")))
     if long := [one for one in now["actions"] if one not in ROUTINE]:
         rows.append(("at work", safe(", ".join(long))))
-    for one in now["trouble"]:
+    for one in now["failures"]:
         text = f"{one['times']} times, again in {duration(one['retry_in_s'])}: {one['text']}"
         rows.append((f"{one['action']} failed", fill('<span class="bad">{text}</span>', text=text)))
     return fill("<section><h2>Under way</h2>{facts}</section>", facts=facts(rows)) if rows else Html("")
@@ -196,7 +196,7 @@ def _scenario(one: Document) -> Html:
         '<details id="scenario-{name}"><summary><b>If {title}:</b> {summary} <span class="muted">{notes}</span>'
         "</summary>{blockers}{steps}</details>",
         name=one["name"], title=one["title"], summary=one["summary"], notes="; ".join(notes),
-        blockers=_concerns(unlike), steps=fill("<ol>{all}</ol>", all=steps) if steps else "",
+        blockers=_warnings(unlike), steps=fill("<ol>{all}</ol>", all=steps) if steps else "",
     )  # fmt: skip
 
 
@@ -256,7 +256,7 @@ def around(document: Document) -> Html:
         rows.append(("paused", fill('<b class="warn">{text}</b>', text=text)))
     rows.append((f"fencing of {peer}", _fencing(document["fencing"])))
     rows.append((f"archive of {peer}", _archive(document["archive"])))
-    rows += _beside(document)
+    rows += _background(document)
     rows.append(("peer link", _link(document["link"])))
     words = f"{process['version']}, up {duration(process['uptime_s'])}, {size(process['memory_bytes'])}"
     if loop is not None:
@@ -290,7 +290,7 @@ def _archive(archive: Document) -> Html:
     return _state(bool(archive["value"]), "mounted" if archive["value"] else "not mounted")
 
 
-def _beside(document: Document) -> list[Row]:
+def _background(document: Document) -> list[Row]:
     rows: list[Row] = []
     state = document["archiving"]
     if state:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pgvip.errors import PgvipError
 from pgvip.web import page, page_parts
-from pgvip.web.cache import Beside, Kept
+from pgvip.web.cache import Background, Kept
 from pgvip.web.cluster import cluster
 from pgvip.web.exposition import CONTENT_TYPE
 from pgvip.web.health import CHECKS, Look, alive, judge
@@ -45,11 +45,11 @@ class Site:
         self._whole = Kept(sources.whole, fresh_s=0.0)  # one at a time: it reads a disk, which may hang
         nothing: Document = {}
         none: list[Document] = []
-        self._explained = Beside(
+        self._explained = Background(
             lambda: _optional(sources.explain, nothing), nothing, fresh_s=EXPLAIN_S, wait_s=0.0, name=REQUEST_THREAD
         )
-        self._events = Beside(self._newest, none, fresh_s=FRESH_S, wait_s=READ_S, name=REQUEST_THREAD)
-        self._samples = Beside(self._history, none, fresh_s=SAMPLES_S, wait_s=READ_S, name=REQUEST_THREAD)
+        self._events = Background(self._newest, none, fresh_s=FRESH_S, wait_s=READ_S, name=REQUEST_THREAD)
+        self._samples = Background(self._history, none, fresh_s=SAMPLES_S, wait_s=READ_S, name=REQUEST_THREAD)
 
     def respond(self, request: Request, secret: bytes | None) -> Response:
         """Answer one request. `secret`: what all but the health checks ask for, as user:password."""

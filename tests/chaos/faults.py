@@ -43,11 +43,11 @@ def power_off(ground: Ground, host: Host, _step: Step) -> Undo:
 
 def power_off_stays(ground: Ground, host: Host, _step: Step) -> Undo:
     ground.need_on(host)
-    ground.fence.trouble[host.name].stay_off = True
+    ground.fence.failures[host.name].stay_off = True
     host.power_off()
 
     def undo() -> None:
-        ground.fence.trouble[host.name].stay_off = False
+        ground.fence.failures[host.name].stay_off = False
         host.boot()
 
     return undo
@@ -128,37 +128,37 @@ def daemon_frozen(ground: Ground, host: Host, _step: Step) -> Undo:
 
 
 def fence_fails(ground: Ground, host: Host, step: Step) -> Undo:
-    ground.fence.trouble[host.name].fail_next = round(step.amount)
+    ground.fence.failures[host.name].fail_next = round(step.amount)
 
     def undo() -> None:
-        ground.fence.trouble[host.name].fail_next = 0
+        ground.fence.failures[host.name].fail_next = 0
 
     return undo
 
 
 def fence_late(ground: Ground, host: Host, step: Step) -> Undo:
     late_s = step.amount or 0.02
-    ground.fence.trouble[host.name].late_s = late_s
+    ground.fence.failures[host.name].late_s = late_s
 
     def undo() -> None:
-        ground.fence.trouble[host.name].late_s = 0.0
+        ground.fence.failures[host.name].late_s = 0.0
         time.sleep(late_s + 0.5)  # an order that is under way still strikes: it belongs to this fault
 
     return undo
 
 
 def fence_slow(ground: Ground, host: Host, step: Step) -> Undo:
-    ground.fence.trouble[host.name].delay_s = step.amount
+    ground.fence.failures[host.name].delay_s = step.amount
 
     def undo() -> None:
-        ground.fence.trouble[host.name].delay_s = 0.0
+        ground.fence.failures[host.name].delay_s = 0.0
 
     return undo
 
 
 def fence_hangs(ground: Ground, host: Host, _step: Step) -> Undo:
-    ground.fence.trouble[host.name].hang.set()
-    return ground.fence.trouble[host.name].hang.clear
+    ground.fence.failures[host.name].hang.set()
+    return ground.fence.failures[host.name].hang.clear
 
 
 def fence_cut(ground: Ground, host: Host, _step: Step) -> Undo:

@@ -1,4 +1,4 @@
-"""What faults act upon: a pair in its lab, and how to find, strike and mend its parts while others do the same."""
+"""What faults act upon: a pair in its lab, and how to find, strike and repair its parts while others do the same."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Ground:
         with (host.directory / "shared/operator.log").open("a") as log:
             host.popen(argv, user=user, stdout=log, stderr=subprocess.STDOUT)
 
-    # --- mending ---------------------------------------------------------------------------------
+    # --- repairing ---------------------------------------------------------------------------------
 
     def boot_all(self) -> list[str]:
         """Somebody presses the power buttons; the hosts that were off."""

@@ -11,19 +11,19 @@ from tests.lab.hosts import Host
 from tests.lab.nodes import LabError
 
 PATIENCE_S = 40.0
-"""So long nobody is called: what the pair can mend itself, it has mended by then."""
+"""So long nobody is called: what the pair can hint itself, it has repaired by then."""
 AGAIN_S = 20.0
 FORCED = ("not-served", "hand-backs", "vip-answers", "records-differ")
 
 
 def command(host: Host, warning: dict[str, Any]) -> list[str]:
-    """The words of the mend that a warning names, [] when it names none that an operator alone may do."""
-    name, mend = warning["name"], warning.get("mend", "")
+    """The words of the repair that a warning names, [] when it names none that an operator alone may do."""
+    name, hint = warning["name"], warning.get("hint", "")
     if name == "hold":
         return ["hold", "clear", "--yes", host.name]
-    if name in FORCED and "pgvip promote --force" in mend:
+    if name in FORCED and "pgvip promote --force" in hint:
         return ["promote", "--force", "--yes", "lab"]
-    if name == "action-failing" and "pgvip rejoin --clone" in mend:
+    if name == "action-failing" and "pgvip rejoin --clone" in hint:
         return ["rejoin", "--clone"]
     return []
 

@@ -84,12 +84,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Fault:
-    """One of the demonstration's faults. `mend` is done once the client writes again."""
+    """One of the demonstration's faults. `hint` is done once the client writes again."""
 
     name: str
     title: str
     strike: Callable[[Pair, Host, Host], None]
-    mend: Callable[[Pair, Host, Host], None] = lambda _pair, _primary, _standby: None
+    hint: Callable[[Pair, Host, Host], None] = lambda _pair, _primary, _standby: None
 
 
 def kill_postmaster(_pair: Pair, primary: Host, _standby: Host) -> None:
@@ -144,7 +144,7 @@ class Demo:
         struck_s = time.monotonic()
         fault.strike(self.pair, primary, standby)
         self.writer.wait_success(60)
-        fault.mend(self.pair, primary, standby)
+        fault.hint(self.pair, primary, standby)
         self.progress.say(f"{fault.name}: the client writes again; until the pair is healthy")
         self.pair.wait_healthy(HEALTHY_DEADLINE_S)
         healthy_s = time.monotonic()

@@ -24,7 +24,7 @@ OK, FAILED, OFF = 0, 1, 2
 
 
 @dataclass
-class Trouble:
+class Failures:
     """How the device misbehaves toward one plug.
 
     `fail_next`: so many orders fail. `delay_s`: each order takes that much longer. `late_s`: an order is
@@ -57,7 +57,7 @@ class FenceDevice:
 
     def __init__(self, hosts: Mapping[str, Host]) -> None:
         self.hosts = hosts
-        self.trouble = {name: Trouble() for name in hosts}
+        self.failures = {name: Failures() for name in hosts}
         self.cut_off: set[str] = set()
         """Hosts that cannot reach the device."""
         self.orders: list[Order] = []
@@ -94,7 +94,7 @@ class FenceDevice:
         if asker in self.cut_off:
             handler.rfile.read()  # the order never arrives: the agent waits until it gives up
             return
-        while plug in self.trouble and self.trouble[plug].hang.is_set():
+        while plug in self.failures and self.failures[plug].hang.is_set():
             if self.closing.wait(0.05):
                 return
         code, text = self.execute(plug, action)
@@ -102,25 +102,25 @@ class FenceDevice:
         handler.wfile.write(json.dumps({"code": code, "text": text}).encode() + b"\n")
 
     def execute(self, plug: str, action: str) -> tuple[int, str]:
-        """Do it, unless the device is in trouble."""
+        """Do it, unless the device is in failures."""
         if action in {"list", "monitor"} and not plug:
             return OK, "\n".join(self.hosts)
         host = self.hosts.get(plug)
         if host is None:
             return FAILED, f"no plug {plug!r}"
-        trouble = self.trouble[plug]
-        self.closing.wait(trouble.delay_s)
-        if trouble.lies:
+        failures = self.failures[plug]
+        self.closing.wait(failures.delay_s)
+        if failures.lies:
             return (OFF, "off") if action in {"status", "monitor"} else (OK, action)
         if action in {"status", "monitor"}:
             return (OK, "on") if host.is_on() else (OFF, "off")
-        if trouble.stay_off and action == "on":
+        if failures.stay_off and action == "on":
             return FAILED, "no power"
-        if trouble.fail_next > 0:
-            trouble.fail_next -= 1
+        if failures.fail_next > 0:
+            failures.fail_next -= 1
             return FAILED, "the device refuses"
-        if trouble.late_s:
-            threading.Timer(trouble.late_s, self.switch, (host, action)).start()
+        if failures.late_s:
+            threading.Timer(failures.late_s, self.switch, (host, action)).start()
             return FAILED, "no answer from the device"
         return self.switch(host, action)
 
@@ -141,11 +141,11 @@ class FenceDevice:
         return [order for order in list(self.orders) if (order.plug, order.action) == (plug, action)]
 
     def soothe(self) -> None:
-        """End all trouble."""
+        """End all failures."""
         self.cut_off.clear()
-        for name, trouble in self.trouble.items():
-            trouble.hang.clear()
-            self.trouble[name] = Trouble()
+        for name, failures in self.failures.items():
+            failures.hang.clear()
+            self.failures[name] = Failures()
 
     def close(self) -> None:
         """Stop serving; calls still waiting get no answer."""

@@ -28,7 +28,7 @@ def test_a_vip_removed_by_hand_comes_back_at_once(scene: Scene, role: str) -> No
 
 def test_a_vip_held_by_a_stranger_is_not_taken(scene: Scene) -> None:
     """The role is taken over all the same; the address follows when the stranger leaves it."""
-    scene.fence.trouble[scene.primary.name].stay_off = True
+    scene.fence.failures[scene.primary.name].stay_off = True
     scene.strike()
     scene.primary.power_off()
     address(scene.lab.stranger, "add", PRIMARY_VIP)

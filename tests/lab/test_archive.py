@@ -152,13 +152,13 @@ def test_optional_destination_gets_later_what_it_is_owed(pair: Pair) -> None:
     insert(pair.a, 1)
     name = switch(pair.a)
     memory = Memory(pair.a.archive.directory / DIRECTORY)
-    wait_until(lambda: name in memory.owed("other"), 30, what="a debt")
+    wait_until(lambda: name in memory.pending("other"), 30, what="a debt")
     other.mkdir()
     other.chmod(0o777)
     memory.works("other")
     maintenance.catch_up(changed)
     # or the archiver, which pays one file with each that it archives
-    wait_until(lambda: memory.owed("other") == [], 20, what="nothing owed")
+    wait_until(lambda: memory.pending("other") == [], 20, what="nothing pending")
     assert f"{name}.zst" in {path.name for path in other.iterdir()}
     maintenance.refresh_commands(pair.a, print)
 

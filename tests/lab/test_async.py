@@ -62,7 +62,7 @@ def test_what_a_takeover_loses_is_counted_and_listed(scene: Scene) -> None:
     cut_s = scene.strike()
     scene.switch.cut("alpha", "beta", port=5432)
     wait_until(lambda: len(scene.writer.acknowledged(cut_s)) > 10, 10, "writes that the standby does not have", 0.01)
-    scene.fence.trouble[scene.primary.name].stay_off = True
+    scene.fence.failures[scene.primary.name].stay_off = True
     scene.primary.power_off()
     scene.switch.heal()
     scene.wait_roles(standby="primary_standby")
@@ -135,7 +135,7 @@ def test_no_takeover_after_the_lease_has_ended(scene: Scene) -> None:
 
     Its standby switches it on instead, once its fence device works and says that it is off.
     """
-    scene.fence.trouble[scene.primary.name].fail_next = 1000
+    scene.fence.failures[scene.primary.name].fail_next = 1000
     scene.strike()
     freeze_daemon(scene.primary)
     lose_the_lease(scene)
@@ -152,10 +152,10 @@ def test_no_takeover_after_the_lease_has_ended(scene: Scene) -> None:
 
 @with_short_lease
 def test_a_fence_that_is_not_confirmed_within_the_lease_is_given_up(scene: Scene) -> None:
-    scene.fence.trouble[scene.primary.name].fail_next = 1000
+    scene.fence.failures[scene.primary.name].fail_next = 1000
     scene.strike()
     scene.primary.cut()
-    wait_until(lambda: scene.fence.trouble[scene.primary.name].fail_next < 1000, 10, "a fence tried", 0.02)
+    wait_until(lambda: scene.fence.failures[scene.primary.name].fail_next < 1000, 10, "a fence tried", 0.02)
     lose_the_lease(scene)
     scene.fence.soothe()
     scene.stays(4, standby="standby")
@@ -166,7 +166,7 @@ def test_a_fence_that_is_not_confirmed_within_the_lease_is_given_up(scene: Scene
 
 @with_short_lease
 def test_a_fence_that_works_after_the_lease_has_ended_leaves_no_host_off(scene: Scene) -> None:
-    scene.fence.trouble[scene.primary.name].delay_s = LEASE_S + 2
+    scene.fence.failures[scene.primary.name].delay_s = LEASE_S + 2
     scene.strike()
     scene.primary.cut()
     wait_until(lambda: not scene.primary.is_on(), LEASE_S + 10, "off, too late for a takeover", 0.02)

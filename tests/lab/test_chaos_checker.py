@@ -183,8 +183,8 @@ def test_a_fence_device_that_lies_is_found_out_by_two_writers(tmp_path: Path) ->
     try:
         life.begin()
         primary, standby = life.pair.host_as("primary"), life.pair.host_as("standby")
-        for trouble in life.lab.fence.trouble.values():
-            trouble.lies = True
+        for failures in life.lab.fence.failures.values():
+            failures.lies = True
         primary.cut()
         wait_until(standby.writable, 60, f"{standby.name} takes over")
         probes = life.lab.probes[primary.name]

@@ -1,4 +1,4 @@
-"""`pgvip check` on a real pair: each thing is broken for real, seen, mended, and seen to be well again."""
+"""`pgvip check` on a real pair: each thing is broken for real, seen, repaired, and seen to be well again."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def levels(found: dict[str, dict[str, Any]]) -> Levels:
 
 
 def differing(found: dict[str, dict[str, Any]], wanted: Levels) -> dict[str, Any]:
-    """What is not as wanted; each problem also has its mend."""
+    """What is not as wanted; each problem also has its hint."""
     wrong: dict[str, Any] = {name: found[name] for name, level in wanted.items() if found[name]["level"] != level}
-    wrong |= {name: one for name, one in found.items() if one["level"] in ("WARNING", "CRITICAL") and not one["mend"]}
+    wrong |= {name: one for name, one in found.items() if one["level"] in ("WARNING", "CRITICAL") and not one["hint"]}
     return wrong
 
 
@@ -55,7 +55,7 @@ def break_host(pair: Pair, primary: Host, standby: Host) -> None:
     (cluster / "start.conf").write_text("auto\n")
     passwords = primary.directory / "etc/pgpass"
     passwords.write_text("\n".join(line + "wrong" for line in passwords.read_text().split()) + "\n")
-    pair.lab.fence.trouble[standby.name].lies = True
+    pair.lab.fence.failures[standby.name].lies = True
     pair.lab.switch.disconnect("gateway")
     pair.lab.stranger.run(["ip", "address", "add", f"{STANDBY_VIP}/32", "dev", "eth0"])
     standby.run(["ip", "address", "del", f"{STANDBY_VIP}/32", "dev", "eth0"])
@@ -71,7 +71,7 @@ def break_database(primary: Host) -> None:
     wait_until(lambda: primary.sql(failing) == "t", 30, "archiving fails")
 
 
-def mend(pair: Pair, primary: Host, standby: Host, text: str) -> None:
+def hint(pair: Pair, primary: Host, standby: Host, text: str) -> None:
     pair.lab.stranger.run(["ip", "address", "del", f"{STANDBY_VIP}/32", "dev", "eth0"])
     pair.lab.switch.connect("gateway")
     pair.lab.fence.soothe()
@@ -119,7 +119,7 @@ def test_what_is_broken_is_found(pair: Pair) -> None:
     assert nagios.returncode == 2
     assert nagios.stdout.startswith("PGVIP CRITICAL - files: ")
     assert "| 'slots'=2;; 'retained'=" in nagios.stdout.splitlines()[0]
-    mend(pair, primary, standby, passwords)
+    hint(pair, primary, standby, passwords)
     pair.wait_healthy()
     wait_until(lambda: all_ok(pair), 60, "every check is well again", every_s=1.0)
 
@@ -160,7 +160,7 @@ def test_different_files_and_a_lone_primary_are_found(pair: Pair) -> None:
     finally:
         file.write_text(text)
         os.kill(standby.service_pid("pgvip"), signal.SIGHUP)
-    pair.lab.fence.trouble[standby.name].stay_off = True
+    pair.lab.fence.failures[standby.name].stay_off = True
     standby.power_off()
     pair.wait_roles(30, **{primary.name: "primary_standby"})
     wait_until(lambda: levels(checked(pair, primary, "--only", "attached")), 20, "its sender gives the standby up")

@@ -138,7 +138,7 @@ def test_the_survivor_knows_what_happened_on_both_hosts(scene: Scene) -> None:
         wait_until(lambda: "to be seen elsewhere" in follower.read_text(), 10, "the other host's order is followed")
     finally:
         end_process(program)
-    scene.fence.trouble[scene.primary.name].stay_off = True
+    scene.fence.failures[scene.primary.name].stay_off = True
     scene.primary.power_off()
     scene.wait_roles(standby="primary_standby")
     meant = {(scene.primary.name, "order"), (scene.standby.name, "fenced"), (scene.standby.name, "role-change")}
@@ -147,7 +147,7 @@ def test_the_survivor_knows_what_happened_on_both_hosts(scene: Scene) -> None:
     scene.standby.stop_service("pgvip")
     assert known <= kinds(scene, scene.standby), "what the daemon told is in the files"
     scene.pair.start_services(scene.standby)
-    scene.fence.trouble[scene.primary.name].stay_off = False
+    scene.fence.failures[scene.primary.name].stay_off = False
     scene.primary.boot()
     scene.finish(swapped=True)
     wait_until(lambda: kinds(scene, scene.primary) >= known, 20, "caught up")

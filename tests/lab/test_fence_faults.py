@@ -9,10 +9,10 @@ from tests.lab.scene import Scene
 
 
 def test_fence_fails_then_works(scene: Scene) -> None:
-    scene.fence.trouble[scene.primary.name].fail_next = 2
+    scene.fence.failures[scene.primary.name].fail_next = 2
     scene.strike()
     scene.primary.cut()
-    wait_until(lambda: scene.fence.trouble[scene.primary.name].fail_next == 0, 30, "two failures", every_s=0.02)
+    wait_until(lambda: scene.fence.failures[scene.primary.name].fail_next == 0, 30, "two failures", every_s=0.02)
     assert not scene.standby.writable(), "promoted although the fence had failed"
     scene.wait_roles(standby="primary_standby", deadline_s=40)
     scene.primary.heal()
@@ -20,21 +20,21 @@ def test_fence_fails_then_works(scene: Scene) -> None:
 
 
 def test_an_order_reported_as_failed_is_executed_late(scene: Scene) -> None:
-    scene.fence.trouble[scene.primary.name].late_s = 1.0
+    scene.fence.failures[scene.primary.name].late_s = 1.0
     scene.strike()
     scene.primary.cut()
     wait_until(lambda: not scene.primary.is_on(), 30, "executed late", every_s=0.02)
-    scene.fence.trouble[scene.primary.name].late_s = 0.0
+    scene.fence.failures[scene.primary.name].late_s = 0.0
     scene.primary.heal()
     scene.finish(swapped=None, deadline_s=90)
 
 
 def test_fence_device_hangs(scene: Scene) -> None:
-    scene.fence.trouble[scene.primary.name].hang.set()
+    scene.fence.failures[scene.primary.name].hang.set()
     scene.strike()
     scene.primary.cut()
     scene.stays(6, standby="standby")
-    scene.fence.trouble[scene.primary.name].hang.clear()
+    scene.fence.failures[scene.primary.name].hang.clear()
     scene.wait_roles(standby="primary_standby", deadline_s=40)
     scene.primary.heal()
     scene.finish(swapped=True)

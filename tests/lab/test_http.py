@@ -131,7 +131,7 @@ def test_a_load_balancer_sees_one_primary_through_switchover_and_power_off(web: 
     web.wait_checks(scene.primary, STANDBY_CHECKS + BOTH_CHECKS)
     web.wait_checks(PRIMARY_VIP, PRIMARY_CHECKS + BOTH_CHECKS)
 
-    scene.fence.trouble[scene.primary.name].stay_off = True
+    scene.fence.failures[scene.primary.name].stay_off = True
     scene.primary.power_off()
     scene.wait_roles(standby="primary_standby")
     for place in (scene.standby, PRIMARY_VIP, STANDBY_VIP):

@@ -36,7 +36,7 @@ def test_an_isolated_primary_gives_up_and_serves_again_by_itself(scene: Scene) -
 
 @pytest.mark.pair(overrides=TIMING)
 def test_a_solo_primary_without_a_gateway_serves_on(scene: Scene) -> None:
-    scene.fence.trouble[scene.standby.name].stay_off = True
+    scene.fence.failures[scene.standby.name].stay_off = True
     scene.standby.power_off()
     scene.wait_roles(primary="primary_standby")
     scene.switch.disconnect("gateway")

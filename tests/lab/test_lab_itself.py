@@ -217,26 +217,26 @@ def test_fence_agent_is_truthful(pair: Lab) -> None:
 
 
 def test_fence_device_in_trouble(pair: Lab) -> None:
-    trouble = pair.fence.trouble["beta"]
-    trouble.fail_next = 1
+    failures = pair.fence.failures["beta"]
+    failures.fail_next = 1
     assert agent(pair.alpha, "off", "beta") == 1
     assert pair.beta.is_on()
     pair.fence.cut_off.add("alpha")
     assert agent(pair.alpha, "off", "beta", power_timeout="0.5") == 1
     pair.fence.cut_off.clear()
-    trouble.hang.set()
+    failures.hang.set()
     assert agent(pair.alpha, "status", "beta", power_timeout="0.5") == 1
-    trouble.hang.clear()
-    trouble.late_s = 0.5
+    failures.hang.clear()
+    failures.late_s = 0.5
     assert agent(pair.alpha, "off", "beta") == 1
     assert pair.beta.is_on()
     wait_until(lambda: not pair.beta.is_on(), 5, "executed late")
     assert agent(pair.alpha, "off", "beta") == 1
-    pair.fence.trouble["beta"].late_s = 0.0
+    pair.fence.failures["beta"].late_s = 0.0
 
 
 def test_an_order_is_executed_though_its_asker_is_fenced_meanwhile(pair: Lab) -> None:
-    pair.fence.trouble["beta"].delay_s = 1.0
+    pair.fence.failures["beta"].delay_s = 1.0
     fencing = pair.alpha.popen(["sh", "-c", f"printf 'action=off\\nplug=beta\\nip={DEVICE}\\n' | {AGENT}"])
     wait_until(lambda: ("alpha", "off", "beta") in pair.fence.asked, 5, "asked")
     assert agent(pair.beta, "off", "alpha") == 0

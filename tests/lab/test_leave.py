@@ -21,7 +21,7 @@ def shut_down(scene: Scene, host: Host, *words: str) -> str:
 
 @pytest.mark.parametrize("mode", [pytest.param("sync"), pytest.param("async", marks=pytest.mark.pair(mode="async"))])
 def test_shutdown_of_the_primary_hands_over(scene: Scene, mode: str) -> None:
-    scene.fence.trouble[scene.primary.name].stay_off = True
+    scene.fence.failures[scene.primary.name].stay_off = True
     scene.strike()
     said = shut_down(scene, scene.primary)
     assert f"{scene.standby.name} is primary" in said
@@ -34,7 +34,7 @@ def test_shutdown_of_the_primary_hands_over(scene: Scene, mode: str) -> None:
 
 
 def test_shutdown_of_the_standby_leaves_writes_flowing(scene: Scene) -> None:
-    scene.fence.trouble[scene.standby.name].stay_off = True
+    scene.fence.failures[scene.standby.name].stay_off = True
     scene.strike()
     said = shut_down(scene, scene.standby)
     assert f"{scene.primary.name} serves alone" in said

@@ -154,11 +154,11 @@ def test_a_schedule_and_the_archiver_are_seen_on_both_hosts(scene: Scene) -> Non
 class Ordered:
     """A switchover that is ordered while the primary's checkpointer stands still, so that there is time to interfere.
 
-    `interfere` is called once the pre-checks are through and nothing has changed yet; `mend` when it is decided.
+    `interfere` is called once the pre-checks are through and nothing has changed yet; `hint` when it is decided.
     """
 
     def __init__(
-        self, scene: Scene, on: Host, interfere: Callable[[], None], mend: Callable[[], None] = lambda: None
+        self, scene: Scene, on: Host, interfere: Callable[[], None], hint: Callable[[], None] = lambda: None
     ) -> None:
         checkpointer = process(scene.primary, "checkpointer")
         with stopped(checkpointer):
@@ -174,7 +174,7 @@ class Ordered:
         for line in running.stdout:
             self.lines.append(line)
             if "is being promoted" in line or "called off" in line:
-                mend()
+                hint()
         self.code = running.wait(90)
         self.said = "".join(self.lines)
 

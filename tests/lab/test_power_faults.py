@@ -35,14 +35,14 @@ def test_primary_power_off(scene: Scene) -> None:
 
 
 def test_standby_power_off(scene: Scene) -> None:
-    scene.fence.trouble[scene.standby.name].stay_off = True
+    scene.fence.failures[scene.standby.name].stay_off = True
     scene.strike()
     scene.standby.power_off()
     scene.wait_roles(primary="primary_standby")
     assert scene.wait_writes() < 8
     scene.reader.wait_success()
     assert scene.lab.vip_holders() == {"primary": {scene.primary.name}, "standby": {scene.primary.name}}
-    scene.fence.trouble[scene.standby.name].stay_off = False
+    scene.fence.failures[scene.standby.name].stay_off = False
     scene.standby.boot()
     scene.finish(swapped=False)
 
@@ -81,7 +81,7 @@ def test_one_host_never_comes_back_and_an_operator_decides(scene: Scene, which: 
 
 
 def test_a_solo_primary_comes_back_alone(scene: Scene) -> None:
-    scene.fence.trouble[scene.standby.name].stay_off = True
+    scene.fence.failures[scene.standby.name].stay_off = True
     scene.standby.power_off()
     scene.wait_roles(primary="primary_standby")
     scene.wait_writes()
@@ -96,7 +96,7 @@ def test_a_solo_primary_comes_back_alone(scene: Scene) -> None:
 
 
 def test_old_primary_returns_while_the_new_one_is_down(scene: Scene) -> None:
-    scene.fence.trouble[scene.primary.name].stay_off = True
+    scene.fence.failures[scene.primary.name].stay_off = True
     scene.strike()
     scene.primary.power_off()
     scene.wait_writes()

@@ -23,7 +23,7 @@ def term(host: Host) -> str:
 def test_record_lost_on_one_host(scene: Scene, role: str) -> None:
     """It confirms nobody and adopts the record of the peer that serves."""
     host = scene.primary if role == "primary" else scene.standby
-    scene.fence.trouble[host.name].stay_off = True
+    scene.fence.failures[host.name].stay_off = True
     scene.strike()
     host.power_off()
     scene.wait_writes()
@@ -42,7 +42,7 @@ def test_state_directory_lost_on_the_standby(scene: Scene, lost: str) -> None:
         scene.pair.pgvip(scene.primary, "switchover")
         scene.pair.wait_roles(30, **{primary.name: "primary", host.name: "standby"})
         scene.pair.wait_healthy()
-    scene.fence.trouble[host.name].stay_off = True
+    scene.fence.failures[host.name].stay_off = True
     scene.strike()
     host.power_off()
     scene.pair.wait_roles(30, **{primary.name: "primary_standby"})
@@ -69,7 +69,7 @@ def test_state_directory_lost_on_the_standby(scene: Scene, lost: str) -> None:
 def test_power_lost_between_the_two_renames_of_a_clone(scene: Scene) -> None:
     """Then there is no data directory; the next start finishes what was begun, and nothing is deleted."""
     host = scene.standby
-    scene.fence.trouble[host.name].stay_off = True
+    scene.fence.failures[host.name].stay_off = True
     scene.strike()
     host.power_off()
     scene.wait_writes()
@@ -106,6 +106,6 @@ def test_record_rolled_back_on_one_host(scene: Scene, role: str) -> None:
     for each in scene.pair.hosts.values():
         each.boot()
     if role == "primary":
-        wait_until(partial(scene.says, host, "promote"), 60, "status names the mend", 1)
+        wait_until(partial(scene.says, host, "promote"), 60, "status names the hint", 1)
         scene.pair.pgvip(host, "promote", "--force", "--yes", "lab")
     scene.finish(swapped=True, deadline_s=90)

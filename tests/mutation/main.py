@@ -141,7 +141,7 @@ def report(found: list[Mutant], kept: Kept, options: argparse.Namespace) -> int:
 
 
 def keep(kept: Kept, options: argparse.Namespace) -> None:
-    """Beside the tree itself, for the next run."""
+    """Background the tree itself, for the next run."""
     kept.write()
     shutil.copy(KEPT, options.copy_of)
 

@@ -1,7 +1,7 @@
 """Every mutant of the core that mutmut's operators make, each with an identity that survives edits elsewhere.
 
 mutmut's own runner cannot be used here: it swaps whole functions behind a trampoline, and so leaves out decorated
-functions (every fact of `View`) and everything at module level (the table of changes, its conditions, the constants).
+functions (every fact of `Facts`) and everything at module level (the table of changes, its conditions, the constants).
 So its operators make the mutants and `judge` runs them.
 """
 
@@ -22,11 +22,11 @@ from mutmut.mutation.file_mutation import create_mutations, deep_replace
 CORE = Path("pgvip/core")
 DECORATOR = re.compile(r"^( *)@(\w+)$", re.MULTILINE)
 WORDS: dict[str, tuple[int, ...]] = {
-    "note": (0, 1), "concern": (1, 2), "say": (1, 2), "Condition": (2,), "Change": (5,), "end_claim": (1,),
+    "note": (0, 1), "warn": (1, 2), "say": (1, 2), "Condition": (2,), "Change": (5,), "end_claim": (1,),
     "call_off": (1,), "ValueError": (0,), "AssertionError": (0,),
 }  # fmt: skip
-"""Calls with words for people (log lines, concerns, reasons), and at which places: these words are not mutated."""
-NAMELESS = ("__all__", "MENDS", "T")
+"""Calls with words for people (log lines, warnings, reasons), and at which places: these words are not mutated."""
+NAMELESS = ("__all__", "HINTS", "T")
 """Assignments left out: what `import *` would take (nobody uses it), words for people, a name of the type checker."""
 
 

@@ -63,7 +63,7 @@ class Fencing:
             self.world.after(delay_s, lambda: self._late(target.peer, boot, "a fence of before its boot"))
 
     def _late(self, by: Host, boot: int, why: str) -> None:
-        """After the end of all faults, not for one who has booted since: who cannot know of it cannot mend it."""
+        """After the end of all faults, not for one who has booted since: who cannot know of it cannot repair it."""
         if not (self.world.healed and by.boots != boot):
             self._off(by.peer, why)
 

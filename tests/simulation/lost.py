@@ -16,10 +16,10 @@ from tests.simulation.operators import Operator
 from tests.simulation.play import Missed, Play
 
 
-def _demands(host: Host, concern: str) -> None:
-    said = Operator(host.world).concerns(host)
-    if concern not in said:
-        raise Violation(f"{host.name} does not say {concern}, but {sorted(said)}")
+def _demands(host: Host, warning: str) -> None:
+    said = Operator(host.world).warnings(host)
+    if warning not in said:
+        raise Violation(f"{host.name} does not say {warning}, but {sorted(said)}")
 
 
 def _quiet(play: Play, for_s: float) -> None:

@@ -246,7 +246,7 @@ class Daemon:
     def _busy(self) -> bool:
         """Something is under way: then every observation may be the one that it waits for."""
         k = self.knowledge
-        if k.yielding is not None or k.claim is not None or k.writing is not None or k.waiting:
+        if k.giving_up is not None or k.claim is not None or k.writing is not None or k.waiting:
             return True
         return any(type(action).__name__ not in IN_NO_HURRY for action in k.running)
 
@@ -267,7 +267,7 @@ class Daemon:
         self.messages, self.results, self.commands = [], [], []
         decision = core.decide(self.knowledge, inputs, host.settings, host.clock_s)
         self.knowledge, self.last = decision.knowledge, decision
-        kept = core.facts(decision.knowledge)
+        kept = core.boot_facts(decision.knowledge)
         if kept != self._kept:
             self._kept, host.facts = kept, replace(kept, offset_s=self._offset_s)
         if self.world.tracing:
@@ -275,7 +275,7 @@ class Daemon:
                 host.log(f"{note.event}: {note.text}")
         for action in decision.actions:
             self.actor.start(action)
-        if decision.kick:
+        if decision.wake:
             self.probes.look_soon()
         self._say(decision.message)
         self.world.decided(host, decision)
@@ -292,10 +292,10 @@ def _is_news(name: str, old: Observation[object], ok: bool, value: object) -> bo
     """A look calls for action at once: it differs from the last one in more than a position, or begins to fail."""
     if not ok:
         return not old.failures or name in ("connection", "disks", "processes")
-    return bool(old.failures) or _gist(old.value) != _gist(value)
+    return bool(old.failures) or _significant(old.value) != _significant(value)
 
 
-def _gist(value: object) -> object:
+def _significant(value: object) -> object:
     if not isinstance(value, Database):
         return value
     replica = value.replica

@@ -15,7 +15,7 @@ LOST = {
     "no-record", "unconfirmed", "records-differ", "vip-answers", "hand-backs", "primary-lost", "database-down",
     "not-served",
 }  # fmt: skip
-"""Concerns whose mend is a forced promotion on the host whose data shall live."""
+"""Warnings whose hint is a forced promotion on the host whose data shall live."""
 
 
 class Operator:
@@ -39,15 +39,15 @@ class Operator:
             if host.daemon and host.durable.hold and self._has_nothing_alone(host):
                 self._order(host, Order.CLEAR_HOLD)
                 return
-        said = {name for host in self.world.hosts for name in self.concerns(host)}
+        said = {name for host in self.world.hosts for name in self.warnings(host)}
         if "paused" in said:  # an old message may bring back a pause that both hosts have forgotten
             self._order(self.world.a, Order.RESUME)
         elif said & LOST:
             self._order(max(self.world.hosts, key=self._worth), Order.FORCE_PROMOTE)
 
-    def concerns(self, host: Host) -> set[str]:
+    def warnings(self, host: Host) -> set[str]:
         decision = host.daemon.last if host.daemon else None
-        return {concern.name for concern in decision.concerns} if decision else set()
+        return {warning.name for warning in decision.warnings} if decision else set()
 
     def _has_nothing_alone(self, host: Host) -> bool:
         there, told, lost = set(host.peer.pg.wal), self.world.acknowledged, self.world.lost

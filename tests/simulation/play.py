@@ -99,7 +99,7 @@ class Play:
         return bool(host.daemon and host.daemon.last and host.daemon.last.message.eligible)
 
     def gives_up(self, host: Host) -> bool:
-        return bool(host.daemon and host.daemon.knowledge.yielding)
+        return bool(host.daemon and host.daemon.knowledge.giving_up)
 
     def waits(self, host: Host) -> bool:
         """It would fence, and waits `fence_delay`."""

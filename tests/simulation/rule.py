@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pgvip.core.changes import Condition
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from tests.simulation.ambush import ambush
 from tests.simulation.play import Play
 from tests.simulation.run import Outcome
@@ -76,21 +76,21 @@ def everywhere(patch: pytest.MonkeyPatch, name: str, make: Callable[[Any], Any])
             always(patch, condition, broken)
 
 
-def always(patch: pytest.MonkeyPatch, condition: Condition, test: Callable[[View], bool] = lambda _view: True) -> None:
+def always(patch: pytest.MonkeyPatch, condition: Condition, test: Callable[[Facts], bool] = lambda _view: True) -> None:
     """Replace the test of one of the table's conditions."""
     patch.setattr(Condition, "__setattr__", object.__setattr__)  # it is frozen
     patch.setattr(condition, "test", test)
 
 
-def sees(patch: pytest.MonkeyPatch, name: str, make: Callable[[Callable[[View], Any]], Callable[[View], Any]]) -> None:
+def sees(
+    patch: pytest.MonkeyPatch, name: str, make: Callable[[Callable[[Facts], Any]], Callable[[Facts], Any]]
+) -> None:
     """Replace a fact of the round; `make` is given the way it was computed."""
-    fact: Any = View.__dict__[name]
-    whole: Callable[[View], Any] = getattr(fact, "func", None) or fact.compute
-    patch.setattr(View, name, property(make(whole)), raising=False)
+    fact: Any = Facts.__dict__[name]
+    whole: Callable[[Facts], Any] = getattr(fact, "func", None) or fact.compute
+    patch.setattr(Facts, name, property(make(whole)), raising=False)
 
 
 def given(patch: pytest.MonkeyPatch, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     """Replace a function by what `make` makes of it."""
     patch.setattr(owner, name, make(getattr(owner, name)))
-
-

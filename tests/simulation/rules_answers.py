@@ -6,26 +6,26 @@ from collections.abc import Callable
 
 import pytest
 
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from tests.simulation.play import Play
 from tests.simulation.rule import Rule, sees
 
 Patch = pytest.MonkeyPatch
 
 
-def _long_unheard(view: View) -> bool:
-    return view.now_s - max(view.heard_life_s, view.k.who.started_s, view.k.awake_s) >= view.s.dead_after_s
+def _long_unheard(facts: Facts) -> bool:
+    return facts.now_s - max(facts.heard_life_s, facts.k.who.started_s, facts.k.awake_s) >= facts.s.dead_after_s
 
 
 def deaf(path: str) -> Callable[[Patch], None]:
     """A peer that answers by this one path counts as silent."""
 
     def switch(patch: Patch) -> None:
-        def make(whole: Callable[[View], float]) -> Callable[[View], float]:
-            def broken(view: View) -> float:
-                seen, never = view.seen, float("-inf")
-                heard_s = view.k.heard.at_s if view.k.heard and path != "link" else never
-                stream_s = view.stream_at_s if path != "stream" else never
+        def make(whole: Callable[[Facts], float]) -> Callable[[Facts], float]:
+            def broken(facts: Facts) -> float:
+                seen, never = facts.seen, float("-inf")
+                heard_s = facts.k.heard.at_s if facts.k.heard and path != "link" else never
+                stream_s = facts.stream_at_s if path != "stream" else never
                 asked_s = max(seen.peer_own.at_s, seen.peer_vip.at_s) if path != "query" else never
                 return max(heard_s, stream_s, asked_s)
 
@@ -72,8 +72,8 @@ def only_the_query(play: Play) -> None:
 def stopped_daemon_is_dead(patch: Patch) -> None:
     """A host counts as silent when its daemon is."""
 
-    def make(whole: Callable[[View], bool]) -> Callable[[View], bool]:
-        return lambda view: view.k.heard is not None and view.heard_age_s >= view.s.dead_after_s
+    def make(whole: Callable[[Facts], bool]) -> Callable[[Facts], bool]:
+        return lambda facts: facts.k.heard is not None and facts.heard_age_s >= facts.s.dead_after_s
 
     sees(patch, "peer_silent", make)
 
@@ -91,12 +91,12 @@ def daemon_stands_still(play: Play) -> None:
 def connection_is_life(patch: Patch) -> None:
     """The stream counts while its connection is open."""
 
-    def make(whole: Callable[[View], float]) -> Callable[[View], float]:
-        def broken(view: View) -> float:
-            database = view.database
+    def make(whole: Callable[[Facts], float]) -> Callable[[Facts], float]:
+        def broken(facts: Facts) -> float:
+            database = facts.database
             inbound = database is not None and database.in_recovery and database.streaming
             outbound = database is not None and database.replica is not None
-            return view.now_s if inbound or outbound else whole(view)
+            return facts.now_s if inbound or outbound else whole(facts)
 
         return broken
 
@@ -113,11 +113,11 @@ def standby_stands_still(play: Play) -> None:
 def arp_is_life(patch: Patch) -> None:
     """A host that answers ARP for an address counts as alive."""
 
-    def make(whole: Callable[[View], float]) -> Callable[[View], float]:
-        def broken(view: View) -> float:
-            seen = view.seen
+    def make(whole: Callable[[Facts], float]) -> Callable[[Facts], float]:
+        def broken(facts: Facts) -> float:
+            seen = facts.seen
             answered = [watch.at_s for watch in (seen.arp_primary, seen.arp_standby) if watch.value]
-            return max(whole(view), *answered) if answered else whole(view)
+            return max(whole(facts), *answered) if answered else whole(facts)
 
         return broken
 

@@ -9,7 +9,7 @@ import pytest
 
 from pgvip.core import converge, decide, intake, speak
 from pgvip.core.changes import TABLE, Change
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.messages import Message, Order
 from pgvip.core.rights import takeover_right
 from pgvip.core.round import Round
@@ -18,7 +18,7 @@ from tests.simulation.play import Play
 from tests.simulation.rule import Rule, everywhere, given, sees
 
 Patch = pytest.MonkeyPatch
-Test = Callable[[View], bool]
+Test = Callable[[Facts], bool]
 Chosen = tuple[Change, tuple[tuple[str, str], ...]]
 
 
@@ -26,7 +26,7 @@ Chosen = tuple[Change, tuple[tuple[str, str], ...]]
 
 
 def _confirms(r: Round, alone: Callable[[Round], bool]) -> None:
-    v, k = r.view(), r.k
+    v, k = r.facts(), r.k
     if k.confirmed or v.record is None or k.alarm or k.writing is not None or v.higher is not None:
         return
     if alone(r):
@@ -36,14 +36,14 @@ def _confirms(r: Round, alone: Callable[[Round], bool]) -> None:
 
 def solo_asks_nobody(patch: Patch) -> None:
     """A solo primary that boots is confirmed at once."""
-    given(patch, intake, "confirm", _or(lambda r: r.view().primary and r.view().solo))
+    given(patch, intake, "confirm", _or(lambda r: r.facts().primary and r.facts().solo))
 
 
 def solo_does_not_probe(patch: Patch) -> None:
     """A solo primary that boots waits for an answer, and does not ask by ARP who holds the address."""
 
     def alone(r: Round) -> bool:
-        v, k = r.view(), r.k
+        v, k = r.facts(), r.k
         return v.primary and v.solo and k.heard is None and r.now_s - k.who.started_s >= r.s.solo_boot_wait_s
 
     given(patch, intake, "confirm", _or(alone))
@@ -53,7 +53,7 @@ def silence_confirms(patch: Patch) -> None:
     """The primary of a pair that boots is confirmed by silence."""
 
     def alone(r: Round) -> bool:
-        v, k = r.view(), r.k
+        v, k = r.facts(), r.k
         return v.primary and k.heard is None and r.now_s - k.who.started_s >= r.s.solo_boot_wait_s
 
     given(patch, intake, "confirm", _or(alone))
@@ -174,9 +174,9 @@ def powers_on_in_pause(patch: Patch) -> None:
 
     def make(whole: Callable[[Round], None]) -> Callable[[Round], None]:
         def broken(r: Round) -> None:
-            kept, r.view().__dict__["paused"] = r.view().paused, False
+            kept, r.facts().__dict__["paused"] = r.facts().paused, False
             whole(r)
-            r.view().__dict__["paused"] = kept
+            r.facts().__dict__["paused"] = kept
 
         return broken
 
@@ -202,12 +202,12 @@ def rebuilds_unconfirmed(patch: Patch) -> None:
     """Data are rebuilt by a host that is not confirmed."""
 
     def make(whole: Test) -> Test:
-        def broken(view: View) -> bool:
-            known, view.k.confirmed = view.k.confirmed, True
+        def broken(facts: Facts) -> bool:
+            known, facts.k.confirmed = facts.k.confirmed, True
             try:
-                return whole(view)
+                return whole(facts)
             finally:
-                view.k.confirmed = known
+                facts.k.confirmed = known
 
         return broken
 
@@ -235,7 +235,7 @@ def restored_and_told_of_old(play: Play) -> None:
 
 def rebuilds_from_nobody(patch: Patch) -> None:
     """Data are rebuilt before the record's primary is seen read-write."""
-    sees(patch, "peer_serves", lambda whole: lambda view: view.here is not None and view.here.confirmed)
+    sees(patch, "peer_serves", lambda whole: lambda facts: facts.peer is not None and facts.peer.confirmed)
 
 
 def winner_has_older_data(play: Play) -> None:
@@ -270,14 +270,14 @@ def solo_is_pair(patch: Patch) -> None:
     """A standby may take over in `solo` too."""
 
     def make(whole: Test) -> Test:
-        return lambda view: (view.standby and view.solo) or whole(view)
+        return lambda facts: (facts.standby and facts.solo) or whole(facts)
 
     everywhere(patch, "eligible", make)
-    def choosing(whole: Callable[[View], Chosen]) -> Callable[[View], Chosen]:
-        def broken(view: View) -> Chosen:
-            if view.standby and view.solo and view.peer_silent and takeover_right(view):
+    def choosing(whole: Callable[[Facts], Chosen]) -> Callable[[Facts], Chosen]:
+        def broken(facts: Facts) -> Chosen:
+            if facts.standby and facts.solo and facts.peer_silent and takeover_right(facts):
                 return next(row for row in TABLE if row.name == "take-over-by-fence"), ()
-            return whole(view)
+            return whole(facts)
 
         return broken
 

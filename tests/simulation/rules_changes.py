@@ -9,8 +9,8 @@ import pytest
 
 from pgvip.core import changes, converge, speak, steps
 from pgvip.core.changes import Change
-from pgvip.core.facts import View
-from pgvip.core.knowledge import Yield
+from pgvip.core.facts import Facts
+from pgvip.core.knowledge import GiveUp
 from pgvip.core.messages import Order, Want
 from pgvip.core.round import Round
 from pgvip.core.values import WalPoint
@@ -27,7 +27,7 @@ Patch = pytest.MonkeyPatch
 def writes_then_stops(patch: Patch) -> None:
     """The loser of a hand-over writes at once, and stops PostgreSQL when it has adopted what it wrote."""
 
-    def broken(r: Round, y: Yield) -> None:
+    def broken(r: Round, y: GiveUp) -> None:
         steps._write_change(r, primary=r.s.peer, handover=None, cause=y.change)
 
     patch.setattr(steps, "_give_up_role", broken)
@@ -54,7 +54,7 @@ def gives_way_then_drops(patch: Patch) -> None:
     whole = steps.give_up
 
     def broken(r: Round) -> None:
-        y = r.k.yielding
+        y = r.k.giving_up
         if y is not None and y.want is Want.SOLO and r.k.writing is None:
             steps._write_change(r, primary=r.s.peer, handover=None, cause=y.change)
         else:
@@ -72,7 +72,7 @@ def standby_freezes(play: Play) -> None:
 
 def postmaster_is_enough(patch: Patch) -> None:
     """PostgreSQL counts as stopped when its postmaster is gone, whatever of it is left."""
-    sees(patch, "gone", lambda whole: lambda view: view.processes is not None and not view.processes.postmaster)
+    sees(patch, "gone", lambda whole: lambda facts: facts.processes is not None and not facts.processes.postmaster)
 
 
 def backends_outlive_it(play: Play) -> None:
@@ -86,7 +86,7 @@ def backends_outlive_it(play: Play) -> None:
 
 def stop_is_believed(patch: Patch) -> None:
     """A host that must give up writes when it has tried to stop PostgreSQL, whether or not that worked."""
-    sees(patch, "gone", lambda whole: lambda view: "StopPostgres" in view.k.trouble or whole(view))
+    sees(patch, "gone", lambda whole: lambda facts: "StopPostgres" in facts.k.failures or whole(facts))
 
 
 def cannot_stop(play: Play) -> None:
@@ -108,7 +108,7 @@ def cannot_is_not_said(patch: Patch) -> None:
 def checkpoint_unconfirmed(patch: Patch) -> None:
     """After a clean stop the loser writes whether or not the winner has its shutdown checkpoint."""
 
-    def broken(r: Round, y: Yield, checkpoint: WalPoint) -> None:
+    def broken(r: Round, y: GiveUp, checkpoint: WalPoint) -> None:
         end = WalPoint(checkpoint.timeline, type(checkpoint.lsn)(checkpoint.lsn + 1))
         steps._write_change(r, primary=r.s.peer, handover=end, cause=y.change)
 
@@ -147,10 +147,10 @@ def starts_meanwhile(patch: Patch) -> None:
 
     def make(whole: Callable[[Round, Change], None]) -> Callable[[Round, Change], None]:
         def broken(r: Round, row: Change) -> None:
-            y, r.k.yielding = r.k.yielding, None
+            y, r.k.giving_up = r.k.giving_up, None
             r.changed()
             whole(r, row)
-            r.k.yielding = y
+            r.k.giving_up = y
             r.changed()
 
         return broken
@@ -161,9 +161,9 @@ def starts_meanwhile(patch: Patch) -> None:
 def handed_back_for_ever(patch: Patch) -> None:
     """Hand-backs are not bounded."""
 
-    def broken(view: View) -> bool:
-        since_s = view.k.blocked_since_s
-        return since_s > 0 and view.now_s - since_s >= view.s.standby_down_s and view.recovering and view.responding
+    def broken(facts: Facts) -> bool:
+        since_s = facts.k.blocked_since_s
+        return since_s > 0 and facts.now_s - since_s >= facts.s.standby_down_s and facts.recovering and facts.responding
 
     always(patch, changes.BLOCKED, broken)
 
@@ -212,7 +212,7 @@ def gateways_come_and_go(play: Play) -> None:
 
 def any_gateway(patch: Patch) -> None:
     """A gateway that answered the peer at any time counts."""
-    always(patch, changes.PEER_HAS_GATEWAY, lambda view: view.here is not None and view.here.gateway_ok)
+    always(patch, changes.PEER_HAS_GATEWAY, lambda facts: facts.peer is not None and facts.peer.gateway_ok)
 
 
 def gateways_fail_together(play: Play) -> None:
@@ -228,7 +228,7 @@ def gateways_fail_together(play: Play) -> None:
 def primary_stays(patch: Patch) -> None:
     """A standby that cannot give up is not fenced."""
     whole = changes.SOLO_RIGHT.test
-    always(patch, changes.SOLO_RIGHT, lambda view: view.here is None and whole(view))
+    always(patch, changes.SOLO_RIGHT, lambda facts: facts.peer is None and whole(facts))
 
 
 def standby_cannot_write(play: Play) -> None:
@@ -241,7 +241,7 @@ def standby_cannot_write(play: Play) -> None:
     play.must(lambda: len(world.acknowledged) > count + 3, 40.0, "5: commits wait for a standby that is lost")
     world.no_power.add("b")
     play.b.power_off("ambush")
-    play.b.pg.broken = play.b.disk_bad = False  # mended
+    play.b.pg.broken = play.b.disk_bad = False  # repaired
 
 
 # --- from solo to pair -----------------------------------------------------------------------------------
@@ -279,11 +279,11 @@ def standby_stalls(play: Play) -> None:
 def stalled_is_following(patch: Patch) -> None:
     """A standby that does not flush follows."""
 
-    def make(whole: Callable[[View], bool]) -> Callable[[View], bool]:
-        def broken(view: View) -> bool:
-            kept, view.__dict__["replica_stalled"] = view.replica_stalled, False
-            holds = whole(view)
-            view.__dict__["replica_stalled"] = kept
+    def make(whole: Callable[[Facts], bool]) -> Callable[[Facts], bool]:
+        def broken(facts: Facts) -> bool:
+            kept, facts.__dict__["replica_stalled"] = facts.replica_stalled, False
+            holds = whole(facts)
+            facts.__dict__["replica_stalled"] = kept
             return holds
 
         return broken

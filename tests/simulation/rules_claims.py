@@ -11,7 +11,7 @@ import pytest
 from pgvip.core import intake, steps, veto
 from pgvip.core.actions import Fence
 from pgvip.core.changes import Change
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Claim, Why
 from pgvip.core.messages import Command, Order
 from pgvip.core.round import Round
@@ -40,7 +40,7 @@ def claims_afterwards(patch: Patch) -> None:
     def at_last(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         if ok and attempt in wanted and r.k.claim is None:
             change, why, takeover = wanted.pop(attempt)
-            r.k.claim = Claim(change, r.view().term, why, takeover, attempt, r.now_s)
+            r.k.claim = Claim(change, r.facts().term, why, takeover, attempt, r.now_s)
             r.changed()
         fenced(r, attempt, ok=ok, text=text)
 
@@ -180,10 +180,10 @@ def lease_at_the_beginning(patch: Patch) -> None:
     """The lease has to hold when the claim begins, not when its fence is confirmed."""
 
     def make(whole: Callable[..., bool]) -> Callable[..., bool]:
-        def broken(view: View, grant: Grant | None, term: int) -> bool:
-            if grant is not None and view.k.claim is not None:
+        def broken(facts: Facts, grant: Grant | None, term: int) -> bool:
+            if grant is not None and facts.k.claim is not None:
                 grant = replace(grant, expires_s=None)
-            return whole(view, grant, term)
+            return whole(facts, grant, term)
 
         return broken
 

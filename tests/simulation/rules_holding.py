@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pgvip.core import converge, rights, speak
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.round import Round
 from pgvip.core.values import Vip
 from tests.simulation.play import Play
@@ -84,10 +84,10 @@ def restarts_without_a_stream(play: Play) -> None:
 def untold(patch: Patch) -> None:
     """The standby raises its address without having been told that it is free."""
 
-    def broken(view: View) -> bool:
-        if view.primary:
-            return view.solo and rights.write_right(view)
-        return view.k.confirmed and view.pair and view.higher is None and view.k.yielding is None
+    def broken(facts: Facts) -> bool:
+        if facts.primary:
+            return facts.solo and rights.write_right(facts)
+        return facts.k.confirmed and facts.pair and facts.higher is None and facts.k.giving_up is None
 
     everywhere(patch, "standby_address", lambda whole: broken)
 
@@ -109,9 +109,9 @@ def told_unverified(patch: Patch) -> None:
 
     def make(whole: Callable[[Round], object]) -> Callable[[Round], object]:
         def broken(r: Round) -> object:
-            kept, r.view().__dict__["held"] = r.view().held, frozenset[Vip]()
+            kept, r.facts().__dict__["held"] = r.facts().held, frozenset[Vip]()
             told = whole(r)
-            r.view().__dict__["held"] = kept
+            r.facts().__dict__["held"] = kept
             return told
 
         return broken
@@ -121,12 +121,12 @@ def told_unverified(patch: Patch) -> None:
 
 def stale_reads(patch: Patch) -> None:
     """The standby address does not mind how far the standby lags."""
-    sees(patch, "lagging", lambda whole: lambda view: False)
+    sees(patch, "lagging", lambda whole: lambda facts: False)
 
 
 def standby_of_nobody(patch: Patch) -> None:
     """The standby address is raised on a standby that does not stream."""
-    sees(patch, "streams", lambda whole: lambda view: view.recovering)
+    sees(patch, "streams", lambda whole: lambda facts: facts.recovering)
 
 
 RULES = (

@@ -9,7 +9,7 @@ import pytest
 from pgvip.core import converge, intake, rights, speak, steps
 from pgvip.core.actions import SetSyncNames
 from pgvip.core.changes import Change
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Claim, Why
 from pgvip.core.messages import Message, Request
 from pgvip.core.rights import entitled
@@ -112,10 +112,10 @@ def request_term(patch: pytest.MonkeyPatch) -> None:
         whole(r, message)
 
     patch.setattr(intake, "_message", broken)
-    sees(patch, "here", lambda whole: lambda view: view.message)
+    sees(patch, "peer", lambda whole: lambda facts: facts.message)
 
     def asked(r: Round, request: Request, row: Change) -> str:
-        return "old" if request.eligible and entitled(r.view()) else ""
+        return "old" if request.eligible and entitled(r.facts()) else ""
 
     patch.setattr(steps, "_role_asked", asked)
 
@@ -145,8 +145,8 @@ def postmaster(patch: pytest.MonkeyPatch) -> None:
     """[m 11] A grant outlives the postmaster that it was given to."""
     passing, message = intake.passing, intake._message
 
-    def holds(view: View, grant: Grant | None, term: int) -> bool:
-        return grant is not None and grant.term == term and grant.boot_id == view.k.who.boot_id
+    def holds(facts: Facts, grant: Grant | None, term: int) -> bool:
+        return grant is not None and grant.term == term and grant.boot_id == facts.k.who.boot_id
 
     def keeping(r: Round) -> None:
         grant = r.k.grant
@@ -156,7 +156,7 @@ def postmaster(patch: pytest.MonkeyPatch) -> None:
 
     def taking(r: Round, said: Message) -> None:
         if said.grant is not None:
-            said = replace(said, grant=replace(said.grant, postmaster=r.view().postmaster))
+            said = replace(said, grant=replace(said.grant, postmaster=r.facts().postmaster))
         message(r, said)
 
     patch.setattr(rights, "grant_holds", holds)
@@ -166,7 +166,7 @@ def postmaster(patch: pytest.MonkeyPatch) -> None:
 
 def first_start(patch: pytest.MonkeyPatch) -> None:
     """[m 12] The hand-over condition is not asked for."""
-    everywhere(patch, "handover_met", lambda whole: lambda view: True)
+    everywhere(patch, "handover_met", lambda whole: lambda facts: True)
 
 
 def hand_back(patch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def both_vips(patch: pytest.MonkeyPatch) -> None:
     whole = steps.give_up_addresses
 
     def broken(r: Round, vips: tuple[Vip, ...]) -> bool:
-        return whole(r, tuple(vip for vip in vips if (vip is Vip.PRIMARY) == r.view().primary))
+        return whole(r, tuple(vip for vip in vips if (vip is Vip.PRIMARY) == r.facts().primary))
 
     patch.setattr(steps, "give_up_addresses", broken)
 
@@ -209,7 +209,7 @@ def names(patch: pytest.MonkeyPatch) -> None:
     whole = converge.sync_names
 
     def broken(r: Round) -> None:
-        v = r.view()
+        v = r.facts()
         if v.pair and v.read_write and not v.replica_streams and v.database and v.database.sync_names:
             r.start(SetSyncNames(False))
         else:

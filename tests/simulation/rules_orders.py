@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from pgvip.core import steps
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Claim, Why
 from pgvip.core.messages import Order
 from pgvip.core.round import Round
@@ -22,11 +22,11 @@ Patch = pytest.MonkeyPatch
 def order_is_right(patch: Patch) -> None:
     """An order to power the peer off is the right to take its role."""
 
-    def make(whole: Callable[[View], bool]) -> Callable[[View], bool]:
-        def broken(view: View) -> bool:
-            claim = view.k.claim
-            ordered = view.k.fence_order is not None or (claim is not None and claim.why is Why.OPERATOR)
-            return whole(view) or (ordered and view.recovering)
+    def make(whole: Callable[[Facts], bool]) -> Callable[[Facts], bool]:
+        def broken(facts: Facts) -> bool:
+            claim = facts.k.claim
+            ordered = facts.k.fence_order is not None or (claim is not None and claim.why is Why.OPERATOR)
+            return whole(facts) or (ordered and facts.recovering)
 
         return broken
 

@@ -9,7 +9,7 @@ import pytest
 
 from pgvip.core import converge, decide, intake, rights, steps
 from pgvip.core.changes import Change
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Knowledge
 from pgvip.core.messages import Order
 from pgvip.core.rights import write_right
@@ -64,7 +64,7 @@ def sync_in_place(patch: Patch) -> None:
     whole = steps.own
 
     def broken(r: Round, row: Change) -> None:
-        v = r.view()
+        v = r.facts()
         if v.pair and v.record is not None and v.record.sync != r.s.sync and write_right(v):
             r.write(replace(r.k.durable, record=replace(v.record, term=r.next_term(), sync=r.s.sync)))
         whole(r, row)
@@ -111,8 +111,8 @@ def each_has_the_role(play: Play) -> None:
 def any_history(patch: Patch) -> None:
     """The position of a hand-over is compared without its timeline."""
 
-    def broken(view: View, record: Record) -> bool:
-        return view.point is not None and record.handover is not None and view.point.lsn >= record.handover.lsn
+    def broken(facts: Facts, record: Record) -> bool:
+        return facts.point is not None and record.handover is not None and facts.point.lsn >= record.handover.lsn
 
     patch.setattr(rights, "reached", broken)
 
@@ -146,7 +146,7 @@ def served_afterwards(patch: Patch) -> None:
 
     def broken(r: Round, row: Change) -> None:
         before = r.k.durable
-        if before.served or r.view().read_write:
+        if before.served or r.facts().read_write:
             whole(r, row)
             return
         r.k.durable = replace(before, served=True)
@@ -225,20 +225,20 @@ def primary_is_lost(play: Play) -> None:
 
 def no_hold(patch: Patch) -> None:
     """Adopting a record that takes the role without consent leaves no mark."""
-    everywhere(patch, "takes_from_me", lambda whole: lambda view, record: False)
+    everywhere(patch, "takes_from_me", lambda whole: lambda facts, record: False)
 
 
 def hold_does_not_hold(patch: Patch) -> None:
     """Data are rebuilt in spite of `hold`."""
 
-    def blind(whole: Callable[[View], bool]) -> Callable[[View], bool]:
-        def broken(view: View) -> bool:
-            hold = view.k.durable.hold
-            view.k.durable = replace(view.k.durable, hold="")
+    def blind(whole: Callable[[Facts], bool]) -> Callable[[Facts], bool]:
+        def broken(facts: Facts) -> bool:
+            hold = facts.k.durable.hold
+            facts.k.durable = replace(facts.k.durable, hold="")
             try:
-                return whole(view)
+                return whole(facts)
             finally:
-                view.k.durable = replace(view.k.durable, hold=hold)
+                facts.k.durable = replace(facts.k.durable, hold=hold)
 
         return broken
 

@@ -13,7 +13,7 @@ import pytest
 
 from pgvip.core import converge, intake, speak, steps
 from pgvip.core.changes import Change
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Why
 from pgvip.core.messages import Message
 from pgvip.core.round import Round
@@ -23,7 +23,7 @@ from tests.simulation.rule import Break, everywhere, given
 Patch = pytest.MonkeyPatch
 Step = Callable[[Round], None]
 RowStep = Callable[[Round, Change], None]
-Test = Callable[[View], bool]
+Test = Callable[[Facts], bool]
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ def right_while_giving_up(patch: Patch) -> None:
     """The write right does not ask whether a give-up is under way."""
 
     def make(whole: Test) -> Test:
-        def broken(view: View) -> bool:
-            y, view.k.yielding = view.k.yielding, None
+        def broken(facts: Facts) -> bool:
+            y, facts.k.giving_up = facts.k.giving_up, None
             try:
-                return whole(view)
+                return whole(facts)
             finally:
-                view.k.yielding = y
+                facts.k.giving_up = y
 
         return broken
 
@@ -57,12 +57,12 @@ def address_unconfirmed(patch: Patch) -> None:
     """The standby address does not ask whether this host is confirmed."""
 
     def make(whole: Test) -> Test:
-        def broken(view: View) -> bool:
-            known, view.k.confirmed = view.k.confirmed, True
+        def broken(facts: Facts) -> bool:
+            known, facts.k.confirmed = facts.k.confirmed, True
             try:
-                return whole(view)
+                return whole(facts)
             finally:
-                view.k.confirmed = known
+                facts.k.confirmed = known
 
         return broken
 
@@ -107,8 +107,8 @@ def term_is_not_checked_again(patch: Patch) -> None:
 
     def make(whole: Step) -> Step:
         def broken(r: Round) -> None:
-            if r.k.yielding is not None:
-                r.k.yielding = replace(r.k.yielding, term=r.view().term)
+            if r.k.giving_up is not None:
+                r.k.giving_up = replace(r.k.giving_up, term=r.facts().term)
                 r.changed()
             whole(r)
 
@@ -175,15 +175,15 @@ def grants_in_solo(patch: Patch) -> None:
 
     def make(whole: Step) -> Step:
         def broken(r: Round) -> None:
-            if r.view().solo:
-                r.view().__dict__["pair"] = True
+            if r.facts().solo:
+                r.facts().__dict__["pair"] = True
             whole(r)
             r.changed()
 
         return broken
 
     given(patch, converge, "grants", make)
-    patch.setattr(speak, "_grant", lambda r: r.k.given if r.k.yielding is None else None)
+    patch.setattr(speak, "_grant", lambda r: r.k.given if r.k.giving_up is None else None)
 
 
 def answers_without_a_record(patch: Patch) -> None:
@@ -192,7 +192,7 @@ def answers_without_a_record(patch: Patch) -> None:
     def make(whole: Callable[[Round, Change], Message]) -> Callable[[Round, Change], Message]:
         def broken(r: Round, row: Change) -> Message:
             said, heard = whole(r, row), r.k.heard
-            lacks = heard is not None and r.k.claim is None and r.view().record is None
+            lacks = heard is not None and r.k.claim is None and r.facts().record is None
             return replace(said, answer=heard.message.question) if lacks and heard else said
 
         return broken
@@ -205,7 +205,7 @@ def confirmed_before_adopting(patch: Patch) -> None:
 
     def make(whole: Step) -> Step:
         def broken(r: Round) -> None:
-            if not r.k.confirmed and r.k.answered_term >= 0 and r.view().record is not None and not r.k.alarm:
+            if not r.k.confirmed and r.k.answered_term >= 0 and r.facts().record is not None and not r.k.alarm:
                 r.k.confirmed = True
                 r.changed()
             whole(r)

@@ -9,7 +9,7 @@ import pytest
 
 from pgvip.core import converge, steps
 from pgvip.core.actions import Action, StartPostgres
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.messages import Order
 from pgvip.core.round import Round
 from tests.simulation.ambush import streams_but_behind
@@ -18,20 +18,20 @@ from tests.simulation.play import Play
 from tests.simulation.rule import Rule, everywhere, given
 
 Patch = pytest.MonkeyPatch
-Test = Callable[[View], bool]
+Test = Callable[[Facts], bool]
 
 
 def blind(*unseen: str) -> Callable[[Test], Test]:
     """A predicate that sees these facts of the round as true."""
 
     def make(whole: Test) -> Test:
-        def broken(view: View) -> bool:
-            kept = {name: getattr(view, name) for name in unseen}
-            view.__dict__.update(dict.fromkeys(unseen, True))
+        def broken(facts: Facts) -> bool:
+            kept = {name: getattr(facts, name) for name in unseen}
+            facts.__dict__.update(dict.fromkeys(unseen, True))
             try:
-                return whole(view)
+                return whole(facts)
             finally:
-                view.__dict__.update(kept)
+                facts.__dict__.update(kept)
 
         return broken
 
@@ -45,12 +45,12 @@ def unconfirmed(patch: Patch) -> None:
     """The write right does not ask whether this host is confirmed."""
 
     def make(whole: Test) -> Test:
-        def broken(view: View) -> bool:
-            known, view.k.confirmed = view.k.confirmed, True
+        def broken(facts: Facts) -> bool:
+            known, facts.k.confirmed = facts.k.confirmed, True
             try:
-                return whole(view)
+                return whole(facts)
             finally:
-                view.k.confirmed = known
+                facts.k.confirmed = known
 
         return broken
 
@@ -188,7 +188,7 @@ def clients_see_what_nobody_has(play: Play) -> None:
 
 def solo_unconfirmed(patch: Patch) -> None:
     """A primary may make the pair solo whether or not it is confirmed and serves."""
-    everywhere(patch, "solo_right", lambda whole: lambda view: view.pair and view.gateway and not view.paused)
+    everywhere(patch, "solo_right", lambda whole: lambda facts: facts.pair and facts.gateway and not facts.paused)
 
 
 def back_and_cut_off(play: Play) -> None:
@@ -252,12 +252,12 @@ def in_pause(patch: Patch) -> None:
     """A pause stops neither solo nor takeover."""
 
     def make(whole: Test) -> Test:
-        def broken(view: View) -> bool:
-            kept, view.__dict__["paused"] = view.paused, False
+        def broken(facts: Facts) -> bool:
+            kept, facts.__dict__["paused"] = facts.paused, False
             try:
-                return whole(view)
+                return whole(facts)
             finally:
-                view.__dict__["paused"] = kept
+                facts.__dict__["paused"] = kept
 
         return broken
 
@@ -280,7 +280,7 @@ def paused_and_lost(play: Play) -> None:
 
 def ineligible(patch: Patch) -> None:
     """A standby takes over without having been told that it holds everything."""
-    everywhere(patch, "eligible", lambda whole: lambda view: view.standby and view.pair)
+    everywhere(patch, "eligible", lambda whole: lambda facts: facts.standby and facts.pair)
 
 
 RULES = (

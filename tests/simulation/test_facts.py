@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from pgvip.core import decide as core
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.round import Round
 from pgvip.core.settings import Inputs, Settings
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.simulation
 SEEDS = range(9001, 9009)
 
 
-def _anew(r: Round) -> View:
-    return View(r.k, r.inputs.seen, r.s, r.now_s)
+def _anew(r: Round) -> Facts:
+    return Facts(r.k, r.inputs.seen, r.s, r.now_s)
 
 
 class Twice:
@@ -32,7 +32,7 @@ class Twice:
     def __call__(self, knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
         kept = self.decide(knowledge, inputs, settings, now_s)
         with self.patch.context() as patch:
-            patch.setattr(Round, "view", _anew)
+            patch.setattr(Round, "facts", _anew)
             self.differ += self.decide(knowledge, inputs, settings, now_s) != kept
         self.rounds += 1
         return kept

@@ -24,7 +24,7 @@ def alone(world: World, host: Host, *, fence: bool = True) -> None:
         world.net.cuts |= {("fence", host.peer.name)}
 
 
-def mends(world: World) -> None:
+def hints(world: World) -> None:
     """The network is whole again; fences that are under way still fail."""
     world.net.cuts = {cut for cut in world.net.cuts if cut[0] == "fence"}
     run(world, 3.0)
@@ -42,7 +42,7 @@ def test_an_isolated_primary_gives_up_in_deed_and_serves_again_by_itself(seed: i
     assert took_s >= LIMIT_S - 1.5, "too early"
     run(world, 20.0)
     assert not world.a.pg.proc, tail(world)
-    mends(world)
+    hints(world)
     heals(world, 30.0)
     assert primary(world) is world.a
     assert world.a.pg.timeline == timeline
@@ -94,6 +94,6 @@ def test_a_gateway_that_comes_and_goes_does_not_restart_the_server(seed: int) ->
         world.net.cuts.add(("gateway", "a"))
         run(world, 5.0)
     assert world.a.pg.starts == starts, tail(world)
-    mends(world)
+    hints(world)
     heals(world, 30.0)
     assert primary(world) is world.a

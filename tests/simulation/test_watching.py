@@ -37,7 +37,7 @@ def test_a_primary_vip_without_a_database_is_found(monkeypatch: pytest.MonkeyPat
     whole = converge.addresses
 
     def broken(r: Round) -> None:
-        if Vip.PRIMARY not in r.view().held or r.view().read_write:
+        if Vip.PRIMARY not in r.facts().held or r.facts().read_write:
             whole(r)
 
     monkeypatch.setattr(converge, "addresses", broken)

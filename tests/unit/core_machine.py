@@ -22,7 +22,7 @@ from pgvip.core.actions import (
     StopPostgres,
     WriteState,
 )
-from pgvip.core.decide import begin, facts
+from pgvip.core.decide import begin, boot_facts
 from pgvip.core.messages import Command, Message
 from pgvip.core.observations import Database, Replica
 from pgvip.core.values import BootFacts, Durable, Vip, WalPoint
@@ -78,7 +78,7 @@ class Machine:
     def _after(self, host: Host) -> None:
         self.host = host
         k = host.k
-        self.facts = facts(k)
+        self.facts = boot_facts(k)
         for action in host.actions:
             self.started.append(action)
             self.trace.append(f"start {words(action)}")

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pgvip.core.actions import Action, Fence, Result, WriteState
 from pgvip.core.changes import Change, choose
-from pgvip.core.decide import begin, decide, facts
-from pgvip.core.facts import View
+from pgvip.core.decide import begin, boot_facts, decide
+from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.messages import AddressFree, Command, Heard, Message, Order, Request, Want
 from pgvip.core.observations import Database, Observation, Observations, PeerDatabase, Processes, Replica
@@ -109,8 +109,8 @@ class Host:
         return self.k.durable.record
 
     @property
-    def view(self) -> View:
-        return View(self.k, self.seen, self.s, self.now_s)
+    def facts(self) -> Facts:
+        return Facts(self.k, self.seen, self.s, self.now_s)
 
     @property
     def message(self) -> Message:
@@ -240,7 +240,7 @@ class Host:
         return self.done(WriteState(self.k.writing), ok=ok)
 
     def chosen(self) -> tuple[Change, tuple[tuple[str, str], ...]]:
-        return choose(self.view)
+        return choose(self.facts)
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -260,10 +260,10 @@ class Host:
     def running(self, kind: type[Action]) -> bool:
         return any(isinstance(action, kind) for action in self.k.running)
 
-    def concerns(self) -> dict[str, str]:
-        """What the last round told the operator: name and mend."""
+    def warnings(self) -> dict[str, str]:
+        """What the last round told the operator: name and hint."""
         assert self.last is not None
-        return {concern.name: concern.mend for concern in self.last.concerns}
+        return {warning.name: warning.hint for warning in self.last.warnings}
 
     def said(self, event: str) -> dict[str, str]:
         """The words for programs of an event that the last round told; empty when it did not."""
@@ -283,7 +283,7 @@ class Host:
     def daemon_restarts(self) -> Host:
         """The same kernel and PostgreSQL, a new process of pgvip: what it kept is all it knows."""
         who = replace(self.k.who, run_id=self.k.who.run_id + "'", started_s=self.now_s)
-        return replace(self, k=begin(who, self.k.durable, facts(self.k)), last=None)
+        return replace(self, k=begin(who, self.k.durable, boot_facts(self.k)), last=None)
 
 
 def _observations(me: str, *, read_write: bool, held: frozenset[Vip], sync: bool) -> Observations:

@@ -54,7 +54,7 @@ BESIDE = {
         {"outage_s": 0.9}, {"outage_s": 1.25},
     ]},
 }  # fmt: skip
-"""What operate.beside tells: this host archives, its peer has the backup and the schedule."""
+"""What daemon.background tells: this host archives, its peer has the backup and the schedule."""
 
 
 def says(**changes: Any) -> Message:

@@ -73,7 +73,7 @@ def vm(request: pytest.FixtureRequest) -> Iterator[VmLab]:
         labs.clean_left_overs()
 
 
-def mend(vm: VmLab) -> None:
+def hint(vm: VmLab) -> None:
     """Give both machines power, cables and a healthy pair, whatever a test has left."""
     for host in vm.hosts.values():
         host.order("slow", delay_s=0)
@@ -91,8 +91,8 @@ def mend(vm: VmLab) -> None:
 
 @pytest.fixture
 def pair(vm: VmLab, request: pytest.FixtureRequest) -> Iterator[VmLab]:
-    """The pair, healthy: whatever the test before has left is mended first."""
-    mend(vm)
+    """The pair, healthy: whatever the test before has left is repaired first."""
+    hint(vm)
     yield vm
     report = request.node.stash.get(REPORT, None)
     if report is None or not report.passed:

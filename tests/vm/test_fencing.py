@@ -20,7 +20,7 @@ def fence_test(host: Host) -> int:
 
 def fence_troubles(host: Host) -> list[str]:
     """Warnings about fencing that `status` shows."""
-    return [concern["name"] for concern in setting.status(host).get("warnings", []) if "fence" in concern["name"]]
+    return [warning["name"] for warning in setting.status(host).get("warnings", []) if "fence" in warning["name"]]
 
 
 def test_nobody_is_promoted_while_the_bmc_is_unreachable(scene: Scene) -> None:

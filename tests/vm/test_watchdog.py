@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.nodes import end_process, wait_until
 from tests.vm import setting
-from tests.vm.conftest import mend
+from tests.vm.conftest import hint
 from tests.vm.lab import Host, VmLab
 from tests.vm.scene import Scene
 
@@ -49,13 +49,13 @@ def required(timeout_s: int = TIMEOUT_S, mode: str = "required") -> list[str]:
 @pytest.fixture(scope="module")
 def dogs(vm: VmLab) -> Iterator[VmLab]:
     """Both machines with a watchdog that is required."""
-    mend(vm)
+    hint(vm)
     for host in vm.hosts.values():
         load(host, nowayout=0)
         write_config(host, *required())
         host.run("systemctl restart pgvip", timeout_s=120)
     yield vm
-    mend(vm)
+    hint(vm)
     for host in vm.hosts.values():
         write_config(host)
         host.run(f"systemctl restart pgvip; rm -f {' '.join(MODULE)}; modprobe -r softdog", timeout_s=120)
@@ -120,8 +120,8 @@ def test_it_is_armed_only_where_the_right_to_serve_is(guarded: Scene) -> None:
         primary, standby = guarded.primary, guarded.standby
         wait_until(partial(armed, primary), ARMED_S, "armed", 1.0)
         assert free(standby)
-        assert "watchdog" not in " ".join(concern["name"] for concern in setting.status(primary)["warnings"])
-        assert "watchdog" not in " ".join(concern["name"] for concern in setting.status(standby)["warnings"])
+        assert "watchdog" not in " ".join(warning["name"] for warning in setting.status(primary)["warnings"])
+        assert "watchdog" not in " ".join(warning["name"] for warning in setting.status(standby)["warnings"])
         guarded.primary.run("pgvip switchover", timeout_s=120)
         wait_until(partial(free, primary), ARMED_S, "disarmed", 1.0)
         setting.wait_healthy(guarded.lab)
@@ -211,7 +211,7 @@ def test_one_that_cannot_be_disarmed_is_left_alone_unless_it_is_required(guarded
         write_config(host, *required(mode="if-present"))
         host.run("systemctl restart pgvip", timeout_s=120)
         wait_until(
-            lambda: "watchdog-unusable" in [concern["name"] for concern in setting.status(host).get("warnings", [])],
+            lambda: "watchdog-unusable" in [warning["name"] for warning in setting.status(host).get("warnings", [])],
             ARMED_S, "status says so", 1.0,
         )
         guarded.stays(TIMEOUT_S + 10, guarded.primary, "primary")

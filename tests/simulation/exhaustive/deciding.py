@@ -11,7 +11,7 @@ from pgvip.core import decide as core
 from pgvip.core import intake
 from pgvip.core import round as rounds
 from pgvip.core.actions import Action, Result
-from pgvip.core.facts import View
+from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Knowledge
 from pgvip.core.messages import Command, Message, Order
 from pgvip.core.observations import Observations
@@ -193,12 +193,12 @@ class Core:
         """The boot facts that the daemon has kept when it ends, as the real one keeps them."""
         facts = self._kept.get(known)
         if facts is None:
-            facts = self._kept[known] = self.facts.number(core.facts(self.known[known]))
+            facts = self._kept[known] = self.facts.number(core.boot_facts(self.known[known]))
         return facts
 
     def is_eligible(self, me: str, known: int, seen: int) -> bool:
-        view = View(self.known[known], self.seen[seen], self.settings[me], NOW_S)
-        return eligible(view)
+        facts = Facts(self.known[known], self.seen[seen], self.settings[me], NOW_S)
+        return eligible(facts)
 
     def outcome(self, *, ok: bool = True, text: str = "", point: WalPoint | None = None) -> int:
         return self.outcomes.number(Outcome(ok, text, point))

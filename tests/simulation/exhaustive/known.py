@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Generic, TypeVar
 
 from pgvip.core.actions import Action, ConfirmGrant, Fence, WriteState
-from pgvip.core.knowledge import Knowledge, Trouble
+from pgvip.core.knowledge import Failures, Knowledge
 from pgvip.core.messages import Heard, Message
 from pgvip.core.observations import Observation, Observations
 from pgvip.core.settings import Settings
@@ -70,7 +70,7 @@ class Names:
 
 
 KNOWLEDGE = tuple(field.name for field in fields(Knowledge))
-_MAPS = [KNOWLEDGE.index(name) for name in ("checked", "ended", "trouble")]
+_MAPS = [KNOWLEDGE.index(name) for name in ("checked", "ended", "failures")]
 _ALL = attrgetter(*KNOWLEDGE)
 
 
@@ -123,20 +123,18 @@ class Clock:
         if k.heard is not None:
             k.heard = _heard(k.heard)
         if k.claim is not None:
-            k.claim = replace(
-                k.claim, since_s=older(k.claim.since_s, OLD), retry_at_s=coming(k.claim.retry_at_s)
-            )
-        if k.yielding is not None:
-            k.yielding = replace(
-                k.yielding,
-                since_s=older(k.yielding.since_s, self.gives),
-                stopped_at_s=older(k.yielding.stopped_at_s, self.gives),
+            k.claim = replace(k.claim, since_s=older(k.claim.since_s, OLD), retry_at_s=coming(k.claim.retry_at_s))
+        if k.giving_up is not None:
+            k.giving_up = replace(
+                k.giving_up,
+                since_s=older(k.giving_up.since_s, self.gives),
+                stopped_at_s=older(k.giving_up.stopped_at_s, self.gives),
             )
         if k.switchover is not None:
             k.switchover = replace(k.switchover, since_s=NOW_S, until_s=older(k.switchover.until_s, 1))
         k.checked = {vip: (at_s - TICK_S, mac) for vip, (at_s, mac) in k.checked.items() if at_s > NOW_S - 2 * TICK_S}
         k.ended = {subject: older(at_s, OLD) for subject, at_s in k.ended.items()}
-        k.trouble = {name: replace(past, retry_at_s=coming(past.retry_at_s)) for name, past in k.trouble.items()}
+        k.failures = {name: replace(past, retry_at_s=coming(past.retry_at_s)) for name, past in k.failures.items()}
         if not self.sync:
             k.grant, k.given = self.grant(k.grant), self.grant(k.given)
             k.running = tuple(self.action(action) for action in k.running)
@@ -174,7 +172,9 @@ class Clock:
         if k.heard is not None and k.heard.message.seq > HEARD_SEQ:
             k.heard = replace(k.heard, message=replace(k.heard.message, seq=HEARD_SEQ))
         k.ended = {subject: at_s for subject, at_s in k.ended.items() if _unseen(subject, at_s, seen)}
-        k.trouble = {name: Trouble(min(past.times, TROUBLES), past.retry_at_s, "") for name, past in k.trouble.items()}
+        k.failures = {
+            name: Failures(min(past.times, TROUBLES), past.retry_at_s, "") for name, past in k.failures.items()
+        }
         renamed = _renamed(k)
         k.running = tuple(renamed.get(action, action) for action in k.running)
         return k, renamed

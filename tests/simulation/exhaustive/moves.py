@@ -69,7 +69,7 @@ class Moves:
 
     def _step(self, world: World, name: str) -> Iterator[Move]:
         for step in self._ended(world, name):
-            yield from self._looked(step, name)
+            yield from self._probed(step, name)
 
     def _ended(self, world: World, name: str) -> list[Step]:
         """Every way in which the actions of `name` may end in this tick."""
@@ -99,7 +99,7 @@ class Moves:
         if spare and not isinstance(action, READS):
             yield step._replace(acts=(*step.acts, act), cost=step.cost + 1, words=(*step.words, f"{kind} takes longer"))
 
-    def _looked(self, step: Step, name: str) -> Iterator[Move]:
+    def _probed(self, step: Step, name: str) -> Iterator[Move]:
         seen = self.probes.look(step.world, name)
         yield from self._decided(step, name, seen)
         old = step.world.host(name).seen

@@ -111,7 +111,7 @@ class Twin:
                 mine = self.daemons[name] = None
             if not host.known:
                 if mine is not None:
-                    self.kept[name] = core.facts(mine.known)
+                    self.kept[name] = core.boot_facts(mine.known)
                 self.daemons[name] = None
             elif mine is None:
                 named = self.core.known[host.known].who

@@ -41,9 +41,9 @@ def test_the_first_method_suffices_and_a_repetition_is_harmless(config: Config, 
     assert lines == ["fence paris: done by " + config.peer.fencing[0].name] * 2
 
 
-@pytest.mark.parametrize("trouble", ["broken", "stuck", "slow"])
-def test_the_next_method_is_tried_when_one_fails(config: Config, devices: tuple[Path, Path], trouble: str) -> None:
-    (devices[0] / trouble).touch()
+@pytest.mark.parametrize("failures", ["broken", "stuck", "slow"])
+def test_the_next_method_is_tried_when_one_fails(config: Config, devices: tuple[Path, Path], failures: str) -> None:
+    (devices[0] / failures).touch()
     first, second = config.peer.fencing
     config = replace(config, peer=replace(config.peer, fencing=(replace(first, timeout_s=0.3), second)))
     lines: list[str] = []
@@ -52,10 +52,10 @@ def test_the_next_method_is_tried_when_one_fails(config: Config, devices: tuple[
     assert lines[0].startswith("could not fence paris")
 
 
-@pytest.mark.parametrize("trouble", ["broken", "stuck"])
-def test_no_method_that_verifies_means_not_fenced(config: Config, devices: tuple[Path, Path], trouble: str) -> None:
+@pytest.mark.parametrize("failures", ["broken", "stuck"])
+def test_no_method_that_verifies_means_not_fenced(config: Config, devices: tuple[Path, Path], failures: str) -> None:
     for device in devices:
-        (device / trouble).touch()
+        (device / failures).touch()
     with pytest.raises(FenceError, match="could not fence paris"):
         fence.fence(config)
 

@@ -106,7 +106,7 @@ def test_survey_sees_files_failures_and_debts(config: Config) -> None:
     ]  # fmt: skip
     assert found.histories == {"00000002.history": "1\t0/30000A0\tpromoted\n"}
     assert found.failed["far"][0] == "no space left"
-    assert found.owed == {"far": ["000000010000000000000001"]}
+    assert found.pending == {"far": ["000000010000000000000001"]}
     assert found.free_bytes > 0
 
 
@@ -386,11 +386,11 @@ def test_status_says_what_is_wrong(config: Config) -> None:
         "the archive of paris cannot be read: there is no index in the archive of paris",
         "the local database does not answer",
         'destination far failed: "x": no space left',
-        "destination far is owed 1 files",
+        "destination far is pending 1 files",
     ]
     assert json.dumps(found)
     shown = "\n".join(archive_status.text(found))
-    assert "optional, is owed 1 files, failed" in shown
+    assert "optional, is pending 1 files, failed" in shown
     assert "would refuse: " in shown
     state = {"in_recovery": False, "failing": True, "waiting_files": 17, "last_failed": "0A"}
     said = report.problems({**found, "archiver": state})

@@ -216,7 +216,7 @@ def test_optional_destination_stops_nothing_and_is_paid_later(segment: Path, arc
     optional = Destination("far", far, (), "gzip", required=False)
     memory = Memory(archive / DIRECTORY)
     archived(segment, archive, optional, word="gzip")
-    assert memory.owed("far") == [NAME]
+    assert memory.pending("far") == [NAME]
     assert memory.failed_ago_s("far") < 60
     far.mkdir()
     second = segment.with_name(NAME[:-1] + "2")
@@ -228,7 +228,7 @@ def test_optional_destination_stops_nothing_and_is_paid_later(segment: Path, arc
     assert archive_wal.catch_up([Destination("archive", archive), optional], memory, 9, time.monotonic() + 9) == 0
     assert names(far) == [f"{NAME}.gz", f"{second.name}.gz"]
     assert packing.digest(far / f"{NAME}.gz") == packing.digest(segment)
-    assert memory.owed("far") == []
+    assert memory.pending("far") == []
 
 
 def test_owed_file_that_cannot_be_read_fails_no_other(segment: Path, archive: Path, tmp_path: Path) -> None:
@@ -244,18 +244,18 @@ def test_owed_file_that_cannot_be_read_fails_no_other(segment: Path, archive: Pa
     command = (archive_wal.__file__, "--directory", archive, "--destination", words)
     done = run_script(*command, second)
     assert done.returncode == 0
-    assert f'could not read "{archive / NAME}.gz", which far is owed: gzip failed with exit code 1' in done.stderr
+    assert f'could not read "{archive / NAME}.gz", which far is pending: gzip failed with exit code 1' in done.stderr
     assert (names(archive), names(far)) == ([f"{NAME}.gz", second.name], [second.name])
     assert memory.failed_ago_s("far") < 60  # so it rests, and the next ones take no time for it
     done = run_script(*command, third)
     assert (done.returncode, done.stderr) == (0, "")
-    assert memory.owed("far") == [NAME, third.name]
+    assert memory.pending("far") == [NAME, third.name]
     # the daemon's round pays what it can, and says what it cannot
     memory.works("far")
     done = run_script(*command, "--catch-up", 9)
     assert (done.returncode, names(far)) == (1, [second.name, third.name])
-    assert "which far is owed" in done.stderr
-    assert memory.owed("far") == [NAME]
+    assert "which far is pending" in done.stderr
+    assert memory.pending("far") == [NAME]
     assert names(archive / DIRECTORY / "tmp") == []
 
 
@@ -268,19 +268,19 @@ def test_nowhere_to_unpack_what_is_owed_fails_no_other(segment: Path, archive: P
     second = segment.rename(segment.with_name(NAME[:-1] + "2"))
     done = run_script(archive_wal.__file__, "--directory", archive, "--destination", words, second)
     assert (done.returncode, names(archive)) == (0, [f"{NAME}.gz", second.name])
-    assert "which far is owed" in done.stderr
+    assert "which far is pending" in done.stderr
 
 
 def test_debt_is_bounded(
     segment: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(archive_wal, "OWED_MAX", 2)
+    monkeypatch.setattr(archive_wal, "PENDING_MAX", 2)
     optional = Destination("far", tmp_path / "none", required=False)
     for number in "123":
         file = segment.with_name(NAME[:-1] + number)
         file.write_bytes(b"wal")
         archived(file, archive, optional)
-    assert Memory(archive / DIRECTORY).owed("far") == [NAME[:-1] + "2", NAME[:-1] + "3"]
+    assert Memory(archive / DIRECTORY).pending("far") == [NAME[:-1] + "2", NAME[:-1] + "3"]
     assert f'will never get "{NAME}"' in capsys.readouterr().err
 
 
@@ -291,7 +291,7 @@ def test_destination_that_hangs_costs_its_own_time_only(segment: Path, archive: 
     assert (done.returncode, names(archive)) == (0, [NAME])
     assert "did not finish within 0.5 s" in done.stderr
     assert time.monotonic() - begun_s < 5
-    assert Memory(archive / DIRECTORY).owed("far") == [NAME]
+    assert Memory(archive / DIRECTORY).pending("far") == [NAME]
 
 
 def test_no_second_child_beside_one_that_hangs_in_the_kernel(segment: Path, archive: Path, tmp_path: Path) -> None:

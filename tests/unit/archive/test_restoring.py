@@ -14,7 +14,7 @@ from pgvip.archive import maintenance, restore_wal, restoring, targets
 from pgvip.archive.backups import Backup, Index
 from pgvip.archive.inventory import Picture, Server
 from pgvip.archive.listing import Survey
-from pgvip.archive.maintenance import Upkeep
+from pgvip.archive.maintenance import Maintenance
 from pgvip.archive.memory import DIRECTORY, Memory
 from pgvip.archive.restoring import Order, Place
 from pgvip.cli import restore as cli
@@ -178,7 +178,7 @@ def test_tablespaces_are_copied_and_linked_anew(tmp_path: Path) -> None:
     assert seen[-1] == (4, 4)
 
 
-# --- upkeep ------------------------------------------------------------------------------------------------------
+# --- maintenance ------------------------------------------------------------------------------------------------------
 
 
 def test_upkeep_says_a_failure_once_until_it_changes(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,10 +193,10 @@ def test_upkeep_says_a_failure_once_until_it_changes(config: Config, monkeypatch
     for name in ("catch_up", "refresh_commands"):
         monkeypatch.setattr(maintenance, name, lambda *_: None)
     monkeypatch.setattr(maintenance, "tell", fail)
-    kept = Upkeep(lambda: config, lambda event, text: said.append((event, text)))
+    kept = Maintenance(lambda: config, lambda event, text: said.append((event, text)))
     for _ in range(4):
         kept.go_round()
-    assert said == [("upkeep-failed", "index: no space")] * 2
+    assert said == [("maintenance-failed", "index: no space")] * 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
@@ -209,9 +209,9 @@ def test_upkeep_says_what_it_cannot_send(config: Config) -> None:
     config.archive.directory.mkdir(parents=True)
     (config.archive.directory / "000000010000000000000001.gz").write_bytes(b"no gzip at all")
     Memory(config.archive.directory / DIRECTORY).owe("far", "000000010000000000000001")
-    with pytest.raises(ArchiveError, match="could not send what is owed") as failed:
+    with pytest.raises(ArchiveError, match="could not send what is pending") as failed:
         maintenance.catch_up(config)
-    assert "which far is owed" in failed.value.detail
+    assert "which far is pending" in failed.value.detail
 
 
 @pytest.mark.parametrize(("clean", "times"), [("auto", 1), ("never", 0)])
@@ -225,7 +225,7 @@ def test_upkeep_cleans_only_when_told_and_not_at_once(
     monkeypatch.setattr(maintenance, "clean", lambda *_: cleaned.append(1))
     now_s = 100.0
     monkeypatch.setattr(maintenance, "now_s", lambda: now_s)
-    kept = Upkeep(lambda: config, lambda *_: None)
+    kept = Maintenance(lambda: config, lambda *_: None)
     kept.go_round()
     assert cleaned == []
     now_s += maintenance.CLEAN_S

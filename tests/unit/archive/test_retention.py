@@ -23,8 +23,8 @@ def need(segment: int, offset: int = 0x28) -> Need:
     return Need("slot", Lsn(segment * MB16 + offset))
 
 
-def gone(files: list[Stored], needs: list[Need], rules: Rules = RULES, owed: tuple[str, ...] = ()) -> list[str]:
-    return [file.name for file in judge(files, needs, owed, rules, NOW).files]
+def gone(files: list[Stored], needs: list[Need], rules: Rules = RULES, pending: tuple[str, ...] = ()) -> list[str]:
+    return [file.name for file in judge(files, needs, pending, rules, NOW).files]
 
 
 @pytest.mark.parametrize("offset", [0, 0x28, MB16 - 1])
@@ -72,7 +72,7 @@ def test_size_takes_the_oldest_first_and_never_what_is_needed() -> None:
 
 
 def test_what_is_owed_stays() -> None:
-    assert gone([wal(1), wal(2), wal(3)], [need(9)], owed=(wal(2).name,)) == [wal(1).name, wal(3).name]
+    assert gone([wal(1), wal(2), wal(3)], [need(9)], pending=(wal(2).name,)) == [wal(1).name, wal(3).name]
 
 
 def backup(number: int, host: str = "a", state: str = "good", days: float = 0.0) -> Backup:

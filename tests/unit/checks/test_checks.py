@@ -75,7 +75,7 @@ def test_a_value_is_judged_by_its_limits() -> None:
 
 def test_several_problems_are_one_finding_of_the_worst_level() -> None:
     one = gathered("good", [warning("a", "do a"), critical("b", "do b"), unknown("c")], [Perf("x", 1)])
-    assert (one.level, one.text, one.mend, len(one.perf)) == (Level.CRITICAL, "a; b; c", "do a; do b", 1)
+    assert (one.level, one.text, one.hint, len(one.perf)) == (Level.CRITICAL, "a; b; c", "do a; do b", 1)
     assert gathered("good", []) == Finding(Level.OK, "good")
 
 
@@ -133,7 +133,7 @@ def test_what_a_check_trips_over_is_its_finding_and_never_ok() -> None:
         "hangs": Level.UNKNOWN, "daemon": Level.CRITICAL,
     }  # fmt: skip
     assert all(one.text for one in found)
-    assert found[1].mend == "let it in"
+    assert found[1].hint == "let it in"
 
 
 def test_a_fact_is_looked_at_once_also_when_it_fails() -> None:
@@ -208,7 +208,7 @@ def test_hold_of_either_host_is_critical() -> None:
 
 def test_pause_is_a_warning_with_its_reason() -> None:
     found = daemons.pause(Known(durable=Durable(record(), pause=Pause(1, active=True, reason="disks"))).facts)
-    assert (found.level, "disks" in found.text, found.mend) == (Level.WARNING, True, "pgvip resume")
+    assert (found.level, "disks" in found.text, found.hint) == (Level.WARNING, True, "pgvip resume")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_another_pgvip_is_a_warning() -> None:
 
 
 def test_takeover_names_the_blockers() -> None:
-    blocked = {"blockers": [{"name": "eligible", "text": "db2 lags", "mend": "wait", "change": ""}], "outage_s": None}
+    blocked = {"blockers": [{"name": "eligible", "text": "db2 lags", "hint": "wait", "change": ""}], "outage_s": None}
     document = {"standby": "db2", "takeover_works": False, "scenarios": [blocked, blocked]}
     found = daemons.takeover(Known(explained=document).facts)
     assert (found.level, found.text) == (Level.WARNING, "db2 would not take over now: db2 lags")
@@ -237,10 +237,10 @@ def test_takeover_names_the_blockers() -> None:
 
 def test_only_warnings_without_a_check_of_their_own_are_told_again() -> None:
     names = (("paused", "p"), ("vip-taken", "t"))
-    found = status(warnings=[{"name": name, "text": text, "mend": ""} for name, text in names])
+    found = status(warnings=[{"name": name, "text": text, "hint": ""} for name, text in names])
     told = daemons.warnings(Known(status=found).facts)
     assert (told.level, told.text) == (Level.WARNING, "vip-taken: t")
-    assert told.mend
+    assert told.hint
 
 
 def replica(**changes: Any) -> tuple[Any, ...]:

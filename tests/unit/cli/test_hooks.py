@@ -173,5 +173,5 @@ def test_every_command_says_it_in_the_same_words(place: Place, capsys: pytest.Ca
     found = daemons._configuration(Known(config=config, identity=None).facts)
     [finding] = [one for one in found if "hook" in one.text]
     assert finding.level is Level.WARNING
-    assert (finding.text, finding.mend) == (problem.message, problem.hint)
-    assert str(path) in finding.mend
+    assert (finding.text, finding.hint) == (problem.message, problem.hint)
+    assert str(path) in finding.hint

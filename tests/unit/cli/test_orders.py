@@ -238,15 +238,15 @@ def test_what_is_no_time_is_wrong_usage(daemon: Daemon, words: list[str]) -> Non
 
 def test_checks_of_a_dry_run_are_listed_with_their_mends(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     checks = [
-        {"name": "record", "level": "ok", "text": "alpha is primary", "mend": "", "hard": False},
-        {"name": "rewind", "level": "warning", "text": "beta cannot be rewound", "mend": "set wal_log_hints = on"},
+        {"name": "record", "level": "ok", "text": "alpha is primary", "hint": "", "hard": False},
+        {"name": "rewind", "level": "warning", "text": "beta cannot be rewound", "hint": "set wal_log_hints = on"},
     ]
     daemon.answer = lambda reply: reply({"ok": True, "text": "dry run: it would", "checks": checks})
     assert daemon.run("switchover", "-n") == 0
     assert capsys.readouterr().out.splitlines() == [
         "ok       record  alpha is primary",
         "warning  rewind  beta cannot be rewound",
-        "         mend: set wal_log_hints = on",
+        "         hint: set wal_log_hints = on",
         "dry run: it would",
     ]
     daemon.answer = lambda reply: reply({"ok": True, "text": "alpha is primary", "checks": checks})
@@ -345,7 +345,7 @@ def test_explain_returns_whether_a_takeover_would_work(
     one = {
         "name": "link", "title": "the link is cut", "summary": "alpha serves on", "steps": [STEP], "outage_s": 0.0,
         "outage_max_s": None, "read_outage_s": None, "loss": "nothing", "cautions": [],
-        "blockers": [{"name": "eligible", "text": "beta lags", "mend": "wait", "change": ""}],
+        "blockers": [{"name": "eligible", "text": "beta lags", "hint": "wait", "change": ""}],
     }  # fmt: skip
     document = {
         "pair": "shop", "host": "alpha", "primary": "alpha", "standby": "beta", "takeover_works": works,

@@ -75,7 +75,7 @@ def test_nothing_known_is_shown_as_unknown_and_breaks_nothing() -> None:
     assert row(document, "addresses") == "addresses unknown unknown"
     assert row(document, "heard") == "heard - never"
     assert "no-record: " in text(document, verbose=True)
-    assert "mend: " in text(document)
+    assert "hint: " in text(document)
 
 
 def test_roles_by_configuration_and_the_last_drill_are_shown() -> None:
@@ -105,8 +105,8 @@ def test_everything_that_can_be_wrong_has_its_words() -> None:
         confirmed=False,
         pause={"active": True, "reason": "upgrade", "at": "noon", "serial": 1},
         warnings=[
-            {"name": "hold", "text": "both wrote", "mend": "pgvip hold clear"},
-            {"name": "x", "text": "y", "mend": ""},
+            {"name": "hold", "text": "both wrote", "hint": "pgvip hold clear"},
+            {"name": "x", "text": "y", "hint": ""},
         ],
         blockers=[{"change": "takeover-by-fence", "why": "not eligible"}],
         loop={"rounds": 1, "longest_ms": 12.5, "latest_ms": 1.0, "rounds_per_s": 2.0},
@@ -123,7 +123,7 @@ def test_everything_that_can_be_wrong_has_its_words() -> None:
         giving_up={"change": "solo", "age_s": 1.0},
         switchover=True,
         actions=["Fence"],
-        trouble=[{"action": "Fence", "times": 2, "text": "timed out", "retry_in_s": 5.0}],
+        failures=[{"action": "Fence", "times": 2, "text": "timed out", "retry_in_s": 5.0}],
     )
     shown = text(document, verbose=True)
     for words in (
@@ -131,7 +131,7 @@ def test_everything_that_can_be_wrong_has_its_words() -> None:
         "read-write, not healthy", "none: no takeover on silence", "does not answer: stale handle",
         "its slot has lost WAL", "down; refused; cannot listen", "upgrade (since noon)", "hold on alpha",
         "takeover-by-fence because of silence, try 2, for 3 s", "solo, for 1 s", "2 times, again in 5 s: timed out",
-        "warnings (2)", "mend: pgvip hold clear", "longest round 12.5 ms", "not eligible",
+        "warnings (2)", "hint: pgvip hold clear", "longest round 12.5 ms", "not eligible",
     ):  # fmt: skip
         assert words in shown, words
     assert "why no change" not in text(document)

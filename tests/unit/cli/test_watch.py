@@ -37,7 +37,7 @@ EVENTS = [
     {"at": NOON - number, "host": "alpha", "event": "change", "level": "warning" if number == 1 else "info",
      "text": f"number {number}"} for number in range(8)
 ]  # fmt: skip
-WARNINGS = [{"name": "peer-silent", "text": "the peer's daemon does not answer", "mend": "systemctl status pgvip"}]
+WARNINGS = [{"name": "peer-silent", "text": "the peer's daemon does not answer", "hint": "systemctl status pgvip"}]
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_a_screen(width: int, height: int, ascii_only: bool, golden: Callable[[s
     text = text_of(lines)
     assert text.isascii() or not ascii_only
     if height > 10:
-        assert "mend: systemctl" in text, "a warning is what a low screen must still show"
+        assert "hint: systemctl" in text, "a warning is what a low screen must still show"
     if not ascii_only:
         golden(f"watch-{width}x{height}.txt", text + "\n")
 
@@ -76,7 +76,7 @@ def test_styles_mark_what_is_wrong() -> None:
     marked = {line.text.strip().split(":")[0]: line.style for line in frame(picture(), 100, 60)}
     assert marked["peer-silent"] == "warning"
     assert marked["pair shop (sync), term 4"] == "warning"
-    assert marked["mend"] == ""
+    assert marked["hint"] == ""
     calm = frame(picture(status={**healthy(), "warnings": []}), 100, 60)
     assert {"no warnings": "quiet", "pair shop (sync), term 4": "title"}.items() <= {
         line.text.split(":")[0]: line.style for line in calm
@@ -84,10 +84,10 @@ def test_styles_mark_what_is_wrong() -> None:
 
 
 def test_a_mend_is_never_cut() -> None:
-    mend = "see that it is off and stays off, then: pgvip promote --force --without-fence, on the other host"
-    status = {**healthy(), "warnings": [{"name": "x", "text": "y", "mend": mend}]}
+    hint = "see that it is off and stays off, then: pgvip promote --force --without-fence, on the other host"
+    status = {**healthy(), "warnings": [{"name": "x", "text": "y", "hint": hint}]}
     shown = " ".join(line.text.strip() for line in frame(picture(status=status), 50, 60))
-    assert mend in shown
+    assert hint in shown
 
 
 def test_a_daemon_that_is_gone_leaves_its_last_word() -> None:

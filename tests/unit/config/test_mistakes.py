@@ -1,4 +1,4 @@
-"""Each mistake in the configuration and the exact message it gets: key, value, mend."""
+"""Each mistake in the configuration and the exact message it gets: key, value, hint."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pgvip.config import load
 from pgvip.errors import ConfigError, Exit
 from tests.unit.config_text import DB1_FENCING, GOOD, edited
 
-FENCING_MEND = (
+FENCING_HINT = (
     'Write a list of methods, [{ agent = "fence_ipmilan", options = { ... }, password_file = "..." }], '
     'or fencing = "none" to do without: then a silent primary is never taken over from.'
 )
@@ -213,16 +213,16 @@ MISTAKES = {
         'hosts.db2.role = "primary_standby": contradicts the same role of db1',
         'Leave one of the two hosts on "auto".',
     ),
-    "no fencing": ([(DB1_FENCING, "")], "hosts.db1.fencing is missing", FENCING_MEND),
+    "no fencing": ([(DB1_FENCING, "")], "hosts.db1.fencing is missing", FENCING_HINT),
     "empty fencing": (
         [(DB1_FENCING, "fencing = []")],
         'hosts.db1.fencing = []: is neither a list of methods nor "none"',
-        FENCING_MEND,
+        FENCING_HINT,
     ),
     "fencing by a word": (
         [(DB1_FENCING, 'fencing = "ipmi"')],
         'hosts.db1.fencing = "ipmi": is neither a list of methods nor "none"',
-        FENCING_MEND,
+        FENCING_HINT,
     ),
     "agent and command": (
         [fencing('agent = "fence_a", command = ["b"]')],

@@ -28,7 +28,7 @@ def test_after_a_sleep_silence_counts_from_the_awakening(healthy: Callable[[], H
     host = healthy().round().sleeps(SLEPT_S)
     # All looks of before are old; the first new ones are there, and the one at the peer ran out of time meanwhile.
     woken = host.at(host.now_s).silence(SLEPT_S).sees(peer_own=failing(None, host.now_s, 1)).round()
-    assert not woken.view.peer_silent
+    assert not woken.facts.peer_silent
     assert woken.started(Fence) is None
     assert woken.k.waiting == ""
     later = stepped(woken, woken.s.dead_after_s - 0.5)

@@ -12,7 +12,7 @@ import pytest
 
 from pgvip.core.actions import SetSyncNames
 from pgvip.core.changes import HOLD, TABLE, By, Change, Condition, Part, choose
-from pgvip.core.knowledge import FenceOrder, Switchover, Trouble, Veto
+from pgvip.core.knowledge import Failures, FenceOrder, Switchover, Veto
 from pgvip.core.observations import Observation
 from pgvip.core.values import Lsn, Mode, Override, Pause
 from tests.unit.core_world import HERE, NOW_S, Alter, Host, failing, primary, record, saw, standby
@@ -102,17 +102,17 @@ def test_every_row_has_its_case() -> None:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 def test_a_row_is_chosen_when_all_its_conditions_hold(row: Change) -> None:
     host = FIRES[row.name]()
-    unmet = [condition.name for condition in row.when if not condition.test(host.view)]
+    unmet = [condition.name for condition in row.when if not condition.test(host.facts)]
     assert unmet == []
     assert host.chosen()[0].name == row.name
 
 
 @pytest.mark.parametrize(("row", "condition"), cases(), ids=lambda item: item.name)
 def test_a_row_is_not_chosen_when_one_condition_fails(row: Change, condition: Condition) -> None:
-    view = BREAKS[condition.name](FIRES[row.name]()).view
-    unmet = {other.name for other in row.when if not other.test(view)}
+    facts = BREAKS[condition.name](FIRES[row.name]()).facts
+    unmet = {other.name for other in row.when if not other.test(facts)}
     assert unmet == {condition.name} | ({IMPLIED[key]} if (key := (row.name, condition.name)) in IMPLIED else set())
-    chosen, blockers = choose(view)
+    chosen, blockers = choose(facts)
     assert chosen is not row
     if chosen is HOLD:
         first = next(other for other in row.when if other.name in unmet)
@@ -124,7 +124,7 @@ def test_a_row_is_for_its_own_part_and_mode_only(row: Change) -> None:
     if row is HOLD:
         return
     for host in (primary(), primary(Mode.SOLO), standby(), standby(Mode.SOLO)):
-        part = Part.PRIMARY if host.view.primary else Part.STANDBY
+        part = Part.PRIMARY if host.facts.primary else Part.STANDBY
         if (part, host.record.mode) != (row.part, row.mode):
             assert row.name not in dict(host.chosen()[1])
             assert host.chosen()[0] is not row
@@ -170,7 +170,7 @@ def test_every_row_and_every_condition_has_a_name_of_its_own() -> None:
 
 def holds(name: str, host: Host) -> bool:
     condition = next(one for row in TABLE for one in row.when if one.name == name)
-    return condition.test(host.view)
+    return condition.test(host.facts)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_database_failed_after_a_crash_at_once_after_a_clean_stop_only_when_rest
     crashed, stopped = primary().down(), primary().down(clean=True)
     assert holds("database-failed", crashed)
     assert not holds("database-failed", stopped)
-    assert not holds("database-failed", stopped.knows(trouble={"StartPostgres": Trouble(1, 0.0, "")}))
-    assert holds("database-failed", stopped.knows(trouble={"StartPostgres": Trouble(2, 0.0, "")}))
+    assert not holds("database-failed", stopped.knows(failures={"StartPostgres": Failures(1, 0.0, "")}))
+    assert holds("database-failed", stopped.knows(failures={"StartPostgres": Failures(2, 0.0, "")}))
 
 
 def test_database_failed_not_while_paused_nor_without_right_nor_unseen() -> None:

@@ -20,7 +20,7 @@ from pgvip.core.actions import (
     StopPostgres,
     WriteState,
 )
-from pgvip.core.knowledge import Trouble, Yield
+from pgvip.core.knowledge import Failures, GiveUp
 from pgvip.core.messages import AddressFree, Request, Stopped, Want
 from pgvip.core.round import Round
 from pgvip.core.settings import Inputs
@@ -49,9 +49,9 @@ from tests.unit.core_world import (
 
 @pytest.mark.parametrize("wish", [solo_wish(3), solo_wish(5), solo_wish(boot_id="boot-a-0")], ids=str)
 def test_m8_a_request_for_solo_counts_for_its_term_and_boot_only(wish: Request) -> None:
-    assert standby().told(request=solo_wish()).k.yielding is not None
+    assert standby().told(request=solo_wish()).k.giving_up is not None
     refused = standby().told(request=wish)
-    assert refused.k.yielding is None
+    assert refused.k.giving_up is None
     assert not refused.started(DropVip)
 
 
@@ -61,20 +61,20 @@ def test_m8_a_request_for_solo_counts_for_its_term_and_boot_only(wish: Request) 
 def test_m8_a_request_for_the_role_counts_for_its_term_boot_and_an_eligible_winner_only(wish: Request) -> None:
     offered = primary().down().round()
     assert offered.message.invite == "hand-over-database"
-    assert offered.told(request=role_wish()).k.yielding is not None
-    assert offered.told(request=wish).k.yielding is None
+    assert offered.told(request=role_wish()).k.giving_up is not None
+    assert offered.told(request=wish).k.giving_up is None
 
 
 def test_m8_nobody_gets_a_role_that_was_not_offered() -> None:
-    assert primary().told(request=role_wish()).k.yielding is None
-    assert primary().told(request=role_wish(reason="take-over-by-order")).k.yielding is not None
+    assert primary().told(request=role_wish()).k.giving_up is None
+    assert primary().told(request=role_wish(reason="take-over-by-order")).k.giving_up is not None
 
 
 def test_m8_the_term_is_checked_again_before_writing() -> None:
     host = primary().told(request=role_wish(reason="take-over-by-order"))
     assert host.must_start(StopPostgres).clean
     moved = host.durable(record=record("a", Mode.PAIR, 8)).down(clean=True).holds().round()
-    assert moved.k.yielding is None
+    assert moved.k.giving_up is None
     assert not moved.started(WriteState)
 
 
@@ -207,12 +207,12 @@ def test_m13_a_role_that_was_served_is_not_handed_back() -> None:
     offered = host.round()
     assert offered.message.invite == "hand-back"
     back = Request(Want.HANDOVER, 5, "boot-a", POSTMASTER["a"], reason="take-back")
-    assert offered.told(request=back).k.yielding is not None
+    assert offered.told(request=back).k.giving_up is not None
     served = host.durable(served=True).round()
     assert served.message.invite == ""
-    assert served.told(request=back).k.yielding is None
+    assert served.told(request=back).k.giving_up is None
     dead = host.durable(served=True).down().knows(blocked_since_s=900.0).round()
-    assert dead.told(request=back).k.yielding is None
+    assert dead.told(request=back).k.giving_up is None
 
 
 def test_m13_a_hand_back_names_the_end_of_the_own_history() -> None:
@@ -220,7 +220,7 @@ def test_m13_a_hand_back_names_the_end_of_the_own_history() -> None:
     host = standby(Mode.SOLO, me="b").durable(record=new).hears(record=new).knows(blocked_since_s=900.0).round()
     back = Request(Want.HANDOVER, 5, "boot-a", POSTMASTER["a"], reason="take-back")
     host = host.told(request=back)
-    assert not host.must_start(StopPostgres).clean or host.k.yielding is not None
+    assert not host.must_start(StopPostgres).clean or host.k.giving_up is not None
     host = host.down().done(host.must_start(StopPostgres))
     find = next(action for action in host.k.running if isinstance(action, FindEnd))
     end = WalPoint(1, Lsn(0xABC))
@@ -275,7 +275,7 @@ def test_a_salvage_ends_with_its_time_or_its_first_failure() -> None:
 def test_a_salvage_that_failed_in_an_earlier_hand_over_is_tried_in_the_next() -> None:
     pair = record("a", Mode.PAIR, sync=False)
     host = primary(sync=False).durable(record=pair).hears(record=pair).configured(sync=False)
-    host = host.knows(trouble={"Salvage": Trouble(1, host.now_s + 60, "no space")}).down().holds().round()
+    host = host.knows(failures={"Salvage": Failures(1, host.now_s + 60, "no space")}).down().holds().round()
     assert host.told(request=role_wish(), point=WalPoint(1, HERE)).must_start(Salvage)
 
 
@@ -299,7 +299,7 @@ def test_a_salvage_waits_for_a_winner_that_says_where_it_stands() -> None:
 def test_a_salvage_is_not_complete_while_nothing_is_heard_of_the_winner() -> None:
     host = primary(sync=False).down().knows(heard=None)
     inputs = Inputs(host.seen, wall="2026-01-01T00:00:00+00:00")
-    asked = Yield("take-over-by-order", Want.HANDOVER, 4, "boot-b", NOW_S)
+    asked = GiveUp("take-over-by-order", Want.HANDOVER, 4, "boot-b", NOW_S)
     assert not wal_tail.complete(Round(copy(host.k), inputs, host.s, NOW_S), asked)
 
 
@@ -366,7 +366,7 @@ def test_m15_without_a_record_nothing_is_confirmed_started_or_held() -> None:
         host = host.round(after_s=1.0)
     assert not host.k.confirmed
     assert not host.running(StartPostgres)
-    assert "promote --force" in host.concerns()["no-record"]
+    assert "promote --force" in host.warnings()["no-record"]
 
 
 # --- m 16: the synchronous names ----------------------------------------------------------------------------
@@ -391,16 +391,16 @@ def test_m16_the_names_are_there_at_every_start_of_a_pair_in_sync() -> None:
     assert primary(sync=False).down(clean=True).round().must_start(StartPostgres).sync is False
     unset = primary().database(sync_names="").round()
     assert unset.must_start(SetSyncNames).on
-    assert "sync-names" in unset.concerns()
+    assert "sync-names" in unset.warnings()
 
 
 def test_names_that_are_not_pgvips_are_replaced_by_the_right_ones() -> None:
     """With somebody else's name there, commits are acknowledged that the standby lacks."""
     foreign = primary().database(sync_names="other", foreign_names=True).round()
     assert foreign.must_start(SetSyncNames).on
-    assert "sync-names" in foreign.concerns()
-    assert "weak-commits" not in foreign.concerns()
-    assert "weak-commits" in primary().sees(commits=saw("synchronous_commit=off for app")).round().concerns()
+    assert "sync-names" in foreign.warnings()
+    assert "weak-commits" not in foreign.warnings()
+    assert "weak-commits" in primary().sees(commits=saw("synchronous_commit=off for app")).round().warnings()
     alone = primary(Mode.SOLO, sync=False).database(sync_names="other", foreign_names=True).round()
     assert not alone.must_start(SetSyncNames).on
 
@@ -427,7 +427,7 @@ def test_a_hand_over_that_is_not_confirmed_is_called_off_and_the_old_primary_ser
     assert not host.told(after_s=9.0, request=None).started(StartPostgres)
     off = host.told(after_s=10.5, request=None)
     off = off if off.started(StartPostgres) else off.told(request=None)
-    assert off.k.yielding is None
+    assert off.k.giving_up is None
     assert off.record.term == 4
     assert off.must_start(StartPostgres) == StartPostgres(standby=False, sync=True)
 
@@ -446,8 +446,8 @@ def test_an_offer_that_nobody_takes_is_called_off_once_and_made_again_later() ->
 def test_while_giving_up_nothing_is_claimed_started_or_granted() -> None:
     host = primary().told(request=role_wish(reason="take-over-by-order"))
     quiet = host.down(clean=True).holds(Vip.PRIMARY).silence().round(after_s=0.1)
-    assert quiet.k.yielding is not None
+    assert quiet.k.giving_up is not None
     assert not quiet.started(Fence)
     assert not quiet.started(StartPostgres)
     assert quiet.message.grant is None
-    assert quiet.view.held != NO_VIPS
+    assert quiet.facts.held != NO_VIPS

@@ -208,7 +208,7 @@ def test_nothing_is_started_beside_what_changes_the_server(busy: Rejoin | StopPo
 
 def test_nothing_is_started_while_the_role_is_given_up_or_there_is_no_data() -> None:
     giving = primary().down().told(request=role_wish())
-    assert giving.k.yielding is not None
+    assert giving.k.giving_up is not None
     assert not giving.round(after_s=1).started(StartPostgres)
     assert not standby().down().processes(installed=False).round().started(StartPostgres)
 
@@ -228,7 +228,7 @@ def test_a_primary_whose_role_lacks_wal_runs_as_a_standby() -> None:
     assert blocked().down().round().must_start(StartPostgres) == StartPostgres(standby=True, sync=False)
     assert blocked().down().processes(left=1).round().must_start(StopPostgres) == StopPostgres(clean=False)
     assert not blocked().knows(confirmed=False).down().round().started(StartPostgres)
-    assert Vip.PRIMARY not in blocked().view.held
+    assert Vip.PRIMARY not in blocked().facts.held
 
 
 def test_a_stop_by_somebody_else_is_left_alone_for_a_short_while_and_no_longer() -> None:
@@ -306,7 +306,7 @@ def test_an_address_is_raised_after_nobody_answered_for_it() -> None:
     assert asked.done(CheckVip(Vip.PRIMARY)).must_start(AddVip) == AddVip(Vip.PRIMARY)
     taken = asked.done(CheckVip(Vip.PRIMARY), text="02:00:00:00:00:99")
     assert not taken.started(AddVip)
-    assert "vip-taken" in taken.concerns()
+    assert "vip-taken" in taken.warnings()
     assert taken.at(taken.now_s + 2.5).round().must_start(CheckVip)
 
 
@@ -516,11 +516,11 @@ def test_silence_from_before_the_postmaster_s_start_is_not_held_against_it(host:
     silent = host.sees(connection=in_vain(NEVER, 30, NOW_S - 300))
     started = silent.knows(postmaster_since_s=NEVER).round()  # a return, a rewind: long without a server, and now one
     assert not started.started(StopPostgres)
-    assert not started.view.hung
-    assert "database-hung" not in started.concerns()
+    assert not started.facts.hung
+    assert "database-hung" not in started.warnings()
     assert started.k.postmaster_since_s == NOW_S
-    assert not started.at(NOW_S + 2.9).round().view.hung
-    assert started.at(NOW_S + 3).round().view.hung
+    assert not started.at(NOW_S + 2.9).round().facts.hung
+    assert started.at(NOW_S + 3).round().facts.hung
     assert not started.at(NOW_S + 5.9).round().started(StopPostgres)
     assert started.at(NOW_S + 6).round().must_start(StopPostgres) == StopPostgres(clean=False)
 

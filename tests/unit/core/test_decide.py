@@ -161,8 +161,8 @@ LOSES = {"switchover, the loser", "hand-over of a dead database, the loser", "th
 def test_the_winner_ends_read_write_with_both_addresses(name: str) -> None:
     host = BY_NAME[name].run().host
     assert (host.record.primary, host.record.mode) == (host.me, Mode.SOLO)
-    assert host.view.read_write
-    assert host.view.held == frozenset(Vip)
+    assert host.facts.read_write
+    assert host.facts.held == frozenset(Vip)
     assert host.k.durable.served
 
 
@@ -170,8 +170,8 @@ def test_the_winner_ends_read_write_with_both_addresses(name: str) -> None:
 def test_the_loser_ends_down_with_no_address(name: str) -> None:
     host = BY_NAME[name].run().host
     assert (host.record.primary, host.record.mode) == ("b", Mode.SOLO)
-    assert not host.view.may_write
-    assert not host.view.held
+    assert not host.facts.may_write
+    assert not host.facts.held
     assert not host.k.durable.served
 
 
@@ -216,7 +216,7 @@ def test_a_procedure_cut_short_by_the_daemon_is_finished_or_undone(
     fenced = any(isinstance(action, Fence) for action in machine.performed)
     machine.daemon_restarts()
     assert machine.host.k.claim is None
-    assert machine.host.k.yielding is None
+    assert machine.host.k.giving_up is None
     for _ in range(80):
         machine.round(procedure.peer(machine), after_s=0.5)
         for action in list(machine.host.k.running):
@@ -224,10 +224,10 @@ def test_a_procedure_cut_short_by_the_daemon_is_finished_or_undone(
             machine.finish(action)
         fenced = fenced or any(isinstance(action, Fence) for action in machine.performed)
     host = machine.host
-    view = host.view
+    facts = host.facts
     rightful = host.record.primary == host.me and host.k.confirmed
-    assert view.may_write is False or rightful
-    assert Vip.PRIMARY not in view.held or (rightful and view.read_write)
+    assert facts.may_write is False or rightful
+    assert Vip.PRIMARY not in facts.held or (rightful and facts.read_write)
 
 
 @pytest.mark.parametrize("name", sorted(WINS - {"a solo primary boots alone", "forced promotion"}))
@@ -242,9 +242,9 @@ def test_a_winner_whose_daemon_dies_anywhere_still_serves_in_the_end(name: str) 
                 for action in list(machine.host.k.running):
                     machine.perform(action)
                     machine.finish(action)
-            view = machine.host.view
-            assert view.read_write, (number, performed, machine.trace[-20:])
-            assert Vip.PRIMARY in view.held, (number, performed, machine.trace[-20:])
+            facts = machine.host.facts
+            assert facts.read_write, (number, performed, machine.trace[-20:])
+            assert Vip.PRIMARY in facts.held, (number, performed, machine.trace[-20:])
             assert StopPostgres(clean=False) not in machine.performed
             assert DropVip(Vip.PRIMARY) not in machine.performed
 

@@ -17,8 +17,8 @@ def test_the_event_of_a_role_says_why() -> None:
 def test_an_order_and_what_follows_from_it_are_told_by_name() -> None:
     assert primary().order(Order.SWITCHOVER).said("order") == {"order": "switchover"}
     asked = primary().told(request=role_wish(reason="take-over-by-order"))
-    assert asked.k.yielding is not None
-    assert asked.said("yield") == {"change": asked.k.yielding.change}
+    assert asked.k.giving_up is not None
+    assert asked.said("giving-up") == {"change": asked.k.giving_up.change}
     intent = primary(Mode.SOLO).round()
     assert intent.said("intent") == {"change": "pair"}
 

@@ -17,8 +17,8 @@ from tests.unit.core_world import HERE, NOW_S, Host, failing, heard_from, in_vai
 
 def test_silence_needs_every_path_to_be_silent_for_the_configured_time() -> None:
     host = standby().silence(3.0)
-    assert host.view.peer_silent
-    assert not standby().silence(2.9).view.peer_silent
+    assert host.facts.peer_silent
+    assert not standby().silence(2.9).facts.peer_silent
 
 
 @pytest.mark.parametrize("path", ["message", "own", "vip", "stream"])
@@ -31,50 +31,50 @@ def test_any_single_path_breaks_the_silence(path: str) -> None:
         "vip": host.sees(peer_vip=saw(database, NOW_S - 2.9)),
         "stream": host.database(moved_at_s=NOW_S - 2.9),
     }
-    assert not one[path].view.peer_silent
+    assert not one[path].facts.peer_silent
 
 
 def test_what_a_kernel_answers_for_a_frozen_host_is_no_sign_of_life() -> None:
     host = standby().silence().database(streaming=True, moved_at_s=NOW_S - 60)
     host = host.sees(arp_primary=saw("02:00:00:00:00:01"), peer_port=saw(value=True))
-    assert host.view.peer_silent
+    assert host.facts.peer_silent
 
 
 def test_silence_needs_the_database_to_have_been_asked_since_the_last_sign() -> None:
     host = standby().silence()
-    assert not host.sees(peer_own=Observation()).view.peer_silent
+    assert not host.sees(peer_own=Observation()).facts.peer_silent
     asked_before: Observation[PeerDatabase] = Observation(None, NEVER, 1, NOW_S - 61, NOW_S - 61, "refused")
-    assert not host.sees(peer_own=asked_before).view.peer_silent
+    assert not host.sees(peer_own=asked_before).facts.peer_silent
 
 
 def test_at_a_start_silence_counts_from_the_start_of_the_daemon() -> None:
     host = standby().silence().daemon_restarts()
-    assert not host.view.peer_silent
-    assert host.at(NOW_S + 3.0).view.peer_silent
+    assert not host.facts.peer_silent
+    assert host.at(NOW_S + 3.0).facts.peer_silent
 
 
 def test_a_message_of_another_term_is_no_word_about_this_one() -> None:
-    assert primary().view.here is not None
-    assert primary().hears(record=record(term=3)).view.here is None
-    assert primary().hears(record=None).view.here is None
+    assert primary().facts.peer is not None
+    assert primary().hears(record=record(term=3)).facts.peer is None
+    assert primary().hears(record=None).facts.peer is None
 
 
 def test_an_old_message_is_none() -> None:
-    assert primary().at(NOW_S + 1.5).view.message is not None
-    assert primary().at(NOW_S + 1.6).view.message is None
+    assert primary().at(NOW_S + 1.5).facts.message is not None
+    assert primary().at(NOW_S + 1.6).facts.message is None
 
 
 def test_the_peer_s_database_was_seen_lately_and_without_a_failure_since() -> None:
     seen = PeerDatabase(in_recovery=True)
-    assert primary().sees(peer_own=saw(seen, NOW_S - 12.0)).view.peer_database == seen
-    assert primary().sees(peer_own=saw(seen, NOW_S - 12.1)).view.peer_database is None
-    assert primary().sees(peer_own=Observation(seen, NOW_S - 1, 1, NOW_S, NOW_S, "no")).view.peer_database is None
+    assert primary().sees(peer_own=saw(seen, NOW_S - 12.0)).facts.peer_database == seen
+    assert primary().sees(peer_own=saw(seen, NOW_S - 12.1)).facts.peer_database is None
+    assert primary().sees(peer_own=Observation(seen, NOW_S - 1, 1, NOW_S, NOW_S, "no")).facts.peer_database is None
 
 
 def test_silence_is_believed_when_the_database_was_asked_in_vain_at_or_after_the_last_sign() -> None:
     host = standby().silence(3.0)
     asked: Observation[PeerDatabase] = Observation(None, NEVER, 1, NOW_S - 3.0, NOW_S - 3.0, "refused")
-    assert host.sees(peer_own=asked).view.peer_silent
+    assert host.sees(peer_own=asked).facts.peer_silent
 
 
 def test_a_message_is_fresh_for_half_the_time_to_silence_or_three_heartbeats() -> None:
@@ -82,7 +82,7 @@ def test_a_message_is_fresh_for_half_the_time_to_silence_or_three_heartbeats() -
         host = primary().configured(interval_s=interval_s)
         heard = host.k.heard
         assert heard is not None
-        return host.knows(heard=replace(heard, at_s=NOW_S - age_s)).view.message is not None
+        return host.knows(heard=replace(heard, at_s=NOW_S - age_s)).facts.message is not None
 
     assert [fresh(age_s, 2.0) for age_s in (3.0, 3.1)] == [True, False]
     assert [fresh(age_s, 0.5) for age_s in (1.5, 1.6)] == [True, False]
@@ -94,10 +94,10 @@ def test_a_message_is_fresh_for_half_the_time_to_silence_or_three_heartbeats() -
 def test_an_unknown_gateway_gives_no_right_and_is_no_loss() -> None:
     for watch in (failing(failures=0), failing("192.0.2.1", since_s=NOW_S - 0.5, failures=1)):
         host = primary().sees(gateway=watch)
-        assert not host.view.gateway
-        assert not host.view.gateway_lost
-    assert primary().sees(gateway=failing("192.0.2.1")).view.gateway_lost
-    assert not primary().sees(gateway=saw("192.0.2.1", NOW_S - 1.7)).view.gateway
+        assert not host.facts.gateway
+        assert not host.facts.gateway_lost
+    assert primary().sees(gateway=failing("192.0.2.1")).facts.gateway_lost
+    assert not primary().sees(gateway=saw("192.0.2.1", NOW_S - 1.7)).facts.gateway
 
 
 @pytest.mark.parametrize(
@@ -112,16 +112,16 @@ def test_an_unknown_gateway_gives_no_right_and_is_no_loss() -> None:
 )
 def test_a_gateway_answers_or_is_lost_or_neither(gateway: Observation[str], answers: bool, lost: bool) -> None:
     host = primary().sees(gateway=gateway)
-    assert (host.view.gateway, host.view.gateway_lost) == (answers, lost)
+    assert (host.facts.gateway, host.facts.gateway_lost) == (answers, lost)
 
 
 def test_limits_go_with_the_interval_that_is_configured() -> None:
     slow = primary().configured(interval_s=0.5)
-    assert slow.sees(gateway=saw("gw", NOW_S - 0.79)).view.gateway
-    assert not slow.sees(gateway=saw("gw", NOW_S - 0.81)).view.gateway
+    assert slow.sees(gateway=saw("gw", NOW_S - 0.79)).facts.gateway
+    assert not slow.sees(gateway=saw("gw", NOW_S - 0.81)).facts.gateway
     seen = PeerDatabase(in_recovery=True)
-    assert slow.sees(peer_own=saw(seen, NOW_S - 6.0)).view.peer_database == seen
-    assert slow.sees(peer_own=saw(seen, NOW_S - 6.1)).view.peer_database is None
+    assert slow.sees(peer_own=saw(seen, NOW_S - 6.0)).facts.peer_database == seen
+    assert slow.sees(peer_own=saw(seen, NOW_S - 6.1)).facts.peer_database is None
 
 
 # --- the own database ---------------------------------------------------------------------------------------
@@ -129,61 +129,61 @@ def test_limits_go_with_the_interval_that_is_configured() -> None:
 
 def test_what_was_not_seen_may_write_and_is_not_gone() -> None:
     blind = primary().sees(processes=Observation(), database=Observation())
-    assert blind.view.may_write
-    assert not blind.view.gone
-    assert not blind.view.dead
+    assert blind.facts.may_write
+    assert not blind.facts.gone
+    assert not blind.facts.dead
 
 
 def test_an_orphan_may_write() -> None:
     orphaned = primary().down().processes(left=1)
-    assert orphaned.view.may_write
-    assert not orphaned.view.gone
-    assert primary().down().view.gone
+    assert orphaned.facts.may_write
+    assert not orphaned.facts.gone
+    assert primary().down().facts.gone
 
 
 @pytest.mark.parametrize("action", [StartPostgres(standby=False, sync=True), Promote(), Rejoin()], ids=str)
 def test_what_is_being_started_is_not_gone(action: StartPostgres | Promote | Rejoin) -> None:
-    assert not primary().down().knows(running=(action,)).view.gone
+    assert not primary().down().knows(running=(action,)).facts.gone
 
 
 def test_a_server_that_is_being_opened_may_write_and_a_standby_that_is_being_started_may_not() -> None:
     down = standby().down()
-    assert not down.view.may_write
-    assert down.knows(running=(Promote(),)).view.may_write
-    assert down.knows(running=(StartPostgres(standby=False, sync=False),)).view.may_write
-    assert not down.knows(running=(StartPostgres(standby=True, sync=False),)).view.may_write
+    assert not down.facts.may_write
+    assert down.knows(running=(Promote(),)).facts.may_write
+    assert down.knows(running=(StartPostgres(standby=False, sync=False),)).facts.may_write
+    assert not down.knows(running=(StartPostgres(standby=True, sync=False),)).facts.may_write
 
 
 def test_what_was_seen_before_an_action_ended_says_nothing() -> None:
     host = primary().knows(ended={"postgres": NOW_S + 0.1})
-    assert host.view.processes is None
-    assert host.view.database is None
-    assert host.view.may_write
-    assert host.at(NOW_S + 0.2).view.read_write
+    assert host.facts.processes is None
+    assert host.facts.database is None
+    assert host.facts.may_write
+    assert host.at(NOW_S + 0.2).facts.read_write
 
 
 def test_the_word_of_another_postmaster_does_not_count() -> None:
-    assert primary().processes(postmaster="999:9").view.database is None
-    assert not primary().processes(postmaster="999:9").view.read_write
+    assert primary().processes(postmaster="999:9").facts.database is None
+    assert not primary().processes(postmaster="999:9").facts.read_write
 
 
 def test_hung_needs_two_failures_and_the_time() -> None:
-    assert primary().sees(connection=failing(value=True, since_s=NOW_S - 2.95)).view.hung
-    assert not primary().sees(connection=failing(value=True, since_s=NOW_S - 2.85)).view.hung
-    assert not primary().sees(connection=failing(value=True, failures=1)).view.hung
-    assert primary().sees(disks=failing(value=True)).view.hung
-    assert not primary().down().view.hung
+    assert primary().sees(connection=failing(value=True, since_s=NOW_S - 2.95)).facts.hung
+    assert not primary().sees(connection=failing(value=True, since_s=NOW_S - 2.85)).facts.hung
+    assert not primary().sees(connection=failing(value=True, failures=1)).facts.hung
+    assert primary().sees(disks=failing(value=True)).facts.hung
+    assert not primary().down().facts.hung
 
 
 def test_a_single_query_that_timed_out_is_no_dead_database() -> None:
     host = primary().sees(database=failing(primary().seen.database.value), heartbeat=failing(value=True))
-    assert not host.view.hung
-    assert not host.view.dead
+    assert not host.facts.hung
+    assert not host.facts.dead
 
 
 def test_no_data_directory_is_not_installed() -> None:
-    assert not primary().sees(processes=saw(Processes())).view.installed
-    assert not primary().sees(processes=Observation()).view.installed
+    assert not primary().sees(processes=saw(Processes())).facts.installed
+    assert not primary().sees(processes=Observation()).facts.installed
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_no_data_directory_is_not_installed() -> None:
     ],
 )
 def test_hung_is_no_answer_for_the_whole_time_and_twice(connection: Observation[bool], hung: bool) -> None:
-    assert primary().sees(connection=connection).view.hung is hung
+    assert primary().sees(connection=connection).facts.hung is hung
 
 
 @pytest.mark.parametrize(
@@ -213,21 +213,21 @@ def test_hung_is_no_answer_for_the_whole_time_and_twice(connection: Observation[
 )
 def test_disks_may_be_slow_for_longer_than_a_server(disks: Observation[bool], bad: bool) -> None:
     host = primary().sees(disks=disks)
-    assert host.view.disks_bad is bad
-    assert host.view.hung is bad
+    assert host.facts.disks_bad is bad
+    assert host.facts.hung is bad
 
 
 def test_a_server_that_is_being_started_is_not_hung() -> None:
     host = standby().sees(connection=failing(value=True))
-    assert host.view.hung
-    assert not host.knows(running=(StartPostgres(standby=True, sync=False),)).view.hung
+    assert host.facts.hung
+    assert not host.knows(running=(StartPostgres(standby=True, sync=False),)).facts.hung
 
 
 def test_the_database_answers_as_long_as_it_would_not_count_as_hung() -> None:
     old = primary().seen.database.value
-    assert primary().sees(database=saw(old, NOW_S - 3.0)).view.responding
-    assert not primary().sees(database=saw(old, NOW_S - 3.1)).view.responding
-    assert not primary().sees(database=saw(None)).view.responding
+    assert primary().sees(database=saw(old, NOW_S - 3.0)).facts.responding
+    assert not primary().sees(database=saw(old, NOW_S - 3.1)).facts.responding
+    assert not primary().sees(database=saw(None)).facts.responding
 
 
 @pytest.mark.parametrize(
@@ -245,31 +245,31 @@ def test_the_database_answers_as_long_as_it_would_not_count_as_hung() -> None:
 def test_a_database_is_healthy_while_it_and_its_disks_answered_lately(
     seen: dict[str, Observation[object]], healthy: bool
 ) -> None:
-    assert primary().sees(**seen).view.database_healthy is healthy
+    assert primary().sees(**seen).facts.database_healthy is healthy
 
 
 def test_what_was_seen_at_the_very_end_of_an_action_counts() -> None:
-    assert primary().knows(ended={"postgres": NOW_S}).view.processes is not None
-    assert primary().knows(ended={"postgres": NOW_S}).view.database is not None
-    assert primary().knows(ended={"postgres": NOW_S + 0.01}).view.database is None
-    assert not primary().holds().knows(ended={"primary": NOW_S}).view.held
+    assert primary().knows(ended={"postgres": NOW_S}).facts.processes is not None
+    assert primary().knows(ended={"postgres": NOW_S}).facts.database is not None
+    assert primary().knows(ended={"postgres": NOW_S + 0.01}).facts.database is None
+    assert not primary().holds().knows(ended={"primary": NOW_S}).facts.held
 
 
 def test_what_a_server_said_before_an_action_on_it_ended_says_nothing_though_its_processes_were_seen_since() -> None:
     host = standby().knows(ended={"postgres": NOW_S})
-    assert host.view.recovering
-    assert host.sees(database=saw(host.seen.database.value, NOW_S - 0.1)).view.database is None
+    assert host.facts.recovering
+    assert host.sees(database=saw(host.seen.database.value, NOW_S - 0.1)).facts.database is None
 
 
 def test_a_server_that_nobody_has_asked_may_write_unless_it_was_started_as_a_standby() -> None:
     unasked = primary().durable(served=False).sees(database=Observation())
-    assert unasked.view.may_write
-    assert not unasked.processes(standby_signal=True).view.may_write
+    assert unasked.facts.may_write
+    assert not unasked.processes(standby_signal=True).facts.may_write
 
 
 def test_a_postmaster_that_was_not_looked_at_lately_is_no_new_one() -> None:
     host = standby().knows(ended={"postgres": NOW_S + 1}).round()
-    assert host.view.processes is None
+    assert host.facts.processes is None
     assert host.k.postmaster_since_s == standby().k.postmaster_since_s
     assert standby().down().round().k.postmaster_since_s == NEVER
 
@@ -278,10 +278,10 @@ def test_a_postmaster_that_was_not_looked_at_lately_is_no_new_one() -> None:
 
 
 def test_addresses_that_were_not_seen_or_are_being_raised_may_be_held() -> None:
-    assert primary().sees(held=Observation()).view.held == frozenset(Vip)
-    assert primary().holds().view.held == frozenset()
-    assert primary().holds().knows(running=(AddVip(Vip.STANDBY),)).view.held == {Vip.STANDBY}
-    assert primary().holds().knows(ended={"standby": NOW_S + 0.1}).view.held == {Vip.STANDBY}
+    assert primary().sees(held=Observation()).facts.held == frozenset(Vip)
+    assert primary().holds().facts.held == frozenset()
+    assert primary().holds().knows(running=(AddVip(Vip.STANDBY),)).facts.held == {Vip.STANDBY}
+    assert primary().holds().knows(ended={"standby": NOW_S + 0.1}).facts.held == {Vip.STANDBY}
 
 
 # --- lag ----------------------------------------------------------------------------------------------------
@@ -289,25 +289,25 @@ def test_addresses_that_were_not_seen_or_are_being_raised_may_be_held() -> None:
 
 def test_lagging_by_seconds_by_bytes_by_a_paused_replay_and_unknown() -> None:
     host = standby().configured(lag_bytes_max=8, lag_s_max=5.0)
-    assert not host.view.lagging
-    assert host.database(replay_lag_s=5.1).view.lagging
-    assert not host.hears(point=WalPoint(1, Lsn(HERE + 8))).view.lagging
-    assert host.hears(point=WalPoint(1, Lsn(HERE + 9))).view.lagging
-    assert host.database(replay_paused=True).view.lagging
-    assert host.sees(database=Observation()).view.lagging
+    assert not host.facts.lagging
+    assert host.database(replay_lag_s=5.1).facts.lagging
+    assert not host.hears(point=WalPoint(1, Lsn(HERE + 8))).facts.lagging
+    assert host.hears(point=WalPoint(1, Lsn(HERE + 9))).facts.lagging
+    assert host.database(replay_paused=True).facts.lagging
+    assert host.sees(database=Observation()).facts.lagging
 
 
 def test_an_absent_replica_is_infinitely_behind() -> None:
-    assert primary().database(replica=None).view.replica_lag_bytes > 1 << 60
-    assert primary().replica(flush_lsn=Lsn(HERE - 5)).view.replica_lag_bytes == 5
-    assert primary().replica(flush_lsn=Lsn(HERE + 5)).view.replica_lag_bytes == 0
+    assert primary().database(replica=None).facts.replica_lag_bytes > 1 << 60
+    assert primary().replica(flush_lsn=Lsn(HERE - 5)).facts.replica_lag_bytes == 5
+    assert primary().replica(flush_lsn=Lsn(HERE + 5)).facts.replica_lag_bytes == 0
 
 
 def test_a_replica_is_behind_by_the_last_byte() -> None:
-    assert not primary().view.replica_behind
-    assert primary().replica(flush_lsn=Lsn(HERE - 1)).view.replica_behind
-    assert not primary().replica(flush_lsn=Lsn(HERE - 1), state="catchup").view.replica_behind
-    assert not primary().database(replica=None).view.replica_behind
+    assert not primary().facts.replica_behind
+    assert primary().replica(flush_lsn=Lsn(HERE - 1)).facts.replica_behind
+    assert not primary().replica(flush_lsn=Lsn(HERE - 1), state="catchup").facts.replica_behind
+    assert not primary().database(replica=None).facts.replica_behind
 
 
 @pytest.mark.parametrize(("behind_s", "moved_s", "stalled"), [(10, 60, True), (9.9, 60, False), (60, 9.9, False)])
@@ -315,12 +315,12 @@ def test_a_replica_is_stalled_after_the_whole_time_without_a_flush(
     behind_s: float, moved_s: float, stalled: bool
 ) -> None:
     host = primary().knows(behind_since_s=NOW_S - behind_s).database(moved_at_s=NOW_S - moved_s)
-    assert host.view.replica_stalled is stalled
+    assert host.facts.replica_stalled is stalled
 
 
 def test_reads_are_too_old_beyond_the_limit_and_bytes_count_only_where_there_is_one() -> None:
     host = standby().configured(lag_s_max=5.0, lag_bytes_max=0)
-    assert not host.database(replay_lag_s=5.0).view.lagging
-    assert not host.database(replay_lsn=Lsn(0)).view.lagging
-    assert host.configured(lag_bytes_max=1).database(replay_lsn=Lsn(HERE - 2)).view.lagging
-    assert not host.configured(lag_bytes_max=1).database(replay_lsn=Lsn(HERE - 1)).view.lagging
+    assert not host.database(replay_lag_s=5.0).facts.lagging
+    assert not host.database(replay_lsn=Lsn(0)).facts.lagging
+    assert host.configured(lag_bytes_max=1).database(replay_lsn=Lsn(HERE - 2)).facts.lagging
+    assert not host.configured(lag_bytes_max=1).database(replay_lsn=Lsn(HERE - 1)).facts.lagging

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from pgvip.core.actions import Fence, Promote, StartPostgres, StopPostgres
-from pgvip.core.knowledge import Guard, Trouble
+from pgvip.core.knowledge import Failures, Guard
 from pgvip.core.messages import Order, Want
 from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible
 from pgvip.core.values import Mode, Vip
 from tests.unit.core_world import NOW_S, SOLO_B, Host, failing, heard_from, primary, record, role_wish, saw, standby
 
-FAILED = Trouble(3, NOW_S + 60, "D state")
+FAILED = Failures(3, NOW_S + 60, "D state")
 
 
 def guard(host: Host) -> Guard:
@@ -43,7 +43,7 @@ def test_a_restart_of_the_daemon_goes_on_guarding_at_once() -> None:
     assert guard(primary().daemon_restarts().round()) is Guard.HOLD
 
 
-def yielding(host: Host) -> Host:
+def giving_up(host: Host) -> Host:
     """The primary while it hands its role over, its server stopping."""
     giving = host.order(Order.SWITCHOVER).hears(request=role_wish()).round()
     assert giving.running(StopPostgres)
@@ -51,7 +51,7 @@ def yielding(host: Host) -> Host:
 
 
 def test_a_hand_over_is_guarded_until_it_is_given_up_in_deed() -> None:
-    giving = yielding(primary())
+    giving = giving_up(primary())
     assert guard(giving) is Guard.GIVE
     stopped = giving.down(clean=True).done(StopPostgres(clean=True))
     assert guard(stopped) is Guard.GIVE, "the address is still here"
@@ -59,12 +59,12 @@ def test_a_hand_over_is_guarded_until_it_is_given_up_in_deed() -> None:
 
 
 def test_a_hand_over_that_cannot_come_about_in_deed_is_not() -> None:
-    giving = yielding(primary())
-    assert guard(giving.knows(trouble={"StopPostgres": FAILED}).round()) is Guard.LOST
-    y = giving.k.yielding
+    giving = giving_up(primary())
+    assert guard(giving.knows(failures={"StopPostgres": FAILED}).round()) is Guard.LOST
+    y = giving.k.giving_up
     assert y is not None
     assert y.want is Want.HANDOVER
-    late = giving.knows(yielding=replace(y, since_s=NOW_S - giving.s.stop_s - giving.s.consent_s - 1))
+    late = giving.knows(giving_up=replace(y, since_s=NOW_S - giving.s.stop_s - giving.s.consent_s - 1))
     assert guard(late.round()) is Guard.LOST
 
 
@@ -131,20 +131,20 @@ def test_without_it_no_role_is_taken(watch: Observation[bool]) -> None:
     without = required(offered, watch).round()
     assert without.message.request is None
     assert not without.message.eligible
-    assert not eligible(without.view)
+    assert not eligible(without.facts)
 
 
 def test_a_primary_that_serves_goes_on_without_it() -> None:
     serving = required(primary(), failing(value=True)).round()
     assert not serving.started(StopPostgres)
     assert serving.message.read_write
-    assert "watchdog-required" in serving.concerns()
+    assert "watchdog-required" in serving.warnings()
     assert guard(serving) is Guard.HOLD
 
 
 def test_one_that_need_not_be_is_only_told_of() -> None:
     without = primary(Mode.SOLO).down(clean=True).sees(watchdog=failing(value=True)).round()
     assert without.started(StartPostgres)
-    assert "watchdog-unusable" in without.concerns()
-    assert "watchdog-required" not in without.concerns()
-    assert not {"watchdog", "watchdog-required"} & set(primary().round().concerns())
+    assert "watchdog-unusable" in without.warnings()
+    assert "watchdog-required" not in without.warnings()
+    assert not {"watchdog", "watchdog-required"} & set(primary().round().warnings())

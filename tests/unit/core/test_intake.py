@@ -34,11 +34,11 @@ DIFFERENT = record("b", Mode.SOLO, 4)
 def test_a_message_of_another_pair_or_cluster_is_an_alarm_and_nothing_is_acted_on(change: dict[str, str]) -> None:
     host = standby().round()
     told = host.round(messages=[host.next_message(request=solo_wish(), record=record("a", Mode.SOLO, 6), **change)])
-    assert told.k.yielding is None
+    assert told.k.giving_up is None
     assert told.k.heard_record is None
     assert told.k.heard == host.k.heard
-    assert "foreign-message" in told.concerns()
-    assert "foreign-message" not in told.told().concerns()
+    assert "foreign-message" in told.warnings()
+    assert "foreign-message" not in told.told().warnings()
 
 
 def test_a_message_that_comes_again_or_out_of_order_changes_nothing() -> None:
@@ -95,7 +95,7 @@ def test_equal_terms_that_differ_are_an_alarm_and_confirm_nobody() -> None:
     host = primary().told(record=DIFFERENT)
     assert not host.k.confirmed
     assert host.must_start(StopPostgres).clean is False
-    assert "promote --force" in host.concerns()["records-differ"]
+    assert "promote --force" in host.warnings()["records-differ"]
     later = host.told(after_s=1.0, record=DIFFERENT, answer=host.message.question)
     assert not later.k.confirmed
     assert later.message.answer == ""
@@ -228,9 +228,9 @@ def test_a_forced_promotion_works_without_a_record_and_unconfirmed() -> None:
 
 def test_a_forced_promotion_ends_a_give_up_under_way() -> None:
     giving = standby().told(request=solo_wish())
-    assert giving.k.yielding is not None
+    assert giving.k.giving_up is not None
     forced = giving.order(Order.FORCE_PROMOTE)
-    assert forced.k.yielding is None
+    assert forced.k.giving_up is None
     assert forced.k.claim is not None
     assert not forced.holds().done(DropVip(Vip.STANDBY)).started(WriteState)
 
@@ -261,7 +261,7 @@ def test_a_forced_promotion_fences_by_an_attempt_of_its_own() -> None:
 def test_force_without_fence_is_said_in_these_words_alone() -> None:
     assert standby().order(Order.FORCE_PROMOTE, "without-fence").k.unfenced
     assert not standby().order(Order.FORCE_PROMOTE, "").k.unfenced
-    assert Vip.STANDBY in standby().view.held
+    assert Vip.STANDBY in standby().facts.held
 
 
 def forced_cause(host: Host) -> str:
@@ -353,7 +353,7 @@ def test_a_failed_action_is_tried_again_after_a_growing_wait() -> None:
     waits = []
     for _ in range(3):
         host = host.done(next(a for a in host.k.running if isinstance(a, StartPostgres)), ok=False, text="no")
-        waits.append(host.k.trouble["StartPostgres"].retry_at_s - host.now_s)
+        waits.append(host.k.failures["StartPostgres"].retry_at_s - host.now_s)
         host = host.hears(eligible=False).round(after_s=waits[-1] + 0.01)
         assert host.running(StartPostgres)
     assert waits == sorted(waits)
@@ -362,8 +362,8 @@ def test_a_failed_action_is_tried_again_after_a_growing_wait() -> None:
 
 def test_an_unasked_gateway_is_no_gateway_and_no_lost_one() -> None:
     blind = primary().sees(gateway=failing(failures=0))
-    assert not blind.view.gateway
-    assert not blind.view.gateway_lost
+    assert not blind.facts.gateway
+    assert not blind.facts.gateway_lost
 
 
 def test_a_server_has_caught_up_once_the_standby_has_its_recovered_end() -> None:

@@ -100,10 +100,10 @@ def test_it_begins_at_its_limit_and_is_told_once() -> None:
 
 def test_it_stops_its_server_cleanly_and_drops_its_address() -> None:
     host = isolated()
-    assert not write_right(host.view)
+    assert not write_right(host.facts)
     assert host.must_start(StopPostgres) == StopPostgres(clean=True)
     assert host.must_start(DropVip) == DropVip(Vip.PRIMARY)
-    assert host.concerns()["isolated"] == "mend its network; it serves again by itself"
+    assert host.warnings()["isolated"] == "repair its network; it serves again by itself"
     assert not host.message.read_write or host.running(StopPostgres)
 
 
@@ -133,7 +133,7 @@ def test_it_starts_nothing_while_it_is_isolated() -> None:
 
 def test_its_record_and_its_standing_in_the_pair_stay() -> None:
     host = isolated()
-    assert entitled(host.view)
+    assert entitled(host.facts)
     assert host.record == primary().record
     assert host.k.writing is None
     never = isolated(primary().durable(served=False, complete=True)).round()
@@ -171,7 +171,7 @@ def test_it_consents_as_before_as_soon_as_the_peer_is_heard() -> None:
     down = isolated().down(clean=True).knows(running=())
     wish = role_wish(reason="take-over-by-order")
     asked = down.round(messages=[down.next_message(request=wish)])
-    assert asked.k.yielding is not None
+    assert asked.k.giving_up is not None
 
 
 @pytest.mark.parametrize("event", ["higher term", "pause"])

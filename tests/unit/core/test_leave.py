@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pgvip.core.actions import Fence, PowerOn, Promote, Rejoin, SetSyncNames, StartPostgres, StopPostgres
-from pgvip.core.knowledge import Yield
+from pgvip.core.knowledge import GiveUp
 from pgvip.core.messages import Order, Want
 from pgvip.core.values import NEVER, Mode, Pause
 from tests.unit.core_world import NOW_S, POSTMASTER, Host, claiming, primary, record, role_wish, saw, standby
@@ -21,10 +21,10 @@ def chosen(host: Host) -> str:
 def test_the_order_is_told_to_the_peer_and_to_people_until_it_is_taken_back() -> None:
     host = primary().order(Order.SHUTDOWN)
     assert host.message.leaving
-    assert host.concerns()["leaving"] == "if it stays after all: pgvip leave --cancel"
+    assert host.warnings()["leaving"] == "if it stays after all: pgvip leave --cancel"
     stays = host.order(Order.STAY)
     assert not stays.message.leaving
-    assert "leaving" not in stays.concerns()
+    assert "leaving" not in stays.warnings()
 
 
 def test_a_restart_of_the_daemon_moves_nothing_and_ends_the_leaving() -> None:
@@ -93,15 +93,15 @@ def test_after_the_hand_over_nothing_is_started_or_rebuilt() -> None:
 def test_a_server_stopped_in_order_by_its_own_unit_hands_over_with_its_checkpoint() -> None:
     stopped = primary(sync=False).knows(leaving=True).down(clean=True).hears(request=role_wish())
     asked = stopped.round()
-    assert asked.k.yielding is not None
-    assert asked.k.yielding.clean
+    assert asked.k.giving_up is not None
+    assert asked.k.giving_up.clean
     crashed = primary(sync=False).knows(leaving=True).down().hears(request=role_wish()).round()
-    assert crashed.k.yielding is not None
-    assert not crashed.k.yielding.clean
+    assert crashed.k.giving_up is not None
+    assert not crashed.k.giving_up.clean
     here = primary(sync=False).down(clean=True).knows(called_off_until_s=0.0).hears(request=role_wish(), eligible=True)
     taken = here.hears(request=role_wish(reason="take-over-by-order")).round()
-    assert taken.k.yielding is not None
-    assert not taken.k.yielding.clean, "a host that stays goes on as before"
+    assert taken.k.giving_up is not None
+    assert not taken.k.giving_up.clean, "a host that stays goes on as before"
 
 
 # --- the standby ---------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_commits_do_not_wait_for_a_standby_that_leaves() -> None:
 def test_a_leaving_standby_consents() -> None:
     wish = replace(role_wish(boot_id="boot-a"), want=Want.SOLO, eligible=False, postmaster=POSTMASTER["a"])
     host = standby().knows(leaving=True).hears(request=wish).round()
-    assert isinstance(host.k.yielding, Yield)
+    assert isinstance(host.k.giving_up, GiveUp)
 
 
 def test_a_leaving_standby_takes_no_role() -> None:
@@ -157,8 +157,8 @@ def test_a_host_that_left_is_not_switched_on_by_its_peer() -> None:
     assert heard is not None
     left = lost.knows(heard=replace(heard, message=replace(heard.message, leaving=True)))
     assert not left.round().started(PowerOn)
-    owed = left.knows(power_owed=True)
-    assert owed.round().started(PowerOn), "what this host switched off it switches on"
+    pending = left.knows(power_pending=True)
+    assert pending.round().started(PowerOn), "what this host switched off it switches on"
 
 
 def test_silence_of_a_leaving_primary_is_fenced_as_any_other() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pgvip.core.actions import StopPostgres
-from pgvip.core.knowledge import Trouble
+from pgvip.core.knowledge import Failures
 from pgvip.core.messages import AddressFree, Message, Order, Request, Stopped, Want
 from pgvip.core.observations import PeerDatabase
 from pgvip.core.values import Lsn, Mode, Override, Pause, Role, Vip, WalPoint
@@ -34,7 +34,7 @@ from tests.unit.core_world import (
 
 
 def twice_failed(host: Host, name: str) -> Host:
-    return host.knows(trouble={name: Trouble(3, NOW_S + 60, "it did not work")})
+    return host.knows(failures={name: Failures(3, NOW_S + 60, "it did not work")})
 
 
 def fence_fails() -> Host:
@@ -83,14 +83,14 @@ NEEDS_OPERATOR: dict[str, tuple[Callable[[], Host], str, str]] = {
 
 @pytest.mark.parametrize("state", NEEDS_OPERATOR)
 def test_a_state_that_needs_an_operator_is_named_with_its_command(state: str) -> None:
-    host, name, mend = NEEDS_OPERATOR[state]
-    assert mend in host().concerns().get(name, "(not named)")
+    host, name, hint = NEEDS_OPERATOR[state]
+    assert hint in host().warnings().get(name, "(not named)")
 
 
 def test_a_healthy_pair_has_nothing_to_complain_of() -> None:
     for sync in (True, False):
         for host in (primary(sync=sync), standby(sync=sync)):
-            assert host.round().concerns() == {}
+            assert host.round().warnings() == {}
 
 
 OTHERS: dict[str, Callable[[], Host]] = {
@@ -114,7 +114,7 @@ OTHERS: dict[str, Callable[[], Host]] = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_concern_is_raised_where_it_is_due(name: str) -> None:
-    assert name in OTHERS[name]().concerns()
+    assert name in OTHERS[name]().warnings()
 
 
 # --- the message ------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_a_host_that_has_not_looked_yet_names_no_server() -> None:
 
 def test_a_database_that_takes_no_new_connection_is_not_well() -> None:
     hung = primary().sees(connection=failing(value=True))
-    assert hung.view.responding
+    assert hung.facts.responding
     assert not hung.round().message.database_ok
 
 
@@ -265,11 +265,11 @@ def test_a_change_of_role_is_told_once(host: Host, role: Role) -> None:
 def test_the_page_for_users_has_every_one_of_these_states() -> None:
     page = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
     table = page.partition("## States that need an operator")[2]
-    for _host, name, _mend in NEEDS_OPERATOR.values():
+    for _host, name, _hint in NEEDS_OPERATOR.values():
         assert f"`{name}`" in table
 
 
-# --- concerns -----------------------------------------------------------------------------------------------
+# --- warnings -----------------------------------------------------------------------------------------------
 
 
 NOT_TOLD: dict[str, tuple[Host, str]] = {
@@ -303,7 +303,7 @@ NOT_TOLD: dict[str, tuple[Host, str]] = {
 @pytest.mark.parametrize("case", NOT_TOLD)
 def test_a_concern_is_not_raised_where_it_is_not_due(case: str) -> None:
     host, name = NOT_TOLD[case]
-    assert name not in host.round().concerns()
+    assert name not in host.round().warnings()
 
 
 @pytest.mark.parametrize(
@@ -321,21 +321,21 @@ def test_a_concern_is_not_raised_where_it_is_not_due(case: str) -> None:
 def test_a_pause_is_told_with_what_is_known_of_it(pause: Pause, words: str) -> None:
     host = primary().durable(pause=pause).round()
     assert host.last is not None
-    assert words in [concern.text for concern in host.last.concerns]
+    assert words in [warning.text for warning in host.last.warnings]
 
 
 def test_an_action_that_failed_twice_is_an_operator_s_concern() -> None:
-    once = primary().knows(trouble={"AddVip(primary)": Trouble(1, NOW_S + 60, "no")})
-    assert "action-failing" not in once.round().concerns()
-    twice = primary().knows(trouble={"AddVip(primary)": Trouble(2, NOW_S + 60, "no")})
-    assert "action-failing" in twice.round().concerns()
+    once = primary().knows(failures={"AddVip(primary)": Failures(1, NOW_S + 60, "no")})
+    assert "action-failing" not in once.round().warnings()
+    twice = primary().knows(failures={"AddVip(primary)": Failures(2, NOW_S + 60, "no")})
+    assert "action-failing" in twice.round().warnings()
 
 
 def test_a_host_whose_peer_is_alone_by_choice_says_why_it_is_never_eligible() -> None:
     beside = standby().configured(peer_override=Override.PRIMARY_STANDBY)
-    assert "alone-by-choice" in beside.round().concerns()
+    assert "alone-by-choice" in beside.round().warnings()
     itself = primary().configured(override=Override.PRIMARY_STANDBY)
-    assert "alone-by-choice" not in itself.round().concerns()
+    assert "alone-by-choice" not in itself.round().warnings()
 
 
 # --- requests, questions ------------------------------------------------------------------------------------
@@ -378,21 +378,21 @@ def test_an_answer_echoes_the_question_unless_this_host_claims_or_writes_or_has_
 
 @pytest.mark.parametrize("name", ["WriteState", "StopPostgres", "DropVip(primary)", "DropVip(standby)"])
 def test_whatever_a_give_up_takes_may_be_what_cannot_be_done(name: str) -> None:
-    stuck = standby().knows(trouble={name: Trouble(3, NOW_S + 60, "stuck")})
+    stuck = standby().knows(failures={name: Failures(3, NOW_S + 60, "stuck")})
     assert stuck.told(request=solo_wish()).message.cannot == f"{name}: stuck"
     assert stuck.round().message.cannot == "", "nobody asks for it"
-    twice = standby().knows(trouble={name: Trouble(2, NOW_S + 60, "stuck")})
+    twice = standby().knows(failures={name: Failures(2, NOW_S + 60, "stuck")})
     assert twice.told(request=solo_wish()).message.cannot == ""
 
 
 def test_a_start_that_fails_keeps_nobody_from_giving_up() -> None:
-    stuck = standby().knows(trouble={"StartPostgres": Trouble(9, NOW_S + 60, "no")})
+    stuck = standby().knows(failures={"StartPostgres": Failures(9, NOW_S + 60, "no")})
     assert stuck.told(request=solo_wish()).message.cannot == ""
 
 
 def test_what_cannot_be_given_up_is_said_although_nobody_asks_any_more() -> None:
     giving = standby().told(request=solo_wish())
-    stuck = giving.knows(trouble={"DropVip(standby)": Trouble(3, NOW_S + 60, "stuck")})
+    stuck = giving.knows(failures={"DropVip(standby)": Failures(3, NOW_S + 60, "stuck")})
     assert stuck.told(request=None).message.cannot == "DropVip(standby): stuck"
 
 
@@ -403,10 +403,10 @@ def test_a_give_up_without_a_clean_stop_has_only_the_time_of_a_consent() -> None
 
 
 def test_a_record_that_cannot_be_written_keeps_also_from_beginning_to_give_up() -> None:
-    writing = standby().order(Order.PAUSE).knows(trouble={"WriteState": Trouble(3, NOW_S + 60, "stuck")})
+    writing = standby().order(Order.PAUSE).knows(failures={"WriteState": Failures(3, NOW_S + 60, "stuck")})
     assert writing.message.cannot == ""
     told = writing.told(request=solo_wish())
-    assert told.k.yielding is None
+    assert told.k.giving_up is None
     assert told.message.cannot == "WriteState: stuck"
 
 
@@ -417,25 +417,25 @@ def test_once_two_heartbeats_are_missing_the_peer_s_database_is_asked_at_once() 
     asked_before = saw(PeerDatabase(in_recovery=True), NOW_S - 2)
     host = primary().sees(peer_own=asked_before, peer_vip=asked_before)
 
-    def kicked(age_s: float, asked_s: float = -2.0) -> set[str]:
+    def woken(age_s: float, asked_s: float = -2.0) -> set[str]:
         heard = host.k.heard
         assert heard is not None
         quiet = host.knows(heard=replace(heard, at_s=NOW_S - age_s), round_s=NOW_S)
         quiet = quiet.sees(peer_own=saw(PeerDatabase(in_recovery=True), NOW_S + asked_s))
         last = quiet.round().last
         assert last is not None
-        return {name for name in last.kick if name.startswith("peer")}
+        return {name for name in last.wake if name.startswith("peer")}
 
-    assert kicked(1.1) == {"peer_own", "peer_vip", "peer_port"}
-    assert kicked(1.0) == set()
-    assert kicked(1.1, asked_s=-1.1) == set(), "it was asked since"
+    assert woken(1.1) == {"peer_own", "peer_vip", "peer_port"}
+    assert woken(1.0) == set()
+    assert woken(1.1, asked_s=-1.1) == set(), "it was asked since"
     never = primary().knows(heard=None).round().last
     assert never is not None
-    assert "peer_own" not in never.kick, "there is nobody to miss"
+    assert "peer_own" not in never.wake, "there is nobody to miss"
 
 
 def test_the_own_database_is_looked_at_when_the_peer_waits_for_its_position() -> None:
     host = standby().told(stopped=Stopped(4, WalPoint(1, HERE)))
     assert host.last is not None
-    assert "database" in host.last.kick
-    assert Vip.STANDBY in host.view.held
+    assert "database" in host.last.wake
+    assert Vip.STANDBY in host.facts.held

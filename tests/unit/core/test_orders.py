@@ -8,7 +8,7 @@ import pytest
 
 from pgvip.core.actions import Fence, PowerOn, Rejoin, Result, StartPostgres, StopPostgres, WriteState
 from pgvip.core.decide import decide
-from pgvip.core.knowledge import FenceOrder, Switchover, Trouble, Why
+from pgvip.core.knowledge import Failures, FenceOrder, Switchover, Why
 from pgvip.core.messages import Command, Order
 from pgvip.core.settings import Inputs
 from pgvip.core.values import Mode, Pause, Vip
@@ -145,7 +145,7 @@ def test_a_standby_is_powered_off_by_a_claim_and_stays_off() -> None:
     for _ in range(3):
         done = done.round(after_s=30.0)
         assert not done.running(PowerOn)
-    assert "kept-off" in done.concerns()
+    assert "kept-off" in done.warnings()
 
 
 def test_a_failover_by_fence_off_keeps_the_old_primary_off() -> None:
@@ -183,7 +183,7 @@ def test_a_primary_of_a_pair_powers_nobody_off_without_the_solo_right() -> None:
 @pytest.mark.parametrize("mode", Mode)
 def test_nobody_is_powered_off_before_it_is_written_that_they_stay_off(mode: Mode) -> None:
     full = primary(mode).hears(database_ok=mode is Mode.PAIR)
-    full = full.knows(trouble={"WriteState": Trouble(3, NOW_S + 5, "disk full")})
+    full = full.knows(failures={"WriteState": Failures(3, NOW_S + 5, "disk full")})
     host = full.order(Order.FENCE_OFF).told()
     assert not host.running(Fence)
     assert host.told(after_s=5.0).must_start(WriteState).durable.kept_off
@@ -197,9 +197,9 @@ def test_a_peer_that_is_being_switched_on_is_not_switched_off_at_the_same_time()
 
 
 def test_a_peer_is_not_switched_on_while_its_fence_is_ordered() -> None:
-    owed = standby().knows(grant=None, power_owed=True)
-    assert owed.round().running(PowerOn)
-    assert not owed.order(Order.FAILOVER).running(PowerOn)
+    pending = standby().knows(grant=None, power_pending=True)
+    assert pending.round().running(PowerOn)
+    assert not pending.order(Order.FAILOVER).running(PowerOn)
 
 
 def test_the_newest_order_counts() -> None:
@@ -256,7 +256,7 @@ def test_an_order_to_power_off_waits_for_what_is_being_written_and_for_a_claim()
 
 
 def test_an_operator_switches_the_peer_on_also_in_a_pause() -> None:
-    host = primary(Mode.SOLO).durable(kept_off=True, pause=PAUSED).knows(peer_off=True, power_owed=True, heard=None)
+    host = primary(Mode.SOLO).durable(kept_off=True, pause=PAUSED).knows(peer_off=True, power_pending=True, heard=None)
     ordered = host.order(Order.POWER_ON)
     assert not ordered.must_start(WriteState).durable.kept_off
     on = ordered.written()
@@ -334,7 +334,7 @@ def test_a_pause_that_ends_by_itself_says_who_ended_it_and_when() -> None:
 # --- a switchover ---------------------------------------------------------------------------------------------------
 
 
-def yielding(*, sync: bool) -> Host:
+def giving_up(*, sync: bool) -> Host:
     """A primary that gives its role up by an order and stops cleanly."""
     host = primary(sync=sync).order(Order.SWITCHOVER)
     host = host.told(request=role_wish())
@@ -344,7 +344,7 @@ def yielding(*, sync: bool) -> Host:
 
 @pytest.mark.parametrize("sync", [True, False])
 def test_a_switchover_whose_stop_was_not_clean_loses_nothing(sync: bool) -> None:
-    host = yielding(sync=sync)
+    host = giving_up(sync=sync)
     late = host.told(after_s=host.s.stop_s)
     killed = late.done(StopPostgres(clean=True), ok=False, text="timed out").told(after_s=0.4)
     assert killed.running(StopPostgres)
@@ -356,7 +356,7 @@ def test_a_switchover_whose_stop_was_not_clean_loses_nothing(sync: bool) -> None
         assert written is not None
         assert written.primary == "b"
     else:
-        assert after.k.yielding is None
+        assert after.k.giving_up is None
         assert "called-off" in notes(after)
         assert after.started(StartPostgres) or after.round().running(StartPostgres)
 
@@ -370,10 +370,10 @@ def test_a_switchover_is_not_begun_in_a_pause(host: Host) -> None:
 
 def test_a_request_by_order_is_not_granted_again_after_it_was_called_off() -> None:
     asked = role_wish(reason="take-over-by-order")
-    assert primary().told(request=asked).k.yielding is not None
+    assert primary().told(request=asked).k.giving_up is not None
     host = primary().knows(called_off_until_s=NOW_S + 30)
-    assert host.told(request=asked).k.yielding is None
-    assert host.told(after_s=30.0, request=asked).k.yielding is not None
+    assert host.told(request=asked).k.giving_up is None
+    assert host.told(after_s=30.0, request=asked).k.giving_up is not None
 
 
 def test_nothing_of_this_touches_a_rejoin() -> None:

@@ -19,14 +19,14 @@ def test_the_peer_is_switched_on_again_only_when_no_claim_is_open_and_not_in_a_p
     assert not off.running(PowerOn)
     assert off.durable(pause=Pause(1, active=True)).written().running(PowerOn) is True
     assert off.written().running(PowerOn)
-    assert not primary().knows(power_owed=True).durable(pause=Pause(1, active=True)).round().running(PowerOn)
+    assert not primary().knows(power_pending=True).durable(pause=Pause(1, active=True)).round().running(PowerOn)
 
 
 def test_the_peer_is_not_switched_on_into_the_fence_of_a_claim_that_has_ended() -> None:
     ended = claiming(primary()).told(after_s=0.1)
     assert ended.k.claim is None
     old = attempt(ended)
-    off = ended.knows(power_owed=True).round()
+    off = ended.knows(power_pending=True).round()
     assert not off.running(PowerOn)
     assert off.done(old).running(PowerOn)
 
@@ -68,7 +68,7 @@ def test_the_peer_is_switched_on_when_a_fence_that_failed_has_done_its_work_all_
     ended = failed.knows(grant=None).round(after_s=1)
     assert ended.k.claim is None
     assert ended.last is not None
-    assert "fence" in ended.last.kick
+    assert "fence" in ended.last.wake
     off = ended.sees(fence=saw("off", ended.now_s))
     assert off.round().running(PowerOn)
     assert not off.durable(pause=Pause(1, active=True)).round().running(PowerOn)
@@ -120,7 +120,7 @@ def test_an_unconfirmed_host_switches_on_the_peer_whose_answer_it_needs() -> Non
         assert not waits.round().running(PowerOn), "its power was not looked at"
         asks = waits.round().last
         assert asks is not None
-        assert "fence" in asks.kick
+        assert "fence" in asks.wake
         off = waits.sees(fence=saw("off", waits.now_s))
         assert off.round().running(PowerOn)
         assert not off.durable(pause=Pause(1, active=True)).round().running(PowerOn)
@@ -206,7 +206,7 @@ def test_the_fence_device_is_asked_now_and_then_whether_a_needed_peer_is_off() -
     def asked(fence: Observation[str]) -> bool:
         last = waits_for_one_that_is_off().sees(fence=fence).round().last
         assert last is not None
-        return "fence" in last.kick
+        return "fence" in last.wake
 
     assert asked(Observation())
     assert asked(saw("on", NOW_S + 54.9))
@@ -215,10 +215,10 @@ def test_the_fence_device_is_asked_now_and_then_whether_a_needed_peer_is_off() -
 
 
 def test_a_peer_is_not_switched_on_while_something_is_written() -> None:
-    owed = standby().knows(grant=None, power_owed=True)
-    assert owed.round().running(PowerOn)
-    writing = replace(owed.k.durable, complete=True)
-    assert not owed.knows(writing=writing, running=(WriteState(writing),)).round().running(PowerOn)
+    pending = standby().knows(grant=None, power_pending=True)
+    assert pending.round().running(PowerOn)
+    writing = replace(pending.k.durable, complete=True)
+    assert not pending.knows(writing=writing, running=(WriteState(writing),)).round().running(PowerOn)
 
 
 def test_a_peer_that_an_operator_saw_dead_is_theirs_to_switch_on() -> None:

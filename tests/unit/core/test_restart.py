@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from pgvip.core.decide import begin, facts
+from pgvip.core.decide import begin, boot_facts
 from pgvip.core.knowledge import Knowledge
 from pgvip.core.messages import AddressFree
 from pgvip.core.settings import Identity
@@ -15,10 +15,10 @@ from tests.unit.core_world import NOW_S, grant, record, standby
 
 
 def test_what_is_kept_of_a_boot_is_what_this_host_had() -> None:
-    assert facts(standby().k) == BootFacts(True, 4, grant("b"), 4, NEVER, met=True)
+    assert boot_facts(standby().k) == BootFacts(True, 4, grant("b"), 4, NEVER, met=True)
     unconfirmed = standby().knows(confirmed=False, address=None, doubt_s=5.0, fence_s=7.0, met=False)
-    assert facts(unconfirmed.k) == BootFacts(False, 0, grant("b"), -1, 7.0)
-    assert facts(standby().durable(record=None).k).confirmed_term == 0
+    assert boot_facts(unconfirmed.k) == BootFacts(False, 0, grant("b"), -1, 7.0)
+    assert boot_facts(standby().durable(record=None).k).confirmed_term == 0
 
 
 WHO = Identity("boot-b", "run-b-2", 700.0, "pair-1", "7")

@@ -7,15 +7,15 @@ from itertools import product
 import pytest
 
 from pgvip.core import rights
-from pgvip.core.facts import View
-from pgvip.core.knowledge import Yield
+from pgvip.core.facts import Facts
+from pgvip.core.knowledge import GiveUp
 from pgvip.core.messages import AddressFree, Heard, Want
 from pgvip.core.rights import grant_holds, standby_address, takes_from_me
 from pgvip.core.values import Grant, Lsn, Mode, Override, Pause, Record, Vip, WalPoint
 from tests.unit.core_world import NOW_S, Host, failing, grant, heard_from, primary, record, saw, solo_wish, standby
 
 BOTH = (False, True)
-GIVING_UP = Yield("hand-over-switchover", Want.HANDOVER, 4, "boot-b", NOW_S)
+GIVING_UP = GiveUp("hand-over-switchover", Want.HANDOVER, 4, "boot-b", NOW_S)
 PAUSED = Pause(1, active=True)
 
 
@@ -74,17 +74,17 @@ def test_m12_the_hand_over_condition(given: str, where: str, handover: WalPoint 
     point, history, reached = POINTS[where]
     host = standby(Mode.SOLO, me="a").durable(record=record("a", Mode.SOLO, 4, from_term=FROM, handover=handover))
     host = host.knows(grant=granted).database(point=point, history=history)
-    assert rights.handover_met(host.view) is (good or (handover is not None and reached))
+    assert rights.handover_met(host.facts) is (good or (handover is not None and reached))
 
 
 def test_m12_a_grant_says_nothing_without_a_postmaster_or_without_from_term() -> None:
     new = record("a", Mode.SOLO, 4, from_term=FROM)
     host = standby(Mode.SOLO, me="a").durable(record=new).knows(grant=grant("a", FROM))
-    assert rights.handover_met(host.view)
-    assert not rights.handover_met(host.processes(postmaster="").view)
-    assert not rights.handover_met(host.knows(grant=grant("a", FROM, postmaster="")).processes(postmaster="").view)
-    assert not rights.handover_met(host.durable(record=record("a", Mode.SOLO, 4)).view)
-    assert not rights.handover_met(host.durable(record=None).view)
+    assert rights.handover_met(host.facts)
+    assert not rights.handover_met(host.processes(postmaster="").facts)
+    assert not rights.handover_met(host.knows(grant=grant("a", FROM, postmaster="")).processes(postmaster="").facts)
+    assert not rights.handover_met(host.durable(record=record("a", Mode.SOLO, 4)).facts)
+    assert not rights.handover_met(host.durable(record=None).facts)
 
 
 # --- the write right -------------------------------------------------------------------------------------------
@@ -112,14 +112,14 @@ def test_write_right_over_every_combination() -> None:
             durable=changed,
             confirmed=confirmed,
             alarm="differ" if alarm else "",
-            yielding=GIVING_UP if giving_up else None,
+            giving_up=GIVING_UP if giving_up else None,
             heard_record=HIGHER[heard][0],
             grant=grant("a", FROM) if met else None,
         )
         is_primary = mine is not None and mine.primary == "a"
         may = is_primary and confirmed and not alarm and not giving_up and HIGHER[heard][1]
         expected = may and (served or complete or met)
-        assert rights.write_right(host.view) is expected, (mine, confirmed, alarm, giving_up, heard, served, complete)
+        assert rights.write_right(host.facts) is expected, (mine, confirmed, alarm, giving_up, heard, served, complete)
         count += 1
     assert count == 5 * 2**6 * len(HIGHER)
 
@@ -149,7 +149,7 @@ def test_solo_right_over_every_combination() -> None:
             and gateway
             and not paused
         )
-        assert rights.solo_right(seen.view) is expected, (mine, confirmed, served, read_write, healthy, gateway)
+        assert rights.solo_right(seen.facts) is expected, (mine, confirmed, served, read_write, healthy, gateway)
 
 
 # --- the takeover right -----------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_takeover_right_over_every_combination(given: str) -> None:
             durable=type(host.k.durable)(record=mine, hold="x" if hold else "", pause=PAUSED if paused else Pause()),
             confirmed=confirmed,
             heard_record=record("a", Mode.SOLO, 6) if higher else None,
-            yielding=GIVING_UP if giving_up else None,
+            giving_up=GIVING_UP if giving_up else None,
             alarm="differ" if alarm else "",
             grant=granted,
         )
@@ -201,19 +201,19 @@ def test_takeover_right_over_every_combination(given: str) -> None:
             and all(facts)
             and not (higher or giving_up or hold or alarm or paused)
         )
-        assert rights.takeover_right(host.view) is expected, (mine, confirmed, higher, giving_up, hold, alarm, facts)
+        assert rights.takeover_right(host.facts) is expected, (mine, confirmed, higher, giving_up, hold, alarm, facts)
 
 
 def test_m11_eligible_is_void_while_no_postmaster_is_seen() -> None:
-    assert rights.eligible(standby().view)
-    assert not rights.eligible(standby().processes(postmaster="").view)
-    assert not rights.eligible(standby().knows(grant=grant("b", postmaster="")).processes(postmaster="").view)
+    assert rights.eligible(standby().facts)
+    assert not rights.eligible(standby().processes(postmaster="").facts)
+    assert not rights.eligible(standby().knows(grant=grant("b", postmaster="")).processes(postmaster="").facts)
 
 
 def test_a_lease_ends_at_its_second() -> None:
     host = standby(sync=False)
-    assert grant_holds(host.view, grant(expires_s=NOW_S + 0.1), 4)
-    assert not grant_holds(host.view, grant(expires_s=NOW_S), 4)
+    assert grant_holds(host.facts, grant(expires_s=NOW_S + 0.1), 4)
+    assert not grant_holds(host.facts, grant(expires_s=NOW_S), 4)
 
 
 # --- the standby right --------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_standby_right_of_a_standby_over_every_combination() -> None:
             confirmed=confirmed,
             address=TOLD[told][0],
             heard_record=record("a", Mode.SOLO, 6) if higher else None,
-            yielding=GIVING_UP if giving_up else None,
+            giving_up=GIVING_UP if giving_up else None,
             alarm="differ" if alarm else "",
         )
         expected = (
@@ -250,22 +250,22 @@ def test_standby_right_of_a_standby_over_every_combination() -> None:
             and recovering
             and not (lag or higher or giving_up or alarm)
         )
-        assert rights.standby_right(host.view) is expected, (mine, confirmed, told, recovering, lag, higher)
+        assert rights.standby_right(host.facts) is expected, (mine, confirmed, told, recovering, lag, higher)
 
 
 def test_standby_right_of_a_primary_only_solo_and_serving_or_being_promoted() -> None:
     for mode, right, read_write, held in product(Mode, BOTH, BOTH, BOTH):
         host = primary(mode).knows(confirmed=right, address=AddressFree(4, "boot-a"))
         host = host.database(in_recovery=not read_write).holds(*([Vip.STANDBY] if held else []))
-        assert rights.standby_right(host.view) is (mode is Mode.SOLO and right and (read_write or held))
-        assert not rights.standby_right(host.down().view)
+        assert rights.standby_right(host.facts) is (mode is Mode.SOLO and right and (read_write or held))
+        assert not rights.standby_right(host.down().facts)
 
 
 def test_the_standby_address_is_nobody_s_while_it_is_given_up_or_before_it_is_confirmed() -> None:
-    assert standby_address(standby().view)
-    assert not standby_address(standby().told(request=solo_wish()).view)
-    assert not standby_address(standby().knows(confirmed=False).view)
-    assert not standby_address(standby().knows(alarm="they differ").view)
+    assert standby_address(standby().facts)
+    assert not standby_address(standby().told(request=solo_wish()).facts)
+    assert not standby_address(standby().knows(confirmed=False).facts)
+    assert not standby_address(standby().knows(alarm="they differ").facts)
 
 
 # --- rebuilding, and what adopting takes ------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def test_rebuilding_over_every_combination() -> None:
             and sure
             and same_term
         )
-        assert rights.may_rebuild(host.view) is expected, (mine, confirmed, hold, alarm, writes, sure, same_term)
+        assert rights.may_rebuild(host.facts) is expected, (mine, confirmed, hold, alarm, writes, sure, same_term)
 
 
 def test_hold_is_for_a_role_taken_without_consent_after_it_was_served() -> None:
@@ -296,7 +296,7 @@ def test_hold_is_for_a_role_taken_without_consent_after_it_was_served() -> None:
         target = record(winner, Mode.SOLO, 4 + step)
         mine_now = mine is not None and mine.primary == "a"
         expected = mine_now and winner == "b" and served and (confirmed or step > 1)
-        assert rights.takes_from_me(host.view, target) is expected
+        assert rights.takes_from_me(host.facts, target) is expected
 
 
 def test_only_a_solo_record_leaves_its_primary_the_standby_address() -> None:
@@ -307,12 +307,12 @@ def test_only_a_solo_record_leaves_its_primary_the_standby_address() -> None:
 def test_alone_by_choice_is_the_own_override() -> None:
     for override in Override:
         host = primary().configured(override=override, peer_override=Override.PRIMARY_STANDBY)
-        assert rights.alone_by_choice(host.view) is (override is Override.PRIMARY_STANDBY)
+        assert rights.alone_by_choice(host.facts) is (override is Override.PRIMARY_STANDBY)
 
 
 def test_a_host_that_knows_nothing_has_no_right() -> None:
     host = primary().durable(record=None)
-    empty = View(host.k, type(host.seen)(), host.s, NOW_S)
+    empty = Facts(host.k, type(host.seen)(), host.s, NOW_S)
     for right in (rights.write_right, rights.solo_right, rights.takeover_right, rights.standby_right):
         assert not right(empty)
     assert empty.held == frozenset(Vip)
@@ -322,7 +322,7 @@ def test_a_host_that_knows_nothing_has_no_right() -> None:
 
 def test_a_term_far_above_was_forced_and_takes_without_consent_also_from_the_unconfirmed() -> None:
     host = primary().knows(confirmed=False)
-    assert not takes_from_me(host.view, record("b", Mode.SOLO, 5))
-    assert takes_from_me(host.view, record("b", Mode.SOLO, 1_000_005))
+    assert not takes_from_me(host.facts, record("b", Mode.SOLO, 5))
+    assert takes_from_me(host.facts, record("b", Mode.SOLO, 1_000_005))
     old = primary(term=1_000_004).knows(confirmed=False)
-    assert not takes_from_me(old.view, record("b", Mode.SOLO, 1_000_005)), "an older force of the same pair"
+    assert not takes_from_me(old.facts, record("b", Mode.SOLO, 1_000_005)), "an older force of the same pair"

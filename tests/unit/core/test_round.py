@@ -92,12 +92,12 @@ def test_the_wait_after_a_failure_doubles_up_to_the_longest() -> None:
         made = object.__new__(action)
         for _ in range(12):
             r.failed(made, "no")
-            waits.append(r.k.trouble[name].retry_at_s - NOW_S)
+            waits.append(r.k.failures[name].retry_at_s - NOW_S)
         assert waits[0] == pytest.approx(first_s)
         assert waits[1] == pytest.approx(min(2 * first_s, longest_s))
         assert waits[2] == pytest.approx(min(4 * first_s, longest_s))
         assert waits[-1] == pytest.approx(longest_s)
-        assert r.k.trouble[name].times == 12
+        assert r.k.failures[name].times == 12
 
 
 def test_a_failed_action_is_started_again_when_its_wait_is_over_and_not_before() -> None:
@@ -105,7 +105,7 @@ def test_a_failed_action_is_started_again_when_its_wait_is_over_and_not_before()
     r.failed(Promote(), "no")
     assert not r.start(Promote())
     wait_s = RETRY_S["Promote"][0]
-    host = primary().knows(trouble=r.k.trouble)
+    host = primary().knows(failures=r.k.failures)
     assert not a_round(host, wait_s - 0.01).start(Promote())
     assert a_round(host, wait_s).start(Promote())
 
@@ -116,20 +116,20 @@ def test_a_success_ends_the_count_of_this_action_alone() -> None:
     r.failed(DropVip(Vip.PRIMARY), "no")
     r.failed(DropVip(Vip.STANDBY), "no")
     r.worked(DropVip(Vip.PRIMARY))
-    assert set(r.k.trouble) == {"Promote", "DropVip(standby)"}
+    assert set(r.k.failures) == {"Promote", "DropVip(standby)"}
     r.failed(DropVip(Vip.PRIMARY), "once more")
-    assert r.k.trouble["DropVip(primary)"].times == 1
-    assert r.k.trouble["DropVip(primary)"].text == "once more"
+    assert r.k.failures["DropVip(primary)"].times == 1
+    assert r.k.failures["DropVip(primary)"].text == "once more"
 
 
 def test_what_came_of_an_action_is_counted_by_the_core() -> None:
     host = primary().holds().knows(checked={Vip.PRIMARY: (NOW_S, "")}).round()
     adding = host.must_start(AddVip)
     failed = host.done(adding, ok=False, text="no such device")
-    assert failed.k.trouble["AddVip(primary)"].text == "no such device"
+    assert failed.k.failures["AddVip(primary)"].text == "no such device"
     assert failed.k.ended["primary"] == failed.now_s
     again = failed.round(after_s=1.0)
-    assert again.done(again.must_start(AddVip)).k.trouble == {}
+    assert again.done(again.must_start(AddVip)).k.failures == {}
 
 
 @pytest.mark.parametrize("name", [*RETRY_S, *SUBJECT])
@@ -180,9 +180,9 @@ def test_m1_a_new_term_is_above_the_own_and_everything_heard(own: int | None, he
 def test_a_log_line_and_a_concern_keep_their_words() -> None:
     r = a_round()
     r.note("event", "words")
-    r.concern("name", "words", "mend")
-    r.concern("other", "words")
+    r.warn("name", "words", "hint")
+    r.warn("other", "words")
     assert [(note.event, note.text) for note in r.notes] == [("event", "words")]
-    assert [(each.name, each.text, each.mend) for each in r.concerns] == [
-        ("name", "words", "mend"), ("other", "words", ""),
+    assert [(each.name, each.text, each.hint) for each in r.warnings] == [
+        ("name", "words", "hint"), ("other", "words", ""),
     ]  # fmt: skip

@@ -107,7 +107,7 @@ def test_a_solo_primary_is_not_confirmed_by_silence_while_its_address_answers_or
         for _ in range(20):
             quiet = quiet.round(after_s=1.0)
         assert not quiet.k.confirmed
-    assert "vip-answers" in solo.sees(arp_primary=saw("02:00:00:00:00:99")).round(after_s=9.0).concerns()
+    assert "vip-answers" in solo.sees(arp_primary=saw("02:00:00:00:00:99")).round(after_s=9.0).warnings()
 
 
 def test_a_solo_primary_that_hears_a_higher_term_gives_in() -> None:
@@ -186,7 +186,7 @@ def test_m4_a_claimer_consents_to_nothing() -> None:
     host = stubborn(standby())
     asked = host.told(request=solo_wish(), cannot="StopPostgres: D state")
     assert asked.k.claim is not None
-    assert asked.k.yielding is None
+    assert asked.k.giving_up is None
     assert not asked.started(DropVip)
 
 

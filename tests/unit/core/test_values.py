@@ -11,7 +11,7 @@ import pytest
 from pgvip.core import rights, values
 from pgvip.core.actions import Promote, Rejoin, Result
 from pgvip.core.changes import By, Part
-from pgvip.core.knowledge import Claim, Veto, Why, Yield
+from pgvip.core.knowledge import Claim, GiveUp, Veto, Why
 from pgvip.core.messages import Command, Message, Order, Request, Want
 from pgvip.core.observations import Database, Observation, Observations, PeerDatabase, Processes, Replica
 from pgvip.core.settings import Inputs, Note
@@ -97,7 +97,7 @@ def test_a_message_that_says_nothing_promises_and_asks_nothing() -> None:
     assert (empty.pause, empty.override, empty.echo_s) == (Pause(), Override.AUTO, NEVER)
     told = primary().knows(heard=None).round(messages=[Message("pair-1", "7000000000000000001", *EMPTY)])
     assert told.k.heard is not None
-    assert told.k.yielding is None
+    assert told.k.giving_up is None
     assert told.message.answer == ""
 
 
@@ -122,7 +122,7 @@ def test_a_host_without_a_disk_has_nothing() -> None:
 def test_a_claim_and_a_give_up_begin_at_their_beginning() -> None:
     claim = Claim("solo-by-fence", 4, Why.SILENCE, takeover=False, attempt="x", since_s=NOW_S)
     assert (claim.tries, claim.retry_at_s, claim.fenced) == (1, NEVER, False)
-    give_up = Yield("hand-over-switchover", Want.HANDOVER, 4, "boot-b", NOW_S)
+    give_up = GiveUp("hand-over-switchover", Want.HANDOVER, 4, "boot-b", NOW_S)
     assert (give_up.clean, give_up.stopped, give_up.stopped_at_s) == (False, None, NEVER)
 
 

@@ -71,7 +71,7 @@ def test_a_failure_of_theirs_prevents_nothing() -> None:
 def test_a_veto_puts_the_takeover_off_and_is_named() -> None:
     host = refused()
     assert not host.running(Fence)
-    assert "vetoed" in host.concerns()
+    assert "vetoed" in host.warnings()
     assert dict(host.k.blockers)["take-over-by-fence"] == "vetoed: a veto hook puts the takeover off"
     assert not host.round(after_s=host.s.fence_retry_s - 0.1).running(Fence)
 
@@ -80,9 +80,9 @@ def test_they_are_asked_again_and_the_warning_stands_meanwhile() -> None:
     host = refused()
     again = host.round(after_s=host.s.fence_retry_s)
     assert again.started(AskVeto) not in (None, question(asked()))
-    assert "vetoed" in again.concerns()
+    assert "vetoed" in again.warnings()
     allowed = answered(again)
-    assert "vetoed" not in allowed.concerns()
+    assert "vetoed" not in allowed.warnings()
     assert allowed.round(after_s=host.s.fence_delay_s).started(Fence)
 
 
@@ -97,7 +97,7 @@ def test_an_answer_that_comes_too_late_is_not_heard() -> None:
     late = host.round(after_s=host.s.veto_timeout_s)
     told = answered(late, WHO)
     assert told.k.claim is not None
-    assert "vetoed" not in told.concerns()
+    assert "vetoed" not in told.warnings()
 
 
 def test_an_old_answer_does_not_count_for_a_new_question() -> None:
@@ -109,7 +109,7 @@ def test_an_old_answer_does_not_count_for_a_new_question() -> None:
 def test_a_peer_that_is_heard_ends_it() -> None:
     host = refused().told()
     assert host.k.veto is None
-    assert "vetoed" not in host.concerns()
+    assert "vetoed" not in host.warnings()
 
 
 def test_a_word_for_one_silence_is_none_for_the_next() -> None:
@@ -159,7 +159,7 @@ def test_who_is_late_is_called_so_once_and_not_heard_afterwards() -> None:
     late = patient().round(after_s=2.5)
     assert "veto-late" in notes(late)
     told = answered(late, WHO)
-    assert "vetoed" not in told.concerns()
+    assert "vetoed" not in told.warnings()
     again = told.round(after_s=1.0)
     assert "veto-late" not in notes(again)
     assert again.round(after_s=2.0).started(Fence)
@@ -168,10 +168,10 @@ def test_who_is_late_is_called_so_once_and_not_heard_afterwards() -> None:
 def test_a_veto_that_is_not_repeated_in_time_is_none_any_more() -> None:
     host = answered(patient(), WHO)
     again = host.round(after_s=host.s.fence_retry_s)
-    assert "vetoed" in again.concerns()
+    assert "vetoed" in again.warnings()
     late = again.round(after_s=2.5)
     assert not late.running(Fence)
-    assert "vetoed" not in late.concerns()
+    assert "vetoed" not in late.warnings()
 
 
 # --- an operator's word comes first --------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_a_veto_that_is_not_repeated_in_time_is_none_any_more() -> None:
 def test_a_forced_promotion_does_not_ask_and_ends_a_veto() -> None:
     fencing = refused().order(Order.FORCE_PROMOTE)
     assert fencing.started(Fence)
-    assert "vetoed" not in fencing.concerns()
+    assert "vetoed" not in fencing.warnings()
     written = refused().order(Order.FORCE_PROMOTE, "without-fence").written()
     assert written.record.primary == "b"
-    assert "vetoed" not in written.concerns()
+    assert "vetoed" not in written.warnings()

@@ -29,7 +29,7 @@ def test_what_starts_postgresql_at_boot_is_logged(
     assembling._tell_auto_starts(config)
     said = capsys.readouterr().err
     assert f"starts-at-boot: {cluster}/start.conf says auto" in said
-    assert f"mend: echo manual > {cluster}/start.conf" in said
+    assert f"hint: echo manual > {cluster}/start.conf" in said
     (cluster / "start.conf").write_text("manual\n")
     assembling._tell_auto_starts(config)
     assert capsys.readouterr().err == ""

@@ -17,7 +17,7 @@ from pgvip.archive.backups import Backup
 from pgvip.config.model import Config
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.daemon import background
-from pgvip.daemon.background import PARTS, QUESTION, Beside, checked
+from pgvip.daemon.background import PARTS, QUESTION, Background, checked
 from pgvip.errors import ArchiveError, LinkError
 from pgvip.orders.desk import Desk
 from pgvip.orders.peer_questions import PeerQuestions
@@ -40,10 +40,10 @@ class World:
     backups: list[Backup] = field(default_factory=list)
     waiting: Scheduled | None = None
     peer: Mapping[str, Any] | None = None
-    seen: Beside = field(init=False)
+    seen: Background = field(init=False)
 
     def __post_init__(self) -> None:
-        self.seen = Beside(lambda: self.config, lambda: self.waiting, self.ask)
+        self.seen = Background(lambda: self.config, lambda: self.waiting, self.ask)
 
     def ask(self, request: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
         assert (request, timeout_s) == ({"ask": QUESTION}, background.ANSWER_S)
@@ -78,7 +78,7 @@ def schedule(in_s: float = 3600.0) -> Scheduled:
 
 def test_nothing_is_told_before_the_first_look(world: World) -> None:
     found = world.seen.facts()
-    assert found == {"archiving": None, "backup": None, "scheduled": None, "drill": None, "concerns": ()}
+    assert found == {"archiving": None, "backup": None, "scheduled": None, "drill": None, "warnings": ()}
 
 
 def test_ages_go_on_between_two_looks(world: World) -> None:
@@ -100,7 +100,7 @@ def test_a_standby_and_a_silent_database_tell_of_no_archiving(row: tuple[Any, ..
     world.row = row
     world.seen.look()
     assert world.seen.facts()["archiving"] is None
-    assert world.seen.concerns() == ()
+    assert world.seen.warnings() == ()
 
 
 def test_a_server_that_never_archived_has_null_ages(world: World) -> None:
@@ -121,23 +121,23 @@ def test_a_server_that_never_archived_has_null_ages(world: World) -> None:
         (True, 99, "archiving-failing", "99 WAL files wait"),
     ],
 )
-def test_what_is_wrong_is_a_warning_with_its_mend(
+def test_what_is_wrong_is_a_warning_with_its_hint(
     failing: bool, waiting: int, name: str, text: str, world: World
 ) -> None:
     world.row = (*ROW[:4], failing, waiting, *ROW[6:])
     world.seen.look()
-    found = world.seen.facts()["concerns"]
+    found = world.seen.facts()["warnings"]
     assert [one.name for one in found] == ([name] if name else [])
     for one in found:
         assert text in one.text
-        assert "pgvip archive status" in one.mend
+        assert "pgvip archive status" in one.hint
 
 
 def test_the_peer_tells_the_same_of_itself(world: World) -> None:
     """Over the link as it is: text that the other daemon's handler made."""
     waiting = schedule()
     config = replace(world.config, me=world.config.peer, peer=world.config.me)
-    peer = Beside(lambda: config, lambda: waiting, world.ask)
+    peer = Background(lambda: config, lambda: waiting, world.ask)
     world.backups = [made_backup(10.0)]
     peer.look()
     world.clock_s += 2.0
@@ -152,7 +152,7 @@ def test_the_peer_tells_the_same_of_itself(world: World) -> None:
     assert found["archiving"]["age_s"] == 3.0
     assert found["backup"]["name"] == "of-10"
     assert found["scheduled"] == {**asdict(waiting), "host": "paris", "age_s": 1.0}
-    assert found["concerns"] == ()
+    assert found["warnings"] == ()
 
 
 def test_the_newest_backup_of_both_is_the_pairs(world: World) -> None:
@@ -232,7 +232,7 @@ def test_its_threads_look_and_end(world: World, monkeypatch: pytest.MonkeyPatch)
         looked.set()
         return {}
 
-    seen = Beside(lambda: world.config, lambda: None, ask)
+    seen = Background(lambda: world.config, lambda: None, ask)
     seen.start()
     assert looked.wait(5.0)
     seen.close()

@@ -21,7 +21,7 @@ from pgvip.core.observations import Observations, Processes
 from pgvip.core.settings import Identity
 from pgvip.core.values import NEVER, BootFacts, Durable, Grant, Mode, Override, Record
 from pgvip.daemon.loop import AFTER, EAGER_S, Daemon, Leave, LinkChanged, Outside, Received, Reload
-from pgvip.daemon.probe_threads import Looked
+from pgvip.daemon.probe_threads import Probed
 from pgvip.deadlines import now_s
 from pgvip.state import codec
 from pgvip.status.snapshot import Snapshot
@@ -38,7 +38,7 @@ class Recorder:
     """The world as the loop sees it: it notes what is asked of it."""
 
     started: list[Action] = field(default_factory=list)
-    kicked: list[str] = field(default_factory=list)
+    woken: list[str] = field(default_factory=list)
     sent: list[Message] = field(default_factory=list)
     kept: list[BootFacts] = field(default_factory=list)
     keeps: bool = True
@@ -52,7 +52,7 @@ class Recorder:
     def outside(self) -> Outside:
         return Outside(
             start=self.started.append,
-            kick=self.kicked.append,
+            wake=self.woken.append,
             send=lambda text: self.sent.append(codec.message_from_json(text)),
             keep=self._keep,
             log=lambda event, text: self.logged.append((event, text)),
@@ -150,8 +150,8 @@ def make(heartbeat_s: float = SLOW_S, durable: Durable | None = None, facts: Boo
     return Bench(recorder, daemon)
 
 
-def looked(name: str, value: object = None, reason: str = "") -> Looked:
-    return Looked(name, value, reason, now_s())
+def looked(name: str, value: object = None, reason: str = "") -> Probed:
+    return Probed(name, value, reason, now_s())
 
 
 # --- what wakes the loop --------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ def test_a_heartbeat_is_sent_anew_when_the_link_comes_up(bench: Bench) -> None:
         bench.wait(lambda: len(bench.recorder.sent) > before)
 
     bench.run(act)
-    assert {"peer_own", "peer_vip"} <= set(bench.recorder.kicked)
+    assert {"peer_own", "peer_vip"} <= set(bench.recorder.woken)
 
 
 def test_the_postmaster_that_was_seen_is_watched(bench: Bench) -> None:
@@ -359,7 +359,7 @@ def test_the_postmaster_that_was_seen_is_watched(bench: Bench) -> None:
         bench.wait(lambda: bench.recorder.postmasters == ["10:1"])
 
     bench.run(act)
-    assert {"database", "connection"} <= set(bench.recorder.kicked)
+    assert {"database", "connection"} <= set(bench.recorder.woken)
 
 
 # --- keeping time -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
-from pgvip.daemon.probe_threads import Arrivals, Looked, Probe, ProbeThread
+from pgvip.daemon.probe_threads import Arrivals, Probe, Probed, ProbeThread
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import ProbeError
 from pgvip.system import processes
@@ -31,9 +31,9 @@ class Probes:
         thread.start()
         return thread
 
-    def looked(self, within_s: float = WAIT_S) -> Looked:
+    def looked(self, within_s: float = WAIT_S) -> Probed:
         looked = self.inbox.get(timeout=within_s)
-        assert isinstance(looked, Looked)
+        assert isinstance(looked, Probed)
         return looked
 
 
@@ -73,7 +73,7 @@ def test_a_kick_makes_it_look_at_once(probes: Probes) -> None:
     thread = probes.start("slow-paced", lambda: 1)
     probes.looked()
     began_s = now_s()
-    thread.kick()
+    thread.wake()
     probes.looked()
     assert now_s() - began_s < 3.0
     with pytest.raises(Empty):
@@ -90,8 +90,8 @@ def test_a_kick_during_a_look_makes_it_look_once_more(probes: Probes) -> None:
 
     thread = probes.start("slow", look)
     assert begun.wait(WAIT_S)
-    thread.kick()
-    thread.kick()
+    thread.wake()
+    thread.wake()
     gate.set()
     assert probes.looked().value == 1
     assert probes.looked().value == 1

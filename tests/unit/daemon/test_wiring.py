@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Iterator[Config]:
         yield replace(configs.make(tmp_path), valid_lft_s=LEASE_S)
 
 
-def snapshot(config: Config, age_s: float = 0.0, *, dropping: bool = False) -> Snapshot:
+def snapshot_of(config: Config, age_s: float = 0.0, *, dropping: bool = False) -> Snapshot:
     """What the loop last came to, `age_s` ago."""
     host = primary().round()
     last = host.last
@@ -45,8 +45,8 @@ def snapshot(config: Config, age_s: float = 0.0, *, dropping: bool = False) -> S
     return Snapshot(config, decision, Observations(), now_s() - age_s, LoopStats())
 
 
-def held_probe(config: Config, shot: Snapshot | None) -> Probe:
-    probes = {probe.name: probe for probe in Probes(lambda: config, lambda: shot, lambda _name: None, bool).all()}
+def held_probe(config: Config, snapshot: Snapshot | None) -> Probe:
+    probes = {probe.name: probe for probe in Probes(lambda: config, lambda: snapshot, lambda _name: None, bool).all()}
     return probes["held"]
 
 
@@ -58,22 +58,22 @@ def lease_s() -> int:
 
 def test_a_lease_is_renewed_while_the_loop_goes_round(config: Config) -> None:
     vip.add(replace(config, valid_lft_s=50), Vip.PRIMARY)
-    assert held_probe(config, snapshot(config)).look() == {Vip.PRIMARY}
+    assert held_probe(config, snapshot_of(config)).look() == {Vip.PRIMARY}
     assert lease_s() > 50
 
 
 @pytest.mark.parametrize("case", ["loop hangs", "being dropped", "no round yet"])
 def test_a_lease_is_not_renewed_for_a_loop_that_hangs_or_has_lost_the_right(config: Config, case: str) -> None:
-    late, dropping = snapshot(config, 5.0), snapshot(config, dropping=True)
-    shot = {"loop hangs": late, "being dropped": dropping, "no round yet": None}[case]
+    late, dropping = snapshot_of(config, 5.0), snapshot_of(config, dropping=True)
+    snapshot = {"loop hangs": late, "being dropped": dropping, "no round yet": None}[case]
     vip.add(replace(config, valid_lft_s=50), Vip.PRIMARY)
-    assert held_probe(config, shot).look() == {Vip.PRIMARY}
+    assert held_probe(config, snapshot).look() == {Vip.PRIMARY}
     assert lease_s() <= 50
 
 
 def test_a_renewal_does_not_bring_the_next_one_about(config: Config) -> None:
     vip.add(replace(config, valid_lft_s=50), Vip.PRIMARY)
-    probe = held_probe(config, snapshot(config))
+    probe = held_probe(config, snapshot_of(config))
     probe.look()
     ip("address", "replace", "10.9.0.100/32", "dev", "eth0", "valid_lft", "70", "preferred_lft", "70")
     probe.look()
@@ -89,7 +89,7 @@ def test_a_new_address_is_announced_every_second_at_first(config: Config, monkey
     """The first announcement may be lost: a bond that changes its port, a switch that still learns."""
     config = replace(config, valid_lft_s=0)
     vip.add(config, Vip.PRIMARY)
-    probe = held_probe(config, snapshot(config))
+    probe = held_probe(config, snapshot_of(config))
     assert probe.period_s() == 5.0
     probe.look()
     assert probe.period_s() == 1.0
@@ -118,7 +118,7 @@ def test_addresses_are_seen_while_nothing_can_be_announced(config: Config) -> No
     ip("link", "set", "eth0", "down")
     with pytest.raises(ProbeError):
         vip.announce(config, Vip.PRIMARY)
-    assert held_probe(config, snapshot(config)).look() == {Vip.PRIMARY}
+    assert held_probe(config, snapshot_of(config)).look() == {Vip.PRIMARY}
 
 
 def test_the_look_at_the_fence_device_is_timed_for_explain(tmp_path: Path) -> None:

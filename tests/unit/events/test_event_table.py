@@ -17,7 +17,7 @@ from pgvip.hooks.calls import ROLE_EVENTS
 
 REPOSITORY = Path(__file__).parents[3]
 PACKAGE = REPOSITORY / "pgvip"
-TELLERS = {"note", "log", "_log", "_say", "concern", "say", "Concern"}
+TELLERS = {"note", "log", "_log", "_say", "warn", "say", "StandingWarning"}
 """Functions whose first argument is the name of an event, wherever it is a literal."""
 EXAMPLE = Event("fenced", Level.NOTICE, "db2 is off", "2026-01-02T03:04:05.678Z", "db1", "shop", 4,
                 (("tries", "2"),), 17, "ab12")  # fmt: skip
@@ -49,16 +49,16 @@ def test_every_name_in_the_table_is_told() -> None:
     assert sorted(EVENTS.keys() - told().keys()) == []
 
 
-def concerns() -> set[str]:
-    """Names of warnings: told by `concern`, or by its short name in speak; and those of what is seen beside them."""
+def warnings() -> set[str]:
+    """Names of warnings: told by `warn`, or by its short name in speak; and those of what is seen beside them."""
     text = "".join(path.read_text(encoding="utf-8") for path in (PACKAGE / "core").glob("*.py"))
     text += (PACKAGE / "daemon/background.py").read_text(encoding="utf-8")
-    return set(re.findall(r'(?:\bsay|concern|\bConcern)\(\s*"([a-z-]+)"', text))
+    return set(re.findall(r'(?:\bsay|warn|\bStandingWarning)\(\s*"([a-z-]+)"', text))
 
 
 def test_what_lasts_is_marked_so() -> None:
-    assert len(concerns()) > 20
-    assert {name for name, row in EVENTS.items() if row.state} == concerns()
+    assert len(warnings()) > 20
+    assert {name for name, row in EVENTS.items() if row.state} == warnings()
 
 
 def test_names_are_words_that_a_directory_can_have() -> None:

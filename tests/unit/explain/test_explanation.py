@@ -16,7 +16,7 @@ from pgvip.explain.explanation import Explainer, explain
 from pgvip.explain.needs import PARTS, of_row
 from pgvip.explain.scenarios import SCENARIOS
 from tests.unit.core_world import NOW_S, Host, claiming, failing, primary, saw, standby
-from tests.unit.orders.test_order_table import shot
+from tests.unit.orders.test_order_table import snapshot_of
 
 
 def with_vips(host: Host) -> Host:
@@ -29,12 +29,12 @@ def with_vips(host: Host) -> Host:
 
 
 def told(host: Host) -> dict[str, Any]:
-    made = shot(host)
+    made = snapshot_of(host)
     return explain(made.config, made.decision, made.seen, NOW_S, {"Fence": 1.0})
 
 
 def scenario(host: Host, name: str, fence_s: float = 1.0) -> dict[str, Any]:
-    made = shot(host)
+    made = snapshot_of(host)
     explainer = Explainer(made.config, made.decision, made.seen, NOW_S, {"Fence": fence_s})
     return explainer.scenario(next(one for one in SCENARIOS if one.name == name))
 
@@ -109,11 +109,11 @@ BLOCKED: dict[str, tuple[Host, str, str]] = {
 
 
 @pytest.mark.parametrize("case", BLOCKED)
-def test_each_blocker_has_its_name_and_mend(case: str) -> None:
+def test_each_blocker_has_its_name_and_hint(case: str) -> None:
     host, name, blocker = BLOCKED[case]
     found = scenario(host, name)
     assert blocker in {one["name"] for one in found["blockers"]}, found
-    assert all(one["text"] and one["mend"] for one in found["blockers"])
+    assert all(one["text"] and one["hint"] for one in found["blockers"])
     assert found["served_by"] in (None, "a")
     assert not found["moves"]
 
@@ -161,7 +161,7 @@ def test_a_stranger_on_the_address_keeps_the_winner_from_raising_it() -> None:
 
 
 def test_explaining_changes_nothing() -> None:
-    made = shot(claiming(standby()))
+    made = snapshot_of(claiming(standby()))
     before = repr(made)
     Explainer(made.config, made.decision, made.seen, NOW_S, {}).scenario(SCENARIOS[0])
     assert repr(made) == before
@@ -183,21 +183,21 @@ def test_the_parts_of_a_right_are_the_right(condition: Any) -> None:
         host, host.knows(confirmed=False), host.knows(grant=None), host.durable(hold="h"), host.knows(alarm="x"),
         host.sees(gateway=failing("g")), paused(host), host.down(), host.sees(connection=failing(value=True)),
         host.durable(record=replace(host.record, mode=Mode.SOLO)), host.durable(served=False),
-        host.database(in_recovery=not host.view.recovering), host.knows(heard_record=replace(host.record, term=9)),
+        host.database(in_recovery=not host.facts.recovering), host.knows(heard_record=replace(host.record, term=9)),
         host.sees(disks=failing(value=True)), host.knows(leaving=True), host.configured(watchdog_required=True),
         host.hears(leaving=True), host.hears(hold="h"), host.hears(eligible=False), host.hears(database_ok=False),
     ]  # fmt: skip
     held = set()
     for one in wrong:
-        view = one.view
-        assert condition.test(view) == all(need.holds(view) for need in PARTS[condition.name]), one
-        held.add(condition.test(view))
+        facts = one.facts
+        assert condition.test(facts) == all(need.holds(facts) for need in PARTS[condition.name]), one
+        held.add(condition.test(facts))
     assert held == {True, False}
 
 
 def test_a_row_that_holds_has_no_blocker() -> None:
-    assert of_row(standby().silence().view, "take-over-by-fence") == ()
-    assert {one.name for one in of_row(standby().view, "take-over-by-fence")} == {"peer-silent"}
+    assert of_row(standby().silence().facts, "take-over-by-fence") == ()
+    assert {one.name for one in of_row(standby().facts, "take-over-by-fence")} == {"peer-silent"}
 
 
 def test_the_text_shows_steps_blockers_and_mends() -> None:

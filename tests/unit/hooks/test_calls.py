@@ -15,7 +15,7 @@ from pgvip.hooks import calls
 from pgvip.hooks.calls import Hooks
 from tests.unit.config_text import edited
 from tests.unit.core_world import primary
-from tests.unit.orders.test_order_table import shot
+from tests.unit.orders.test_order_table import snapshot_of
 
 ALL_WORDS = 'env | grep ^PGVIP_ | sort > "$0.words"; echo "$*" > "$0.arguments"'
 
@@ -37,7 +37,9 @@ class Ground:
         return replace(plain, hooks=changed, settings=settings)
 
     def hooks(self, role: str = "standby") -> Hooks:
-        made = Hooks(self.config, lambda: shot(primary()), lambda name, text, _: self.logged.append((name, text)), role)
+        made = Hooks(
+            self.config, lambda: snapshot_of(primary()), lambda name, text, _: self.logged.append((name, text)), role
+        )
         made.start()
         return made
 
@@ -201,9 +203,7 @@ def test_without_hooks_nobody_is_against_it(ground: Ground) -> None:
         (["kill -9 $$"], "", 1),
     ],
 )
-def test_exit_code_1_and_nothing_else_is_a_veto(
-    scripts: list[str], refused: str, failed: int, ground: Ground
-) -> None:
+def test_exit_code_1_and_nothing_else_is_a_veto(scripts: list[str], refused: str, failed: int, ground: Ground) -> None:
     for number, script in enumerate(scripts, 1):
         ground.add(VETO, f"{number}0", script)
     assert ground.hooks().ask_veto() == refused

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from pgvip.core.settings import Concern
+from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Mode, Role, Vip
 from pgvip.journal.announcer import NO_ROLE_S, STANDS_S, Announcer
 from pgvip.status.snapshot import Snapshot
 from tests.unit.core_world import NO_VIPS, NOW_S, Host, failing, primary, saw, standby
-from tests.unit.orders.test_order_table import shot
+from tests.unit.orders.test_order_table import snapshot_of
 
 
 class Ear:
@@ -28,8 +28,8 @@ class Ear:
     def sees(self, host: Host, at_s: float = NOW_S, **knows: Any) -> list[str]:
         """The names of what is told after one round of `host`; warnings and the server's own are left out."""
         before = len(self.told)
-        plain = shot(host, at_s)
-        plain = replace(plain, decision=replace(plain.decision, concerns=()))
+        plain = snapshot_of(host, at_s)
+        plain = replace(plain, decision=replace(plain.decision, warnings=()))
         self.announcer.look(replace(plain, **knows) if knows else plain)
         return [event for event, _, _ in self.told[before:] if event != "postgresql"]
 
@@ -102,24 +102,24 @@ def test_the_time_without_a_role_counts_from_its_beginning() -> None:
 # --- warnings -------------------------------------------------------------------------------------------
 
 
-LAG = Concern("lag", "this standby lags", "wait")
+LAG = StandingWarning("lag", "this standby lags", "wait")
 
 
-def warned(at_s: float, *concerns: Concern) -> Snapshot:
-    plain = shot(standby(), at_s)
-    return replace(plain, decision=replace(plain.decision, concerns=concerns))
+def warned(at_s: float, *warnings: StandingWarning) -> Snapshot:
+    plain = snapshot_of(standby(), at_s)
+    return replace(plain, decision=replace(plain.decision, warnings=warnings))
 
 
-def run(*moments: tuple[float, tuple[Concern, ...]]) -> list[tuple[str, str, dict[str, str]]]:
+def run(*moments: tuple[float, tuple[StandingWarning, ...]]) -> list[tuple[str, str, dict[str, str]]]:
     ear = Ear(Role.STANDBY)
-    for at_s, concerns in moments:
-        ear.announcer.look(warned(at_s, *concerns))
+    for at_s, warnings in moments:
+        ear.announcer.look(warned(at_s, *warnings))
     return ear.told
 
 
 def test_a_warning_that_stands_is_told_once_with_its_mend_and_so_is_its_end() -> None:
     assert run((0.0, (LAG,)), (STANDS_S, (LAG,)), (STANDS_S + 1, (LAG,))) == [
-        ("lag", "this standby lags", {"mend": "wait"})
+        ("lag", "this standby lags", {"hint": "wait"})
     ]
     late_s = 100.0
     assert run((0.0, (LAG,)), (STANDS_S, (LAG,)), (late_s, ()), (late_s + STANDS_S, ()))[1:] == [
@@ -136,7 +136,7 @@ def test_a_warning_that_stands_is_told_once_with_its_mend_and_so_is_its_end() ->
         [(0.0, ()), (STANDS_S, ())],
     ],
 )
-def test_what_passes_is_not_told(moments: list[tuple[float, tuple[Concern, ...]]]) -> None:
+def test_what_passes_is_not_told(moments: list[tuple[float, tuple[StandingWarning, ...]]]) -> None:
     assert run(*moments) == []
 
 
@@ -151,7 +151,7 @@ def test_one_that_ended_can_come_again() -> None:
 
 
 def test_the_first_of_two_of_a_name_is_told() -> None:
-    other = Concern("lag", "another")
+    other = StandingWarning("lag", "another")
     assert run((0.0, (LAG, other)), (STANDS_S, (LAG, other)))[0][1] == "this standby lags"
     assert run((0.0, (other,)), (STANDS_S, (other,)))[0][2] == {}
 

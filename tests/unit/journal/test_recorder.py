@@ -22,7 +22,7 @@ from pgvip.journal.recorder import Recorder
 from pgvip.state.record import RecordStore
 from tests.unit.core_world import primary
 from tests.unit.orders.test_order_table import config as configured
-from tests.unit.orders.test_order_table import shot
+from tests.unit.orders.test_order_table import snapshot_of
 
 
 class Host:
@@ -81,11 +81,11 @@ def role_after_restart(host: Host, boot: str) -> Role:
 
 def test_a_daemon_that_restarts_knows_the_role_that_was_told_in_this_boot(host: Host) -> None:
     first = host.start()
-    first.look(shot(primary()))
+    first.look(snapshot_of(primary()))
     assert first.store.latest_own("role-change") is not None
     assert role_after_restart(host, "boot-1") is Role.PRIMARY
     assert host.live is not None
-    host.live.look(shot(primary()))
+    host.live.look(snapshot_of(primary()))
     assert len([event for event in host.live.store.recent() if event.event == "role-change"]) == 1
     assert role_after_restart(host, "boot-2") is Role.NONE
 

@@ -127,7 +127,7 @@ def _ask_as_nobody(path: Path) -> int:
     return 2
 
 
-def test_daemon_that_does_not_run_is_said_with_the_mend(path: Path, serve: Serve) -> None:
+def test_daemon_that_does_not_run_is_said_with_the_hint(path: Path, serve: Serve) -> None:
     for _ in range(2):
         with pytest.raises(LinkError, match="does not run") as caught:
             call(path, {})

@@ -8,7 +8,7 @@ from pgvip.core.messages import Command, Heard, Order
 from pgvip.core.values import Mode, Pause
 from pgvip.orders.leaving import ANYWAY
 from tests.unit.core_world import NOW_S, Host, primary, standby
-from tests.unit.orders.test_order_table import Desk, after, heard_message, refused, shot
+from tests.unit.orders.test_order_table import Desk, after, heard_message, refused, snapshot_of
 
 PAUSE = Pause(1, active=True)
 
@@ -33,7 +33,7 @@ def unheard(host: Host) -> Host:
     ids=str,
 )
 def test_where_nobody_takes_over_it_is_refused_unless_it_is_meant(host: Host, words: str) -> None:
-    desk = Desk(shot(host))
+    desk = Desk(snapshot_of(host))
     assert words in refused(desk.order(Order.SHUTDOWN))
     assert "--anyway" in desk.replies[-1]["hint"]
     assert desk.commands == []
@@ -43,55 +43,55 @@ def test_where_nobody_takes_over_it_is_refused_unless_it_is_meant(host: Host, wo
 
 
 def test_a_dry_run_says_who_goes_on() -> None:
-    assert Desk(shot(primary())).order(Order.SHUTDOWN, dry_run=True)["text"] == (
+    assert Desk(snapshot_of(primary())).order(Order.SHUTDOWN, dry_run=True)["text"] == (
         "dry run: a stops cleanly, b becomes primary"
     )
-    assert "a serves alone" in Desk(shot(standby())).order(Order.SHUTDOWN, dry_run=True)["text"]
+    assert "a serves alone" in Desk(snapshot_of(standby())).order(Order.SHUTDOWN, dry_run=True)["text"]
 
 
 def test_a_primary_has_left_when_the_other_writes() -> None:
     moved = standby(Mode.SOLO, me="a", term=5).knows(leaving=True).hears(read_write=False)
-    waits = Desk(shot(primary()), [after(moved)])
+    waits = Desk(snapshot_of(primary()), [after(moved)])
     assert "timed out" in refused(waits.order(Order.SHUTDOWN, ANYWAY))
-    desk = Desk(shot(primary()), [after(moved), after(moved.hears(read_write=True))])
+    desk = Desk(snapshot_of(primary()), [after(moved), after(moved.hears(read_write=True))])
     assert desk.order(Order.SHUTDOWN) == {"ok": True, "text": "b is primary (term 5)"}
 
 
 def test_a_standby_has_left_when_the_primary_knows_that_it_is_alone() -> None:
     alone = standby(Mode.SOLO, term=5).knows(leaving=True)
-    assert Desk(shot(standby()), [after(alone)]).order(Order.SHUTDOWN)["text"] == "a serves alone (term 5)"
+    assert Desk(snapshot_of(standby()), [after(alone)]).order(Order.SHUTDOWN)["text"] == "a serves alone (term 5)"
     unknown = alone.hears(record=standby().record)
-    assert "timed out" in refused(Desk(shot(standby()), [after(unknown)]).order(Order.SHUTDOWN))
+    assert "timed out" in refused(Desk(snapshot_of(standby()), [after(unknown)]).order(Order.SHUTDOWN))
 
 
 def test_both_leave_and_the_primary_is_the_one_that_comes_back() -> None:
     alone = primary(Mode.SOLO, term=6).knows(leaving=True).hears(leaving=True)
-    said = Desk(shot(primary().hears(leaving=True)), [after(alone)]).order(Order.SHUTDOWN, ANYWAY)
+    said = Desk(snapshot_of(primary().hears(leaving=True)), [after(alone)]).order(Order.SHUTDOWN, ANYWAY)
     assert "a leaves as the pair's only primary (term 6)" in said["text"]
 
 
 def test_a_role_that_is_not_taken_after_all_is_taken_back_unless_it_is_meant() -> None:
-    late = shot(primary().knows(leaving=True).hears(eligible=False), NOW_S + 9)
+    late = snapshot_of(primary().knows(leaving=True).hears(eligible=False), NOW_S + 9)
     late = type(late)(late.config, late.decision, late.seen, NOW_S + 0.5, late.stats)
-    assert "timed out" in refused(Desk(shot(primary()), [late]).order(Order.SHUTDOWN))
+    assert "timed out" in refused(Desk(snapshot_of(primary()), [late]).order(Order.SHUTDOWN))
     left = primary().at(NOW_S + 9).knows(leaving=True, round_s=NOW_S + 9).hears(eligible=False)
-    later = shot(left, NOW_S + 9)
-    desk = Desk(shot(primary()), [later])
+    later = snapshot_of(left, NOW_S + 9)
+    desk = Desk(snapshot_of(primary()), [later])
     assert "nothing was handed over: b is not eligible" in refused(desk.order(Order.SHUTDOWN))
     assert desk.commands == [Command(Order.SHUTDOWN), Command(Order.STAY)]
-    meant = Desk(shot(primary()), [later])
+    meant = Desk(snapshot_of(primary()), [later])
     assert "nothing is handed over: b is not eligible" in meant.order(Order.SHUTDOWN, ANYWAY)["text"]
     assert meant.commands == [Command(Order.SHUTDOWN, ANYWAY)]
 
 
 def test_a_hand_over_that_was_called_off_is_not_waited_for() -> None:
     host = primary().at(NOW_S + 9).knows(leaving=True, round_s=NOW_S + 9, called_off_until_s=NOW_S + 20)
-    desk = Desk(shot(primary()), [shot(host.hears(), NOW_S + 9)])
+    desk = Desk(snapshot_of(primary()), [snapshot_of(host.hears(), NOW_S + 9)])
     assert "nothing was handed over: the hand-over was called off" in refused(desk.order(Order.SHUTDOWN))
     assert desk.commands[-1] == Command(Order.STAY)
 
 
 def test_to_stay_is_an_order_for_a_host_that_leaves() -> None:
-    assert "not leaving" in refused(Desk(shot(primary())).order(Order.STAY))
-    desk = Desk(shot(primary().knows(leaving=True)), [after(primary())])
+    assert "not leaving" in refused(Desk(snapshot_of(primary())).order(Order.STAY))
+    desk = Desk(snapshot_of(primary().knows(leaving=True)), [after(primary())])
     assert desk.order(Order.STAY)["text"] == "a stays"

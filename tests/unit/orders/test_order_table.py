@@ -16,7 +16,7 @@ from pgvip.config import load
 from pgvip.config.model import Config
 from pgvip.core.actions import AddVip, Promote
 from pgvip.core.decide import decide
-from pgvip.core.knowledge import Decision, FenceOrder, Knowledge, Switchover, Trouble
+from pgvip.core.knowledge import Decision, Failures, FenceOrder, Knowledge, Switchover
 from pgvip.core.messages import Command, Heard, Order, Stopped
 from pgvip.core.observations import Observations
 from pgvip.core.settings import Inputs, Settings
@@ -45,7 +45,7 @@ def config(settings: Settings) -> Config:
     return replace(plain, me=me, peer=peer, settings=settings)
 
 
-def shot(host: Host, at_s: float = NOW_S) -> Snapshot:
+def snapshot_of(host: Host, at_s: float = NOW_S) -> Snapshot:
     decision = decide(host.k, Inputs(host.seen), host.s, host.now_s)
     return Snapshot(config(host.s), decision, host.seen, at_s, LoopStats())
 
@@ -131,18 +131,18 @@ def test_before_the_first_round_there_is_no_answer() -> None:
 
 
 def test_status_is_the_document_of_the_newest_round() -> None:
-    reply = Desk(shot(primary())).ask(command="status")
+    reply = Desk(snapshot_of(primary())).ask(command="status")
     assert reply["ok"] is True
     assert reply["status"]
 
 
 @pytest.mark.parametrize("request_", [{"command": "dance"}, {}, {"command": "order", "order": "dance"}], ids=str)
 def test_what_is_not_known_is_refused_by_name(request_: dict[str, Any]) -> None:
-    assert "unknown" in refused(Desk(shot(primary())).ask(**request_))
+    assert "unknown" in refused(Desk(snapshot_of(primary())).ask(**request_))
 
 
 def test_a_drill_is_told_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    desk = Desk(shot(primary()))
+    desk = Desk(snapshot_of(primary()))
     assert desk.ask(command="drill", text="begins")["ok"] is True
     assert "drill: begins" in capsys.readouterr().err
     assert "1 to 500 are wanted" in refused(desk.ask(command="drill"))
@@ -151,7 +151,7 @@ def test_a_drill_is_told_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_history_is_asked_for_in_numbers() -> None:
-    assert "points is not" in refused(Desk(shot(primary())).ask(command="history", points="all"))
+    assert "points is not" in refused(Desk(snapshot_of(primary())).ask(command="history", points="all"))
 
 
 def test_the_requests_are_a_table_that_others_add_to() -> None:
@@ -209,13 +209,13 @@ PAUSED = Pause(1, active=True)
     ids=lambda value: value if isinstance(value, str) else value.me,
 )
 def test_an_order_that_cannot_work_is_refused_and_not_given(host: Host, request_: str, words: str) -> None:
-    desk = Desk(shot(host))
+    desk = Desk(snapshot_of(host))
     assert words in refused(desk.want(request_))
     assert desk.commands == []
 
 
 def test_a_reason_too_long_to_be_told_to_the_peer_is_refused() -> None:
-    desk = Desk(shot(primary()))
+    desk = Desk(snapshot_of(primary()))
     assert "too long" in refused(desk.order(Order.PAUSE, "x" * 501))
     assert "too long" in refused(desk.order(Order.PAUSE, by="x" * 501))
     assert desk.commands == []
@@ -224,7 +224,7 @@ def test_a_reason_too_long_to_be_told_to_the_peer_is_refused() -> None:
 @pytest.mark.parametrize("command", ["pause", "switchover", "failover"])
 @pytest.mark.parametrize("wait", ["long", True, None])
 def test_a_wait_that_is_no_number_ends_the_request_and_not_the_daemon(command: str, wait: object) -> None:
-    desk = Desk(shot(standby().silence() if command == "failover" else primary()))
+    desk = Desk(snapshot_of(standby().silence() if command == "failover" else primary()))
     assert "wait_s" in refused(desk.want(command, wait_s=wait))
     assert desk.commands == []
 
@@ -244,7 +244,7 @@ def test_a_wait_that_is_no_number_ends_the_request_and_not_the_daemon(command: s
     ids=lambda value: value if isinstance(value, str) else value.me,
 )
 def test_a_dry_run_says_what_would_be_done_and_orders_nothing(host: Host, request_: str, text: str) -> None:
-    desk = Desk(shot(host))
+    desk = Desk(snapshot_of(host))
     reply = desk.want(request_, dry_run=True)
     assert reply["ok"], reply
     assert text in reply["text"]
@@ -266,7 +266,7 @@ def test_a_dry_run_says_what_would_be_done_and_orders_nothing(host: Host, reques
     ids=lambda value: value if isinstance(value, str) else value.me,
 )
 def test_what_takes_power_or_data_needs_its_word(host: Host, request_: str, word: str, warning: str) -> None:
-    desk = Desk(shot(host))
+    desk = Desk(snapshot_of(host))
     assert desk.now is not None
     word = desk.now.config.name if word == "pair" else word
     plan = desk.want(request_, dry_run=True)
@@ -280,24 +280,24 @@ def test_what_takes_power_or_data_needs_its_word(host: Host, request_: str, word
 
 
 def test_a_failover_from_a_primary_that_does_not_answer_needs_no_word() -> None:
-    desk = Desk(shot(standby().silence()))
+    desk = Desk(snapshot_of(standby().silence()))
     assert desk.want("failover", dry_run=True)["confirm"] == ""
     assert desk.want("failover", wait_s=0)["ok"]
     assert desk.commands == [Command(Order.FAILOVER)]
 
 
 def test_the_primary_itself_is_powered_off_only_by_force_and_right() -> None:
-    desk = Desk(shot(standby()))
+    desk = Desk(snapshot_of(standby()))
     plan = desk.want("fence off", force=True, dry_run=True)
     assert "b becomes primary" in plan["text"]
     assert "no acknowledged commit is lost" in plan["warning"]
-    assert "not eligible" in refused(Desk(shot(standby().knows(grant=None))).want("fence off", force=True))
+    assert "not eligible" in refused(Desk(snapshot_of(standby().knows(grant=None))).want("fence off", force=True))
 
 
 @pytest.mark.parametrize("number", range(7))
 def test_a_forced_promotion_says_what_may_be_lost(number: int) -> None:
     host, words = LOSSES[number]
-    warning = Desk(shot(host)).want("promote", dry_run=True)["warning"]
+    warning = Desk(snapshot_of(host)).want("promote", dry_run=True)["warning"]
     for word in words:
         assert word in warning
 
@@ -314,7 +314,7 @@ LOSSES: list[tuple[Host, list[str]]] = [
 
 
 def test_a_forced_promotion_that_cannot_fence_must_be_told_so() -> None:
-    desk = Desk(shot(standby().silence().configured(fencing=False)))
+    desk = Desk(snapshot_of(standby().silence().configured(fencing=False)))
     assert "--without-fence" in desk.want("promote")["hint"]
     plan = desk.want("promote", without_fence=True, dry_run=True)
     assert "without fencing" in plan["text"]
@@ -325,14 +325,14 @@ def test_a_forced_promotion_that_cannot_fence_must_be_told_so() -> None:
 
 def test_a_healthy_pair_is_forced_only_by_an_operator_who_insists() -> None:
     for host in (primary(), standby()):
-        assert Desk(shot(host)).want("promote", although_healthy=True, dry_run=True)["ok"]
+        assert Desk(snapshot_of(host)).want("promote", although_healthy=True, dry_run=True)["ok"]
 
 
 # --- outcomes ------------------------------------------------------------------------------------------------------
 
 
 def after(host: Host, at_s: float = NOW_S + 2, **changes: Any) -> Snapshot:
-    return shot(host.knows(**changes) if changes else host, at_s)
+    return snapshot_of(host.knows(**changes) if changes else host, at_s)
 
 
 BOTH = ("primary", "standby")
@@ -345,7 +345,7 @@ def moved(mode: Mode = Mode.SOLO, term: int = 5, **told: Any) -> Host:
 
 
 def test_a_switchover_is_over_when_the_new_primary_serves_and_the_old_one_follows() -> None:
-    desk = Desk(shot(standby()))
+    desk = Desk(snapshot_of(standby()))
     start = primary(Mode.SOLO, me="b", term=5).hears(read_write=False)
     paired = primary(me="b", term=7).hears(eligible=True, vips=("standby",))
     desk.then = [after(start.holds()), after(start), after(paired, NOW_S + 3)]
@@ -360,7 +360,7 @@ def test_a_switchover_is_over_when_the_new_primary_serves_and_the_old_one_follow
 
 
 def test_a_new_primary_without_its_address_does_not_serve_yet() -> None:
-    desk = Desk(shot(standby()), [after(primary(Mode.SOLO, me="b", term=5).holds())])
+    desk = Desk(snapshot_of(standby()), [after(primary(Mode.SOLO, me="b", term=5).holds())])
     assert "timed out" in refused(desk.want("switchover"))
     assert desk.commands == [Command(Order.SWITCHOVER), Command(Order.CANCEL_SWITCHOVER)]
 
@@ -368,14 +368,14 @@ def test_a_new_primary_without_its_address_does_not_serve_yet() -> None:
 def test_a_switchover_that_was_called_off_is_refused() -> None:
     stopped = standby().hears(read_write=False, stopped=Stopped(4, WalPoint(1, HERE)))
     asking = standby().knows(switchover=Switchover(NOW_S, NOW_S + 60))
-    desk = Desk(shot(standby()), [after(stopped), after(asking)])
+    desk = Desk(snapshot_of(standby()), [after(stopped), after(asking)])
     reply = desk.want("switchover", wait_s=5)
     assert "called off" in refused(reply)
     assert reply["detail"]
 
 
 def test_a_checkpoint_that_does_not_end_stops_nothing() -> None:
-    desk = Desk(shot(standby()), checkpoint={"ok": False, "error": "the checkpoint did not come to its end"})
+    desk = Desk(snapshot_of(standby()), checkpoint={"ok": False, "error": "the checkpoint did not come to its end"})
     reply = desk.want("switchover")
     assert (reply["ok"], reply["exit_code"]) == (False, Exit.FAILED)
     assert "checkpoint" in reply["error"]
@@ -384,7 +384,7 @@ def test_a_checkpoint_that_does_not_end_stops_nothing() -> None:
 
 @pytest.mark.parametrize("mute", ["a", "b"])
 def test_a_server_that_cannot_be_asked_is_not_switched(mute: str) -> None:
-    desk = Desk(shot(standby()), mute=(mute,))
+    desk = Desk(snapshot_of(standby()), mute=(mute,))
     reply = desk.want("switchover", force=True)
     assert "could not be asked" in refused(reply)
     assert desk.commands == []
@@ -393,11 +393,11 @@ def test_a_server_that_cannot_be_asked_is_not_switched(mute: str) -> None:
 def test_a_pause_is_over_when_both_hosts_have_it() -> None:
     pause = Pause(1, active=True, until="2999")
     mine = primary().durable(pause=pause)
-    assert "timed out" in Desk(shot(primary()), [after(mine)]).order(Order.PAUSE)["error"]
+    assert "timed out" in Desk(snapshot_of(primary()), [after(mine)]).order(Order.PAUSE)["error"]
     both = mine.hears(pause=pause)
-    assert Desk(shot(primary()), [after(both)]).order(Order.PAUSE)["text"] == "paused on both hosts until 2999"
+    assert Desk(snapshot_of(primary()), [after(both)]).order(Order.PAUSE)["text"] == "paused on both hosts until 2999"
     alone = mine.knows(heard=Heard(heard_message(mine), NOW_S - 60))
-    assert "b does not answer" in Desk(shot(primary()), [after(alone)]).order(Order.PAUSE)["text"]
+    assert "b does not answer" in Desk(snapshot_of(primary()), [after(alone)]).order(Order.PAUSE)["text"]
 
 
 @pytest.mark.parametrize(
@@ -412,19 +412,19 @@ def test_a_pause_is_over_when_both_hosts_have_it() -> None:
     ids=["ordered", "fence", "promotion", "address", "down"],
 )
 def test_a_pause_comes_not_in_the_middle_of_a_change(host: Host, words: str) -> None:
-    reply = Desk(shot(host)).order(Order.PAUSE, wait_s=0)
+    reply = Desk(snapshot_of(host)).order(Order.PAUSE, wait_s=0)
     assert reply["ok"] is not bool(words), reply
     assert words in reply.get("error", "")
 
 
 def test_a_pause_carries_its_end_and_who_ordered_it() -> None:
-    desk = Desk(shot(primary()))
+    desk = Desk(snapshot_of(primary()))
     until = "2999-01-01T00:00:00.000+00:00"
     said = desk.order(Order.PAUSE, "disks", until=until, by="ann", wait_s=0)["text"]
     assert said == "pause until 2999-01-01 00:00:00 UTC: disks"
     assert desk.commands == [Command(Order.PAUSE, "disks", until, "ann")]
     for wrong in ("soon", "2999-01-01", "2001-01-01T00:00:00.000+00:00"):
-        assert refused(Desk(shot(primary())).order(Order.PAUSE, until=wrong))
+        assert refused(Desk(snapshot_of(primary())).order(Order.PAUSE, until=wrong))
 
 
 def heard_message(host: Host) -> Any:
@@ -436,34 +436,34 @@ def test_a_forced_promotion_is_over_when_this_host_writes() -> None:
     forced = primary(Mode.SOLO, me="b", term=1_000_005)
     forced = forced.durable(record=record("b", Mode.SOLO, 1_000_005, cause="forced; a was not fenced"))
     quiet = standby().silence()
-    said = Desk(shot(quiet), [after(forced)]).sure("promote")["text"]
+    said = Desk(snapshot_of(quiet), [after(forced)]).sure("promote")["text"]
     assert said == "b is primary alone (term 1000005, forced; a was not fenced)"
-    failed = Desk(shot(quiet), [after(quiet)]).sure("promote")
+    failed = Desk(snapshot_of(quiet), [after(quiet)]).sure("promote")
     assert "could not be fenced" in refused(failed)
     assert "--without-fence" in failed["hint"]
 
 
 def test_a_failover_is_over_when_this_host_writes_or_its_fence_has_failed() -> None:
     new = primary(Mode.SOLO, me="b", term=5)
-    assert Desk(shot(standby()), [after(new)]).sure("failover")["text"] == "b is primary (term 5)"
-    assert "was not powered off" in refused(Desk(shot(standby()), [after(standby())]).sure("failover"))
+    assert Desk(snapshot_of(standby()), [after(new)]).sure("failover")["text"] == "b is primary (term 5)"
+    assert "was not powered off" in refused(Desk(snapshot_of(standby()), [after(standby())]).sure("failover"))
     waiting = standby().knows(fence_order=FenceOrder(NOW_S + 60, off=False))
-    assert "timed out" in refused(Desk(shot(standby()), [after(waiting)]).sure("failover"))
+    assert "timed out" in refused(Desk(snapshot_of(standby()), [after(waiting)]).sure("failover"))
 
 
 def test_a_fence_by_order_is_over_when_the_peer_is_off() -> None:
     alone = primary(Mode.SOLO, term=6).knows(heard=None)
-    off = Desk(shot(primary()), [after(alone, peer_off=True)]).sure("fence off")
+    off = Desk(snapshot_of(primary()), [after(alone, peer_off=True)]).sure("fence off")
     assert off["text"] == "b is off and stays off; a serves alone (term 6)"
-    assert "was not powered off" in refused(Desk(shot(primary()), [after(primary())]).sure("fence off"))
+    assert "was not powered off" in refused(Desk(snapshot_of(primary()), [after(primary())]).sure("fence off"))
 
 
 def test_the_peer_is_on_when_its_device_has_taken_the_order() -> None:
     alone = primary(Mode.SOLO)
     done = after(alone, ended={"power": NOW_S + 1})
-    assert "being switched on" in Desk(shot(alone), [done]).want("fence on")["text"]
-    failed = after(alone, ended={"power": NOW_S + 1}, trouble={"PowerOn": Trouble(1, NOW_S, "no answer")})
-    assert "could not switch" in refused(Desk(shot(alone), [failed]).want("fence on"))
+    assert "being switched on" in Desk(snapshot_of(alone), [done]).want("fence on")["text"]
+    failed = after(alone, ended={"power": NOW_S + 1}, failures={"PowerOn": Failures(1, NOW_S, "no answer")})
+    assert "could not switch" in refused(Desk(snapshot_of(alone), [failed]).want("fence on"))
 
 
 def test_a_rejoin_is_over_when_this_host_follows_again() -> None:
@@ -473,16 +473,16 @@ def test_a_rejoin_is_over_when_this_host_follows_again() -> None:
         database=replace(old.seen.database, at_s=later_s), processes=replace(old.seen.processes, at_s=later_s)
     )
     followed = after(looked, ended={"postgres": NOW_S + 1})
-    assert Desk(shot(old), [followed]).order(Order.REJOIN, "clone")["text"] == "b follows a"
-    assert "timed out" in Desk(shot(old), [after(old)]).order(Order.REJOIN)["error"]
-    failed = after(old, trouble={"Rejoin": Trouble(1, NOW_S + 9, "the disk is full")})
-    assert "could not rejoin" in refused(Desk(shot(old), [failed]).order(Order.REJOIN))
+    assert Desk(snapshot_of(old), [followed]).order(Order.REJOIN, "clone")["text"] == "b follows a"
+    assert "timed out" in Desk(snapshot_of(old), [after(old)]).order(Order.REJOIN)["error"]
+    failed = after(old, failures={"Rejoin": Failures(1, NOW_S + 9, "the disk is full")})
+    assert "could not rejoin" in refused(Desk(snapshot_of(old), [failed]).order(Order.REJOIN))
 
 
 def test_orders_without_an_outcome_are_answered_at_once() -> None:
-    desk = Desk(shot(standby().durable(hold="both wrote")))
+    desk = Desk(snapshot_of(standby().durable(hold="both wrote")))
     assert desk.order(Order.CLEAR_HOLD) == {"ok": True, "text": "clear-hold"}
-    claimed = Desk(shot(claiming(standby())))
+    claimed = Desk(snapshot_of(claiming(standby())))
     assert claimed.want("fence confirm", word="a")["ok"] is True
     assert claimed.commands == [Command(Order.FENCE_CONFIRMED)]
 
@@ -498,17 +498,17 @@ def test_every_method_is_asked_and_timed(
 ) -> None:
     answers = (Answer("ipmi", "on", "", 0.2, 10.0), Answer("outlet", power, "no answer", took_s, 10.0))
     monkeypatch.setattr("pgvip.actions.fence.survey", lambda _config: answers)
-    reply = Desk(shot(primary())).want("fence status")
+    reply = Desk(snapshot_of(primary())).want("fence status")
     assert [one["method"] for one in reply["methods"]] == ["ipmi", "outlet"]
     assert [one["works"] for one in reply["methods"]] == [True, works]
     assert reply["worst_s"] == 3 + 0.5 + 2 * (2 * 10 + SETTLE_S)
-    tested = Desk(shot(primary())).want("fence test")
+    tested = Desk(snapshot_of(primary())).want("fence test")
     assert tested["ok"] is works
     assert ("exit_code" in tested) is not works
 
 
 def test_the_pair_of_these_tests_is_what_it_says() -> None:
-    snapshot = shot(primary())
+    snapshot = snapshot_of(primary())
     assert isinstance(snapshot.decision, Decision)
     assert isinstance(snapshot.decision.knowledge, Knowledge)
     assert snapshot.decision.message.record == record()
@@ -543,10 +543,10 @@ def test_events_are_answered_from_the_store(tmp_path: Path) -> None:
 
 
 def test_explain_is_played_once_for_all_who_ask_meanwhile() -> None:
-    shots = [shot(standby())]
+    shots = [snapshot_of(standby())]
     explanations = Explanations(lambda: shots[-1], dict)
     first = explanations.document()
     assert first["takeover_works"] is True
     assert explanations.answer({}, lambda _line: None)["explain"] is first
-    shots.append(shot(standby().knows(grant=None), NOW_S + GOOD_S))
+    shots.append(snapshot_of(standby().knows(grant=None), NOW_S + GOOD_S))
     assert explanations.document()["takeover_works"] is False

@@ -17,12 +17,12 @@ from pgvip.orders.peer_questions import CHECKPOINT_MAX_S, PeerQuestions
 from pgvip.orders.prechecks import Readiness
 from pgvip.state import codec
 from tests.unit.core_world import failing, primary, saw, standby
-from tests.unit.orders.test_order_table import shot
+from tests.unit.orders.test_order_table import snapshot_of
 from tests.unit.orders.test_prechecks import ready
 
 
 def questions(host: Any = None, look: Any = None) -> PeerQuestions:
-    snapshot = shot(host or standby())
+    snapshot = snapshot_of(host or standby())
     plain = lambda config, fence: ready(config.me.name, fence=fence)  # noqa: E731 - as the real one is called
     return PeerQuestions(Desk(cast("Daemon", SimpleNamespace(snapshot=snapshot)), look=look or plain))
 

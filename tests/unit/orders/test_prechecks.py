@@ -103,7 +103,7 @@ def test_what_is_wrong_is_found_and_nothing_else(case: str) -> None:
     assert found, levels(given)
     assert found[0].hard is hard
     if level in (Level.FAILED, Level.WARNING):
-        assert found[0].mend
+        assert found[0].hint
     healthy = levels(facts())
     others = {other for other, seen in levels(given).items() if seen is not healthy.get(other, Level.OK)}
     assert others - {name} <= ({"lag-replayed"} if case == "far behind" else set())

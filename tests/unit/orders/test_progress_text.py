@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 
 from pgvip.core.actions import AddVip, DropVip, StartPostgres, StopPostgres
-from pgvip.core.knowledge import Claim, FenceOrder, Switchover, Why, Yield
+from pgvip.core.knowledge import Claim, FenceOrder, GiveUp, Switchover, Why
 from pgvip.core.messages import Stopped, Want
 from pgvip.core.values import Mode, Vip, WalPoint
 from pgvip.orders.progress_text import follows, step
 from tests.unit.core_world import HERE, NOW_S, Host, primary, record, standby
-from tests.unit.orders.test_order_table import shot
+from tests.unit.orders.test_order_table import snapshot_of
 
 OLD = record()
 ORDERED = Switchover(NOW_S, NOW_S + 60)
-GIVING_UP = Yield("hand-over-switchover", Want.HANDOVER, 4, "boot-b", NOW_S, clean=True)
+GIVING_UP = GiveUp("hand-over-switchover", Want.HANDOVER, 4, "boot-b", NOW_S, clean=True)
 DONE = Stopped(4, WalPoint(1, HERE))
 CLAIM = Claim("take-over-by-fence-ordered", 4, Why.OPERATOR, takeover=True, attempt="x", since_s=NOW_S)
 BOTH = ("primary", "standby")
@@ -25,10 +25,10 @@ BOTH = ("primary", "standby")
 CASES: list[tuple[Host, str]] = [
     (primary(), ""),
     (primary().knows(switchover=ORDERED), "a offers its role to b"),
-    (primary().knows(yielding=GIVING_UP, running=(StopPostgres(clean=True),)), "a stops PostgreSQL"),
-    (primary().knows(yielding=GIVING_UP, running=(DropVip(Vip.PRIMARY),)), "a drops its addresses"),
-    (primary().knows(yielding=replace(GIVING_UP, stopped=DONE)), "shutdown checkpoint (0/1000)"),
-    (primary().knows(yielding=GIVING_UP), "a gives up its role"),
+    (primary().knows(giving_up=GIVING_UP, running=(StopPostgres(clean=True),)), "a stops PostgreSQL"),
+    (primary().knows(giving_up=GIVING_UP, running=(DropVip(Vip.PRIMARY),)), "a drops its addresses"),
+    (primary().knows(giving_up=replace(GIVING_UP, stopped=DONE)), "shutdown checkpoint (0/1000)"),
+    (primary().knows(giving_up=GIVING_UP), "a gives up its role"),
     (standby().knows(switchover=ORDERED), "b asks a for its role"),
     (standby().knows(switchover=ORDERED).hears(read_write=False), "a stops PostgreSQL"),
     (standby().hears(read_write=False, stopped=DONE), "b has the shutdown checkpoint"),
@@ -49,7 +49,7 @@ CASES: list[tuple[Host, str]] = [
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_each_step_has_its_sentence(number: int) -> None:
     host, text = CASES[number]
-    snapshot = shot(host)
+    snapshot = snapshot_of(host)
     told = step(OLD, replace(snapshot, decision=replace(snapshot.decision, knowledge=host.k)))
     assert text in told if text else told == ""
 
@@ -60,7 +60,7 @@ NEW = record("b", Mode.SOLO, 5)
 @pytest.mark.parametrize("number", range(7))
 def test_until_the_old_primary_follows(number: int) -> None:
     host, text = FOLLOWING[number]
-    snapshot = shot(host)
+    snapshot = snapshot_of(host)
     told = follows(replace(snapshot, decision=replace(snapshot.decision, knowledge=host.k)), NEW)
     assert text in told if text else told == ""
 

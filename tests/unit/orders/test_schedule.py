@@ -16,7 +16,7 @@ from pgvip.orders.schedule import GRACE_S, SETTLE_S, Schedule
 from pgvip.status.snapshot import Snapshot
 from pgvip.text.times import wall
 from tests.unit.core_world import Host, primary, standby
-from tests.unit.orders.test_order_table import shot
+from tests.unit.orders.test_order_table import snapshot_of
 
 START = datetime(2026, 11, 25, 22, 0, tzinfo=UTC)
 
@@ -27,7 +27,7 @@ class Bench:
 
     path: Path
     now: datetime = START
-    snapshot: Snapshot | None = field(default_factory=lambda: shot(primary()))
+    snapshot: Snapshot | None = field(default_factory=lambda: snapshot_of(primary()))
     events: list[tuple[str, str]] = field(default_factory=list)
     runs: list[Document] = field(default_factory=list)
     outcome: Document = field(default_factory=lambda: {"text": "b is primary"})
@@ -129,7 +129,7 @@ def test_an_error_then_is_told_and_ends_nothing_else(bench: Bench, monkeypatch: 
 @pytest.mark.parametrize("now", [standby(me="a"), primary(me="b")], ids=["b is primary", "b is primary here"])
 def test_roles_that_changed_meanwhile_call_it_off(bench: Bench, now: Host) -> None:
     bench.add()
-    bench.snapshot = shot(now)
+    bench.snapshot = snapshot_of(now)
     bench.passes(60.0)
     bench.schedule.due()
     assert bench.runs == []
@@ -138,7 +138,7 @@ def test_roles_that_changed_meanwhile_call_it_off(bench: Bench, now: Host) -> No
 
 def test_a_daemon_that_has_just_started_is_given_time_to_hear_its_peer(bench: Bench) -> None:
     bench.add()
-    bench.snapshot = shot(primary().knows(heard=None))
+    bench.snapshot = snapshot_of(primary().knows(heard=None))
     bench.passes(60.0)
     assert bench.schedule.due() == 0.5
     assert bench.runs == []

@@ -39,8 +39,8 @@ def test_all_refusals_are_told_at_once() -> None:
     with pytest.raises(ConfigError, match=r"^mistake$"):
         steps.refuse([ConfigError("mistake")])
     with pytest.raises(RefusedError) as raised:
-        steps.refuse([PostgresError("one", hint="Mend it."), PostgresError("two")])
-    assert "- one\nHINT: Mend it.\n- two" in raised.value.detail
+        steps.refuse([PostgresError("one", hint="Repair it."), PostgresError("two")])
+    assert "- one\nHINT: Repair it.\n- two" in raised.value.detail
 
 
 def test_dry_run_has_one_spelling() -> None:

@@ -35,7 +35,7 @@ def test_start_word_is_auto_without_a_file(tmp_path: Path) -> None:
 
 def test_taking_over_makes_it_manual(tmp_path: Path) -> None:
     file = cluster(tmp_path, "main", "/srv/data", "auto\n")
-    units.take_over(units.AutoStart("it", "mend", file))
+    units.take_over(units.AutoStart("it", "hint", file))
     assert units._start_word(file) == "manual"
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from pgvip.config.model import Config, Host, PostgresConfig
 from pgvip.core.actions import Fence
 from pgvip.core.decide import begin, decide
-from pgvip.core.knowledge import Claim, Decision, Trouble, Why, Yield
+from pgvip.core.knowledge import Claim, Decision, Failures, GiveUp, Why
 from pgvip.core.messages import Heard, Message, Want
 from pgvip.core.observations import Database, Observation, Observations, Processes, Replica
-from pgvip.core.settings import Concern, Identity, Inputs, Settings
+from pgvip.core.settings import Identity, Inputs, Settings, StandingWarning
 from pgvip.core.values import BootFacts, Durable, Lsn, Mode, Record, Vip, WalPoint
 from pgvip.link.link_state import LinkState
 from pgvip.status.document import document
@@ -139,9 +139,9 @@ def test_solo_primary_and_what_is_under_way() -> None:
     decision = decided(Durable(replace(RECORD, mode=Mode.SOLO), served=True), PRIMARY)
     k = decision.knowledge
     k.claim = Claim("takeover-by-fence", 4, Why.SILENCE, takeover=False, attempt="a1", since_s=NOW_S - 3, tries=2)
-    k.yielding = Yield("solo", Want.SOLO, 4, "boot2", NOW_S - 1)
+    k.giving_up = GiveUp("solo", Want.SOLO, 4, "boot2", NOW_S - 1)
     k.running = (Fence("a1"),)
-    k.trouble = {"Fence": Trouble(2, NOW_S + 5, "timed out")}
+    k.failures = {"Fence": Failures(2, NOW_S + 5, "timed out")}
     stats = LoopStats(rounds=100, longest_ms=12.345, began_s=NOW_S - 50)
     found = built(decision, PRIMARY, stats=stats, memory_bytes=1, cpu_seconds=2.0)
     assert found["role"] == found["me"]["role"] == "primary_standby"
@@ -151,7 +151,7 @@ def test_solo_primary_and_what_is_under_way() -> None:
     }  # fmt: skip
     assert doing["giving_up"] == {"change": "solo", "age_s": 1.0}
     assert doing["actions"] == ["Fence"]
-    assert doing["trouble"] == [{"action": "Fence", "times": 2, "text": "timed out", "retry_in_s": 5.0}]
+    assert doing["failures"] == [{"action": "Fence", "times": 2, "text": "timed out", "retry_in_s": 5.0}]
     assert found["loop"] == {"rounds": 100, "longest_ms": 12.35, "latest_ms": 0.0, "rounds_per_s": 2.0}
 
 
@@ -184,7 +184,7 @@ def test_http_that_does_not_listen_is_a_warning() -> None:
     deaf = built(decision, PRIMARY, http=HttpState((), "cannot listen on 10.0.0.1:8433: Address already in use"))
     [warning] = [one for one in deaf["warnings"] if one["name"] == "http-failed"]
     assert "Address already in use" in warning["text"]
-    assert "ss -ltnp" in warning["mend"]
+    assert "ss -ltnp" in warning["hint"]
     assert built(decision, PRIMARY)["http"] is None
 
 
@@ -196,14 +196,17 @@ def test_what_is_seen_beside_the_core_is_told_with_its_warnings() -> None:
     given: dict[str, Any] = {
         "archiving": {"waiting_files": 3}, "backup": {"name": "x"}, "scheduled": {"at": "y"}, "armed": True,
     }  # fmt: skip
-    found = built(decision, PRIMARY, concerns=(Concern("archiving-failing", "it fails", "see the log"),), **given)
+    found = built(
+        decision, PRIMARY, warnings=(StandingWarning("archiving-failing", "it fails", "see the log"),), **given
+    )
     assert {key: found[key] for key in ("archiving", "backup", "scheduled")} | {"armed": True} == given
     assert found["watchdog"]["armed"] is True
-    assert {"name": "archiving-failing", "text": "it fails", "mend": "see the log"} in found["warnings"]
+    assert {"name": "archiving-failing", "text": "it fails", "hint": "see the log"} in found["warnings"]
 
 
 def test_clients_may_write_by_the_rule_of_the_primary_vip() -> None:
     """Also while the address is held already: a daemon's restart has not seen the standby flush."""
+
     def rights(caught_up: str, *vips: Vip, **changes: Any) -> dict[str, Any]:
         seen = replace(PRIMARY, held=Observation(frozenset(vips), NOW_S))
         decision = decided(Durable(replace(RECORD, **changes), served=True), seen)

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pgvip.core.actions import Result, WriteState
 from pgvip.core.decide import begin, decide
-from pgvip.core.knowledge import Trouble
+from pgvip.core.knowledge import Failures
 from pgvip.core.observations import Observations
 from pgvip.core.settings import Identity, Inputs
 from pgvip.core.values import BootFacts, Durable, Mode
@@ -47,7 +47,7 @@ def samples(document: Document | None, **changes: Any) -> dict[str, float]:
 
 
 def failing(knowledge: Any) -> None:
-    knowledge.trouble = {"Rejoin": Trouble(3, NOW_S + 5, 'said "no"\\')}
+    knowledge.failures = {"Rejoin": Failures(3, NOW_S + 5, 'said "no"\\')}
 
 
 EVERY = [healthy(), standby(), solo(), primary(says(), change=failing), primary(None, record=None), None]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pgvip.core.knowledge import Claim, Trouble, Why
+from pgvip.core.knowledge import Claim, Failures, Why
 from pgvip.text.writing import size
 from pgvip.web import page
 from pgvip.web.graph import BUCKETS, Axis, graph, role_changes, round_bytes
@@ -38,7 +38,7 @@ EXPLAINED: Document = {"scenarios": [
     {
         "name": "link", "title": "the link is cut", "summary": "nothing moves", "steps": [],
         "outage_s": None, "loss": "",
-        "blockers": [{"name": "no-fencing", "text": "no way to fence", "mend": "configure fencing"}] * 2,
+        "blockers": [{"name": "no-fencing", "text": "no way to fence", "hint": "configure fencing"}] * 2,
     },
 ]}  # fmt: skip
 
@@ -131,7 +131,7 @@ def everything() -> list[Tree]:
     def busy(knowledge: Any) -> None:
         claim = Claim("solo-by-fence", 4, Why.SILENCE, takeover=False, attempt="a", since_s=NOW_S - 3, tries=2)
         knowledge.claim = claim
-        knowledge.trouble = {"Rejoin": Trouble(3, NOW_S + 5, "<b>failed</b>")}
+        knowledge.failures = {"Rejoin": Failures(3, NOW_S + 5, "<b>failed</b>")}
 
     given: dict[str, Any] = {"samples": samples(), "events": EVENTS, "explained": EXPLAINED}
     documents = [healthy(), standby(), solo(), primary(says(), change=busy), primary(None, record=None), standby(None)]
@@ -165,7 +165,7 @@ def test_an_old_word_of_the_peer_is_marked_as_one() -> None:
 
 def test_warnings_come_with_their_mends_and_nothing_without() -> None:
     words = middle(solo()).words()
-    assert "peer-silent the peer's daemon does not answer Mend: systemctl status pgvip on the peer" in words
+    assert "peer-silent the peer's daemon does not answer Hint: systemctl status pgvip on the peer" in words
     assert "Warnings" not in middle(healthy()).words()
 
 
@@ -199,7 +199,7 @@ def test_scenarios_in_words() -> None:
     words = tree.words()
     assert "If the primary's host alpha loses its power: beta takes over outage about 4.50 s; loss: nothing" in words
     assert "3.50 s beta fences <alpha>" in words
-    assert words.count("no-fencing no way to fence Mend: configure fencing") == 1
+    assert words.count("no-fencing no way to fence Hint: configure fencing") == 1
     assert "If the link is cut: nothing moves no writes until somebody acts" in words
     assert {"scenario-primary-host", "scenario-link"} <= {one.get("id") for one in tree.all("details")}
     assert "What would happen" not in middle(healthy()).words()

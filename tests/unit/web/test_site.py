@@ -14,7 +14,7 @@ from pgvip.deadlines import wait_until
 from pgvip.errors import PgvipError
 from pgvip.web import cache
 from pgvip.web import site as site_module
-from pgvip.web.cache import Beside, Kept
+from pgvip.web.cache import Background, Kept
 from pgvip.web.health import CHECKS
 from pgvip.web.http import Request
 from pgvip.web.site import Site
@@ -162,7 +162,7 @@ def test_what_is_made_beside_is_shown_only_for_its_own_state_of_things() -> None
         made.append(1)
         return f"made {len(made)}"
 
-    beside = Beside(make, "none", fresh_s=60.0, wait_s=0.0, name="beside")
+    beside = Background(make, "none", fresh_s=60.0, wait_s=0.0, name="background")
     assert beside.get("pair") == beside.get("pair") == "none"  # and it is made once
     release.set()
     soon(lambda: beside.get("pair") == "made 1")
@@ -184,12 +184,12 @@ def test_what_is_made_beside_is_waited_for_and_no_longer_than_that() -> None:
         made.append(1)
         return len(made)
 
-    beside = Beside(make, 0, fresh_s=0.0, wait_s=5.0, name="beside")
+    beside = Background(make, 0, fresh_s=0.0, wait_s=5.0, name="background")
     assert [beside.get(), beside.get()] == [1, 2]
     beside._wait_s = 0.05
     hang.set()
     assert [beside.get(), beside.get()] == [2, 2]  # the newest there is
-    assert len([thread for thread in threading.enumerate() if thread.name == "beside"]) == 1
+    assert len([thread for thread in threading.enumerate() if thread.name == "background"]) == 1
     hang.clear()
     release.set()
     soon(lambda: beside.get() >= 3)
