@@ -12,7 +12,7 @@ from tests.mutation.judge import HUNG, KILLED, REFUSED, SURVIVED, Verdict
 from tests.mutation.mutants import Mutant
 
 KEPT = Path(".mutants.json")
-HARMLESS = Path("docs/mutants.md")
+HARMLESS = Path("docs/dev/mutants.md")
 MARK = "- `"
 
 

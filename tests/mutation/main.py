@@ -1,6 +1,6 @@
 """Mutation testing of the core: mutmut's operators change it, unit tests and simulation must notice.
 
-Exit 1 when fewer than 90 % are killed, or when a survivor is not listed in docs/mutants.md with why it is harmless.
+Exit 1 when fewer than 90 % are killed, or when a survivor is not listed in docs/dev/mutants.md with why it is harmless.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def report(found: list[Mutant], kept: Kept, options: argparse.Namespace) -> int:
         whole = {mutant.module for mutant in found}
         for name in sorted(known - set(survivors)):
             if name.split()[0] in whole:
-                say(f"listed in docs/mutants.md, but {'killed' if name in entries else 'gone'}: {name}")
+                say(f"listed in docs/dev/mutants.md, but {'killed' if name in entries else 'gone'}: {name}")
     if options.json:
         rows = [{"mutant": n, "outcome": e.outcome, "by": e.by} for n, e in entries.items() if e is not None]
         options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")

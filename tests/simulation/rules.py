@@ -3,7 +3,7 @@
 --measure [NAME...]    hunt rules (all, or these) from five first seeds, and keep how many runs each took
 --redundant [NAME...]  break redundant rules in every play and in random runs: what is found, if anything
 --missing              with these: only what has not been measured (tests/simulation/measured.json) yet
---check                only say whether docs/proof-rules.md is current
+--check                only say whether docs/dev/proof-rules.md is current
 NAME...                hunt these rules, and show the trace of what is found
 """
 
@@ -41,7 +41,7 @@ LONG = 100
 RANDOM = 25
 """Random runs with a redundant rule broken, beside one run of every play."""
 ROOT = Path(__file__).parents[2]
-TABLE = ROOT / "docs" / "proof-rules.md"
+TABLE = ROOT / "docs" / "dev" / "proof-rules.md"
 MEASURED = Path(__file__).with_name("measured.json")
 
 RULES: tuple[Rule, ...] = (
@@ -81,7 +81,7 @@ def first_line(of: object) -> str:
 
 
 def table() -> str:
-    """docs/proof-rules.md, from the registry and from what was measured."""
+    """docs/dev/proof-rules.md, from the registry and from what was measured."""
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     lines = [HEAD]
     for rule in RULES:

@@ -1,7 +1,7 @@
 """The proof of the proof: one rule of PROTOCOL.md broken, its play finds what must not be; unbroken, none.
 
 There is one test for each rule of `rules.RULES`, with the rule in its name: test_rule_07_broken_is_found,
-test_rule_own_gateway_broken_is_found. docs/proof-rules.md says what each breaks and what its play does.
+test_rule_own_gateway_broken_is_found. docs/dev/proof-rules.md says what each breaks and what its play does.
 """
 
 from __future__ import annotations

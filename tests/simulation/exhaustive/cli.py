@@ -19,7 +19,7 @@ CONFIGURATIONS: dict[str, Bounds] = {
     "faults-1-copies-1": Bounds(faults=1, copies=1),
     "faults-2": Bounds(faults=2),
 }
-"""Bounds by name; what is measured with each stands in docs/proof.md."""
+"""Bounds by name; what is measured with each stands in docs/dev/proof.md."""
 
 
 def say(text: str, *, error: bool = False) -> None:
