@@ -1,4 +1,4 @@
-"""A rule of PROTOCOL.md, the switch that breaks it, and the play in which that is found; used by tests only."""
+"""A rule of docs/protocol.md, the switch that breaks it, and the play in which that is found; used by tests only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Script = Callable[[Play], None]
 
 @dataclass(frozen=True)
 class Rule:
-    """`sentence` is PROTOCOL.md's own words; `finds`: how the violation begins; `faults`: what the play needs.
+    """`sentence` is quoted from docs/protocol.md; `finds`: how the violation begins; `faults`: what the play needs.
 
     `runs`: within how many runs of the play the violation is found with the rule broken.
     """

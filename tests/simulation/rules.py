@@ -1,4 +1,4 @@
-"""Every safety rule of PROTOCOL.md with the switch that breaks it; `python -m tests.simulation.rules` writes the table.
+"""Every safety rule of docs/protocol.md and its switch; `python -m tests.simulation.rules` writes the table.
 
 --measure [NAME...]    hunt rules (all, or these) from five first seeds, and keep how many runs each took
 --redundant [NAME...]  break redundant rules in every play and in random runs: what is found, if anything
@@ -108,7 +108,7 @@ REDUNDANT_HEAD = """
 Broken alone, each of these shows nothing: another rule stands behind it. The last column says how often something was
 found with it broken, in a run of each play and 25 to 40 random runs of 2000 events (`--redundant`).
 
-| rule | sentence of PROTOCOL.md | broken | behind it | argument | found in runs |
+| rule | sentence of docs/protocol.md | broken | behind it | argument | found in runs |
 |---|---|---|---|---|---|"""
 
 ELSEWHERE_HEAD = """
@@ -116,7 +116,7 @@ ELSEWHERE_HEAD = """
 
 The simulation runs the core; what these sentences ask of files, devices and configuration has its own tests.
 
-| sentence of PROTOCOL.md | test |
+| sentence of docs/protocol.md | test |
 |---|---|"""
 
 HEAD = """\
@@ -128,7 +128,7 @@ For each safety rule of the protocol there is a switch, in the test code only, t
 broken the simulation must find a violation within a stated number of runs of a directed play; with all rules whole the
 same plays must hold.
 
-| rule | sentence of PROTOCOL.md | broken | play | faults it needs | test | found as | runs: median of 5 hunts |
+| rule | sentence of docs/protocol.md | broken | play | faults it needs | test | found as | runs: median of 5 hunts |
 |---|---|---|---|---|---|---|---|"""
 
 

@@ -307,7 +307,7 @@ RULES = (
     Rule("asks-as-long-as-it-takes", "Otherwise ask the peer, as long as it takes.", silence_confirms,
          pair_back_unheard, "1: two writers", "a fence, link and replication cut at the boot"),
     Rule("unconfirmed-answer", "Any host with a readable record that is not claiming answers questions, confirmed or"
-         " not (else both wait for ever **[m]**)", only_confirmed_answer, both_lose_power,
+         " not (else both wait for ever)", only_confirmed_answer, both_lose_power,
          "5: it does not come back", "power cut on both hosts"),
     Rule("adopting-keeps-confirmed", "adopting keeps `confirmed` as it was", adopting_confirms, old_announcement,
          "1: two writers", "a record rolled back, a message delayed over a fence and a boot"),

@@ -292,13 +292,13 @@ def stalled_is_following(patch: Patch) -> None:
 
 
 RULES = (
-    Rule("stop-before-writing", "whoever loses by a change gives up in deed and writes it down before whoever gains",
+    Rule("stop-before-writing", "The host that loses by a change gives up first, verifies it, and writes the record",
          writes_then_stops, switched_over_slowly, "1: two writers", "a switchover, a frozen host"),
     Rule("drop-before-writing", "the loser, and what it gives up first", gives_way_then_drops,
          standby_freezes, "4: both hosts hold the standby VIP", "a broken stream, a frozen host"),
     Rule("stop-verified", "A: PostgreSQL stopped (verified)", postmaster_is_enough, backends_outlive_it,
          "1: two writers", "a postmaster killed whose backends live on, a disk that hangs"),
-    Rule("cannot-give-up", "A host that must give up but cannot in deed (a postmaster in D state, a dead disk) does"
+    Rule("cannot-give-up", "A host that must give up but cannot (a postmaster in D state, a dead disk) does"
          " not adopt", stop_is_believed, cannot_stop, "1: two writers", "a disk that hangs"),
     Rule("cannot-is-said", "it resets itself, or says so and is fenced", cannot_is_not_said, cannot_stop,
          "5: nobody serves", "a disk that hangs"),

@@ -306,7 +306,7 @@ ELSEWHERE = (
     ("One small durable record per host (temporary file, fsync, rename, fsync of the directory)",
      "tests/unit/state/test_record.py::test_a_save_is_synced_before_and_after_the_rename"),
     ("Any host with a readable record", "tests/unit/state/test_record.py::test_an_unreadable_file_is_an_error"),
-    ("so add PID 1's start time and refuse those", "tests/unit/system/test_boot.py::test_another_init_is_another_boot"),
+    ("so the start time of PID 1 is part of it", "tests/unit/system/test_boot.py::test_another_init_is_another_boot"),
     ("Two facts live only within one kernel boot",
      "tests/unit/state/test_record.py::test_boot_facts_live_for_one_boot"),
     ("A fence counts only when the method verified that the peer lost power or was reset, memory gone",

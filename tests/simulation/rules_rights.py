@@ -289,8 +289,8 @@ RULES = (
     Rule("write-higher-term", "A host that has heard a higher term and cannot adopt it yet has no right from that"
          " instant.", higher_term_waits, cannot_write_what_it_heard, "1: two writers",
          "a forced promotion without a fence, writes of the record that fail, a daemon killed"),
-    Rule("given-up-before-adopting", "A higher term is adopted from any message, after giving up in deed whatever it"
-         " takes", adopts_first, hears_of_a_force, "1: two writers", "a forced promotion without a fence"),
+    Rule("given-up-before-adopting", "A higher term is adopted from any message, after this host has given up what"
+         " it takes", adopts_first, hears_of_a_force, "1: two writers", "a forced promotion without a fence"),
     Rule("names-before-start", "In `pair` with `sync` the synchronous names are set before any read-write start",
          names_afterwards, restarted_in_place, "2: b is read-write without",
          "a broken stream, a server stopped by hand, a power cut"),

@@ -1,4 +1,4 @@
-"""The proof of the proof: one rule of PROTOCOL.md broken, its play finds what must not be; unbroken, none.
+"""The proof of the proof: one rule of docs/protocol.md broken, its play finds what must not be; unbroken, none.
 
 There is one test for each rule of `rules.RULES`, with the rule in its name: test_rule_07_broken_is_found,
 test_rule_own_gateway_broken_is_found. docs/dev/proof-rules.md says what each breaks and what its play does.
@@ -6,13 +6,14 @@ test_rule_own_gateway_broken_is_found. docs/dev/proof-rules.md says what each br
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from tests.simulation.rule import Rule
 from tests.simulation.rules import ROOT, RULES, TABLE, plays, table
-from tests.simulation.rules_redundant import ELSEWHERE
+from tests.simulation.rules_redundant import ELSEWHERE, REDUNDANT
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]  # a busy machine is no hang
 
@@ -52,6 +53,17 @@ def test_play_with_all_rules_holds(rule: Rule) -> None:
 def test_what_the_driver_keeps_has_its_test(test: str) -> None:
     path, name = test.split("::")
     assert f"def {name}(" in (ROOT / path).read_text()
+
+
+def _plain(text: str) -> str:
+    """Words alone: no marks of the text, no line breaks; a quotation may begin in the middle of a sentence."""
+    return " ".join(re.sub(r"[*`]|^> ", "", text, flags=re.MULTILINE).split()).casefold()
+
+
+def test_every_rule_is_a_sentence_of_the_protocol() -> None:
+    page = _plain((ROOT / "docs" / "protocol.md").read_text(encoding="utf-8"))
+    quoted = [*(rule.sentence for rule in (*RULES, *REDUNDANT)), *(sentence for sentence, _ in ELSEWHERE)]
+    assert [sentence for sentence in quoted if _plain(sentence) not in page] == []
 
 
 def test_table_is_current() -> None:
