@@ -14,8 +14,8 @@ from tests.vm.lab import Host, VmLab
 from tests.vm.network import ADDRESSES, MACHINES, PRIMARY_VIP, SERVICE, STANDBY_VIP, address
 
 CHECKOUT = [
-    "pgvip", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "conf", "docs", "scripts",
-    "systemd",
+    "pgvip", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "conf",
+    "docs", "scripts", "systemd",
 ]
 INSTALL = "cd /root/pgvip && ./scripts/install --wheels /root/wheels"
 BUNDLE = "/root/db2.bundle"
