@@ -26,7 +26,7 @@ from pgvip.archive.sending import Destination, complain
 REST_S = 60.0
 """For so long an optional destination that failed is left alone."""
 PENDING_MAX = 1024
-"""Files that an optional destination may be pending (16 GB of segments); beyond, the oldest are given up."""
+"""Files that may be pending for an optional destination (16 GB of segments); beyond, the oldest are given up."""
 
 
 def archive_wal(source: Path, destinations: list[Destination], memory: Memory) -> None:
@@ -57,7 +57,7 @@ def archive_wal(source: Path, destinations: list[Destination], memory: Memory) -
 
 
 def _resting(destination: Destination, segment: str, memory: Memory) -> bool:
-    """True for an optional destination that failed a moment ago, or is pending older files: it gets this one later."""
+    """True for an optional destination that failed a moment ago, or has older files pending: it gets this one later."""
     if memory.failed_ago_s(destination.name) >= REST_S:
         return False
     owe(destination, segment, memory)
@@ -101,7 +101,7 @@ def send(source: Path, digest: str, wanted: Iterable[Destination], memory: Memor
 
 
 def catch_up(destinations: list[Destination], memory: Memory, most: int, end_s: float) -> int:
-    """Give optional destinations what they are pending, from the first one; how many files are still pending then.
+    """Give optional destinations what is pending for them, from the first one; how many files are still pending then.
 
     `most`: files for each in this run. `end_s`: nothing new is begun after it (monotonic seconds). A file that cannot
     be read in the first one is in the way of no other; it raises ArchiveFailed at the end.
@@ -187,7 +187,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--compress", choices=list(PACKINGS), default="none", help="how segments are packed there")
     parser.add_argument("--destination", action="append", default=[], help="a further one, as a JSON object")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for one file in one destination")
-    parser.add_argument("--catch-up", type=float, metavar="SECONDS", help="only send what destinations are pending")
+    parser.add_argument("--catch-up", type=float, metavar="SECONDS", help="only send what is pending for destinations")
     parser.add_argument("path", type=Path, nargs="?", help="the file to archive (%%p)")
     return parser
 

@@ -39,7 +39,7 @@ def plan(config: Config, seen: Picture, *, without_peer: bool = False) -> Plan:
     going = retention.superfluous(seen.reachable, config.me.name, max(rule.keep, 1), rule.keep_days, now)
     interrupted = [one for one in seen.backups if one.state == "incomplete" and one.host == config.me.name]
     needs = replace(seen, backups=[one for one in seen.backups if one not in going]).needs
-    # what a destination was pending that is no longer configured, nobody will send
+    # what is pending for a destination that is no longer configured, nobody will send
     pending = {name for one in config.archive.destinations for name in seen.own.pending.get(one.name, ())}
     rules = Rules(seen.segment_bytes, config.archive.keep_days, config.archive.keep_max_mb)
     verdict = retention.judge(seen.own.files, needs, pending, rules, now)

@@ -1,6 +1,6 @@
 """What the daemon does for the archive beside its loop: in a thread of its own, bounded, never in the loop's way.
 
-Each minute: destinations get what they are pending, the index tells the peer what is needed here, and
+Each minute: destinations get what is pending for them, the index reports to the peer what is needed here, and
 PostgreSQL's archive and restore commands follow the configuration. With clean = "auto", each ten minutes: what nobody
 needs is removed.
 """
@@ -30,7 +30,7 @@ FIRST_S = 5.0
 EVERY_S = 60.0
 CLEAN_S = 600.0
 CATCH_UP_S = 30.0
-"""For so long a round pays debts; the next one goes on."""
+"""For so long a round sends what is pending; the next one continues."""
 
 
 class Maintenance:
@@ -89,7 +89,7 @@ def refresh_commands(config: Config, log: Log) -> None:
 
 
 def catch_up(config: Config) -> None:
-    """Send optional destinations what they are pending, as PostgreSQL's user does."""
+    """Send optional destinations what is pending for them, as PostgreSQL's user does."""
     pending = config.archive.directory / DIRECTORY / "pending"
     names = [one.name for one in config.archive.destinations if not one.required]
     if not any(_any_file(pending / name) for name in names):

@@ -227,7 +227,7 @@ def _message(r: Round, message: Message) -> None:
     k.conflict = ""
     if k.heard is None or k.heard.message.boot_id != message.boot_id:
         # It has booted since; a message of the old boot was on its way when the power went. It may have been the fence
-        # of that very boot, which the message outran: what is pending is paid all the same.
+        # of that very boot, which the message outran: what is pending is done all the same.
         k.peer_off = False
     if r.now_s - k.doubt_s > LATE_FENCE_S:
         k.doubt_s = NEVER

@@ -130,7 +130,7 @@ class Assembly:
         self._recorder.start()
         event_log.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
         _tell_misfits(config)
-        # Background the start, which must not wait for systemd's answers.
+        # In the background: the start must not wait for systemd's answers.
         threading.Thread(target=_tell_auto_starts, args=(config,), name="auto-starts", daemon=True).start()
         _finish_clone(config)
         store = RecordStore(config.paths.record)

@@ -55,7 +55,7 @@ def _is_meant(path: Path) -> bool:
 def refusal(path: Path) -> str:
     """Why root must not call this file, or "": it, or a directory on the way to it, can be changed by others.
 
-    After a colon comes the command that hints it, where there is one.
+    After a colon comes the command that repairs it, where there is one.
     """
     try:
         real = path.resolve(strict=True)

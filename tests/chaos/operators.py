@@ -11,7 +11,7 @@ from tests.lab.hosts import Host
 from tests.lab.nodes import LabError
 
 PATIENCE_S = 40.0
-"""So long nobody is called: what the pair can hint itself, it has repaired by then."""
+"""So long nobody is called: what the pair can repair itself, it has repaired by then."""
 AGAIN_S = 20.0
 FORCED = ("not-served", "hand-backs", "vip-answers", "records-differ")
 

@@ -102,7 +102,7 @@ class FenceDevice:
         handler.wfile.write(json.dumps({"code": code, "text": text}).encode() + b"\n")
 
     def execute(self, plug: str, action: str) -> tuple[int, str]:
-        """Do it, unless the device is in failures."""
+        """Do it, unless the device is made to fail."""
         if action in {"list", "monitor"} and not plug:
             return OK, "\n".join(self.hosts)
         host = self.hosts.get(plug)
@@ -141,7 +141,7 @@ class FenceDevice:
         return [order for order in list(self.orders) if (order.plug, order.action) == (plug, action)]
 
     def soothe(self) -> None:
-        """End all failures."""
+        """The device works again."""
         self.cut_off.clear()
         for name, failures in self.failures.items():
             failures.hang.clear()

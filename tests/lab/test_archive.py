@@ -157,7 +157,7 @@ def test_optional_destination_gets_later_what_it_is_owed(pair: Pair) -> None:
     other.chmod(0o777)
     memory.works("other")
     maintenance.catch_up(changed)
-    # or the archiver, which pays one file with each that it archives
+    # or the archiver, which sends one file with each that it archives
     wait_until(lambda: memory.pending("other") == [], 20, what="nothing pending")
     assert f"{name}.zst" in {path.name for path in other.iterdir()}
     maintenance.refresh_commands(pair.a, print)

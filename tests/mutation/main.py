@@ -141,7 +141,7 @@ def report(found: list[Mutant], kept: Kept, options: argparse.Namespace) -> int:
 
 
 def keep(kept: Kept, options: argparse.Namespace) -> None:
-    """Background the tree itself, for the next run."""
+    """Next to the tree itself, for the next run."""
     kept.write()
     shutil.copy(KEPT, options.copy_of)
 

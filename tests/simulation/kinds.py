@@ -150,4 +150,4 @@ KINDS = (
 )  # fmt: skip
 """Daemon faults first; every run draws its own weights on top, so that runs differ in kind."""
 BLOWS = tuple(kind for kind in KINDS if kind.name in ("power", "cut_off", "apart", "postmaster_killed", "frozen"))
-"""What makes a small failures that is under way a large one."""
+"""What makes a small fault that is under way a large one."""

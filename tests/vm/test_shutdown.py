@@ -1,4 +1,4 @@
-"""A host that systemd shuts down: it hands over first, in order, nobody is snapshot, and the shutdown is held up for a
+"""A host that systemd shuts down: it hands over first, in order, nobody is fenced, and the shutdown is held up for a
 bounded time. What only stops the daemon hands nothing over."""
 
 from __future__ import annotations

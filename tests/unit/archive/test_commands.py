@@ -250,7 +250,7 @@ def test_owed_file_that_cannot_be_read_fails_no_other(segment: Path, archive: Pa
     done = run_script(*command, third)
     assert (done.returncode, done.stderr) == (0, "")
     assert memory.pending("far") == [NAME, third.name]
-    # the daemon's round pays what it can, and says what it cannot
+    # the daemon's round sends what it can, and reports what it cannot
     memory.works("far")
     done = run_script(*command, "--catch-up", 9)
     assert (done.returncode, names(far)) == (1, [second.name, third.name])
