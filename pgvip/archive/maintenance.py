@@ -1,4 +1,4 @@
-"""What the daemon does for the archive beside its loop: in a thread of its own, bounded, never in the loop's way.
+"""What the daemon does for the archive in the background: in a thread of its own, bounded, never in the loop's way.
 
 Each minute: destinations get what is pending for them, the index reports to the peer what is needed here, and
 PostgreSQL's archive and restore commands follow the configuration. With clean = "auto", each ten minutes: what nobody

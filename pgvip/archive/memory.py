@@ -47,7 +47,7 @@ class Memory:
     # --- what optional destinations lack ----------------------------------------------------------------
 
     def owe(self, name: str, segment: str) -> None:
-        """Note that a destination is to get it later. Raises OSError: a debt that nobody knows would be a gap."""
+        """Note that a destination is to get it later. Raises OSError: a pending file that is not noted is a gap."""
         directory = self._sub(f"pending/{name}")
         (directory / segment).touch()
         descriptor = os.open(directory, os.O_RDONLY)

@@ -55,7 +55,7 @@ CHECKS = (
     Check("vips", "vips.holders", "each VIP is held by the host whose role it is"),
     Check("arp", "vips.arp", "on the network nobody else answers for a VIP"),
     Check("gateway", "vips.gateway", "a gateway answers this host"),
-    Check("fencing", "fence_devices.devices", "every fence method of the peer answers, and tells the truth"),
+    Check("fencing", "fence_devices.devices", "every fence method of the peer answers, and its answer is right"),
     Check("monitoring-connection", "logins.monitoring", "role pgvip connects to the peer (pg_hba, password)"),
     Check("replication-connection", "logins.replication", "the replication role connects too (pg_hba, password)"),
     Check("files", "logins.files", "modes and owners of passwords, keys and record"),

@@ -1,7 +1,7 @@
 """What a watchdog has to know of a round: whether this host may go on as it is.
 
-A watchdog resets a host that has lost its right and cannot give it up in deed, or whose loop stands still while it has
-the right. No takeover waits for it or rests on it.
+A watchdog resets a host that has lost its right and cannot give it up, or whose loop hangs while it has the
+right. No takeover waits for it or rests on it.
 """
 
 from __future__ import annotations

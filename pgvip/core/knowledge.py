@@ -31,9 +31,9 @@ class Guard(StrEnum):
     GIVE = "give"
     """It is being given up in order: fed where it is armed."""
     LOST = "lost"
-    """It is lost, and not seen to be given up in deed: not fed."""
+    """It is lost, and what it allowed is not seen to have ended: not fed."""
     FREE = "free"
-    """It is given up in deed, or was never here: disarmed."""
+    """It is seen to be given up, or was never here: disarmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Veto:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """A give-up under way: this host consents, and writes the record when it has given up in deed.
+    """A give-up under way: this host consents, and writes the record when it is seen to have given up.
 
     `clean`: PostgreSQL still works, so a clean stop is tried and its checkpoint must reach the winner.
     `boot_id`: of the requester. `stopped`: this host's shutdown checkpoint, once it is verified.

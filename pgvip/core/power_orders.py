@@ -1,4 +1,4 @@
-"""What operators order of the peer's power: off by a claim where its role is concerned, and off it stays; or on.
+"""What operators order of the peer's power: off, by a claim where its role is affected, so that it stays off; or on.
 
 An order gives no right: where powering the peer off changes the record, the table's rows by fence ask for the ordinary
 one. Only a primary that serves alone may switch the other off without a claim, since nothing changes hands.

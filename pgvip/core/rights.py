@@ -40,7 +40,7 @@ def handover_met(facts: Facts) -> bool:
     """The hand-over condition, before the first read-write start [m 12].
 
     A grant for exactly the term that was handed over, to the present postmaster (its lease no longer
-    matters: the loser gave up in deed), or the loser's end of WAL reached on the same history.
+    matters: the loser was seen to give up), or the loser's end of WAL reached on the same history.
     """
     record, grant = facts.record, facts.k.grant
     if record is None or record.from_term is None:

@@ -1,6 +1,6 @@
 """Changes under way: adopting what was heard, giving up by consent, claiming by fence.
 
-The order is the contract: give up in deed, write the record, tell the peer, only then gain. Each function
+The order is the contract: give up, verify it, write the record, report to the peer; only then gain. Each function
 does at most the next step; what is not done yet stands in the knowledge and is looked at again next round.
 """
 
@@ -22,7 +22,7 @@ WHYS = {"cannot": Why.CANNOT, "ordered": Why.OPERATOR}
 
 
 def adopt(r: Round) -> None:
-    """Adopt a higher record that was heard, after giving up in deed whatever it takes."""
+    """Adopt a higher record that was heard, after giving up whatever it takes, verified."""
     v = r.facts()
     target = v.higher
     if target is None or r.k.writing is not None:

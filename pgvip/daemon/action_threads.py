@@ -1,4 +1,4 @@
-"""Runs the actions: each in a thread beside the loop; its result comes back through the inbox, once.
+"""Runs the actions: each in a thread of its own; its result comes back through the inbox, once.
 
 Actions on the local server take turns, since a start that ended after a verified stop would undo it. A stop
 does not queue behind a start that hangs: it ends the server's processes first, which makes the start fail.

@@ -1,4 +1,4 @@
-"""What `status` tells beside the loop's rounds: archiving and base backups of both hosts, and the peer's schedule.
+"""What `status` gathers in the background: archiving and base backups of both hosts, and the peer's schedule.
 
 Two threads look: a disk or a database that hangs holds up one of them, a silent peer the other, and neither holds up
 the loop, a health check or whoever asks: what was seen last is told, with its age.

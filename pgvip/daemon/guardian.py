@@ -1,7 +1,8 @@
 """Arms, feeds and disarms the watchdog, on a thread of its own, by what each round of the loop says.
 
-Fed only after a round has really gone by. Armed while the write right stands, disarmed once it is given up in deed or
-the daemon leaves in order. A daemon that dies leaves it armed, so the next one has the device's time to come back.
+Fed only after a round has really gone by. Armed while this host has the write right, disarmed once that is seen to be
+given up or the daemon ends in order. A daemon that dies leaves it armed, so the next one has the device's time to come
+back.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ class Guardian:
             self._say(f"not fed: this host has lost its right and not given it up yet; it is reset within {left_s} s")
 
     def _free(self) -> None:
-        """Given up in deed. A device that cannot be disarmed is fed for as long as the daemon lives."""
+        """Seen to be given up. A device that cannot be disarmed is fed for as long as the daemon lives."""
         if self._device is None:
             self._open()
         if self._lasts():

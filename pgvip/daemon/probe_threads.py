@@ -1,7 +1,7 @@
 """Runs the probes: each in a thread of its own, at its own pace; the loop never waits for one.
 
 What a probe sees goes into the inbox as `Probed`. A second thread waits on file descriptors for facts that
-arrive by themselves (the postmaster's pidfd, netlink) and makes the probe concerned look at once.
+arrive by themselves (the postmaster's pidfd, netlink) and wakes the probe that observes them.
 """
 
 from __future__ import annotations

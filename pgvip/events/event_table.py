@@ -17,7 +17,7 @@ class Level(IntEnum):
     ERROR = 3
     """Service is lost or in danger, or an operator is needed."""
     WARNING = 4
-    """Something failed or is missing; the pair goes on."""
+    """Something failed or is missing; the pair continues."""
     NOTICE = 5
     """A role, a right or the power of a host changed, or an operator spoke."""
     INFO = 6
@@ -173,14 +173,14 @@ _TABLE: tuple[Kind, ...] = (
         fence="what a fence device answered",
         power_on="what a fence device answered when the peer was to be switched on",
         rejoin="progress of a rewind or a clone",
-        awake="the daemon stood still for a while (a stopped process, a paused machine)",
+        awake="the daemon had no rounds for a while (a stopped process, a paused machine)",
         hook="a hook ended well",
     ),
     *_rows(
         Level.WARNING,
         action_failed="an action failed; it is tried again after a wait",
         http_failed="HTTP is not served where it should be; it is tried again",
-        http_crash="a fault of pgvip itself in an answer over HTTP: that client got none, and the daemon goes on",
+        http_crash="a fault of pgvip itself in an answer over HTTP: that client got none, and the daemon continues",
         clock_jump="the clocks moved apart: the lease to take over was dropped, and is granted anew",
         configuration="something in the configuration does not fit this machine",
         reload_failed="the configuration could not be read again; the old one stays",
@@ -195,10 +195,10 @@ _TABLE: tuple[Kind, ...] = (
         watchdog_reset="the last reset of this host was made by its watchdog",
         starts_at_boot="something starts PostgreSQL at boot, before the pair has agreed who serves",
         history_failed="the replication history could not be kept (first of several failures)",
-        veto_late="no veto hook answered in time: the takeover goes on",
+        veto_late="no veto hook answered in time: the takeover continues",
         events_lost="events are missing in the history: its disk was full, failed or hung",
     ),
-    *_rows(Level.WARNING, kept=False, notify_failed="systemd could not be told how the daemon is"),
+    *_rows(Level.WARNING, kept=False, notify_failed="the state of the daemon could not be reported to systemd"),
     *_rows(Level.INFO, kept=False, chore_failed="a chore (slots, announcements) failed; it comes again by itself"),
     *_rows(Level.ERROR, crash="a fault of pgvip itself: the daemon ends and is started again"),
     # --- states: warnings of `status`

@@ -1,4 +1,4 @@
-"""Questions to the peer's daemon and its answers, beside the heartbeats and never in their way.
+"""Questions to the peer's daemon and its answers, sent after the heartbeats and never in their way.
 
 A question goes out on every connection that works, and is answered once: copies are known by their number. What asks
 waits in a thread of its own; what answers runs in one too, so the link's thread never waits for either.

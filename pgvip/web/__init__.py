@@ -1,1 +1,1 @@
-"""Health checks, metrics and the status page over HTTP: read-only, beside the loop, never in its way."""
+"""Health checks, metrics and the status page over HTTP: read-only, in the background, never in the loop's way."""

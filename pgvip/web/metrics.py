@@ -230,7 +230,7 @@ SIMPLE: tuple[tuple[str, str, str, Value], ...] = (
      _of("backup", "size_bytes")),
     ("pgvip_isolated", "gauge", "This host hears nobody: no gateway, and no answer of the peer by any path.",
      lambda d: d["doing"]["isolated"]),
-    ("pgvip_watchdog_armed", "gauge", "The watchdog is armed: it resets this host when the daemon stands still.",
+    ("pgvip_watchdog_armed", "gauge", "The watchdog is armed: it resets this host when the daemon hangs.",
      _of("watchdog", "armed")),
     ("pgvip_watchdog_required", "gauge", "The configuration requires a watchdog to serve.",
      lambda d: d["watchdog"]["mode"] == "required"),

@@ -291,7 +291,7 @@ REDUNDANT = (
     Redundant("adopted-first", "The higher term wins.", confirmed_before_adopting, "write-higher-term",
               "Confirmed in the old record with a higher one heard is no right: the higher term takes it from that"
               " instant, and adopting keeps what the answer gave."),
-    Redundant("cannot-claim-stands", 'a claim for "cannot" stands until the peer says that it has',
+    Redundant("cannot-claim-stands", 'a claim for "cannot" remains until the peer says that it has',
               cannot_is_silence, "fence-again",
               "The fence that was sent does its work although its claim has ended; then the peer is silent, and a"
               " second claim for silence fences it again and is confirmed. It takes longer, and nothing is lost."),

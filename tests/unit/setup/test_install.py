@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pgvip.config.sections import HANDOVER_MAX_S
+from tests.vm.setting import CHECKOUT
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,6 +36,17 @@ def test_start_of_the_distribution_is_reported_and_only_taken_over_when_agreed(t
     assert "(would) " in (agreed := install(*words, "--take-over-unit").stdout)
     assert f"{main}/start.conf: start of PostgreSQL at boot is manual" in agreed
     assert (main / "start.conf").read_text() == "auto\n"
+
+
+def test_what_is_installed_is_there_and_goes_to_the_machines_of_the_lab() -> None:
+    """Documents for developers are in a directory of their own, and stay in the checkout."""
+    script = (ROOT / "scripts" / "install").read_text()
+    copied = [name for names in re.findall(r"^  cp (?:-r )?([^\"]+) \"", script, re.MULTILINE) for name in names.split()]
+    assert {"README.md", "SECURITY.md", "docs/*.md", "pgvip", "conf/*"} <= set(copied)
+    for name in copied:
+        assert list(ROOT.glob(name)), name
+        assert name.split("/")[0] in CHECKOUT, name
+    assert not [name for name in copied if "docs/dev" in name or name in {"docs", "docs/*", "-a"}]
 
 
 @pytest.mark.parametrize("words", [("--nonsense",), ("--prefix", "relative", "--dry-run")])

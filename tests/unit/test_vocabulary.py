@@ -1,0 +1,128 @@
+"""One term for one thing: words that were given up do not come back, in documents, messages, settings or recordings."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+GONE = {
+    r"mend(s|ed|ing)?": "hint, or repair",
+    r"concern(s|ed|ing)?": "warning",
+    r"kick(s|ed|ing)?": "wake",
+    r"ow(e|es|ed|ing)": "pending",
+    r"debts?": "pending",
+    r"upkeep": "maintenance",
+    r"gist|essence": "significant part",
+    r"yielding": "giving up",
+    r"troubles?|troubled": "failures, problem",
+    r"shots?": "snapshot",
+    r"the dog": "the watchdog",
+    r"in deed": "verified, really",
+    r"beside (the|its|their) (loop|rounds?|heartbeats?)|beside everything": "in the background",
+}
+"""Words that are not used any more, in texts of every kind, and what is used instead."""
+
+GONE_FROM_DOCUMENTS = {
+    r"(is|are|was|were|be|been) told|tell|tells|telling|told (that|of|by)": "reports, reported, message",
+    r"looks? at|looked at|(last|latest|next|every|each|new) looks?": "probe, check",
+    r"last word|own words?": "last message, own fields",
+    r"holds good": "is in force",
+    r"(stands|stood|standing) (in|for|still|until|below|beside|there)": "is in, lasts, hangs",
+    r"void": "not valid any more",
+    r"strikes?|struck": "happens, causes",
+}
+"""The same for what users read first: documents, samples, units."""
+
+DOCUMENTS = sorted({
+    *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("tests/*/*.md"),
+    *REPOSITORY.glob("conf/*"), *REPOSITORY.glob("systemd/*"),
+})  # fmt: skip
+INSTALLED = REPOSITORY / "docs"
+DEVELOPERS = sorted(REPOSITORY.glob("docs/dev/*.md"))
+RECORDED = sorted(REPOSITORY.glob("tests/transcripts/*"))
+MODULES = sorted((REPOSITORY / "pgvip").rglob("*.py"))
+OTHERS = sorted(path for path in (REPOSITORY / "pgvip").rglob("*") if path.suffix in {".sql", ".css", ".js"})
+
+
+def pattern(words: dict[str, str]) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(f'(?:{word})' for word in words)})\b", re.IGNORECASE)
+
+
+def found(text: str, words: dict[str, str]) -> list[str]:
+    """Each word that is gone, with its line and what is used instead."""
+    hits = []
+    for match in pattern(words).finditer(text):
+        instead = next(use for word, use in words.items() if re.fullmatch(word, match[0], re.IGNORECASE))
+        hits.append(f"line {text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}; use: {instead}")
+    return hits
+
+
+def strings(module: Path) -> Iterator[tuple[int, str]]:
+    """Every text in a module, docstrings included; an f-string by its constant parts."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+@pytest.mark.parametrize(("text", "hits"), [
+    ("It mends itself.", 1), ("a mended fence; amended, recommended", 1), ("is owed, is owned", 1),
+    ("Trouble, troubleshooting", 1), ("a snapshot", 0), ("a shot", 1), ("watchdog, dog, the dog", 1),
+    ("given up in deed, indeed", 1), ("the essential part", 0), ("beside the loop, beside the old data", 1),
+])  # fmt: skip
+def test_the_table_means_whole_words(text: str, hits: int) -> None:
+    assert len(found(text, GONE)) == hits
+
+
+def test_there_is_something_to_read() -> None:
+    assert len(DOCUMENTS) > 25
+    assert len(RECORDED) > 8
+    assert len(MODULES) > 200
+    assert DEVELOPERS
+    assert OTHERS
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+def test_documents(path: Path) -> None:
+    assert found(path.read_text(encoding="utf-8"), GONE | GONE_FROM_DOCUMENTS) == []
+
+
+@pytest.mark.parametrize("path", [*DEVELOPERS, *RECORDED, *OTHERS], ids=relative)
+def test_documents_of_developers_and_recordings(path: Path) -> None:
+    assert found(path.read_text(encoding="utf-8"), GONE) == []
+
+
+def test_messages_and_docstrings() -> None:
+    """One test for all modules: a word that is gone is named with its place."""
+    hits = []
+    for module in MODULES:
+        for line, text in strings(module):
+            hits += [f"{relative(module)}, string at line {line}, {hit}" for hit in found(text, GONE)]
+    assert hits == []
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS + DEVELOPERS if path.suffix == ".md"], ids=relative)
+def test_links_lead_somewhere(path: Path) -> None:
+    """Within the project, and from what is installed on hosts to nothing that is not."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    for link in links:
+        if "://" in link:
+            continue
+        name, _, section = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), link
+        if section:
+            heads = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert section in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}, link
+        if path.parent == INSTALLED:
+            assert target.parent == INSTALLED or target == REPOSITORY / "README.md", f"{link} is not installed"
