@@ -62,7 +62,7 @@ def _plain(text: str) -> str:
 
 def test_every_rule_is_a_sentence_of_the_protocol() -> None:
     page = _plain((ROOT / "docs" / "protocol.md").read_text(encoding="utf-8"))
-    quoted = [*(rule.sentence for rule in (*RULES, *REDUNDANT)), *(sentence for sentence, _ in ELSEWHERE)]
+    quoted = [rule.sentence for rule in RULES] + [one.sentence for one in REDUNDANT] + [each for each, _ in ELSEWHERE]
     assert [sentence for sentence in quoted if _plain(sentence) not in page] == []
 
 

@@ -41,7 +41,8 @@ def test_start_of_the_distribution_is_reported_and_only_taken_over_when_agreed(t
 def test_what_is_installed_is_there_and_goes_to_the_machines_of_the_lab() -> None:
     """Documents for developers are in a directory of their own, and stay in the checkout."""
     script = (ROOT / "scripts" / "install").read_text()
-    copied = [name for names in re.findall(r"^  cp (?:-r )?([^\"]+) \"", script, re.MULTILINE) for name in names.split()]
+    calls = re.findall(r"^  cp (?:-r )?([^\"]+) \"", script, re.MULTILINE)
+    copied = [name for names in calls for name in names.split()]
     assert {"README.md", "SECURITY.md", "docs/*.md", "pgvip", "conf/*"} <= set(copied)
     for name in copied:
         assert list(ROOT.glob(name)), name
