@@ -43,7 +43,6 @@ DOCUMENTS = sorted({
     *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("tests/*/*.md"),
     *REPOSITORY.glob("conf/*"), *REPOSITORY.glob("systemd/*"),
 })  # fmt: skip
-INSTALLED = REPOSITORY / "docs"
 DEVELOPERS = sorted(REPOSITORY.glob("docs/dev/*.md"))
 RECORDED = sorted(REPOSITORY.glob("tests/transcripts/*"))
 MODULES = sorted((REPOSITORY / "pgvip").rglob("*.py"))
@@ -108,21 +107,3 @@ def test_messages_and_docstrings() -> None:
         for line, text in strings(module):
             hits += [f"{relative(module)}, string at line {line}, {hit}" for hit in found(text, GONE)]
     assert hits == []
-
-
-@pytest.mark.parametrize("path", [path for path in DOCUMENTS + DEVELOPERS if path.suffix == ".md"], ids=relative)
-def test_links_lead_somewhere(path: Path) -> None:
-    """Within the project, and from what is installed on hosts to nothing that is not."""
-    text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    links = re.findall(r"\]\(([^)\s]+)\)", text)
-    for link in links:
-        if "://" in link:
-            continue
-        name, _, section = link.partition("#")
-        target = (path.parent / name).resolve() if name else path
-        assert target.exists(), link
-        if section:
-            heads = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
-            assert section in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}, link
-        if path.parent == INSTALLED:
-            assert target.parent == INSTALLED or target == REPOSITORY / "README.md", f"{link} is not installed"

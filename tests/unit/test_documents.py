@@ -1,0 +1,65 @@
+"""Documents that say where things are: links, rooms, commands. Others are compared by the tests of their subject."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pgvip.cli.main import COMMANDS
+from tests.unit.test_architecture import FLOORS
+
+REPOSITORY = Path(__file__).parents[2]
+INSTALLED = REPOSITORY / "docs"
+PAGES = sorted({
+    *REPOSITORY.glob("*.md"), *INSTALLED.glob("*.md"), *INSTALLED.glob("dev/*.md"), *REPOSITORY.glob("tests/*/*.md"),
+})  # fmt: skip
+ARCHITECTURE = (INSTALLED / "architecture.md").read_text(encoding="utf-8")
+NOT_YET = {"core/warnings.py", "daemon/probe_table.py", "daemon/action_table.py", "state/files.py"}
+"""Modules that the page names and that are being made; each goes from here as it arrives."""
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=relative)
+def test_links_lead_somewhere(path: Path) -> None:
+    """Within the project, and from what is installed on hosts to nothing that is not."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    for link in links:
+        if "://" in link:
+            continue
+        name, _, section = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), link
+        if section:
+            heads = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert section in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}, link
+        if path.parent == INSTALLED:
+            assert target.parent == INSTALLED or target == REPOSITORY / "README.md", f"{link} is not installed"
+
+
+def test_the_rooms_are_on_the_floors_that_are_enforced() -> None:
+    floor, rooms = 0, set()
+    for row in re.findall(r"^\| (\d?) ?\| (`\w+/`.*?) \|", ARCHITECTURE, re.MULTILINE):
+        floor = int(row[0] or floor)
+        for room in re.findall(r"`(\w+)/`", row[1]):
+            assert room in FLOORS[floor - 1], f"{room} is not on floor {floor}"
+            rooms.add(room)
+    assert rooms == {part for parts in FLOORS for part in parts} - {"errors", "deadlines"}
+
+
+def test_the_modules_that_the_architecture_names_are_there() -> None:
+    names = set(re.findall(r"`((?:\w+/)+\w*(?:\.\w+)?)`", ARCHITECTURE)) - NOT_YET
+    places = (REPOSITORY, REPOSITORY / "pgvip")
+    assert len(names) > 50
+    assert [name for name in sorted(names) if not any((place / name).exists() for place in places)] == []
+
+
+def test_every_command_is_in_the_table() -> None:
+    table = (INSTALLED / "commands.md").read_text(encoding="utf-8")
+    words = {word for cell in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for word in re.findall(r"[\w-]+", cell)}
+    assert [name for name in COMMANDS if not set(name.split()) <= words] == []
