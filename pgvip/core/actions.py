@@ -1,23 +1,121 @@
-"""What the core wants done: values that name the wish. Equal values are the same action."""
+"""What the core wants done: values that name the wish. Equal values are the same action.
+
+What is true of every action of one class stands at the class, as its `Properties`. A new action is a class here and a
+place in `KINDS`; the core, the daemon, `explain` and the page read the rest from it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
 
 from pgvip.core.values import Durable, Grant, Lsn, Vip, WalPoint
 
 
+class Subject(StrEnum):
+    """What an action changes: what was seen of it before the action ended says nothing any more."""
+
+    POSTGRES = "postgres"
+    """The server and its data."""
+    NAMES = "names"
+    """synchronous_standby_names."""
+    ARCHIVE = "archive"
+    """The mount of the peer's archive."""
+    POWER = "power"
+    """The peer's power."""
+    ADDRESS = "address"
+    """The address that the action names; each of the two is a subject of its own (`Action.subject`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """What is true of every action of one class."""
+
+    subject: Subject | None = None
+    """What it changes; None: nothing that is observed."""
+
+    retry_s: tuple[float, float] = (0.5, 10.0)
+    """First and longest wait before it is tried again after a failure; the wait doubles (as systemd's RestartSteps)."""
+
+    exclusive: bool = False
+    """It works on the local server or its files: one such action at a time, and a stop before the others."""
+
+    urgent: bool = True
+    """It is short, or clients wait for it: until it has ended, every observation is looked at as soon as it comes."""
+
+    routine: bool = False
+    """Its success is no news: what it brings about is reported by the core. Neither logged nor shown as under way."""
+
+    probes: tuple[str, ...] = ()
+    """Observations that are looked at again as soon as it has ended."""
+
+    usual_s: float = 0.05
+    """How long it takes, for `explain`, until this daemon has measured it."""
+
+    brief: bool = False
+    """It has no time-out in the configuration: a matter of milliseconds, and of seconds on a very slow host."""
+
+    hint: str = ""
+    """What an operator can do when it keeps failing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Base of all actions: values that name the wish; equal values are the same action.
+    """Base of all actions.
 
     The daemon starts an action that is wanted and not running; its result comes back once, as `Result`.
     """
+
+    properties: ClassVar[Properties] = Properties()
+
+    @property
+    def kind(self) -> Kind:
+        """Actions of one kind are not under way at the same time, and their failures are counted together."""
+        return type(self)
+
+    @property
+    def subject(self) -> Subject | Vip | None:
+        """What this very action changes."""
+        return self.properties.subject
+
+
+@dataclass(frozen=True, slots=True)
+class VipAction(Action):
+    """Base of the actions on an address: each address is for itself."""
+
+    vip: Vip
+
+    @property
+    def kind(self) -> Kind:
+        return self
+
+    @property
+    def subject(self) -> Subject | Vip | None:
+        return self.vip if self.properties.subject is Subject.ADDRESS else self.properties.subject
+
+
+Kind = type[Action] | VipAction
+"""The class of an action; for one on an address the action itself."""
+
+
+def name_of(kind: Kind) -> str:
+    """A kind in words, for people and for `status`: the class, and the address where there is one.
+
+    >>> name_of(Promote), name_of(DropVip(Vip.PRIMARY))
+    ('Promote', 'DropVip(primary)')
+    """
+    return f"{type(kind).__name__}({kind.vip.value})" if isinstance(kind, VipAction) else kind.__name__
 
 
 @dataclass(frozen=True, slots=True)
 class WriteState(Action):
     """Write `durable` with fsync, rename, fsync of the directory."""
+
+    properties: ClassVar[Properties] = Properties(
+        retry_s=(0.2, 2.0), routine=True, usual_s=0.01, brief=True,
+        hint="see that the state directory's disk works and has space",
+    )  # fmt: skip
 
     durable: Durable
 
@@ -25,6 +123,11 @@ class WriteState(Action):
 @dataclass(frozen=True, slots=True)
 class StartPostgres(Action):
     """Start the server. `standby`: with standby.signal; `sync`: with the synchronous names set."""
+
+    properties: ClassVar[Properties] = Properties(
+        Subject.POSTGRES, retry_s=(1.0, 30.0), exclusive=True, probes=("processes", "database", "connection"),
+        usual_s=0.7, hint="see PostgreSQL's log",
+    )  # fmt: skip
 
     standby: bool
     sync: bool
@@ -34,6 +137,11 @@ class StartPostgres(Action):
 class StopPostgres(Action):
     """Stop every process of the cluster, verified. `clean`: fast shutdown first; else SIGKILL at once."""
 
+    properties: ClassVar[Properties] = Properties(
+        Subject.POSTGRES, retry_s=(0.3, 5.0), exclusive=True, probes=("processes",), usual_s=0.25,
+        hint="see which processes are left (D state?); the host may have to be reset",
+    )  # fmt: skip
+
     clean: bool
 
 
@@ -41,10 +149,18 @@ class StopPostgres(Action):
 class Promote(Action):
     """Promote, restore_command out of the way, and verify that it is read-write."""
 
+    properties: ClassVar[Properties] = Properties(
+        Subject.POSTGRES, retry_s=(1.0, 10.0), exclusive=True, probes=("database", "processes"), usual_s=0.15,
+    )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class SetSyncNames(Action):
     """Set (to the peer) or clear synchronous_standby_names, and see it in effect."""
+
+    properties: ClassVar[Properties] = Properties(
+        Subject.NAMES, retry_s=(0.5, 5.0), probes=("database",), usual_s=0.05, brief=True,
+    )  # fmt: skip
 
     on: bool
 
@@ -57,34 +173,42 @@ class ConfirmGrant(Action):
     the peer's clock reading that started it. Result.value is unused: ok or not.
     """
 
+    properties: ClassVar[Properties] = Properties(retry_s=(0.3, 3.0), urgent=False, routine=True, usual_s=0.2)
+
     key: Grant
     sync: bool
 
 
 @dataclass(frozen=True, slots=True)
-class AddVip(Action):
+class AddVip(VipAction):
     """Add the address, verify by netlink, announce."""
 
-    vip: Vip
+    properties: ClassVar[Properties] = Properties(
+        Subject.ADDRESS, retry_s=(0.5, 5.0), probes=("held",), usual_s=0.02, brief=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class DropVip(Action):
+class DropVip(VipAction):
     """End the sessions that came in through the address, drop it, verify by netlink."""
 
-    vip: Vip
+    properties: ClassVar[Properties] = Properties(
+        Subject.ADDRESS, retry_s=(0.2, 2.0), probes=("held",), usual_s=0.05, brief=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class CheckVip(Action):
+class CheckVip(VipAction):
     """Ask by ARP who holds the address. Result.text: the MAC that answered, or ""."""
 
-    vip: Vip
+    properties: ClassVar[Properties] = Properties(routine=True, usual_s=0.12, brief=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Fence(Action):
     """Power the peer off by the configured methods in order, verified. `attempt` names this try [m 5]."""
+
+    properties: ClassVar[Properties] = Properties(Subject.POWER, usual_s=6.0)
 
     attempt: str
 
@@ -93,6 +217,8 @@ class Fence(Action):
 class AskVeto(Action):
     """Ask the veto hooks about a takeover; `attempt` names the question. Result.text: who is against it, and why."""
 
+    properties: ClassVar[Properties] = Properties(urgent=False, routine=True, usual_s=0.2)
+
     attempt: str
 
 
@@ -100,15 +226,21 @@ class AskVeto(Action):
 class PowerOn(Action):
     """Switch the peer on again, best effort."""
 
+    properties: ClassVar[Properties] = Properties(Subject.POWER, retry_s=(10.0, 60.0), urgent=False, usual_s=2.0)
+
 
 @dataclass(frozen=True, slots=True)
 class FindEnd(Action):
     """Find the timeline and end of valid WAL of the stopped cluster. Result.point."""
 
+    properties: ClassVar[Properties] = Properties(retry_s=(1.0, 10.0), exclusive=True, usual_s=0.3)
+
 
 @dataclass(frozen=True, slots=True)
 class Salvage(Action):
     """Put the stopped cluster's WAL from `start` on where the peer's recovery finds it. Result.point: its end."""
+
+    properties: ClassVar[Properties] = Properties(retry_s=(60.0, 60.0), exclusive=True, usual_s=0.5)
 
     start: Lsn
 
@@ -120,6 +252,11 @@ class Rejoin(Action):
     `clone`: an operator asked for a new base backup, whatever the data looks like.
     """
 
+    properties: ClassVar[Properties] = Properties(
+        Subject.POSTGRES, retry_s=(5.0, 60.0), exclusive=True, urgent=False, probes=("processes",), usual_s=5.0,
+        hint="see the daemon's log; pgvip rejoin --clone copies the peer's data anew",
+    )  # fmt: skip
+
     clone: bool = False
 
 
@@ -127,10 +264,25 @@ class Rejoin(Action):
 class MountArchive(Action):
     """Mount the peer's WAL archive."""
 
+    properties: ClassVar[Properties] = Properties(
+        Subject.ARCHIVE, retry_s=(2.0, 30.0), urgent=False, probes=("archive",),
+    )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class UnmountArchive(Action):
     """Drop the mount lazily."""
+
+    properties: ClassVar[Properties] = Properties(
+        Subject.ARCHIVE, retry_s=(2.0, 30.0), urgent=False, probes=("archive",),
+    )  # fmt: skip
+
+
+KINDS: tuple[type[Action], ...] = (
+    WriteState, StartPostgres, StopPostgres, Promote, SetSyncNames, ConfirmGrant, AddVip, DropVip, CheckVip, Fence,
+    AskVeto, PowerOn, FindEnd, Salvage, Rejoin, MountArchive, UnmountArchive,
+)  # fmt: skip
+"""Every class of action."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pgvip.core.actions import SetSyncNames
+from pgvip.core.actions import SetSyncNames, StartPostgres, Subject
 from pgvip.core.facts import Facts
 from pgvip.core.messages import Want
 from pgvip.core.rights import alone_by_choice, eligible, entitled, solo_right, takeover_right, write_right
@@ -80,7 +80,7 @@ def _failed(facts: Facts) -> bool:
         return True
     if not facts.dead or facts.paused:
         return False
-    failures = facts.k.failures.get("StartPostgres")
+    failures = facts.k.failures.get(StartPostgres)
     return not facts.processes.clean or (failures is not None and failures.times >= facts.s.restart_times)
 
 
@@ -117,7 +117,7 @@ def _follows(facts: Facts) -> bool:
 
 def _sync_ready(facts: Facts) -> bool:
     database = facts.database
-    if facts.is_running(SetSyncNames) or facts.stale(facts.seen.database, "names"):
+    if facts.is_running(SetSyncNames) or facts.stale(facts.seen.database, Subject.NAMES):
         return False  # the names that were seen are being changed
     if not facts.s.sync:
         return database is not None and not database.sync_names

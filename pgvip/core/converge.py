@@ -20,6 +20,7 @@ from pgvip.core.actions import (
     SetSyncNames,
     StartPostgres,
     StopPostgres,
+    Subject,
     UnmountArchive,
 )
 from pgvip.core.changes import By, Change
@@ -74,7 +75,7 @@ def _without_right(r: Round) -> bool:
     if v.database is None and v.processes is not None and not v.processes.control_state.startswith("in production"):
         return False  # starting: what it becomes is seen in a moment, by its own connection
     # Nobody gains by an isolation, so there is time for a clean stop, after which it starts at once when it ends.
-    r.start(StopPostgres(clean=v.k.isolated and v.responding and not v.hung and "StopPostgres" not in v.k.failures))
+    r.start(StopPostgres(clean=v.k.isolated and v.responding and not v.hung and StopPostgres not in v.k.failures))
     return True
 
 
@@ -105,7 +106,7 @@ def _noticed(r: Round) -> bool:
     """
     k = r.k
     since_s = k.stopped_since_s
-    own = k.ended.get("postgres", NEVER) > since_s - r.s.interval_s
+    own = k.ended.get(Subject.POSTGRES, NEVER) > since_s - r.s.interval_s
     return since_s == NEVER or own or r.now_s - since_s >= NOTICED_S
 
 
@@ -172,7 +173,7 @@ def sync_names(r: Round) -> None:
     database = v.database
     if database is None or database.in_recovery or not write_right(v) or k.writing is not None:
         return
-    if v.stale(v.seen.database, "names"):
+    if v.stale(v.seen.database, Subject.NAMES):
         return
     if v.pair:
         wanted = v.sync_term
@@ -275,7 +276,7 @@ def archive(r: Round) -> None:
     if not r.s.archive:
         return
     watch = v.seen.archive
-    if max(watch.at_s, watch.failed_at_s) < v.k.ended.get("archive", NEVER):
+    if max(watch.at_s, watch.failed_at_s) < v.k.ended.get(Subject.ARCHIVE, NEVER):
         return  # no look has ended since the last action
     if watch.failures >= 2:
         r.start(UnmountArchive())
@@ -328,4 +329,4 @@ def _seen_off(r: Round, after_s: float) -> bool:
     watch = r.facts().seen.fence
     if r.now_s - max(watch.at_s, watch.failed_at_s) > r.s.fence_retry_s:
         r.wake.append("fence")
-    return watch.ok() and watch.value == "off" and watch.at_s > after_s and not r.facts().stale(watch, "power")
+    return watch.ok() and watch.value == "off" and watch.at_s > after_s and not r.facts().stale(watch, Subject.POWER)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pgvip.core.actions import Action, AddVip, Promote, Rejoin, StartPostgres
+from pgvip.core.actions import Action, AddVip, Promote, Rejoin, StartPostgres, Subject
 from pgvip.core.knowledge import Knowledge
 from pgvip.core.messages import Message
 from pgvip.core.observations import Database, Observation, Observations, PeerDatabase, Processes
@@ -101,14 +101,14 @@ class Facts:
 
     # --- the local database --------------------------------------------------------------------------
 
-    def stale(self, observation: Observation[T], subject: str) -> bool:
+    def stale(self, observation: Observation[T], subject: Subject | Vip) -> bool:
         """The look began before the last action on `subject` ended: it says nothing."""
         return observation.at_s < self.k.ended.get(subject, NEVER)
 
     @fact
     def processes(self) -> Processes | None:
         """The cluster's processes as seen since the last action on them ended; None while unknown."""
-        return None if self.stale(self.seen.processes, "postgres") else self.seen.processes.value
+        return None if self.stale(self.seen.processes, Subject.POSTGRES) else self.seen.processes.value
 
     @fact
     def postmaster(self) -> str:
@@ -129,7 +129,7 @@ class Facts:
     @fact
     def database(self) -> Database | None:
         """What the present postmaster last said of itself; None while it has not."""
-        value = None if self.stale(self.seen.database, "postgres") else self.seen.database.value
+        value = None if self.stale(self.seen.database, Subject.POSTGRES) else self.seen.database.value
         return value if value is not None and value.postmaster == self.postmaster else None
 
     @fact
@@ -201,7 +201,7 @@ class Facts:
     def unsure(self, vip: Vip) -> bool:
         """Whether this host carries `vip` is not known now: nothing new is begun with it."""
         watch = self.seen.held
-        return watch.value is None or self.stale(watch, vip.value) or AddVip(vip) in self.k.running
+        return watch.value is None or self.stale(watch, vip) or AddVip(vip) in self.k.running
 
     @fact
     def gateway(self) -> bool:

@@ -6,6 +6,7 @@ right. No takeover waits for it or rests on it.
 
 from __future__ import annotations
 
+from pgvip.core.actions import StopPostgres
 from pgvip.core.knowledge import Guard
 from pgvip.core.rights import write_right
 from pgvip.core.round import Round
@@ -24,5 +25,5 @@ def guard(r: Round) -> Guard:
         return Guard.HOLD
     if not v.may_write and Vip.PRIMARY not in v.held:
         return Guard.FREE
-    in_order = k.giving_up is not None or (k.isolated and "StopPostgres" not in k.failures)
+    in_order = k.giving_up is not None or (k.isolated and StopPostgres not in k.failures)
     return Guard.GIVE if in_order and not cannot(r) else Guard.LOST

@@ -20,7 +20,7 @@ from pgvip.core.actions import (
 from pgvip.core.knowledge import FenceOrder, Switchover, Why
 from pgvip.core.messages import Command, Heard, Message, Order
 from pgvip.core.rights import entitled, next_term, write_right
-from pgvip.core.round import Round, subject
+from pgvip.core.round import Round
 from pgvip.core.values import FORCE_STEP, NEVER, Durable, Mode, Pause, Record
 
 FORCED = "forced by an operator"
@@ -34,7 +34,9 @@ def results(r: Round) -> None:
     """Every action's result, once."""
     for result in r.inputs.results:
         r.k.running = tuple(action for action in r.k.running if action != result.action)
-        r.k.ended = {**r.k.ended, subject(result.action): result.at_s}
+        subject = result.action.subject
+        if subject is not None:
+            r.k.ended = {**r.k.ended, subject: result.at_s}
         r.changed()
         if result.ok:
             r.worked(result.action)

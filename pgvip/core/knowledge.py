@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
-from pgvip.core.actions import Action
+from pgvip.core.actions import Action, Kind, Subject
 from pgvip.core.messages import AddressFree, Command, Heard, Message, Stopped, Want
 from pgvip.core.settings import Identity, Note, StandingWarning
 from pgvip.core.values import NEVER, Durable, Grant, Record, Role, Vip, WalPoint
@@ -168,8 +168,8 @@ class Knowledge:
     address: AddressFree | None = None
     checked: dict[Vip, tuple[float, str]] = field(default_factory=dict)
     running: tuple[Action, ...] = ()
-    ended: dict[str, float] = field(default_factory=dict)
-    failures: dict[str, Failures] = field(default_factory=dict)
+    ended: dict[Subject | Vip, float] = field(default_factory=dict)
+    failures: dict[Kind, Failures] = field(default_factory=dict)
     caught_up: str = ""
     round_s: float = NEVER
     awake_s: float = NEVER

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from pgvip.core.actions import Action, AddVip, DropVip, WriteState
+from pgvip.core.actions import Action, Kind, WriteState
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Failures, Knowledge
 from pgvip.core.rights import next_term
 from pgvip.core.settings import Inputs, Note, Settings, StandingWarning
 from pgvip.core.values import Durable, Record
-
-RETRY_S: dict[str, tuple[float, float]] = {
-    "WriteState": (0.2, 2.0),
-    "StartPostgres": (1.0, 30.0),
-    "StopPostgres": (0.3, 5.0),
-    "Promote": (1.0, 10.0),
-    "SetSyncNames": (0.5, 5.0),
-    "ConfirmGrant": (0.3, 3.0),
-    "AddVip": (0.5, 5.0),
-    "DropVip": (0.2, 2.0),
-    "Rejoin": (5.0, 60.0),
-    "MountArchive": (2.0, 30.0),
-    "UnmountArchive": (2.0, 30.0),
-    "PowerOn": (10.0, 60.0),
-    "FindEnd": (1.0, 10.0),
-    "Salvage": (60.0, 60.0),
-}
-"""First and longest wait before a failed action is tried again; it doubles between (as systemd's RestartSteps)."""
 
 
 class Round:
@@ -61,12 +43,10 @@ class Round:
 
     def start(self, action: Action) -> bool:
         """Start `action` unless one of its kind is under way, or failed too short a time ago."""
-        kind = type(action)
-        failures = self.k.failures.get(key(action))
+        failures = self.k.failures.get(action.kind)
         if failures is not None and self.now_s < failures.retry_at_s:
             return False
-        single = kind.__name__ not in ("AddVip", "DropVip", "CheckVip")
-        if any(other == action or (single and type(other) is kind) for other in self.k.running):
+        if any(other.kind == action.kind for other in self.k.running):
             return False
         self.k.running = (*self.k.running, action)
         self.actions.append(action)
@@ -75,16 +55,20 @@ class Round:
 
     def failed(self, action: Action, text: str) -> None:
         """Remember a failure, with a growing wait before the next try."""
-        first_s, longest_s = RETRY_S.get(type(action).__name__, (0.5, 10.0))
-        past = self.k.failures.get(key(action))
+        first_s, longest_s = action.properties.retry_s
+        past = self.k.failures.get(action.kind)
         times = past.times + 1 if past else 1
         wait_s = min(longest_s, first_s * 2.0 ** min(times - 1, 10))
-        self.k.failures = {**self.k.failures, key(action): Failures(times, self.now_s + wait_s, text)}
+        self.k.failures = {**self.k.failures, action.kind: Failures(times, self.now_s + wait_s, text)}
         self.changed()
 
     def worked(self, action: Action) -> None:
-        if key(action) in self.k.failures:
-            self.k.failures = {name: past for name, past in self.k.failures.items() if name != key(action)}
+        self.forgive(action.kind)
+
+    def forgive(self, kind: Kind) -> None:
+        """Forget its failures: it may be tried at once, and the next one is the first."""
+        if kind in self.k.failures:
+            self.k.failures = {other: past for other, past in self.k.failures.items() if other != kind}
             self.changed()
 
     def write(self, durable: Durable) -> bool:
@@ -105,30 +89,3 @@ class Round:
         heard = self.k.heard_record.term if self.k.heard_record else -1
         own: Record | None = self.k.durable.record
         return next_term(max(heard, own.term if own else -1), first=self.s.me_first)
-
-
-SUBJECT = {
-    "StartPostgres": "postgres",
-    "StopPostgres": "postgres",
-    "Promote": "postgres",
-    "Rejoin": "postgres",
-    "SetSyncNames": "names",
-    "MountArchive": "archive",
-    "UnmountArchive": "archive",
-    "Fence": "power",
-    "PowerOn": "power",
-}
-"""What an action changes; for those on an address it is the address."""
-
-
-def subject(action: Action) -> str:
-    """Name of what `action` changes, or ""."""
-    if isinstance(action, AddVip | DropVip):
-        return action.vip.value
-    return SUBJECT.get(type(action).__name__, "")
-
-
-def key(action: Action) -> str:
-    """Name under which an action's failures are counted."""
-    vip = getattr(action, "vip", None)
-    return type(action).__name__ + (f"({vip.value})" if vip is not None else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgvip.core import intake
+from pgvip.core.actions import DropVip, StartPostgres, StopPostgres, WriteState, name_of
 from pgvip.core.changes import By, Change
 from pgvip.core.messages import AddressFree, Message, Request, Stopped, Want
 from pgvip.core.rights import eligible, standby_right, write_right
@@ -12,13 +13,8 @@ from pgvip.core.values import NEVER, Grant, Mode, Override, Pause, Role, Vip
 SLOW_GIVE_UP = 1.0
 """A give-up that takes longer than `consent_s` times this is reported as `cannot`."""
 
-HINTS = {
-    "Rejoin": "see the daemon's log; pgvip rejoin --clone copies the peer's data anew",
-    "StartPostgres": "see PostgreSQL's log",
-    "StopPostgres": "see which processes are left (D state?); the host may have to be reset",
-    "WriteState": "see that the state directory's disk works and has space",
-}
-"""For an action that keeps failing: what an operator can do."""
+GIVING_UP = (WriteState, StopPostgres, DropVip(Vip.PRIMARY), DropVip(Vip.STANDBY))
+"""What a host that gives up must be able to do."""
 
 
 def message(r: Round, row: Change) -> Message:
@@ -102,10 +98,10 @@ def cannot(r: Round) -> str:
     since_s = k.giving_up.since_s if k.giving_up else r.now_s
     stuck_s = max(r.now_s - since_s - (r.s.stop_s if k.giving_up and k.giving_up.clean else 0.0), 0.0)
     asked = v.peer is not None and v.peer.request is not None
-    for name in ("WriteState", "StopPostgres", "DropVip(primary)", "DropVip(standby)"):
-        failures = k.failures.get(name)
+    for kind in GIVING_UP:
+        failures = k.failures.get(kind)
         if failures and failures.times >= 3 and (k.giving_up is not None or asked):
-            return f"{name}: {failures.text}"
+            return f"{name_of(kind)}: {failures.text}"
     if k.giving_up is not None and k.giving_up.stopped is None and stuck_s >= r.s.consent_s * SLOW_GIVE_UP:
         return f"giving up for {k.giving_up.change} takes too long"
     return ""
@@ -178,9 +174,10 @@ def warnings(r: Round, row: Change) -> None:
     if k.veto is not None and k.veto.refused:
         say("vetoed", f"a veto hook puts the takeover off: {k.veto.refused}",
             "see what the hook is about; when it allows it, this host takes over")
-    for name, failures in sorted(k.failures.items()):
+    for kind, failures in sorted(k.failures.items(), key=lambda one: name_of(one[0])):
         if failures.times >= 2:
-            say("action-failing", f"{name} failed {failures.times} times: {failures.text}", HINTS.get(name, ""))
+            say("action-failing", f"{name_of(kind)} failed {failures.times} times: {failures.text}",
+                kind.properties.hint)
     _of_state(r, row)
     _of_peer(r)
 
@@ -207,7 +204,7 @@ def _of_state(r: Round, row: Change) -> None:
         say("no-data", "there is no data directory", "mount it, or pgvip clone")
     if v.hung:
         say("database-hung", "the local database or its disks do not answer")
-    if v.dead and v.primary and k.confirmed and (v.solo or "StartPostgres" in k.failures):
+    if v.dead and v.primary and k.confirmed and (v.solo or StartPostgres in k.failures):
         say("database-down", "the primary's database is down, and the other host may not take over",
             "repair it, see its log; if it is lost for good: pgvip promote --force on the other host")
     if v.primary and v.solo and k.confirmed and v.peer is not None and row.name == "hold":

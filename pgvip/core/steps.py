@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pgvip.core import intake, veto, wal_tail
-from pgvip.core.actions import DropVip, Fence, FindEnd, StopPostgres
+from pgvip.core.actions import DropVip, Fence, FindEnd, Salvage, StopPostgres, Subject
 from pgvip.core.changes import By, Change
 from pgvip.core.knowledge import Claim, GiveUp, Why
 from pgvip.core.messages import Request, Stopped, Want
@@ -59,7 +59,8 @@ def give_up_writing(r: Round, *, clean: bool) -> bool:
     v = r.facts()
     if v.processes is not None and (not v.may_write or v.gone):
         return True
-    if v.processes is None and r.now_s - max(r.k.who.started_s, r.k.ended.get("postgres", NEVER)) < r.s.hung_after_s:
+    last_s = max(r.k.who.started_s, r.k.ended.get(Subject.POSTGRES, NEVER))
+    if v.processes is None and r.now_s - last_s < r.s.hung_after_s:
         return False  # not looked at since this start, or since the last action on it ended: that look comes first
     r.start(StopPostgres(clean=clean))
     return False
@@ -97,7 +98,7 @@ def consent(r: Round, row: Change) -> None:
     clean = request.want is Want.HANDOVER and ((v.responding and not v.hung) or stopped)
     k.giving_up = GiveUp(change, request.want, v.term, request.boot_id, r.now_s, clean=clean)
     k.end = None
-    k.failures = {name: past for name, past in k.failures.items() if name != "Salvage"}  # it was of an earlier give-up
+    r.forgive(Salvage)  # it was of an earlier give-up
     if request.want is Want.SOLO:
         k.grant = None
     r.note("giving-up", f"giving up what {change} takes, term {v.term}: {request.reason}", change=change)
@@ -143,7 +144,7 @@ def _give_up_role(r: Round, y: GiveUp) -> None:
     if v.processes is None and r.inputs.seen.processes.value is not None:
         return  # not looked at since the last action on it ended: that look comes first
     if not v.gone:
-        failing = "StopPostgres" in k.failures
+        failing = StopPostgres in k.failures
         if y.clean and failing:
             k.giving_up = y = replace(y, clean=False, since_s=r.now_s)  # what follows has its own time
             r.changed()

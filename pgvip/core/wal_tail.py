@@ -22,7 +22,7 @@ def possible(r: Round, y: GiveUp) -> bool:
     if v.sync_term:
         return False
     limit_s = min(r.s.salvage_s, r.s.lag_s_max / 4)  # the winner's lease goes on running
-    return r.now_s - y.stopped_at_s < limit_s and "Salvage" not in k.failures
+    return r.now_s - y.stopped_at_s < limit_s and Salvage not in k.failures
 
 
 def complete(r: Round, y: GiveUp) -> bool:

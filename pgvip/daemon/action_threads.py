@@ -11,30 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from queue import SimpleQueue
 
-from pgvip.core.actions import (
-    Action,
-    AskVeto,
-    CheckVip,
-    ConfirmGrant,
-    FindEnd,
-    Promote,
-    Rejoin,
-    Result,
-    Salvage,
-    StartPostgres,
-    StopPostgres,
-    WriteState,
-)
+from pgvip.core.actions import Action, Result, StopPostgres
 from pgvip.core.values import WalPoint
 from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError, PostgresError
-
-SERVER_ACTIONS = (StartPostgres, StopPostgres, Promote, Rejoin, FindEnd, Salvage)
-
-
-ROUTINE = (AskVeto, CheckVip, ConfirmGrant, WriteState)
-"""Actions whose success is no news; what they bring about is logged by the core."""
-
 
 TEXT_MAX = 2000
 """Characters of a failure that are kept: they travel in messages, which have a limit (link.wire.MAX_BYTES)."""
@@ -85,7 +65,7 @@ class Workshop:
             outcome = self._do(action, stops) or Outcome()
             result = Result(action, ok=True, at_s=now_s(), text=outcome.text, point=outcome.point)
             self.took_s[type(action).__name__] = result.at_s - began_s
-            if not isinstance(action, ROUTINE):
+            if not action.properties.routine:
                 self._log("done", f"{_words(action)} in {1000 * (result.at_s - began_s):.0f} ms")
         except (PgvipError, OSError) as failure:
             text = str(failure).replace("\n", "; ")[:TEXT_MAX] or type(failure).__name__
@@ -94,7 +74,7 @@ class Workshop:
 
     def _do(self, action: Action, stops: int) -> Outcome | None:
         function = self._functions[type(action)]
-        if not isinstance(action, SERVER_ACTIONS):
+        if not action.properties.exclusive:
             return function(action)
         if isinstance(action, StopPostgres) and self._server.locked():
             self._interrupt(action)

@@ -75,20 +75,6 @@ class Outside:
     looked: Callable[[Snapshot], None]
 
 
-AFTER: dict[str, tuple[str, ...]] = {
-    "StartPostgres": ("processes", "database", "connection"),
-    "StopPostgres": ("processes",),
-    "Promote": ("database", "processes"),
-    "SetSyncNames": ("database",),
-    "Rejoin": ("processes",),
-    "AddVip": ("held",),
-    "DropVip": ("held",),
-    "MountArchive": ("archive",),
-    "UnmountArchive": ("archive",),
-}
-"""Which probes look again at once when an action has ended."""
-
-
 EAGER_S = 0.05
 """Pace of the rounds while a silence is measured: well under what a client notices."""
 EAGER_FOR_S = 2.0
@@ -96,9 +82,6 @@ EAGER_FOR_S = 2.0
 
 CLOCK_JUMP_S = 1.0
 """More than any slewing moves a clock between two rounds (at most 500 ppm: adjtimex(2))."""
-
-_IN_NO_HURRY = frozenset({"AskVeto", "ConfirmGrant", "Rejoin", "MountArchive", "UnmountArchive", "PowerOn"})
-"""Actions that may take long, and for whose end no observation is waited."""
 
 _FIELDS = frozenset(item.name for item in fields(Observations))
 
@@ -166,7 +149,7 @@ class Daemon:
         elif isinstance(event, Result):
             self._results.append(event)
             self._urgent = True
-            for name in AFTER.get(type(event.action).__name__, ()):
+            for name in event.action.properties.probes:
                 self._outside.wake(name)
         elif isinstance(event, Command):
             self._commands.append(event)
@@ -207,7 +190,7 @@ class Daemon:
         k = self._knowledge
         if self._heard is not None and self._heard.stopped is not None:
             return True  # the peer waits until this database says that it has everything
-        running = any(type(action).__name__ not in _IN_NO_HURRY for action in k.running)
+        running = any(action.properties.urgent for action in k.running)
         return running or k.giving_up is not None or k.claim is not None or k.writing is not None or bool(k.waiting)
 
     def _received(self, text: str) -> None:

@@ -207,7 +207,7 @@ class Probes:
         if snapshot is None or now_s() - snapshot.at_s > max(1.0, 3 * snapshot.config.settings.heartbeat_s):
             return False
         k = snapshot.decision.knowledge
-        return DropVip(name) not in k.running and f"DropVip({name.value})" not in k.failures
+        return DropVip(name) not in k.running and DropVip(name) not in k.failures
 
     def _announce(self, config: Config, name: Vip) -> None:
         at_s = now_s()

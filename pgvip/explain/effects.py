@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pgvip.core.actions import (
+    KINDS,
     Action,
     AddVip,
+    AskVeto,
     CheckVip,
     DropVip,
     Fence,
@@ -24,52 +26,32 @@ from pgvip.core.values import Lsn, Vip, WalPoint
 from pgvip.explain.played_pair import Pair, Player
 from pgvip.explain.played_server import RECORD_BYTES
 
-USUAL_S: dict[str, float] = {
-    "WriteState": 0.01,
-    "StartPostgres": 0.7,
-    "StopPostgres": 0.25,
-    "Promote": 0.15,
-    "SetSyncNames": 0.05,
-    "ConfirmGrant": 0.2,
-    "AddVip": 0.02,
-    "DropVip": 0.05,
-    "CheckVip": 0.12,
-    "FindEnd": 0.3,
-    "Fence": 6.0,
-    "PowerOn": 2.0,
-    "Salvage": 0.5,
-    "AskVeto": 0.2,
-    "Rejoin": 5.0,
-}
-"""What each takes where this daemon has not measured it; a fence as `fence_ipmilan` does (5.8 s against ipmi_sim)."""
-
-SHORT = ("WriteState", "SetSyncNames", "AddVip", "DropVip", "CheckVip")
 SLOW_S = 3.0
 """For the longest play: actions that are a matter of milliseconds, on a host that is very slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Seconds by kind of action. `usual`: expected; `longest`: each takes its whole time-out."""
+    """Seconds by class of action. `usual`: expected; `longest`: each takes its whole time-out."""
 
-    usual: Mapping[str, float]
-    longest: Mapping[str, float]
+    usual: Mapping[type[Action], float]
+    longest: Mapping[type[Action], float]
 
 
 def durations(
     measured: Mapping[str, float], *, start_s: float, stop_s: float, promote_s: float, fence_s: float, salvage_s: float,
     veto_s: float,
 ) -> Durations:  # fmt: skip
-    """Measured ones count before the usual ones; the time-outs are the configuration's."""
-    usual = {**USUAL_S, **{kind: measured[kind] for kind in USUAL_S if kind in measured}}
+    """Measured ones, by the names of their classes, count before the usual ones; time-outs are the configuration's."""
+    usual = {kind: measured.get(kind.__name__, kind.properties.usual_s) for kind in KINDS}
     longest = {
-        **{kind: max(SLOW_S, 10 * usual[kind]) for kind in SHORT},
-        "StartPostgres": start_s,
-        "StopPostgres": stop_s,
-        "Promote": promote_s,
-        "Salvage": salvage_s,
-        "AskVeto": veto_s,
-        "Fence": max(fence_s, usual["Fence"]),
+        **{kind: max(SLOW_S, 10 * usual[kind]) for kind in KINDS if kind.properties.brief},
+        StartPostgres: start_s,
+        StopPostgres: stop_s,
+        Promote: promote_s,
+        Salvage: salvage_s,
+        AskVeto: veto_s,
+        Fence: max(fence_s, usual[Fence]),
     }
     return Durations(usual, {**usual, **longest})
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pgvip.core.actions import Fence
 from pgvip.core.decide import begin
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Decision
@@ -102,7 +103,7 @@ class Explainer:
             self.decision.knowledge.copy(), Server(self.seen, self.config.settings, self.now_s), self.config.settings,
             mute=False,
         )  # fmt: skip
-        mine.running = [(self.now_s + took_s.get(type(one).__name__, 0.05), one) for one in mine.k.running]
+        mine.running = [(self.now_s + took_s[type(one)], one) for one in mine.k.running]
         stage = Stage((mine, self._peer()), took_s, self.now_s, self.breathe)
         stage.wanted = scenario.rows
         primary, standby = stage.of(self.primary), stage.of(self.standby)
@@ -130,7 +131,7 @@ class Explainer:
     def cautions(self, stage: Stage) -> Iterator[str]:
         """What may come otherwise."""
         if stage.crossed:
-            s, fence_s = self.config.settings, self.times.usual["Fence"]
+            s, fence_s = self.config.settings, self.times.usual[Fence]
             yield (
                 f"a fence takes about {fence_s:.1f} s, longer than timing.fence_delay_s = {s.fence_delay_s:g}: "
                 f"either may win, or both are powered off and nobody serves until they have booted; a longer "
@@ -206,9 +207,9 @@ def _durations(config: Config, measured: Mapping[str, float]) -> Durations:
     postgres = config.postgres
     fence_s = max(_fence_s(config.me), _fence_s(config.peer))
     known = dict(measured)
-    if "Fence" not in known and "fence-status" in known:
+    if Fence.__name__ not in known and "fence-status" in known:
         # An order and the proof are two calls at least; agents wait for the power to go besides.
-        known["Fence"] = max(2 * known["fence-status"], 0.1) + _POWER_WAIT_S
+        known[Fence.__name__] = max(2 * known["fence-status"], 0.1) + _POWER_WAIT_S
     return durations(
         known, start_s=postgres.start_timeout_s, stop_s=config.settings.stop_s, promote_s=postgres.promote_timeout_s,
         fence_s=fence_s, salvage_s=config.settings.salvage_s, veto_s=config.settings.veto_timeout_s,

@@ -22,8 +22,6 @@ CALM_S = 1.0
 PATIENCE_S = 12.0
 """Beyond detection and delay: when nothing has begun by then, nothing will."""
 ROUNDS_MAX = 3000
-LONG = ("PowerOn", "Alert", "MountArchive", "UnmountArchive", "ConfirmGrant", "Rejoin")
-"""Actions that no client waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,9 @@ class Stage(Pair):
     """The pair while it is played."""
 
     def __init__(
-        self, players: tuple[Player, Player], took_s: Mapping[str, float], now_s: float, breathe: Callable[[], None]
-    ) -> None:
+        self, players: tuple[Player, Player], took_s: Mapping[type[Action], float], now_s: float,
+        breathe: Callable[[], None],
+    ) -> None:  # fmt: skip
         super().__init__(players, now_s)
         self.took_s, self._breathe = took_s, breathe
         self.begun_s = now_s
@@ -159,7 +158,7 @@ class Stage(Pair):
     def _decided(self, player: Player, decision: Decision) -> None:
         self.events += [Event(self.now_s, player.name, note=note) for note in decision.notes]
         for action in decision.actions:
-            player.running.append((self.now_s + self.took_s.get(type(action).__name__, 0.05), action))
+            player.running.append((self.now_s + self.took_s[type(action)], action))
 
     def _refresh(self, player: Player) -> None:
         """What this host's probes see now."""
@@ -201,9 +200,7 @@ class Stage(Pair):
     def _is_over(self, within_s: float) -> bool:
         passed_s = self.now_s - self.begun_s
         settings = self.players[0].settings
-        awaited = any(
-            type(action).__name__ not in LONG for player in self.players for _, action in player.running
-        )
+        awaited = any(action.properties.urgent for player in self.players for _, action in player.running)
         busy = awaited or any(
             player.powered and not player.mute
             and (player.k.claim or player.k.giving_up or player.k.writing or player.k.waiting or player.k.row != "hold")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from pgvip.core.actions import Rejoin
+from pgvip.core.actions import Rejoin, Subject
 from pgvip.core.messages import Command, Order
 from pgvip.core.values import NEVER
 from pgvip.deadlines import wait_until
@@ -109,10 +109,10 @@ def _rejoined(before: Snapshot, now: Snapshot) -> str | None:
     k = now.decision.knowledge
     if any(isinstance(action, Rejoin) for action in k.running):
         return None
-    failures = k.failures.get("Rejoin")
-    if failures is not None and failures != before.decision.knowledge.failures.get("Rejoin"):
+    failures = k.failures.get(Rejoin)
+    if failures is not None and failures != before.decision.knowledge.failures.get(Rejoin):
         raise RefusedError("this host could not rejoin yet; it tries again by itself", failures.text)
-    tried = k.ended.get("postgres", NEVER) > before.at_s
+    tried = k.ended.get(Subject.POSTGRES, NEVER) > before.at_s
     return f"{now.config.me.name} follows {now.config.peer.name}" if tried and now.decision.message.streaming else None
 
 

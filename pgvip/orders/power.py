@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pgvip.actions import fence
-from pgvip.core.actions import Fence, PowerOn
+from pgvip.core.actions import Fence, PowerOn, Subject
 from pgvip.core.messages import Command, Order
 from pgvip.core.values import NEVER, Record
 from pgvip.deadlines import wait_until
@@ -156,11 +156,11 @@ def switched_on(before: Snapshot, now: Snapshot) -> str | None:
     k, peer = now.decision.knowledge, now.config.peer.name
     if k.power_order_until_s > NEVER or any(isinstance(action, PowerOn) for action in k.running):
         return None
-    if k.ended.get("power", NEVER) <= before.at_s:
+    if k.ended.get(Subject.POWER, NEVER) <= before.at_s:
         if now.at_s - before.at_s > now.config.settings.consent_s:
             raise RefusedError(f"{peer} was not switched on", hint="See the daemon's log.")
         return None
-    failures = k.failures.get("PowerOn")
+    failures = k.failures.get(PowerOn)
     if failures is not None:
         raise RefusedError(f"could not switch {peer} on", failures.text, "See pgvip fence test.")
     return f"{peer} is being switched on"

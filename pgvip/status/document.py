@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgvip import __version__
+from pgvip.core.actions import name_of
 from pgvip.core.facts import Facts
 from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible, write_right
@@ -231,7 +232,7 @@ def _doing(k: Knowledge, now_s: float) -> Document:
         "actions": sorted(type(action).__name__ for action in k.running),
         "failures": [
             {"action": name, "times": one.times, "text": one.text, "retry_in_s": _in(one.retry_at_s, now_s)}
-            for name, one in sorted(k.failures.items())
+            for name, one in sorted((name_of(kind), past) for kind, past in k.failures.items())
         ],
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pgvip.core.actions import KINDS
 from pgvip.text.writing import UNKNOWN, archiving, backup, duration, lag, scheduled, size
 from pgvip.web.graph import Axis, graph, role_changes, round_bytes, round_seconds
 from pgvip.web.health import PRIMARY_ROLES, SILENT_S, is_silent
@@ -19,8 +20,8 @@ GRAPH_S = 900.0
 EVENTS = 20
 ROLES = {"primary_standby": "primary and standby", "none": "no role", "unknown": "role unknown"}
 
-ROUTINE = {"Alert", "CheckVip", "ConfirmGrant", "WriteState"}
-"""Actions that are at work so often and briefly that nobody wants to read of them (`daemon.action_threads` too)."""
+ROUTINE = frozenset(kind.__name__ for kind in KINDS if kind.properties.routine)
+"""Actions that are at work so often and briefly that nobody wants to read of them."""
 
 Row = tuple[str, Html]
 

@@ -29,8 +29,6 @@ PUBLIC = (
 )  # fmt: skip
 """What in a message makes the daemon send it at once instead of at the next heartbeat."""
 _public = attrgetter(*PUBLIC)
-IN_NO_HURRY = frozenset({"AskVeto", "ConfirmGrant", "Rejoin", "MountArchive", "UnmountArchive", "PowerOn"})
-"""Actions for whose end no observation is waited (as in pgvip.daemon)."""
 
 
 class Host:
@@ -248,7 +246,7 @@ class Daemon:
         k = self.knowledge
         if k.giving_up is not None or k.claim is not None or k.writing is not None or k.waiting:
             return True
-        return any(type(action).__name__ not in IN_NO_HURRY for action in k.running)
+        return any(action.properties.urgent for action in k.running)
 
     def ended(self, result: Result) -> None:
         self.results.append(result)

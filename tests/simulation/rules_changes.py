@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from pgvip.core import changes, converge, speak, steps
+from pgvip.core.actions import StopPostgres
 from pgvip.core.changes import Change
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import GiveUp
@@ -86,7 +87,7 @@ def backends_outlive_it(play: Play) -> None:
 
 def stop_is_believed(patch: Patch) -> None:
     """A host that must give up writes when it has tried to stop PostgreSQL, whether or not that worked."""
-    sees(patch, "gone", lambda whole: lambda facts: "StopPostgres" in facts.k.failures or whole(facts))
+    sees(patch, "gone", lambda whole: lambda facts: StopPostgres in facts.k.failures or whole(facts))
 
 
 def cannot_stop(play: Play) -> None:

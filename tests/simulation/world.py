@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pgvip.core.actions import VipAction
 from pgvip.core.intake import FORCED
 from pgvip.core.knowledge import Decision
 from pgvip.core.messages import Message
@@ -267,9 +268,8 @@ class World(Engine):
         """A round ended."""
         self.rounds += 1
         for action in decision.actions:
-            kind = type(action).__name__
-            if kind not in ("AddVip", "DropVip", "CheckVip"):
-                self.moment(kind, host)
+            if not isinstance(action, VipAction):
+                self.moment(type(action).__name__, host)
 
     # --- 5: it comes back --------------------------------------------------------------------------------
 

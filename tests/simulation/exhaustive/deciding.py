@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from pgvip.core import decide as core
 from pgvip.core import intake
-from pgvip.core import round as rounds
-from pgvip.core.actions import Action, Result
+from pgvip.core.actions import KINDS, Action, Result
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Knowledge
 from pgvip.core.messages import Command, Message, Order
@@ -66,14 +65,16 @@ def scaled() -> Iterator[None]:
 
     At their usual values (a minute) a single failure would have sixty times as many ages as here.
     """
-    late_s, waits = intake.LATE_FENCE_S, dict(rounds.RETRY_S)
+    late_s, usual = intake.LATE_FENCE_S, {kind: kind.properties for kind in KINDS}
     intake.LATE_FENCE_S = 4 * TICK_S
-    rounds.RETRY_S.update(dict.fromkeys(waits, (TICK_S, 2 * TICK_S)))
+    for kind, properties in usual.items():
+        kind.properties = replace(properties, retry_s=(TICK_S, 2 * TICK_S))
     try:
         yield
     finally:
         intake.LATE_FENCE_S = late_s
-        rounds.RETRY_S.update(waits)
+        for kind, properties in usual.items():
+            kind.properties = properties
 
 
 class Core:

@@ -13,12 +13,12 @@ from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Generic, TypeVar
 
-from pgvip.core.actions import Action, ConfirmGrant, Fence, WriteState
+from pgvip.core.actions import Action, ConfirmGrant, Fence, Subject, WriteState
 from pgvip.core.knowledge import Failures, Knowledge
 from pgvip.core.messages import Heard, Message
 from pgvip.core.observations import Observation, Observations
 from pgvip.core.settings import Settings
-from pgvip.core.values import NEVER, Durable, Grant
+from pgvip.core.values import NEVER, Durable, Grant, Vip
 from tests.simulation.exhaustive.state import LONG
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def key(k: Knowledge) -> Hashable:
     """All of `k` as one hashable value."""
     values = list(_ALL(k))
     for index in _MAPS:
-        values[index] = tuple(sorted(values[index].items()))
+        values[index] = frozenset(values[index].items())
     return tuple(values)
 
 
@@ -209,16 +209,17 @@ def _heard(heard: Heard) -> Heard:
     return Heard(message, at_s)
 
 
-WATCHED = {
-    "postgres": ("processes", "database"), "names": ("database",), "primary": ("held",), "standby": ("held",),
+WATCHED: dict[Subject | Vip, tuple[str, ...]] = {
+    Subject.POSTGRES: ("processes", "database"), Subject.NAMES: ("database",),
+    Vip.PRIMARY: ("held",), Vip.STANDBY: ("held",),
 }  # fmt: skip
 
 
-def _unseen(subject: str, at_s: float, seen: Observations) -> bool:
+def _unseen(subject: Subject | Vip, at_s: float, seen: Observations) -> bool:
     """An action's end still matters: something was seen last before it, or somebody waits for a look after it."""
     looks: list[Observation[object]] = [getattr(seen, name) for name in WATCHED.get(subject, ())]
     late = any(look.value is not None and look.at_s < at_s for look in looks)
-    return late or (subject == "postgres" and at_s > NOW_S - OLD)
+    return late or (subject is Subject.POSTGRES and at_s > NOW_S - OLD)
 
 
 def _renamed(k: Knowledge) -> dict[Action, Action]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.core.actions import SetSyncNames
+from pgvip.core.actions import SetSyncNames, StartPostgres
 from pgvip.core.changes import HOLD, TABLE, By, Change, Condition, Part, choose
 from pgvip.core.knowledge import Failures, FenceOrder, Switchover, Veto
 from pgvip.core.observations import Observation
@@ -187,8 +187,8 @@ def test_database_failed_after_a_crash_at_once_after_a_clean_stop_only_when_rest
     crashed, stopped = primary().down(), primary().down(clean=True)
     assert holds("database-failed", crashed)
     assert not holds("database-failed", stopped)
-    assert not holds("database-failed", stopped.knows(failures={"StartPostgres": Failures(1, 0.0, "")}))
-    assert holds("database-failed", stopped.knows(failures={"StartPostgres": Failures(2, 0.0, "")}))
+    assert not holds("database-failed", stopped.knows(failures={StartPostgres: Failures(1, 0.0, "")}))
+    assert holds("database-failed", stopped.knows(failures={StartPostgres: Failures(2, 0.0, "")}))
 
 
 def test_database_failed_not_while_paused_nor_without_right_nor_unseen() -> None:

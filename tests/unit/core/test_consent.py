@@ -275,7 +275,7 @@ def test_a_salvage_ends_with_its_time_or_its_first_failure() -> None:
 def test_a_salvage_that_failed_in_an_earlier_hand_over_is_tried_in_the_next() -> None:
     pair = record("a", Mode.PAIR, sync=False)
     host = primary(sync=False).durable(record=pair).hears(record=pair).configured(sync=False)
-    host = host.knows(failures={"Salvage": Failures(1, host.now_s + 60, "no space")}).down().holds().round()
+    host = host.knows(failures={Salvage: Failures(1, host.now_s + 60, "no space")}).down().holds().round()
     assert host.told(request=role_wish(), point=WalPoint(1, HERE)).must_start(Salvage)
 
 

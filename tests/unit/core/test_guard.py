@@ -60,7 +60,7 @@ def test_a_hand_over_is_guarded_until_it_is_given_up_in_deed() -> None:
 
 def test_a_hand_over_that_cannot_come_about_in_deed_is_not() -> None:
     giving = giving_up(primary())
-    assert guard(giving.knows(failures={"StopPostgres": FAILED}).round()) is Guard.LOST
+    assert guard(giving.knows(failures={StopPostgres: FAILED}).round()) is Guard.LOST
     y = giving.k.giving_up
     assert y is not None
     assert y.want is Want.HANDOVER

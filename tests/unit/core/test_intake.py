@@ -353,7 +353,7 @@ def test_a_failed_action_is_tried_again_after_a_growing_wait() -> None:
     waits = []
     for _ in range(3):
         host = host.done(next(a for a in host.k.running if isinstance(a, StartPostgres)), ok=False, text="no")
-        waits.append(host.k.failures["StartPostgres"].retry_at_s - host.now_s)
+        waits.append(host.k.failures[StartPostgres].retry_at_s - host.now_s)
         host = host.hears(eligible=False).round(after_s=waits[-1] + 0.01)
         assert host.running(StartPostgres)
     assert waits == sorted(waits)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.core.actions import StopPostgres
+from pgvip.core.actions import AddVip, DropVip, Kind, Rejoin, StartPostgres, StopPostgres, WriteState, name_of
 from pgvip.core.knowledge import Failures
 from pgvip.core.messages import AddressFree, Message, Order, Request, Stopped, Want
 from pgvip.core.observations import PeerDatabase
@@ -33,8 +33,8 @@ from tests.unit.core_world import (
 )
 
 
-def twice_failed(host: Host, name: str) -> Host:
-    return host.knows(failures={name: Failures(3, NOW_S + 60, "it did not work")})
+def twice_failed(host: Host, kind: Kind) -> Host:
+    return host.knows(failures={kind: Failures(3, NOW_S + 60, "it did not work")})
 
 
 def fence_fails() -> Host:
@@ -52,12 +52,12 @@ NEEDS_OPERATOR: dict[str, tuple[Callable[[], Host], str, str]] = {
     "a switchover's winner dies for good": (
         lambda: standby(Mode.SOLO, me="a", term=5).silence().round(), "primary-lost", "pgvip promote --force"),
     "the primary's database is lost while the standby is not eligible": (
-        lambda: twice_failed(primary().hears(eligible=False).down(), "StartPostgres").round(),
+        lambda: twice_failed(primary().hears(eligible=False).down(), StartPostgres).round(),
         "database-down", "pgvip promote --force on the other host"),
     "the primary is lost while the standby is not eligible": (
         lambda: standby().knows(grant=None).silence().round(), "primary-lost", "pgvip promote --force"),
     "a database refuses to start": (
-        lambda: twice_failed(standby().down(), "StartPostgres").round(), "action-failing", "PostgreSQL's log"),
+        lambda: twice_failed(standby().down(), StartPostgres).round(), "action-failing", "PostgreSQL's log"),
     "no fence can be confirmed and the peer stays silent": (fence_fails, "fence-failing", "pgvip fence confirm"),
     "no fence is configured and the peer stays silent": (
         lambda: standby().configured(fencing=False).silence().round(), "cannot-fence", "--without-fence"),
@@ -71,7 +71,7 @@ NEEDS_OPERATOR: dict[str, tuple[Callable[[], Host], str, str]] = {
     "both sides wrote after a force": (
         lambda: standby().durable(hold="both wrote").round(), "hold", "pgvip hold clear"),
     "diverged data can be neither rewound nor rebuilt": (
-        lambda: twice_failed(standby().down(), "Rejoin").round(), "action-failing", "pgvip rejoin --clone"),
+        lambda: twice_failed(standby().down(), Rejoin).round(), "action-failing", "pgvip rejoin --clone"),
     "the record of the pair's primary was rolled back": (
         lambda: standby(me="a", term=5).durable(record=record("a", Mode.PAIR, 6)).knows(blocked_since_s=NOW_S - 30)
         .round(), "not-served", "promote --force"),
@@ -147,7 +147,7 @@ def test_a_standby_has_the_checkpoint_only_on_its_timeline_and_flushed() -> None
 
 
 def test_cannot_is_said_after_repeated_failures_when_something_is_to_be_given_up() -> None:
-    stuck = twice_failed(standby().holds(), "WriteState")
+    stuck = twice_failed(standby().holds(), WriteState)
     assert stuck.round().message.cannot == ""
     assert "WriteState" in stuck.told(request=solo_wish()).message.cannot
 
@@ -325,9 +325,9 @@ def test_a_pause_is_told_with_what_is_known_of_it(pause: Pause, words: str) -> N
 
 
 def test_an_action_that_failed_twice_is_an_operator_s_concern() -> None:
-    once = primary().knows(failures={"AddVip(primary)": Failures(1, NOW_S + 60, "no")})
+    once = primary().knows(failures={AddVip(Vip.PRIMARY): Failures(1, NOW_S + 60, "no")})
     assert "action-failing" not in once.round().warnings()
-    twice = primary().knows(failures={"AddVip(primary)": Failures(2, NOW_S + 60, "no")})
+    twice = primary().knows(failures={AddVip(Vip.PRIMARY): Failures(2, NOW_S + 60, "no")})
     assert "action-failing" in twice.round().warnings()
 
 
@@ -376,23 +376,23 @@ def test_an_answer_echoes_the_question_unless_this_host_claims_or_writes_or_has_
 # --- what this host cannot give up --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["WriteState", "StopPostgres", "DropVip(primary)", "DropVip(standby)"])
-def test_whatever_a_give_up_takes_may_be_what_cannot_be_done(name: str) -> None:
-    stuck = standby().knows(failures={name: Failures(3, NOW_S + 60, "stuck")})
-    assert stuck.told(request=solo_wish()).message.cannot == f"{name}: stuck"
+@pytest.mark.parametrize("kind", [WriteState, StopPostgres, DropVip(Vip.PRIMARY), DropVip(Vip.STANDBY)], ids=name_of)
+def test_whatever_a_give_up_takes_may_be_what_cannot_be_done(kind: Kind) -> None:
+    stuck = standby().knows(failures={kind: Failures(3, NOW_S + 60, "stuck")})
+    assert stuck.told(request=solo_wish()).message.cannot == f"{name_of(kind)}: stuck"
     assert stuck.round().message.cannot == "", "nobody asks for it"
-    twice = standby().knows(failures={name: Failures(2, NOW_S + 60, "stuck")})
+    twice = standby().knows(failures={kind: Failures(2, NOW_S + 60, "stuck")})
     assert twice.told(request=solo_wish()).message.cannot == ""
 
 
 def test_a_start_that_fails_keeps_nobody_from_giving_up() -> None:
-    stuck = standby().knows(failures={"StartPostgres": Failures(9, NOW_S + 60, "no")})
+    stuck = standby().knows(failures={StartPostgres: Failures(9, NOW_S + 60, "no")})
     assert stuck.told(request=solo_wish()).message.cannot == ""
 
 
 def test_what_cannot_be_given_up_is_said_although_nobody_asks_any_more() -> None:
     giving = standby().told(request=solo_wish())
-    stuck = giving.knows(failures={"DropVip(standby)": Failures(3, NOW_S + 60, "stuck")})
+    stuck = giving.knows(failures={DropVip(Vip.STANDBY): Failures(3, NOW_S + 60, "stuck")})
     assert stuck.told(request=None).message.cannot == "DropVip(standby): stuck"
 
 
@@ -403,7 +403,7 @@ def test_a_give_up_without_a_clean_stop_has_only_the_time_of_a_consent() -> None
 
 
 def test_a_record_that_cannot_be_written_keeps_also_from_beginning_to_give_up() -> None:
-    writing = standby().order(Order.PAUSE).knows(failures={"WriteState": Failures(3, NOW_S + 60, "stuck")})
+    writing = standby().order(Order.PAUSE).knows(failures={WriteState: Failures(3, NOW_S + 60, "stuck")})
     assert writing.message.cannot == ""
     told = writing.told(request=solo_wish())
     assert told.k.giving_up is None

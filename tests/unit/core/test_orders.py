@@ -183,7 +183,7 @@ def test_a_primary_of_a_pair_powers_nobody_off_without_the_solo_right() -> None:
 @pytest.mark.parametrize("mode", Mode)
 def test_nobody_is_powered_off_before_it_is_written_that_they_stay_off(mode: Mode) -> None:
     full = primary(mode).hears(database_ok=mode is Mode.PAIR)
-    full = full.knows(failures={"WriteState": Failures(3, NOW_S + 5, "disk full")})
+    full = full.knows(failures={WriteState: Failures(3, NOW_S + 5, "disk full")})
     host = full.order(Order.FENCE_OFF).told()
     assert not host.running(Fence)
     assert host.told(after_s=5.0).must_start(WriteState).durable.kept_off

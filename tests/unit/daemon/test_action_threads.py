@@ -8,9 +8,9 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
-from pgvip.core.actions import Action, AddVip, FindEnd, Promote, Rejoin, Result, StartPostgres, StopPostgres
+from pgvip.core.actions import KINDS, Action, AddVip, FindEnd, Promote, Rejoin, Result, StartPostgres, StopPostgres
 from pgvip.core.values import Lsn, Vip, WalPoint
-from pgvip.daemon.action_threads import SERVER_ACTIONS, Outcome, Workshop
+from pgvip.daemon.action_threads import Outcome, Workshop
 from pgvip.deadlines import now_s
 from pgvip.errors import PostgresError, VipError
 
@@ -27,8 +27,7 @@ class Shop:
         self.gates: dict[str, threading.Event] = {}
         self.begun: dict[str, threading.Event] = {}
         self.interrupted = threading.Event()
-        kinds = (*SERVER_ACTIONS, AddVip)
-        self.shop = Workshop(dict.fromkeys(kinds, self._work), self._interrupt, self.inbox)
+        self.shop = Workshop(dict.fromkeys(KINDS, self._work), self._interrupt, self.inbox)
 
     def hold(self, kind: type[Action]) -> None:
         """Actions of this kind wait in their function until `release`."""

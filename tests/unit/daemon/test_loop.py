@@ -20,7 +20,7 @@ from pgvip.core.messages import Command, Heard, Message, Order
 from pgvip.core.observations import Observations, Processes
 from pgvip.core.settings import Identity
 from pgvip.core.values import NEVER, BootFacts, Durable, Grant, Mode, Override, Record
-from pgvip.daemon.loop import AFTER, EAGER_S, Daemon, Leave, LinkChanged, Outside, Received, Reload
+from pgvip.daemon.loop import EAGER_S, Daemon, Leave, LinkChanged, Outside, Received, Reload
 from pgvip.daemon.probe_threads import Probed
 from pgvip.deadlines import now_s
 from pgvip.state import codec
@@ -256,7 +256,6 @@ def test_results_reach_the_core_once_and_make_the_probes_concerned_look(bench: B
 
     bench.run(act)
     assert len([action for action in bench.recorder.started if isinstance(action, WriteState)]) == 1
-    assert set(AFTER["AddVip"]) == {"held"}
 
 
 def test_boot_facts_are_kept_when_they_change_and_only_then(bench: Bench) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from pgvip.cli.explain import NAMES, render
-from pgvip.core.actions import Action
+from pgvip.core.actions import KINDS, AddVip, DropVip, Fence, Rejoin
 from pgvip.core.changes import PEER_READY, SOLO_RIGHT, TABLE, TAKEOVER_RIGHT, TAKER
 from pgvip.core.values import Mode, Pause
-from pgvip.explain.effects import USUAL_S
 from pgvip.explain.explanation import Explainer, explain
 from pgvip.explain.needs import PARTS, of_row
 from pgvip.explain.scenarios import SCENARIOS
@@ -227,7 +226,11 @@ def test_what_only_the_other_host_knows_is_said() -> None:
     assert by_standby == []
 
 
-def test_every_action_has_its_time() -> None:
-    """A new action of the core is given its time and its effect here, or it is known to have none."""
-    without = {"MountArchive", "UnmountArchive"}
-    assert {kind.__name__ for kind in Action.__subclasses__()} == set(USUAL_S) | without
+def test_every_action_has_its_time_and_a_measured_one_counts_before_the_usual() -> None:
+    made = snapshot_of(HEALTHY[0])
+    times = Explainer(made.config, made.decision, made.seen, NOW_S, {"Fence": 0.7, "AddVip": 0.9}).times
+    assert set(times.usual) == set(times.longest) == set(KINDS)
+    assert (times.usual[Fence], times.usual[AddVip], times.longest[AddVip]) == (0.7, 0.9, 9.0)
+    assert times.usual[DropVip] == DropVip.properties.usual_s
+    assert times.longest[DropVip] == 3.0
+    assert times.longest[Rejoin] == times.usual[Rejoin]

@@ -14,7 +14,7 @@ import pytest
 from pgvip.actions.fence import SETTLE_S, Answer
 from pgvip.config import load
 from pgvip.config.model import Config
-from pgvip.core.actions import AddVip, Promote
+from pgvip.core.actions import AddVip, PowerOn, Promote, Rejoin
 from pgvip.core.decide import decide
 from pgvip.core.knowledge import Decision, Failures, FenceOrder, Knowledge, Switchover
 from pgvip.core.messages import Command, Heard, Order, Stopped
@@ -462,7 +462,7 @@ def test_the_peer_is_on_when_its_device_has_taken_the_order() -> None:
     alone = primary(Mode.SOLO)
     done = after(alone, ended={"power": NOW_S + 1})
     assert "being switched on" in Desk(snapshot_of(alone), [done]).want("fence on")["text"]
-    failed = after(alone, ended={"power": NOW_S + 1}, failures={"PowerOn": Failures(1, NOW_S, "no answer")})
+    failed = after(alone, ended={"power": NOW_S + 1}, failures={PowerOn: Failures(1, NOW_S, "no answer")})
     assert "could not switch" in refused(Desk(snapshot_of(alone), [failed]).want("fence on"))
 
 
@@ -475,7 +475,7 @@ def test_a_rejoin_is_over_when_this_host_follows_again() -> None:
     followed = after(looked, ended={"postgres": NOW_S + 1})
     assert Desk(snapshot_of(old), [followed]).order(Order.REJOIN, "clone")["text"] == "b follows a"
     assert "timed out" in Desk(snapshot_of(old), [after(old)]).order(Order.REJOIN)["error"]
-    failed = after(old, failures={"Rejoin": Failures(1, NOW_S + 9, "the disk is full")})
+    failed = after(old, failures={Rejoin: Failures(1, NOW_S + 9, "the disk is full")})
     assert "could not rejoin" in refused(Desk(snapshot_of(old), [failed]).order(Order.REJOIN))
 
 

@@ -141,7 +141,7 @@ def test_solo_primary_and_what_is_under_way() -> None:
     k.claim = Claim("takeover-by-fence", 4, Why.SILENCE, takeover=False, attempt="a1", since_s=NOW_S - 3, tries=2)
     k.giving_up = GiveUp("solo", Want.SOLO, 4, "boot2", NOW_S - 1)
     k.running = (Fence("a1"),)
-    k.failures = {"Fence": Failures(2, NOW_S + 5, "timed out")}
+    k.failures = {Fence: Failures(2, NOW_S + 5, "timed out")}
     stats = LoopStats(rounds=100, longest_ms=12.345, began_s=NOW_S - 50)
     found = built(decision, PRIMARY, stats=stats, memory_bytes=1, cpu_seconds=2.0)
     assert found["role"] == found["me"]["role"] == "primary_standby"

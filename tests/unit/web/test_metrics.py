@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from pgvip.core.actions import Result, WriteState
+from pgvip.core.actions import Rejoin, Result, WriteState
 from pgvip.core.decide import begin, decide
 from pgvip.core.knowledge import Failures
 from pgvip.core.observations import Observations
@@ -47,7 +47,7 @@ def samples(document: Document | None, **changes: Any) -> dict[str, float]:
 
 
 def failing(knowledge: Any) -> None:
-    knowledge.failures = {"Rejoin": Failures(3, NOW_S + 5, 'said "no"\\')}
+    knowledge.failures = {Rejoin: Failures(3, NOW_S + 5, 'said "no"\\')}
 
 
 EVERY = [healthy(), standby(), solo(), primary(says(), change=failing), primary(None, record=None), None]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pgvip.core.actions import Rejoin
 from pgvip.core.knowledge import Claim, Failures, Why
 from pgvip.text.writing import size
 from pgvip.web import page
@@ -131,7 +132,7 @@ def everything() -> list[Tree]:
     def busy(knowledge: Any) -> None:
         claim = Claim("solo-by-fence", 4, Why.SILENCE, takeover=False, attempt="a", since_s=NOW_S - 3, tries=2)
         knowledge.claim = claim
-        knowledge.failures = {"Rejoin": Failures(3, NOW_S + 5, "<b>failed</b>")}
+        knowledge.failures = {Rejoin: Failures(3, NOW_S + 5, "<b>failed</b>")}
 
     given: dict[str, Any] = {"samples": samples(), "events": EVENTS, "explained": EXPLAINED}
     documents = [healthy(), standby(), solo(), primary(says(), change=busy), primary(None, record=None), standby(None)]
@@ -188,9 +189,9 @@ def test_archiving_backup_and_schedule_of_both_hosts_are_shown() -> None:
 
 def test_routine_work_is_not_shown() -> None:
     document = healthy()
-    document["doing"]["actions"] = ["Alert", "ConfirmGrant"]
+    document["doing"]["actions"] = ["WriteState", "ConfirmGrant"]
     assert "Under way" not in middle(document).words()
-    document["doing"]["actions"] = ["Alert", "Rejoin"]
+    document["doing"]["actions"] = ["WriteState", "Rejoin"]
     assert "Under way at work Rejoin" in middle(document).words()
 
 
