@@ -145,7 +145,7 @@ def parser_of(name: str, module: Module) -> argparse.ArgumentParser:
 
 
 class _Paragraphs(argparse.HelpFormatter):
-    """Wraps each line of a description by itself; indented ones stay as they are."""
+    """Wraps each line of a description by itself; indented ones stay as they are. The same text from every Python."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines = [
@@ -153,6 +153,13 @@ class _Paragraphs(argparse.HelpFormatter):
             for line in text.splitlines()
         ]
         return "\n".join(lines)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """An option's names, then its value once, as Python 3.13 and newer write it."""
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -87,8 +87,9 @@ def holds(config: Config, wanted: list[int]) -> bool:
 
 def switch(config: Config) -> str:
     """End the segment, and wait until it is in the archive. Its name."""
-    script = "SELECT pg_walfile_name(pg_current_wal_lsn()); SELECT pg_switch_wal();"
-    name = pgtools.psql(config, script).split()[0]
+    # An empty segment is not ended, and the name for its start is another one since PostgreSQL 17: so write something.
+    script = "SELECT pg_create_restore_point('the last'); SELECT pg_walfile_name(pg_switch_wal());"
+    name = pgtools.psql(config, script).split()[-1]
     wait_until(lambda: archived(config, name), 30, what=f"archiving of {name}")
     return name
 
