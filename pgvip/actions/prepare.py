@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgvip.errors import PostgresError, ProbeError
+from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.sql import connect_peer
 
@@ -64,14 +64,10 @@ def mark_unusable(config: Config, why: str) -> None:
     standby.signal goes: data that is not whole must not look like a standby either.
     """
     path = config.paths.state / UNUSABLE
-    with path.open("w", encoding="utf-8") as file:
-        file.write(why)
-        file.flush()
-        os.fsync(file.fileno())
-    pgconf.sync_directory(path.parent)
+    files.write(path, why, mode=0o644)
     (config.postgres.data_directory / "standby.signal").unlink(missing_ok=True)
     if config.postgres.data_directory.exists():
-        pgconf.sync_directory(config.postgres.data_directory)
+        files.sync_directory(config.postgres.data_directory)
 
 
 def why_unusable(config: Config) -> str:
@@ -160,7 +156,7 @@ def write_signals(config: Config, *, standby: bool) -> None:
         pgtools.give(config, wanted)
     else:
         wanted.unlink(missing_ok=True)
-    pgconf.sync_directory(data)
+    files.sync_directory(data)
 
 
 def open_directory(directory: Path) -> None:

@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import re
-import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from pgvip.archive.memory import DIRECTORY, INDEX
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import ArchiveError, RefusedError
-from pgvip.system import pgconf, pgtools
+from pgvip.state import files
+from pgvip.system import pgtools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -127,20 +127,7 @@ def write(path: Path, words: dict[str, Any], config: Config) -> None:
     """
     owner = pgtools.account(config)
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(words, file, indent=1)
-                file.write("\n")
-                file.flush()
-                os.fchmod(descriptor, 0o640)
-                os.fchown(descriptor, owner.pw_uid, owner.pw_gid)
-                os.fsync(descriptor)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        pgconf.sync_directory(path.parent)
+        files.write(path, json.dumps(words, indent=1) + "\n", mode=0o640, owner=(owner.pw_uid, owner.pw_gid))
     except OSError as failure:
         raise ArchiveError(f"could not write {path}", f"{failure}.") from failure
 

@@ -18,7 +18,8 @@ from pgvip.archive import backups, cleaning, inventory
 from pgvip.archive.backups import DATA, DONE, RUNNING, TABLESPACES, Backup
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import ArchiveError, CommandError, PgvipError, ProbeError
-from pgvip.system import pgconf, pgtools
+from pgvip.state import files
+from pgvip.system import pgtools
 from pgvip.system.commands import check, run
 from pgvip.system.sql import connect_local
 
@@ -225,7 +226,7 @@ def _copy(
         check(command, timeout_s=config.backup.timeout_s, user=config.postgres.user, on_line=line, die_with_caller=True)
     except CommandError as failure:
         raise ArchiveError("pg_basebackup failed", failure.detail or str(failure)) from failure
-    pgconf.sync_directory(path)
+    files.sync_directory(path)
 
 
 def _mapped(place: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgvip.archive import backups, inventory, retention
 from pgvip.archive.retention import Rules, Verdict
 from pgvip.errors import ArchiveError
-from pgvip.system import pgconf
+from pgvip.state import files
 
 if TYPE_CHECKING:
     from pgvip.archive.backups import Backup
@@ -65,7 +65,7 @@ def carry_out(config: Config, decided: Plan, seen: Picture) -> Plan:
         for file in decided.wal.files:
             (directory / file.file).unlink(missing_ok=True)
         if decided.wal.files:
-            pgconf.sync_directory(directory)
+            files.sync_directory(directory)
     except OSError as failure:
         raise ArchiveError(f"could not remove WAL from {directory}", f"{failure}.") from failure
     return decided
@@ -76,12 +76,11 @@ def remove_backup(config: Config, backup: Backup) -> None:
     path = config.backup.directory / backup.name
     try:
         if (path / backups.DONE).exists():
-            (path / backups.DONE).replace(path / backups.RUNNING)
-            pgconf.sync_directory(path)
+            files.rename(path / backups.DONE, path / backups.RUNNING)
         for part in (backups.DATA, backups.TABLESPACES):
             if (path / part).exists():
                 shutil.rmtree(path / part)
         shutil.rmtree(path)
-        pgconf.sync_directory(path.parent)
+        files.sync_directory(path.parent)
     except OSError as failure:
         raise ArchiveError(f"could not remove backup {path}", f"{failure}.") from failure

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pgvip.archive import packing
+
 DIRECTORY = ".pgvip"
 """In the archive; the peer can read it with the rest."""
 INDEX = "index.json"
@@ -50,11 +52,7 @@ class Memory:
         """Note that a destination is to get it later. Raises OSError: a pending file that is not noted is a gap."""
         directory = self._sub(f"pending/{name}")
         (directory / segment).touch()
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        packing.sync(directory)
 
     def pending(self, name: str) -> list[str]:
         """What a destination lacks, oldest name first."""

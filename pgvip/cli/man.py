@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pgvip import __version__
 from pgvip.cli.described import Described, described
 from pgvip.errors import CommandError, Exit, PgvipError, RefusedError
+from pgvip.state import files
 
 if TYPE_CHECKING:
     import argparse
@@ -87,10 +88,7 @@ def write(made: dict[str, str], directory: Path) -> None:
             if old.name not in made:
                 old.unlink()
         for name, text in made.items():
-            new = directory / f".{name}.new"
-            new.write_text(text, encoding="utf-8")
-            new.chmod(0o644)
-            new.replace(directory / name)
+            files.write(directory / name, text, mode=0o644, durable=False)
     except OSError as error:
         raise PgvipError(f"could not write the manual pages to {directory}", f"{error}.") from error
 

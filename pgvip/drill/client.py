@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pgvip.core.values import Vip
 from pgvip.deadlines import now_s, retry
 from pgvip.errors import ActionError, ProbeError, RefusedError
-from pgvip.system import pgconf, sql
+from pgvip.state import files
+from pgvip.system import sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,8 +131,7 @@ def longest_gap_s(times: Sequence[float], since_s: float, until_s: float) -> flo
 def keep_result(path: Path, result: dict[str, Any]) -> None:
     """Keep what the last drill found, for `status` and auditors. ActionError when that fails."""
     try:
-        path.touch(mode=0o640)
-        pgconf.replace_file(path, json.dumps(result, indent=2) + "\n", path)
+        files.write(path, json.dumps(result, indent=2) + "\n", mode=0o640)
     except OSError as failure:
         raise ActionError(f"could not write {path}", f"{failure}.") from failure
 

@@ -6,13 +6,12 @@ reads it. It holds a private key and passwords, so it is never printed, and refu
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pgvip.errors import LinkError
-from pgvip.state import codec
+from pgvip.state import codec, files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,18 +44,9 @@ class Bundle:
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
     """Write the file (0600, by rename). LinkError when that fails."""
-    temporary = path.with_name(f".{path.name}.new")
     try:
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(codec.to_json(bundle, max_bytes=MAX_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        files.write(path, codec.to_json(bundle, max_bytes=MAX_BYTES) + "\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise LinkError(f"cannot write the bundle {path}", f"{error}.") from error
 
 

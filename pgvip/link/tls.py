@@ -7,12 +7,12 @@ the daemon needs no `cryptography` in memory, only `init` does.
 
 from __future__ import annotations
 
-import os
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pgvip.errors import LinkError
+from pgvip.state import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def install(directory: Path, own: KeyPair, peer_certificate: str) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, text in (("own.key", own.key), ("own.crt", own.certificate), ("peer.crt", peer_certificate)):
-            _write_private(directory / name, text)
+            files.write(directory / name, text)
     except OSError as error:
         raise LinkError(f"cannot write certificates to {directory}", f"{error}.") from error
 
@@ -75,14 +75,3 @@ def _context(protocol: ssl._SSLMethod, key: Path, own: Path, peer: Path) -> ssl.
     if protocol is ssl.PROTOCOL_TLS_SERVER:
         context.num_tickets = 0  # a session is never resumed: each connection proves both keys
     return context
-
-
-def _write_private(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

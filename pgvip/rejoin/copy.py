@@ -20,6 +20,7 @@ from pgvip.actions import prepare
 from pgvip.errors import CommandError, PostgresError, RejoinError
 from pgvip.rejoin import source
 from pgvip.rejoin.saved_wal import keep_directory
+from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
 from pgvip.system.sql import REPLICATION_ROLE
@@ -101,7 +102,7 @@ def mark_unsaved(config: Config) -> None:
     data = config.postgres.data_directory
     if (data / "pg_wal").is_dir():
         (data / UNSAVED).touch(mode=0o600)
-        pgconf.sync_directory(data)
+        files.sync_directory(data)
 
 
 def finish_swap(config: Config) -> bool:
@@ -250,8 +251,8 @@ def _settle(config: Config, places: Places, spaces: list[tuple[int, str]]) -> No
         link.unlink()
         link.symlink_to(place)
         pgtools.give(config, link)
-        pgconf.sync_directory(link.parent)
-    pgconf.sync_directory(places.new)
+        files.sync_directory(link.parent)
+    files.sync_directory(places.new)
 
 
 def clear_slots(data: Path) -> None:
@@ -277,7 +278,7 @@ def _swap(config: Config, places: Places) -> None:
             # Data that must be cloned again is better than none, which nobody could tell from a missing mount.
             places.replaced.rename(places.data)
         raise
-    pgconf.sync_directory(places.data.parent)
+    files.sync_directory(places.data.parent)
 
 
 def _swap_space(config: Config, places: Places) -> None:
@@ -296,4 +297,4 @@ def _swap_space(config: Config, places: Places) -> None:
             old.rename(places.replaced / directory.name)
         directory.rename(old)
     places.new.rmdir()
-    pgconf.sync_directory(places.data)
+    files.sync_directory(places.data)

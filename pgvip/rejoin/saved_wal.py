@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from contextlib import suppress
@@ -16,7 +15,7 @@ from pgvip.archive.packing import plain_name
 from pgvip.core.values import WalPoint
 from pgvip.errors import PgvipError, RejoinError
 from pgvip.rejoin.lost_commits import Tally, read
-from pgvip.system import pgconf
+from pgvip.state import files
 from pgvip.system.stopped_wal import Piece
 
 if TYPE_CHECKING:
@@ -82,18 +81,13 @@ def save_diverged(config: Config, divergence: Divergence, heartbeat_files: Seque
 
 def _save(config: Config, divergence: Divergence, lost: Tally | None, heartbeat_files: Sequence[str]) -> Path:
     wal = config.postgres.data_directory / "pg_wal"
-    files = sorted(path for path in wal.iterdir() if divergence.holds(path.name))
-    refuse_full_disk(config, files)
+    diverged = sorted(path for path in wal.iterdir() if divergence.holds(path.name))
+    refuse_full_disk(config, diverged)
     target = config.paths.saved / _name(divergence)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700)
-    for file in files:
-        copy_file(file, partial / file.name)
-    _describe(config, partial, divergence, [file.name for file in files], lost, heartbeat_files=heartbeat_files)
-    pgconf.sync_directory(partial)
-    partial.rename(target)
-    pgconf.sync_directory(config.paths.saved)
+    with files.new_directory(target, _partial(target)) as partial:
+        for file in diverged:
+            files.copy(file, partial / file.name)
+        _describe(config, partial, divergence, [file.name for file in diverged], lost, heartbeat_files=heartbeat_files)
     return target
 
 
@@ -120,12 +114,12 @@ def set_aside_archived(config: Config, divergence: Divergence, target: Path) -> 
     for file in sorted(directory.iterdir()):
         if divergence.holds(plain_name(file.name)):
             aside.mkdir(mode=0o700, parents=True, exist_ok=True)
-            copy_file(file, aside / file.name)
-            pgconf.sync_directory(aside)
+            files.copy(file, aside / file.name)
+            files.sync_directory(aside)
             file.unlink()
             moved.append(file.name)
     if moved:
-        pgconf.sync_directory(directory)
+        files.sync_directory(directory)
     return moved
 
 
@@ -140,10 +134,9 @@ def keep_directory(config: Config, directory: Path, name: str) -> None:
     if target.exists():
         return
     if _movable(directory, config.paths.saved):
-        directory.rename(target)
+        files.rename(directory, target)
     else:
         _copy_tree(config, directory, target)
-    pgconf.sync_directory(config.paths.saved)
 
 
 def _movable(directory: Path, to: Path) -> bool:
@@ -151,18 +144,17 @@ def _movable(directory: Path, to: Path) -> bool:
 
 
 def _copy_tree(config: Config, directory: Path, target: Path) -> None:
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    refuse_full_disk(config, files)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700)
-    for file in files:
-        copy = partial / file.relative_to(directory)
-        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        copy_file(file, copy)
-    for made in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
-        pgconf.sync_directory(made)
-    partial.rename(target)
+    found = sorted(path for path in directory.rglob("*") if path.is_file())
+    refuse_full_disk(config, found)
+    with files.new_directory(target, _partial(target)) as partial:
+        for file in found:
+            copy = partial / file.relative_to(directory)
+            copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.copy(file, copy)
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{target.name}.partial")
 
 
 def prune(config: Config) -> list[Path]:
@@ -184,9 +176,9 @@ def _name(divergence: Divergence) -> str:
     return f"{stamp}-{divergence.end.timeline}-{str(divergence.end.lsn).replace('/', '_')}"
 
 
-def refuse_full_disk(config: Config, files: Iterable[Path]) -> None:
+def refuse_full_disk(config: Config, wanted: Iterable[Path]) -> None:
     """RejoinError when these files do not fit where WAL is saved, beside MARGIN_BYTES."""
-    needed = sum(file.stat().st_size for file in files) + MARGIN_BYTES
+    needed = sum(file.stat().st_size for file in wanted) + MARGIN_BYTES
     free = shutil.disk_usage(config.paths.saved).free
     if free < needed:
         raise RejoinError(
@@ -196,19 +188,11 @@ def refuse_full_disk(config: Config, files: Iterable[Path]) -> None:
         )
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, durably; the caller syncs the directory. Raises OSError."""
-    with source.open("rb") as old, target.open("wb") as new:
-        shutil.copyfileobj(old, new, 1 << 20)
-        new.flush()
-        os.fsync(new.fileno())
-
-
 def _describe(
     config: Config,
     directory: Path,
     divergence: Divergence,
-    files: Sequence[str],
+    names: Sequence[str],
     lost: Tally | None,
     *,
     heartbeat_files: Sequence[str],
@@ -228,7 +212,7 @@ def _describe(
             {"timeline": piece.timeline, "from": str(piece.start), "to": str(piece.end)} for piece in divergence.pieces
         ],
         "heartbeat_files": list(heartbeat_files),
-        "files": list(files),
+        "files": list(names),
     }
     count = "could not be counted" if lost is None else str(lost.commits)
     text = [
@@ -241,7 +225,4 @@ def _describe(
         *(f"transaction {one.xid} at {one.lsn}: COMMIT {one.at}" for one in (lost.transactions if lost else ())),
     ]
     for name, content in (("lost.json", json.dumps(facts, indent=1)), ("lost.txt", "\n".join(text))):
-        path = directory / name
-        path.write_text(content + "\n", encoding="utf-8")
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        files.write(directory / name, content + "\n")

@@ -8,14 +8,14 @@ history shares is archived here: what diverged is kept by pgvip.rejoin.saved_wal
 from __future__ import annotations
 
 import filecmp
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 from pgvip.deadlines import Deadline
 from pgvip.errors import CommandError
-from pgvip.rejoin.saved_wal import WAL_FILE, copy_file, refuse_full_disk
-from pgvip.system import pgconf, pgtools, wal_commands
+from pgvip.rejoin.saved_wal import WAL_FILE, refuse_full_disk
+from pgvip.state import files
+from pgvip.system import pgtools, wal_commands
 from pgvip.system.commands import check
 
 if TYPE_CHECKING:
@@ -132,27 +132,21 @@ def _mark_done(file: Path) -> None:
     status = file.parent / "archive_status"
     ready = status / f"{file.name}.ready"
     if ready.exists():
-        ready.rename(status / f"{file.name}.done")
-        pgconf.sync_directory(status)
+        files.rename(ready, status / f"{file.name}.done")
 
 
-def _save(config: Config, files: Sequence[Path]) -> None:
+def _save(config: Config, wal: Sequence[Path]) -> None:
     """Copy them to the saved directory, durably; what an earlier attempt saved is not saved twice."""
     directory = config.paths.saved
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lacking = [file for file in files if not _is_saved(directory, file)]
+    lacking = [file for file in wal if not _is_saved(directory, file)]
     if not lacking:
         return
     refuse_full_disk(config, lacking)
     target = directory / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{KEPT}"
-    partial = target.with_name(f".{KEPT}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700)
-    for file in lacking:
-        copy_file(file, partial / file.name)
-    pgconf.sync_directory(partial)
-    partial.rename(target)
-    pgconf.sync_directory(directory)
+    with files.new_directory(target, target.with_name(f".{KEPT}.partial")) as partial:
+        for file in lacking:
+            files.copy(file, partial / file.name)
 
 
 def _is_saved(directory: Path, file: Path) -> bool:

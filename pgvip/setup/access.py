@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 import time
 from ipaddress import ip_network
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from pgvip.core.values import Vip
 from pgvip.errors import ActionError
-from pgvip.system import pgconf, pgtools
+from pgvip.state import files
+from pgvip.system import pgtools
 from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
 
 if TYPE_CHECKING:
@@ -63,18 +63,10 @@ def ensure_passwords(config: Config) -> str:
 
 def write_passwords(config: Config, text: str) -> None:
     """Write the libpq password file (manual, 34.16), mode 0600, by rename. ActionError when that fails."""
-    path = config.paths.passwords
-    temporary = path.with_name(f".{path.name}.new")
+    path, owner = config.paths.passwords, pgtools.account(config)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        pgtools.give(config, temporary)
-        temporary.replace(path)
+        files.write(path, text, owner=(owner.pw_uid, owner.pw_gid))
     except OSError as failure:
         raise ActionError(f"could not write {path}", f"{failure}.") from failure
 
@@ -212,7 +204,7 @@ def adopt_lines(config: Config, lines: Mapping[str, str]) -> list[Path]:
         if without_block(path.read_text(encoding="utf-8", errors="replace")) == lines[key]:
             continue
         old = path.with_name(f"{path.name}.replaced-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
-        pgconf.replace_file(old, path.read_text(encoding="utf-8", errors="surrogateescape"), path)
+        files.write_like(old, path.read_bytes(), path)
         _rewrite(path, lambda _, text=lines[key]: text)  # type: ignore[misc]  # a default binds it
         kept.append(old)
     return kept
@@ -224,7 +216,7 @@ def _rewrite(path: Path, edit: Callable[[str], str]) -> bool:
         new = edit(old)
         if new == old:
             return False
-        pgconf.replace_file(path, new, path)
+        files.write_like(path, new, path)
     except OSError as failure:
         raise ActionError(f"could not write {path}", f"{failure}.") from failure
     return True

@@ -18,6 +18,7 @@ from pgvip.actions import postgres, prepare
 from pgvip.deadlines import wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, RefusedError
 from pgvip.setup import access
+from pgvip.state import files
 from pgvip.system import lock, packets, pgconf, pgtools, processes, sql, units, wal_commands
 from pgvip.system.commands import check
 
@@ -245,7 +246,7 @@ def make_cluster(config: Config, locale: str) -> None:
     if str(config.postgres.socket_directory) not in compiled.split(", "):
         main = config.postgres.config_directory / "postgresql.conf"
         line = f"unix_socket_directories = '{config.postgres.socket_directory}'\n"
-        pgconf.replace_file(main, main.read_text(encoding="utf-8") + line, main)
+        files.write_like(main, main.read_text(encoding="utf-8") + line, main)
 
 
 def reset_auto_conf(config: Config, version: int) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.errors import CommandError, MountError
-from pgvip.system import pgconf, pgtools
+from pgvip.state import files
+from pgvip.system import pgtools
 from pgvip.system.commands import check
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def export(config: Config, file: Path = FILE) -> None:
     try:
         if not is_current(config, file):
             file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            file.touch(mode=0o644)
-            pgconf.replace_file(file, text(config), file)
+            files.write(file, text(config), mode=0o644)
         check(["exportfs", "-ra"], timeout_s=EXPORTFS_S)
         said = check(["exportfs", "-v"], timeout_s=EXPORTFS_S).stdout
     except OSError as failure:

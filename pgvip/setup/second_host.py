@@ -14,6 +14,7 @@ from pgvip.errors import CommandError, ConfigError, PgvipError, PostgresError, P
 from pgvip.link import tls
 from pgvip.rejoin import source
 from pgvip.setup import access, enrolment
+from pgvip.state import files
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_identity
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
@@ -72,10 +73,7 @@ def install(bundle: Bundle, config: Config) -> None:
     """Configuration, passwords, certificates and identity of this host; an existing configuration stays."""
     if not config.file.exists():
         config.file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        temporary = config.file.with_name(f".{config.file.name}.new")
-        temporary.write_text(bundle.config, encoding="utf-8")
-        temporary.chmod(0o644)
-        temporary.replace(config.file)
+        files.write(config.file, bundle.config, mode=0o644)
     enrolment.make_directories(config)
     access.write_passwords(config, bundle.passwords)
     tls.install(config.paths.certificates, tls.KeyPair(bundle.key, bundle.certificate), bundle.peer_certificate)
@@ -191,10 +189,9 @@ def set_stranger_aside(config: Config, system_id: str) -> Path | None:
         pass  # not even a cluster
     kept = data.with_name(f"{data.name}.replaced-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
     try:
-        data.rename(kept)
+        files.rename(data, kept)
     except OSError as failure:
         raise PostgresError(f"could not rename {data}", f"{failure}.", "Move it away by hand.") from failure
-    pgconf.sync_directory(data.parent)
     return kept
 
 

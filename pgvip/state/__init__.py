@@ -1,1 +1,1 @@
-"""What is kept and what is sent: the record, and one codec for both."""
+"""What is kept and what is sent: the record, one codec for both, one writer of files."""

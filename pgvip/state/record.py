@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgvip.core.values import BootFacts, Durable, Grant, Lsn, Mode, Pause, Record, WalPoint
 from pgvip.errors import RecordError
+from pgvip.state import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +91,7 @@ class RecordStore:
         if durable is None:
             return None
         try:
+            files.remove_left_over(self.path)  # the daemon's lock is held: nobody else writes here
             self.save(durable)
         except RecordError as failure:
             if not (isinstance(failure.__cause__, OSError) and failure.__cause__.errno in FULL):
@@ -144,8 +145,7 @@ def forget_boot_facts(path: Path) -> None:
     That needs no space. RecordError when not even this is possible.
     """
     try:
-        for stale in (path, _temporary(path)):
-            stale.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError as failure:
         raise RecordError(f"could not remove {path}", f"{failure}.") from failure
 
@@ -280,8 +280,7 @@ HINT = "Do not delete it on the host that may serve; see the documentation on a 
 def _load(path: Path) -> dict[str, Any] | None:
     """The body of a file that `_save` wrote; None when there is no file."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(BYTES_MAX + 1)
+        raw = files.read(path, BYTES_MAX)
     except FileNotFoundError:
         return None
     except OSError as failure:
@@ -291,8 +290,6 @@ def _load(path: Path) -> dict[str, Any] | None:
 
 def _opened(raw: bytes) -> dict[str, Any]:
     """Check version and checksum; ValueError says what is wrong."""
-    if len(raw) > BYTES_MAX:
-        raise ValueError("it is too large")
     envelope = json.loads(raw)
     if envelope["version"] != VERSION:
         raise ValueError(f"its version is {envelope['version']}, this program knows {VERSION}")
@@ -316,47 +313,20 @@ def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
-
-
 def _save(path: Path, body: dict[str, Any], *, durable: bool) -> None:
     """Temporary file beside it, rename; with `durable` an fsync of the file before and of the directory after."""
     text = json.dumps({"version": VERSION, "sha256": _checksum(body), "body": body}, indent=1) + "\n"
-    temporary = _temporary(path)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        temporary.replace(path)
+        files.write(path, text, durable=durable)
+    except files.UnsyncedError as failure:
+        raise InDoubtError(f"{path} may hold its old or its new content after a power cut: {failure}") from failure
     except OSError as failure:
         raise RecordError(f"could not write {path}", f"{failure}.") from failure
-    if durable:
-        try:
-            _sync_directory(path.parent)
-        except OSError as failure:
-            raise InDoubtError(f"{path} may hold its old or its new content after a power cut: {failure}") from failure
 
 
 def _sync_as_it_is(path: Path) -> None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        _temporary(path).unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        files.sync(path)
+        files.sync_directory(path.parent)
     except OSError as failure:
         raise RecordError(f"could not sync {path}", f"{failure}.") from failure
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

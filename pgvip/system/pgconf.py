@@ -9,16 +9,14 @@ a DBA's right).
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import stat
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.errors import PostgresError
+from pgvip.state import files
 from pgvip.system import wal_commands
 from pgvip.system.sql import REPLICATION_ROLE
 
@@ -103,7 +101,7 @@ def write(config: Config, *, sync: bool, version: int, raised: Mapping[str, str]
     try:
         with _WRITING:
             kept = _raised_in(path) if raised is None else raised
-            replace_file(path, render(config, sync=sync, version=version, raised=kept), main)
+            files.write_like(path, render(config, sync=sync, version=version, raised=kept), main)
             ensure_include(main)
     except OSError as failure:
         raise PostgresError(f'could not write "{FILE_NAME}"', f"{failure}.") from failure
@@ -125,7 +123,7 @@ def refresh_commands(config: Config) -> bool:
             new = [f"{key} = {quoted(wanted[key])}" if (key := _key(line)) in wanted else line for line in lines]
             if new == lines:
                 return False
-            replace_file(path, "\n".join([*new, ""]), path)
+            files.write_like(path, "\n".join([*new, ""]), path)
     except FileNotFoundError:
         return False
     except OSError as failure:
@@ -153,7 +151,7 @@ def ensure_include(main: Path) -> None:
         return
     kept = [line for line in lines if line.strip() != INCLUDE]
     text = "\n".join([*kept, "", "# pgvip: must stay the last line", INCLUDE, ""])
-    replace_file(main, text, main)
+    files.write_like(main, text, main)
 
 
 def strip_auto_conf(config: Config, version: int) -> list[str]:
@@ -169,7 +167,7 @@ def strip_auto_conf(config: Config, version: int) -> list[str]:
         return []
     removed = [key for line in lines if (key := _key(line)) in ours]
     if removed:
-        replace_file(path, "".join(line for line in lines if _key(line) not in ours), path)
+        files.write_like(path, "".join(line for line in lines if _key(line) not in ours), path)
     return removed
 
 
@@ -186,7 +184,7 @@ def raise_auto_conf(config: Config, raised: Mapping[str, str]) -> None:
         return
     text = "".join(f"{key} = {quoted(raised[key])}\n" if (key := _key(line)) in raised else line for line in lines)
     if text != "".join(lines):
-        replace_file(path, text, path)
+        files.write_like(path, text, path)
 
 
 def auto_conf_keys(config: Config) -> set[str]:
@@ -199,33 +197,6 @@ def auto_conf_keys(config: Config) -> set[str]:
     except OSError as failure:
         raise PostgresError(f'could not read "{path}"', f"{failure}.") from failure
     return {key for line in lines if (key := _key(line))}
-
-
-def replace_file(path: Path, text: str, like: Path) -> None:
-    """Replace a file durably and at once; owner, group and mode are those of `like`."""
-    model = like.stat()
-    descriptor, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-            file.flush()
-            os.fchown(descriptor, model.st_uid, model.st_gid)
-            os.fchmod(descriptor, stat.S_IMODE(model.st_mode))
-            os.fsync(descriptor)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _key(line: str) -> str:

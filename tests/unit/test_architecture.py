@@ -35,6 +35,9 @@ PURE = {"time", "random", "secrets", "threading", "os", "sys", "socket", "subpro
 LOOSE = {"__init__", "errors", "deadlines"}
 """The modules that stand in no package."""
 
+SYNCING = {"state/files.py", "archive/packing.py", "probes/disk_writer.py"}
+"""Who calls fsync(2): the writer of durable files, that of the archive commands, and the probe that measures it."""
+
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "events", "core"),
     ("deadlines", "state", "text"),
@@ -101,6 +104,15 @@ def test_each_library_is_imported_in_one_module() -> None:
                 seen.setdefault(top, set()).add(relative(module))
     assert seen == {library: {ONE_MODULE[library]} for library in seen if library in ONE_MODULE}
     assert len(seen) >= 5
+
+
+def test_durable_files_have_one_writer() -> None:
+    seen = set()
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr == "fsync":
+                seen.add(relative(module))
+    assert seen == SYNCING
 
 
 def test_every_package_has_its_floor() -> None:

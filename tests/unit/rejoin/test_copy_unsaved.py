@@ -13,6 +13,7 @@ from pgvip.errors import RejoinError
 from pgvip.link.bundle import Bundle
 from pgvip.rejoin import copy as cloning
 from pgvip.rejoin import follow, saved_wal
+from pgvip.state import files
 from tests.unit import configs
 
 FILES = {"000000010000000000000001": "torn", "archive_status/000000010000000000000001.ready": ""}
@@ -78,16 +79,14 @@ def test_copy_that_is_cut_short_leaves_the_original_and_no_second_set(
 ) -> None:
     old = replaced(config)
     monkeypatch.setattr(saved_wal, "_movable", lambda *_: False)
-    copy_file = saved_wal.copy_file
 
     def full(*_: Path) -> None:
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(saved_wal, "copy_file", full)
+        patch.setattr(files, "copy", full)
         with pytest.raises(OSError, match="disk full"):
             cloning._keep_unsaved(config, old)
-    assert saved_wal.copy_file is copy_file
     assert (old / "pg_wal" / "000000010000000000000001").read_text() == "torn"
     # The daemon dies when the copy is whole, and the marker is not gone yet.
     with monkeypatch.context() as patch:

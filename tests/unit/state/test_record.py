@@ -14,7 +14,7 @@ import pytest
 
 from pgvip.core.values import BootFacts, Durable, Grant, Lsn, Mode, Pause, Record, WalPoint
 from pgvip.errors import RecordError
-from pgvip.state import record
+from pgvip.state import files, record
 from pgvip.state.record import (
     PairIdentity,
     RecordStore,
@@ -85,6 +85,15 @@ def test_the_file_is_for_root_alone_and_nothing_else_is_left(store: RecordStore)
     assert store.path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_daemon_that_starts_removes_what_killed_ones_left(store: RecordStore) -> None:
+    store.save(DURABLE)
+    for name in (".record.json.0123abcd.new", "record.json.mine", ".record.json.new"):
+        (store.path.parent / name).write_text("torn")
+    assert store.settle() == DURABLE
+    left = {path.name for path in store.path.parent.iterdir()}
+    assert left == {"record.json", "record.json.mine", ".record.json.new"}
+
+
 def test_every_changed_byte_is_noticed(store: RecordStore) -> None:
     store.save(DURABLE)
     whole = store.path.read_bytes()
@@ -140,7 +149,7 @@ def test_a_save_is_synced_before_and_after_the_rename(store: RecordStore, monkey
     fsync, rename = os.fsync, os.replace
 
     def seen_fsync(descriptor: int) -> None:
-        order.append("fsync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        order.append("fsync " + Path(f"/proc/self/fd/{descriptor}").readlink().name[:12])
         fsync(descriptor)
 
     def seen_rename(self: Path, target: Path) -> Path:
@@ -151,10 +160,10 @@ def test_a_save_is_synced_before_and_after_the_rename(store: RecordStore, monkey
     monkeypatch.setattr(os, "fsync", seen_fsync)
     monkeypatch.setattr(Path, "replace", seen_rename)
     store.save(DURABLE)
-    assert order == ["fsync .record.json.new", "rename", f"fsync {store.path.parent.name}"]
+    assert order == ["fsync .record.json", "rename", f"fsync {store.path.parent.name[:12]}"]
 
 
-@pytest.mark.parametrize("step", range(5))
+@pytest.mark.parametrize("step", range(6))
 def test_a_save_that_dies_at_any_step_leaves_the_old_or_the_new(
     store: RecordStore, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -171,7 +180,7 @@ def test_a_save_that_dies_at_any_step_leaves_the_old_or_the_new(
 
         monkeypatch.setattr(os, name, call)
 
-    for name in ("open", "fsync", "replace"):
+    for name in ("open", "fchmod", "fsync", "replace"):
         dying(name)
     with contextlib.suppress(RecordError, record.InDoubtError):
         store.save(DURABLE)
@@ -266,7 +275,7 @@ def test_a_save_in_doubt_is_no_mere_failure_and_is_settled_at_the_next_start(
         raise OSError(errno.EIO, "no directory was synced")
 
     with monkeypatch.context() as broken:
-        broken.setattr(record, "_sync_directory", failing)
+        broken.setattr(files, "sync_directory", failing)
         with pytest.raises(record.InDoubtError):
             store.save(Durable(served=True))
         with pytest.raises(record.InDoubtError):
