@@ -50,6 +50,17 @@ class RecordError(PgvipError):
     """The durable record is unreadable, or does not fit this host."""
 
 
+class FormatError(PgvipError):
+    """What was kept or sent is not in the form that is expected.
+
+    The message names the place and repeats nothing of the content, which may be secret; the detail does. As text it is
+    one line, for the detail of the error of whoever reads.
+    """
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.detail}" if self.detail else self.message
+
+
 class CommandError(PgvipError):
     """An external command failed or ran out of time."""
 

@@ -11,19 +11,18 @@ A host tells the other what it has, and what WAL it needs, by a small file in it
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgvip.archive.memory import DIRECTORY, INDEX
 from pgvip.core.values import Lsn, WalPoint
-from pgvip.errors import ArchiveError, RefusedError
-from pgvip.state import files
+from pgvip.errors import ArchiveError, FormatError, RefusedError
+from pgvip.state import codec, files
 from pgvip.system import pgtools
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 NAME = re.compile(r"\d{8}T\d{6}Z")
 DONE, RUNNING = "backup.json", "running.json"
 DATA, TABLESPACES = "data", "tablespaces"
+BYTES_MAX = 1 << 22
+"""Of a file of facts; an index with a thousand backups has 400 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +60,6 @@ class Backup:
     @property
     def good(self) -> bool:
         return self.state == "good"
-
-    def words(self) -> dict[str, Any]:
-        """As JSON."""
-        found = asdict(self)
-        for key in ("start", "stop"):
-            point = getattr(self, key)
-            found[key] = {"timeline": point.timeline, "lsn": str(point.lsn)}
-        return found
-
-    @classmethod
-    def of(cls, words: dict[str, Any]) -> Backup:
-        """From JSON; KeyError, ValueError or TypeError when it is something else."""
-        points = {
-            key: WalPoint(int(words[key]["timeline"]), Lsn.parse(words[key]["lsn"])) for key in ("start", "stop")
-        }
-        return cls(**{**words, **points})
 
 
 def own(config: Config) -> list[Backup]:
@@ -112,22 +97,22 @@ def is_done(config: Config, backup: Backup) -> bool:
 
 def _parse(file: Path) -> Backup:
     try:
-        return Backup.of(json.loads(file.read_text(encoding="utf-8")))
+        return codec.from_file(Backup, file, max_bytes=BYTES_MAX)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as failure:
+    except (OSError, FormatError) as failure:
         hint = "Nothing is removed while it is unknown what it is; repair it or move the directory away."
-        raise ArchiveError(f"could not understand {file}", f"{failure!r}.", hint) from failure
+        raise ArchiveError(f"could not understand {file}", f"{failure}.", hint) from failure
 
 
-def write(path: Path, words: dict[str, Any], config: Config) -> None:
-    """Write a JSON file durably, by rename, owned by PostgreSQL's user. ArchiveError when that fails.
+def write(path: Path, value: object, config: Config) -> None:
+    """Write a value as a JSON file, durably, by rename, owned by PostgreSQL's user. ArchiveError when that fails.
 
     The directory may be that user's as well: nothing that he put there is followed.
     """
     owner = pgtools.account(config)
     try:
-        files.write(path, json.dumps(words, indent=1) + "\n", mode=0o640, owner=(owner.pw_uid, owner.pw_gid))
+        files.write(path, codec.to_text(value), mode=0o640, owner=(owner.pw_uid, owner.pw_gid))
     except OSError as failure:
         raise ArchiveError(f"could not write {path}", f"{failure}.") from failure
 
@@ -189,24 +174,19 @@ def write_index(config: Config, known: Sequence[Backup], need: WalPoint | None) 
     except OSError as failure:
         raise ArchiveError(f"could not make {notes}", f"{failure}.") from failure
     inside = config.archive.directory in config.backup.directory.parents
-    words = {
-        "host": config.me.name,
-        "at": time.time(),
-        "directory": str(config.backup.directory),
-        "within": str(config.backup.directory.relative_to(config.archive.directory)) if inside else "",
-        "backups": [backup.words() for backup in known],
-        "need": None if need is None else {"timeline": need.timeline, "lsn": str(need.lsn)},
-    }
-    write(notes / INDEX, words, config)
+    within = str(config.backup.directory.relative_to(config.archive.directory)) if inside else ""
+    index = Index(config.me.name, time.time(), config.backup.directory, within, tuple(known), need)
+    write(notes / INDEX, index, config)
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What the peer told. `need`: from where on it needs WAL itself; None: it did not know.
+    """What a host tells the other. `need`: from where on it needs WAL itself; None: it did not know.
 
     `within`: where in its archive its backups are; "" when they are elsewhere.
     """
 
+    host: str
     at: float
     directory: Path
     within: str
@@ -220,16 +200,10 @@ def read_index(words: dict[str, Any], host: str) -> Index:
         hint = f"It is written by the daemon of {host}; see that it runs there, and is as new as this one."
         raise ArchiveError(f"there is no index in the archive of {host}", hint=hint)
     try:
-        if words["host"] != host:
-            what = f"what is mounted as the archive of {host} is that of {words['host']}"
-            raise ArchiveError(what, hint="Check archive.mount_source.")
-        need = words["need"]
-        return Index(
-            float(words["at"]),
-            Path(words["directory"]),
-            str(words["within"]),
-            tuple(Backup.of(one) for one in words["backups"]),
-            None if need is None else WalPoint(int(need["timeline"]), Lsn.parse(need["lsn"])),
-        )
-    except (KeyError, ValueError, TypeError) as failure:
-        raise ArchiveError(f"could not understand the index in the archive of {host}", f"{failure!r}.") from failure
+        index = codec.decode(Index, words)
+    except FormatError as failure:
+        raise ArchiveError(f"could not understand the index in the archive of {host}", f"{failure}.") from failure
+    if index.host != host:
+        what = f"what is mounted as the archive of {host} is that of {index.host}"
+        raise ArchiveError(what, hint="Check archive.mount_source.")
+    return index

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING
 from pgvip.archive import backups, cleaning, inventory
 from pgvip.archive.backups import DATA, DONE, RUNNING, TABLESPACES, Backup
 from pgvip.core.values import Lsn, WalPoint
-from pgvip.errors import ArchiveError, CommandError, PgvipError, ProbeError
-from pgvip.state import files
+from pgvip.errors import ArchiveError, CommandError, FormatError, PgvipError, ProbeError
+from pgvip.state import codec, files
 from pgvip.system import pgtools
 from pgvip.system.commands import check, run
 from pgvip.system.sql import connect_local
@@ -35,6 +34,24 @@ HEADROOM = 1.05
 QUERY_S = 60.0
 LABEL_START = re.compile(r"^START WAL LOCATION: (?P<lsn>[0-9A-F]+/[0-9A-F]+)", re.MULTILINE)
 LABEL_TIMELINE = re.compile(r"^START TIMELINE: (?P<timeline>\d+)", re.MULTILINE)
+
+MANIFEST_BYTES_MAX = 1 << 30
+"""It has about 150 bytes for each file of the cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """WAL that a backup needs, as its manifest says (PostgreSQL manual, "Backup Manifest Format")."""
+
+    timeline: int = field(metadata=codec.key("Timeline"))
+    end: Lsn = field(metadata=codec.key("End-LSN"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    """What is read of a backup's manifest."""
+
+    ranges: tuple[_Range, ...] = field(metadata=codec.key("WAL-Ranges"))
 
 
 def make(
@@ -65,7 +82,7 @@ def make(
         progress("verifying it (pg_verifybackup)")
         verify(config, path / DATA)
         done = replace(done, state="good", verified_at=time.time())
-        backups.write(path / DONE, done.words(), config)
+        backups.write(path / DONE, done, config)
         (path / RUNNING).unlink()
         tell(config)
     return done
@@ -149,7 +166,7 @@ def _begin(config: Config) -> Backup:
         version=pgtools.major_version(config.postgres.data_directory),
         source=server.role,
     )
-    backups.write(path / RUNNING, begun.words(), config)
+    backups.write(path / RUNNING, begun, config)
     tell(config)
     return begun
 
@@ -239,9 +256,9 @@ def _facts(path: Path, begun: Backup) -> Backup:
     try:
         label = (path / DATA / "backup_label").read_text(encoding="utf-8", errors="replace")
         (start,), (timeline,) = LABEL_START.findall(label), LABEL_TIMELINE.findall(label)
-        manifest = json.loads((path / DATA / "backup_manifest").read_text(encoding="utf-8"))
+        manifest = codec.from_file(_Manifest, path / DATA / "backup_manifest", max_bytes=MANIFEST_BYTES_MAX)
         # One range for each timeline, the newest first (src/backend/backup/backup_manifest.c).
-        ends = [WalPoint(int(one["Timeline"]), Lsn.parse(one["End-LSN"])) for one in manifest["WAL-Ranges"]]
+        ends = [WalPoint(one.timeline, one.end) for one in manifest.ranges]
         return replace(
             begun,
             start=WalPoint(int(timeline), Lsn.parse(start)),
@@ -249,8 +266,8 @@ def _facts(path: Path, begun: Backup) -> Backup:
             ended_at=time.time(),
             size_bytes=_size(path),
         )
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as failure:
-        raise ArchiveError(f"did not understand the backup in {path}", f"{failure!r}.") from failure
+    except (OSError, ValueError, FormatError) as failure:
+        raise ArchiveError(f"did not understand the backup in {path}", f"{failure}.") from failure
 
 
 def _size(path: Path) -> int:

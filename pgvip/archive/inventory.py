@@ -5,7 +5,6 @@ Bounded in time: each archive is looked at by a child process, the local server 
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from pgvip.archive import backups, listing, retention
 from pgvip.archive.catalog import Holdings, holdings
-from pgvip.archive.listing import Survey
+from pgvip.archive.listing import Stored, Survey
+from pgvip.archive.packing import plain_name
 from pgvip.archive.retention import Doubt, Need
 from pgvip.core.values import Lsn, WalPoint
-from pgvip.errors import ArchiveError, CommandError, PgvipError, ProbeError, RefusedError
+from pgvip.errors import ArchiveError, CommandError, FormatError, PgvipError, ProbeError, RefusedError
+from pgvip.state import codec, files
 from pgvip.system import mounts, pgconf, pgtools, wal_commands
 from pgvip.system.commands import run
 from pgvip.system.sql import connect_local
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 PEER_INDEX = "peer-index.json"
 ANSWER_S = 5.0
+LINE_BYTES_MAX = 2 * backups.BYTES_MAX
+"""Of a line of a listing: an index is a text in there, with a backslash before each of its quotes."""
 GRACE_S = 5.0
 """For the interpreter to start on a busy host, on top of the archive's own time limit."""
 
@@ -114,9 +117,9 @@ def remember(config: Config, picture: Picture) -> None:
 def _last_heard(config: Config) -> Index | None:
     """What the peer told last; None when it never did."""
     try:
-        words = json.loads((config.paths.state / PEER_INDEX).read_text(encoding="utf-8"))
-        return backups.read_index(words, config.peer.name)
-    except (OSError, ValueError, ArchiveError):
+        text = files.read(config.paths.state / PEER_INDEX, backups.BYTES_MAX)
+        return backups.read_index(codec.parse_object(text, max_bytes=backups.BYTES_MAX), config.peer.name)
+    except (OSError, FormatError, ArchiveError):
         return None
 
 
@@ -127,17 +130,50 @@ def look(config: Config, directory: Path) -> Survey:
 
     def line(text: str) -> None:
         if text.startswith("{"):  # else it is an error, which comes with the exit code
-            found.take(text)
+            _take_line(found, text)
 
     try:
         done = run(words, timeout_s=config.archive.timeout_s + GRACE_S, on_line=line)
     except CommandError as failure:
         raise ArchiveError(f"the archive {directory} does not answer", failure.message) from failure
-    except (ValueError, KeyError, TypeError) as failure:
-        raise ArchiveError(f"did not understand what lies in {directory}", f"{failure!r}.") from failure
+    except FormatError as failure:
+        raise ArchiveError(f"did not understand what lies in {directory}", f"{failure}.") from failure
     if done.returncode != 0 or not found.complete:
         raise ArchiveError(f"could not read the archive {directory}", done.said)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line that `archive.listing` prints as a script; which fields it has depends on what it tells of."""
+
+    what: str = field(metadata=codec.key("is"))
+    file: str = ""
+    size: int = 0
+    at: float = 0.0
+    text: str = ""
+    name: str = ""
+    why: str = ""
+    files: tuple[str, ...] = ()
+    free: int = 0
+
+
+def _take_line(found: Survey, text: str) -> None:
+    """Understand one line; FormatError when it is something else."""
+    line = codec.from_json(_Line, text, max_bytes=LINE_BYTES_MAX)
+    match line.what:
+        case "file":
+            found.files.append(Stored(plain_name(line.file), line.file, line.size, line.at))
+        case "history":
+            found.histories[line.file] = line.text
+        case "failed":
+            found.failed[line.name] = (line.why, line.at)
+        case "pending":
+            found.pending[line.name] = list(line.files)
+        case "index":
+            found.index = codec.parse_object(line.text, max_bytes=LINE_BYTES_MAX)
+        case "end":
+            found.free_bytes, found.complete = line.free, True
 
 
 def _look_at_peer(config: Config) -> tuple[Survey | None, Index | None, str]:

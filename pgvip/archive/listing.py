@@ -17,7 +17,6 @@ if __name__ == "__main__":  # as a script, with -I: only the standard library is
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pgvip.archive.memory import DIRECTORY, INDEX
-from pgvip.archive.packing import plain_name
 
 SMALL_BYTES = 1 << 16
 """Timeline histories and notes are never longer."""
@@ -45,24 +44,6 @@ class Survey:
     free_bytes: int = 0
     complete: bool = False
 
-    def take(self, line: str) -> None:
-        """Understand one line that the script printed; ValueError, KeyError or TypeError when it is something else."""
-        found = json.loads(line)
-        match found["is"]:
-            case "file":
-                file = str(found["file"])
-                self.files.append(Stored(plain_name(file), file, int(found["size"]), float(found["at"])))
-            case "history":
-                self.histories[str(found["file"])] = str(found["text"])
-            case "failed":
-                self.failed[str(found["name"])] = (str(found["why"]), float(found["at"]))
-            case "pending":
-                self.pending[str(found["name"])] = [str(name) for name in found["files"]]
-            case "index":
-                self.index = dict(json.loads(found["text"]))
-            case "end":
-                self.free_bytes, self.complete = int(found["free"]), True
-
 
 def look(directory: Path) -> Iterator[dict[str, object]]:
     """Everything that a survey wants to know, as the objects that are printed. Raises OSError."""
@@ -71,9 +52,9 @@ def look(directory: Path) -> Iterator[dict[str, object]]:
             if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
                 continue
             status = entry.stat()
-            yield {"is": "file", "file": entry.name, "size": status.st_size, "at": status.st_mtime}
+            yield {"is": "file", "file": _name(entry), "size": status.st_size, "at": status.st_mtime}
             if entry.name.endswith(".history") and status.st_size <= SMALL_BYTES:
-                yield {"is": "history", "file": entry.name, "text": _text(Path(entry.path))}
+                yield {"is": "history", "file": _name(entry), "text": _text(Path(entry.path))}
     notes = directory / DIRECTORY
     for note in _children(notes / "failed"):
         yield {"is": "failed", "name": note.name, "why": _text(note).strip(), "at": note.stat().st_mtime}
@@ -83,6 +64,11 @@ def look(directory: Path) -> Iterator[dict[str, object]]:
         yield {"is": "index", "text": (notes / INDEX).read_text(encoding="utf-8")}
     room = os.statvfs(directory)
     yield {"is": "end", "free": room.f_bavail * room.f_frsize}
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    """Its name in whole characters: one that is no UTF-8 is of no WAL file."""
+    return entry.name.encode(errors="replace").decode()
 
 
 def _children(directory: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pgvip.archive.catalog import gaps, holdings, position
 from pgvip.archive.inventory import ANSWER_S
 from pgvip.errors import ProbeError
+from pgvip.state import codec
 from pgvip.system.sql import connect_local
 from pgvip.system.wal_files import segment_name
 
@@ -38,7 +39,7 @@ def document(config: Config, seen: Picture) -> Document:
         "missing": [list(one.names(seen.segment_bytes)) for one in gaps(seen.holdings, seen.segment_bytes)],
         "archiver": archiver(config),
         "destinations": [destination(one.name, one.required, seen) for one in config.archive.destinations],
-        "backups": [one.words() for one in seen.backups],
+        "backups": [codec.encode(one) for one in seen.backups],
         "needed": needed(seen),
         "doubts": [{"what": doubt.what, "hint": doubt.hint} for doubt in seen.doubts(config)],
         "clean": config.archive.clean,

@@ -14,6 +14,7 @@ from pgvip.config.load import load
 from pgvip.deadlines import wait_until
 from pgvip.errors import ArchiveError, PostgresError, ProbeError, RefusedError
 from pgvip.setup import access
+from pgvip.state import codec
 from pgvip.system import pgtools
 from pgvip.system.sql import connect_local
 
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     done = _make(args, config, bandwidth)
     at = f"{done.stop.lsn} on timeline {done.stop.timeline}"
     text = f"backup {done.name}: {size(done.size_bytes)}, verified, consistent at {at}"
-    _print(args, {"made": True, **done.words()}, text)
+    _print(args, {"made": True, **codec.encode(done)}, text)
     return 0
 
 

@@ -12,6 +12,7 @@ from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.output import columns, duration, size
 from pgvip.cli.progress import patience
 from pgvip.config.load import load
+from pgvip.state import codec
 
 if TYPE_CHECKING:
     import argparse
@@ -55,7 +56,7 @@ def words(backup: Backup, seen: Picture) -> dict[str, object]:
     files = [*seen.own.files, *(seen.peer.files if seen.peer else ())]
     times = [file.at for file in files if position(file.name, seen.segment_bytes) == (end.timeline, last)]
     return {
-        **backup.words(),
+        **codec.encode(backup),
         "age_s": max(0.0, seen.at - (backup.ended_at or backup.begun_at)),
         # Its own WAL brings it to its end in any case.
         "to": str(max(end.lsn, backup.stop.lsn)),

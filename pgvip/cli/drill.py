@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pgvip.deadlines import now_s, wait_until
 from pgvip.drill import client, later
 from pgvip.drill.client import Writer, longest_gap_s
 from pgvip.drill.ready import obstacles, primary_of
+from pgvip.drill.result import Result, Switched, keep
 from pgvip.errors import Exit, LinkError, PgvipError, ProbeError, RefusedError
 from pgvip.link.operator_socket import call, failure, raise_failure
 from pgvip.text.times import of_wall
@@ -68,30 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_dry_run(parser)
-
-
-@dataclass(frozen=True, slots=True)
-class Switched:
-    """One switchover as the client saw it. `usual_s`: its longest gap before; `ready_s`: until the pair was whole."""
-
-    old: str
-    new: str
-    outage_s: float
-    usual_s: float
-    ready_s: float
-
-
-@dataclass(slots=True)
-class Result:
-    """What the drill found; kept in the state directory."""
-
-    at: str
-    outage_max_s: float
-    rows: int = 0
-    lost: int = 0
-    ok: bool = False
-    failure: str = ""
-    switchovers: list[Switched] = field(default_factory=list)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -259,7 +236,7 @@ class Drill:
         if missing and not result.failure:
             result.failure = "interrupted"
         result.ok = not result.failure and not result.lost and limits_kept
-        client.keep_result(self._config.paths.drill, asdict(result))
+        keep(self._config.paths.drill, result)
         self._announce(f"ended: {self._verdict()}")
         self._say(self._verdict())
         if missing == 1 and result.switchovers:

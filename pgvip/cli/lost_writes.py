@@ -9,7 +9,8 @@ from pgvip.cli.output import columns, size
 from pgvip.cli.steps import require_root
 from pgvip.config.load import load
 from pgvip.errors import RefusedError
-from pgvip.rejoin.lost_commits import File, Rows, SavedSet, Tally, names, read, saved_sets
+from pgvip.rejoin.lost_commits import File, Rows, SavedSet, Stretch, Tally, names, read, saved_sets
+from pgvip.state import codec
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         _list(config, found, unreadable, as_json=args.json)
         return 0
     saved = _choose(config, found, args.set)
-    tally = read(config, saved.directory, saved.pieces, saved.heartbeat_files)
+    tally = read(config, saved.directory, saved.pieces, saved.facts.heartbeat_files)
     known = names(config, {file for file, _ in tally.rows})
     limit = args.transactions or len(tally.transactions)
     if args.json:
@@ -85,10 +86,11 @@ def _list(config: Config, found: list[SavedSet], unreadable: list[str], *, as_js
 
 def _heading(saved: SavedSet) -> list[str]:
     ranges = ", ".join(f"timeline {piece.timeline} from {piece.start} to {piece.end}" for piece in saved.pieces)
+    facts = saved.facts
     return [
-        f"{saved.name}: {_lost(saved.commits)}",
-        f"  {saved.host} followed {saved.followed} at {saved.at}",
-        f"  {ranges}: {size(saved.size_bytes)}, kept in {saved.directory}",
+        f"{saved.name}: {_lost(facts.commits)}",
+        f"  {facts.host} followed {facts.followed} at {facts.at}",
+        f"  {ranges}: {size(facts.size_bytes)}, kept in {saved.directory}",
     ]
 
 
@@ -133,11 +135,11 @@ def _transactions(tally: Tally, known: dict[File, str], limit: int) -> list[str]
 
 
 def _facts(saved: SavedSet) -> dict[str, Any]:
-    pieces = [{"timeline": one.timeline, "from": str(one.start), "to": str(one.end)} for one in saved.pieces]
+    pieces, facts = [codec.encode(Stretch(*one)) for one in saved.pieces], saved.facts
     return {
-        "set": saved.name, "directory": str(saved.directory), "at": saved.at, "host": saved.host,
-        "followed": saved.followed, "pieces": pieces, "bytes": saved.size_bytes, "commits": saved.commits,
-        "heartbeats": saved.heartbeats,
+        "set": saved.name, "directory": str(saved.directory), "at": facts.at, "host": facts.host,
+        "followed": facts.followed, "pieces": pieces, "bytes": facts.size_bytes, "commits": facts.commits,
+        "heartbeats": facts.heartbeats,
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from pgvip.cli.progress import Bar, patience
 from pgvip.cli.steps import require_root
 from pgvip.config.load import load
 from pgvip.errors import RefusedError
+from pgvip.state import codec
 from pgvip.system import pgtools
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _report(args: argparse.Namespace, config: Config, order: Order, seen: Pictur
     look = f"sudo -u {user} psql -h {config.postgres.socket_directory} -p {order.port}"
     end = reach(seen.holdings, order.backup.start, seen.segment_bytes)
     if args.json:
-        words = {"restored": not args.dry_run, "backup": order.backup.words(), "to": str(order.target),
+        words = {"restored": not args.dry_run, "backup": codec.encode(order.backup), "to": str(order.target),
                  "directory": str(data), "port": order.port, "start": start, "archived_to": str(end.lsn)}  # fmt: skip
         print(json.dumps(words, indent=1))
         return

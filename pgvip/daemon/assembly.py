@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import secrets
@@ -32,8 +31,8 @@ from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received
 from pgvip.daemon.probe_threads import Arrivals, ProbeThread
 from pgvip.daemon.wiring import Actions, Probes
 from pgvip.deadlines import now_s
-from pgvip.drill import client
-from pgvip.errors import CommandError, Exit, LinkError, PgvipError, RecordError
+from pgvip.drill import result
+from pgvip.errors import CommandError, Exit, FormatError, LinkError, PgvipError, RecordError
 from pgvip.events import event_log
 from pgvip.events.event_table import Level
 from pgvip.explain.answers import Explanations
@@ -52,7 +51,7 @@ from pgvip.orders.peer_questions import PeerQuestions
 from pgvip.orders.planned import Switchover
 from pgvip.orders.schedule import Schedule
 from pgvip.rejoin import copy as cloning
-from pgvip.state.json_text import parse
+from pgvip.state import codec
 from pgvip.state.record import (
     PairIdentity,
     RecordStore,
@@ -99,6 +98,10 @@ def _tell_auto_starts(config: Config) -> None:
         event_log.log("starts-at-boot", f"could not look for what starts PostgreSQL at boot: {failure}")
 
 
+def _tell_unknown(why: str) -> None:
+    event_log.log("facts-failed", f"{why}; the peer is asked anew, as after a boot")
+
+
 def _finish_clone(config: Config) -> None:
     """End a clone that was cut short between its two renames, which left no data directory.
 
@@ -140,7 +143,7 @@ class Assembly:
         with suppress(FileNotFoundError):
             config.paths.no_restore.unlink()
         self._facts_file, self._facts_kept = config.paths.boot_facts, True
-        facts = load_boot_facts(self._facts_file, self._boot_id)
+        facts = load_boot_facts(self._facts_file, self._boot_id, _tell_unknown)
         outside = Outside(
             start=self._start,
             wake=self._wake,
@@ -308,8 +311,11 @@ class Assembly:
 
     def _ask_peer(self, request: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
         """A small question to the peer's daemon. LinkError when it does not answer in time, or not in JSON."""
-        answer = parse(self._link.ask(json.dumps(request), timeout_s))
-        return answer if isinstance(answer, dict) else {}
+        answer = self._link.ask(codec.plain_to_json(request), timeout_s)
+        try:
+            return codec.parse_object(answer, max_bytes=len(answer))
+        except FormatError as failure:
+            raise LinkError("did not understand the peer's answer", f"{failure}.") from failure
 
     def _keep(self, facts: BootFacts) -> bool:
         """Keep what a daemon restart must not lose. A full /run ends no daemon: a takeover may be under way."""
@@ -336,7 +342,7 @@ class Assembly:
         """What `status` adds to the loop's snapshot."""
         return {
             **self._near(),
-            "drill": client.last_result(self._daemon.config.paths.drill),
+            "drill": result.last(self._daemon.config.paths.drill),
         }
 
     def _near(self) -> dict[str, Any]:

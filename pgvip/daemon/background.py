@@ -16,7 +16,7 @@ from pgvip.archive import backups, report
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER
 from pgvip.deadlines import now_s
-from pgvip.drill import client
+from pgvip.drill import result
 from pgvip.errors import PgvipError
 from pgvip.orders.schedule import GRACE_S
 from pgvip.text.times import of_wall
@@ -96,7 +96,7 @@ class Background:
     def look(self) -> None:
         """At this host's archiver and backups. What cannot be seen is not told."""
         config = self._config()
-        self._drill = client.last_result(config.paths.drill)
+        self._drill = result.last(config.paths.drill)
         parts = {"archiving": archiving(config), "backup": backup(config)} if config.archive.enabled else {}
         self._own = _Seen(parts, now_s())
 

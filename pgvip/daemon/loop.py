@@ -24,7 +24,7 @@ from pgvip.core.settings import Identity, Inputs, Note
 from pgvip.core.values import BootFacts, Durable
 from pgvip.daemon.probe_threads import Probed
 from pgvip.deadlines import now_s
-from pgvip.errors import LinkError
+from pgvip.errors import FormatError
 from pgvip.state import codec
 from pgvip.status.snapshot import LoopStats, Snapshot
 
@@ -195,8 +195,8 @@ class Daemon:
 
     def _received(self, text: str) -> None:
         try:
-            message = codec.message_from_json(text)
-        except LinkError as failure:
+            message = codec.from_json(Message, text)
+        except FormatError as failure:
             self._outside.log("bad-message", failure.message)
             return
         self._messages.append(message)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgvip.core.values import Vip
 from pgvip.deadlines import now_s, retry
-from pgvip.errors import ActionError, ProbeError, RefusedError
-from pgvip.state import files
+from pgvip.errors import ProbeError, RefusedError
 from pgvip.system import sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from pgvip.config.model import Config
     from pgvip.system.sql import Session
@@ -126,20 +123,3 @@ def longest_gap_s(times: Sequence[float], since_s: float, until_s: float) -> flo
     before = [at_s for at_s in times if at_s <= since_s][-1:] or [since_s]
     points = [*before, *(at_s for at_s in times if since_s < at_s <= until_s), until_s]
     return max(later - earlier for earlier, later in itertools.pairwise(points))
-
-
-def keep_result(path: Path, result: dict[str, Any]) -> None:
-    """Keep what the last drill found, for `status` and auditors. ActionError when that fails."""
-    try:
-        files.write(path, json.dumps(result, indent=2) + "\n", mode=0o640)
-    except OSError as failure:
-        raise ActionError(f"could not write {path}", f"{failure}.") from failure
-
-
-def last_result(path: Path) -> dict[str, Any] | None:
-    """What the last drill on this host found; None without one, or when the file is not readable."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

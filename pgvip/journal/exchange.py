@@ -6,12 +6,14 @@ twice, changes nothing: what is missing is asked for again. At most `journal.eve
 
 from __future__ import annotations
 
-import json
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgvip.deadlines import now_s
+from pgvip.errors import FormatError
 from pgvip.events.event_table import read
+from pgvip.state import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,25 @@ FRAME_BYTES = 6 * 1024
 """Of one frame, about: at 1 Mbit/s it holds a heartbeat up for 50 ms. One event may make it longer."""
 RETRY_S = 5.0
 """A frame that was not answered is sent again after this."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Have:
+    """The newest event of the other host that the sender of a frame has."""
+
+    seq: int
+    series: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What is sent. `events`: of the sender's `series`, those after its `after`; `ask`: it wants an answer."""
+
+    series: str = ""
+    have: _Have | None = None
+    after: int | None = None
+    ask: bool = False
+    events: tuple[Any, ...] = ()
 
 
 class Exchange:
@@ -72,30 +93,24 @@ class Exchange:
     def take(self, body: bytes) -> bool:
         """Take a frame in; True when it wants an answer. One that cannot be read is left out."""
         try:
-            document = json.loads(body)
-        except ValueError:
+            frame = codec.from_json(_Frame, body)
+        except FormatError:
             return False
-        if not isinstance(document, dict):
-            return False
-        self._heard_of(document.get("have"))
-        given = document.get("events")
-        events = [event for event in map(read, given) if event] if isinstance(given, list) else []
-        series, after = str(document.get("series", "")), document.get("after")
+        if frame.have is not None:
+            self._heard_of(frame.have)
+        events = [event for event in map(read, frame.events) if event]
         known_series, known = self._store.last(self._store.peer)
-        joins = isinstance(after, int) and after <= (known if known_series == series else 0)
-        if events and series and joins:
-            self._store.add_theirs(events, series)
-        return bool(events) or bool(document.get("ask"))
+        joins = frame.after is not None and frame.after <= (known if known_series == frame.series else 0)
+        if events and frame.series and joins:
+            self._store.add_theirs(events, frame.series)
+        return bool(events) or frame.ask
 
-    def _heard_of(self, have: object) -> None:
+    def _heard_of(self, have: _Have) -> None:
         """The peer says what it has of this host's events."""
-        if not isinstance(have, dict) or not isinstance(have.get("seq"), int):
-            return
-        series, seq = str(have.get("series", "")), int(have["seq"])
         mine, own = self._store.last(self._store.me)
-        if series == mine and seq > own:
-            self._store.above(seq)  # this host's files are older than what it told before
-        self._peer_has = (series, seq)
+        if have.series == mine and have.seq > own:
+            self._store.above(have.seq)  # this host's files are older than what it told before
+        self._peer_has = (have.series, have.seq)
 
     def tell(self, *, asked: bool) -> None:
         """Send a frame when the peer asked, when it lacks something, or when it has not said what it has."""
@@ -120,12 +135,8 @@ class Exchange:
         room = FRAME_BYTES
         chosen: list[dict[str, Any]] = []
         for document in documents:
-            room -= len(_packed(document))
+            room -= len(codec.plain_to_line(document))
             if chosen and room < 0:
                 break
             chosen.append(document)
-        return _packed(frame | {"events": chosen})
-
-
-def _packed(document: object) -> bytes:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+        return codec.plain_to_line(frame | {"events": chosen})

@@ -7,13 +7,15 @@ lines is written with one write(2) and one fdatasync(2).
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pgvip.errors import FormatError
+from pgvip.state import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 SEGMENT_BYTES = 1 << 20
 """About 4000 events."""
@@ -26,17 +28,17 @@ def path_of(directory: Path, name: str, age: int = 0) -> Path:
     return directory / (f"{name}.{age}.jsonl" if age else f"{name}.jsonl")
 
 
-def write(directory: Path, name: str, documents: Sequence[object]) -> None:
+def write(directory: Path, name: str, documents: Sequence[Mapping[str, Any]]) -> None:
     """Append one line for each document, durably. OSError when it cannot be done; then some lines may be there."""
     directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     path = path_of(directory, name)
     _rotate_when_full(directory, name)
-    text = "".join(json.dumps(one, separators=(",", ":"), ensure_ascii=False) + "\n" for one in documents)
+    lines = b"".join(codec.plain_to_line(one) + b"\n" for one in documents)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        data = (b"\n" if torn else b"") + text.encode(errors="replace")
+        data = (b"\n" if torn else b"") + lines
         while data:
             data = data[os.write(descriptor, data) :]
         os.fdatasync(descriptor)
@@ -97,9 +99,7 @@ def _raw_lines(path: Path) -> list[bytes]:
 
 def _parsed(lines: Iterable[bytes]) -> Iterator[object]:
     for line in lines:
-        if len(line) > LINE_BYTES_MAX:
-            continue
         try:
-            yield json.loads(line)
-        except ValueError:  # torn, or not UTF-8
+            yield codec.parse(line, max_bytes=LINE_BYTES_MAX)
+        except FormatError:  # torn, or not UTF-8
             continue

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgvip.errors import LinkError
+from pgvip.errors import FormatError, LinkError
 from pgvip.state import codec, files
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def read_bundle(path: Path) -> Bundle:
         )
     try:
         bundle = codec.from_json(Bundle, text, max_bytes=MAX_BYTES)
-    except LinkError as error:
+    except FormatError as error:
         raise LinkError(f"{path} is not a bundle of pgvip init", f"{error.message}.") from error
     if bundle.format != FORMAT:
         raise LinkError(

@@ -7,7 +7,6 @@ of lines with `progress`, then one with `ok`, which is the last.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import struct
@@ -15,8 +14,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from pgvip.errors import Exit, LinkError, PgvipError
-from pgvip.state.json_text import parse
+from pgvip.errors import Exit, FormatError, LinkError, PgvipError
+from pgvip.state import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,8 +107,8 @@ class OperatorServer:
             nonlocal final
             if final:
                 raise LinkError("a reply after the last one")
-            final = "ok" in document
             _write_line(client, document)
+            final = "ok" in document
 
         try:
             line = next(_lines(client, REQUEST_MAX_BYTES, _now_s() + REQUEST_S), b"")
@@ -225,9 +224,10 @@ def _refuse(client: socket.socket) -> None:
 
 
 def _write_line(sock: socket.socket, document: Document) -> None:
+    line = codec.plain_to_json(document, max_bytes=REPLY_MAX_BYTES).encode() + b"\n"
     try:
         sock.settimeout(WRITE_S)
-        sock.sendall(json.dumps(document, separators=(",", ":")).encode() + b"\n")
+        sock.sendall(line)
     except OSError as error:
         raise LinkError("the other end of the operator's socket has gone", f"{error}.") from error
 
@@ -256,10 +256,10 @@ def _lines(sock: socket.socket, max_bytes: int, deadline_s: float) -> Iterator[b
 
 
 def _as_object(line: bytes) -> Document:
-    document = parse(line)
-    if not isinstance(document, dict):
-        raise LinkError("not a JSON object", f"It is {line[:80]!r}.")
-    return document
+    try:
+        return codec.parse_object(line, max_bytes=max(REQUEST_MAX_BYTES, REPLY_MAX_BYTES))
+    except FormatError as error:
+        raise LinkError("did not understand what came over the operator's socket", f"{error}.") from error
 
 
 def _now_s() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ from pgvip.link.operator_socket import failure
 from pgvip.orders.desk import Desk, Document
 from pgvip.orders.readiness import fence_word
 from pgvip.state import codec
-from pgvip.state.json_text import parse
 
 CHECKPOINT_MAX_S = 120.0
 
@@ -31,15 +29,15 @@ class PeerQuestions:
     def answer(self, text: str) -> str:
         """The answer to one question, as JSON text; a failure is an answer too."""
         try:
-            request = parse(text)
-            name = str(request.get("ask", "")) if isinstance(request, dict) else ""
+            request = codec.parse_object(text)
+            name = str(request.get("ask", ""))
             handler = self.handlers.get(name)
             if handler is None:
                 raise RefusedError(f"unknown question of the peer: {name!r}", hint="Run the same version on both.")
             answer: Document = {"ok": True, **handler(request)}
         except PgvipError as error:
             answer = failure(error)
-        return json.dumps(answer)
+        return codec.plain_to_json(answer)
 
     def _readiness(self, _request: Document) -> Document:
         snapshot = self._desk.snapshot()

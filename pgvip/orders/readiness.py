@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgvip import __version__
 from pgvip.config.model import Config
 from pgvip.core.values import Lsn
-from pgvip.errors import LinkError, PgvipError
+from pgvip.errors import FormatError, LinkError, PgvipError
 from pgvip.orders.desk import Desk, under_way
 from pgvip.orders.prechecks import Facts, Readiness, Side
 from pgvip.state import codec
@@ -89,5 +89,5 @@ def _theirs(desk: Desk) -> tuple[Readiness | None, str]:
         if not answer.get("ok"):
             return None, str(answer.get("error", "no reason given"))
         return codec.decode(Readiness, answer.get("readiness")), ""
-    except LinkError as failure:
+    except (LinkError, FormatError) as failure:
         return None, failure.message

@@ -6,17 +6,17 @@ now: what has been rewritten since (VACUUM FULL, TRUNCATE) or never came back ke
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.values import Lsn
-from pgvip.errors import PostgresError, ProbeError
+from pgvip.errors import FormatError, PostgresError, ProbeError
+from pgvip.state import codec
 from pgvip.system.sql import connect_local
 from pgvip.system.stopped_wal import RECORD, Piece, waldump
 
@@ -29,6 +29,10 @@ DEFAULT_TABLESPACE = 1663
 """OID of pg_default (src/include/catalog/pg_tablespace.dat)."""
 SEGMENT_BYTES_MIN = 1 << 20
 """Every segment size is a multiple of it (initdb --wal-segsize), so that no file before the stretch is asked for."""
+FACTS = "lost.json"
+"""In a directory of saved WAL: what it is."""
+FACTS_BYTES_MAX = 1 << 24
+"""A list of half a million WAL files."""
 TRANSACTIONS_MAX = 10_000
 """Transactions that are kept one by one; the totals count all."""
 
@@ -58,22 +62,51 @@ Rows = Counter[tuple[File, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class SavedSet:
-    """One directory of saved WAL. `commits`: of clients, None where they could not be counted."""
+class Stretch:
+    """A piece of WAL, as it is kept."""
 
-    directory: Path
+    timeline: int
+    start: Lsn = field(metadata=codec.key("from"))
+    end: Lsn = field(metadata=codec.key("to"))
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFacts:
+    """What was saved of a host's WAL, as `lost.json` beside it says. `commits`: None where they could not be counted.
+
+    `heartbeat_files`: "database/file" of pgvip's own table. An older one has no `pieces`.
+    """
+
     at: str
     host: str
     followed: str
-    pieces: tuple[Piece, ...]
-    size_bytes: int
+    timeline: int
+    start: Lsn = field(metadata=codec.key("from"))
+    end: Lsn = field(metadata=codec.key("to"))
+    size_bytes: int = field(metadata=codec.key("bytes"))
     commits: int | None
     heartbeats: int | None
-    heartbeat_files: tuple[str, ...]
+    pieces: tuple[Stretch, ...] = ()
+    heartbeat_files: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSet:
+    """One directory of saved WAL."""
+
+    directory: Path
+    facts: SavedFacts
 
     @property
     def name(self) -> str:
         return self.directory.name
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        facts = self.facts
+        whole = Stretch(facts.timeline, facts.start, facts.end)
+        return tuple(Piece(one.timeline, one.start, one.end) for one in facts.pieces or (whole,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +133,14 @@ def saved_sets(directory: Path) -> tuple[list[SavedSet], list[str]]:
     """Every set in `directory`, the newest first, and what is there but cannot be read, with the reason."""
     found, unreadable = [], []
     for path in sorted(directory.iterdir(), reverse=True) if directory.is_dir() else []:
-        file = path / "lost.json"
+        file = path / FACTS
         if path.name.startswith(".") or not file.exists():
             continue
         try:
-            found.append(_set(path, json.loads(file.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, KeyError, TypeError) as failure:
-            unreadable.append(f"{file}: {type(failure).__name__}: {failure}")
+            found.append(SavedSet(path, codec.from_file(SavedFacts, file, max_bytes=FACTS_BYTES_MAX)))
+        except (OSError, FormatError) as failure:
+            unreadable.append(f"{file}: {failure}")
     return found, unreadable
-
-
-def _set(path: Path, facts: Mapping[str, Any]) -> SavedSet:
-    whole = {"timeline": facts["timeline"], "from": facts["from"], "to": facts["to"]}
-    pieces = [
-        Piece(int(one["timeline"]), Lsn.parse(one["from"]), Lsn.parse(one["to"]))
-        for one in facts.get("pieces", [whole])
-    ]
-    return SavedSet(
-        path, str(facts["at"]), str(facts["host"]), str(facts["followed"]), tuple(pieces), int(facts["bytes"]),
-        facts["commits"], facts["heartbeats"], tuple(facts.get("heartbeat_files", ())),
-    )  # fmt: skip
 
 
 def read(config: Config, directory: Path, pieces: Iterable[Piece], heartbeat_files: Sequence[str]) -> Tally:

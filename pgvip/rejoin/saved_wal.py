@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from contextlib import suppress
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 from pgvip.archive.packing import plain_name
 from pgvip.core.values import WalPoint
 from pgvip.errors import PgvipError, RejoinError
-from pgvip.rejoin.lost_commits import Tally, read
-from pgvip.state import files
+from pgvip.rejoin.lost_commits import FACTS, SavedFacts, Stretch, Tally, read, saved_sets
+from pgvip.state import codec, files
 from pgvip.system.stopped_wal import Piece
 
 if TYPE_CHECKING:
@@ -95,12 +94,10 @@ def _saved_before(config: Config, divergence: Divergence, lost: Tally | None) ->
     """Where an attempt before this one saved the same commits (its crash recovery has added a record since)."""
     if lost is None:
         return None
-    for path in sorted(config.paths.saved.iterdir(), reverse=True):
-        with suppress(OSError, ValueError):
-            facts = json.loads((path / "lost.json").read_text(encoding="utf-8"))
-            same = (facts.get("timeline"), facts.get("from"), facts.get("commits"))
-            if same == (divergence.end.timeline, str(divergence.fork.lsn), lost.commits):
-                return path
+    for saved in saved_sets(config.paths.saved)[0]:
+        facts = saved.facts
+        if (facts.timeline, facts.start, facts.commits) == (divergence.end.timeline, divergence.fork.lsn, lost.commits):
+            return saved.directory
     return None
 
 
@@ -161,13 +158,12 @@ def prune(config: Config) -> list[Path]:
     """Remove the oldest saved directories beyond `keep_saved`, but only those without a client's commit."""
     if not config.paths.saved.is_dir():
         return []
-    kept = sorted((path for path in config.paths.saved.iterdir() if (path / "lost.json").is_file()), reverse=True)
     removed = []
-    for path in kept[config.rejoin.keep_saved :]:
-        with suppress(OSError, ValueError):
-            if json.loads((path / "lost.json").read_text(encoding="utf-8")).get("commits") == 0:
-                shutil.rmtree(path)
-                removed.append(path)
+    for saved in saved_sets(config.paths.saved)[0][config.rejoin.keep_saved :]:
+        with suppress(OSError):
+            if saved.facts.commits == 0:
+                shutil.rmtree(saved.directory)
+                removed.append(saved.directory)
     return removed
 
 
@@ -198,22 +194,20 @@ def _describe(
     heartbeat_files: Sequence[str],
 ) -> None:
     """Write lost.json for programs, lost.txt for people."""
-    facts = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": config.me.name,
-        "followed": config.peer.name,
-        "timeline": divergence.end.timeline,
-        "from": str(divergence.fork.lsn),
-        "to": str(divergence.end.lsn),
-        "bytes": divergence.size_bytes,
-        "commits": None if lost is None else lost.commits,
-        "heartbeats": None if lost is None else lost.heartbeats,
-        "pieces": [
-            {"timeline": piece.timeline, "from": str(piece.start), "to": str(piece.end)} for piece in divergence.pieces
-        ],
-        "heartbeat_files": list(heartbeat_files),
-        "files": list(names),
-    }
+    facts = SavedFacts(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        host=config.me.name,
+        followed=config.peer.name,
+        timeline=divergence.end.timeline,
+        start=divergence.fork.lsn,
+        end=divergence.end.lsn,
+        size_bytes=divergence.size_bytes,
+        commits=None if lost is None else lost.commits,
+        heartbeats=None if lost is None else lost.heartbeats,
+        pieces=tuple(Stretch(*piece) for piece in divergence.pieces),
+        heartbeat_files=tuple(heartbeat_files),
+        files=tuple(names),
+    )
     count = "could not be counted" if lost is None else str(lost.commits)
     text = [
         f"WAL of host {config.me.name} that {config.peer.name} does not have, saved before this host followed it.",
@@ -224,5 +218,5 @@ def _describe(
         "",
         *(f"transaction {one.xid} at {one.lsn}: COMMIT {one.at}" for one in (lost.transactions if lost else ())),
     ]
-    for name, content in (("lost.json", json.dumps(facts, indent=1)), ("lost.txt", "\n".join(text))):
-        files.write(directory / name, content + "\n")
+    files.write(directory / FACTS, codec.to_text(facts))
+    files.write(directory / "lost.txt", "\n".join([*text, ""]))

@@ -1,8 +1,9 @@
-"""Values of the core as JSON and back: strict about types, lenient about fields it does not know.
+"""The one codec of everything that is kept or sent as JSON: strict about types, lenient about fields it does not know.
 
-Driven by the type hints of the dataclasses, so a new field of `Message` needs nothing here. A field that
-is missing gets the default of its dataclass (an older peer, during a rolling upgrade); one without a default, or of
-the wrong type, is a LinkError that names it. JSON has no infinities: they travel as "inf" and "-inf".
+Driven by the type hints of dataclasses, so a new field needs nothing here. A field that is missing gets the default of
+its dataclass (an older peer, during a rolling upgrade); one without a default, or of the wrong type, is a FormatError
+that names it. What came from elsewhere is bounded in size, depth and digits, whatever its type, so no input reaches the
+program as another exception. JSON has no infinities: they are "inf" and "-inf".
 """
 
 from __future__ import annotations
@@ -15,29 +16,45 @@ import types
 import typing
 from enum import Enum
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
-from pgvip.core.messages import Message
 from pgvip.core.values import Lsn
-from pgvip.errors import LinkError
-from pgvip.state.json_text import parse
+from pgvip.errors import FormatError
+from pgvip.state import files
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Container, Mapping
 
 T = TypeVar("T")
 
 MAX_BYTES = 64 * 1024
 """The longest message, in bytes of UTF-8. A heartbeat has about 1.5 kB; etcd's limit for a whole request is 1.5 MB."""
+DEPTH_MAX = 32
+"""Of lists and objects in each other; the deepest document of pgvip has about ten."""
+DIGITS_MAX = 20
+"""Of a whole number; 64 bits have 20."""
 
 _LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 _INT_MAX = 2**63 - 1
 _INFINITIES = {"inf": math.inf, "-inf": -math.inf}
+_KEY = "key"
+
+
+def key(name: str) -> dict[str, str]:
+    """Metadata of a dataclass's field that has another name in JSON ("from" can be no name in Python)."""
+    return {_KEY: name}
+
+
+# --- to JSON -------------------------------------------------------------------------------------------------
 
 
 def encode(value: object) -> Any:
-    """Turn a value into what the json module writes. TypeError for what has no place on the wire."""
-    if value is None or isinstance(value, Enum | str | int | float):
+    """Turn a value into what the json module writes. TypeError for what has no form in JSON."""
+    if value is None or isinstance(value, Enum | str | int | float | Path):
         return _encode_scalar(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: encode(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        return {_name(one): encode(getattr(value, one.name)) for one in dataclasses.fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return {name: encode(item) for name, item in zip(value._fields, value, strict=True)}
     if isinstance(value, tuple | list):
@@ -49,38 +66,10 @@ def encode(value: object) -> Any:
     raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
-def to_json(value: object, *, max_bytes: int = MAX_BYTES) -> str:
-    """One line of JSON. LinkError when it is longer than `max_bytes`."""
-    text = json.dumps(encode(value), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    if len(text) > max_bytes:
-        raise LinkError(f"message is too long: {len(text)} bytes, at most {max_bytes}")
-    return text
-
-
-def message_from_json(text: str) -> Message:
-    """Read a peer's message. LinkError says which field is wrong."""
-    return from_json(Message, text)
-
-
-def from_json(cls: type[T], text: str, *, complete: bool = False, max_bytes: int = MAX_BYTES) -> T:
-    """Read a value of type `cls` from JSON text; see `decode`."""
-    if len(text) > max_bytes:
-        raise LinkError(f"message is too long: {len(text)} bytes, at most {max_bytes}")
-    return decode(cls, parse(text), complete=complete)
-
-
-def decode(cls: type[T], value: object, *, complete: bool = False) -> T:
-    """Turn parsed JSON into a value of type `cls`. LinkError names the field and what it holds.
-
-    `complete`: a missing field is an error even if it has a default (a file that only this version writes).
-    """
-    return typing.cast("T", _decode(cls, value, cls.__name__, complete))
-
-
 def _encode_scalar(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, Lsn):
+    if isinstance(value, Lsn | Path):
         return str(value)
     return _encode_float(value) if isinstance(value, float) else value
 
@@ -93,72 +82,201 @@ def _encode_float(value: float) -> float | str:
     return value
 
 
-def _wrong(where: str, expected: str, value: object) -> LinkError:
-    return LinkError(f"wrong value for {where}", f"It must be {expected}, not {repr(value)[:80]}.")
+def to_json(value: object, *, max_bytes: int = MAX_BYTES) -> str:
+    """One line of JSON, in ASCII. FormatError when it is longer than `max_bytes`."""
+    return _bounded(json.dumps(encode(value), separators=(",", ":"), allow_nan=False), max_bytes)
 
 
-def _decode(hint: Any, value: object, where: str, complete: bool) -> Any:
-    """Decode by one type hint; `where` is the path of the field, for the error."""
-    scalar = _SCALARS.get(hint)
-    if scalar is not None:
-        return scalar(value, where)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        try:
-            return hint(value)
-        except ValueError:
-            choices = ", ".join(repr(one.value) for one in hint)
-            raise _wrong(where, f"one of {choices}", value) from None
-    if isinstance(hint, type) and (dataclasses.is_dataclass(hint) or hasattr(hint, "_fields")):
-        return _decode_fields(hint, value, where, complete)
-    return _decode_generic(hint, value, where, complete)
+def to_text(value: object) -> str:
+    """Lines of JSON, for a file that people may read."""
+    return json.dumps(encode(value), indent=1, allow_nan=False) + "\n"
 
 
-def _decode_fields(cls: Any, value: object, where: str, complete: bool) -> Any:
+def plain_to_json(document: Mapping[str, Any], *, max_bytes: int = MAX_BYTES) -> str:
+    """As `to_json`, for what has JSON's own types already: large documents are written many times faster."""
+    try:
+        return _bounded(json.dumps(document, separators=(",", ":"), allow_nan=False), max_bytes)
+    except ValueError as error:
+        raise FormatError("no JSON form", str(error)) from error
+
+
+def plain_to_line(document: Mapping[str, Any]) -> bytes:
+    """As `plain_to_json`, in UTF-8: words of any language stay short. A lone surrogate becomes a question mark."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+
+
+def _bounded(text: str, max_bytes: int) -> str:
+    if len(text) > max_bytes:
+        raise FormatError(f"too long: {len(text)} bytes, at most {max_bytes}")
+    return text
+
+
+# --- from JSON -----------------------------------------------------------------------------------------------
+
+
+def parse(text: str | bytes, *, max_bytes: int = MAX_BYTES) -> Any:
+    """Read JSON without a type. FormatError for all that is not JSON, and for what no document of pgvip has.
+
+    That is: numbers without end, endless nesting, endless digits, half characters.
+    """
+    if len(text) > max_bytes:
+        raise FormatError(f"too long: {len(text)} bytes, at most {max_bytes}")
+    try:
+        value = json.loads(
+            text.decode() if isinstance(text, bytes) else text,
+            parse_constant=_no_constant,
+            parse_int=_whole,
+            parse_float=_finite,
+        )
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are of it
+        raise FormatError("not JSON", str(error)) from error
+    _check(value)
+    return value
+
+
+def parse_object(text: str | bytes, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """As `parse`; also a FormatError when it is no object."""
+    value = parse(text, max_bytes=max_bytes)
     if not isinstance(value, dict):
-        raise _wrong(where, "an object", value)
-    given: dict[str, object] = {}
-    for name, (hint, required) in _plan(cls).items():
-        if name in value:
-            given[name] = _decode(hint, value[name], f"{where}.{name}", complete)
-        elif required or complete:
-            raise LinkError(f"missing value for {where}.{name}")
-    return cls(**given)
+        raise FormatError("not a JSON object", f"it is {text[:80]!r}")
+    return value
 
 
-def _decode_generic(hint: Any, value: object, where: str, complete: bool) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return _decode_optional(arguments, value, where, complete)
-    if origin is dict:
+def from_json(cls: type[T], text: str | bytes, *, complete: bool = False, max_bytes: int = MAX_BYTES) -> T:
+    """Read a value of type `cls` from JSON text; see `decode`."""
+    return decode(cls, parse(text, max_bytes=max_bytes), complete=complete)
+
+
+def from_file(cls: type[T], path: Path, *, max_bytes: int) -> T:
+    """Read a value of type `cls` from a file of JSON. OSError, or FormatError."""
+    return from_json(cls, files.read(path, max_bytes), max_bytes=max_bytes)
+
+
+def decode(cls: type[T], value: object, *, complete: bool = False, later: Container[str] = ()) -> T:
+    """Turn parsed JSON into a value of type `cls`. FormatError names the field and what it holds.
+
+    `complete`: a missing field is an error even if it has a default, unless it is one of `later` ("Durable.kept_off"),
+    which files of older versions lack.
+    """
+    return typing.cast("T", _Decoder(complete, later).value(cls, value, cls.__name__))
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > DIGITS_MAX:
+        raise ValueError(f"a whole number has {len(digits)} digits, at most {DIGITS_MAX}")
+    return int(digits)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:DIGITS_MAX]} is too large a number")
+    return value
+
+
+def _too_deep() -> FormatError:
+    return FormatError("nested too deep", f"at most {DEPTH_MAX} levels are read")
+
+
+def _check(value: object) -> None:
+    """Level by level: depth and characters."""
+    level: list[object] = [value]
+    for _depth in range(DEPTH_MAX + 1):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, str):
+                _whole_characters(one)
+            elif isinstance(one, dict):
+                inner += one.keys()
+                inner += one.values()
+            elif isinstance(one, list):
+                inner += one
+        if not inner:
+            return
+        level = inner
+    raise _too_deep()
+
+
+def _whole_characters(value: str) -> None:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # a lone surrogate would fail much later, where it is printed or stored
+            raise FormatError("a text with half a character", f"it is {value[:80]!a}") from None
+
+
+def _wrong(where: str, expected: str, value: object) -> FormatError:
+    return FormatError(f"wrong value for {where}", f"it must be {expected}, not {repr(value)[:80]}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Decoder:
+    """Decodes by type hints; `where` is the path of the field, for the error."""
+
+    complete: bool
+    later: Container[str]
+
+    def value(self, hint: Any, value: object, where: str) -> Any:
+        scalar = _SCALARS.get(hint)
+        if scalar is not None:
+            return scalar(value, where)
+        if isinstance(hint, type) and issubclass(hint, Enum):
+            try:
+                return hint(value)
+            except ValueError:
+                choices = ", ".join(repr(one.value) for one in hint)
+                raise _wrong(where, f"one of {choices}", value) from None
+        if isinstance(hint, type) and (dataclasses.is_dataclass(hint) or hasattr(hint, "_fields")):
+            return self._fields(hint, value, where)
+        return self._generic(hint, value, where)
+
+    def _fields(self, cls: Any, value: object, where: str) -> Any:
         if not isinstance(value, dict):
             raise _wrong(where, "an object", value)
-        key_hint, item_hint = arguments
-        return {
-            _decode(key_hint, key, f"{where} key", complete): _decode(item_hint, item, f"{where}[{key}]", complete)
-            for key, item in value.items()
-        }
-    if origin in (tuple, frozenset):
-        return origin(_decode_items(arguments, value, where, complete))
-    raise TypeError(f"no JSON form for {hint} ({where})")
+        given: dict[str, object] = {}
+        for name, (written, hint, required) in _plan(cls).items():
+            inner = f"{where}.{written}"
+            if written in value:
+                given[name] = self.value(hint, value[written], inner)
+            elif required or (self.complete and inner not in self.later):
+                raise FormatError(f"missing value for {inner}")
+        return cls(**given)
 
+    def _generic(self, hint: Any, value: object, where: str) -> Any:
+        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+        if origin in (typing.Union, types.UnionType):
+            (inner,) = (one for one in arguments if one is not type(None))  # X | None is the only union in the model
+            return None if value is None else self.value(inner, value, where)
+        if origin is dict:
+            if not isinstance(value, dict):
+                raise _wrong(where, "an object", value)
+            key_hint, item_hint = arguments
+            return {
+                self.value(key_hint, one, f"{where} key"): self.value(item_hint, item, f"{where}[{one}]")
+                for one, item in value.items()
+            }
+        if origin in (tuple, list, frozenset):
+            return origin(self._items(arguments, value, where))
+        raise TypeError(f"no JSON form for {hint} ({where})")
 
-def _decode_optional(arguments: tuple[Any, ...], value: object, where: str, complete: bool) -> Any:
-    (hint,) = (one for one in arguments if one is not type(None))  # X | None is the only union in the model
-    return None if value is None else _decode(hint, value, where, complete)
-
-
-def _decode_items(arguments: tuple[Any, ...], value: object, where: str, complete: bool) -> list[Any]:
-    if not isinstance(value, list):
-        raise _wrong(where, "a list", value)
-    hints = list(arguments)
-    if len(hints) == 1 or hints[-1] is Ellipsis:
-        hints = hints[:1] * len(value)
-    if len(hints) != len(value):
-        raise _wrong(where, f"a list of {len(hints)}", value)
-    return [
-        _decode(hint, item, f"{where}[{index}]", complete)
-        for index, (hint, item) in enumerate(zip(hints, value, strict=True))
-    ]
+    def _items(self, arguments: tuple[Any, ...], value: object, where: str) -> list[Any]:
+        if not isinstance(value, list):
+            raise _wrong(where, "a list", value)
+        hints = list(arguments)
+        if len(hints) == 1 or hints[-1] is Ellipsis:
+            hints = hints[:1] * len(value)
+        if len(hints) != len(value):
+            raise _wrong(where, f"a list of {len(hints)}", value)
+        return [
+            self.value(hint, item, f"{where}[{index}]")
+            for index, (hint, item) in enumerate(zip(hints, value, strict=True))
+        ]
 
 
 def _read_bool(value: object, where: str) -> bool:
@@ -184,11 +302,14 @@ def _read_float(value: object, where: str) -> float:
 def _read_str(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise _wrong(where, "a text", value)
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # a lone surrogate would fail much later, where it is printed or stored
-            raise _wrong(where, "a text of whole characters", value) from None
+    return value
+
+
+def _read_path(value: object, where: str) -> Path:
+    return Path(_read_str(value, where))
+
+
+def _read_any(value: object, _where: str) -> object:
     return value
 
 
@@ -198,17 +319,30 @@ def _read_lsn(value: object, where: str) -> Lsn:
     return Lsn.parse(value)
 
 
-_SCALARS: dict[Any, Any] = {bool: _read_bool, int: _read_int, float: _read_float, str: _read_str, Lsn: _read_lsn}
+_SCALARS: dict[Any, Any] = {
+    bool: _read_bool,
+    int: _read_int,
+    float: _read_float,
+    str: _read_str,
+    Lsn: _read_lsn,
+    Path: _read_path,
+    Any: _read_any,
+}
+
+
+def _name(field: dataclasses.Field[Any]) -> str:
+    """What a dataclass's field is called in JSON."""
+    return str(field.metadata.get(_KEY, field.name))
 
 
 @cache
-def _plan(cls: Any) -> dict[str, tuple[Any, bool]]:
-    """Name → (type, required) for each field of a dataclass or NamedTuple."""
+def _plan(cls: Any) -> dict[str, tuple[str, Any, bool]]:
+    """Name → (name in JSON, type, required) for each field of a dataclass or NamedTuple."""
     hints = typing.get_type_hints(cls)
     if hasattr(cls, "_fields"):
-        return {name: (hints[name], name not in cls._field_defaults) for name in cls._fields}
+        return {name: (name, hints[name], name not in cls._field_defaults) for name in cls._fields}
     missing = dataclasses.MISSING
     return {
-        one.name: (hints[one.name], one.default is missing and one.default_factory is missing)
+        one.name: (_name(one), hints[one.name], one.default is missing and one.default_factory is missing)
         for one in dataclasses.fields(cls)
     }

@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pgvip.core.values import BootFacts, Durable, Grant, Lsn, Mode, Pause, Record, WalPoint
-from pgvip.errors import RecordError
-from pgvip.state import files
+from pgvip.core.values import BootFacts, Durable
+from pgvip.errors import FormatError, RecordError
+from pgvip.state import codec, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,8 @@ VERSION = 1
 
 BYTES_MAX = 1 << 20
 
-PAUSE_WORDS = ("reason", "at", "until", "by", "host")
-"""Texts of a pause; a file of an older version lacks the last three."""
+LATER = ("Durable.kept_off", "Durable.pause.until", "Durable.pause.by", "Durable.pause.host")
+"""Fields that came later: a file of an older version lacks them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,23 @@ class Scheduled:
     force: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _KeptFacts:
+    """The facts of one boot in their file."""
+
+    boot_id: str
+    facts: BootFacts
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """What stands around each of these in its file."""
+
+    version: int
+    sha256: str
+    body: dict[str, Any]
+
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -78,8 +95,7 @@ class RecordStore:
 
     def load(self) -> Durable | None:
         """What was last saved; None when nothing ever was. RecordError when it is there and not readable."""
-        body = _load(self.path)
-        return None if body is None else _parse(self.path, lambda: _durable(body))
+        return _load(Durable, self.path)
 
     def settle(self) -> Durable | None:
         """What was last saved, as `load`, and made durable: an earlier save may have been in doubt.
@@ -104,39 +120,25 @@ class RecordStore:
 
         RecordError: the old one stands. InDoubtError: nobody knows.
         """
-        _save(self.path, _durable_body(durable), durable=True)
+        _save(self.path, durable, durable=True)
 
 
-def load_boot_facts(path: Path, boot_id: str) -> BootFacts:
-    """The facts of this boot; empty ones when there are none, or when they are another boot's."""
-    body = _load(path)
-    if body is None:
+def load_boot_facts(path: Path, boot_id: str, tell: Callable[[str], None] = lambda _why: None) -> BootFacts:
+    """The facts of this boot; empty ones when there are none, or when they are another boot's.
+
+    What cannot be read is not known, as after a boot: `tell` is told why.
+    """
+    try:
+        kept = _load(_KeptFacts, path, read=_decode_facts)
+    except RecordError as failure:
+        tell(f"{failure.message}: {failure.detail.rstrip('.')}")
         return BootFacts()
-    facts_of, facts = _parse(path, lambda: (str(body["boot_id"]), _facts(body["facts"])))
-    return facts if facts_of == boot_id else BootFacts()
+    return kept.facts if kept is not None and kept.boot_id == boot_id else BootFacts()
 
 
 def save_boot_facts(path: Path, boot_id: str, facts: BootFacts) -> None:
     """Keep the facts for a daemon restart. Atomic, without fsync: a reboot is meant to lose them."""
-    grant = facts.grant
-    body = {
-        "confirmed": facts.confirmed,
-        "confirmed_term": facts.confirmed_term,
-        "grant": None
-        if grant is None
-        else {
-            "term": grant.term,
-            "boot_id": grant.boot_id,
-            "postmaster": grant.postmaster,
-            "echo_s": None if grant.echo_s == float("-inf") else grant.echo_s,
-            "expires_s": grant.expires_s,
-        },
-        "address_term": facts.address_term,
-        "doubt_s": None if facts.doubt_s == float("-inf") else facts.doubt_s,
-        "met": facts.met,
-        "offset_s": facts.offset_s,
-    }
-    _save(path, {"boot_id": boot_id, "facts": body}, durable=False)
+    _save(path, _KeptFacts(boot_id, facts), durable=False)
 
 
 def forget_boot_facts(path: Path) -> None:
@@ -152,124 +154,22 @@ def forget_boot_facts(path: Path) -> None:
 
 def load_identity(path: Path) -> PairIdentity | None:
     """The identity that `init` or `clone` wrote; None before that."""
-    body = _load(path)
-    if body is None:
-        return None
-    names = ("pair_id", "system_id", "first", "second")
-    return _parse(path, lambda: PairIdentity(**{name: str(body[name]) for name in names}))
+    return _load(PairIdentity, path)
 
 
 def save_identity(path: Path, identity: PairIdentity) -> None:
     """Fix the identity, durably."""
-    names = ("pair_id", "system_id", "first", "second")
-    _save(path, {name: getattr(identity, name) for name in names}, durable=True)
+    _save(path, identity, durable=True)
 
 
 def load_scheduled(path: Path) -> Scheduled | None:
     """The scheduled switchover that was kept; None for none. RecordError when the file is not readable."""
-    body = _load(path)
-    if body is None:
-        return None
-    names = ("at", "by", "ordered", "primary")
-    return _parse(path, lambda: Scheduled(**{name: str(body[name]) for name in names}, force=_boolean(body["force"])))
+    return _load(Scheduled, path)
 
 
 def save_scheduled(path: Path, scheduled: Scheduled) -> None:
     """Keep a scheduled switchover, durably."""
-    _save(path, asdict(scheduled), durable=True)
-
-
-# --- values to JSON and back -----------------------------------------------------------------------------
-
-
-def _durable_body(durable: Durable) -> dict[str, Any]:
-    record, pause = durable.record, durable.pause
-    return {
-        "record": None if record is None else _record_body(record),
-        "served": durable.served,
-        "complete": durable.complete,
-        "hold": durable.hold,
-        "pause": {name: getattr(pause, name) for name in ("serial", "active", *PAUSE_WORDS)},
-        "handbacks": durable.handbacks,
-        "kept_off": durable.kept_off,
-    }
-
-
-def _record_body(record: Record) -> dict[str, Any]:
-    point = record.handover
-    return {
-        "pair_id": record.pair_id,
-        "system_id": record.system_id,
-        "term": record.term,
-        "primary": record.primary,
-        "mode": record.mode.value,
-        "sync": record.sync,
-        "from_term": record.from_term,
-        "handover": None if point is None else {"timeline": point.timeline, "lsn": str(point.lsn)},
-        "cause": record.cause,
-        "at": record.at,
-    }
-
-
-def _durable(body: dict[str, Any]) -> Durable:
-    pause = body["pause"]
-    return Durable(
-        record=None if body["record"] is None else _record(body["record"]),
-        served=_boolean(body["served"]),
-        complete=_boolean(body["complete"]),
-        hold=str(body["hold"]),
-        pause=Pause(
-            int(pause["serial"]),
-            _boolean(pause["active"]),
-            **{name: str(pause[name]) for name in PAUSE_WORDS if name in pause},
-        ),
-        handbacks=int(body["handbacks"]),
-        kept_off=_boolean(body.get("kept_off", False)),
-    )
-
-
-def _record(body: dict[str, Any]) -> Record:
-    point = body["handover"]
-    return Record(
-        pair_id=str(body["pair_id"]),
-        system_id=str(body["system_id"]),
-        term=int(body["term"]),
-        primary=str(body["primary"]),
-        mode=Mode(body["mode"]),
-        sync=_boolean(body["sync"]),
-        from_term=None if body["from_term"] is None else int(body["from_term"]),
-        handover=None if point is None else WalPoint(int(point["timeline"]), Lsn.parse(point["lsn"])),
-        cause=str(body["cause"]),
-        at=str(body["at"]),
-    )
-
-
-def _facts(body: dict[str, Any]) -> BootFacts:
-    grant = body["grant"]
-    return BootFacts(
-        confirmed=_boolean(body["confirmed"]),
-        confirmed_term=int(body["confirmed_term"]),
-        grant=None
-        if grant is None
-        else Grant(
-            term=int(grant["term"]),
-            boot_id=str(grant["boot_id"]),
-            postmaster=str(grant["postmaster"]),
-            echo_s=float("-inf") if grant["echo_s"] is None else float(grant["echo_s"]),
-            expires_s=None if grant["expires_s"] is None else float(grant["expires_s"]),
-        ),
-        address_term=int(body.get("address_term", -1)),
-        doubt_s=float("-inf") if body.get("doubt_s") is None else float(body["doubt_s"]),
-        met=bool(body.get("met")),
-        offset_s=None if body.get("offset_s") is None else float(body["offset_s"]),
-    )
-
-
-def _boolean(value: object) -> bool:
-    """A JSON boolean and nothing else: "false" would be true."""
-    if not isinstance(value, bool):
-        raise TypeError(f"not a boolean: {value!r}")
-    return value
+    _save(path, scheduled, durable=True)
 
 
 # --- files -------------------------------------------------------------------------------------------------
@@ -277,45 +177,53 @@ def _boolean(value: object) -> bool:
 HINT = "Do not delete it on the host that may serve; see the documentation on a lost record."
 
 
-def _load(path: Path) -> dict[str, Any] | None:
-    """The body of a file that `_save` wrote; None when there is no file."""
+def _decode(cls: type[T], body: object) -> T:
+    return codec.decode(cls, body, complete=True, later=LATER)
+
+
+def _decode_facts(cls: type[T], body: object) -> T:
+    """Facts that are missing are not known; null stood for those that never happened."""
+    return codec.decode(cls, _without_nulls(body))
+
+
+def _without_nulls(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+
+
+def _load(cls: type[T], path: Path, *, read: Callable[[type[T], object], T] = _decode) -> T | None:
+    """What `_save` wrote; None when there is no file. RecordError when it cannot be read."""
     try:
-        raw = files.read(path, BYTES_MAX)
+        text = files.read(path, BYTES_MAX)
     except FileNotFoundError:
         return None
     except OSError as failure:
         raise RecordError(f"could not read {path}", f"{failure}.", HINT) from failure
-    return _parse(path, lambda: _opened(raw))
-
-
-def _opened(raw: bytes) -> dict[str, Any]:
-    """Check version and checksum; ValueError says what is wrong."""
-    envelope = json.loads(raw)
-    if envelope["version"] != VERSION:
-        raise ValueError(f"its version is {envelope['version']}, this program knows {VERSION}")
-    body = envelope["body"]
-    if not isinstance(body, dict):
-        raise TypeError("its body is not an object")
-    if envelope["sha256"] != _checksum(body):
-        raise ValueError("its checksum does not fit")
-    return body
-
-
-def _parse(path: Path, read: Callable[[], T]) -> T:
-    """Run a reader; whatever it trips over becomes a RecordError that names the file."""
     try:
-        return read()
-    except (ValueError, KeyError, TypeError) as failure:
-        raise RecordError(f"{path} is damaged", f"{type(failure).__name__}: {failure}.", HINT) from failure
+        return read(cls, _opened(text))
+    except FormatError as failure:
+        raise RecordError(f"{path} is damaged", f"{failure}.", HINT) from failure
+
+
+def _opened(text: bytes) -> object:
+    """The body, when version and checksum are right; FormatError says what is wrong."""
+    envelope = codec.from_json(_Envelope, text, max_bytes=BYTES_MAX)
+    if envelope.version != VERSION:
+        raise FormatError(f"its version is {envelope.version}, this program knows {VERSION}")
+    if envelope.sha256 != _checksum(envelope.body):
+        raise FormatError("its checksum does not fit")
+    return envelope.body
 
 
 def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _save(path: Path, body: dict[str, Any], *, durable: bool) -> None:
-    """Temporary file beside it, rename; with `durable` an fsync of the file before and of the directory after."""
-    text = json.dumps({"version": VERSION, "sha256": _checksum(body), "body": body}, indent=1) + "\n"
+def _save(path: Path, value: object, *, durable: bool) -> None:
+    """RecordError when it could not be written; InDoubtError when it is not known which content is there."""
+    body = codec.encode(value)
+    text = codec.to_text(_Envelope(VERSION, _checksum(body), body))
     try:
         files.write(path, text, durable=durable)
     except files.UnsyncedError as failure:

@@ -58,7 +58,7 @@ def backup(config: Config, number: int, state: str = "good") -> Backup:
     path = config.backup.directory / made.name
     (path / backups.DATA).mkdir(parents=True)
     name = backups.DONE if state == "good" else backups.RUNNING
-    backups.write(path / name, made.words(), config)
+    backups.write(path / name, made, config)
     return made
 
 
@@ -108,6 +108,12 @@ def test_survey_sees_files_failures_and_debts(config: Config) -> None:
     assert found.failed["far"][0] == "no space left"
     assert found.pending == {"far": ["000000010000000000000001"]}
     assert found.free_bytes > 0
+
+
+def test_name_of_a_strangers_file_that_is_no_text_is_no_obstacle(config: Config) -> None:
+    name = os.fsencode(config.archive.directory) + b"/gr\xf6\xdfe"
+    os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
+    assert "gr??e" in {file.name for file in inventory.look(config, config.archive.directory).files}
 
 
 def test_archive_that_is_not_there_or_hangs_is_an_error(config: Config, tmp_path: Path) -> None:
@@ -298,7 +304,7 @@ def test_backup_that_is_being_made_is_neither_interrupted_nor_removed(config: Co
 def finish(config: Config, one: Backup) -> None:
     """What the maker does at the end."""
     path = config.backup.directory / one.name
-    backups.write(path / backups.DONE, dataclasses.replace(one, state="good").words(), config)
+    backups.write(path / backups.DONE, dataclasses.replace(one, state="good"), config)
     (path / backups.RUNNING).unlink()
 
 

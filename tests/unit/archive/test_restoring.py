@@ -85,7 +85,7 @@ def picture(index: Index | None) -> Picture:
 def test_files_of_either_host(config: Config) -> None:
     own = config.backup.directory / backup().name
     assert restoring.source(config, backup(), picture(None)) == own
-    index = Index(0.0, Path("/srv/backups"), "backups", (), POINT)
+    index = Index("paris", 0.0, Path("/srv/backups"), "backups", (), POINT)
     theirs = config.archive.peer_mount / "backups" / backup().name
     assert restoring.source(config, backup("paris"), picture(index)) == theirs
     with pytest.raises(RefusedError, match="not in its archive"):
@@ -122,7 +122,7 @@ def test_without_the_peer_recovery_does_without_it_only_where_it_cannot_be_read(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readable: bool
 ) -> None:
     """And then the newest backup is the newest that can be reached."""
-    seen = picture(Index(0.0, Path("/srv"), "backups", (), POINT) if readable else None)
+    seen = picture(Index("paris", 0.0, Path("/srv"), "backups", (), POINT) if readable else None)
     seen.backups = [backup(), dataclasses.replace(backup("paris"), name="20261126T223000Z", ended_at=1.0)]
     orders: list[Order] = []
     monkeypatch.setattr(cli, "require_root", lambda: None)

@@ -18,6 +18,7 @@ from pgvip.deadlines import now_s
 from pgvip.drill import client, later
 from pgvip.drill.client import Writer
 from pgvip.drill.ready import obstacles
+from pgvip.drill.result import last
 from pgvip.errors import Exit, RefusedError
 from pgvip.system import sql
 from pgvip.system.sql import NoAnswer, Row
@@ -162,7 +163,7 @@ def test_there_and_back(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len(pair.table.cleaned) == 1
     out = capsys.readouterr().out
     assert "beta is primary (term 6): write outage " in out
-    assert client.last_result(tmp_path / "state" / "drill.json") == result
+    assert last(tmp_path / "state" / "drill.json") == result
 
 
 def test_one_way_as_json(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,19 +49,28 @@ def test_a_look_that_fails_ends_no_daemon(
     assert "could not look" in capsys.readouterr().err
 
 
+@contextmanager
+def no_more_bytes() -> Iterator[None]:
+    """Every write(2) to a file fails, as on a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
 def test_facts_that_cannot_be_kept_are_forgotten_told_once_and_kept_later(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assembly = assembling.Assembly.__new__(assembling.Assembly)  # only what keeping needs of it
     assembly._facts_file, assembly._boot_id, assembly._facts_kept = tmp_path / "boot.json", "boot-1", True
     assert assembly._keep(BootFacts(confirmed=True))
-    in_the_way = tmp_path / ".boot.json.new"
-    in_the_way.symlink_to("/dev/full")
-    assert not assembly._keep(BootFacts())
-    assert "facts-failed: could not write" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-    in_the_way.symlink_to("/dev/full")
-    assert not assembly._keep(BootFacts())
+    with no_more_bytes():
+        assert not assembly._keep(BootFacts())
+        assert "facts-failed: could not write" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+        assert not assembly._keep(BootFacts())
     assert capsys.readouterr().err == ""
     assert assembly._keep(BootFacts(met=True))
     assert load_boot_facts(tmp_path / "boot.json", "boot-1") == BootFacts(met=True)

@@ -206,6 +206,24 @@ def test_a_peer_of_another_version_tells_nothing(answer: dict[str, Any], world: 
     assert found["archiving"] is found["backup"] is found["scheduled"] is None
 
 
+DRILL = {
+    "at": "2026-11-25T22:00:00+00:00", "outage_max_s": 2.0, "rows": 100, "lost": 0, "ok": True, "failure": "",
+    "switchovers": [{"old": "a", "new": "b", "outage_s": 0.3, "usual_s": 0.02, "ready_s": 4.5}],
+}  # fmt: skip
+
+
+NO_DRILLS = ["", "{", "[]", '{"ok": true}', json.dumps({**DRILL, "switchovers": [{"outage_s": "x"}]})]
+
+
+@pytest.mark.parametrize("text", NO_DRILLS)
+def test_what_is_no_result_of_a_drill_is_none(text: str, world: World) -> None:
+    """What `status` and the metrics read of it has the right types, or it is not there."""
+    world.config.paths.drill.parent.mkdir(parents=True, exist_ok=True)
+    world.config.paths.drill.write_text(text)
+    world.seen.look()
+    assert world.seen.facts()["drill"] is None
+
+
 def test_what_cannot_be_seen_ends_no_thread(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault in a thread ends the daemon."""
     failures: list[Exception] = [ArchiveError("could not read"), OSError("I/O error")]
@@ -219,9 +237,9 @@ def test_what_cannot_be_seen_ends_no_thread(world: World, monkeypatch: pytest.Mo
         assert world.seen.facts()["backup"] is None
     assert world.seen.facts()["drill"] is None
     monkeypatch.setattr(backups, "own", lambda _config: [])
-    world.config.paths.drill.write_text('{"ok": true}')
+    world.config.paths.drill.write_text(json.dumps(DRILL))
     world.seen.look()
-    assert world.seen.facts()["drill"] == {"ok": True}
+    assert world.seen.facts()["drill"] == DRILL
 
 
 def test_its_threads_look_and_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

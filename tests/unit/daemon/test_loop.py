@@ -53,7 +53,7 @@ class Recorder:
         return Outside(
             start=self.started.append,
             wake=self.woken.append,
-            send=lambda text: self.sent.append(codec.message_from_json(text)),
+            send=lambda text: self.sent.append(codec.from_json(Message, text)),
             keep=self._keep,
             log=lambda event, text: self.logged.append((event, text)),
             alive=self._alive,
@@ -315,7 +315,7 @@ def test_facts_are_kept_before_they_are_told() -> None:
     plain = bench.recorder.outside()
 
     def send(text: str) -> None:
-        if codec.message_from_json(text).confirmed:
+        if codec.from_json(Message, text).confirmed:
             order.append("tell")
 
     def keep(_facts: BootFacts) -> bool:
@@ -401,6 +401,6 @@ def test_a_silence_is_measured_in_small_steps() -> None:
     bench = make(heartbeat_s=1.0)
     now = now_s()
     for quiet_s, paced in ((0.5, 1.0), (2.5, EAGER_S), (60.0, 1.0)):
-        heard = Heard(codec.message_from_json(peer_says().text), now - quiet_s)
+        heard = Heard(codec.from_json(Message, peer_says().text), now - quiet_s)
         bench.daemon._knowledge = replace(bench.daemon._knowledge, heard=heard)
         assert bench.daemon._pace_s(now) == paced

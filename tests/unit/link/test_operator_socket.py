@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgvip.errors import Exit, LinkError, PgvipError, RefusedError
-from pgvip.link.operator_socket import CLIENTS_MAX, OperatorServer, call, raise_failure
+from pgvip.link.operator_socket import CLIENTS_MAX, REPLY_MAX_BYTES, OperatorServer, call, raise_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,6 +80,14 @@ def test_failure_of_a_newer_daemon_still_has_an_exit_code() -> None:
 def test_handler_that_says_nothing_is_answered_for(path: Path, serve: Serve) -> None:
     serve(lambda _request, _reply: None)
     assert "no answer" in call(path, {})["error"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), "x" * REPLY_MAX_BYTES])
+def test_answer_that_has_no_form_is_an_answer_that_says_so(path: Path, serve: Serve, value: object) -> None:
+    serve(lambda _request, reply: reply({"ok": True, "value": value}))
+    document = call(path, {})
+    assert document["ok"] is False
+    assert document["error"] in ("no JSON form", f"too long: {REPLY_MAX_BYTES + 22} bytes, at most {REPLY_MAX_BYTES}")
 
 
 def test_socket_is_for_root_only_whatever_the_umask(path: Path, serve: Serve) -> None:

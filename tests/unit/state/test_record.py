@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -246,11 +247,35 @@ def test_grants_come_back_equal(tmp_path: Path, grant: Grant | None) -> None:
     assert load_boot_facts(tmp_path / "boot.json", "b").grant == grant
 
 
-def test_damaged_boot_facts_are_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _whole: b"",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole.replace(b"true", b"tru3"),
+        lambda whole: whole.replace(b'"confirmed_term": 9', b'"confirmed_term": 8'),
+        lambda _whole: b"[" * 100_000,
+        lambda _whole: b"1" * 5_000,
+        lambda _whole: b"x" * (record.BYTES_MAX + 1),
+    ],
+)
+def test_facts_of_a_boot_that_cannot_be_read_are_not_known(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    """As after a boot: the daemon starts, says so, and asks its peer."""
+    path, told = tmp_path / "boot.json", list[str]()
+    save_boot_facts(path, "b", BootFacts(confirmed=True, confirmed_term=9, met=True))
+    path.write_bytes(change(path.read_bytes()))
+    assert load_boot_facts(path, "b", told.append) == BootFacts()
+    assert len(told) == 1
+    assert "boot.json" in told[0]
+
+
+def test_facts_of_a_boot_that_lack_a_value_have_the_cautious_one(tmp_path: Path) -> None:
     path = tmp_path / "boot.json"
-    path.write_text("{")
-    with pytest.raises(RecordError):
-        load_boot_facts(path, "b")
+    body = {"boot_id": "b", "facts": {"confirmed": True, "grant": None, "doubt_s": None}}
+    write_body(path, body)
+    assert load_boot_facts(path, "b") == BootFacts(confirmed=True)
+    write_body(path, {"boot_id": "b", "facts": {"confirmed": "yes"}})
+    assert load_boot_facts(path, "b") == BootFacts()
 
 
 def test_the_identity_comes_back(tmp_path: Path) -> None:
@@ -283,13 +308,59 @@ def test_a_save_in_doubt_is_no_mere_failure_and_is_settled_at_the_next_start(
     assert store.settle() == Durable(served=True)
 
 
+def write_body(path: Path, body: object) -> None:
+    """A file whose checksum is right, whatever is in it."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    path.write_text(json.dumps({"version": 1, "sha256": sha256(text.encode()).hexdigest(), "body": body}))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"served": "false"}, "Durable.served"),
+        ({"served": 0}, "Durable.served"),
+        ({"hold": None}, "Durable.hold"),
+        ({"handbacks": 1.5}, "Durable.handbacks"),
+        ({"pause": {"serial": 1}}, "Durable.pause.active"),
+        ({"record": {"term": 9}}, "Durable.record.pair_id"),
+        ({"record": []}, "Durable.record"),
+    ],
+)
+def test_a_record_with_a_wrong_value_is_an_error_that_names_it(
+    store: RecordStore, change: dict[str, object], named: str
+) -> None:
+    store.save(DURABLE)
+    write_body(store.path, json.loads(store.path.read_text())["body"] | change)
+    with pytest.raises(RecordError, match=r"record\.json is damaged") as caught:
+        store.load()
+    assert named in caught.value.detail
+    assert "Do not delete it" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["record", "served", "complete", "hold", "pause", "handbacks"])
+def test_a_record_that_lacks_a_value_is_an_error(store: RecordStore, name: str) -> None:
+    """Nothing of it has a default that would be safe: "served" is a right that was used."""
+    store.save(DURABLE)
+    body = json.loads(store.path.read_text())["body"]
+    del body[name]
+    write_body(store.path, body)
+    with pytest.raises(RecordError):
+        store.load()
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"version":' + "1" * 5_000, '{"version": NaN}', '{"\\ud800": 1}'])
+def test_content_made_to_break_the_reader_is_an_error_of_ours(store: RecordStore, content: str) -> None:
+    store.path.write_text(content)
+    with pytest.raises(RecordError, match=r"record\.json is damaged"):
+        store.load()
+
+
 def test_a_record_of_before_pauses_had_an_end_is_read(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     RecordStore(path).save(DURABLE)
     body = json.loads(path.read_text())["body"]
     del body["kept_off"], body["pause"]["until"], body["pause"]["by"], body["pause"]["host"]
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    path.write_text(json.dumps({"version": 1, "sha256": sha256(text.encode()).hexdigest(), "body": body}))
+    write_body(path, body)
     assert RecordStore(path).load() == replace(DURABLE, kept_off=False, pause=Pause(4, True, "r", "t"))
 
 
