@@ -17,14 +17,15 @@ from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER
 from pgvip.deadlines import now_s
 from pgvip.drill import result
-from pgvip.errors import PgvipError
+from pgvip.errors import FormatError, PgvipError
 from pgvip.orders.schedule import GRACE_S
+from pgvip.state import codec
+from pgvip.state.record import Scheduled
 from pgvip.text.times import of_wall
 from pgvip.text.writing import waiting
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
-    from pgvip.state.record import Scheduled
 
 Document = dict[str, Any]
 QUESTION = "background"
@@ -34,19 +35,43 @@ OWN_EVERY_S = 10.0
 PEER_EVERY_S = 5.0
 ANSWER_S = 3.0
 
-_NUMBER = (int, float)
-_AGE = (int, float, type(None))
-ARCHIVING: dict[str, tuple[type, ...]] = {
-    "host": (str,), "waiting_files": (int,), "oldest_age_s": _AGE, "failing": (bool,), "failures": (int,),
-    "last_failed": (str,), "failed_age_s": _AGE, "last_archived": (str,), "archived_age_s": _AGE, "age_s": _NUMBER,
-}  # fmt: skip
-BACKUP: dict[str, tuple[type, ...]] = {"host": (str,), "name": (str,), "age_s": _NUMBER, "size_bytes": (int,)}
-SCHEDULED: dict[str, tuple[type, ...]] = {
-    "at": (str,), "by": (str,), "ordered": (str,), "primary": (str,), "force": (bool,), "host": (str,),
-    "age_s": _NUMBER,
-}  # fmt: skip
-PARTS = {"archiving": ARCHIVING, "backup": BACKUP, "scheduled": SCHEDULED}
-"""What one host tells of itself: each part with its keys and their types."""
+
+@dataclass(frozen=True, slots=True)
+class Archiving:
+    """How the archiver of a host does; ages in seconds, None for what has not been."""
+
+    host: str
+    waiting_files: int
+    oldest_age_s: float | None
+    failing: bool
+    failures: int
+    last_failed: str
+    failed_age_s: float | None
+    last_archived: str
+    archived_age_s: float | None
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewestBackup:
+    """The newest base backup of a host."""
+
+    host: str
+    name: str
+    age_s: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting(Scheduled):
+    """The switchover that waits on a host."""
+
+    host: str
+    age_s: float
+
+
+PARTS: dict[str, type] = {"archiving": Archiving, "backup": NewestBackup, "scheduled": Waiting}
+"""What one host tells of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +132,7 @@ class Background:
         except PgvipError:
             return
         if answer.get("ok") is True:
-            self._peer = _Seen({name: checked(answer.get(name), keys) for name, keys in PARTS.items()}, now_s())
+            self._peer = _Seen({name: checked(answer.get(name), kind) for name, kind in PARTS.items()}, now_s())
 
     def answer(self, _request: Mapping[str, Any]) -> Mapping[str, Any]:
         """To the peer's question."""
@@ -190,12 +215,13 @@ def aged(part: Document, by_s: float) -> Document:
     }
 
 
-def checked(part: object, keys: Mapping[str, tuple[type, ...]]) -> Document | None:
+def checked(part: object, kind: type) -> Document | None:
     """What the peer says, if it is what this version knows; else None."""
-    if not isinstance(part, dict):
+    try:
+        found: Document = codec.encode(codec.decode(kind, part))
+    except FormatError:
         return None
-    right = all(type(part.get(key)) in kinds for key, kinds in keys.items())
-    return {key: part[key] for key in keys} if right else None
+    return found
 
 
 def _warnings(part: Document) -> list[StandingWarning]:

@@ -192,12 +192,16 @@ def test_this_hosts_own_schedule_comes_first(world: World) -> None:
     assert (found["host"], found["at"], found["age_s"]) == (world.config.me.name, world.waiting.at, 0.0)
 
 
+NOT_SCHEDULED = {"at": "", "by": "", "ordered": "", "primary": "", "force": False, "host": "b", "age_s": 0.0}
+
+
 @pytest.mark.parametrize("answer", [
     {"ok": False, "error": "unknown question of the peer: 'beside'"},
     {"ok": True},
     {"ok": True, "backup": {"host": "b"}, "archiving": 7, "scheduled": ["x"]},
     {"ok": True, "backup": {"host": "b", "name": "n", "age_s": "old", "size_bytes": True}},
-    {"ok": True, "scheduled": {**dict.fromkeys(PARTS["scheduled"], ""), "force": False, "age_s": 0.0}},
+    {"ok": True, "scheduled": NOT_SCHEDULED},
+    {"ok": True, "scheduled": {**NOT_SCHEDULED, "at": wall(datetime.now(tz=UTC) + timedelta(hours=1)), "force": 0}},
 ])  # fmt: skip
 def test_a_peer_of_another_version_tells_nothing(answer: dict[str, Any], world: World) -> None:
     world.peer = answer
