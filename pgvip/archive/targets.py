@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.core.values import Lsn
 from pgvip.errors import RefusedError
+from pgvip.text.times import TimeError, instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,8 +75,8 @@ def _time(text: str) -> float | None:
     if not re.match(r"\d{4}-?\d\d-?\d\d[T ]", text):
         return None
     try:
-        return datetime.fromisoformat(text).astimezone().timestamp()
-    except ValueError:
+        return instant(text).timestamp()
+    except TimeError:
         return None
 
 

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.simple import time_to_come
 from pgvip.cli.steps import add_dry_run, require_root, warn
+from pgvip.cli.when import coming
 from pgvip.config.load import load
 from pgvip.deadlines import now_s, wait_until
 from pgvip.drill import client, later
@@ -19,7 +19,7 @@ from pgvip.drill.ready import obstacles, primary_of
 from pgvip.drill.result import Result, Switched, keep
 from pgvip.errors import Exit, LinkError, PgvipError, ProbeError, RefusedError
 from pgvip.link.operator_socket import call, failure, raise_failure
-from pgvip.text.times import of_wall
+from pgvip.text.times import TIMES, of_wall
 
 if TYPE_CHECKING:
     import argparse
@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="announce it in the log and events, and begin so much later, after the checks were made again",
     )  # fmt: skip
     when.add_argument(
-        "--at", type=time_to_come, metavar="TIME",
-        help="as --delay, but at this time: an ISO time, the next HH:MM, or +10min; this command waits for it",
+        "--at", type=coming, metavar="TIME",
+        help=f"as --delay, but at this time, for which this command waits: {TIMES}",
     )  # fmt: skip
     parser.add_argument("--rate", type=float, default=50.0, metavar="N", help="rows a second (default %(default)g)")
     parser.add_argument(

@@ -6,15 +6,16 @@ import json
 import os
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pgvip.cli.when import past
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, LinkError
 from pgvip.events.event_table import WORDS, Event, read
 from pgvip.journal.event_store import LIMIT_MAX, Wanted, check_name, stored
 from pgvip.link.operator_socket import call, raise_failure, stream
-from pgvip.text.since import since, utc
+from pgvip.text.times import TIMES, utc
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "an answer without any is no failure. Example: pgvip events --since 2h --level warning"
     )
     parser.add_argument("-n", "--limit", type=int, metavar="N", help=f"the newest N ({NEWEST}; with --since all)")
-    parser.add_argument("--since", metavar="TIME", help="since then: 90s, 15m, 2h, 3d, 1w, 14:30 or a date")
+    parser.add_argument("--since", type=past, metavar="TIME", help=f"since then: {TIMES}")
     parser.add_argument("--of", metavar="NAME", default="", help="only what happened on this host (both have all)")
     parser.add_argument("--event", metavar="NAME", nargs="+", default=[], help="only events of these names")
     parser.add_argument("--level", choices=list(WORDS), default="debug", help="only events of this level, or graver")
@@ -59,7 +60,7 @@ def _request(args: argparse.Namespace) -> dict[str, Any]:
     for name in args.event:
         check_name(name)
     limit = args.limit if args.limit is not None else (LIMIT_MAX if args.since else NEWEST)
-    start = utc(since(args.since, datetime.now(tz=UTC))) if args.since else ""
+    start = utc(args.since) if args.since else ""
     words = {"since": start, "host": args.of, "event": args.event, "level": args.level}
     return {"command": "events", "limit": limit, **words}
 

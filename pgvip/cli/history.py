@@ -9,15 +9,15 @@ import locale
 import shutil
 import sys
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pgvip.cli.output import UNKNOWN, columns, duration, lag, size
 from pgvip.cli.plot import plot, spread
+from pgvip.cli.when import past
 from pgvip.cli.where import state_directory
 from pgvip.errors import Exit, PgvipError
 from pgvip.journal.samples import FIELDS, Sample, SampleStore
-from pgvip.text.since import TimeError, since
+from pgvip.text.times import TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,8 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Example: pgvip history --since 6h --value lag_bytes"
     )
     parser.add_argument(
-        "--since", type=parse_span, default=3600.0, metavar="TIME",
-        help="how far back: 90s, 30min, 6h, 7d, 14:30 or a date (default 1h)",
+        "--since", type=past, default="1h", metavar="TIME", help=f"since then: {TIMES} (default %(default)s)"
     )
     parser.add_argument(
         "--value", choices=list(VALUES), action="append", help="what to plot (repeatable; default lag_s and lag_bytes)"
@@ -69,23 +68,24 @@ def run(args: argparse.Namespace) -> int:
     """Show it. Returns 1 when there is nothing in that time."""
     directory = state_directory(args) / "history"
     until = time.time()
+    seconds = max(1.0, float(round(until - args.since.timestamp())))  # "1d" was a moment ago
     width = min(shutil.get_terminal_size((100, 24)).columns, WIDTH_MAX)
     points = args.points or {"plot": 4 * width, "table": TABLE_ROWS}.get(args.form, RAW_POINTS)
-    found = _read(directory, args.since, points, until)
+    found = _read(directory, seconds, points, until)
     if args.form == "json":
-        document = {"since": until - args.since, "until": until, "samples": [one.as_dict() for one in found]}
+        document = {"since": until - seconds, "until": until, "samples": [one.as_dict() for one in found]}
         print(json.dumps(document))
     elif args.form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(FIELDS)
         writer.writerows([getattr(one, name) for name in FIELDS] for one in found)
     elif not found:
-        print(f"no samples in the last {duration(args.since)} in {directory}", file=sys.stderr)
+        print(f"no samples in the last {duration(seconds)} in {directory}", file=sys.stderr)
     elif args.form == "table":
         print("\n".join(table(found)))
     else:
         chosen = args.value or ["lag_s", "lag_bytes"]
-        print("\n".join(chart(found, chosen, until - args.since, until, width, ascii_only=args.ascii or not blocks())))
+        print("\n".join(chart(found, chosen, until - seconds, until, width, ascii_only=args.ascii or not blocks())))
     return int(Exit.OK if found else Exit.FAILED)
 
 
@@ -126,22 +126,6 @@ def chart(
         left = len(drawn[-2]) - room
         lines += [*drawn, f"{'role':>{left - 2}}  {_roles(samples, since, until, room)}".rstrip(), ""]
     return [*lines, *_summary(samples)]
-
-
-def parse_span(text: str) -> float:
-    """Seconds since the moment that `--since` means, as `pgvip events` reads it; a number alone is seconds.
-
-    >>> [parse_span(one) for one in ("90s", "30min", "6h", "7d", "1.5h", "45")]
-    [90.0, 1800.0, 21600.0, 604800.0, 5400.0, 45.0]
-    """
-    now = datetime.now(UTC)
-    try:
-        seconds = float(text) if text.strip().isdigit() else (now - since(text, now)).total_seconds()
-    except TimeError as error:
-        raise argparse.ArgumentTypeError(f"{error.message}: {error.hint}") from None
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError(f'"{text}" is not in the past')
-    return seconds
 
 
 def blocks() -> bool:

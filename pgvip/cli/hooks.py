@@ -14,7 +14,7 @@ from pgvip.events.event_table import EVENTS, VETO, Event
 from pgvip.hooks.calls import alert_name, alerts, event_words, pair_words, veto_words
 from pgvip.hooks.program import call, refuses
 from pgvip.system.executables import Executable, listed
-from pgvip.text.since import utc
+from pgvip.text.times import utc
 
 if TYPE_CHECKING:
     import argparse

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pgvip.cli.simple import add_common, duration, order, time_to_come
-from pgvip.text.times import wall
+from pgvip.cli.simple import add_common, order
+from pgvip.cli.when import coming, duration
+from pgvip.text.times import DURATIONS, TIMES, wall
 
 if TYPE_CHECKING:
     import argparse
@@ -25,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="*", metavar="REASON", help="the reason, as with --reason")
     parser.add_argument("--reason", default="", help="shown in status, on both hosts, until the pause ends")
     end = parser.add_mutually_exclusive_group()
-    end.add_argument("--for", type=duration, metavar="DURATION", dest="for_s", help="90s, 30min, 2h, 1h30min")
-    end.add_argument("--until", type=time_to_come, metavar="TIME", help="an ISO time, the next HH:MM, or +2h")
+    end.add_argument("--for", type=duration, metavar="DURATION", dest="for_s", help=f"so long: {DURATIONS}")
+    end.add_argument("--until", type=coming, metavar="TIME", help=f"until then: {TIMES}")
     add_common(parser, 10.0)
 
 

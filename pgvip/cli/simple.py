@@ -9,13 +9,11 @@ import os
 import pwd
 import sys
 import threading
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import PgvipError, RefusedError
 from pgvip.link.operator_socket import call, failure, raise_failure
-from pgvip.text.times import duration_s, moment, wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,22 +40,6 @@ def add_common(
         help=f"how long to wait for the outcome (default {default}; 0: do not wait)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def time_to_come(text: str) -> str:
-    """Argument type: a time in the future, in the form in which the daemon keeps it."""
-    try:
-        return wall(moment(text, datetime.now(tz=UTC).astimezone()))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def duration(text: str) -> float:
-    """Argument type: seconds of a duration."""
-    try:
-        return duration_s(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def who() -> str:

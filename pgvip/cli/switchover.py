@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.output import columns
-from pgvip.cli.simple import MARGIN_S, PLAN_S, add_common, ask, common, time_to_come
+from pgvip.cli.simple import MARGIN_S, PLAN_S, add_common, ask, common
+from pgvip.cli.when import coming
+from pgvip.text.times import TIMES
 
 if TYPE_CHECKING:
     import argparse
@@ -25,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="in spite of failed pre-checks where that loses nothing")
     parser.add_argument(
-        "--at", type=time_to_come, metavar="TIME",
-        help="later, once: an ISO time, the next HH:MM, or +10min; kept on this host over restarts of the daemon, "
-        "checked again then, dropped when it was missed by over 5 minutes",
+        "--at", type=coming, metavar="TIME",
+        help=f"later, once: {TIMES}; kept on this host over restarts of the daemon, checked again then, dropped when "
+        "it was missed by over 5 minutes",
     )  # fmt: skip
     parser.add_argument("--cancel", action="store_true", help="drop one that is scheduled or has not begun yet")
     add_common(parser, 90.0)

@@ -21,7 +21,7 @@ from pgvip.errors import FormatError, PgvipError
 from pgvip.orders.schedule import GRACE_S
 from pgvip.state import codec
 from pgvip.state.record import Scheduled
-from pgvip.text.times import of_wall
+from pgvip.text.times import TimeError, of_wall
 from pgvip.text.writing import waiting
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Background:
             return None
         try:
             over_s = (datetime.now(tz=UTC) - of_wall(part["at"])).total_seconds()
-        except (ValueError, OverflowError):
+        except TimeError:
             return None
         return part if over_s <= GRACE_S else None
 

@@ -13,7 +13,7 @@ from pgvip.errors import RefusedError
 from pgvip.orders import leaving
 from pgvip.orders.desk import Desk, Document, Reply, under_way, wait_s, words
 from pgvip.status.snapshot import Snapshot
-from pgvip.text.times import of_wall, wall
+from pgvip.text.times import TimeError, of_wall, wall
 from pgvip.text.writing import moment
 
 POLL_S = 0.05
@@ -51,14 +51,14 @@ def handle(desk: Desk, request: Document, reply: Reply) -> Document:
 
 
 def _until(order: Order, request: Document) -> str:
-    """When a pause ends by itself (`when.wall`), or ""; RefusedError for what is no time to come."""
+    """When a pause ends by itself (`text.times.wall`), or ""; RefusedError for what is no time to come."""
     text = str(request.get("until", ""))
     if not text or order is not Order.PAUSE:
         return ""
     try:
         at = of_wall(text)
-    except ValueError as failure:
-        raise RefusedError(f"not a time: {text!r}", f"{failure}.") from failure
+    except TimeError as failure:
+        raise RefusedError(failure.message) from failure
     now = datetime.now(tz=UTC)
     if at <= now:
         raise RefusedError(f"a pause cannot end at {text}: that is over", f"It is {wall(now)} on this host.")

@@ -11,7 +11,7 @@ from typing import Any
 from pgvip.errors import PgvipError, RecordError, RefusedError
 from pgvip.orders.desk import Desk, Document, Reply, words
 from pgvip.state.record import Scheduled, load_scheduled, save_scheduled
-from pgvip.text.times import DURATION_MAX_S, of_wall, wall
+from pgvip.text.times import DURATION_MAX_S, TimeError, of_wall, wall
 from pgvip.text.writing import moment
 
 GRACE_S = 300.0
@@ -51,7 +51,7 @@ class Schedule:
     # --- what operators ask ----------------------------------------------------------------------------
 
     def add(self, request: Document) -> str:
-        """Keep a switchover for `at` (`when.wall`). RefusedError when one waits already, or the time is none."""
+        """Keep a switchover for `at` (`text.times.wall`). RefusedError when one waits already, or the time is none."""
         snapshot = self._desk.snapshot()
         record = snapshot.decision.knowledge.durable.record
         if record is None:
@@ -146,8 +146,8 @@ class Schedule:
     def _time(self, text: str) -> datetime:
         try:
             at = of_wall(text)
-        except ValueError as failure:
-            raise RefusedError(f"not a time: {text!r}", f"{failure}.") from failure
+        except TimeError as failure:
+            raise RefusedError(failure.message) from failure
         ahead_s = (at - self._clock()).total_seconds()
         if not 0 < ahead_s <= DURATION_MAX_S:
             raise RefusedError(f"{text} is not within the next 366 days", f"It is {wall(self._clock())} now.")

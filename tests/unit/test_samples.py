@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pgvip.cli import history, output, plot
+from pgvip.cli import output, plot
 from pgvip.cli.main import main
 from pgvip.config.model import MonitorConfig, Paths
 from pgvip.core.observations import Observations
@@ -38,7 +38,7 @@ def filled(directory: Path, first: float, last: float, step_s: float = 5.0) -> S
 
 
 def test_doctests() -> None:
-    for module in (samples, plot, history, output):
+    for module in (samples, plot, output):
         found = doctest.testmod(module)
         assert found.attempted
         assert not found.failed
@@ -265,8 +265,9 @@ def test_nothing_in_that_time_is_exit_1(command: Any, tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["--since", "yesterday"], "'yesterday' is not a time: Write 90s, 15m, 2h, 3d"),
-        (["--since", "2999-01-01"], '"2999-01-01" is not in the past'),
+    (["--since", "yesterday"], "'yesterday' is not a time. Write a duration (90s, 10min, 1h30min"),
+    (["--since", "2999-01-01"], "'2999-01-01' is not in the past. It is "),
+    (["--since", "45"], "'45' is not a time"),
     (["--points", "0"], '"0" is not a positive number'),
     (["--json", "--csv"], "not allowed with"),
 ])  # fmt: skip
