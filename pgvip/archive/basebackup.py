@@ -21,6 +21,7 @@ from pgvip.state import codec, files
 from pgvip.system import pgtools
 from pgvip.system.commands import check, run
 from pgvip.system.sql import connect_local
+from pgvip.text.writing import too_little
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -206,7 +207,7 @@ def _refuse_full_disk(config: Config) -> None:
     if free < needed:
         raise ArchiveError(
             "no space for a base backup",
-            f'"{config.backup.directory}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
+            too_little(config.backup.directory, free, needed),
             "Make space there (pgvip archive clean), or set backup.directory.",
         )
 

@@ -18,6 +18,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import ArchiveError, CommandError, PgvipError
 from pgvip.system import pgconf, processes, wal_commands
 from pgvip.system.commands import check
+from pgvip.text.writing import size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,5 +121,5 @@ def clean(config: Config, log: Log) -> None:
     decided = cleaning.carry_out(config, cleaning.plan(config, seen), seen)
     gone = [*decided.backups, *decided.interrupted]
     if decided.wal.files or gone:
-        what = f"{len(decided.wal.files)} files of WAL ({decided.wal.size_bytes >> 20} MB), {len(gone)} base backups"
+        what = f"{len(decided.wal.files)} files of WAL ({size(decided.wal.size_bytes)}), {len(gone)} base backups"
         log("archive-clean", f"removed {what}; WAL is needed by {decided.wal.oldest.who}")

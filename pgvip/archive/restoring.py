@@ -19,6 +19,7 @@ from pgvip.archive.backups import DATA, TABLESPACES, Backup
 from pgvip.errors import ArchiveError, CommandError, RefusedError
 from pgvip.system import pgconf, pgtools, processes, wal_commands
 from pgvip.system.commands import check
+from pgvip.text.writing import too_little
 
 if TYPE_CHECKING:
     from pgvip.archive.inventory import Picture
@@ -128,8 +129,7 @@ def refuse_full_disk(backup: Backup, place: Place) -> None:
     there = next(path for path in (place.data, *place.data.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < backup.size_bytes:
-        detail = f'"{there}" has {free >> 20} MB free, the backup has {backup.size_bytes >> 20} MB.'
-        raise ArchiveError("no space to restore the backup", detail)
+        raise ArchiveError("no space to restore the backup", too_little(there, free, backup.size_bytes))
 
 
 def settings_for(config: Config, order: Order) -> dict[str, str]:

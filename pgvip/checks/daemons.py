@@ -9,6 +9,7 @@ from pgvip.checks.configuration import host_problems, host_warnings
 from pgvip.checks.finding import Finding, Perf, critical, gathered, ok, unknown, warning
 from pgvip.checks.subject import Facts
 from pgvip.errors import LinkError
+from pgvip.text.writing import duration
 
 _LOG = "see the daemon's log: journalctl -u pgvip"
 OLD_S = 5.0
@@ -100,8 +101,8 @@ def peer(facts: Facts) -> Finding:
         return critical(f"{there['name']} has not been heard since this daemon's start", hint)
     perf = [Perf("peer_age", age_s, "s", critical=OLD_S)]
     if age_s > OLD_S:
-        return critical(f"{there['name']} was last heard {age_s:.0f} s ago", hint, perf=perf)
-    return ok(f"{there['name']} was heard {age_s:.1f} s ago", *perf)
+        return critical(f"{there['name']} was last heard {duration(age_s)} ago", hint, perf=perf)
+    return ok(f"{there['name']} was heard {duration(age_s)} ago", *perf)
 
 
 def configuration(facts: Facts) -> Finding:

@@ -12,6 +12,7 @@ from pgvip.checks.subject import ANSWER_S, Facts
 from pgvip.deadlines import now_s
 from pgvip.system import units
 from pgvip.system.sql import connect_local, connect_peer
+from pgvip.text.writing import size
 
 
 def autostart(facts: Facts) -> Finding:
@@ -58,7 +59,7 @@ def _space(facts: Facts, path: Path, names: list[str]) -> Finding:
     free = 100 * usage.free / max(usage.total, 1)
     least, bare = 100 - limits.disk_warning_percent, 100 - limits.disk_critical_percent
     perf = Perf(f"used_{names[0]}", round(100 - free, 1), "%", least, bare)
-    text = f"{'+'.join(names)}: {free:.0f} % free ({usage.free >> 20} MB)"
+    text = f"{'+'.join(names)}: {free:.0f} % free ({size(usage.free)})"
     return judged(text, perf, f"make space below {os.path.realpath(path)}")
 
 

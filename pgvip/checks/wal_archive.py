@@ -8,6 +8,7 @@ from pgvip.errors import CommandError, ProbeError
 from pgvip.probes import archive_mount
 from pgvip.system.commands import run
 from pgvip.system.sql import NoAnswer
+from pgvip.text.writing import duration
 
 WRITE = 'file="$1/.pgvip-check.$$"; echo check >"$file" && sync "$file" && rm -f "$file"'
 WRITE_S = 10.0
@@ -47,7 +48,7 @@ def archiver(facts: Facts) -> Finding:
     if failing:
         hint = "see PostgreSQL's log and the disk of the archive"
         return critical(f"archiving fails: {last_failed}", hint, perf=perf)
-    since = "" if age_s is None else f", the last {age_s:.0f} s ago"
+    since = "" if age_s is None else f", the last {duration(age_s)} ago"
     return ok(f"{archived} files archived since the statistics began{since}", *perf)
 
 

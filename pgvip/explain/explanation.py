@@ -25,6 +25,7 @@ from pgvip.explain.played_pair import Player
 from pgvip.explain.played_server import Server
 from pgvip.explain.scenarios import SCENARIOS, Scenario
 from pgvip.explain.sentences import outage_s, steps
+from pgvip.text.writing import duration
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config, Host
@@ -174,7 +175,7 @@ class Explainer:
         me, peer = player.name, player.settings.peer
         if player.mute:
             heard = self.decision.knowledge.heard
-            ago = f"for {self.now_s - heard.at_s:.0f} s" if heard else "since this daemon started"
+            ago = f"for {duration(self.now_s - heard.at_s)}" if heard else "since this daemon started"
             text = f"{me} has not been heard {ago}: what it would do is not known"
             yield Blocker("peer-unknown", text, f"systemctl status pgvip on {me}")
         fences = any(name.endswith("by-fence") and _acts(stage, player, name) for name in scenario.rows)

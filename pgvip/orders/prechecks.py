@@ -13,6 +13,7 @@ from enum import StrEnum
 from pgvip.core.messages import Message
 from pgvip.core.settings import Settings
 from pgvip.core.values import Lsn, Mode, Override
+from pgvip.text.writing import duration
 
 ARCHIVE_READY_WARNING = 16
 ARCHIVE_READY_FAILED = 128
@@ -342,7 +343,7 @@ def _sessions(facts: Facts) -> Iterable[Finding]:
     text = f"client sessions on {facts.primary.name}, which are ended: {ready.sessions}"
     yield Finding("sessions", Level.INFO, text)
     if ready.oldest_s >= LONG_TRANSACTION_S:
-        text = f"a transaction has been open for {ready.oldest_s:.0f} s on {facts.primary.name}; it is rolled back"
+        text = f"a transaction has been open for {duration(ready.oldest_s)} on {facts.primary.name}; it is rolled back"
         yield Finding("long-transactions", Level.INFO, text)
     if ready.prepared:
         text = f"prepared transactions on {facts.primary.name}, which stay prepared: {ready.prepared}"

@@ -11,6 +11,7 @@ from pgvip.core.values import Mode
 from pgvip.errors import RefusedError
 from pgvip.orders.desk import under_way
 from pgvip.status.snapshot import Snapshot
+from pgvip.text.writing import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def confirm(snapshot: Snapshot) -> Plan:
     text = f"fence confirm: {peer} counts as powered off; {snapshot.config.me.name} goes on with {claim.change}"
     warning = (
         f"{snapshot.config.me.name} has tried to power {peer} off {claim.tries} times "
-        f"in {snapshot.at_s - claim.since_s:.0f} s "
+        f"in {duration(snapshot.at_s - claim.since_s)} "
         f"({claim.change}, because of {claim.why.value}), and will serve alone. If {peer} is not off, or comes back "
         f"by itself, both may write."
     )
@@ -185,7 +186,7 @@ def loss(snapshot: Snapshot) -> str:
 def _behind(v: Facts, message: Message, age_s: float) -> str:
     mine, theirs = v.point, message.point
     assert theirs is not None  # the caller looked
-    text = f"{v.s.peer} was at {theirs.lsn} (timeline {theirs.timeline}) {age_s:.1f} s ago"
+    text = f"{v.s.peer} was at {theirs.lsn} (timeline {theirs.timeline}) {duration(age_s)} ago"
     if mine is None or mine.timeline != theirs.timeline:
         return f"{text}, on another history: how much is lost cannot be known"
     missing = max(0, theirs.lsn - mine.lsn)

@@ -12,7 +12,7 @@ from pgvip.errors import PgvipError, RecordError, RefusedError
 from pgvip.orders.desk import Desk, Document, Reply, words
 from pgvip.state.record import Scheduled, load_scheduled, save_scheduled
 from pgvip.text.times import DURATION_MAX_S, TimeError, of_wall, wall
-from pgvip.text.writing import moment
+from pgvip.text.writing import duration, moment
 
 GRACE_S = 300.0
 """A daemon that comes back within this time after the moment still does it; later it is dropped (Patroni drops it)."""
@@ -110,7 +110,7 @@ class Schedule:
                 return 0.0
             self._forget()  # before it is begun: a crash must not repeat it
         if late_s > GRACE_S:
-            text = f"the switchover at {moment(waiting.at)} was missed by {late_s:.0f} s: the daemon was down"
+            text = f"the switchover at {moment(waiting.at)} was missed by {duration(late_s)}: the daemon was down"
             self._desk.log("schedule-dropped", text)
         else:
             self._fire(waiting)

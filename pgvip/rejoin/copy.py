@@ -24,6 +24,7 @@ from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
 from pgvip.system.sql import REPLICATION_ROLE
+from pgvip.text.writing import too_little
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -167,7 +168,7 @@ def _make_room(config: Config, places: Places, spaces: list[tuple[int, str]]) ->
     if free < needed and not spaces:
         raise RejoinError(
             "no space for a new copy beside the old data",
-            f'"{places.data.parent}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
+            too_little(places.data.parent, free, needed),
             f'Make space, or remove "{places.data}" by hand once you are sure that nobody needs it.',
         )
 

@@ -16,6 +16,7 @@ from pgvip.errors import PgvipError, RejoinError
 from pgvip.rejoin.lost_commits import FACTS, SavedFacts, Stretch, Tally, read, saved_sets
 from pgvip.state import codec, files
 from pgvip.system.stopped_wal import Piece
+from pgvip.text.writing import too_little
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -179,7 +180,7 @@ def refuse_full_disk(config: Config, wanted: Iterable[Path]) -> None:
     if free < needed:
         raise RejoinError(
             "no space to save WAL that only this host may have",
-            f'"{config.paths.saved}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
+            too_little(config.paths.saved, free, needed),
             "Make space there; nothing has been rewound.",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ def size(count: float | None) -> str:
         if count >= factor:
             return f"{count / factor:.0f} {name}" if count >= 10 * factor else f"{count / factor:.1f} {name}"
     return f"{count:.0f} bytes"
+
+
+def too_little(place: Path, free: int, needed: int) -> str:
+    """Write why something does not fit on a disk; both in one unit, for the difference counts.
+
+    >>> too_little(Path("/srv"), 5 << 30, (5 << 30) + (1 << 20))
+    '"/srv" has 5120 MB free, 5121 MB are needed.'
+    """
+    return f'"{place}" has {free >> 20} MB free, {needed >> 20} MB are needed.'
 
 
 def waiting(files: int) -> str:

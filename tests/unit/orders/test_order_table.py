@@ -303,7 +303,7 @@ def test_a_forced_promotion_says_what_may_be_lost(number: int) -> None:
 
 
 LOSSES: list[tuple[Host, list[str]]] = [
-    (standby().silence(), ["b has WAL up to 0/1000", "a was at 0/1000", "60.0 s ago", "all of it is here"]),
+    (standby().silence(), ["b has WAL up to 0/1000", "a was at 0/1000", "1 min 0 s ago", "all of it is here"]),
     (standby().hears(point=WalPoint(1, Lsn(0x1100))).silence(), ["256 bytes of it are missing here"]),
     (standby().hears(point=WalPoint(2, Lsn(0x1100))).silence(), ["on another history"]),
     (standby().hears(point=None).silence(), ["How much is lost cannot be known"]),
