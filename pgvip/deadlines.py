@@ -1,7 +1,6 @@
 """Every retry and time-limit policy.
 
-Time is CLOCK_BOOTTIME: it goes on while the host is suspended and knows nothing of wall-clock steps
-(FACTS.md 20).
+Time is CLOCK_BOOTTIME: it goes on while the host is suspended and knows nothing of wall-clock steps.
 """
 
 from __future__ import annotations

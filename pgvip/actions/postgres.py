@@ -1,7 +1,7 @@
 """Start, stop and promote the local server; each verifies its own effect and can be repeated.
 
-"Stopped" means that no process of the cluster is left (FACTS.md 28); "promoted" that it says itself that it
-is not in recovery.
+"Stopped" means that no process of the cluster is left: backends go on committing after a postmaster that was killed.
+"Promoted" means that it says itself that it is not in recovery.
 """
 
 from __future__ import annotations

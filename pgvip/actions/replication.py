@@ -1,6 +1,6 @@
 """Synchronous names, slots, and the proof that the standby has everything.
 
-The order of these against the record is the core's business (PROTOCOL.md, [m 10] and [m 16]); each here
+The order of these against the record is the core's business (docs/protocol.md, [m 10] and [m 16]); each here
 verifies that what it did is in force.
 """
 
@@ -74,7 +74,7 @@ def confirm_grant(config: Config, *, sync: bool, timeout_s: float) -> WalPoint:
     Returns that position. In sync the names must be in force, before and after a checkpoint: the server
     shows a standby as synchronous a moment before commits wait for it. In async the standby may be
     `lag_bytes_max` behind, but must be heard after the call began. Raises PostgresError when it is not so
-    within `timeout_s` (PROTOCOL.md, "Granting").
+    within `timeout_s` (docs/protocol.md, "Eligibility, and handing the standby VIP over").
     """
     deadline = Deadline.after(timeout_s)
     try:
@@ -120,7 +120,7 @@ def _setting(session: Session, name: str, timeout_s: float) -> str:
 
 
 def _receivers(config: Config, session: Session, deadline: Deadline) -> list[Receiver]:
-    """The live receivers that use the peer's name; one elsewhere fakes acknowledgement (FACTS.md 12)."""
+    """The live receivers that use the peer's name; another of this name acknowledges too (manual, 20.6.2)."""
     rows = session.query("replicas", (config.peer_application_name,), timeout_s=deadline.sooner_s(ANSWER_S))
     found = [receiver for row in rows if (receiver := Receiver(*row)).state == "streaming"]
     # pg_hba.conf lets pgvip's replication role in from the two hosts alone.

@@ -18,7 +18,7 @@ END_SESSIONS_S = 0.2
 
 CHECK_TIMES = 3
 CHECK_WAIT_S = 0.04
-"""RFC 5227 probes for seconds; after a confirmed fence or consent it may be short (FACTS.md, "VIP mechanics")."""
+"""RFC 5227 probes for seconds; after a confirmed fence or consent it may be short."""
 
 ANNOUNCE_TIMES = 5
 """As keepalived does; the daemon repeats it slowly while the address is held."""

@@ -3,7 +3,7 @@
 PostgreSQL starts this file as a script, so it and what it imports use the standard library alone. However a file is
 packed it comes back plain. The archives of others are network mounts that may hang for ever: each is read by a child
 process, which is left behind when it does not finish. A promotion must never wait for an archive: while the flag
-file exists, also when it appears in the middle, nothing is restored (DESIGN.md, "Before a promotion").
+file exists, also when it appears in the middle, nothing is restored.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def left_behind(name: str, wal: Path) -> bool:
     """True when the history in pg_wal left this timeline in this segment or before it.
 
     What an archive has of it from there on may be of a primary that lost its role: it is not this server's past. This
-    host's own archive is cleared of such files before a rewind (actions.saved), those of others are not.
+    host's own archive is cleared of such files before a rewind (rejoin/saved_wal.py), those of others are not.
     """
     if not SEGMENT.fullmatch(name):
         return False

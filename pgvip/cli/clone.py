@@ -97,6 +97,9 @@ def _copy_steps(config: Config, bundle: Bundle) -> list[Step]:
 
 
 def report(config: Config) -> None:
-    """Say what comes next. No record is written here: this host adopts the primary's (PROTOCOL.md, "After a boot")."""
+    """Say what comes next.
+
+    No record is written here: this host adopts the primary's (docs/protocol.md, "After a boot").
+    """
     start = "systemctl enable --now pgvip" if units.has_systemd() else "pgvip run"
     print(f"Next, on {config.me.name}: {start}\nThen delete the bundle, and look: pgvip status", flush=True)

@@ -25,7 +25,7 @@ from pgvip.system.boot import boot_identity
 
 HELP = "make this host the first of a pair (a new database, or one in service)"
 FIRST_TERM = 2
-"""The smallest term of the first host, whose terms are even (PROTOCOL.md, "The record")."""
+"""The smallest term of the first host, whose terms are even (docs/protocol.md, "The record")."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -274,7 +274,7 @@ class Setup:
         save_identity(self.config.paths.identity, self.identity)
 
     def _record(self) -> None:
-        """The first host serves, alone until a standby follows; it has been read-write (PROTOCOL.md)."""
+        """The first host serves, alone until a standby follows; it has been read-write: `served` (docs/protocol.md)."""
         if self.identity is None:
             raise RecordError("no identity was written")
         record = Record(

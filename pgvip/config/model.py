@@ -298,7 +298,7 @@ class Config:
 
     @property
     def application_name(self) -> str:
-        """Name of this host's WAL receiver: different on the two hosts, never `*` (FACTS.md 12)."""
+        """Name of this host's WAL receiver: different on the two hosts, never `*` (manual, 20.6.2)."""
         return f"pgvip_{self.me.name}"
 
     @property

@@ -49,7 +49,7 @@ def _names(config: Config) -> Iterator[ConfigError]:
         if not _NAME.match(host.name):
             yield wrong("hosts", host.name, "is not a valid name", hint)
     if first.name.lower().replace("-", "_") == second.name.lower().replace("-", "_"):
-        # slot and application names fold case and know no "-" (FACTS.md 12: equal names fake acknowledgement)
+        # slot and application names fold case and know no "-" (equal names acknowledge for each other: manual, 20.6.2)
         detail = "Replication slots and application names would be the same."
         yield wrong("hosts", [first.name, second.name], "differ only in case or - and _", "Rename one host.", detail)
 
@@ -280,7 +280,7 @@ def _timing(config: Config) -> Iterator[ConfigError]:
 
 
 def _lease(config: Config) -> Iterator[ConfigError]:
-    """Async: the fence must be confirmed before the lease ends (PROTOCOL.md, "Eligibility")."""
+    """Async: the fence must be confirmed before the lease of `eligible` ends (docs/protocol.md)."""
     s = config.settings
     if s.sync:
         return

@@ -90,7 +90,7 @@ def _as_primary(r: Round, row: Change) -> None:
     if not v.postmaster:
         handing_over = row.by is By.INVITE and row.name != "hand-back"
         if v.processes.left:
-            r.start(StopPostgres(clean=False))  # orphans of a dead postmaster go on committing (FACTS.md 28)
+            r.start(StopPostgres(clean=False))  # orphans of a dead postmaster go on committing
         elif not handing_over and _noticed(r) and v.guarded:
             r.start(StartPostgres(standby=v.processes.standby_signal, sync=v.sync_term))
     elif v.hung and not v.disks_bad and row.by is not By.INVITE and _hung_long(r):

@@ -18,7 +18,7 @@ def guard(r: Round) -> Guard:
     """Judge the host at the end of a round.
 
     What is given up by consent or for isolation is nobody else's before it is given up, so that takes its time; when it
-    takes too long, the host could not do it, and a reset is what is left (PROTOCOL.md, "Changes").
+    takes too long, the host could not do it, and a reset is what is left (docs/protocol.md, "Changes").
     """
     v, k = r.facts(), r.k
     if write_right(v):

@@ -12,7 +12,7 @@ from pgvip.core.values import NEVER, Durable, Grant, Record, Role, Vip, WalPoint
 
 
 class Why(StrEnum):
-    """Why a host claims: it decides when the claim ends (PROTOCOL.md, "Claiming").
+    """Why a host claims: it decides when the claim ends (docs/protocol.md, "Claiming (fence)").
 
     ORDER: a forced promotion, which needs no right. OPERATOR: an order to power the peer off, with the ordinary right.
     """

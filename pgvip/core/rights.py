@@ -1,4 +1,4 @@
-"""Who may do what: one predicate for each right of PROTOCOL.md, "Rights".
+"""Who may do what: one predicate for each right of docs/protocol.md, "Rights".
 
 Every path that starts PostgreSQL read-write, promotes, or raises an address asks here.
 """
@@ -149,7 +149,7 @@ def may_rebuild(facts: Facts) -> bool:
 def takes_from_me(facts: Facts, record: Record) -> bool:
     """Adopting `record` takes the primary role from this host without its consent, after it wrote.
 
-    Silent as to a real fence: then this boot was never confirmed. PROTOCOL.md, `hold`.
+    Silent as to a real fence: then this boot was never confirmed. docs/protocol.md, "The record".
     """
     forced = facts.record is not None and record.term - facts.record.term >= 500_000
     return facts.primary and record.primary != facts.s.me and facts.k.durable.served and (facts.k.confirmed or forced)

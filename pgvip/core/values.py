@@ -13,7 +13,7 @@ NEVER = float("-inf")
 """A time before every other: what has not happened."""
 
 FORCE_STEP = 1_000_000
-"""How far above everything heard a forced record's term is (PROTOCOL.md, "Forced by an operator")."""
+"""How far above everything heard a forced record's term is (docs/protocol.md, "Forced by an operator")."""
 
 
 class Lsn(int):
@@ -79,7 +79,7 @@ class Vip(StrEnum):
 
 
 class Override(StrEnum):
-    """Role told by configuration (DESIGN.md, "Role override")."""
+    """The role that the configuration wants for a host (`role` in conf/pgvip.toml)."""
 
     AUTO = "auto"
     PRIMARY = "primary"
@@ -89,7 +89,7 @@ class Override(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Who may serve. One small durable fact for each host; PROTOCOL.md, "The record"."""
+    """Who may serve. One small durable fact for each host; docs/protocol.md, "The record"."""
 
     pair_id: str
     system_id: str

@@ -55,7 +55,7 @@ COMMITS_S = 60.0
 VETO_S = 5.0
 """A veto hook counts this long after it was put there."""
 ANNOUNCE_S = 60.0
-"""Refresh of announced addresses: switches forget after 300 s (FACTS.md, VIP mechanics)."""
+"""Refresh of announced addresses: switches forget after 300 s (the ageing time of IEEE 802.1D)."""
 ANNOUNCE_EARLY_S = 10.0
 """For so long after a raise the announcement is repeated every second."""
 INTERRUPT_S = 5.0

@@ -126,7 +126,7 @@ class DatabaseProbe:
     def _same_server(self, session: Session) -> str:
         """Return the postmaster's identity; a connection to another one is closed.
 
-        A backend outlives a killed postmaster and goes on answering (FACTS.md 28): its parent must be the
+        A backend outlives a killed postmaster and goes on answering: its parent must be the
         postmaster that `postmaster.pid` names.
         """
         postmaster = processes.postmaster(self.config.postgres.data_directory)

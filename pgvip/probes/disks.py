@@ -1,7 +1,6 @@
 """Whether every file system under the cluster still takes writes: a small process writes and fsyncs for real.
 
-A page cache answers reads for a dead disk, and a heartbeat row reaches no data file before a checkpoint
-(FACTS.md 18).
+A page cache answers reads for a dead disk, and a heartbeat row reaches no data file before a checkpoint.
 """
 
 from __future__ import annotations

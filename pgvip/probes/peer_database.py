@@ -30,7 +30,7 @@ def probe(config: Config, address: str, timeout_s: float) -> PeerDatabase:
         with connect_peer(config, address) as session:
             in_recovery, timeline, system_id = session.query("peer_database", timeout_s=timeout_s)[0]
     except ServerAnswered:
-        # The driver does not tell why a connection was refused (FACTS.md 17: no reason to think it dead).
+        # The driver does not tell why a connection was refused (which is no reason to think it dead).
         answer = ping(address, config.postgres.port, DATABASE_ROLE, config.postgres.database, deadline.left_s())
         if not _works(answer):
             raise

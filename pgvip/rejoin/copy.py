@@ -257,7 +257,7 @@ def _settle(config: Config, places: Places, spaces: list[tuple[int, str]]) -> No
 
 
 def clear_slots(data: Path) -> None:
-    """Remove replication slots that a copy took along: they would hold WAL for ever (FACTS.md)."""
+    """Remove replication slots that a copy took along: they would hold WAL for ever."""
     for slot in (data / "pg_replslot").iterdir():
         shutil.rmtree(slot)
 

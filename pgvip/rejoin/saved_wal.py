@@ -1,4 +1,4 @@
-"""Diverged WAL is kept, counted and listed before anything is rewound or rebuilt (PROTOCOL.md, promise 3)."""
+"""Diverged WAL is kept, counted, listed before anything is rewound or rebuilt (docs/protocol.md, "What must hold")."""
 
 from __future__ import annotations
 

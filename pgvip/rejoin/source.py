@@ -67,8 +67,8 @@ def prove_source(config: Config, system_id: str) -> Source:
 def prepare_source(config: Config) -> None:
     """Let the source make a checkpoint on its present timeline, and keep WAL for this host from now on.
 
-    Without the checkpoint pg_rewind would read the timeline before the promotion (FACTS.md). Raises
-    RejoinError.
+    Without the checkpoint pg_rewind would read the timeline before the promotion (manual, pg_rewind,
+    Notes). Raises RejoinError.
     """
     try:
         with connect_peer(config, config.peer.address, CHECKPOINT_S) as session:

@@ -108,7 +108,7 @@ def hba_lines(config: Config) -> list[str]:
         ("local", "all", DATABASE_ROLE, "", f"peer map={MAP}"),
         # pgvip backup: "all" above does not cover replication (manual, 21.1).
         ("local", "replication", _word(config.postgres.user), "", "peer"),
-        # A host that follows itself, or whoever holds an address, would loop (FACTS.md 23).
+        # A host that follows itself, or whoever holds an address, would loop.
         ("host", "replication", ours, "samehost", "reject"),
         *(("host", "replication", ours, _network(vip), "reject") for vip in vips),
         *(("host", "replication", REPLICATION_ROLE, _network(host), "scram-sha-256") for host in hosts),

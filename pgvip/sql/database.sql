@@ -30,7 +30,7 @@ SELECT r.in_recovery,
   LEFT JOIN pg_stat_get_wal_receiver() AS receiver ON r.in_recovery
   LEFT JOIN (SELECT *
                FROM pg_stat_replication
-              -- of this name, but by another role, is some other standby (FACTS.md 12)
+              -- of this name, but by another role, is some other standby
               WHERE application_name = %s AND usename = 'pgvip_replication'
               ORDER BY backend_start DESC
               LIMIT 1) AS replica ON true

@@ -1,7 +1,7 @@
 """The durable record on disk, the facts of one boot beside it, and the pair's identity.
 
 What cannot be read is an error and never "none": a host without a record trusts its peer, a host with a
-damaged one must not (PROTOCOL.md, "The record").
+damaged one must not (docs/protocol.md, "The record").
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ def boot_identity() -> str:
     """The kernel's boot id with PID 1's start time.
 
     A container keeps its kernel's boot id over its own restarts; its first process is new each time
-    (PROTOCOL.md, "Two facts live only within one kernel boot"). ProbeError when procfs is not readable.
+    (docs/protocol.md, "The record"). ProbeError when procfs is not readable.
     """
     try:
         boot_id = BOOT_ID.read_text(encoding="ascii").strip()

@@ -1,7 +1,7 @@
 """Fence agents of ClusterLabs' API, and an operator's own commands in their place.
 
 An agent gets `key=value` lines on its standard input and no argument at all: any argument would switch it to
-another parser, and without an action it would reboot the host (FACTS.md, "Fence agents").
+another parser, and without an action it would reboot the host (ClusterLabs' Fence Agent API).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who answers for an address, and telling everybody who has it: ARP, neighbour discovery, echo.
 
 Scapy builds and reads the packets; plain sockets carry them, which is what makes a probe take 40 ms and not
-a second. Only scapy's l2 layer is loaded with this module, IPv6 when it is first needed (FACTS.md, "Memory").
+a second. Only scapy's l2 layer is loaded with this module, IPv6 when it is first needed.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def arp_who_has(interface: str, ip: str, count: int = 3, wait_s: float = 0.04, s
 def announce(interface: str, ip: str, count: int = 5) -> None:
     """Tell every neighbour that the address is here: gratuitous ARP as a request and as a reply.
 
-    Some stacks take only one of the two; a reply's target is its sender (RFC 5227, 3; FACTS.md, "VIP
-    mechanics"). For IPv6: unsolicited advertisements with the override flag (RFC 4861, 7.2.6).
+    Some stacks take only one of the two; a reply's target is its sender (RFC 5227, 3). For
+    IPv6: unsolicited advertisements with the override flag (RFC 4861, 7.2.6).
     """
     address = ip_address(ip)
     with _packet_socket(interface, 0) as sock:

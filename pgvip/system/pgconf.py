@@ -214,7 +214,7 @@ def _settings(config: Config, *, sync: bool, version: int) -> Iterator[tuple[str
         # For pg_rewind on clusters without checksums.
         ("wal_log_hints", "on"),
         # A crash is pgvip's to handle: re-initialised in place, a synchronous primary would show its clients
-        # commits that the standby lacks, and nobody would have looked (FACTS.md 11).
+        # commits that the standby lacks, and nobody would have looked.
         ("restart_after_crash", "off"),
         ("synchronous_standby_names", sync_names(config) if sync else ""),
         ("primary_conninfo", _conninfo(config)),

@@ -9,7 +9,7 @@ import secrets
 
 ITERATIONS = 64
 """Our passwords are 192 random bits: stretching adds nothing, and the daemons connect every second
-(PostgreSQL's default of 4096 costs 5 ms of CPU each time, FACTS.md 31)."""
+(PostgreSQL's default of 4096 costs 5 ms of CPU each time)."""
 
 
 def new_password() -> str:

@@ -1,7 +1,7 @@
 """The WAL of a cluster that is down: where it ends, and where it left the peer's history.
 
 pg_controldata does not know the end of WAL after a crash, nor that of a standby; pg_waldump from the last checkpoint
-or restartpoint does (FACTS.md 30).
+or restartpoint does.
 """
 
 from __future__ import annotations

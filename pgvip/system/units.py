@@ -1,7 +1,7 @@
 """systemd's view of the database server: who would start it behind pgvip's back, and in which unit it runs.
 
 A unit that starts the server at boot would start it before the pair has agreed on who serves. Debian's
-generator does so unless start.conf says `manual` (FACTS.md, "PostgreSQL 14 to 18").
+generator does so unless start.conf says `manual` (pg_createcluster(1)).
 """
 
 from __future__ import annotations

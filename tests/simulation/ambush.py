@@ -1,4 +1,4 @@
-"""Directed faults, one play for each scenario behind the marks [m] of PROTOCOL.md, with times drawn from the seed.
+"""Directed faults, one play for each scenario behind the marks of docs/protocol.md, with times drawn from the seed.
 
 A play lies in wait: it brings the pair to where a rule matters and does there what the rule is against. A run in which
 the moment did not come (`Missed`) counts as held. After the play everything is healed, and the pair must come back.

@@ -8,7 +8,7 @@ from random import Random
 
 
 class Violation(Exception):
-    """Something that must hold (PROTOCOL.md, "What must hold") did not."""
+    """Something that must hold (docs/protocol.md, "What must hold") did not."""
 
 
 class Engine:

@@ -118,7 +118,7 @@ class Faults:
     def record_back(self, host: Host, fault: Fault) -> None:
         """The power goes, and the state directory is restored to what it was some writes ago.
 
-        A solo primary's record is confirmed by silence ("short of a force or a restored disk", PROTOCOL.md), and nobody
+        A solo primary's record is confirmed by silence (docs/protocol.md, "After a boot"), and nobody
         can know of a term whose only record is gone: what is restored here is neither of the two.
         """
         past = host.past[-int(fault.how[0]) - 1 :][:1]

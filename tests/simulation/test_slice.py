@@ -1,4 +1,4 @@
-"""A slice of the random runs: every seed must hold what PROTOCOL.md says must hold.
+"""A slice of the random runs: every seed must hold what docs/protocol.md says must hold.
 
 `scripts/simulate --seconds S` runs more of them; it is part of `scripts/test`.
 """

@@ -16,7 +16,7 @@ PAGES = sorted({
     *REPOSITORY.glob("*.md"), *INSTALLED.glob("*.md"), *INSTALLED.glob("dev/*.md"), *REPOSITORY.glob("tests/*/*.md"),
 })  # fmt: skip
 ARCHITECTURE = (INSTALLED / "architecture.md").read_text(encoding="utf-8")
-NOT_YET = {"core/warnings.py", "daemon/probe_table.py", "daemon/action_table.py", "state/files.py"}
+NOT_YET = {"core/warnings.py", "daemon/probe_table.py", "daemon/action_table.py"}
 """Modules that the page names and that are being made; each goes from here as it arrives."""
 
 
@@ -57,6 +57,46 @@ def test_the_modules_that_the_architecture_names_are_there() -> None:
     places = (REPOSITORY, REPOSITORY / "pgvip")
     assert len(names) > 50
     assert [name for name in sorted(names) if not any((place / name).exists() for place in places)] == []
+
+
+CITING = sorted({
+    path for folder in ("pgvip", "tests", "scripts", "conf", "systemd") for path in (REPOSITORY / folder).rglob("*")
+    if path.is_file() and path.suffix in ("", ".py", ".sql", ".toml", ".yml", ".service")
+})  # fmt: skip
+SAMPLES = {REPOSITORY / "tests" / "unit" / "test_documents.py"}
+
+
+def headings(page: Path) -> set[str]:
+    return set(re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def wrong_citations(text: str) -> list[str]:
+    """What a text cites and the project lacks: pages, their sections (`docs/x.md, "Section"`), marks ([m 9, 11])."""
+    plain = re.sub(r"\s+(?:#|--)?\s*", " ", text).replace("file:///opt/pgvip/share/", "")
+    found = list[str]()
+    for name, section in re.findall(r"((?:[\w-]+/)*[\w-]*[A-Za-z]\.md)\b(?:, \"([^\"]*)\")?", plain):
+        pages = [page for page in PAGES if page.as_posix().endswith("/" + name)]
+        if not pages or (section and not any(section in headings(page) for page in pages)):
+            found.append(f'{name}, "{section}"' if section else name)
+    known = set(re.findall(r"^\| m (\d+) \|", (INSTALLED / "protocol.md").read_text(encoding="utf-8"), re.MULTILINE))
+    for numbers in re.findall(r"\[m ([\d, ]+)\]", plain):
+        found += [f"m {number}" for number in re.split(r",\s*", numbers) if number not in known]
+    return found
+
+
+def test_what_the_code_cites_is_in_the_project() -> None:
+    assert len(CITING) > 300
+    texts = {path: path.read_text(encoding="utf-8") for path in CITING if path not in SAMPLES}
+    assert sum("docs/protocol.md" in text for text in texts.values()) > 20
+    assert {relative(path): wrong for path, text in texts.items() if (wrong := wrong_citations(text))} == {}
+
+
+def test_a_wrong_citation_is_seen() -> None:
+    assert wrong_citations('(docs/protocol.md, "The record"), [m 1], [m 9, 11], docs/dev/proof.md, README.md') == []
+    assert wrong_citations("as PLAN.md says") == ["PLAN.md"]
+    assert wrong_citations('see (docs/protocol.md,\n    # "No such") and [m 9, 99]') == [
+        'docs/protocol.md, "No such"', "m 99",
+    ]  # fmt: skip
 
 
 def test_every_command_is_in_the_table() -> None:

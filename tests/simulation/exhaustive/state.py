@@ -20,7 +20,7 @@ Held = tuple[Vip, ...]
 
 
 class Violation(Exception):
-    """Something that must hold (PROTOCOL.md, "What must hold") did not."""
+    """Something that must hold (docs/protocol.md, "What must hold") did not."""
 
 
 class Sender(NamedTuple):

@@ -1,4 +1,4 @@
-"""Rules that PROTOCOL.md marks, m 8 to m 16: consent, eligibility, what is given up. Each turns red when left out."""
+"""Rules that docs/protocol.md marks, m 8 to m 16: consent, eligibility, what is given up. Each is red when left out."""
 
 from __future__ import annotations
 

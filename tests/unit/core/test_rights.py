@@ -1,4 +1,4 @@
-"""Each right over every combination of its inputs, against the sentence of PROTOCOL.md written out again."""
+"""Each right over every combination of its inputs, against the sentence of docs/protocol.md written out again."""
 
 from __future__ import annotations
 

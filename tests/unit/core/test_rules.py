@@ -1,4 +1,4 @@
-"""Rules that PROTOCOL.md marks, m 1 to m 7: terms, confirming, claiming. Leave one out and its test turns red."""
+"""Rules that docs/protocol.md marks, m 1 to m 7: terms, confirming, claiming. Leave one out and its test turns red."""
 
 from __future__ import annotations
 
