@@ -39,15 +39,15 @@ class ProcessesProbe:
         """What there is of the cluster now. ProbeError when its files or processes cannot be read."""
         data = config.postgres.data_directory
         try:
-            left = processes.cluster_processes(data)
-            postmaster = processes.postmaster(data)
+            seen = processes.look(data)
+            postmaster = "" if seen.postmaster is None else str(seen.postmaster)
             installed = _is_there(data / "global" / "pg_control")
-            control = self._control_data(config, "" if postmaster is None else str(postmaster)) if installed else None
+            control = self._control_data(config, postmaster) if installed else None
             return Processes(
                 installed=installed,
                 system_id="" if control is None else control.system_id,
-                postmaster="" if postmaster is None else str(postmaster),
-                left=len(left),
+                postmaster=postmaster,
+                left=seen.live,
                 standby_signal=_is_there(data / "standby.signal"),
                 control_state=control.state if control is not None else UNREADABLE if installed else "",
                 checkpoint=None if control is None else control.checkpoint,

@@ -16,7 +16,7 @@ from pgvip.archive.packing import plain_name
 from pgvip.core.values import WalPoint
 from pgvip.errors import PgvipError, RejoinError
 from pgvip.rejoin.lost_commits import Tally, read
-from pgvip.system import pgconf
+from pgvip.system import pgconf, processes
 from pgvip.system.stopped_wal import Piece
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _name(divergence: Divergence) -> str:
 def refuse_full_disk(config: Config, files: Iterable[Path]) -> None:
     """RejoinError when these files do not fit where WAL is saved, beside MARGIN_BYTES."""
     needed = sum(file.stat().st_size for file in files) + MARGIN_BYTES
-    free = shutil.disk_usage(config.paths.saved).free
+    free = processes.disk_space(config.paths.saved).free_bytes
     if free < needed:
         raise RejoinError(
             "no space to save WAL that only this host may have",
