@@ -6,17 +6,19 @@ waits in a thread of its own; what answers runs in one too, so the link's thread
 
 from __future__ import annotations
 
+import json
 import secrets
 import struct
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pgvip.errors import LinkError
+from pgvip.state.json_text import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 NUMBER = struct.Struct(">Q")
 ANSWERING_MAX = 4
@@ -39,6 +41,19 @@ class Answered:
 
     number: int
     text: str
+
+
+def ask_document(link: Link, request: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
+    """Ask with a JSON object; an answer that is none is empty. LinkError when none comes in time, or not in JSON."""
+    answer = parse(link.ask(json.dumps(request), timeout_s))
+    return answer if isinstance(answer, dict) else {}
+
+
+class Link(Protocol):
+    """What carries questions."""
+
+    def ask(self, text: str, timeout_s: float) -> str:
+        """The peer's answer; LinkError when none comes in time."""
 
 
 class Asking:

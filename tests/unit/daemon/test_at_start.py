@@ -1,4 +1,4 @@
-"""`pgvip run`, as far as it needs no daemon."""
+"""What is said of the host before the loop goes round."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgvip.core.values import BootFacts
-from pgvip.daemon import assembly as assembling
-from pgvip.state.record import load_boot_facts
+from pgvip.daemon import at_start
 from pgvip.system import units
 from tests.unit import configs
 
@@ -26,12 +24,12 @@ def test_what_starts_postgresql_at_boot_is_logged(
     (cluster / "postgresql.conf").write_text(f"data_directory = '{config.postgres.data_directory}'\n")
     (cluster / "start.conf").write_text("auto\n")
     monkeypatch.setattr(units, "start_files", lambda data: [cluster / "start.conf"])
-    assembling._tell_auto_starts(config)
+    at_start._tell_auto_starts(config)
     said = capsys.readouterr().err
     assert f"starts-at-boot: {cluster}/start.conf says auto" in said
     assert f"hint: echo manual > {cluster}/start.conf" in said
     (cluster / "start.conf").write_text("manual\n")
-    assembling._tell_auto_starts(config)
+    at_start._tell_auto_starts(config)
     assert capsys.readouterr().err == ""
 
 
@@ -42,23 +40,5 @@ def test_a_look_that_fails_ends_no_daemon(
         raise PermissionError(13, "Permission denied", "/etc/postgresql")
 
     monkeypatch.setattr(units, "start_files", fail)
-    assembling._tell_auto_starts(configs.make(tmp_path))
+    at_start._tell_auto_starts(configs.make(tmp_path))
     assert "could not look" in capsys.readouterr().err
-
-
-def test_facts_that_cannot_be_kept_are_forgotten_told_once_and_kept_later(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assembly = assembling.Assembly.__new__(assembling.Assembly)  # only what keeping needs of it
-    assembly._facts_file, assembly._boot_id, assembly._facts_kept = tmp_path / "boot.json", "boot-1", True
-    assert assembly._keep(BootFacts(confirmed=True))
-    in_the_way = tmp_path / ".boot.json.new"
-    in_the_way.symlink_to("/dev/full")
-    assert not assembly._keep(BootFacts())
-    assert "facts-failed: could not write" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-    in_the_way.symlink_to("/dev/full")
-    assert not assembly._keep(BootFacts())
-    assert capsys.readouterr().err == ""
-    assert assembly._keep(BootFacts(met=True))
-    assert load_boot_facts(tmp_path / "boot.json", "boot-1") == BootFacts(met=True)

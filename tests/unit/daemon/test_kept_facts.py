@@ -1,0 +1,31 @@
+"""What a restart of the daemon must not lose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgvip.core.values import BootFacts
+from pgvip.daemon.kept_facts import KeptFacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_facts_that_cannot_be_kept_are_forgotten_told_once_and_kept_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = KeptFacts(tmp_path / "boot.json", "boot-1")
+    assert kept.keep(BootFacts(confirmed=True))
+    in_the_way = tmp_path / ".boot.json.new"
+    in_the_way.symlink_to("/dev/full")
+    assert not kept.keep(BootFacts())
+    assert "facts-failed: could not write" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    in_the_way.symlink_to("/dev/full")
+    assert not kept.keep(BootFacts())
+    assert capsys.readouterr().err == ""
+    assert kept.keep(BootFacts(met=True))
+    assert KeptFacts(tmp_path / "boot.json", "boot-1").load() == BootFacts(met=True)
+    assert KeptFacts(tmp_path / "boot.json", "boot-2").load() == BootFacts()
