@@ -20,7 +20,7 @@ from pgvip.daemon.probe_table import Probes
 from pgvip.deadlines import wait_until
 from pgvip.events import event_log
 from pgvip.journal.announcer import STANDS_S
-from pgvip.journal.event_store import stored
+from pgvip.journal.event_store import Wanted, stored
 from pgvip.journal.recorder import Recorder
 from pgvip.state.record import RecordStore
 from pgvip.status.snapshot import Newest
@@ -93,7 +93,7 @@ def test_a_daemon_that_restarts_knows_the_role_that_was_told_in_this_boot(host: 
     assert role_after_restart(host, "boot-1") is Role.PRIMARY
     assert host.live is not None
     host.newest.put(snapshot_of(primary()))
-    assert len([event for event in host.live.store.recent() if event.event == "role-change"]) == 1
+    assert len([event for event in host.live.store.find(Wanted()) if event.event == "role-change"]) == 1
     assert role_after_restart(host, "boot-2") is Role.NONE
 
 
@@ -102,7 +102,7 @@ def test_warnings_beside_the_cores_are_events_too(host: Host) -> None:
     host.warnings = (StandingWarning("archiving-failing", "archiving fails", "see its log"),)
     for at_s in (0.0, STANDS_S):
         host.newest.put(snapshot_of(primary(), NOW_S + at_s))
-    (one,) = [event for event in recorder.store.recent() if event.event == "archiving-failing"]
+    (one,) = [event for event in recorder.store.find(Wanted()) if event.event == "archiving-failing"]
     assert one.text == "archiving fails"
 
 
