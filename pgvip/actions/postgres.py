@@ -244,7 +244,7 @@ def _stop_cleanly(config: Config, deadline: Deadline) -> None:
         # While the machine shuts down, the unit's own stop is queued behind the hand-over that this stop is part of.
         _signal_postmaster(config, signal.SIGINT)
     wait_until(
-        lambda: not processes.cluster_processes(data),
+        lambda: not processes.look(data).live,
         deadline.left_s(),
         what="clean shutdown of the server",
         error=PostgresError,

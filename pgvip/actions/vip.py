@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgvip.errors import PostgresError
-from pgvip.system import netlink, packets, processes
+from pgvip.system import netlink, packets, sessions
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -68,7 +68,7 @@ def drop(config: Config, vip: Vip) -> int:
     if address.ip in netlink.held(config.me.interface):
         # A dead disk, on which the server's processes are looked up, must not keep the address here.
         with suppress(PostgresError, OSError):
-            left = processes.end_sessions(
+            left = sessions.end_sessions(
                 str(address.ip), config.postgres.port, END_SESSIONS_S, config.postgres.data_directory
             )
     with _changing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +17,7 @@ from pgvip.archive.backups import DATA, DONE, RUNNING, TABLESPACES, Backup
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import ArchiveError, CommandError, FormatError, PgvipError, ProbeError
 from pgvip.state import codec, files
-from pgvip.system import pgtools
+from pgvip.system import pgtools, processes
 from pgvip.system.commands import check, run
 from pgvip.system.sql import connect_local
 from pgvip.text.writing import too_little
@@ -203,7 +202,7 @@ def _refuse_full_disk(config: Config) -> None:
     except ProbeError as failure:
         raise ArchiveError("could not ask the local database for its size", str(failure)) from failure
     needed = int((databases + wal) * HEADROOM)
-    free = shutil.disk_usage(config.backup.directory).free
+    free = processes.disk_space(config.backup.directory).free_bytes
     if free < needed:
         raise ArchiveError(
             "no space for a base backup",

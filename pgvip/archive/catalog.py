@@ -52,10 +52,6 @@ class Holdings:
     def has(self, timeline: int, number: int) -> bool:
         return any(one.timeline == timeline and one.first <= number <= one.last for one in self.stretches)
 
-    def newest_timeline(self) -> int:
-        """The highest timeline that is known; 0 without any."""
-        return max([*self.histories, *(one.timeline for one in self.stretches)], default=0)
-
 
 def position(name: str, segment_bytes: int) -> Position | None:
     """Where a segment, partial segment or backup label belongs; None for other files.

@@ -127,7 +127,7 @@ def restore(config: Config, order: Order, progress: Say, on_bytes: Bytes) -> Non
 def refuse_full_disk(backup: Backup, place: Place) -> None:
     """ArchiveError unless the backup fits where it is restored to."""
     there = next(path for path in (place.data, *place.data.parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    free = processes.disk_space(there).free_bytes
     if free < backup.size_bytes:
         raise ArchiveError("no space to restore the backup", too_little(there, free, backup.size_bytes))
 

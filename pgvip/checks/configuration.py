@@ -14,6 +14,7 @@ from pgvip.config.read import wrong
 from pgvip.config.rules import outside
 from pgvip.errors import ConfigError
 from pgvip.events.event_table import EVENTS, VETO
+from pgvip.system import processes
 from pgvip.system.executables import listed, refusal
 
 if TYPE_CHECKING:
@@ -48,25 +49,10 @@ def _interface(config: Config) -> Iterator[ConfigError]:
         others = ", ".join(entry for entry in present if entry != "lo") or "none but lo"
         yield wrong(key, name, "is not an interface of this host", f"Present here: {others}.")
         return
-    networks = interface_networks(name)
+    networks = processes.networks_of(name)
     for vip, interface in config.vips.items():
         if interface.version == 4 and networks and config.me.network is None:
             yield from outside(f"addresses.{vip.value}", interface.ip, config.me, networks)
-
-
-def interface_networks(name: str, table: Path = Path("/proc/net/route")) -> list[str]:
-    """The IPv4 networks that are directly connected to an interface (proc(5), /proc/net/route)."""
-    networks = []
-    for line in table.read_text(encoding="ascii").splitlines()[1:]:
-        device, destination, gateway, *_, mask = line.split()[:8]
-        if device == name and int(gateway, 16) == 0 and int(mask, 16) not in (0, 0xFFFFFFFF):
-            networks.append(f"{_address(destination)}/{int(mask, 16).bit_count()}")
-    return networks
-
-
-def _address(text: str) -> str:
-    """The kernel prints addresses in the byte order of the machine."""
-    return socket.inet_ntoa(int(text, 16).to_bytes(4, "little"))
 
 
 def _password_files(config: Config) -> Iterator[ConfigError]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from pgvip.checks.finding import Finding, Perf, gathered, judged, warning
 from pgvip.checks.subject import ANSWER_S, Facts
 from pgvip.deadlines import now_s
-from pgvip.system import units
+from pgvip.system import processes, units
 from pgvip.system.sql import connect_local, connect_peer
 from pgvip.text.writing import size
 
@@ -55,11 +54,11 @@ def _places(facts: Facts) -> dict[Path, list[str]]:
 
 def _space(facts: Facts, path: Path, names: list[str]) -> Finding:
     """Free space in per cent; "used" is what the performance data show, since more of it is worse."""
-    usage, limits = shutil.disk_usage(path), facts.limits
-    free = 100 * usage.free / max(usage.total, 1)
+    space, limits = processes.disk_space(path), facts.limits
+    free = 100 * space.free_bytes / max(space.total_bytes, 1)
     least, bare = 100 - limits.disk_warning_percent, 100 - limits.disk_critical_percent
     perf = Perf(f"used_{names[0]}", round(100 - free, 1), "%", least, bare)
-    text = f"{'+'.join(names)}: {free:.0f} % free ({size(usage.free)})"
+    text = f"{'+'.join(names)}: {free:.0f} % free ({size(space.free_bytes)})"
     return judged(text, perf, f"make space below {os.path.realpath(path)}")
 
 

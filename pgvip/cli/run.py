@@ -6,11 +6,10 @@ import argparse
 
 from pgvip.config.load import load
 from pgvip.daemon.assembly import Assembly
+from pgvip.daemon.live_config import Options
 from pgvip.errors import ConfigError, RecordError
 from pgvip.events.event_table import WORDS
-from pgvip.state.record import (
-    load_identity,
-)
+from pgvip.state.record import load_identity
 from pgvip.system import service
 
 HELP = "run the daemon (normally started by systemd)"
@@ -38,5 +37,5 @@ def run(args: argparse.Namespace) -> int:
             "PostgreSQL would live in pgvip's own unit, and be stopped and limited with it.",
             'Name its unit, for example unit = "pgvip-postgres.service".',
         )
-    Assembly(config, identity, args).run()
+    Assembly(config, identity, Options(args.config, args.host, args.log_format, args.log_level)).run()
     return 0

@@ -109,9 +109,9 @@ def _record(config: Config) -> Any:
 
 
 def _server(config: Config) -> str:
-    from pgvip.probes import server_processes  # noqa: PLC0415 - slow to import; only where the daemon is down
+    from pgvip.probes.server_processes import ProcessesProbe  # noqa: PLC0415 - slow to import; only where the daemon is down
 
-    seen = server_processes.probe(config)
+    seen = ProcessesProbe().probe(config)
     if not seen.installed:
         return "no data directory"
     if not seen.postmaster:

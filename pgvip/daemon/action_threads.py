@@ -34,7 +34,8 @@ Function = Callable[[Action], Outcome | None]
 class Workshop:
     """Starts actions and hands back their results. `functions`: one for each kind of action.
 
-    `interrupt` is called before a stop waits for its turn: it ends what a start or promotion waits for.
+    `interrupt` is called before a stop waits for its turn: it ends what a start or promotion waits for. `took_s`: where
+    it is noted how long the last action of each kind took that worked; `explain` expects that of the next one.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Workshop:
         interrupt: Callable[[StopPostgres], None],
         inbox: SimpleQueue[object],
         log: Callable[[str, str], None] = lambda _event, _text: None,
+        took_s: dict[str, float] | None = None,
     ) -> None:
         self._log = log
         self._functions = functions
@@ -50,8 +52,7 @@ class Workshop:
         self._inbox = inbox
         self._server = threading.Lock()
         self._stops = 0
-        self.took_s: dict[str, float] = {}
-        """How long the last action of each kind took that worked: what `explain` expects of the next one."""
+        self._took_s = {} if took_s is None else took_s
 
     def start(self, action: Action) -> None:
         """Begin `action` and return at once."""
@@ -64,7 +65,7 @@ class Workshop:
         try:
             outcome = self._do(action, stops) or Outcome()
             result = Result(action, ok=True, at_s=now_s(), text=outcome.text, point=outcome.point)
-            self.took_s[type(action).__name__] = result.at_s - began_s
+            self._took_s[type(action).__name__] = result.at_s - began_s
             if not action.properties.routine:
                 self._log("done", f"{_words(action)} in {1000 * (result.at_s - began_s):.0f} ms")
         except (PgvipError, OSError) as failure:

@@ -118,10 +118,14 @@ class Background:
 
     # --- looking ---------------------------------------------------------------------------------------------
 
+    def read_drill(self) -> None:
+        """What the last drill from this host found; a drill that ends has this called, so that it shows at once."""
+        self._drill = result.last(self._config().paths.drill)
+
     def look(self) -> None:
         """At this host's archiver and backups. What cannot be seen is not told."""
         config = self._config()
-        self._drill = result.last(config.paths.drill)
+        self.read_drill()
         parts = {"archiving": archiving(config), "backup": backup(config)} if config.archive.enabled else {}
         self._own = _Seen(parts, now_s())
 

@@ -16,7 +16,7 @@ from pgvip.config.rules import watchdog_limits_s
 from pgvip.core.knowledge import Guard
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
-from pgvip.system import watchdog
+from pgvip.system import service, watchdog
 from pgvip.system.watchdog import Kernel, Port, Watchdog
 
 AGAIN_S = 5.0
@@ -60,7 +60,8 @@ class Guardian:
                 self._failed(failure)
 
     def alive(self, guard: Guard) -> None:
-        """A round has gone by. Never waits: called by the loop."""
+        """A round has gone by, which systemd's watchdog is told too. Never waits: called by the loop."""
+        service.notify("WATCHDOG=1")
         self._guard = guard
         self._rounds += 1
         self._wake.set()

@@ -60,7 +60,8 @@ class Outside:
     """Everything through which the loop touches the world; the tests of the loop give their own.
 
     `keep` is False when the facts could not be kept: then the next daemon of this boot knows none.
-    `note` takes what the core tells, `looked` each round's snapshot; neither may wait.
+    `reload` reads the configuration again. `note` takes what the core tells, `ended` the snapshot of a round that has
+    ended; neither may wait.
     """
 
     start: Callable[[Action], None]
@@ -69,10 +70,9 @@ class Outside:
     keep: Callable[[BootFacts], bool]
     log: Callable[[str, str], None]
     alive: Callable[[Guard], None]
-    reload: Callable[[Config], Config]
-    postmaster: Callable[[str], None]
+    reload: Callable[[], None]
     note: Callable[[Note], None]
-    looked: Callable[[Snapshot], None]
+    ended: Callable[[Snapshot], None]
 
 
 EAGER_S = 0.05
@@ -89,10 +89,17 @@ _FIELDS = frozenset(item.name for item in fields(Observations))
 class Daemon:
     """The loop and its state."""
 
-    def __init__(self, config: Config, who: Identity, durable: Durable, facts: BootFacts, outside: Outside) -> None:
-        self.config = config
-        self.inbox: Inbox = SimpleQueue()
-        self._outside = outside
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        inbox: Inbox,
+        outside: Outside,
+        *,
+        who: Identity,
+        durable: Durable,
+        facts: BootFacts,
+    ) -> None:
+        self._config, self._inbox, self._outside = config, inbox, outside
         self._knowledge: Knowledge = begin(who, durable, facts)
         self._seen = Observations()
         self._facts = replace(facts, offset_s=None)
@@ -105,13 +112,12 @@ class Daemon:
         self._messages: list[Message] = []
         self._results: list[Result] = []
         self._commands: list[Command] = []
-        self.snapshot: Snapshot | None = None
 
     def run(self) -> None:
         """Go round until told to leave."""
-        signal.signal(signal.SIGHUP, lambda _number, _frame: self.inbox.put(Reload()))
+        signal.signal(signal.SIGHUP, lambda _number, _frame: self._inbox.put(Reload()))
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: self.inbox.put(Leave()))
+            signal.signal(number, lambda _number, _frame: self._inbox.put(Leave()))
         due_s = now_s()
         while not self._leaving:
             self._drain(due_s)
@@ -124,7 +130,7 @@ class Daemon:
 
     def _pace_s(self, at_s: float) -> float:
         """Until the next round without an event: a heartbeat; less while a silence or a delay is being measured."""
-        settings, k = self.config.settings, self._knowledge
+        settings, k = self._config().settings, self._knowledge
         quiet_s = at_s - k.heard.at_s if k.heard else 0.0
         measured_s = settings.dead_after_s + settings.fence_delay_s + EAGER_FOR_S
         measuring = 2 * settings.heartbeat_s < quiet_s < measured_s
@@ -135,11 +141,11 @@ class Daemon:
         self._urgent = False
         while not self._urgent and (left_s := due_s - now_s()) > 0:
             try:
-                self._take(self.inbox.get(timeout=left_s))
+                self._take(self._inbox.get(timeout=left_s))
             except Empty:
                 break
-        while not self.inbox.empty():
-            self._take(self.inbox.get())
+        while not self._inbox.empty():
+            self._take(self._inbox.get())
 
     def _take(self, event: object) -> None:
         if isinstance(event, Probed):
@@ -157,7 +163,7 @@ class Daemon:
         elif isinstance(event, LinkChanged):
             self._link_changed(event)
         elif isinstance(event, Reload):
-            self.config = self._outside.reload(self.config)
+            self._outside.reload()
             self._urgent = True
         elif isinstance(event, Leave):
             self._leaving = self._urgent = True
@@ -179,11 +185,9 @@ class Daemon:
             self._urgent |= (
                 bool(old.failures) or _significant_value(old.value) != _significant_value(new.value) or self._busy()
             )
-        if event.name == "processes" and new.value is not None and self._seen.processes.value is not None:
-            self._outside.postmaster(self._seen.processes.value.postmaster)
-            if old.value is None or _significant_value(old.value) != _significant_value(new.value):
-                self._outside.wake("database")
-                self._outside.wake("connection")
+        if event.name == "processes" and new.value is not None and new.value != old.value:
+            self._outside.wake("database")
+            self._outside.wake("connection")
 
     def _busy(self) -> bool:
         """Something is under way: then every observation may be the one that it waits for."""
@@ -211,7 +215,7 @@ class Daemon:
         self._urgent = True
 
     def _round(self, at_s: float) -> None:
-        wall = datetime.now(tz=UTC)
+        config, wall = self._config(), datetime.now(tz=UTC)
         inputs = Inputs(
             self._seen,
             tuple(self._messages),
@@ -221,7 +225,7 @@ class Daemon:
             self._clock_jumped(wall.timestamp() - at_s),
         )
         self._messages, self._results, self._commands = [], [], []
-        decision = decide(self._knowledge, inputs, self.config.settings, at_s)
+        decision = decide(self._knowledge, inputs, config.settings, at_s)
         self._knowledge = decision.knowledge
         self._keep(decision.knowledge)
         for note in decision.notes:
@@ -232,8 +236,7 @@ class Daemon:
             self._outside.wake(name)
         self._say(decision.message, at_s)
         self._outside.alive(decision.guard)
-        self.snapshot = Snapshot(self.config, decision, self._seen, at_s, self._stats)
-        self._outside.looked(self.snapshot)
+        self._outside.ended(Snapshot(config, decision, self._seen, at_s, self._stats))
 
     def _clock_jumped(self, offset_s: float) -> bool:
         """The wall clock and CLOCK_BOOTTIME moved apart since the last round: a paused machine, or a set clock."""
@@ -251,7 +254,7 @@ class Daemon:
 
     def _say(self, message: Message, at_s: float) -> None:
         said = self._said
-        due = said is None or at_s - said.sent_s >= 0.9 * self.config.settings.heartbeat_s
+        due = said is None or at_s - said.sent_s >= 0.9 * self._config().settings.heartbeat_s
         if due or (said is not None and _significant(said) != _significant(message)):
             self._outside.send(codec.to_json(message))
             self._said = message

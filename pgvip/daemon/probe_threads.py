@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import selectors
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import SimpleQueue
 
 from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError
 from pgvip.system import netlink, processes
+from pgvip.system.processes import ProcessRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,34 @@ class ProbeThread:
             return Probed(self.probe.name, None, reason or type(failure).__name__, now_s())
 
 
+class ProbeThreads:
+    """All probes, each in its thread; `wake` reaches them by name."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._threads: dict[str, ProbeThread] = {}
+
+    def start(self, probes: Iterable[Probe]) -> None:
+        """Begin to look."""
+        self._threads = {probe.name: ProbeThread(probe, self._inbox) for probe in probes}
+        for thread in self._threads.values():
+            thread.start()
+
+    def wake(self, name: str) -> None:
+        """Let a probe look at once; one that is not configured does not."""
+        if name in self._threads:
+            self._threads[name].wake()
+
+
 class Arrivals:
     """Waits for the postmaster's end and for address changes, and wakes the probe that sees them."""
 
-    def __init__(self, on_postmaster_end: Callable[[], None], on_addresses: Callable[[], None]) -> None:
-        self._on_end, self._on_addresses = on_postmaster_end, on_addresses
+    def __init__(self, wake: Callable[[str], None]) -> None:
+        self._wake_probe = wake
         self._selector = selectors.DefaultSelector()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._watched = ""
-        self._wanted = ""
+        self._watched: ProcessRef | None = None
+        self._wanted: ProcessRef | None = None
         self._pidfd = -1
         self._addresses = netlink.AddressWatch()
         self._thread = threading.Thread(target=self._run, name="arrivals", daemon=True)
@@ -101,10 +121,10 @@ class Arrivals:
         self._selector.register(self._addresses, selectors.EVENT_READ)
         self._thread.start()
 
-    def watch_postmaster(self, identity: str) -> None:
-        """Wait for the end of the process `identity` ("pid:start"); "" for none. From any thread."""
-        if identity != self._wanted:
-            self._wanted = identity
+    def watch_postmaster(self, postmaster: ProcessRef | None) -> None:
+        """Wait for the end of this very process; None for none. From any thread."""
+        if postmaster != self._wanted:
+            self._wanted = postmaster
             os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
@@ -116,20 +136,20 @@ class Arrivals:
                     break  # the rest of this batch may name a descriptor that was closed and opened anew
                 if key.fd == self._pidfd:
                     self._unwatch()
-                    self._on_end()
+                    self._wake_probe("processes")
                 elif self._addresses.read():
-                    self._on_addresses()
+                    self._wake_probe("held")
 
     def _rewatch(self) -> None:
         wanted = self._wanted
         if wanted == self._watched:
             return
         self._unwatch()
-        if not wanted:
+        if wanted is None:
             return
-        descriptor = processes.open_pidfd(processes.ProcessRef.parse(wanted))
+        descriptor = processes.open_pidfd(wanted)
         if descriptor is None:
-            self._on_end()
+            self._wake_probe("processes")
             return
         self._pidfd, self._watched = descriptor, wanted
         self._selector.register(descriptor, selectors.EVENT_READ)
@@ -138,4 +158,4 @@ class Arrivals:
         if self._pidfd >= 0:
             self._selector.unregister(self._pidfd)
             os.close(self._pidfd)
-        self._pidfd, self._watched = -1, ""
+        self._pidfd, self._watched = -1, None

@@ -11,7 +11,7 @@ from pgvip.core.values import NEVER
 from pgvip.explain.explanation import explain
 
 if TYPE_CHECKING:
-    from pgvip.status.snapshot import Snapshot
+    from pgvip.status.snapshot import Newest
 
 Document = dict[str, Any]
 GOOD_S = 2.0
@@ -25,10 +25,10 @@ def breathe() -> None:
 
 
 class Explanations:
-    """`snapshot`: the newest snapshot, LinkError before there is one. `took_s`: measured seconds by kind of action."""
+    """`took_s`: measured seconds by kind of action."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], took_s: Callable[[], Mapping[str, float] | None]) -> None:
-        self._snapshot, self._took_s = snapshot, took_s
+    def __init__(self, newest: Newest, took_s: Mapping[str, float]) -> None:
+        self._newest, self._took_s = newest, took_s
         self._lock = threading.Lock()
         self._last: tuple[float, Document] = (NEVER, {})
 
@@ -38,12 +38,13 @@ class Explanations:
 
     def document(self) -> Document:
         """The document (docs/explain.md); may be GOOD_S old."""
-        snapshot = self._snapshot()
+        snapshot = self._newest.sure()
         with self._lock:
             at_s, found = self._last
             if not found or not 0 <= snapshot.at_s - at_s < GOOD_S:
+                took_s = dict(self._took_s)
                 found = explain(
-                    snapshot.config, snapshot.decision, snapshot.seen, snapshot.at_s, self._took_s(), breathe=breathe
+                    snapshot.config, snapshot.decision, snapshot.seen, snapshot.at_s, took_s, breathe=breathe
                 )
                 self._last = (snapshot.at_s, found)
         return found

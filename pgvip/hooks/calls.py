@@ -23,7 +23,7 @@ from pgvip.hooks.program import call, refuses
 from pgvip.system.executables import Executable, listed, refusal
 
 if TYPE_CHECKING:
-    from pgvip.status.snapshot import Snapshot
+    from pgvip.status.snapshot import Newest, Snapshot
 
 Log = Callable[[str, str, tuple[tuple[str, str], ...]], None]
 
@@ -49,11 +49,11 @@ class Hooks:
     def __init__(
         self,
         config: Callable[[], Config],
-        snapshot: Callable[[], Snapshot | None],
+        newest: Newest,
         log: Log,
         role: str = Role.NONE.value,
     ) -> None:
-        self._config, self._snapshot, self._log = config, snapshot, log
+        self._config, self._newest, self._log = config, newest, log
         self._role = self._old_role = role
         self._lanes: dict[str, Queue[Call]] = {name: Queue(WAITING_MAX) for name in ("roles", "events")}
 
@@ -68,7 +68,7 @@ class Hooks:
             self._old_role, self._role = words.get("old", self._role), words.get("new", self._role)
         if not kind(event.event).hooks:
             return
-        words = event_words(event, self._role, self._old_role) | pair_words(self._config(), self._snapshot())
+        words = event_words(event, self._role, self._old_role) | pair_words(self._config(), self._newest.get())
         lane = self._lanes["roles" if event.event in ROLE_EVENTS else "events"]
         try:
             lane.put_nowait(Call(event.event, self._role, words))
@@ -94,7 +94,7 @@ class Hooks:
         """Ask the veto hooks whether this host may take over: who is against it and why, or ""."""
         config = self._config()
         deadline = Deadline.after(config.settings.veto_timeout_s)
-        words = veto_words(config, self._role) | pair_words(config, self._snapshot())
+        words = veto_words(config, self._role) | pair_words(config, self._newest.get())
         for found in self._found(config, VETO):
             limit_s = max(SHORTEST_S, deadline.left_s())
             arguments = (VETO, self._role, config.name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Role, Vip
+from pgvip.system.processes import ProcessRef
 
 if TYPE_CHECKING:
     from pgvip.core.observations import Processes
@@ -46,11 +47,11 @@ class Announcer:
         self._standing: dict[str, _Standing] = {}
         self._postmaster: str | None = None
 
-    def look(self, snapshot: Snapshot) -> None:
-        """Tell what is new after a round."""
+    def look(self, snapshot: Snapshot, warnings: tuple[StandingWarning, ...] = ()) -> None:
+        """Tell what is new after a round. `warnings`: those that stand beside the core's."""
         self._look_at_server(snapshot.seen.processes.value)
         self._look_at_role(snapshot)
-        self._look_at_warnings(snapshot.decision.warnings, snapshot.at_s)
+        self._look_at_warnings((*snapshot.decision.warnings, *warnings), snapshot.at_s)
 
     # --- the server --------------------------------------------------------------------------------------
 
@@ -62,12 +63,12 @@ class Announcer:
         if before is None:
             return
         if seen.postmaster:
-            self._log("postgresql", f"PostgreSQL runs: postmaster {_pid(seen.postmaster)}", ())
+            self._log("postgresql", f"PostgreSQL runs: postmaster {ProcessRef.parse(seen.postmaster).pid}", ())
         elif seen.in_order:
             self._log("postgresql", f"PostgreSQL was stopped: {seen.control_state}", ())
         else:
             left = f", {seen.left} of its processes are left" if seen.left else ""
-            self._log("postgresql", f"PostgreSQL died: postmaster {_pid(before)} is gone{left}", ())
+            self._log("postgresql", f"PostgreSQL died: postmaster {ProcessRef.parse(before).pid} is gone{left}", ())
 
     # --- roles -----------------------------------------------------------------------------------------
 
@@ -122,10 +123,6 @@ class Announcer:
                 del self._standing[name]
                 if standing.told:
                     self._log("cleared", name, (("warning", name),))
-
-
-def _pid(postmaster: str) -> str:
-    return postmaster.partition(":")[0]
 
 
 def _cause(snapshot: Snapshot) -> str:

@@ -238,10 +238,6 @@ class EventStore:
 
     # --- who asks ----------------------------------------------------------------------------------------
 
-    def recent(self, limit: int = 50) -> list[Event]:
-        """The newest events of both hosts, in the order of their time; from memory."""
-        return Wanted(limit).newest(self._memory())
-
     def find(self, wanted: Wanted) -> list[Event]:
         """The newest events that are wanted; from the files too where memory does not reach that far."""
         found = wanted.newest(self._memory())

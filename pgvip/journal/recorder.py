@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from pgvip.config.model import Config
 from pgvip.core.values import Role
 from pgvip.deadlines import now_s
 from pgvip.events import event_log
-from pgvip.events.event_table import WORDS, Event, kind
+from pgvip.events.event_table import Event, kind
 from pgvip.hooks.calls import Hooks
 from pgvip.journal.announcer import Announcer
 from pgvip.journal.event_store import EventStore
@@ -18,28 +17,30 @@ from pgvip.journal.exchange import Exchange
 from pgvip.journal.repeats import Repeats
 
 if TYPE_CHECKING:
-    from pgvip.status.snapshot import Snapshot
+    from pgvip.core.settings import StandingWarning
+    from pgvip.status.snapshot import Newest
 
 
 class Recorder:
     """Hears every event of this process from `start` on.
 
-    `config` is asked anew each time. `send` hands frames to the link.
+    `config` is asked anew each time. `send` hands frames to the link. `warnings`: those that stand beside the core's.
     """
 
     def __init__(
         self,
         config: Callable[[], Config],
         boot_id: str,
-        snapshot: Callable[[], Snapshot | None],
+        newest: Newest,
         send: Callable[[bytes], None],
+        warnings: Callable[[], tuple[StandingWarning, ...]] = tuple,
     ) -> None:
         first = config()
-        self._config, self._snapshot, self._boot_id = config, snapshot, boot_id[:12]
+        self._config, self._newest, self._warnings, self._boot_id = config, newest, warnings, boot_id[:12]
         self.store = EventStore(first.paths.events, first.me.name, first.peer.name, event_log.log)
         self.exchange = Exchange(self.store, send)
         self.store.on_own = self.exchange.own_event
-        self.hooks = Hooks(config, snapshot, event_log.log)
+        self.hooks = Hooks(config, newest, event_log.log)
         self._announcer = Announcer(event_log.log, self._boot_id)
         self._repeats = Repeats()
 
@@ -47,21 +48,18 @@ class Recorder:
         """Take in the history so far, and listen."""
         self.store.start()
         role = self._last_role()
-        self.hooks = Hooks(self._config, self._snapshot, event_log.log, role.value)
+        self.hooks = Hooks(self._config, self._newest, event_log.log, role.value)
         self._announcer = Announcer(event_log.log, self._boot_id, role)
         self.hooks.start()
         self.exchange.start()
         event_log.listen(self._hear)
+        self._newest.listen(lambda snapshot: self._announcer.look(snapshot, self._warnings()))
 
     def close(self) -> None:
         """Let what was told be written."""
         event_log.unlisten(self._hear)
         self.exchange.close()
         self.store.close()
-
-    def look(self, snapshot: Snapshot) -> None:
-        """A round of the loop has ended."""
-        self._announcer.look(snapshot)
 
     def _hear(self, event: Event) -> None:
         told = self._repeats.let_through(event, now_s())
@@ -77,10 +75,3 @@ class Recorder:
         words = dict(last.fields) if last else {}
         same_boot = words.get("boot") == self._boot_id
         return Role(words["new"]) if same_boot and words.get("new") in {*Role} else Role.NONE
-
-
-def log_style(config: Config, term: Callable[[], int], args: argparse.Namespace | None = None) -> event_log.Style:
-    """How this daemon logs: as configured, unless the command line says otherwise."""
-    wanted = getattr(args, "log_format", None) or config.log.format
-    level = getattr(args, "log_level", None) or config.log.level
-    return event_log.Style(wanted == "json", WORDS[level], config.me.name, config.name, term)

@@ -24,14 +24,18 @@ GAP = 3
 class Sampler:
     """Samples until the process ends.
 
-    `look`: the status document of this moment, None while there is none (the daemon has just started, or its loop
-    hangs). `config` is asked anew each time: a reload changes the pace.
+    `status`: the status document; `age_s`: how old what it says is. `config` is asked anew each time: a reload changes
+    the pace.
     """
 
     def __init__(
-        self, config: Callable[[], Config], look: Callable[[], dict[str, Any] | None], log: Callable[[str, str], None]
+        self,
+        config: Callable[[], Config],
+        status: Callable[[], dict[str, Any]],
+        age_s: Callable[[], float],
+        log: Callable[[str, str], None],
     ) -> None:
-        self._config, self._look, self._log = config, look, log
+        self._config, self._status, self._age_s, self._log = config, status, age_s, log
         self._before: Sample | None = None
         self._store: tuple[int, SampleStore] | None = None
         self._failing = False
@@ -58,13 +62,12 @@ class Sampler:
 
     def record(self, at: float) -> None:
         """Keep one sample of this moment (`at`: unix time); the first of several failures is told."""
-        document = self._look()
-        if document is None:
-            return
         span_s, before = self._config().monitor.interval_s, self._before
+        if self._age_s() > span_s:  # the daemon has just started, or its loop hangs
+            return
         if before is not None and not 0 < at - before.at <= GAP * span_s:
             before = None
-        sample = sample_of(document, at, at - before.at if before else span_s, before)
+        sample = sample_of(self._status(), at, at - before.at if before else span_s, before)
         self._before = sample
         try:
             self._files().append(sample)

@@ -71,26 +71,16 @@ class PeerLink:
     """
 
     def __init__(
-        self,
-        listen: Address,
-        dial: Address,
-        contexts: Contexts,
-        on_text: Callable[[str], None],
-        *,
-        dead_s: float,
-        on_change: Callable[[bool], None] = lambda _up: None,
-        on_bulk: Callable[[bytes], None] = lambda _body: None,
-        on_question: Callable[[str], str] = lambda _text: "{}",
+        self, listen: Address, dial: Address, contexts: Contexts, on_text: Callable[[str], None], *, dead_s: float
     ) -> None:
         self._listen, self._dial, self._contexts = listen, dial, contexts
-        self._on_text, self._on_change, self._dead_s = on_text, on_change, dead_s
-        self._on_bulk, self._bulk = on_bulk, b""
+        self._on_text, self._dead_s = on_text, dead_s
+        self._bulk = b""
         self._hello = frame(Kind.HELLO, secrets.token_bytes(INSTANCE_BYTES))
         self._lock = threading.Lock()
         self._newest: bytes = b""
         self._serial = 0
         self._posted: list[bytes] = []
-        self._asking = Asking(on_question, self._post)
         self._closing = False
         self._renewed: Contexts | None = None
         self._state = LinkState()
@@ -103,6 +93,19 @@ class PeerLink:
         self._peer_instance, self._peer_serial = b"", 0
         self._dial_at_s = self._listen_at_s = 0.0
         self._thread = threading.Thread(target=self._run, name="peer-link", daemon=True)
+
+        self.attach()
+
+    def attach(
+        self,
+        *,
+        on_change: Callable[[bool], None] = lambda _up: None,
+        on_bulk: Callable[[bytes], None] = lambda _body: None,
+        on_question: Callable[[str], str] = lambda _text: "{}",
+    ) -> None:
+        """Name the others who are told, before the start: they are made with this link in hand."""
+        self._on_change, self._on_bulk = on_change, on_bulk
+        self._asking = Asking(on_question, self._post)
 
     def start(self) -> None:
         """Begin to listen and to dial; returns at once."""

@@ -11,12 +11,13 @@ import struct
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pgvip.errors import LinkError
+from pgvip.errors import FormatError, LinkError
+from pgvip.state import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 NUMBER = struct.Struct(">Q")
 ANSWERING_MAX = 4
@@ -39,6 +40,22 @@ class Answered:
 
     number: int
     text: str
+
+
+def ask_document(link: Link, request: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
+    """Ask with a JSON object; LinkError when no answer comes in time, or one that is none."""
+    answer = link.ask(codec.plain_to_json(request), timeout_s)
+    try:
+        return codec.parse_object(answer, max_bytes=len(answer))
+    except FormatError as failure:
+        raise LinkError("did not understand the peer's answer", f"{failure}.") from failure
+
+
+class Link(Protocol):
+    """What carries questions."""
+
+    def ask(self, text: str, timeout_s: float) -> str:
+        """The peer's answer; LinkError when none comes in time."""
 
 
 class Asking:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any, Protocol
 
 from pgvip.config.model import Config
@@ -13,7 +12,7 @@ from pgvip.core.messages import Command
 from pgvip.core.values import Vip
 from pgvip.errors import LinkError, RefusedError
 from pgvip.orders.prechecks import Readiness
-from pgvip.status.snapshot import Snapshot
+from pgvip.status.snapshot import Newest, Snapshot
 
 Document = Mapping[str, Any]
 Reply = Callable[[dict[str, Any]], None]
@@ -33,16 +32,11 @@ def _no_look(_config: Config, _fence: str) -> Readiness:
     raise LinkError("the local database is not looked at")
 
 
-class Loop(Protocol):
-    """What of the running loop an order needs."""
+class Inbox(Protocol):
+    """The loop's, which takes orders."""
 
-    @property
-    def snapshot(self) -> Snapshot | None:
-        """The newest round; None before the first."""
-
-    @property
-    def inbox(self) -> SimpleQueue[object]:
-        """Where an order is put."""
+    def put(self, command: Command, /) -> None:
+        """Returns at once; the loop takes it with its next round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +46,19 @@ class Desk:
     `look`: asks the local server whether it is ready; its second word is how the fence device was seen.
     """
 
-    loop: Loop
+    newest: Newest
+    inbox: Inbox
     ask_peer: Callable[[Document, float], Document] = _no_peer
     look: Callable[[Config, str], Readiness] = _no_look
     log: Callable[[str, str], None] = lambda _event, _text: None
 
     def snapshot(self) -> Snapshot:
         """The newest round; LinkError before the first."""
-        snapshot = self.loop.snapshot
-        if snapshot is None:
-            raise LinkError("the daemon has just started", hint="Try again in a moment.")
-        return snapshot
+        return self.newest.sure()
 
     def order(self, command: Command) -> None:
         """Put an order into the loop's inbox."""
-        self.loop.inbox.put(command)
+        self.inbox.put(command)
 
 
 def words(request: Document, name: str) -> str:

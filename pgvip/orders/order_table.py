@@ -19,24 +19,30 @@ from pgvip.orders.desk import Desk, Document, Handler, Reply
 from pgvip.orders.planned import Switchover
 from pgvip.orders.power import Power
 from pgvip.orders.schedule import Schedule
-from pgvip.status.document import document
 
 TEXT_MAX = 500
 """Of what a drill says."""
 
 
 class Orders:
-    """Answers the operator socket. `handlers`: what is answered, by the request's `command`."""
+    """Answers the operator socket. `handlers`: what is answered, by the request's `command`.
+
+    `status`: the status document. `renew_keys`: reads the certificates of the link anew. `read_drill`: what a drill
+    found is to be seen.
+    """
 
     def __init__(
         self,
         desk: Desk,
-        facts: Callable[[], Mapping[str, Any]],
+        status: Callable[[], dict[str, Any]],
         renew_keys: Callable[[], None],
+        *,
         schedule: Schedule | None = None,
         more: Mapping[str, Handler] | None = None,
+        read_drill: Callable[[], None] = lambda: None,
     ) -> None:
-        self._desk, self._facts, self._renew_keys, self._schedule = desk, facts, renew_keys, schedule
+        self._desk, self._build_status, self._schedule = desk, status, schedule
+        self._renew_keys, self._read_drill = renew_keys, read_drill
         self._switchovers, power = Switchover(desk), Power(desk)
         self.handlers: dict[str, Handler] = {
             "status": self._status,
@@ -63,14 +69,8 @@ class Orders:
         except PgvipError as error:
             reply(failure(error))
 
-    def status(self) -> dict[str, Any]:
-        """The status document, as of the loop's last round. LinkError before the first. From any thread."""
-        snapshot = self._desk.snapshot()
-        extra = {**self._facts(), "stats": snapshot.stats}
-        return document(snapshot.config, snapshot.decision, snapshot.seen, snapshot.at_s, extra)
-
     def _status(self, _request: Document, _reply: Reply) -> Document:
-        return {"status": self.status()}
+        return {"status": self._build_status()}
 
     def _history(self, request: Document, _reply: Reply) -> Document:
         return samples.answer(self._desk.snapshot().config.paths.samples, request)
@@ -81,10 +81,12 @@ class Orders:
         if not 0 < len(text) <= TEXT_MAX:
             raise RefusedError(f"the text has {len(text)} characters; 1 to {TEXT_MAX} are wanted")
         event_log.log("drill", text)
+        self._read_drill()
         return {"text": text}
 
     def _keys(self, _request: Document, _reply: Reply) -> Document:
         self._renew_keys()
+        event_log.log("link", "the certificates were renewed; the peer needs its new bundle")
         return {"text": "the certificates were read anew"}
 
     def _order(self, request: Document, reply: Reply) -> Document:

@@ -117,7 +117,7 @@ class Schedule:
         return 0.0
 
     def _heard(self) -> bool:
-        snapshot = self._desk.loop.snapshot
+        snapshot = self._desk.newest.get()
         return snapshot is not None and snapshot.decision.knowledge.heard is not None
 
     def _fire(self, waiting: Scheduled) -> None:

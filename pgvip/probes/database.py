@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.observations import Database, Replica
@@ -133,7 +132,7 @@ class DatabaseProbe:
         if postmaster is None:
             session.close()
             raise ProbeError("there is no postmaster")
-        if session.backend_pid and parent_pid(session.backend_pid) != postmaster.pid:
+        if session.backend_pid and processes.parent_of(session.backend_pid) != postmaster.pid:
             session.close()
         return str(postmaster)
 
@@ -250,12 +249,3 @@ def replica(said: Answers) -> Replica | None:
         flush_lag_s=said.replica_flush_lag_s or 0.0,
         replay_lag_s=said.replica_replay_lag_s or 0.0,
     )
-
-
-def parent_pid(pid: int) -> int:
-    """Parent of a process; 0 when it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[1])

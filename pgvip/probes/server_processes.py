@@ -12,10 +12,12 @@ from pgvip.errors import PostgresError, ProbeError
 from pgvip.system import pgtools, processes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pgvip.config.model import Config
     from pgvip.system.pgtools import ControlData
+    from pgvip.system.processes import ProcessRef
 
 REREAD_S = 2.0
 """A standby that replays writes its control file many times a second; below a live postmaster that can wait."""
@@ -27,9 +29,13 @@ Signature = tuple[int, int, int, str]
 
 
 class ProcessesProbe:
-    """Looks at procfs each time, and at pg_control only when that may say something new."""
+    """Looks at procfs each time, and at pg_control only when that may say something new.
 
-    def __init__(self) -> None:
+    `postmaster` is told of the process that was seen, None for none: whoever waits for its end.
+    """
+
+    def __init__(self, postmaster: Callable[[ProcessRef | None], None] = lambda _ref: None) -> None:
+        self._postmaster = postmaster
         self._lock = threading.Lock()
         self._control: ControlData | None = None
         self._signature: Signature | None = None
@@ -39,15 +45,16 @@ class ProcessesProbe:
         """What there is of the cluster now. ProbeError when its files or processes cannot be read."""
         data = config.postgres.data_directory
         try:
-            left = processes.cluster_processes(data)
-            postmaster = processes.postmaster(data)
+            seen = processes.look(data)
+            self._postmaster(seen.postmaster)
+            postmaster = "" if seen.postmaster is None else str(seen.postmaster)
             installed = _is_there(data / "global" / "pg_control")
-            control = self._control_data(config, "" if postmaster is None else str(postmaster)) if installed else None
+            control = self._control_data(config, postmaster) if installed else None
             return Processes(
                 installed=installed,
                 system_id="" if control is None else control.system_id,
-                postmaster="" if postmaster is None else str(postmaster),
-                left=len(left),
+                postmaster=postmaster,
+                left=seen.live,
                 standby_signal=_is_there(data / "standby.signal"),
                 control_state=control.state if control is not None else UNREADABLE if installed else "",
                 checkpoint=None if control is None else control.checkpoint,
@@ -70,14 +77,6 @@ class ProcessesProbe:
                     self._control = pgtools.control_data(config)
                     self._signature, self._read_at_s = signature, now_s()
             return self._control
-
-
-_PROBE = ProcessesProbe()
-
-
-def probe(config: Config) -> Processes:
-    """`ProcessesProbe` of the one cluster of this host."""
-    return _PROBE.probe(config)
 
 
 def _is_there(path: Path) -> bool:

@@ -163,7 +163,7 @@ def _make_room(config: Config, places: Places, spaces: list[tuple[int, str]]) ->
     places.data.parent.mkdir(parents=True, exist_ok=True)
     databases, wal = source.size_bytes(config)
     needed = int((databases + wal) * HEADROOM)
-    free = shutil.disk_usage(places.data.parent).free
+    free = processes.disk_space(places.data.parent).free_bytes
     # Where tablespaces are, a part of it goes elsewhere; pg_basebackup will say when that does not fit.
     if free < needed and not spaces:
         raise RejoinError(

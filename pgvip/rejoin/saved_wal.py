@@ -15,6 +15,7 @@ from pgvip.core.values import WalPoint
 from pgvip.errors import PgvipError, RejoinError
 from pgvip.rejoin.lost_commits import FACTS, SavedFacts, Stretch, Tally, read, saved_sets
 from pgvip.state import codec, files
+from pgvip.system import processes
 from pgvip.system.stopped_wal import Piece
 from pgvip.text.writing import too_little
 
@@ -176,7 +177,7 @@ def _name(divergence: Divergence) -> str:
 def refuse_full_disk(config: Config, wanted: Iterable[Path]) -> None:
     """RejoinError when these files do not fit where WAL is saved, beside MARGIN_BYTES."""
     needed = sum(file.stat().st_size for file in wanted) + MARGIN_BYTES
-    free = shutil.disk_usage(config.paths.saved).free
+    free = processes.disk_space(config.paths.saved).free_bytes
     if free < needed:
         raise RejoinError(
             "no space to save WAL that only this host may have",

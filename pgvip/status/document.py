@@ -6,6 +6,7 @@ known is null or "unknown", never false.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgvip import __version__
@@ -17,26 +18,41 @@ from pgvip.core.values import NEVER, Mode, Role, Vip
 from pgvip.state.codec import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pgvip.config.model import Config, Host
-    from pgvip.core.knowledge import Decision, Knowledge
+    from pgvip.core.knowledge import Knowledge
     from pgvip.core.messages import Heard
-    from pgvip.core.observations import Observations
+    from pgvip.core.settings import StandingWarning
     from pgvip.core.values import Record, WalPoint
+    from pgvip.link.link_state import LinkState
+    from pgvip.status.snapshot import LoopStats, Snapshot
+    from pgvip.web.listeners import HttpState
 
 Document = dict[str, Any]
 
 
-def document(
-    config: Config, decision: Decision, seen: Observations, now_s: float, extra: Mapping[str, Any] | None = None
-) -> Document:
-    """Build the document.
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What the document takes beside the snapshot, as of this moment; None where it is not known.
 
-    `extra`: `link` (LinkState), `http` (HttpState), `stats` (LoopStats), `armed` (the watchdog), `memory_bytes`,
-    `cpu_seconds`, and what `daemon.background` tells: `archiving`, `backup`, `scheduled`, `drill`, `warnings`.
+    `armed`: the watchdog. `archiving`, `backup`, `scheduled`, `drill` and `warnings`: what was seen in the background.
     """
-    k, facts = decision.knowledge, dict(extra or {})
+
+    link: LinkState | None = None
+    http: HttpState | None = None
+    armed: bool | None = None
+    memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    archiving: Document | None = None
+    backup: Document | None = None
+    scheduled: Document | None = None
+    drill: Document | None = None
+    warnings: tuple[StandingWarning, ...] = ()
+
+
+def document(snapshot: Snapshot, live: Live) -> Document:
+    """Build the document, as of the snapshot's round."""
+    config, decision, seen, now_s = snapshot.config, snapshot.decision, snapshot.seen, snapshot.at_s
+    k = decision.knowledge
     v = Facts(k, seen, config.settings, now_s)
     record = k.durable.record
     return {
@@ -56,11 +72,11 @@ def document(
             **_watched(seen.fence if config.settings.fencing else Observation(), now_s),
         },
         "archive": {"enabled": config.archive.enabled, **_watched(seen.archive, now_s)},
-        "archiving": facts.get("archiving"),
-        "backup": facts.get("backup"),
+        "archiving": live.archiving,
+        "backup": live.backup,
         "gateway": _watched(seen.gateway, now_s),
         "rights": _rights(v),
-        "watchdog": {"mode": config.watchdog.mode, "armed": facts.get("armed")},
+        "watchdog": {"mode": config.watchdog.mode, "armed": live.armed},
         "veto_hooks": seen.veto.value,
         "local": {
             "served": k.durable.served,
@@ -70,20 +86,19 @@ def document(
         },
         "pause": encode(k.durable.pause),
         "hold": k.durable.hold,
-        "scheduled": facts.get("scheduled"),
+        "scheduled": live.scheduled,
         "doing": _doing(k, now_s),
-        "warnings": [encode(warning) for warning in (*decision.warnings, *facts.get("warnings", ()))]
-        + _http_warnings(facts.get("http")),
+        "warnings": [encode(warning) for warning in (*decision.warnings, *live.warnings)] + _http_warnings(live.http),
         "blockers": [{"change": change, "why": why} for change, why in k.blockers],
-        "drill": facts.get("drill"),
-        "link": _link(facts.get("link"), now_s),
-        "http": _http(facts.get("http")),
-        "loop": _loop(facts.get("stats"), now_s),
+        "drill": live.drill,
+        "link": _link(live.link, now_s),
+        "http": _http(live.http),
+        "loop": _loop(snapshot.stats, now_s),
         "process": {
             "version": __version__,
             "uptime_s": round(now_s - k.who.started_s, 1),
-            "memory_bytes": facts.get("memory_bytes"),
-            "cpu_seconds": facts.get("cpu_seconds"),
+            "memory_bytes": live.memory_bytes,
+            "cpu_seconds": live.cpu_seconds,
         },
     }
 
@@ -247,11 +262,11 @@ def _rights(v: Facts) -> Document:
     return {"write": write, "serve": write and v.read_write and (not v.sync_term or v.k.caught_up in let_in)}
 
 
-def _http(state: Any) -> Document | None:
+def _http(state: HttpState | None) -> Document | None:
     return None if state is None else {"listening": list(state.listening), "error": state.error}
 
 
-def _http_warnings(state: Any) -> list[Document]:
+def _http_warnings(state: HttpState | None) -> list[Document]:
     """A server that does not listen where it should. Not the core's warning: no role hangs on it."""
     if state is None or not state.error:
         return []
@@ -274,7 +289,7 @@ def _point(point: WalPoint | None) -> Document:
     return {"timeline": point.timeline if point else None, "lsn": str(point.lsn) if point else None}
 
 
-def _link(state: Any, now_s: float) -> Document | None:
+def _link(state: LinkState | None, now_s: float) -> Document | None:
     if state is None:
         return None
     return {
@@ -288,9 +303,7 @@ def _link(state: Any, now_s: float) -> Document | None:
     }
 
 
-def _loop(stats: Any, now_s: float) -> Document | None:
-    if stats is None:
-        return None
+def _loop(stats: LoopStats, now_s: float) -> Document:
     return {
         "rounds": stats.rounds,
         "longest_ms": round(stats.longest_ms, 2),

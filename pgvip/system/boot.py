@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgvip.errors import ProbeError
+from pgvip.system import processes
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-INIT = Path("/proc/1/stat")
 
 
 def boot_identity() -> str:
@@ -18,7 +18,9 @@ def boot_identity() -> str:
     """
     try:
         boot_id = BOOT_ID.read_text(encoding="ascii").strip()
-        started = INIT.read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    except (OSError, IndexError) as failure:
+        first = processes.ref_of(1)
+    except OSError as failure:
         raise ProbeError("could not read the boot identity", f"{failure}.") from failure
-    return f"{boot_id}/{started}"
+    if first is None:
+        raise ProbeError("could not read the boot identity", "There is no process 1 in /proc.")
+    return f"{boot_id}/{first.start}"

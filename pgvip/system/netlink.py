@@ -6,9 +6,7 @@ Each call opens a socket of its own (1 ms), so that threads share nothing and no
 from __future__ import annotations
 
 import errno
-import fcntl
 import socket
-import struct
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -29,11 +27,6 @@ FOREVER = 0xFFFFFFFF
 
 IFA_F_NODAD = 0x02
 """No duplicate address detection: two seconds of tentative address after pgvip has asked by itself."""
-
-IFF_UP = 0x1
-IFF_RUNNING = 0x40
-SIOCGIFFLAGS = 0x8913
-SIOCGIFHWADDR = 0x8927
 
 LABEL = "vip"
 """`dev:vip`: so that `ip address` and ifconfig show whose address it is. A label must start with the device."""
@@ -94,18 +87,6 @@ def drop_address(interface: str, address: Interface) -> None:
                 _delete(route, index, text, message["prefixlen"])
     if address.ip in held(interface):
         raise VipError(f"could not drop {address} from {interface}", "The kernel still lists it.")
-
-
-def mac_of(interface: str) -> str:
-    """The interface's hardware address, in lower case."""
-    raw = _ioctl(interface, SIOCGIFHWADDR)
-    return raw[18:24].hex(":")
-
-
-def link_up(interface: str) -> bool:
-    """True when the interface is up and has a carrier."""
-    flags = int(struct.unpack_from("H", _ioctl(interface, SIOCGIFFLAGS), 16)[0])
-    return flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
 
 
 class AddressWatch:
@@ -180,12 +161,3 @@ def _failing(message: str) -> Iterator[None]:
         yield
     except (NetlinkError, OSError) as failure:
         raise VipError(message, f"{failure}.") from failure
-
-
-def _ioctl(interface: str, request: int) -> bytes:
-    """An `ifreq` request about an interface (netdevice(7))."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        try:
-            return fcntl.ioctl(sock, request, struct.pack("256s", interface.encode()[:LABEL_BYTES_MAX]))
-        except OSError as failure:
-            raise ProbeError(f"could not ask about interface {interface}", f"{failure}.") from failure

@@ -1,22 +1,24 @@
-"""Processes of the database cluster, found by its data directory, and TCP sessions, found by address.
+"""Processes of the database cluster, found by its data directory; what psutil says of this process and this host.
 
-Read from procfs by hand: the daemon looks several times a second, and nothing here may open a file of the
-cluster's own disk but `postmaster.pid` (a dead disk would hold the reader in D state).
+The cluster's processes are read from procfs by hand: the daemon looks several times a second, where psutil costs more
+than twice as much, and nothing here may open a file of the cluster's own disk but `postmaster.pid` (a dead disk would
+hold the reader in D state). Everything else is psutil's.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
-import sys
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
+from functools import cache
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgvip.deadlines import Deadline, wait_until
+import psutil
+
+from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError
 
 if TYPE_CHECKING:
@@ -27,9 +29,6 @@ SERVERS = ("postgres", "postmaster", "edb-postgres", "edb-postmaster")
 
 MARKER = b"PGSYSCONFDIR="
 """Every PostgreSQL program sets this for itself, and its archive and restore commands inherit it."""
-
-LISTEN = "0A"
-"""TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)."""
 
 POLL_S = 0.005
 
@@ -52,6 +51,20 @@ class ProcessRef(NamedTuple):
         """
         pid, _, start = text.partition(":")
         return cls(int(pid), start)
+
+
+class Cluster(NamedTuple):
+    """The live processes of a cluster: the postmaster, None when there is none, and how many there are in all."""
+
+    postmaster: ProcessRef | None
+    live: int
+
+
+class DiskSpace(NamedTuple):
+    """Of one file system; `free_bytes`: to users other than root."""
+
+    total_bytes: int
+    free_bytes: int
 
 
 class _Stat(NamedTuple):
@@ -83,6 +96,28 @@ def alive(ref: ProcessRef) -> bool:
     return ref_of(ref.pid) == ref
 
 
+def parent_of(pid: int) -> int:
+    """The parent of a process; 0 when it is gone."""
+    stat = _stat(pid)
+    return 0 if stat is None else stat.parent
+
+
+def look(data_directory: str | Path) -> Cluster:
+    """The postmaster and the number of the cluster's processes, at the least cost: what the daemon asks all the time.
+
+    While the postmaster lives they are its descendants, and no other process of the host is read. Only when it is gone
+    are they sought among all: its orphans have another parent then.
+    """
+    data = _resolved(str(data_directory))
+    ref = postmaster(data)
+    if ref is not None and _lists_children():
+        live = sum(1 for pid in _descendants(ref.pid) if link_of(pid, "cwd") == data)
+        if alive(ref):  # else it ended meanwhile, and the kernel has given its children to another process
+            return Cluster(ref, 1 + live)
+    left = cluster_processes(data)
+    return Cluster(postmaster(data), len(left))
+
+
 def postmaster(data_directory: str | Path) -> ProcessRef | None:
     """The live postmaster that `postmaster.pid` names.
 
@@ -95,7 +130,7 @@ def postmaster(data_directory: str | Path) -> ProcessRef | None:
         return None
     pid = int(lines[0])
     ref = ref_of(pid)
-    if ref is None or _link(pid, "cwd") != data or not _is_server(pid):
+    if ref is None or link_of(pid, "cwd") != data or not _is_server(pid):
         return None
     return ref if ref_of(pid) == ref else None
 
@@ -108,7 +143,7 @@ def cluster_processes(data_directory: str | Path) -> list[ProcessRef]:
     directory is not among them, nor is this process.
     """
     data = _resolved(str(data_directory))
-    standing = [pid for pid in _pids() if _link(pid, "cwd") == data]
+    standing = [pid for pid in pids() if link_of(pid, "cwd") == data]
     members = [pid for pid in standing if _is_server(pid)]
     rest = [pid for pid in standing if pid not in set(members)]
     members += [pid for pid in rest if _was_started_by_server(pid)]
@@ -181,52 +216,33 @@ def send(ref: ProcessRef, number: signal.Signals) -> bool:
     return False
 
 
-def sessions_on(address: str, port: int, data_directory: str | Path | None = None) -> list[int]:
-    """The processes that serve TCP connections which came in through an address of this host.
-
-    Whoever listens on the port is left out: that is the postmaster. `data_directory` narrows the search to
-    one cluster's processes, which makes it fast.
-    """
-    connected, listening = _sockets(address, port)
-    if not connected:
-        return []
-    candidates = _pids() if data_directory is None else (ref.pid for ref in cluster_processes(data_directory))
-    found = []
-    for pid in candidates:
-        inodes = _socket_inodes(pid)
-        if inodes & connected and not inodes & listening:
-            found.append(pid)
-    return found
-
-
-def end_sessions(address: str, port: int, deadline_s: float, data_directory: str | Path | None = None) -> int:
-    """Ask the backends behind an address to end (SIGTERM) and wait for it; returns how many are left.
-
-    Never SIGKILL: that makes PostgreSQL restart as a whole.
-    """
-    deadline = Deadline.after(deadline_s)
-    asked: set[int] = set()
-    while True:
-        left = sessions_on(address, port, data_directory)
-        for pid in set(left) - asked:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        asked |= set(left)
-        if not left or deadline.expired:
-            return len(left)
-        _wait_for_any(left, deadline.sooner_s(0.02))
-
-
 def memory_bytes() -> int:
     """Resident memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
+    return int(psutil.Process().memory_info().rss)
 
 
 def cpu_seconds() -> float:
     """CPU time that this process has used: user and system, all threads, without children."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    used = psutil.Process().cpu_times()
+    return float(used.user + used.system)
+
+
+def disk_space(path: str | Path) -> DiskSpace:
+    """Space on the file system that `path` lies on. OSError when that cannot be known."""
+    usage = psutil.disk_usage(str(path))
+    return DiskSpace(usage.total, usage.free)
+
+
+def networks_of(interface: str) -> list[str]:
+    """The IPv4 networks that an interface has an address in; a single address (/32), as a VIP has, makes none."""
+    networks = {
+        IPv4Interface(f"{one.address}/{one.netmask}").network: None
+        for name, addresses in psutil.net_if_addrs().items()
+        if name.partition(":")[0] == interface  # an address with a label is listed under that
+        for one in addresses
+        if one.family == socket.AF_INET and one.netmask
+    }
+    return [str(network) for network in networks if 0 < network.prefixlen < network.max_prefixlen]
 
 
 # --- procfs ---------------------------------------------------------------------------------------------
@@ -245,13 +261,13 @@ def _resolved(path: str) -> str:
     return known
 
 
-def _pids() -> list[int]:
+def pids() -> list[int]:
     """Every process but this one."""
     own = str(os.getpid())
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != own]  # noqa: PTH208  # several hundred names
 
 
-def _link(pid: int, name: str) -> str:
+def link_of(pid: int, name: str) -> str:
     """Where /proc/PID/NAME points; "" for a zombie, a kernel thread, or a process that is gone."""
     try:
         return os.readlink(f"/proc/{pid}/{name}")  # noqa: PTH115  # several hundred a second
@@ -261,7 +277,7 @@ def _link(pid: int, name: str) -> str:
 
 def _is_server(pid: int) -> bool:
     """True for the server program, also when a package upgrade has removed the file."""
-    return _link(pid, "exe").removesuffix(" (deleted)").rpartition("/")[2] in SERVERS
+    return link_of(pid, "exe").removesuffix(" (deleted)").rpartition("/")[2] in SERVERS
 
 
 def _was_started_by_server(pid: int) -> bool:
@@ -271,16 +287,41 @@ def _was_started_by_server(pid: int) -> bool:
         return False
 
 
-def _children_among(pids: Iterable[int], parents: Iterable[int]) -> list[int]:
-    """Those of `pids` that descend from `parents` (and are not in them)."""
+def _children_among(those: Iterable[int], parents: Iterable[int]) -> list[int]:
+    """Which of them descend from `parents` (and are not in them)."""
     known = set(parents)
-    waiting = {pid: stat.parent for pid in pids if pid not in known and (stat := _stat(pid)) is not None}
+    waiting = {pid: stat.parent for pid in those if pid not in known and (stat := _stat(pid)) is not None}
     found: list[int] = []
     while grown := [pid for pid, parent in waiting.items() if parent in known]:
         known.update(grown)
         found += grown
         for pid in grown:
             del waiting[pid]
+    return found
+
+
+@cache
+def _lists_children() -> bool:
+    """Whether this kernel has the file that `_descendants` reads (CONFIG_PROC_CHILDREN, as distributions set it)."""
+    return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists()
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that descend from one.
+
+    One that is there may be missing while others end (proc(5)), so nothing is concluded from an absence.
+    """
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            with open(f"/proc/{parent}/task/{parent}/children", "rb", buffering=0) as file:  # noqa: PTH123  # as in _stat
+                children = [int(word) for word in file.read().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found += children
+        waiting += children
     return found
 
 
@@ -312,7 +353,7 @@ def _attached(data: str) -> list[int]:
     rows = (line.split() for line in _lines("/proc/sysvipc/shm"))
     if not any(len(row) > 6 and row[1] == segment and row[6] != "0" for row in rows):
         return []
-    return [pid for pid in _pids() if _maps_segment(pid, segment)]
+    return [pid for pid in pids() if _maps_segment(pid, segment)]
 
 
 def _maps_segment(pid: int, segment: str) -> bool:
@@ -325,58 +366,3 @@ def _maps_segment(pid: int, segment: str) -> bool:
 
 def _lines(path: str) -> list[str]:
     return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-
-
-# --- sockets --------------------------------------------------------------------------------------------
-
-
-def _sockets(address: str, port: int) -> tuple[set[str], set[str]]:
-    """The inodes of the sockets connected to a local address and port, and of those listening on the port."""
-    wanted = {f"{form}:{port:04X}" for form in _kernel_forms(address)}
-    connected, listening = set(), set()
-    for name in ("tcp", "tcp6"):
-        with suppress(FileNotFoundError):
-            for line in _lines(f"/proc/thread-self/net/{name}")[1:]:
-                words = line.split()
-                if words[3] == LISTEN and words[1].endswith(f":{port:04X}"):
-                    listening.add(words[9])
-                elif words[3] != LISTEN and words[9] != "0" and words[1] in wanted:
-                    connected.add(words[9])
-    return connected, listening
-
-
-def _kernel_forms(address: str) -> list[str]:
-    """An address as /proc/net/tcp and tcp6 write it: 32-bit words in the host's byte order."""
-    ip = ip_address(address)
-    if ip.version == 6:
-        return [_words(ip.packed)]
-    mapped = socket.inet_pton(socket.AF_INET6, f"::ffff:{ip}")
-    return [_words(ip.packed), _words(mapped)]
-
-
-def _words(packed: bytes) -> str:
-    """Format network-order bytes the way the kernel prints them.
-
-    >>> _words(bytes([127, 0, 0, 1])) == ("0100007F" if sys.byteorder == "little" else "7F000001")
-    True
-    """
-    quads = [packed[at : at + 4] for at in range(0, len(packed), 4)]
-    native = [int.from_bytes(quad, sys.byteorder) for quad in quads]
-    return "".join(f"{value:08X}" for value in native)
-
-
-def _socket_inodes(pid: int) -> set[str]:
-    """The inodes of a process's sockets; empty when it is gone."""
-    try:
-        names = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208  # thousands of short names
-    except OSError:
-        return set()
-    links = (_link(pid, f"fd/{name}") for name in names)
-    return {link[8:-1] for link in links if link.startswith("socket:[")}
-
-
-def _wait_for_any(pids: list[int], timeout_s: float) -> None:
-    """Return when one of the processes has ended, or the time is over."""
-    refs = [ref for pid in pids if (ref := ref_of(pid)) is not None]
-    with suppress(PostgresError):
-        wait_until(lambda: not all(alive(ref) for ref in refs), timeout_s, every_s=POLL_S, error=PostgresError)

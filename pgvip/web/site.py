@@ -42,7 +42,6 @@ class Site:
     def __init__(self, config: Callable[[], Config], sources: Sources) -> None:
         self._config, self._sources = config, sources
         self._page = Kept(self._fragment, FRESH_S)
-        self._whole = Kept(sources.whole, fresh_s=0.0)  # one at a time: it reads a disk, which may hang
         nothing: Document = {}
         none: list[Document] = []
         self._explained = Background(
@@ -98,7 +97,7 @@ class Site:
     # --- for programs ---------------------------------------------------------------------------------
 
     def _status(self) -> Response:
-        return _json(HTTPStatus.OK, self._whole.get())
+        return _json(HTTPStatus.OK, self._sources.status())
 
     def _cluster(self) -> Response:
         return _json(HTTPStatus.OK, cluster(self._sources.status(), self._config().postgres.port))

@@ -38,7 +38,7 @@ class Sources:
     """Each may be called from any thread.
 
     `status`: the status document (docs/status.md), without touching a disk; PgvipError before the loop's first round.
-    `whole`: the same as `pgvip status` shows it. `age_s`: seconds since the loop last went round (infinite before).
+    `age_s`: seconds since the loop last went round (infinite before).
     `events(limit)`: the newest events, oldest first, with the keys seq, at, host, event, level, text, term.
     `samples(seconds)`: the replication history since then, oldest first, with the keys at (Unix time), lag_bytes,
     lag_s, role, and lag_bytes_max and lag_s_max of each sample's time. `explain`: what would happen, with the key
@@ -46,7 +46,6 @@ class Sources:
     """
 
     status: Callable[[], Document]
-    whole: Callable[[], Document]
     age_s: Callable[[], float]
     limits: Callable[[], Limits]
     counts: Callable[[], Counts] = lambda: Counts({}, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -170,17 +171,22 @@ def test_requests_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 # --- the thread ----------------------------------------------------------------------------------------------
 
 
-def sampler(directory: Path, look: Any, said: list[str]) -> Sampler:
+def sampler(directory: Path, age_s: Callable[[], float], said: list[str]) -> Sampler:
     config = SimpleNamespace(monitor=MonitorConfig(5.0, 30), paths=Paths(state=directory))
-    return Sampler(lambda: config, look, lambda event, text: said.append(f"{event}: {text}"))  # type: ignore[arg-type, return-value] # two fields are enough
+    return Sampler(
+        lambda: config,  # type: ignore[arg-type, return-value]  # two fields are enough
+        healthy,
+        age_s,
+        lambda event, text: said.append(f"{event}: {text}"),
+    )
 
 
 def test_the_sampler_skips_what_is_not_there_and_knows_gaps(tmp_path: Path) -> None:
-    documents = [healthy(), None, healthy(), healthy()]
-    made = sampler(tmp_path, lambda: documents.pop(0), [])
-    for at in (0, 5, 10, 1000):
+    ages_s = [0.2, math.inf, 0.2, 4.9, 5.1]
+    made = sampler(tmp_path, lambda: ages_s.pop(0), [])
+    for at in (0, 5, 10, 1000, 1005):
         made.record(NOON + at)
-    found = SampleStore(tmp_path / "history").recent(2000, 1000, NOON + 1001)
+    found = SampleStore(tmp_path / "history").recent(2000, 1000, NOON + 1006)
     assert [(sample.at - NOON, sample.span_s) for sample in found] == [(0, 5), (10, 10), (1000, 5)]
     assert [sample.wal_bytes_per_s for sample in found] == [None, 0.0, None]
 
@@ -188,7 +194,7 @@ def test_the_sampler_skips_what_is_not_there_and_knows_gaps(tmp_path: Path) -> N
 def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
     said: list[str] = []
     (tmp_path / "history").write_text("in the way")
-    made = sampler(tmp_path, healthy, said)
+    made = sampler(tmp_path, lambda: 0.0, said)
     for number in range(3):
         made.record(NOON + 5 * number)
     assert [line.split(":")[0] for line in said] == ["history-failed"]
@@ -207,7 +213,7 @@ def test_the_thread_samples_and_ends(tmp_path: Path) -> None:
         looked.set()
         return healthy()
 
-    made = Sampler(lambda: config, look, lambda _event, _text: None)  # type: ignore[arg-type, return-value] # as above
+    made = Sampler(lambda: config, look, lambda: 0.0, lambda _event, _text: None)  # type: ignore[arg-type, return-value] # as above
     made.start()
     assert looked.wait(10)
     made.close()

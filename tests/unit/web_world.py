@@ -138,7 +138,6 @@ class World:
     def sources(self) -> Sources:
         return Sources(
             status=self._status,
-            whole=self._status,
             age_s=lambda: self.age_s if self.document is not None else math.inf,
             limits=lambda: Limits(stale_s=3.0, lag_bytes_max=self.lag_bytes_max),
             counts=lambda: Counts({"role": 2, "claim": 1}, {"take-over-by-fence": 1}),

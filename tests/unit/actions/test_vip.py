@@ -19,10 +19,10 @@ from pgvip.core.values import Vip
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import ProbeError, VipError
 from pgvip.probes import addresses
-from pgvip.system import processes
+from pgvip.system import processes, sessions
 from tests.unit import configs
 from tests.unit.namespaces import inside, ip, pair_of_hosts
-from tests.unit.system.test_processes import BACKEND
+from tests.unit.system.test_sessions import BACKEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,6 +150,6 @@ def test_sessions_through_an_address_end_before_it_goes(config: Config, server: 
         assert vip.drop(config, Vip.STANDBY) == 0
         assert now_s() - start_s < 2.0
         assert ended.wait(2), "the client was told, and does not hang"
-        assert processes.sessions_on("10.9.0.100", server) == [kept]
+        assert sessions.sessions_on("10.9.0.100", server) == [kept]
     thread.join()
-    wait_until(lambda: not processes.sessions_on("10.9.0.101", server), 2)
+    wait_until(lambda: not sessions.sessions_on("10.9.0.101", server), 2)

@@ -17,7 +17,7 @@ from pgvip.cli.main import main
 from pgvip.deadlines import wait_until
 from pgvip.errors import Exit, LinkError, RefusedError
 from pgvip.events.event_table import Event, Level
-from pgvip.journal.event_store import EventStore, stored
+from pgvip.journal.event_store import EventStore, Wanted, stored
 from pgvip.journal.requests import BEAT_S, FOLLOWERS_MAX, EventRequests
 from pgvip.link import operator_socket
 from pgvip.link.operator_socket import OperatorServer
@@ -86,7 +86,7 @@ def test_programs_get_one_object_on_each_line(served: Place, capsys: pytest.Capt
     served.tell("link", "up")
     assert served.run("--json") == Exit.OK
     (line,) = capsys.readouterr().out.splitlines()
-    assert json.loads(line) == served.store.recent()[0].document()
+    assert json.loads(line) == served.store.find(Wanted())[0].document()
 
 
 @pytest.mark.parametrize(

@@ -183,19 +183,6 @@ def test_interface_must_exist_and_carry_the_network() -> None:
     assert 'hosts.db1.interface = "nowhere0": is not an interface of this host' in messages
 
 
-def test_networks_of_an_interface_are_read_from_the_kernel(tmp_path: Path) -> None:
-    table = tmp_path / "route"
-    head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
-    rows = (
-        "eth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
-        "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
-        "eth1\t0000010A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
-    )
-    table.write_text(head + rows)
-    assert configuration.interface_networks("eth0", table) == ["192.0.2.0/24"]
-    assert configuration.interface_networks("eth1", table) == ["10.1.0.0/16"]
-
-
 def test_no_programs_where_they_should_be(tmp_path: Path) -> None:
     config = parse(("/usr/lib/postgresql/15/bin", str(tmp_path)))
     (found,) = configuration._programs(config)

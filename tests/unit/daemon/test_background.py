@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from pgvip.orders.desk import Desk
 from pgvip.orders.peer_questions import PeerQuestions
 from pgvip.orders.schedule import GRACE_S
 from pgvip.state.record import Scheduled
+from pgvip.status.snapshot import Newest
 from pgvip.text.times import wall
 from tests.unit import configs
 
@@ -141,7 +143,7 @@ def test_the_peer_tells_the_same_of_itself(world: World) -> None:
     world.backups = [made_backup(10.0)]
     peer.look()
     world.clock_s += 2.0
-    questions = PeerQuestions(Desk(None), {QUESTION: peer.answer})  # type: ignore[arg-type]  # it asks no loop
+    questions = PeerQuestions(Desk(Newest(), SimpleQueue()), {QUESTION: peer.answer})
     world.peer = json.loads(questions.answer(json.dumps({"ask": QUESTION})))
     world.row, world.backups = (*ROW[:7], True, 0), [made_backup(500.0)]
     world.seen.look()

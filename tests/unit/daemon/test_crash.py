@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from pgvip.daemon import assembly as assembling
+from pgvip.daemon.crash import CrashHandler
 from pgvip.events import event_log
 from pgvip.web.http import REQUEST_THREAD
 
@@ -21,13 +21,6 @@ class Store:
         self.closed += 1
 
 
-class Recorder:
-    """Stands for the recorder."""
-
-    def __init__(self) -> None:
-        self.store = Store()
-
-
 @pytest.mark.parametrize(("name", "exits"), [("probe-disks", [1]), (REQUEST_THREAD, []), ("http", [1])])
 def test_a_fault_ends_the_daemon_but_for_one_in_an_answer(
     name: str, exits: list[int], monkeypatch: pytest.MonkeyPatch
@@ -36,9 +29,9 @@ def test_a_fault_ends_the_daemon_but_for_one_in_an_answer(
     logged: list[tuple[str, str]] = []
     monkeypatch.setattr(os, "_exit", left.append)
     monkeypatch.setattr(event_log, "log", lambda event, text: logged.append((event, text)))
-    assembly = assembling.Assembly.__new__(assembling.Assembly)  # only what a fault needs of it
-    assembly._recorder = recorder = Recorder()  # type: ignore[assignment]  # stands for the one with files
-    monkeypatch.setattr(threading, "excepthook", assembly._crash)
+    store = Store()
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # put back at the end
+    CrashHandler(store).install()  # type: ignore[arg-type]  # stands for the one with files
 
     def fail() -> None:
         raise ZeroDivisionError
@@ -47,7 +40,7 @@ def test_a_fault_ends_the_daemon_but_for_one_in_an_answer(
     thread.start()
     thread.join(5.0)
     assert left == exits
-    assert recorder.store.closed == len(exits)
+    assert store.closed == len(exits)
     [(event, text)] = logged
     assert event == ("crash" if exits else "http-crash")
     assert "ZeroDivisionError" in text

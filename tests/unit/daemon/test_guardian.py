@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -92,6 +93,15 @@ def test_it_is_armed_with_its_time_while_the_right_stands(dog: Dog) -> None:
     assert dog.marker.exists()
     dog.rounds(HOLD, 120.0)
     assert dog.device.armed
+
+
+def test_systemd_is_told_of_each_round(dog: Dog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        dog.guardian.alive(FREE)
+        assert systemd.recv(100) == b"WATCHDOG=1"
 
 
 def test_a_loop_that_stands_still_does_not_feed_it(dog: Dog) -> None:

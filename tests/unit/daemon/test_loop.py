@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ SLOW_S = 5.0
 class Recorder:
     """The world as the loop sees it: it notes what is asked of it."""
 
+    config: Config
     started: list[Action] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
     sent: list[Message] = field(default_factory=list)
@@ -44,7 +46,6 @@ class Recorder:
     keeps: bool = True
     logged: list[tuple[str, str]] = field(default_factory=list)
     rounds_at_s: list[float] = field(default_factory=list)
-    postmasters: list[str] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     reloaded: Config | None = None
     busy_s: float = 0.0
@@ -57,11 +58,13 @@ class Recorder:
             keep=self._keep,
             log=lambda event, text: self.logged.append((event, text)),
             alive=self._alive,
-            reload=lambda config: self.reloaded or config,
-            postmaster=self.postmasters.append,
+            reload=self._reload,
             note=lambda note: self.logged.append((note.event, note.text)),
-            looked=self.snapshots.append,
+            ended=self.snapshots.append,
         )
+
+    def _reload(self) -> None:
+        self.config = self.reloaded or self.config
 
     def _keep(self, facts: BootFacts) -> bool:
         self.kept.append(facts)
@@ -73,7 +76,7 @@ class Recorder:
             time.sleep(self.busy_s)  # stands for work in the loop: what is measured is that it is noticed
 
 
-def config(heartbeat_s: float = SLOW_S) -> Config:
+def configured(heartbeat_s: float = SLOW_S) -> Config:
     plain = load.parse(edited(), "db1")
     return replace(plain, settings=replace(plain.settings, heartbeat_s=heartbeat_s))
 
@@ -89,6 +92,12 @@ class Bench:
 
     recorder: Recorder
     daemon: Daemon
+    inbox: SimpleQueue[object]
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """Of the last round."""
+        return self.recorder.snapshots[-1] if self.recorder.snapshots else None
 
     def run(self, act: Callable[[], object]) -> None:
         """Run the loop while `act` runs; then tell it to leave."""
@@ -101,7 +110,7 @@ class Bench:
             except BaseException as failure:  # noqa: BLE001 - handed to the test below
                 failures.append(failure)
             finally:
-                self.daemon.inbox.put(Leave())
+                self.inbox.put(Leave())
 
         thread = threading.Thread(target=body)
         thread.start()
@@ -124,7 +133,7 @@ class Bench:
     def wakes(self, event: object, within_s: float = 2.0) -> bool:
         """Whether this event brings a round at once, in a loop whose heartbeat is far away."""
         before = len(self.recorder.rounds_at_s)
-        self.daemon.inbox.put(event)
+        self.inbox.put(event)
         deadline_s = now_s() + within_s
         while now_s() < deadline_s:
             if len(self.recorder.rounds_at_s) > before:
@@ -142,12 +151,12 @@ def bench() -> Iterator[Bench]:
 
 
 def make(heartbeat_s: float = SLOW_S, durable: Durable | None = None, facts: BootFacts | None = None) -> Bench:
-    recorder = Recorder()
+    recorder = Recorder(config=configured(heartbeat_s))
     who = Identity("boot-1", "run-1", now_s(), PAIR_ID, SYSTEM_ID)
-    daemon = Daemon(
-        config(heartbeat_s), who, durable or Durable(RECORD, served=True), facts or BootFacts(), recorder.outside()
-    )
-    return Bench(recorder, daemon)
+    inbox: SimpleQueue[object] = SimpleQueue()
+    durable, facts = durable or Durable(RECORD, served=True), facts or BootFacts()
+    daemon = Daemon(lambda: recorder.config, inbox, recorder.outside(), who=who, durable=durable, facts=facts)
+    return Bench(recorder, daemon, inbox)
 
 
 def looked(name: str, value: object = None, reason: str = "") -> Probed:
@@ -206,8 +215,8 @@ def test_many_events_are_one_round(bench: Bench) -> None:
         assert bench.wakes(Reload())
         bench.recorder.busy_s = 0.0
         for number in range(50):
-            bench.daemon.inbox.put(looked("gateway", f"192.0.2.{number}"))
-        bench.wait(bench.daemon.inbox.empty)
+            bench.inbox.put(looked("gateway", f"192.0.2.{number}"))
+        bench.wait(bench.inbox.empty)
         bench.rounds(before + 2)
         assert len(bench.recorder.rounds_at_s) <= before + 4
 
@@ -218,17 +227,17 @@ def test_many_events_are_one_round(bench: Bench) -> None:
 
 
 def test_sighup_reloads_and_the_new_settings_hold_at_once(bench: Bench) -> None:
-    old = bench.daemon.config
+    old = bench.recorder.config
 
     def act() -> None:
         bench.recorder.reloaded = replace(old, settings=replace(old.settings, override=Override.STANDBY))
         os.kill(os.getpid(), signal.SIGHUP)
-        bench.wait(lambda: bench.daemon.snapshot and bench.daemon.snapshot.config is bench.recorder.reloaded)
-        assert bench.daemon.snapshot is not None
-        assert bench.daemon.snapshot.decision.message.override is Override.STANDBY
+        bench.wait(lambda: bench.snapshot and bench.snapshot.config is bench.recorder.reloaded)
+        assert bench.snapshot is not None
+        assert bench.snapshot.decision.message.override is Override.STANDBY
 
     bench.run(act)
-    assert bench.daemon.config is bench.recorder.reloaded
+    assert bench.recorder.config is bench.recorder.reloaded
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -247,12 +256,12 @@ def test_a_signal_to_leave_ends_the_loop_and_changes_nothing(bench: Bench, numbe
 
 def test_results_reach_the_core_once_and_make_the_probes_concerned_look(bench: Bench) -> None:
     def act() -> None:
-        bench.daemon.inbox.put(Command(Order.PAUSE, "a test"))
+        bench.inbox.put(Command(Order.PAUSE, "a test"))
         bench.wait(lambda: bench.recorder.started)
         action = bench.recorder.started[0]
         assert isinstance(action, WriteState)
         assert bench.wakes(Result(action, ok=True, at_s=now_s()))
-        bench.wait(lambda: bench.daemon.snapshot and bench.daemon.snapshot.decision.knowledge.durable.pause.active)
+        bench.wait(lambda: bench.snapshot and bench.snapshot.decision.knowledge.durable.pause.active)
 
     bench.run(act)
     assert len([action for action in bench.recorder.started if isinstance(action, WriteState)]) == 1
@@ -283,8 +292,8 @@ def test_clocks_that_jumped_between_two_processes_end_a_lease() -> None:
         facts = BootFacts(confirmed=True, confirmed_term=4, grant=lease, offset_s=kept_s)
         bench = make(facts=facts, durable=Durable(replace(RECORD, primary="db2")))
         bench.run(lambda: None)
-        assert bench.daemon.snapshot is not None
-        assert (bench.daemon.snapshot.decision.knowledge.grant is not None) is holds
+        assert bench.snapshot is not None
+        assert (bench.snapshot.decision.knowledge.grant is not None) is holds
 
 
 def test_facts_of_this_boot_outlive_the_process() -> None:
@@ -335,7 +344,7 @@ def test_facts_are_kept_before_they_are_told() -> None:
 
 def test_a_message_that_is_no_message_is_logged_and_dropped(bench: Bench) -> None:
     def act() -> None:
-        bench.daemon.inbox.put(Received("{"))
+        bench.inbox.put(Received("{"))
         bench.wait(lambda: [event for event, _ in bench.recorder.logged if event == "bad-message"])
         assert bench.wakes(peer_says())
 
@@ -352,10 +361,9 @@ def test_a_heartbeat_is_sent_anew_when_the_link_comes_up(bench: Bench) -> None:
     assert {"peer_own", "peer_vip"} <= set(bench.recorder.woken)
 
 
-def test_the_postmaster_that_was_seen_is_watched(bench: Bench) -> None:
+def test_a_change_of_the_processes_makes_the_database_be_looked_at(bench: Bench) -> None:
     def act() -> None:
         assert bench.wakes(looked("processes", Processes(installed=True, postmaster="10:1")))
-        bench.wait(lambda: bench.recorder.postmasters == ["10:1"])
 
     bench.run(act)
     assert {"database", "connection"} <= set(bench.recorder.woken)
@@ -372,7 +380,7 @@ def test_the_longest_round_is_measured(bench: Bench) -> None:
         assert bench.wakes(Reload())
 
     bench.run(act)
-    snapshot = bench.daemon.snapshot
+    snapshot = bench.snapshot
     assert snapshot is not None
     assert 120 <= snapshot.stats.longest_ms < 1000
     assert snapshot.stats.rounds >= 2
@@ -383,7 +391,7 @@ def test_the_snapshot_is_the_last_round(bench: Bench) -> None:
         assert bench.wakes(looked("gateway", "192.0.2.1"))
 
     bench.run(act)
-    snapshot = bench.daemon.snapshot
+    snapshot = bench.snapshot
     assert snapshot is not None
     assert snapshot.seen.gateway.value == "192.0.2.1"
     assert snapshot.seen == replace(Observations(), gateway=snapshot.seen.gateway)
@@ -392,7 +400,7 @@ def test_the_snapshot_is_the_last_round(bench: Bench) -> None:
 
 
 def test_an_unknown_event_is_a_mistake_of_the_program(bench: Bench) -> None:
-    bench.daemon.inbox.put("what is this")
+    bench.inbox.put("what is this")
     with pytest.raises(AssertionError, match="unknown event"):
         bench.daemon.run()
 

@@ -13,6 +13,7 @@ from pgvip.daemon.probe_threads import Arrivals, Probe, Probed, ProbeThread
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import ProbeError
 from pgvip.system import processes
+from pgvip.system.processes import ProcessRef
 from tests.unit.namespaces import inside, ip, namespace
 
 WAIT_S = 5.0
@@ -148,14 +149,14 @@ class Events:
     def __init__(self) -> None:
         self.ends = threading.Semaphore(0)
         self.addresses = threading.Semaphore(0)
-        self.arrivals = Arrivals(self.ends.release, self.addresses.release)
+        self.arrivals = Arrivals(lambda name: {"processes": self.ends, "held": self.addresses}[name].release())
         self.arrivals.start()
 
 
-def identity(child: subprocess.Popen[bytes]) -> str:
+def identity(child: subprocess.Popen[bytes]) -> ProcessRef:
     found = processes.ref_of(child.pid)
     assert found is not None
-    return str(found)
+    return found
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def test_a_postmaster_that_ended_before_it_was_watched_is_told(child: subprocess
 
 def test_another_process_under_the_same_pid_is_not_the_postmaster(child: subprocess.Popen[bytes]) -> None:
     events = Events()
-    events.arrivals.watch_postmaster(f"{child.pid}:1")
+    events.arrivals.watch_postmaster(ProcessRef(child.pid, "1"))
     assert events.ends.acquire(timeout=WAIT_S)
 
 
@@ -213,7 +214,7 @@ def test_no_postmaster_is_watched_when_there_is_none(child: subprocess.Popen[byt
     events = Events()
     events.arrivals.watch_postmaster(identity(child))
     wait_until(lambda: events.arrivals._watched, WAIT_S)
-    events.arrivals.watch_postmaster("")
+    events.arrivals.watch_postmaster(None)
     wait_until(lambda: not events.arrivals._watched, WAIT_S)
     child.kill()
     assert not events.ends.acquire(timeout=0.1)

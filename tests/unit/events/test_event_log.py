@@ -13,10 +13,10 @@ import pytest
 
 from pgvip.cli import run
 from pgvip.config.load import parse
+from pgvip.daemon.live_config import Options, log_style
 from pgvip.errors import ConfigError
 from pgvip.events import event_log
 from pgvip.events.event_table import Event, Level
-from pgvip.journal.recorder import log_style
 from pgvip.state.record import PairIdentity, save_identity
 from pgvip.system import service
 from tests.unit.config_text import edited
@@ -121,9 +121,8 @@ def test_whoever_listens_hears_all_events_until_they_cease(capsys: pytest.Captur
 
 def test_the_command_line_comes_before_the_configuration() -> None:
     config = parse(edited(("[paths]", '[log]\nformat = "json"\nlevel = "warning"\n[paths]')), "db1")
-    assert log_style(config, lambda: 3).json
-    assert log_style(config, lambda: 3).level is Level.WARNING
-    told = log_style(config, lambda: 3, argparse.Namespace(log_format="human", log_level="debug"))
+    assert log_style(config, Options(), lambda: 3).json
+    assert log_style(config, Options(), lambda: 3).level is Level.WARNING
+    told = log_style(config, Options(log_format="human", log_level="debug"), lambda: 3)
     assert (told.json, told.level, told.host, told.pair, told.term()) == (False, Level.DEBUG, "db1", config.name, 3)
-    silent = argparse.Namespace(log_format=None, log_level=None)
-    assert log_style(config, lambda: 3, silent).json
+

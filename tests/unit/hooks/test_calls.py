@@ -13,6 +13,7 @@ from pgvip.deadlines import now_s, wait_until
 from pgvip.events.event_table import VETO, Event, kind
 from pgvip.hooks import calls
 from pgvip.hooks.calls import Hooks
+from pgvip.status.snapshot import Newest
 from tests.unit.config_text import edited
 from tests.unit.core_world import primary
 from tests.unit.orders.test_order_table import snapshot_of
@@ -37,8 +38,10 @@ class Ground:
         return replace(plain, hooks=changed, settings=settings)
 
     def hooks(self, role: str = "standby") -> Hooks:
+        newest = Newest()
+        newest.put(snapshot_of(primary()))
         made = Hooks(
-            self.config, lambda: snapshot_of(primary()), lambda name, text, _: self.logged.append((name, text)), role
+            self.config, newest, lambda name, text, _: self.logged.append((name, text)), role
         )
         made.start()
         return made

@@ -63,11 +63,11 @@ def test_events_are_numbered_and_come_back_after_a_restart(stores: Stores) -> No
         store.append(event(text=text))
     again = stores.new()
     again.append(event(text="three"))
-    assert texts(again.recent(10)) == ["one", "two", "three"]
-    assert [one.seq for one in again.recent(10)] == [1, 2, 3]
-    assert len({one.series for one in again.recent(10)}) == 1
-    assert texts(again.recent(2)) == ["two", "three"]
-    assert again.recent(0) == []
+    assert texts(again.find(Wanted(10))) == ["one", "two", "three"]
+    assert [one.seq for one in again.find(Wanted(10))] == [1, 2, 3]
+    assert len({one.series for one in again.find(Wanted(10))}) == 1
+    assert texts(again.find(Wanted(2))) == ["two", "three"]
+    assert again.find(Wanted(0)) == []
 
 
 def test_a_lost_directory_begins_another_series(stores: Stores) -> None:
@@ -100,7 +100,7 @@ def test_a_line_that_is_no_event_is_left_out(line: str, stores: Stores) -> None:
     stores.open[0].close()
     with json_lines.path_of(stores.directory, "a").open("a") as file:
         file.write(line + "\n")
-    assert texts(stores.new().recent()) == ["before"]
+    assert texts(stores.new().find(Wanted())) == ["before"]
 
 
 def test_files_are_bounded_and_the_newest_stay(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_whoever_tells_does_not_wait_for_a_disk_that_hangs(stores: Stores, monke
     store = stores.new()
     for number in range(20):
         store.append(event(text=str(number)))
-    assert texts(store.recent(20)) == [str(number) for number in range(20)]
+    assert texts(store.find(Wanted(20))) == [str(number) for number in range(20)]
     assert [name for name, _ in stores.logged] == ["events-lost"]
     released.set()
     wait_until(lambda: len(stores.logged) == 2, 5, what="it is written again")
@@ -179,18 +179,18 @@ def test_a_full_disk_loses_events_and_says_so_once(stores: Stores, monkeypatch: 
     assert "2 events are missing" in stores.logged[1][1]
     store.close()
     assert texts(stored(stores.directory)) == ["kept"]
-    assert texts(store.recent()) == ["lost", "lost too", "kept"]
+    assert texts(store.find(Wanted())) == ["lost", "lost too", "kept"]
 
 
 def test_the_peers_events_are_taken_once_and_in_order(stores: Stores) -> None:
     store = stores.new()
     store.add_theirs([theirs(1), theirs(2)], "b1")
     store.add_theirs([theirs(2), theirs(3), theirs(3)], "b1")
-    assert texts(store.recent()) == ["event 1", "event 2", "event 3"]
+    assert texts(store.find(Wanted())) == ["event 1", "event 2", "event 3"]
     assert store.last("b") == ("b1", 3)
     again = stores.new()
     assert again.last("b") == ("b1", 3)
-    assert texts(again.recent()) == ["event 1", "event 2", "event 3"]
+    assert texts(again.find(Wanted())) == ["event 1", "event 2", "event 3"]
     again.add_theirs([theirs(1, "b2", "anew")], "b2")
     assert again.last("b") == ("b2", 1)
 
@@ -198,7 +198,7 @@ def test_the_peers_events_are_taken_once_and_in_order(stores: Stores) -> None:
 def test_what_is_not_the_peers_is_not_taken(stores: Stores) -> None:
     store = stores.new()
     store.add_theirs([event(host="a"), event(host="c"), theirs(1, "other")], "b1")
-    assert store.recent() == []
+    assert store.find(Wanted()) == []
     assert store.last("b") == ("", 0)
 
 
@@ -209,14 +209,14 @@ def test_numbers_go_on_above_what_the_peer_has(stores: Stores) -> None:
     store.append(event())
     store.above(3)
     store.append(event())
-    assert [one.seq for one in store.recent()] == [1, 8, 9]
+    assert [one.seq for one in store.find(Wanted())] == [1, 8, 9]
 
 
 def test_events_are_bounded(stores: Stores) -> None:
     store = stores.new()
     words = tuple((f"{number}" * 500, "y" * 5000) for number in range(50))
     store.append(Event("link", Level.INFO, "x" * 100_000, "2026-01-01T00:00:00.000Z", "a", fields=words))
-    assert len(json.dumps(store.recent()[0].document())) < 10_000
+    assert len(json.dumps(store.find(Wanted())[0].document())) < 10_000
 
 
 def test_older_events_come_from_the_files(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +225,7 @@ def test_older_events_come_from_the_files(stores: Stores, monkeypatch: pytest.Mo
     for number in range(8):
         store.append(event("crash" if number == 0 else "link", str(number)))
     wait_until(lambda: len(stored(stores.directory)) == 8, 5, what="all are written")
-    assert texts(store.recent(50)) == ["5", "6", "7"]
+    assert texts(Wanted().newest(store._memory())) == ["5", "6", "7"]
     assert texts(store.find(Wanted(50))) == [str(number) for number in range(8)]
     assert texts(store.find(Wanted(events=("crash",)))) == ["0"]
     assert texts(stores.new().find(Wanted(50))) == [str(number) for number in range(8)]

@@ -13,7 +13,7 @@ import pytest
 from pgvip.events.event_table import Event, Level
 from pgvip.journal import event_store as journal
 from pgvip.journal import exchange as exchanging
-from pgvip.journal.event_store import EventStore
+from pgvip.journal.event_store import EventStore, Wanted
 from pgvip.journal.exchange import FRAME_BYTES, Exchange
 from pgvip.state.codec import MAX_BYTES
 
@@ -36,7 +36,7 @@ class Side:
         self.store.append(Event("link", Level.INFO, text, "2026-01-01T00:00:00.000Z", self.store.me))
 
     def known(self, host: str) -> list[str]:
-        return [one.text for one in self.store.recent(5000) if one.host == host]
+        return [one.text for one in self.store.find(Wanted(5000)) if one.host == host]
 
     def takes(self, frames: list[bytes]) -> None:
         asked = [self.exchange.take(frame) for frame in frames]

@@ -12,15 +12,19 @@ import pytest
 
 from pgvip.config.model import Config, Paths
 from pgvip.core.actions import AskVeto
+from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Role
+from pgvip.daemon.action_table import Actions
 from pgvip.daemon.action_threads import Outcome
-from pgvip.daemon.wiring import Actions, Probes
+from pgvip.daemon.probe_table import Probes
 from pgvip.deadlines import wait_until
 from pgvip.events import event_log
-from pgvip.journal.event_store import stored
+from pgvip.journal.announcer import STANDS_S
+from pgvip.journal.event_store import Wanted, stored
 from pgvip.journal.recorder import Recorder
 from pgvip.state.record import RecordStore
-from tests.unit.core_world import primary
+from pgvip.status.snapshot import Newest
+from tests.unit.core_world import NOW_S, primary
 from tests.unit.orders.test_order_table import config as configured
 from tests.unit.orders.test_order_table import snapshot_of
 
@@ -34,10 +38,13 @@ class Host:
         self.config: Config = replace(plain, hooks=hooks, paths=Paths(state=directory, run=directory / "run"))
         self.sent: list[bytes] = []
         self.live: Recorder | None = None
+        self.newest = Newest()
+        self.warnings: tuple[StandingWarning, ...] = ()
 
     def start(self, boot: str = "boot-1") -> Recorder:
         self.stop()
-        self.live = Recorder(lambda: self.config, boot, lambda: None, self.sent.append)
+        self.newest = Newest()
+        self.live = Recorder(lambda: self.config, boot, self.newest, self.sent.append, lambda: self.warnings)
         event_log.set_up(event_log.Style(host=self.config.me.name))
         self.live.start()
         return self.live
@@ -81,13 +88,22 @@ def role_after_restart(host: Host, boot: str) -> Role:
 
 def test_a_daemon_that_restarts_knows_the_role_that_was_told_in_this_boot(host: Host) -> None:
     first = host.start()
-    first.look(snapshot_of(primary()))
+    host.newest.put(snapshot_of(primary()))
     assert first.store.latest_own("role-change") is not None
     assert role_after_restart(host, "boot-1") is Role.PRIMARY
     assert host.live is not None
-    host.live.look(snapshot_of(primary()))
-    assert len([event for event in host.live.store.recent() if event.event == "role-change"]) == 1
+    host.newest.put(snapshot_of(primary()))
+    assert len([event for event in host.live.store.find(Wanted()) if event.event == "role-change"]) == 1
     assert role_after_restart(host, "boot-2") is Role.NONE
+
+
+def test_warnings_beside_the_cores_are_events_too(host: Host) -> None:
+    recorder = host.start()
+    host.warnings = (StandingWarning("archiving-failing", "archiving fails", "see its log"),)
+    for at_s in (0.0, STANDS_S):
+        host.newest.put(snapshot_of(primary(), NOW_S + at_s))
+    (one,) = [event for event in recorder.store.find(Wanted()) if event.event == "archiving-failing"]
+    assert one.text == "archiving fails"
 
 
 @pytest.mark.parametrize("words", [{}, {"boot": "boot-1"}, {"boot": "boot-1", "new": "king"}, {"new": "primary"}])
@@ -99,11 +115,11 @@ def test_a_role_that_cannot_be_read_is_none(words: dict[str, str], host: Host) -
 
 
 
-# --- the veto's two ends in the wiring ------------------------------------------------------------------
+# --- the veto's two ends in the tables ------------------------------------------------------------------
 
 
 def probe_of(config: Config) -> Any:
-    probes = Probes(lambda: config, lambda: None, lambda _name: None, lambda: False)
+    probes = Probes(lambda: config, Newest(), lambda _name: None, bool, postmaster=lambda _ref: None, took_s={})
     return {probe.name: probe for probe in probes.all()}["veto"]
 
 

@@ -75,10 +75,9 @@ class Pair:
         mine, other = (self.alpha, self.beta) if name == "alpha" else (self.beta, self.alpha)
         end = End(link=None)  # type: ignore[arg-type]  # its link needs its queue first
         end.link = PeerLink(
-            mine, other, contexts or self.contexts[name], end.got.put, dead_s=dead_s, on_change=end.changes.append,
-            on_bulk=end.bulk.put,
-            on_question=on_question,
-        )  # fmt: skip
+            mine, other, contexts or self.contexts[name], end.got.put, dead_s=dead_s
+        )
+        end.link.attach(on_change=end.changes.append, on_bulk=end.bulk.put, on_question=on_question)
         end.link.start()
         self.ends.append(end)
         return end

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -21,7 +21,6 @@ from pgvip.core.messages import Command, Heard, Order, Stopped
 from pgvip.core.observations import Observations
 from pgvip.core.settings import Inputs, Settings
 from pgvip.core.values import Lsn, Mode, Pause, Vip, WalPoint
-from pgvip.daemon.loop import Daemon
 from pgvip.errors import Exit, ProbeError
 from pgvip.events.event_table import Event, Level
 from pgvip.explain.answers import GOOD_S, Explanations
@@ -32,7 +31,8 @@ from pgvip.orders.desk import Desk as Context
 from pgvip.orders.order_table import Orders
 from pgvip.orders.prechecks import Readiness
 from pgvip.state import codec
-from pgvip.status.snapshot import LoopStats, Snapshot
+from pgvip.status.document import Live, document
+from pgvip.status.snapshot import LoopStats, Newest, Snapshot
 from tests.unit.config_text import edited
 from tests.unit.core_world import HERE, NOW_S, Host, claiming, failing, primary, record, standby
 from tests.unit.orders.test_prechecks import ready
@@ -59,6 +59,7 @@ class Desk:
     commands: list[Command] = field(default_factory=list)
     replies: list[dict[str, Any]] = field(default_factory=list)
     renewals: list[str] = field(default_factory=list)
+    drills: int = 0
     questions: list[str] = field(default_factory=list)
     mute: tuple[str, ...] = ()
     checkpoint: dict[str, Any] = field(default_factory=lambda: {"ok": True, "took_s": 0.1})
@@ -66,17 +67,24 @@ class Desk:
     def ask(self, **request: Any) -> dict[str, Any]:
         desk = self
 
-        class Loop:
-            inbox = SimpleNamespace(put=desk._obey)
-
-            @property
-            def snapshot(self) -> Snapshot | None:
+        class Given(Newest):
+            def get(self) -> Snapshot | None:
                 return desk.look()
 
-        made = Context(cast("Daemon", Loop()), self._peer, lambda config, _fence: self._ready(config.me.name))
-        orders = Orders(made, dict, lambda: self.renewals.append("keys"))
+        class Inbox:
+            def put(self, command: Command, /) -> None:
+                desk._obey(command)
+
+        newest = Given()
+        made = Context(newest, Inbox(), self._peer, lambda config, _fence: self._ready(config.me.name))
+        orders = Orders(
+            made, lambda: document(newest.sure(), Live()), lambda: self.renewals.append("keys"), read_drill=self._drill
+        )
         orders.handle(request, self.replies.append)
         return self.replies[-1]
+
+    def _drill(self) -> None:
+        self.drills += 1
 
     def _ready(self, name: str) -> Readiness:
         if name in self.mute:
@@ -145,6 +153,7 @@ def test_a_drill_is_told_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     desk = Desk(snapshot_of(primary()))
     assert desk.ask(command="drill", text="begins")["ok"] is True
     assert "drill: begins" in capsys.readouterr().err
+    assert desk.drills == 1, "what it found is read at once"
     assert "1 to 500 are wanted" in refused(desk.ask(command="drill"))
     assert "1 to 500 are wanted" in refused(desk.ask(command="drill", text="x" * 501))
     assert not desk.commands
@@ -155,8 +164,7 @@ def test_the_history_is_asked_for_in_numbers() -> None:
 
 
 def test_the_requests_are_a_table_that_others_add_to() -> None:
-    loop = SimpleNamespace(snapshot=None, inbox=None)
-    orders = Orders(Context(cast("Daemon", loop)), dict, lambda: None)
+    orders = Orders(Context(Newest(), SimpleQueue()), dict, lambda: None)
     orders.handlers["dance"] = lambda request, _reply: {"text": f"danced {request['how']}"}
     replies: list[dict[str, Any]] = []
     orders.handle({"command": "dance", "how": "well"}, replies.append)
@@ -527,7 +535,7 @@ def test_events_are_answered_from_the_store(tmp_path: Path) -> None:
     store.start()
     store.append(Event("link", Level.INFO, "up", "2026-01-01T00:00:00.000Z", "a"))
     replies: list[dict[str, Any]] = []
-    desk = Context(cast("Daemon", SimpleNamespace(snapshot=None)))
+    desk = Context(Newest(), SimpleQueue())
     orders = Orders(desk, dict, lambda: None, more={"events": EventRequests(store).answer})
     orders.handle({"command": "events", "limit": 5}, replies.append)
     orders.handle({"command": "events", "limit": -5}, replies.append)
@@ -543,10 +551,11 @@ def test_events_are_answered_from_the_store(tmp_path: Path) -> None:
 
 
 def test_explain_is_played_once_for_all_who_ask_meanwhile() -> None:
-    shots = [snapshot_of(standby())]
-    explanations = Explanations(lambda: shots[-1], dict)
+    newest = Newest()
+    newest.put(snapshot_of(standby()))
+    explanations = Explanations(newest, {})
     first = explanations.document()
     assert first["takeover_works"] is True
     assert explanations.answer({}, lambda _line: None)["explain"] is first
-    shots.append(snapshot_of(standby().knows(grant=None), NOW_S + GOOD_S))
+    newest.put(snapshot_of(standby().knows(grant=None), NOW_S + GOOD_S))
     assert explanations.document()["takeover_works"] is False

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
-from typing import Any, cast
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 from pgvip.config.model import Config
-from pgvip.daemon.loop import Daemon
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.orders import peer_questions as peer_module
 from pgvip.orders.desk import Desk
 from pgvip.orders.peer_questions import CHECKPOINT_MAX_S, PeerQuestions
 from pgvip.orders.prechecks import Readiness
 from pgvip.state import codec
+from pgvip.status.snapshot import Newest
 from tests.unit.core_world import failing, primary, saw, standby
 from tests.unit.orders.test_order_table import snapshot_of
 from tests.unit.orders.test_prechecks import ready
 
 
 def questions(host: Any = None, look: Any = None) -> PeerQuestions:
-    snapshot = snapshot_of(host or standby())
+    newest = Newest()
+    newest.put(snapshot_of(host or standby()))
     plain = lambda config, fence: ready(config.me.name, fence=fence)  # noqa: E731 - as the real one is called
-    return PeerQuestions(Desk(cast("Daemon", SimpleNamespace(snapshot=snapshot)), look=look or plain))
+    return PeerQuestions(Desk(newest, SimpleQueue(), look=look or plain))
 
 
 def ask(about: PeerQuestions, text: str) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def test_what_is_not_known_is_answered_so(text: str) -> None:
 
 
 def test_there_may_be_further_questions() -> None:
-    about = PeerQuestions(Desk(cast("Daemon", SimpleNamespace())), {"more": lambda asked: {"heard": asked["ask"]}})
+    about = PeerQuestions(Desk(Newest(), SimpleQueue()), {"more": lambda asked: {"heard": asked["ask"]}})
     assert ask(about, '{"ask": "more"}') == {"ok": True, "heard": "more"}
 
 

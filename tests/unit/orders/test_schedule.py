@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
-from pgvip.daemon.loop import Daemon
 from pgvip.errors import PostgresError, RefusedError
 from pgvip.orders.desk import Desk, Document, Reply
 from pgvip.orders.schedule import GRACE_S, SETTLE_S, Schedule
-from pgvip.status.snapshot import Snapshot
+from pgvip.status.snapshot import Newest, Snapshot
 from pgvip.text.times import wall
 from tests.unit.core_world import Host, primary, standby
 from tests.unit.orders.test_order_table import snapshot_of
@@ -40,12 +40,11 @@ class Bench:
         """A new daemon that reads what the last one kept."""
         bench = self
 
-        class Loop:
-            @property
-            def snapshot(self) -> Snapshot | None:
+        class Given(Newest):
+            def get(self) -> Snapshot | None:
                 return bench.snapshot
 
-        desk = Desk(cast("Daemon", Loop()), log=lambda event, text: self.events.append((event, text)))
+        desk = Desk(Given(), SimpleQueue(), log=lambda event, text: self.events.append((event, text)))
         self.schedule = Schedule(self.path, desk, self._run, lambda: self.now)
 
     def _run(self, request: Document, reply: Reply) -> Document:

@@ -14,6 +14,7 @@ from pgvip.deadlines import wait_until
 from pgvip.errors import ProbeError
 from pgvip.probes import server_processes as probe_module
 from pgvip.probes.server_processes import ProcessesProbe
+from pgvip.system.processes import ProcessRef
 from tests.unit import configs
 from tests.unit.system.test_processes import Cluster
 
@@ -104,6 +105,19 @@ def test_a_live_postmaster_and_its_backends_are_counted(config: Config, files: F
     seen = ProcessesProbe().probe(config)
     assert seen.postmaster.startswith(f"{pid}:")
     assert seen.left == 2
+
+
+def test_whoever_waits_for_its_end_is_told_which_process_it_is(config: Config, files: Files) -> None:
+    told: list[ProcessRef | None] = []
+    probe = ProcessesProbe(told.append)
+    files.control("in production")
+    pid = files.start("sleep 61")
+    files.write_pid_file(pid)
+    probe.probe(config)
+    files.end()
+    probe.probe(config)
+    assert told[0] is not None
+    assert (told[0].pid, told[1:]) == (pid, [None])
 
 
 def test_orphans_are_left_without_a_postmaster(config: Config, files: Files) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from pgvip.link.bundle import Bundle
 from pgvip.rejoin import copy as cloning
 from pgvip.rejoin import follow, saved_wal
 from pgvip.state import files
+from pgvip.system import processes
 from tests.unit import configs
 
 FILES = {"000000010000000000000001": "torn", "archive_status/000000010000000000000001.ready": ""}
@@ -100,8 +100,8 @@ def test_copy_that_is_cut_short_leaves_the_original_and_no_second_set(
 def test_no_space_is_a_refusal_that_leaves_the_original(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     old = replaced(config)
     monkeypatch.setattr(saved_wal, "_movable", lambda *_: False)
-    usage = shutil.disk_usage(config.paths.state)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=saved_wal.MARGIN_BYTES))
+    space = processes.disk_space(config.paths.state)
+    monkeypatch.setattr(processes, "disk_space", lambda _: space._replace(free_bytes=saved_wal.MARGIN_BYTES))
     with pytest.raises(RejoinError, match="no space to save WAL"):
         cloning._keep_unsaved(config, old)
     assert (old / cloning.UNSAVED).exists()

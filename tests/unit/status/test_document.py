@@ -17,8 +17,8 @@ from pgvip.core.observations import Database, Observation, Observations, Process
 from pgvip.core.settings import Identity, Inputs, Settings, StandingWarning
 from pgvip.core.values import BootFacts, Durable, Lsn, Mode, Record, Vip, WalPoint
 from pgvip.link.link_state import LinkState
-from pgvip.status.document import document
-from pgvip.status.snapshot import LoopStats
+from pgvip.status.document import Live, document
+from pgvip.status.snapshot import LoopStats, Snapshot
 from pgvip.web.listeners import HttpState
 
 NOW_S = 1000.0
@@ -60,7 +60,12 @@ def decided(durable: Durable, seen: Observations, *, confirmed: bool = True) -> 
 
 
 def built(decision: Decision, seen: Observations, config: Config = CONFIG, **extra: object) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(json.dumps(document(config, decision, seen, NOW_S, extra), allow_nan=False))
+    stats = extra.pop("stats", LoopStats(began_s=NOW_S - 60.0))
+    assert isinstance(stats, LoopStats)
+    live = Live(**extra)  # type: ignore[arg-type]  # what a test gives by name
+    made: dict[str, Any] = json.loads(
+        json.dumps(document(Snapshot(config, decision, seen, NOW_S, stats), live), allow_nan=False)
+    )
     return made
 
 
@@ -106,7 +111,7 @@ def test_nothing_known_is_not_false() -> None:
     assert found["peer"]["role"] == "unknown"
     assert found["peer"]["postgresql"]["state"] == "unknown"
     assert found["archive"]["ok"] is None
-    assert found["link"] is found["loop"] is None
+    assert found["link"] is found["http"] is None
     assert "no-record" in [one["name"] for one in found["warnings"]]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pgvip.errors import ProbeError
-from pgvip.system import boot
+from pgvip.system import boot, processes
 
 
 def test_the_identity_is_stable_and_names_boot_and_init() -> None:
@@ -16,13 +16,14 @@ def test_the_identity_is_stable_and_names_boot_and_init() -> None:
     assert started.isdigit()
 
 
-def test_another_init_is_another_boot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_init_is_another_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     before = boot.boot_identity()
-    other = tmp_path / "stat"
-    other.write_text("1 (in it) ) S " + " ".join(str(n) for n in range(900_004, 900_060)))
-    monkeypatch.setattr(boot, "INIT", other)
+    monkeypatch.setattr(processes, "ref_of", lambda pid: processes.ProcessRef(pid, "900022"))
     assert boot.boot_identity() != before
     assert boot.boot_identity().endswith("/900022")
+    monkeypatch.setattr(processes, "ref_of", lambda _pid: None)
+    with pytest.raises(ProbeError):
+        boot.boot_identity()
 
 
 def test_unreadable_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -103,21 +103,11 @@ def test_a_missing_interface_is_an_error_and_not_an_empty_answer(host: str) -> N
         netlink.add_address("eth9", V4)
     with pytest.raises(VipError, match="no interface eth9"):
         netlink.drop_address("eth9", V4)
-    with pytest.raises(ProbeError, match="eth9"):
-        netlink.mac_of("eth9")
 
 
 def test_what_the_kernel_refuses_is_an_error(host: str) -> None:
     with pytest.raises(VipError, match="could not add"):
         netlink.add_address("eth0", ip_interface("ff02::1/128"))
-
-
-def test_hardware_address_and_carrier(host: str) -> None:
-    ip("link", "set", "eth0", "address", "02:00:00:0a:0b:0c", namespace=host)
-    assert netlink.mac_of("eth0") == "02:00:00:0a:0b:0c"
-    assert netlink.link_up("eth0")
-    ip("link", "set", "eth0", "down", namespace=host)
-    assert not netlink.link_up("eth0")
 
 
 def test_changes_by_others_are_noticed(host: str) -> None:

@@ -7,7 +7,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgvip.deadlines import now_s, wait_until
+from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError
 from pgvip.system import processes
 from pgvip.system.processes import ProcessRef
+from tests.unit.namespaces import cable, inside, ip, namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +131,65 @@ def test_a_child_without_the_marker_is_found_through_its_parent(cluster: Cluster
     wait_until(lambda: len(cluster.pids()) == 2, 5)
 
 
+def test_a_living_postmasters_children_are_all_counted(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backends, and what an archiver starts in turn; no other process of the host is read for it."""
+    pid = cluster.start("sleep 61 & sleep 62 & (sleep 63 & wait) & (cd / && exec sleep 64) & wait")
+    cluster.start("sleep 65", program="/bin/sh", marker=False)
+    cluster.write_pid_file(pid)
+    monkeypatch.setattr(processes, "pids", list)  # the whole scan finds nothing then
+    wait_until(lambda: processes.look(cluster.data).live == 5, 5)
+    found = processes.look(cluster.data)
+    assert found.postmaster is not None
+    assert found.postmaster.pid == pid
+
+
+def test_orphans_of_a_dead_postmaster_are_counted(cluster: Cluster) -> None:
+    pid = cluster.start("sleep 61 & (sleep 62 & wait) & wait")
+    cluster.write_pid_file(pid)
+    wait_until(lambda: processes.look(cluster.data).live == 4, 5)
+    os.kill(pid, signal.SIGKILL)
+    cluster.started[0].wait(5)
+    assert processes.look(cluster.data) == (None, 3)
+    processes.kill_cluster(cluster.data, 5)
+    assert processes.look(cluster.data) == (None, 0)
+
+
+def test_a_postmaster_that_dies_during_the_look_leaves_orphans(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its children are another process's by then, so that none of them seems to be left."""
+    pid = cluster.start("sleep 61 & wait")
+    cluster.write_pid_file(pid)
+    wait_until(lambda: processes.look(cluster.data).live == 2, 5)
+    really = processes._descendants
+
+    def late(parent: int) -> list[int]:
+        os.kill(pid, signal.SIGKILL)
+        cluster.started[0].wait(5)
+        return really(parent)
+
+    monkeypatch.setattr(processes, "_descendants", late)
+    assert processes.look(cluster.data) == (None, 1)
+
+
+def test_a_kernel_that_lists_no_children_is_asked_for_all_processes(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_lists_children", lambda: False)
+    pid = cluster.start("sleep 61 & wait")
+    cluster.write_pid_file(pid)
+    wait_until(lambda: processes.look(cluster.data).live == 2, 5)
+
+
+def test_the_parent_is_read_behind_any_name(tmp_path: Path) -> None:
+    program = tmp_path / "(in it) ) S 1"
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, "60"]) as child:
+        assert processes.parent_of(child.pid) == os.getpid()
+        child.kill()
+    assert processes.parent_of(child.pid) == 0
+
+
 def test_this_process_is_never_of_the_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "SERVERS", (Path(sys.executable).resolve().name,))
     before = Path.cwd()
@@ -208,70 +267,6 @@ def test_a_pidfd_becomes_readable_at_the_end(cluster: Cluster) -> None:
     assert processes.open_pidfd(ProcessRef(999_999_999, "1")) is None
 
 
-BACKEND = """
-import os, signal, socket, sys
-address, stubborn = sys.argv[1], sys.argv[2] == "stubborn"
-family = socket.AF_INET6 if ":" in address else socket.AF_INET
-listener = socket.create_server(("::" if family == socket.AF_INET6 else "0.0.0.0", 0), family=family)
-print(listener.getsockname()[1], flush=True)
-while True:
-    session, _ = listener.accept()
-    if os.fork() == 0:
-        listener.close()
-        signal.signal(signal.SIGTERM, signal.SIG_IGN if stubborn else signal.SIG_DFL)
-        session.sendall(b"%d\\n" % os.getpid())
-        while True:
-            signal.pause()
-    session.close()
-"""
-
-
-def serve(address: str, *words: str) -> tuple[subprocess.Popen[bytes], int]:
-    listener = subprocess.Popen([sys.executable, "-c", BACKEND, address, *words], stdout=subprocess.PIPE)
-    assert listener.stdout is not None
-    with listener.stdout:
-        return listener, int(listener.stdout.readline())
-
-
-@pytest.mark.parametrize(("vip", "other"), [("127.0.0.7", "127.0.0.8"), ("::1", "")])
-def test_sessions_through_one_address_are_found_and_ended(vip: str, other: str) -> None:
-    listener, port = serve(vip, "polite")
-    try:
-        with socket.create_connection((vip, port)) as session:
-            backend = int(session.makefile().readline())
-            assert processes.sessions_on(vip, port) == [backend]
-            assert processes.sessions_on(vip, port + 1) == []
-            if other:
-                with socket.create_connection((other, port)) as apart:
-                    kept = int(apart.makefile().readline())
-                    assert processes.end_sessions(vip, port, 2.0) == 0
-                    assert processes.sessions_on(other, port) == [kept]
-                    os.kill(kept, signal.SIGKILL)
-            else:
-                assert processes.end_sessions(vip, port, 2.0) == 0
-            assert session.recv(10) == b""
-        assert listener.poll() is None, "the listener is the postmaster: never ended"
-        assert processes.end_sessions(vip, port, 2.0) == 0
-    finally:
-        listener.kill()
-        listener.wait(5)
-
-
-def test_a_session_that_does_not_end_is_counted_and_not_killed() -> None:
-    listener, port = serve("127.0.0.7", "stubborn")
-    try:
-        with socket.create_connection(("127.0.0.7", port)) as session:
-            backend = int(session.makefile().readline())
-            start_s = now_s()
-            assert processes.end_sessions("127.0.0.7", port, 0.2) == 1
-            assert 0.2 <= now_s() - start_s < 2.0
-            assert processes.sessions_on("127.0.0.7", port) == [backend]
-            os.kill(backend, signal.SIGKILL)
-    finally:
-        listener.kill()
-        listener.wait(5)
-
-
 def test_own_use_is_measured() -> None:
     assert 5e6 < processes.memory_bytes() < 1e9
     before = processes.cpu_seconds()
@@ -286,5 +281,28 @@ def test_looking_is_cheap(cluster: Cluster) -> None:
     for _ in range(rounds):
         processes.cluster_processes(cluster.data)
     each_ms = (processes.cpu_seconds() - before) / rounds * 1000
-    hosted = len(processes._pids())
+    hosted = len(processes.pids())
     assert each_ms < 10 * (1.5 + 0.02 * hosted), f"{each_ms:.2f} ms among {hosted} processes"
+
+
+def test_space_is_that_of_the_file_system(tmp_path: Path) -> None:
+    room, space = os.statvfs(tmp_path), processes.disk_space(tmp_path)
+    assert space.total_bytes == room.f_blocks * room.f_frsize
+    assert 0 < space.free_bytes < space.total_bytes
+    with pytest.raises(FileNotFoundError):
+        processes.disk_space(tmp_path / "none")
+
+
+def test_networks_are_those_of_an_interfaces_addresses() -> None:
+    with namespace() as host, inside(host):
+        cable(host, "eth0")
+        cable(host, "eth1")
+        assert processes.networks_of("eth0") == []
+        for words in (
+            "192.0.2.7/24 dev eth0", "192.0.2.8/24 dev eth0", "198.51.100.1/25 dev eth0 label eth0:more",
+            "192.0.2.100/32 dev eth0 label eth0:vip", "2001:db8::1/64 dev eth0", "10.1.0.1/16 dev eth1",
+        ):  # fmt: skip
+            ip("address", "add", *words.split(), namespace=host)
+        assert processes.networks_of("eth0") == ["192.0.2.0/24", "198.51.100.0/25"]
+        assert processes.networks_of("eth1") == ["10.1.0.0/16"]
+        assert processes.networks_of("eth9") == []

@@ -1,4 +1,4 @@
-"""Which probe looks at what and how often, and which function carries out which action."""
+"""Who looks: each probe with what it observes and how often."""
 
 from __future__ import annotations
 
@@ -6,46 +6,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pgvip.actions import fence, mount, postgres, replication, salvage, vip
+from pgvip.actions import replication, vip
 from pgvip.config.model import Config
-from pgvip.core.actions import (
-    Action,
-    AddVip,
-    AskVeto,
-    CheckVip,
-    ConfirmGrant,
-    DropVip,
-    Fence,
-    FindEnd,
-    MountArchive,
-    PowerOn,
-    Promote,
-    Rejoin,
-    Salvage,
-    SetSyncNames,
-    StartPostgres,
-    StopPostgres,
-    UnmountArchive,
-    WriteState,
-)
+from pgvip.core.actions import DropVip
 from pgvip.core.values import Vip
-from pgvip.daemon.action_threads import Function, Outcome
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError, VipError
 from pgvip.events.event_table import VETO
-from pgvip.probes import addresses, archive_mount, commits, fence_status, gateway, peer_database, server_processes
+from pgvip.probes import addresses, archive_mount, commits, fence_status, gateway, peer_database
 from pgvip.probes.database import DatabaseProbe
 from pgvip.probes.disks import DiskProbe
-from pgvip.rejoin import follow
-from pgvip.state.record import RecordStore
-from pgvip.system import stopped_wal
+from pgvip.probes.server_processes import ProcessesProbe
 from pgvip.system.executables import listed
-from pgvip.system.processes import kill_cluster
 
 if TYPE_CHECKING:
     from pgvip.core.observations import Database, PeerDatabase
-    from pgvip.status.snapshot import Snapshot
+    from pgvip.status.snapshot import Newest
+    from pgvip.system.processes import ProcessRef
 
 REST_S = 10.0
 """Pace of looks that only matter when the peer is quiet."""
@@ -58,39 +36,43 @@ ANNOUNCE_S = 60.0
 """Refresh of announced addresses: switches forget after 300 s (the ageing time of IEEE 802.1D)."""
 ANNOUNCE_EARLY_S = 10.0
 """For so long after a raise the announcement is repeated every second."""
-INTERRUPT_S = 5.0
 AGAIN_S = {"connection": 0.05, "disks": 0.05}
 """A local failure is looked at again at once: it decides whether the role is handed over."""
 
 
 class Probes:
-    """All probes of one daemon. `config` and `snapshot` are asked anew each time, since both change.
+    """All probes of one daemon. `config` is asked anew each time, and may change.
 
-    `wake`: makes a probe look at once, by its name. `watchdog`: whether one is ready.
+    `wake`: makes a probe look at once, by its name. `watchdog`: whether one is ready. `postmaster`: is told of the
+    process at each look, None when there is none. `took_s`: where it is noted how long a look took that `explain`
+    wants to know.
     """
 
     def __init__(
         self,
         config: Callable[[], Config],
-        snapshot: Callable[[], Snapshot | None],
+        newest: Newest,
         wake: Callable[[str], None],
         watchdog: Callable[[], bool],
+        *,
+        postmaster: Callable[[ProcessRef | None], None],
+        took_s: dict[str, float],
     ) -> None:
-        self._config, self._snapshot, self._wake, self._watchdog = config, snapshot, wake, watchdog
+        self._config, self._newest, self._wake, self._watchdog = config, newest, wake, watchdog
+        self._took_s = took_s
+        self._processes = ProcessesProbe(postmaster)
         self._database = DatabaseProbe(config())
         postgres_config = config().postgres
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
         self._announced: dict[Vip, tuple[float, float]] = {}
         self._renewed_s: dict[Vip, float] = {}
-        self.took_s: dict[str, float] = {}
-        """How long the last look of a kind took, where `explain` wants to know."""
 
     def all(self) -> list[Probe]:
         """Every probe with its pace."""
         interval, quiet = self._interval_s, self._quiet_s
         looks: list[tuple[str, Callable[[], object], Callable[[], float]]] = [
             ("gateway", lambda: gateway.probe(self._config()), interval),
-            ("processes", lambda: server_processes.probe(self._config()), interval),
+            ("processes", lambda: self._processes.probe(self._config()), interval),
             ("database", self._look, self._database_s),
             ("connection", self._connect, interval),
             ("heartbeat", self._beat, interval),
@@ -120,7 +102,7 @@ class Probes:
 
     def _database_s(self) -> float:
         """Faster while something waits for what the database says."""
-        snapshot = self._snapshot()
+        snapshot = self._newest.get()
         interval_s = self._interval_s()
         if snapshot is None:
             return 0.1
@@ -130,7 +112,7 @@ class Probes:
 
     def _quiet_s(self) -> float:
         """New connections to the peer only matter when its daemon is quiet."""
-        snapshot, settings = self._snapshot(), self._config().settings
+        snapshot, settings = self._newest.get(), self._config().settings
         if snapshot is None:
             return settings.interval_s
         heard = snapshot.decision.knowledge.heard
@@ -138,7 +120,7 @@ class Probes:
         return settings.interval_s / 2 if quiet else REST_S
 
     def _arp_s(self) -> float:
-        snapshot = self._snapshot()
+        snapshot = self._newest.get()
         return ARP_S if snapshot is not None and snapshot.decision.knowledge.confirmed else 1.0
 
     def _held_s(self) -> float:
@@ -152,7 +134,7 @@ class Probes:
     # --- looks --------------------------------------------------------------------------------------
 
     def _read_write(self) -> bool:
-        snapshot = self._snapshot()
+        snapshot = self._newest.get()
         return snapshot is not None and snapshot.decision.message.read_write
 
     def _server(self) -> DatabaseProbe:
@@ -203,7 +185,7 @@ class Probes:
 
     def _may_renew(self, name: Vip) -> bool:
         """A lease ends with its loop: nobody renews it for one that hangs, or that wants the address gone."""
-        snapshot = self._snapshot()
+        snapshot = self._newest.get()
         if snapshot is None or now_s() - snapshot.at_s > max(1.0, 3 * snapshot.config.settings.heartbeat_s):
             return False
         k = snapshot.decision.knowledge
@@ -223,7 +205,7 @@ class Probes:
 
     def _peer_vip(self) -> PeerDatabase:
         """The peer's VIP by the record; an address that this host carries itself would answer for nobody."""
-        snapshot, config = self._snapshot(), self._config()
+        snapshot, config = self._newest.get(), self._config()
         record = snapshot.decision.knowledge.durable.record if snapshot else None
         if snapshot is None or record is None or record.mode.value != "pair":
             raise ProbeError("the peer has no VIP in this mode")
@@ -235,7 +217,7 @@ class Probes:
 
     def _slots(self) -> bool:
         """A chore: each host keeps WAL for the other; the standby's slot follows what it has replayed."""
-        snapshot = self._snapshot()
+        snapshot = self._newest.get()
         if snapshot is None or not (snapshot.decision.message.read_write or snapshot.decision.message.in_recovery):
             return False
         replication.ensure_slot(self._config())
@@ -258,96 +240,9 @@ class Probes:
         if not config.peer.fencing:
             return ""
         power = fence_status.probe(config)
-        self.took_s["fence-status"] = now_s() - began_s
+        self._took_s["fence-status"] = now_s() - began_s
         return power
 
     def _peer_port(self) -> bool:
         config = self._config()
         return peer_database.port_open(config, config.peer.address, self._limit_s())
-
-
-class Actions:
-    """The functions behind the actions."""
-
-    def __init__(
-        self,
-        config: Callable[[], Config],
-        store: RecordStore,
-        log: Callable[[str, str], None],
-        ask_veto: Callable[[], str] = lambda: "",
-    ) -> None:
-        self._config, self._store, self._log, self._ask_veto = config, store, log, ask_veto
-
-    def functions(self) -> dict[type[Action], Function]:
-        """One for each kind of action. Each raises a PgvipError when it fails."""
-        return {
-            WriteState: self._write_state,
-            StartPostgres: self._start,
-            StopPostgres: self._stop,
-            Promote: lambda _: postgres.promote(self._config()),
-            SetSyncNames: self._set_sync_names,
-            ConfirmGrant: self._confirm_grant,
-            AddVip: self._add_vip,
-            DropVip: self._drop_vip,
-            CheckVip: self._check_vip,
-            Fence: lambda _: fence.fence(self._config(), self._say("fence")),
-            PowerOn: lambda _: fence.power_on(self._config(), self._say("power-on")),
-            FindEnd: lambda _: Outcome(point=stopped_wal.end_of_wal(self._config())),
-            Salvage: self._salvage,
-            Rejoin: self._rejoin,
-            MountArchive: lambda _: mount.mount(self._config()),
-            UnmountArchive: lambda _: mount.unmount(self._config()),
-            AskVeto: lambda _: Outcome(text=self._ask_veto()),
-        }
-
-    def interrupt(self, _stop: StopPostgres) -> None:
-        """End the server's processes, so that a start or promotion that waits for them fails."""
-        kill_cluster(self._config().postgres.data_directory, INTERRUPT_S)
-
-    def _say(self, event: str) -> Callable[[str], None]:
-        return lambda text: self._log(event, text)
-
-    def _write_state(self, action: Action) -> None:
-        assert isinstance(action, WriteState)
-        self._store.save(action.durable)
-
-    def _start(self, action: Action) -> None:
-        assert isinstance(action, StartPostgres)
-        durable = self._store.load()
-        system_id = durable.record.system_id if durable and durable.record else ""
-        postgres.start(self._config(), standby=action.standby, sync=action.sync, system_id=system_id)
-
-    def _stop(self, action: Action) -> None:
-        assert isinstance(action, StopPostgres)
-        postgres.stop(self._config(), clean=action.clean)
-
-    def _set_sync_names(self, action: Action) -> None:
-        assert isinstance(action, SetSyncNames)
-        replication.set_sync_names(self._config(), on=action.on)
-
-    def _confirm_grant(self, action: Action) -> Outcome:
-        assert isinstance(action, ConfirmGrant)
-        settings = self._config().settings
-        limit_s = settings.stop_s if action.sync else settings.consent_s  # in sync it waits for a whole checkpoint
-        return Outcome(point=replication.confirm_grant(self._config(), sync=action.sync, timeout_s=limit_s))
-
-    def _add_vip(self, action: Action) -> None:
-        assert isinstance(action, AddVip)
-        vip.add(self._config(), action.vip)
-
-    def _drop_vip(self, action: Action) -> None:
-        assert isinstance(action, DropVip)
-        vip.drop(self._config(), action.vip)
-
-    def _check_vip(self, action: Action) -> Outcome:
-        assert isinstance(action, CheckVip)
-        return Outcome(text=vip.check(self._config(), action.vip))
-
-    def _salvage(self, action: Action) -> Outcome:
-        assert isinstance(action, Salvage)
-        config = self._config()
-        return Outcome(point=salvage.salvage(config, action.start, config.settings.salvage_s))
-
-    def _rejoin(self, action: Action) -> Outcome:
-        assert isinstance(action, Rejoin)
-        return Outcome(text=follow.rejoin(self._config(), clone=action.clone, progress=self._say("rejoin")) or "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,12 @@ from pgvip.config.model import Config, FenceMethod
 from pgvip.core.actions import DropVip
 from pgvip.core.observations import Observations
 from pgvip.core.values import Vip
-from pgvip.daemon import wiring
+from pgvip.daemon import probe_table
+from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Probe
-from pgvip.daemon.wiring import Probes
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
-from pgvip.status.snapshot import LoopStats, Snapshot
+from pgvip.status.snapshot import LoopStats, Newest, Snapshot
 from tests.unit import configs
 from tests.unit.core_world import primary
 from tests.unit.namespaces import inside, ip, pair_of_hosts
@@ -45,9 +45,18 @@ def snapshot_of(config: Config, age_s: float = 0.0, *, dropping: bool = False) -
     return Snapshot(config, decision, Observations(), now_s() - age_s, LoopStats())
 
 
+def probes_of(
+    config: Callable[[], Config], snapshot: Snapshot | None = None, took_s: dict[str, float] | None = None
+) -> Probes:
+    newest = Newest()
+    if snapshot is not None:
+        newest.put(snapshot)
+    took_s = {} if took_s is None else took_s
+    return Probes(config, newest, lambda _name: None, bool, postmaster=lambda _ref: None, took_s=took_s)
+
+
 def held_probe(config: Config, snapshot: Snapshot | None) -> Probe:
-    probes = {probe.name: probe for probe in Probes(lambda: config, lambda: snapshot, lambda _name: None, bool).all()}
-    return probes["held"]
+    return next(probe for probe in probes_of(lambda: config, snapshot).all() if probe.name == "held")
 
 
 def lease_s() -> int:
@@ -94,7 +103,7 @@ def test_a_new_address_is_announced_every_second_at_first(config: Config, monkey
     probe.look()
     assert probe.period_s() == 1.0
     later_s = now_s() + 11.0
-    monkeypatch.setattr(wiring, "now_s", lambda: later_s)
+    monkeypatch.setattr(probe_table, "now_s", lambda: later_s)
     assert probe.period_s() == 5.0
 
 
@@ -102,7 +111,7 @@ def test_a_reload_reaches_the_looks_at_the_database_and_at_the_fence_device(tmp_
     made = configs.make(tmp_path)
     bare = replace(made, peer=replace(made.peer, fencing=()))
     now = [bare]
-    probes = Probes(lambda: now[0], lambda: None, lambda _name: None, bool)
+    probes = probes_of(lambda: now[0])
     looks = {probe.name: probe.look for probe in probes.all()}
     assert looks["fence"]() == "", "nothing to ask, and nothing to warn of"
     method = FenceMethod(command=("/bin/true",), timeout_s=5.0)
@@ -124,7 +133,7 @@ def test_addresses_are_seen_while_nothing_can_be_announced(config: Config) -> No
 def test_the_look_at_the_fence_device_is_timed_for_explain(tmp_path: Path) -> None:
     made = configs.make(tmp_path)
     config = replace(made, peer=replace(made.peer, fencing=(FenceMethod(command=("/bin/true",), timeout_s=5.0),)))
-    probes = Probes(lambda: config, lambda: None, lambda _name: None, bool)
-    assert probes.took_s == {}
+    took_s: dict[str, float] = {}
+    probes = probes_of(lambda: config, took_s=took_s)
     assert next(probe for probe in probes.all() if probe.name == "fence").look() == "on"
-    assert probes.took_s["fence-status"] > 0
+    assert took_s["fence-status"] > 0

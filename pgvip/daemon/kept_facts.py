@@ -1,0 +1,43 @@
+"""The facts that a restart of the daemon must not lose, in a file of this boot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgvip.errors import RecordError
+from pgvip.events import event_log
+from pgvip.state.record import forget_boot_facts, load_boot_facts, save_boot_facts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pgvip.core.values import BootFacts
+
+
+def _unknown(why: str) -> None:
+    event_log.log("facts-failed", f"{why}; the peer is asked anew, as after a boot")
+
+
+class KeptFacts:
+    """`path`: the file; `boot_id`: the boot that it holds for."""
+
+    def __init__(self, path: Path, boot_id: str) -> None:
+        self._path, self._boot_id = path, boot_id
+        self._kept = True
+
+    def load(self) -> BootFacts:
+        """What the daemon before this one kept in this boot."""
+        return load_boot_facts(self._path, self._boot_id, _unknown)
+
+    def keep(self, facts: BootFacts) -> bool:
+        """False when it could not be kept. A full /run ends no daemon: a takeover may be under way."""
+        try:
+            save_boot_facts(self._path, self._boot_id, facts)
+        except RecordError as failure:
+            forget_boot_facts(self._path)
+            if self._kept:
+                event_log.log("facts-failed", f"{failure}; a restart of the daemon would ask the peer anew")
+            self._kept = False
+        else:
+            self._kept = True
+        return self._kept

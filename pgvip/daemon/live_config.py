@@ -1,0 +1,67 @@
+"""The configuration in force, and what the command line says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgvip.config.load import load
+from pgvip.config.reload import changes, reloaded
+from pgvip.errors import PgvipError
+from pgvip.events import event_log
+from pgvip.events.event_table import WORDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pgvip.config.model import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Of the command line; None: as the configuration says."""
+
+    config: Path | str | None = None
+    host: str | None = None
+    log_format: str | None = None
+    log_level: str | None = None
+
+
+class LiveConfig:
+    """Called, it gives the configuration in force, from any thread; SIGHUP has the file read again."""
+
+    def __init__(self, config: Config, options: Options) -> None:
+        self._config, self._options = config, options
+        self._hearers: tuple[Callable[[Config], None], ...] = ()
+
+    def __call__(self) -> Config:
+        return self._config
+
+    def listen(self, hear: Callable[[Config], None]) -> None:
+        """Call `hear` with each new configuration from now on, on the loop's thread: it must not wait."""
+        self._hearers = (*self._hearers, hear)
+
+    def reload(self) -> None:
+        """Read the file again. What can change does, the rest is said; a file with mistakes changes nothing."""
+        old = self._config
+        try:
+            new = load(self._options.config, self._options.host)
+        except PgvipError as failure:
+            event_log.log("reload-failed", str(failure))
+            return
+        applied, refused = changes(old, new)
+        for change in applied:
+            event_log.log("reload", str(change))
+        for change in refused:
+            event_log.log("reload", f"needs a restart of pgvip: {change}")
+        self._config = reloaded(old, new)
+        for hear in self._hearers:
+            hear(self._config)
+
+
+def log_style(config: Config, options: Options, term: Callable[[], int]) -> event_log.Style:
+    """How this daemon logs: as configured, unless the command line says otherwise."""
+    wanted = options.log_format or config.log.format
+    level = options.log_level or config.log.level
+    return event_log.Style(wanted == "json", WORDS[level], config.me.name, config.name, term)

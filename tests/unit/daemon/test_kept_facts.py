@@ -1,0 +1,43 @@
+"""What a restart of the daemon must not lose."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgvip.core.values import BootFacts
+from pgvip.daemon.kept_facts import KeptFacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@contextmanager
+def no_more_bytes() -> Iterator[None]:
+    """Every write(2) to a file fails, as on a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+def test_facts_that_cannot_be_kept_are_forgotten_told_once_and_kept_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = KeptFacts(tmp_path / "boot.json", "boot-1")
+    assert kept.keep(BootFacts(confirmed=True))
+    with no_more_bytes():
+        assert not kept.keep(BootFacts())
+        assert "facts-failed: could not write" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+        assert not kept.keep(BootFacts())
+    assert capsys.readouterr().err == ""
+    assert kept.keep(BootFacts(met=True))
+    assert KeptFacts(tmp_path / "boot.json", "boot-1").load() == BootFacts(met=True)
+    assert KeptFacts(tmp_path / "boot.json", "boot-2").load() == BootFacts()
