@@ -2,19 +2,20 @@
 
 The first row whose state and conditions hold is this host's intent for the round; the last row always
 holds, so `choose` is total. A row's name appears in the log, the history, `status`, tests and documents.
-`docs/changes.md` is made from this table.
+`docs/changes.md` is made from this table, by `scripts/state-diagram`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pgvip.core.actions import SetSyncNames, StartPostgres, Subject
+from pgvip.core.conditions import CONFIRMED, NOT_PAUSED, PEER_ANSWERS, STAYS, Condition, filled
 from pgvip.core.facts import Facts
+from pgvip.core.knowledge import Why
 from pgvip.core.messages import Want
-from pgvip.core.rights import alone_by_choice, eligible, entitled, solo_right, takeover_right, write_right
+from pgvip.core.rights import ENTITLED, PEER_READY, SERVING, SOLO, TAKEOVER, TAKER, alone_by_choice
 from pgvip.core.values import NEVER, Mode, Override
 
 
@@ -43,17 +44,12 @@ class Part(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """One named condition; `unmet` says in a sentence why it does not hold."""
-
-    name: str
-    test: Callable[[Facts], bool]
-    unmet: str
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
-    """One row: in state (`part`, `mode`), `by` these means, `when` all conditions hold, `because`."""
+    """One row: in state (`part`, `mode`), `by` these means, `when` all conditions hold, `because`.
+
+    `why`: of a row by fence, why it claims; `delayed`: whether the claim waits `fence_delay` first. `takes_over`: the
+    role comes to this host. `want`: what a row by request asks for.
+    """
 
     name: str
     part: Part
@@ -62,23 +58,23 @@ class Change:
     when: tuple[Condition, ...]
     because: str
     want: Want | None = None
+    why: Why | None = None
     delayed: bool = False
+    takes_over: bool = False
 
-
-def _peer_ready(facts: Facts) -> bool:
-    peer = facts.peer
-    if peer is None or peer.leaving:
-        return False
-    return peer.eligible and peer.database_ok and peer.in_recovery and not peer.hold
+    @property
+    def moves(self) -> bool:
+        """The role goes from one host to the other."""
+        return self.takes_over or self.by is By.INVITE
 
 
 def _failed(facts: Facts) -> bool:
     """Crashed or hung; a clean stop that nobody announced only once restarting here has failed."""
-    if not entitled(facts) or facts.processes is None:
+    if facts.processes is None:
         return False
     if facts.hung:
         return True
-    if not facts.dead or facts.paused:
+    if not facts.dead:
         return False
     failures = facts.k.failures.get(StartPostgres)
     return not facts.processes.clean or (failures is not None and failures.times >= facts.s.restart_times)
@@ -147,20 +143,6 @@ def _prefers_peer(facts: Facts) -> bool:
     return mine is Override.STANDBY or theirs is Override.PRIMARY
 
 
-def _taker(facts: Facts) -> bool:
-    """This standby could take the role by consent: everything of the takeover right but gateway and pause."""
-    return (
-        facts.k.confirmed
-        and not facts.k.leaving
-        and facts.higher is None
-        and eligible(facts)
-        and facts.recovering
-        and facts.database_healthy
-        and not facts.k.durable.hold
-        and not facts.k.alarm
-    )
-
-
 def _invited(facts: Facts) -> bool:
     return facts.peer is not None and bool(facts.peer.invite) and facts.peer.invite_term == facts.term
 
@@ -182,92 +164,97 @@ def _blocked(facts: Facts) -> bool:
     )
 
 
-SOLO_RIGHT = Condition("solo-right", solo_right, "this primary is not confirmed, healthy and with its gateway")
-TAKEOVER_RIGHT = Condition("takeover-right", takeover_right, "this standby is not confirmed, eligible and healthy")
-TAKER = Condition("taker", _taker, "this standby is not confirmed, eligible and healthy")
-PEER_ANSWERS = Condition("peer-answers", lambda v: v.peer is not None, "the peer's daemon does not answer in this term")
-PEER_SILENT = Condition("peer-silent", lambda v: v.peer_silent, "the peer still answers by some path")
+PEER_SILENT = Condition("peer-silent", lambda v: v.peer_silent, "{peer} still answers by some path")
 PEER_CANNOT = Condition(
-    "peer-cannot", lambda v: v.peer is not None and bool(v.peer.cannot), "the peer does not say that it cannot give up"
+    "peer-cannot", lambda v: v.peer is not None and bool(v.peer.cannot), "{peer} does not say that it cannot give up"
 )
-PEER_READY = Condition("peer-ready", _peer_ready, "the peer does not say that it is eligible and healthy")
-STANDBY_DOWN = Condition("standby-down", _standby_down, "the standby follows")
-DATABASE_FAILED = Condition("database-failed", _failed, "the local database works")
-GATEWAY_LOST = Condition("gateway-lost", lambda v: v.gateway_lost, "a gateway answers")
+STANDBY_DOWN = Condition("standby-down", _standby_down, "{peer} follows")
+DATABASE_FAILED = Condition("database-failed", _failed, "the database of {me} works")
+GATEWAY_LOST = Condition("gateway-lost", lambda v: v.gateway_lost, "a gateway answers {me}")
 PEER_HAS_GATEWAY = Condition(
-    "peer-has-gateway", _peer_has_gateway, "the peer has no gateway either"
+    "peer-has-gateway", _peer_has_gateway, "{peer} has no gateway either", "see the network of both hosts"
 )
-NO_HOLDOFF = Condition("no-hold-off", lambda v: v.now_s >= v.k.holdoff_until_s, "a change was made a short time ago")
+NO_HOLDOFF = Condition(
+    "no-hold-off", lambda v: v.now_s >= v.k.holdoff_until_s, "a change was made a short time ago",
+    "it ends by itself after holdoff_s",
+)  # fmt: skip
 NOT_CALLED_OFF = Condition(
-    "not-called-off", lambda v: v.now_s >= v.k.called_off_until_s, "a hand-over was called off a short time ago"
-)
+    "not-called-off", lambda v: v.now_s >= v.k.called_off_until_s, "a hand-over was called off a short time ago",
+    "it ends by itself",
+)  # fmt: skip
 NOT_VETOED = Condition(
-    "not-vetoed", lambda v: v.k.veto is None or v.now_s >= v.k.veto.until_s, "vetoed: a veto hook puts the takeover off"
-)
-NOT_PAUSED = Condition("not-paused", lambda v: not v.paused, "the pair is paused")
-SERVING = Condition("serving", lambda v: write_right(v) and v.read_write, "this primary does not serve")
-ENTITLED = Condition("entitled", entitled, "this host is not the confirmed primary")
+    "not-vetoed", lambda v: v.k.veto is None or v.now_s >= v.k.veto.until_s,
+    "vetoed: a veto hook puts the takeover off",
+    "see who is against it and why: pgvip events; pgvip hooks lists them",
+)  # fmt: skip
 ORDERED = Condition("switchover-ordered", lambda v: v.k.switchover is not None, "no switchover was ordered")
-FENCE_ORDERED = Condition("fence-ordered", _fence_ordered, "no fence of the peer was ordered")
-LEAVING = Condition("leaving", lambda v: v.k.leaving, "this host is not shutting down")
-PREFERS_PEER = Condition("prefers-peer", _prefers_peer, "the configuration does not prefer the peer as primary")
-INVITED = Condition("invited", _invited, "the primary has not offered its role")
-FOLLOWS = Condition("peer-follows", _follows, "the peer does not follow within the limits")
-SYNC_READY = Condition("sync-ready", _sync_ready, "the peer is not the synchronous standby yet")
+FENCE_ORDERED = Condition("fence-ordered", _fence_ordered, "no fence of {peer} was ordered")
+LEAVING = Condition("leaving", lambda v: v.k.leaving, "{me} is not shutting down")
+PREFERS_PEER = Condition("prefers-peer", _prefers_peer, "the configuration does not prefer {peer} as primary")
+INVITED = Condition("invited", _invited, "{peer} has not offered its role")
+FOLLOWS = Condition("peer-follows", _follows, "{peer} does not follow within the limits")
+SYNC_READY = Condition("sync-ready", _sync_ready, "{peer} is not the synchronous standby yet")
 MODE_CHANGE = Condition(
     "mode-change",
     lambda v: v.record is not None and (v.record.sync != v.s.sync or alone_by_choice(v)),
     "the record says what the configuration says",
 )
-NOT_ALONE = Condition("not-alone", lambda v: not alone_by_choice(v), "the configuration keeps this primary alone")
-STAYS = Condition("stays", lambda v: not v.k.leaving, "this host is shutting down")
-BLOCKED = Condition("blocked", _blocked, "the role that came here can be served")
-CONFIRMED = Condition("confirmed", lambda v: v.k.confirmed, "this host is not confirmed")
+NOT_ALONE = Condition("not-alone", lambda v: not alone_by_choice(v), "the configuration keeps {me} alone")
+BLOCKED = Condition("blocked", _blocked, "the role that came to {me} can be served")
 
 P, S = Part.PRIMARY, Part.STANDBY
-PAIR, SOLO = Mode.PAIR, Mode.SOLO
+PAIR, SOLO_MODE = Mode.PAIR, Mode.SOLO
 
 # A peer that cannot give up goes on offering, or owing, its consent: the fence comes before what waits for that.
 TABLE: tuple[Change, ...] = (
-    Change("hand-over-database", P, PAIR, By.INVITE, (DATABASE_FAILED, PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
+    Change("hand-over-database", P, PAIR, By.INVITE,
+           (*ENTITLED, DATABASE_FAILED, *PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
            "the primary's database is dead or hung"),
-    Change("hand-over-switchover", P, PAIR, By.INVITE, (ORDERED, ENTITLED, PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
+    Change("hand-over-switchover", P, PAIR, By.INVITE,
+           (ORDERED, *ENTITLED, *PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
            "an operator ordered a switchover"),
-    Change("hand-over-leaving", P, PAIR, By.INVITE, (LEAVING, ENTITLED, PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
+    Change("hand-over-leaving", P, PAIR, By.INVITE, (LEAVING, *ENTITLED, *PEER_READY, NOT_PAUSED, NOT_CALLED_OFF),
            "the primary's host is shutting down"),
     Change("hand-over-gateway", P, PAIR, By.INVITE,
-           (GATEWAY_LOST, PEER_HAS_GATEWAY, SERVING, PEER_READY, NOT_PAUSED, NO_HOLDOFF, NOT_CALLED_OFF),
+           (GATEWAY_LOST, PEER_HAS_GATEWAY, *SERVING, *PEER_READY, NOT_PAUSED, NO_HOLDOFF, NOT_CALLED_OFF),
            "the primary lost its gateway and the standby has one"),
     Change("hand-over-override", P, PAIR, By.INVITE,
-           (PREFERS_PEER, SERVING, PEER_READY, NOT_PAUSED, NO_HOLDOFF, NOT_CALLED_OFF),
+           (PREFERS_PEER, *SERVING, *PEER_READY, NOT_PAUSED, NO_HOLDOFF, NOT_CALLED_OFF),
            "the configuration prefers the other host as primary"),
-    Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, SOLO_RIGHT, STAYS),
-           "the standby cannot give up"),
-    Change("solo-by-fence-ordered", P, PAIR, By.FENCE, (FENCE_ORDERED, SOLO_RIGHT, STAYS),
-           "an operator ordered that the standby be powered off"),
-    Change("solo-by-consent", P, PAIR, By.REQUEST, (STANDBY_DOWN, SOLO_RIGHT, PEER_ANSWERS),
+    Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, *SOLO, STAYS),
+           "the standby cannot give up", why=Why.CANNOT),
+    Change("solo-by-fence-ordered", P, PAIR, By.FENCE, (FENCE_ORDERED, *SOLO, STAYS),
+           "an operator ordered that the standby be powered off", why=Why.OPERATOR),
+    Change("solo-by-consent", P, PAIR, By.REQUEST, (STANDBY_DOWN, *SOLO, PEER_ANSWERS),
            "the standby's database does not follow, or its host is shutting down", Want.SOLO),
-    Change("solo-for-mode", P, PAIR, By.REQUEST, (MODE_CHANGE, SOLO_RIGHT, PEER_ANSWERS),
+    Change("solo-for-mode", P, PAIR, By.REQUEST, (MODE_CHANGE, *SOLO, PEER_ANSWERS),
            "the configuration changed how the pair replicates", Want.SOLO),
-    Change("solo-by-fence", P, PAIR, By.FENCE, (PEER_SILENT, SOLO_RIGHT, STAYS), "the standby does not answer"),
-    Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, TAKEOVER_RIGHT),
-           "the primary cannot give up", delayed=True),
-    Change("take-over-by-consent", S, PAIR, By.REQUEST, (INVITED, TAKER), "the primary offers its role", Want.HANDOVER),
-    Change("take-over-by-fence-ordered", S, PAIR, By.FENCE, (FENCE_ORDERED, TAKEOVER_RIGHT),
-           "an operator ordered a failover", delayed=True),
-    Change("take-over-by-order", S, PAIR, By.REQUEST, (ORDERED, TAKER, PEER_ANSWERS, NOT_PAUSED),
-           "an operator ordered a switchover", Want.HANDOVER),
-    Change("take-over-by-fence", S, PAIR, By.FENCE, (PEER_SILENT, TAKEOVER_RIGHT, NOT_VETOED),
-           "the primary does not answer", delayed=True),
-    Change("hand-back", P, SOLO, By.INVITE, (BLOCKED, PEER_ANSWERS, NOT_PAUSED),
+    Change("solo-by-fence", P, PAIR, By.FENCE, (PEER_SILENT, *SOLO, STAYS),
+           "the standby does not answer", why=Why.SILENCE),
+    Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, *TAKEOVER),
+           "the primary cannot give up", why=Why.CANNOT, delayed=True, takes_over=True),
+    Change("take-over-by-consent", S, PAIR, By.REQUEST, (INVITED, *TAKER),
+           "the primary offers its role", Want.HANDOVER, takes_over=True),
+    Change("take-over-by-fence-ordered", S, PAIR, By.FENCE, (FENCE_ORDERED, *TAKEOVER),
+           "an operator ordered a failover", why=Why.OPERATOR, delayed=True, takes_over=True),
+    Change("take-over-by-order", S, PAIR, By.REQUEST, (ORDERED, *TAKER, PEER_ANSWERS, NOT_PAUSED),
+           "an operator ordered a switchover", Want.HANDOVER, takes_over=True),
+    Change("take-over-by-fence", S, PAIR, By.FENCE, (PEER_SILENT, *TAKEOVER, NOT_VETOED),
+           "the primary does not answer", why=Why.SILENCE, delayed=True, takes_over=True),
+    Change("hand-back", P, SOLO_MODE, By.INVITE, (BLOCKED, PEER_ANSWERS, NOT_PAUSED),
            "this host lacks WAL that the role needs, and has not served"),
-    Change("pair", P, SOLO, By.OWN, (FOLLOWS, SYNC_READY, SERVING, NOT_ALONE, STAYS, NOT_PAUSED),
+    Change("pair", P, SOLO_MODE, By.OWN, (FOLLOWS, SYNC_READY, *SERVING, NOT_ALONE, STAYS, NOT_PAUSED),
            "the standby follows within the limits"),
-    Change("take-back", S, SOLO, By.REQUEST, (INVITED, CONFIRMED), "the new primary hands its role back",
-           Want.HANDOVER),
-    Change("hold", Part.ANY, None, By.NOTHING, (), "nothing to change"),
+    Change("take-back", S, SOLO_MODE, By.REQUEST, (INVITED, CONFIRMED), "the new primary hands its role back",
+           Want.HANDOVER, takes_over=True),
+    Change("none", Part.ANY, None, By.NOTHING, (), "nothing to change"),
 )  # fmt: skip
-HOLD = TABLE[-1]
+ROWS = {row.name: row for row in TABLE}
+NONE = TABLE[-1]
+HAND_BACK = ROWS["hand-back"]
+HAND_OVER_LEAVING = ROWS["hand-over-leaving"]
+HAND_OVER_SWITCHOVER = ROWS["hand-over-switchover"]
+TAKE_OVER_BY_ORDER = ROWS["take-over-by-order"]
 
 
 def choose(facts: Facts) -> tuple[Change, tuple[tuple[str, str], ...]]:
@@ -280,7 +267,7 @@ def choose(facts: Facts) -> tuple[Change, tuple[tuple[str, str], ...]]:
             continue
         for condition in row.when:
             if not condition.test(facts):
-                blockers.append((row.name, condition.unmet))
+                blockers.append((row.name, filled(condition.unmet, facts)))
                 break
         else:
             return row, tuple(blockers)

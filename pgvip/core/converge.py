@@ -23,7 +23,7 @@ from pgvip.core.actions import (
     Subject,
     UnmountArchive,
 )
-from pgvip.core.changes import By, Change
+from pgvip.core.changes import HAND_BACK, By, Change
 from pgvip.core.facts import Facts
 from pgvip.core.rights import (
     alone_by_choice,
@@ -88,7 +88,7 @@ def _as_primary(r: Round, row: Change) -> None:
     if k.writing is not None or v.higher is not None or v.processes is None:
         return
     if not v.postmaster:
-        handing_over = row.by is By.INVITE and row.name != "hand-back"
+        handing_over = row.by is By.INVITE and row != HAND_BACK
         if v.processes.left:
             r.start(StopPostgres(clean=False))  # orphans of a dead postmaster go on committing
         elif not handing_over and _noticed(r) and v.guarded:
@@ -260,9 +260,7 @@ def _raise(r: Round, vip: Vip, *, ok: bool, soon: bool) -> None:
     at_s, mac = r.k.checked.get(vip, (float("-inf"), ""))
     if r.now_s - at_s > CHECK_FRESH_S:
         r.start(CheckVip(vip))
-    elif mac:
-        r.warn("vip-taken", f"{mac} answers for the {vip.value} VIP", "find that host and take the address from it")
-    elif ok:
+    elif ok and not mac:
         r.start(AddVip(vip))
 
 

@@ -6,7 +6,7 @@ No I/O, no clock, no threads, no randomness. The daemon and the simulation call 
 from __future__ import annotations
 
 from pgvip.core import converge, intake, power_orders, speak, steps
-from pgvip.core.changes import HOLD, NOT_CALLED_OFF, Change, choose
+from pgvip.core.changes import NONE, NOT_CALLED_OFF, Change, choose
 from pgvip.core.guard import guard
 from pgvip.core.isolation import isolate
 from pgvip.core.knowledge import Decision, Knowledge
@@ -14,6 +14,7 @@ from pgvip.core.messages import AddressFree
 from pgvip.core.round import Round
 from pgvip.core.settings import Identity, Inputs, Settings
 from pgvip.core.values import BootFacts, Durable
+from pgvip.core.warnings import standing
 
 
 def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
@@ -74,21 +75,20 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     power_orders.off(r)
     converge.power_on(r)
     speak.role(r)
-    speak.warnings(r, row)
     message = speak.message(r, row)
     wake = tuple(dict.fromkeys(r.wake))
-    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), tuple(r.warnings), wake, guard(r))
+    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), standing(r.facts()), wake, guard(r))
 
 
 def _choose(r: Round) -> Change:
     """The table's row for this round; while something is under way, nothing else is begun."""
     k, facts = r.k, r.facts()
     if k.giving_up is not None or k.writing is not None or facts.higher is not None or facts.record is None:
-        return HOLD
+        return NONE
     row, k.blockers = choose(facts)
     if row.name != k.row:
         k.row, k.row_since_s = row.name, r.now_s
-        if row is not HOLD:
+        if row != NONE:
             r.note("intent", f"{row.name}: {row.because}", change=row.name)
     elif NOT_CALLED_OFF in row.when and r.now_s - k.row_since_s >= r.s.consent_s:
         steps.call_off(r, f"{row.name}: {r.s.peer} did not take the role")

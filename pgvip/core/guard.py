@@ -22,7 +22,7 @@ def guard(r: Round) -> Guard:
     """
     v, k = r.facts(), r.k
     if write_right(v):
-        return Guard.HOLD
+        return Guard.FEED
     if not v.may_write and Vip.PRIMARY not in v.held:
         return Guard.FREE
     in_order = k.giving_up is not None or (k.isolated and StopPostgres not in k.failures)

@@ -26,7 +26,7 @@ class Why(StrEnum):
 class Guard(StrEnum):
     """What a watchdog is to do after a round (`core.guard`)."""
 
-    HOLD = "hold"
+    FEED = "feed"
     """The write right stands: armed and fed."""
     GIVE = "give"
     """It is being given up in order: fed where it is armed."""

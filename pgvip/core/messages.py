@@ -52,7 +52,8 @@ class Message:
     """One heartbeat: the sender's whole public state. Losing one, or getting it twice, changes nothing.
 
     Each demand and promise in it names the term and the boot it is meant for. `question` is a nonce of
-    the sender's boot while it is not confirmed; `answer` echoes the peer's.
+    the sender's boot while it is not confirmed; `answer` echoes the peer's. `guarded`: a watchdog stands ready, or
+    none is required.
     """
 
     pair_id: str
@@ -93,6 +94,7 @@ class Message:
     digest: str = ""
     version: str = ""
     leaving: bool = False
+    guarded: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,6 @@ class Observations:
     held: Observation[frozenset[Vip]] = Observation()
     arp_primary: Observation[str] = Observation()
     arp_standby: Observation[str] = Observation()
-    peer_port: Observation[bool] = Observation()
     peer_vip: Observation[PeerDatabase] = Observation()
     peer_own: Observation[PeerDatabase] = Observation()
     archive: Observation[bool] = Observation()

@@ -6,7 +6,7 @@ from pgvip.core.actions import Action, Kind, WriteState
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Failures, Knowledge
 from pgvip.core.rights import next_term
-from pgvip.core.settings import Inputs, Note, Settings, StandingWarning
+from pgvip.core.settings import Inputs, Note, Settings
 from pgvip.core.values import Durable, Record
 
 
@@ -20,7 +20,6 @@ class Round:
         self.now_s = now_s
         self.actions: list[Action] = []
         self.notes: list[Note] = []
-        self.warnings: list[StandingWarning] = []
         self.wake: list[str] = []
         self._view: Facts | None = None
 
@@ -37,9 +36,6 @@ class Round:
     def note(self, event: str, text: str, **words: object) -> None:
         """Tell people; `words`: the same for programs, by name."""
         self.notes.append(Note(event, text, tuple((name, str(word)) for name, word in words.items())))
-
-    def warn(self, name: str, text: str, hint: str = "") -> None:
-        self.warnings.append(StandingWarning(name, text, hint))
 
     def start(self, action: Action) -> bool:
         """Start `action` unless one of its kind is under way, or failed too short a time ago."""

@@ -1,14 +1,14 @@
-"""Last part of a round: what this host tells its peer, its role, and what an operator should know."""
+"""Last part of a round: what this host tells its peer, and its role."""
 
 from __future__ import annotations
 
 from pgvip.core import intake
-from pgvip.core.actions import DropVip, StartPostgres, StopPostgres, WriteState, name_of
+from pgvip.core.actions import DropVip, StopPostgres, WriteState, name_of
 from pgvip.core.changes import By, Change
 from pgvip.core.messages import AddressFree, Message, Request, Stopped, Want
-from pgvip.core.rights import eligible, standby_right, write_right
+from pgvip.core.rights import eligible
 from pgvip.core.round import Round
-from pgvip.core.values import NEVER, Grant, Mode, Override, Pause, Role, Vip
+from pgvip.core.values import Grant, Mode, Role, Vip
 
 SLOW_GIVE_UP = 1.0
 """A give-up that takes longer than `consent_s` times this is reported as `cannot`."""
@@ -64,6 +64,7 @@ def message(r: Round, row: Change) -> Message:
         digest=r.s.digest,
         version=r.s.version,
         leaving=k.leaving,
+        guarded=v.guarded,
     )
 
 
@@ -72,7 +73,7 @@ def _look_for_quiet_peer(r: Round) -> None:
     v = r.facts()
     asked_s = max(v.seen.peer_own.at_s, v.seen.peer_own.failed_at_s)
     if v.heard_age_s > 2 * r.s.heartbeat_s and v.k.heard is not None and asked_s < v.k.heard.at_s:
-        r.wake += ["peer_own", "peer_vip", "peer_port"]
+        r.wake += ["peer_own", "peer_vip"]
 
 
 def _invite(r: Round, row: Change) -> str:
@@ -142,132 +143,3 @@ def role(r: Round) -> None:
         cause = v.record.cause if v.record else ""
         r.note("role", f"{k.role.value}->{new.value}: {cause}", old=k.role.value, new=new.value, cause=cause)
         k.role = new
-
-
-def warnings(r: Round, row: Change) -> None:
-    """What an operator should know now, each with its hint. States that need an operator have their command."""
-    v, k, say = r.facts(), r.k, r.warn
-    if k.alarm:
-        say("records-differ", k.alarm, "pgvip promote --force on the host whose data shall live")
-    if k.conflict:
-        say("foreign-message", f"ignored {k.conflict}", "see that both hosts belong to the same pair")
-    if k.durable.hold:
-        say("hold", k.durable.hold, "compare the data, then: pgvip hold clear")
-    if v.record is None:
-        say("no-record", "this host has no record and waits for the confirmed primary's",
-            "if the peer has none either: pgvip promote --force on the host whose data shall live")
-    elif not k.confirmed:
-        _unconfirmed(r)
-    if k.leaving:
-        say("leaving", "this host is shutting down: it takes no role and starts no server",
-            "if it stays after all: pgvip leave --cancel")
-    if v.paused:
-        say("paused", f"automatic action is paused{_pause_words(k.durable.pause)}", "pgvip resume")
-    if k.durable.kept_off:
-        say("kept-off", f"{r.s.peer} was powered off by an operator's order, and is not switched on by itself",
-            "pgvip fence on")
-    if not r.s.fencing:
-        say("no-fencing", "no way to fence is configured: no takeover on silence", "configure fencing for both hosts")
-    if k.claim is not None and k.claim.tries > 1:
-        say("fence-failing", f"the peer could not be fenced in {k.claim.tries - 1} tries",
-            "if you see that it is off: pgvip fence confirm")
-    if k.veto is not None and k.veto.refused:
-        say("vetoed", f"a veto hook puts the takeover off: {k.veto.refused}",
-            "see what the hook is about; when it allows it, this host takes over")
-    for kind, failures in sorted(k.failures.items(), key=lambda one: name_of(one[0])):
-        if failures.times >= 2:
-            say("action-failing", f"{name_of(kind)} failed {failures.times} times: {failures.text}",
-                kind.properties.hint)
-    _of_state(r, row)
-    _of_peer(r)
-
-
-def _pause_words(pause: Pause) -> str:
-    by = f" by {pause.by}" if pause.by else ""
-    until = f", until {pause.until}" if pause.until else ""
-    return f"{by}{until}: {pause.reason or 'no reason given'}"
-
-
-def _unconfirmed(r: Round) -> None:
-    v = r.facts()
-    if v.primary and v.solo and v.seen.arp_primary.value:
-        r.warn("vip-answers", "somebody else answers for the primary VIP, so this solo primary does not start",
-                  "find out who serves; then pgvip promote --force here, or on the peer")
-    else:
-        r.warn("unconfirmed", "the peer has not confirmed this host's record since this boot",
-                  "bring the peer back; if it never comes: pgvip promote --force")
-
-
-def _of_state(r: Round, row: Change) -> None:
-    v, k, say = r.facts(), r.k, r.warn
-    if v.processes is not None and not v.installed:
-        say("no-data", "there is no data directory", "mount it, or pgvip clone")
-    if v.hung:
-        say("database-hung", "the local database or its disks do not answer")
-    if v.dead and v.primary and k.confirmed and (v.solo or StartPostgres in k.failures):
-        say("database-down", "the primary's database is down, and the other host may not take over",
-            "repair it, see its log; if it is lost for good: pgvip promote --force on the other host")
-    if v.primary and v.solo and k.confirmed and v.peer is not None and row.name == "hold":
-        why = dict(k.blockers).get("pair", "")
-        if why:
-            say("alone", f"this primary serves alone: {why}")
-    if k.isolated:
-        say("isolated", f"no gateway and no answer from {r.s.peer} by any path: this primary does not serve",
-            "repair its network; it serves again by itself")
-    if v.standby and v.pair and not eligible(v) and k.confirmed:
-        say("not-eligible", "this standby may not take over: the primary has not granted it yet")
-    if v.standby and v.pair and v.recovering and k.confirmed and not standby_right(v) and v.lagging:
-        say("lag", "this standby lags more than the limit: it does not hold the standby VIP")
-    if v.primary and k.confirmed and not write_right(v) and k.durable.handbacks >= r.s.handbacks_max:
-        say("hand-backs", "the role was handed back too often", "see why; then pgvip promote --force here")
-    if v.pair and k.blocked_since_s > NEVER and r.now_s - k.blocked_since_s >= r.s.standby_down_s:
-        say("not-served", "primary by its record, but not known to hold all that the role needs (an old record?)",
-            "pgvip promote --force on the host whose data shall live")
-    dog = v.seen.watchdog
-    if dog.failures and r.s.watchdog_required:
-        say("watchdog-required", f"this host may not begin to serve without its watchdog: {dog.reason}",
-            'repair it, or write watchdog.mode = "if-present" and restart pgvip')
-    elif dog.failures:
-        say("watchdog-unusable", f"the watchdog cannot be used: {dog.reason}",
-            'repair it, or write watchdog.mode = "off"')
-    fence = v.seen.fence
-    if fence.failures:
-        say("fence-status", f"the peer's fence device does not answer: {fence.reason}", "pgvip fence test")
-    if v.read_write and v.sync_term and v.database is not None:
-        database = v.database
-        if not database.sync_names or database.foreign_names:
-            say("sync-names", f"synchronous_standby_names is '{database.sync_names}': commits do not wait for the peer",
-                "ALTER SYSTEM RESET synchronous_standby_names")
-        if v.seen.commits.value:
-            say("weak-commits", f"acknowledged commits may be lost: {v.seen.commits.value}",
-                "set synchronous_commit to on there, or configure async mode")
-
-
-def _of_silence(r: Round) -> None:
-    """A peer that answers by no path, where the protocol does not let this host go on alone."""
-    v, k = r.facts(), r.k
-    if not v.peer_silent or not k.confirmed:
-        return
-    if v.standby and not eligible(v):
-        r.warn("primary-lost", "the primary answers by no path, and this standby does not hold all that it had",
-                  "bring the primary back; if it is lost for good: pgvip promote --force here")
-    elif v.pair and not r.s.fencing:
-        r.warn("cannot-fence", "the peer answers by no path, and there is no way to fence it",
-                  "bring it back; if you see that it is off: pgvip promote --force --without-fence here")
-
-
-def _of_peer(r: Round) -> None:
-    peer = r.facts().message
-    if peer is None:
-        r.warn("peer-silent", "the peer's daemon does not answer", "systemctl status pgvip on the peer")
-        _of_silence(r)
-        return
-    if peer.digest != r.s.digest:
-        r.warn("configuration-differs", "the two hosts' files differ", "make them the same, then reload")
-    if peer.version != r.s.version:
-        r.warn("version-differs", f"the peer runs pgvip {peer.version}", "upgrade it")
-    if peer.cannot:
-        r.warn("peer-cannot", f"the peer cannot give up: {peer.cannot}",
-                  "repair what its log names; with fencing it is powered off")
-    if Override.PRIMARY_STANDBY in (r.s.override, r.s.peer_override) and r.s.override is not Override.PRIMARY_STANDBY:
-        r.warn("alone-by-choice", "the configuration lets the peer serve alone: this host is never eligible")

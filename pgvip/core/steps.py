@@ -10,15 +10,12 @@ from dataclasses import replace
 
 from pgvip.core import intake, veto, wal_tail
 from pgvip.core.actions import DropVip, Fence, FindEnd, Salvage, StopPostgres, Subject
-from pgvip.core.changes import By, Change
+from pgvip.core.changes import HAND_BACK, HAND_OVER_SWITCHOVER, TAKE_OVER_BY_ORDER, By, Change
 from pgvip.core.knowledge import Claim, GiveUp, Why
 from pgvip.core.messages import Request, Stopped, Want
 from pgvip.core.rights import entitled, keeps_standby_vip, solo_right, takeover_right, takes_from_me
 from pgvip.core.round import Round
 from pgvip.core.values import NEVER, Durable, Lsn, Mode, Record, Vip, WalPoint
-
-WHYS = {"cannot": Why.CANNOT, "ordered": Why.OPERATOR}
-"""By the end of a row's name; every other claim is for silence."""
 
 
 def adopt(r: Round) -> None:
@@ -115,12 +112,12 @@ def _role_asked(r: Round, request: Request, row: Change) -> str:
     if not entitled(v):
         return ""
     if v.solo:
-        return row.name if row.name == "hand-back" else ""
+        return row.name if row == HAND_BACK else ""
     if not request.eligible:
         return ""
     # Not again and again, when a switchover that was ordered on the standby had to be called off here.
-    ordered = request.reason == "take-over-by-order" and r.now_s >= r.k.called_off_until_s
-    return row.name if row.by is By.INVITE else ("hand-over-switchover" if ordered else "")
+    ordered = request.reason == TAKE_OVER_BY_ORDER.name and r.now_s >= r.k.called_off_until_s
+    return row.name if row.by is By.INVITE else (HAND_OVER_SWITCHOVER.name if ordered else "")
 
 
 def give_up(r: Round) -> None:
@@ -159,7 +156,7 @@ def _give_up_role(r: Round, y: GiveUp) -> None:
         _write_hand_back(r, y)
     elif y.clean and v.processes is not None and v.processes.clean and v.processes.checkpoint is not None:
         _write_after_clean_stop(r, y, v.processes.checkpoint)
-    elif y.change == "hand-over-switchover" and not v.sync_term:
+    elif y.change == HAND_OVER_SWITCHOVER.name and not v.sync_term:
         k.giving_up = None  # what the standby lacks is not known, and a planned change of role loses nothing
         call_off(r, f"{y.change}: the server did not stop cleanly, and {r.s.peer} may lack its last commits")
     elif _still_wanted(r, y):
@@ -274,7 +271,7 @@ def claim(r: Round, row: Change) -> None:
     if k.claim is not None:
         _carry_on(r, k.claim)
         return
-    if row.by is not By.FENCE or k.writing is not None or k.giving_up is not None:
+    if row.why is None or k.writing is not None or k.giving_up is not None:
         k.waiting = ""
         return
     if not r.s.fencing:
@@ -283,8 +280,7 @@ def claim(r: Round, row: Change) -> None:
         k.waiting, k.waiting_since_s = row.name, r.now_s
     if not veto.permitted(r, row) or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
         return
-    why = next((why for end, why in WHYS.items() if row.name.endswith(end)), Why.SILENCE)
-    open_claim(r, row.name, why, takeover=row.want is None and r.facts().standby)
+    open_claim(r, row.name, row.why, takeover=row.takes_over)
 
 
 def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:

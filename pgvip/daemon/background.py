@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pgvip.archive import backups, report
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER
+from pgvip.core.warnings import WarningRow, warned
 from pgvip.deadlines import now_s
 from pgvip.drill import result
 from pgvip.errors import FormatError, PgvipError
@@ -72,6 +73,16 @@ class Waiting(Scheduled):
 
 PARTS: dict[str, type] = {"archiving": Archiving, "backup": NewestBackup, "scheduled": Waiting}
 """What one host tells of itself."""
+
+_ARCHIVE = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
+WARNINGS: tuple[WarningRow[Document], ...] = (
+    WarningRow("archiving-failing", lambda v: v["failing"] and waiting(v["waiting_files"]),
+               "archiving fails ({v[last_failed]}), {it}", _ARCHIVE),
+    WarningRow("archive-backlog", lambda v: not v["failing"] and v["waiting_files"] > report.BACKLOG_FILES
+               and waiting(v["waiting_files"]),
+               "{it} to be archived: PostgreSQL writes faster than its archive takes them", _ARCHIVE),
+)  # fmt: skip
+"""Of this host's archiving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +172,7 @@ class Background:
     def warnings(self) -> tuple[StandingWarning, ...]:
         """What is wrong with this host's archiving, as warnings of `status`."""
         part = self._own.parts.get("archiving")
-        return tuple(_warnings(part)) if part else ()
+        return warned(WARNINGS, part) if part else ()
 
     def _own_schedule(self) -> Document | None:
         waiting = self._scheduled()
@@ -226,14 +237,3 @@ def checked(part: object, kind: type) -> Document | None:
     except FormatError:
         return None
     return found
-
-
-def _warnings(part: Document) -> list[StandingWarning]:
-    hint = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
-    waits = waiting(part["waiting_files"])
-    if part["failing"]:
-        return [StandingWarning("archiving-failing", f"archiving fails ({part['last_failed']}), {waits}", hint)]
-    if part["waiting_files"] > report.BACKLOG_FILES:
-        text = f"{waits} to be archived: PostgreSQL writes faster than its archive takes them"
-        return [StandingWarning("archive-backlog", text, hint)]
-    return []

@@ -134,7 +134,7 @@ class Guardian:
             self._withhold()
         elif self._device is not None:
             self._feed()
-        elif guard is Guard.HOLD or self._left:
+        elif guard is Guard.FEED or self._left:
             self._arm()
 
     def _arm(self) -> None:

@@ -210,7 +210,7 @@ class Daemon:
     def _link_changed(self, event: LinkChanged) -> None:
         self._outside.log("link", "up" if event.up else "down")
         self._said = None
-        for name in ("peer_own", "peer_vip", "peer_port"):
+        for name in ("peer_own", "peer_vip"):
             self._outside.wake(name)
         self._urgent = True
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pgvip.actions import replication, vip
 from pgvip.config.model import Config
 from pgvip.core.actions import DropVip
+from pgvip.core.changes import NONE
 from pgvip.core.values import Vip
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
@@ -82,7 +83,6 @@ class Probes:
             ("arp_standby", lambda: addresses.who_answers(self._config(), Vip.STANDBY), self._arp_s),
             ("peer_own", self._peer_own, quiet),
             ("peer_vip", self._peer_vip, quiet),
-            ("peer_port", self._peer_port, quiet),
             ("slots", self._slots, lambda: REST_S),
             ("commits", self._commits, lambda: COMMITS_S),
             ("veto", self._veto, lambda: VETO_S),
@@ -107,7 +107,7 @@ class Probes:
         if snapshot is None:
             return 0.1
         k = snapshot.decision.knowledge
-        waiting = k.giving_up or k.writing or k.running or not k.durable.record or k.row != "hold"
+        waiting = k.giving_up or k.writing or k.running or not k.durable.record or k.row != NONE.name
         return min(0.2, interval_s) if waiting else interval_s
 
     def _quiet_s(self) -> float:
@@ -242,7 +242,3 @@ class Probes:
         power = fence_status.probe(config)
         self._took_s["fence-status"] = now_s() - began_s
         return power
-
-    def _peer_port(self) -> bool:
-        config = self._config()
-        return peer_database.port_open(config, config.peer.address, self._limit_s())

@@ -236,6 +236,7 @@ _TABLE: tuple[Kind, ...] = (
         fence_status="the peer's fence device does not answer",
         sync_names="somebody changed synchronous_standby_names",
         weak_commits="a setting lets acknowledged commits get lost",
+        heartbeat_failing="this primary cannot write its heartbeat row",
         peer_silent="the peer's daemon does not answer",
         peer_cannot="the peer cannot give up what a change takes",
         configuration_differs="the two hosts' files differ",

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pgvip.core.actions import Fence
+from pgvip.core.changes import ROWS, By, Part
 from pgvip.core.decide import begin
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Decision
@@ -178,7 +179,7 @@ class Explainer:
             ago = f"for {duration(self.now_s - heard.at_s)}" if heard else "since this daemon started"
             text = f"{me} has not been heard {ago}: what it would do is not known"
             yield Blocker("peer-unknown", text, f"systemctl status pgvip on {me}")
-        fences = any(name.endswith("by-fence") and _acts(stage, player, name) for name in scenario.rows)
+        fences = any(ROWS[name].by is By.FENCE and _acts(stage, player, name) for name in scenario.rows)
         if not fences or (unmet and not scenario.either):
             return
         if not player.settings.fencing:
@@ -200,7 +201,7 @@ def explain(
 def _acts(stage: Stage, player: Player, row: str) -> bool:
     """The row is this host's, and held at some moment."""
     record = player.k.durable.record
-    mine = record is not None and (record.primary == player.name) is (row.startswith("solo"))
+    mine = record is not None and (record.primary == player.name) is (ROWS[row].part is Part.PRIMARY)
     return mine and stage.blockers.get(row) == ()
 
 

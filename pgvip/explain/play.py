@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from pgvip.core.actions import Action, Result, WriteState
+from pgvip.core.changes import NONE
 from pgvip.core.knowledge import Decision
 from pgvip.core.settings import Note
 from pgvip.core.values import NEVER, Record, Vip
@@ -201,11 +202,10 @@ class Stage(Pair):
         passed_s = self.now_s - self.begun_s
         settings = self.players[0].settings
         awaited = any(action.properties.urgent for player in self.players for _, action in player.running)
+        acting = (player.k for player in self.players if player.powered and not player.mute)
         busy = awaited or any(
-            player.powered and not player.mute
-            and (player.k.claim or player.k.giving_up or player.k.writing or player.k.waiting or player.k.row != "hold")
-            for player in self.players
-        )  # fmt: skip
+            k.claim or k.giving_up or k.writing or k.waiting or k.row != NONE.name for k in acting
+        )
         if busy:
             self._calm_since_s = self.now_s
         begun = settings.dead_after_s + settings.fence_delay_s + PATIENCE_S

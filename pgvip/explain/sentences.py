@@ -18,7 +18,7 @@ from pgvip.core.actions import (
     StopPostgres,
     WriteState,
 )
-from pgvip.core.changes import TABLE, By, Change
+from pgvip.core.changes import ROWS, By, Change
 from pgvip.core.settings import Note
 from pgvip.core.values import Mode, Vip
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pgvip.explain.play import Event, Stage
     from pgvip.explain.played_pair import Player
 
-ROWS = {row.name: row for row in TABLE}
 LINES_MAX = 40
 
 
@@ -76,15 +75,12 @@ def _note(stage: Stage, config: Config, event: Event, note: Note) -> tuple[str, 
         return f"{player.settings.peer} is verified off", ""
     if note.event == "fence-failed":
         return f"the fence fails: {words or note.text}", ""
-    if note.event == "yield":
-        return f"agrees, and gives the role up to {player.settings.peer}" if _moves(note.text) else "agrees", ""
+    if note.event == "giving-up":
+        given = ROWS.get(dict(note.fields).get("change", ""))
+        return f"agrees, and gives the role up to {player.settings.peer}" if given and given.moves else "agrees", ""
     if note.event in ("called-off", "claim-ended", "switchover-dropped"):
         return f"{note.event.replace('-', ' ')}: {note.text}", ""
     return "", ""
-
-
-def _moves(text: str) -> bool:
-    return "solo-" not in text
 
 
 def _intent(player: Player, row: Change) -> str:

@@ -103,12 +103,11 @@ def observations(settings: Settings, decision: Decision, seen: Observations, now
         held=saw(frozenset(Vip(name) for name in message.vips), now_s),
         arp_primary=nobody,
         arp_standby=nobody,
-        peer_port=works,
         peer_vip=asked,
         peer_own=asked,
         archive=works,
         fence=saw("on", now_s),
-        watchdog=works,  # a host that needs one and has none does not say that it is eligible
+        watchdog=works if message.guarded else gone,
     )
 
 

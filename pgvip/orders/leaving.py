@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pgvip.core.changes import TABLE, By
+from pgvip.core.changes import HAND_OVER_LEAVING, LEAVING, NOT_CALLED_OFF, TABLE, By
+from pgvip.core.conditions import CONFIRMED, KEEPS_ROLE, NOT_GIVING_UP, PAIR, PEER_ANSWERS, filled, unmet
 from pgvip.core.messages import Message
 from pgvip.core.values import Mode, Record
 from pgvip.errors import RefusedError
+from pgvip.orders.refusals import facts_of
 from pgvip.status.snapshot import Snapshot
 
 ANYWAY = "anyway"
 """The text of an order that stands also when nobody can take over."""
 
 _INVITING = frozenset(row.name for row in TABLE if row.by is By.INVITE)
+_PASSING = (LEAVING, NOT_CALLED_OFF, NOT_GIVING_UP, KEEPS_ROLE)
+_HANDED_OVER = tuple(condition for condition in HAND_OVER_LEAVING.when if condition not in _PASSING)
+"""Of a primary that leaves: what must hold beside the order, without what ends in a moment."""
 
 
 def plan(snapshot: Snapshot, text: str) -> str:
@@ -89,18 +94,13 @@ def _heard(snapshot: Snapshot) -> Message | None:
 
 def _nobody(snapshot: Snapshot) -> str:
     """Why nobody would go on with what this host does; "" where the peer would."""
-    k, me, other = snapshot.decision.knowledge, snapshot.config.me.name, snapshot.config.peer.name
-    record, peer = k.durable.record, _heard(snapshot)
-    if record is None or not k.confirmed:
-        return "this host has no confirmed record"
-    if record.primary == me and record.mode is Mode.SOLO:
-        return "it serves alone"
-    if peer is None:
-        return f"{other} does not answer"
-    if record.primary != me:
-        return ""
-    if k.durable.pause.active:
-        return "the pair is paused"
-    if peer.leaving:
-        return f"{other} is leaving too"
-    return "" if peer.eligible and peer.database_ok else f"{other} is not eligible"
+    v = facts_of(snapshot)
+    if v.record is None or not v.k.confirmed:
+        return filled(CONFIRMED.unmet, v)
+    if v.primary and v.solo:
+        return filled(PAIR.unmet, v)
+    if v.peer is None:
+        # One that was heard a moment ago is heard again.
+        return filled(PEER_ANSWERS.unmet, v) if _heard(snapshot) is None else ""
+    missing = unmet(_HANDED_OVER, v) if v.primary else ()
+    return missing[0].text if missing else ""

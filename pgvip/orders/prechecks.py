@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pgvip.core.conditions import GATEWAY, GRANTED, GUARDED, NO_HOLD, NOT_PAUSED, STAYS, Condition
 from pgvip.core.messages import Message
 from pgvip.core.settings import Settings
 from pgvip.core.values import Lsn, Mode, Override
@@ -128,6 +129,14 @@ def _hard(name: str, ok: str, bad: str, hint: str = "") -> Finding:
     return Finding(name, Level.FAILED, bad, hint, hard=True) if bad else Finding(name, Level.OK, ok)
 
 
+def _of(facts: Facts, side: Side, condition: Condition) -> tuple[str, str]:
+    """Why the condition does not hold on that host, and what to do about it."""
+    other = facts.peer if side is facts.me else facts.me
+    hold = side.message.hold if side.message else ""
+    names = {"me": side.name, "peer": other.name, "primary": facts.primary.name, "hold": hold}
+    return condition.unmet.format_map(names), condition.hint.format_map(names)
+
+
 def _record(facts: Facts) -> Iterable[Finding]:
     mine = facts.me.message
     record = mine.record if mine else None
@@ -155,14 +164,22 @@ def _peer_daemon(facts: Facts) -> Iterable[Finding]:
 
 def _paused(facts: Facts) -> Iterable[Finding]:
     paused = [side.name for side in (facts.me, facts.peer) if side.message and side.message.pause.active]
-    bad = f"the pair is paused ({' and '.join(paused)})" if paused else ""
-    yield _hard("pause", "the pair is not paused", bad, "pgvip resume")
+    bad = f"{NOT_PAUSED.unmet} ({' and '.join(paused)})" if paused else ""
+    yield _hard("pause", "the pair is not paused", bad, NOT_PAUSED.hint)
+
+
+def _leaving(facts: Facts) -> Iterable[Finding]:
+    for side in (facts.me, facts.peer):
+        if side.message is not None and side.message.leaving:
+            yield _hard("leaving", "", *_of(facts, side, STAYS))
 
 
 def _hold(facts: Facts) -> Iterable[Finding]:
-    held = [side.name for side in (facts.me, facts.peer) if side.message and side.message.hold]
-    bad = f"data on hold on {' and '.join(held)}" if held else ""
-    yield _hard("hold", "no data is on hold", bad, "compare the data, then: pgvip hold clear")
+    held = [side for side in (facts.me, facts.peer) if side.message and side.message.hold]
+    for side in held:
+        yield _hard("hold", "", *_of(facts, side, NO_HOLD))
+    if not held:
+        yield Finding("hold", Level.OK, "no data is on hold")
 
 
 def _databases(facts: Facts) -> Iterable[Finding]:
@@ -199,8 +216,8 @@ def _eligible(facts: Facts) -> Iterable[Finding]:
     new = facts.standby.message
     if new is None:
         return
-    bad = "" if new.eligible else f"no standby is eligible: {facts.standby.name} may not take over"
-    hint = "the primary grants it once the standby has flushed all it has; see pgvip status"
+    missing = GRANTED if new.guarded else GUARDED
+    bad, hint = ("", "") if new.eligible else _of(facts, facts.standby, missing)
     yield _hard("eligible", f"{facts.standby.name} is eligible to take over", bad, hint)
 
 
@@ -331,8 +348,8 @@ def _override(facts: Facts) -> Iterable[Finding]:
 def _gateway(facts: Facts) -> Iterable[Finding]:
     new = facts.standby.message
     if new is not None:
-        text = f"{'a' if new.gateway_ok else 'no'} gateway answers {facts.standby.name}"
-        hint = "" if new.gateway_ok else "see its network: clients might not reach it"
+        bad, hint = ("", "") if new.gateway_ok else _of(facts, facts.standby, GATEWAY)
+        text = bad or f"a gateway answers {facts.standby.name}"
         yield Finding("gateway", Level.OK if new.gateway_ok else Level.FAILED, text, hint)
 
 
@@ -351,6 +368,6 @@ def _sessions(facts: Facts) -> Iterable[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    _record, _peer_daemon, _paused, _hold, _databases, _streaming, _eligible, _replay, _lag, _archive, _senders,
-    _slots, _rewind, _fencing, _configuration, _override, _gateway, _sessions,
+    _record, _peer_daemon, _paused, _leaving, _hold, _databases, _streaming, _eligible, _replay, _lag, _archive,
+    _senders, _slots, _rewind, _fencing, _configuration, _override, _gateway, _sessions,
 )  # fmt: skip

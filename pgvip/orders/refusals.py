@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pgvip.core.conditions import STAYS, Condition, unmet
 from pgvip.core.facts import Facts
 from pgvip.core.messages import Message
-from pgvip.core.rights import eligible
-from pgvip.core.values import Mode
+from pgvip.core.rights import SOLO, TAKEOVER, eligible
 from pgvip.errors import RefusedError
 from pgvip.orders.desk import under_way
 from pgvip.status.snapshot import Snapshot
@@ -60,38 +61,32 @@ def failover(snapshot: Snapshot) -> Plan:
 
 
 def must_have_right(snapshot: Snapshot) -> None:
-    """RefusedError unless this standby has the takeover right, with the first thing that is missing."""
-    v, me, peer = facts_of(snapshot), snapshot.config.me.name, snapshot.config.peer.name
-    forced = f"If {peer} is lost for good: pgvip promote --force, which says what may be lost."
+    """RefusedError unless this standby has the takeover right, with what is missing."""
+    _must_be_idle(snapshot)
+    forced = f"If {snapshot.config.peer.name} is lost for good: pgvip promote --force, which says what may be lost."
+    _must_hold(snapshot, TAKEOVER, forced)
+
+
+def _must_be_idle(snapshot: Snapshot) -> None:
     doing = under_way(snapshot)
     if doing:
         raise RefusedError(f"a change is under way: {doing}", hint="Wait until it is over; see pgvip status.")
-    if v.record is None or not v.k.confirmed:
-        raise RefusedError(f"{me} has no confirmed record", hint=f"See pgvip status. {forced}")
-    if v.record.mode is Mode.SOLO:
-        raise RefusedError(f"{peer} serves alone: {me} is no standby that may take over", hint=forced)
-    if v.paused:
-        raise RefusedError("the pair is paused", hint="End the pause first: pgvip resume")
-    if v.k.durable.hold:
-        raise RefusedError(f"data on hold on {me}: {v.k.durable.hold}", hint="See pgvip hold --help.")
-    if not v.recovering or not v.database_healthy:
-        raise RefusedError(f"the database of {me} is not a healthy standby", hint="See PostgreSQL's log.")
-    if not eligible(v):
-        detail = f"{peer} has not said that {me} holds all it needs; commits could be lost." if v.s.sync else (
-            f"{me} has no lease from {peer}: more than {v.s.lag_s_max:g} s of commits could be lost."
-        )  # fmt: skip
-        raise RefusedError(f"{me} is not eligible to take over", detail, forced)
-    if not v.gateway:
-        raise RefusedError(f"no gateway answers {me}: clients might not reach it", hint=f"See its network. {forced}")
+
+
+def _must_hold(snapshot: Snapshot, conditions: Sequence[Condition], otherwise: str = "") -> None:
+    """RefusedError with the conditions that do not hold. `otherwise`: what can be done where they never will."""
+    missing = unmet(conditions, facts_of(snapshot))
+    if missing:
+        first, *others = missing
+        detail = f"Also: {'; '.join(one.text for one in others)}." if others else ""
+        raise RefusedError(first.text, detail, f"To repair it: {first.hint}. {otherwise}".strip())
 
 
 def fence_off(snapshot: Snapshot, *, force: bool) -> Plan:
     """Power the peer off, and keep it off; RefusedError where nobody would serve afterwards."""
     v, me, peer = facts_of(snapshot), snapshot.config.me.name, snapshot.config.peer.name
     must_have_fencing(snapshot)
-    doing = under_way(snapshot)
-    if doing:
-        raise RefusedError(f"a change is under way: {doing}", hint="Wait until it is over; see pgvip status.")
+    _must_be_idle(snapshot)
     if v.record is None or not v.k.confirmed:
         raise RefusedError(f"{me} has no confirmed record: who serves is not known", hint="See pgvip status.")
     what = f"the name of the host to power off ({peer})"
@@ -99,11 +94,7 @@ def fence_off(snapshot: Snapshot, *, force: bool) -> Plan:
     if v.primary and v.solo:
         return Plan(f"fence off: {peer} is powered off; {me} serves on alone", stays, peer, what)
     if v.primary:
-        if v.paused:
-            text = "Commits would wait for a standby that is gone." if v.sync_term else ""
-            raise RefusedError("the pair is paused: its mode does not change", text, "Resume first: pgvip resume")
-        if not (v.read_write and v.database_healthy and v.gateway):
-            raise RefusedError(f"{me} is not well enough to serve alone", hint="See pgvip status.")
+        _must_hold(snapshot, (*SOLO, STAYS))
         return Plan(f"fence off: {peer}, the standby, is powered off; {me} serves alone, with both addresses", stays,
                     peer, what)  # fmt: skip
     if not force:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 from pgvip.core.observations import PeerDatabase
 from pgvip.deadlines import Deadline
-from pgvip.errors import ProbeError
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_peer
 
@@ -42,15 +40,3 @@ def _works(answer: Answer) -> bool:
     """The server serves, though not us: it came as far as to ask for a password, is full, or forbids the login."""
     asked = not answer.sqlstate and not answer.text
     return answer.ready or asked or answer.sqlstate == BUSY or answer.sqlstate.startswith(FORBIDDEN)
-
-
-def port_open(config: Config, address: str, timeout_s: float) -> bool:
-    """True when the database's port accepts TCP; proves no more than a living kernel.
-
-    Raises ProbeError when it does not.
-    """
-    try:
-        socket.create_connection((address, config.postgres.port), timeout=timeout_s).close()
-    except OSError as failure:
-        raise ProbeError(f"port {config.postgres.port} of {address} is closed", f"{failure}.") from failure
-    return True

@@ -15,6 +15,7 @@ from pgvip.core.facts import Facts
 from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible, write_right
 from pgvip.core.values import NEVER, Mode, Role, Vip
+from pgvip.core.warnings import WarningRow, warned
 from pgvip.state.codec import encode
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from pgvip.web.listeners import HttpState
 
 Document = dict[str, Any]
+WARNINGS: tuple[WarningRow[Any], ...] = (
+    WarningRow("http-failed", lambda v: v is not None and v.error, "HTTP is not served: {it}",
+               "see [http] in the configuration and who has the port: ss -ltnp"),
+)  # fmt: skip
+"""Of what is served over HTTP (HttpState, or None). Not the core's: no role hangs on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,9 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         "hold": k.durable.hold,
         "scheduled": live.scheduled,
         "doing": _doing(k, now_s),
-        "warnings": [encode(warning) for warning in (*decision.warnings, *live.warnings)] + _http_warnings(live.http),
+        "warnings": [
+            encode(warning) for warning in (*decision.warnings, *live.warnings, *warned(WARNINGS, live.http))
+        ],
         "blockers": [{"change": change, "why": why} for change, why in k.blockers],
         "drill": live.drill,
         "link": _link(live.link, now_s),
@@ -264,14 +272,6 @@ def _rights(v: Facts) -> Document:
 
 def _http(state: HttpState | None) -> Document | None:
     return None if state is None else {"listening": list(state.listening), "error": state.error}
-
-
-def _http_warnings(state: HttpState | None) -> list[Document]:
-    """A server that does not listen where it should. Not the core's warning: no role hangs on it."""
-    if state is None or not state.error:
-        return []
-    hint = "see [http] in the configuration and who has the port: ss -ltnp"
-    return [{"name": "http-failed", "text": f"HTTP is not served: {state.error}", "hint": hint}]
 
 
 def _watched(watch: Observation[Any], now_s: float) -> Document:

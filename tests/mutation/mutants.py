@@ -22,7 +22,7 @@ from mutmut.mutation.file_mutation import create_mutations, deep_replace
 CORE = Path("pgvip/core")
 DECORATOR = re.compile(r"^( *)@(\w+)$", re.MULTILINE)
 WORDS: dict[str, tuple[int, ...]] = {
-    "note": (0, 1), "warn": (1, 2), "say": (1, 2), "Condition": (2,), "Change": (5,), "end_claim": (1,),
+    "note": (0, 1), "WarningRow": (2, 3), "Condition": (2, 3), "Change": (5,), "end_claim": (1,),
     "call_off": (1,), "ValueError": (0,), "AssertionError": (0,),
 }  # fmt: skip
 """Calls with words for people (log lines, warnings, reasons), and at which places: these words are not mutated."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from pgvip.core.changes import Condition
+from pgvip.core import changes, conditions, rights
+from pgvip.core.conditions import Condition
 from pgvip.core.facts import Facts
 from tests.simulation.ambush import ambush
 from tests.simulation.play import Play
@@ -17,6 +18,7 @@ from tests.simulation.run import Outcome
 
 Break = Callable[[pytest.MonkeyPatch], None]
 Script = Callable[[Play], None]
+Conditions = tuple[Condition, ...]
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,35 @@ class Rule:
         return runs, None
 
 
-def everywhere(patch: pytest.MonkeyPatch, name: str, make: Callable[[Any], Any]) -> None:
-    """Replace a predicate of `rights` wherever the core uses it, the table's conditions included."""
-    from pgvip.core import changes, rights
+RIGHTS: dict[str, tuple[Conditions, ...]] = {
+    "entitled": (rights.ENTITLED,), "write_right": (rights.WRITE,), "solo_right": (rights.SOLO,),
+    "eligible": (rights.ELIGIBLE,), "takeover_right": (rights.TAKEOVER,), "may_rebuild": (rights.REBUILD,),
+    "standby_address": (rights.ADDRESS, rights.ADDRESS_ALONE),
+}  # fmt: skip
+"""The lists of conditions behind each predicate."""
 
-    whole = getattr(rights, name)
+
+def everywhere(patch: pytest.MonkeyPatch, name: str, make: Callable[[Any], Any]) -> None:
+    """Replace a predicate of `rights` or `conditions` wherever the core uses it: in rights and in the table too."""
+    whole = getattr(rights if name in RIGHTS else conditions, name)
     broken = make(whole)
     for module in [module for key, module in sys.modules.items() if key.startswith("pgvip.core.")]:
         if getattr(module, name, None) is whole:
             patch.setattr(module, name, broken)
-    for condition in [value for value in vars(changes).values() if isinstance(value, Condition)]:
-        if condition.test is whole:
-            always(patch, condition, broken)
+    instead = Condition(name, broken, "broken")
+    for right in RIGHTS.get(name, ()):
+        for other, value in list(vars(rights).items()):
+            if other.isupper() and isinstance(value, tuple) and set(right) < set(value):
+                patch.setattr(rights, other, _without(value, right, instead))
+        rows = tuple(replace(row, when=_without(row.when, right, instead)) for row in changes.TABLE)
+        patch.setattr(changes, "TABLE", rows)
+
+
+def _without(among: Conditions, right: Conditions, instead: Condition) -> Conditions:
+    """The same with one condition in place of a right's, where all of those are among them."""
+    if not set(right) <= set(among):
+        return among
+    return (instead, *(condition for condition in among if condition not in right))
 
 
 def always(patch: pytest.MonkeyPatch, condition: Condition, test: Callable[[Facts], bool] = lambda _view: True) -> None:

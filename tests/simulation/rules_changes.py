@@ -17,7 +17,7 @@ from pgvip.core.round import Round
 from pgvip.core.values import WalPoint
 from tests.simulation.engine import Violation
 from tests.simulation.play import Missed, Play
-from tests.simulation.rule import Rule, always, given, sees
+from tests.simulation.rule import Rule, always, everywhere, given, sees
 
 Patch = pytest.MonkeyPatch
 
@@ -228,8 +228,7 @@ def gateways_fail_together(play: Play) -> None:
 
 def primary_stays(patch: Patch) -> None:
     """A standby that cannot give up is not fenced."""
-    whole = changes.SOLO_RIGHT.test
-    always(patch, changes.SOLO_RIGHT, lambda facts: facts.peer is None and whole(facts))
+    everywhere(patch, "solo_right", lambda whole: lambda facts: facts.peer is None and whole(facts))
 
 
 def standby_cannot_write(play: Play) -> None:

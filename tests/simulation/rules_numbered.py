@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import converge, intake, rights, speak, steps
+from pgvip.core import conditions, converge, intake, speak, steps
 from pgvip.core.actions import SetSyncNames
 from pgvip.core.changes import Change
 from pgvip.core.facts import Facts
@@ -159,7 +159,7 @@ def postmaster(patch: pytest.MonkeyPatch) -> None:
             said = replace(said, grant=replace(said.grant, postmaster=r.facts().postmaster))
         message(r, said)
 
-    patch.setattr(rights, "grant_holds", holds)
+    patch.setattr(conditions, "grant_holds", holds)
     patch.setattr(intake, "passing", keeping)
     patch.setattr(intake, "_message", taking)
 

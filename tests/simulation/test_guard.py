@@ -37,7 +37,7 @@ class Dogs:
     def follow(self, host: Host, guard: Guard) -> None:
         if guard is Guard.FREE:
             self.fed_s.pop(host.name, None)
-        elif guard is Guard.HOLD or (guard is Guard.GIVE and host.name in self.fed_s):
+        elif guard is Guard.FEED or (guard is Guard.GIVE and host.name in self.fed_s):
             self.fed_s[host.name] = self.world.now_s
 
     def look(self) -> None:

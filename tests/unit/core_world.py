@@ -318,7 +318,6 @@ def _observations(me: str, *, read_write: bool, held: frozenset[Vip], sync: bool
         held=saw(held),
         arp_primary=saw(""),
         arp_standby=saw(""),
-        peer_port=saw(value=True),
         peer_vip=saw(PeerDatabase(in_recovery=read_write)),
         peer_own=saw(PeerDatabase(in_recovery=read_write)),
         archive=saw(value=True),

@@ -113,7 +113,6 @@ def test_peer_database_over_the_network(streaming: Pair) -> None:
     assert (seen.in_recovery, seen.timeline) == (False, own.point.timeline)
     assert seen.system_id == pgtools.control_data(streaming.a).system_id
     assert peer_database.probe(streaming.a, streaming.b.me.address, 2.0).in_recovery
-    assert peer_database.port_open(streaming.b, streaming.a.me.address, 2.0)
 
 
 def test_too_many_clients_is_an_answer(streaming: Pair) -> None:

@@ -27,7 +27,7 @@ def guard(host: Host) -> Guard:
 
 @pytest.mark.parametrize("host", [primary(), primary(Mode.SOLO), primary().down(), primary().silence()], ids=str)
 def test_it_guards_a_host_with_the_write_right(host: Host) -> None:
-    assert guard(host.round()) is Guard.HOLD
+    assert guard(host.round()) is Guard.FEED
 
 
 @pytest.mark.parametrize("host", [standby(), standby(Mode.SOLO), standby().down(clean=True)], ids=str)
@@ -40,7 +40,7 @@ def test_a_host_that_has_just_booted_has_nothing_to_guard() -> None:
 
 
 def test_a_restart_of_the_daemon_goes_on_guarding_at_once() -> None:
-    assert guard(primary().daemon_restarts().round()) is Guard.HOLD
+    assert guard(primary().daemon_restarts().round()) is Guard.FEED
 
 
 def giving_up(host: Host) -> Host:
@@ -77,7 +77,7 @@ def test_a_role_taken_by_a_higher_term_is_lost_until_it_is_given_up_in_deed() ->
 
 def test_a_term_that_keeps_the_role_here_takes_nothing() -> None:
     alone = record("a", Mode.SOLO, 5)
-    assert guard(primary().round(messages=[heard_from("b", alone, seq=9)])) is Guard.HOLD
+    assert guard(primary().round(messages=[heard_from("b", alone, seq=9)])) is Guard.FEED
 
 
 def test_an_address_that_stays_is_enough_to_be_lost() -> None:
@@ -139,7 +139,7 @@ def test_a_primary_that_serves_goes_on_without_it() -> None:
     assert not serving.started(StopPostgres)
     assert serving.message.read_write
     assert "watchdog-required" in serving.warnings()
-    assert guard(serving) is Guard.HOLD
+    assert guard(serving) is Guard.FEED
 
 
 def test_one_that_need_not_be_is_only_told_of() -> None:

@@ -57,10 +57,10 @@ def test_nothing_is_offered_in_pause() -> None:
 
 def test_a_leaving_primary_fences_nobody() -> None:
     assert chosen(primary().silence()) == "solo-by-fence"
-    assert chosen(primary().knows(leaving=True).silence()) == "hold"
+    assert chosen(primary().knows(leaving=True).silence()) == "none"
     cannot = primary().hears(cannot="WriteState: no space", eligible=False)
     assert chosen(cannot) == "solo-by-fence-cannot"
-    assert chosen(cannot.knows(leaving=True)) == "hold"
+    assert chosen(cannot.knows(leaving=True)) == "none"
 
 
 @pytest.mark.parametrize("host", [primary, standby])
@@ -117,7 +117,7 @@ def test_the_primary_of_a_leaving_standby_asks_to_serve_alone_at_once() -> None:
 def test_it_is_a_pair_again_only_when_the_standby_is_back() -> None:
     alone = primary(Mode.SOLO)
     assert chosen(alone) == "pair"
-    assert chosen(alone.hears(leaving=True)) == "hold"
+    assert chosen(alone.hears(leaving=True)) == "none"
 
 
 def test_commits_do_not_wait_for_a_standby_that_leaves() -> None:

@@ -7,10 +7,11 @@ from itertools import product
 import pytest
 
 from pgvip.core import rights
+from pgvip.core.conditions import grant_holds, handover_met
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import GiveUp
 from pgvip.core.messages import AddressFree, Heard, Want
-from pgvip.core.rights import grant_holds, standby_address, takes_from_me
+from pgvip.core.rights import standby_address, takes_from_me
 from pgvip.core.values import Grant, Lsn, Mode, Override, Pause, Record, Vip, WalPoint
 from tests.unit.core_world import NOW_S, Host, failing, grant, heard_from, primary, record, saw, solo_wish, standby
 
@@ -74,17 +75,17 @@ def test_m12_the_hand_over_condition(given: str, where: str, handover: WalPoint 
     point, history, reached = POINTS[where]
     host = standby(Mode.SOLO, me="a").durable(record=record("a", Mode.SOLO, 4, from_term=FROM, handover=handover))
     host = host.knows(grant=granted).database(point=point, history=history)
-    assert rights.handover_met(host.facts) is (good or (handover is not None and reached))
+    assert handover_met(host.facts) is (good or (handover is not None and reached))
 
 
 def test_m12_a_grant_says_nothing_without_a_postmaster_or_without_from_term() -> None:
     new = record("a", Mode.SOLO, 4, from_term=FROM)
     host = standby(Mode.SOLO, me="a").durable(record=new).knows(grant=grant("a", FROM))
-    assert rights.handover_met(host.facts)
-    assert not rights.handover_met(host.processes(postmaster="").facts)
-    assert not rights.handover_met(host.knows(grant=grant("a", FROM, postmaster="")).processes(postmaster="").facts)
-    assert not rights.handover_met(host.durable(record=record("a", Mode.SOLO, 4)).facts)
-    assert not rights.handover_met(host.durable(record=None).facts)
+    assert handover_met(host.facts)
+    assert not handover_met(host.processes(postmaster="").facts)
+    assert not handover_met(host.knows(grant=grant("a", FROM, postmaster="")).processes(postmaster="").facts)
+    assert not handover_met(host.durable(record=record("a", Mode.SOLO, 4)).facts)
+    assert not handover_met(host.durable(record=None).facts)
 
 
 # --- the write right -------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from pgvip.core import changes, rights
+from pgvip.core import conditions, rights
+from pgvip.core.changes import DATABASE_FAILED
+from pgvip.core.conditions import NOT_PAUSED, Condition, holds
 
 NO_YES = ("no", "yes")
 RECORDS = ("none", "primary-pair", "primary-solo", "standby-pair", "standby-solo")
@@ -26,6 +28,12 @@ INPUTS: dict[str, tuple[str, ...]] = {
 }
 """The inputs that are more than "no" and "yes"."""
 
+
+
+def right(conditions: tuple[Condition, ...]) -> Callable[[Any], bool]:
+    return lambda facts: holds(conditions, facts)
+
+
 ENTITLED = ("record", "confirmed", "giving-up", "alarm", "higher")
 WRITE = (*ENTITLED, "isolated", "served", "complete", "handed-over")
 SERVING = (*WRITE, "database")
@@ -34,17 +42,17 @@ ADDRESS = (*WRITE, "told-free")
 RIGHTS: dict[str, tuple[Callable[[Any], bool], tuple[str, ...]]] = {
     "entitled": (rights.entitled, ENTITLED),
     "write": (rights.write_right, WRITE),
-    "serving": (changes.SERVING.test, SERVING),
+    "serving": (right(rights.SERVING), SERVING),
     "solo": (rights.solo_right, (*SERVING, "healthy", "gateway", "paused")),
     "eligible": (rights.eligible, ("record", "guarded", "granted")),
-    "taker": (changes._taker, TAKER),
+    "taker": (right(rights.TAKER), TAKER),
     "takeover": (rights.takeover_right, (*TAKER, "giving-up", "gateway", "paused")),
     "standby-address": (rights.standby_address, ADDRESS),
     "standby": (rights.standby_right, (*ADDRESS, "database", "lagging", "holds-standby-vip")),
     "rebuild": (rights.may_rebuild, ("record", "confirmed", "hold", "alarm", "peer-serves")),
-    "peer-ready": (changes._peer_ready, ("peer-heard", "peer-leaving", "peer-eligible", "peer-healthy",
+    "peer-ready": (right(rights.PEER_READY), ("peer-heard", "peer-leaving", "peer-eligible", "peer-healthy",
                                          "peer-recovers", "peer-hold")),
-    "database-failed": (lambda v: changes._failed(v) and not v.paused,
+    "database-failed": (right((*rights.ENTITLED, DATABASE_FAILED, NOT_PAUSED)),
                         (*ENTITLED, "processes", "hung", "paused", "starts-failed")),
 }  # fmt: skip
 
@@ -115,7 +123,7 @@ class Given:
         self.facts.peer_serves = value == "yes"
 
     def _peer_heard(self, _name: str, value: str) -> None:
-        self.facts.peer = SimpleNamespace() if value == "yes" else None
+        self.facts.peer = SimpleNamespace(guarded=False) if value == "yes" else None  # who is eligible is guarded
 
     def _peer(self, name: str, value: object) -> None:
         if self.facts.peer is not None:
@@ -178,6 +186,6 @@ def lines(name: str) -> Iterator[str]:
 
 
 def test_each_right_means_what_it_meant(golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rights, "handover_met", lambda v: v.handed_over)
-    monkeypatch.setattr(rights, "grant_holds", lambda v, grant, term: grant and term == v.term)
+    monkeypatch.setattr(conditions, "handover_met", lambda v: v.handed_over)
+    monkeypatch.setattr(conditions, "grant_holds", lambda v, grant, term: grant and term == v.term)
     golden("rights.txt", "".join(f"{line}\n" for name in RIGHTS for line in lines(name)))

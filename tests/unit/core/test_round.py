@@ -145,12 +145,7 @@ def test_m1_a_new_term_is_above_the_own_and_everything_heard(own: int | None, he
 # --- what is told -------------------------------------------------------------------------------------------
 
 
-def test_a_log_line_and_a_concern_keep_their_words() -> None:
+def test_a_log_line_keeps_its_words() -> None:
     r = a_round()
     r.note("event", "words")
-    r.warn("name", "words", "hint")
-    r.warn("other", "words")
     assert [(note.event, note.text) for note in r.notes] == [("event", "words")]
-    assert [(each.name, each.text, each.hint) for each in r.warnings] == [
-        ("name", "words", "hint"), ("other", "words", ""),
-    ]  # fmt: skip

@@ -22,7 +22,7 @@ from pgvip.system.watchdog import Facts, Watchdog
 from tests.unit.config_text import edited
 from tests.unit.fake_watchdog import FakeWatchdog
 
-HOLD, GIVE, LOST, FREE = Guard.HOLD, Guard.GIVE, Guard.LOST, Guard.FREE
+FEED, GIVE, LOST, FREE = Guard.FEED, Guard.GIVE, Guard.LOST, Guard.FREE
 
 
 @dataclass
@@ -88,10 +88,10 @@ def dog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dog]:
 def test_it_is_armed_with_its_time_while_the_right_stands(dog: Dog) -> None:
     dog.round(FREE)
     assert not dog.device.armed
-    dog.round(HOLD)
+    dog.round(FEED)
     assert (dog.device.armed, dog.device.timeout_s) == (True, 15)
     assert dog.marker.exists()
-    dog.rounds(HOLD, 120.0)
+    dog.rounds(FEED, 120.0)
     assert dog.device.armed
 
 
@@ -105,7 +105,7 @@ def test_systemd_is_told_of_each_round(dog: Dog, tmp_path: Path, monkeypatch: py
 
 
 def test_a_loop_that_stands_still_does_not_feed_it(dog: Dog) -> None:
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.idle(14.0)
     assert not dog.device.bitten()
     dog.idle(2.0)
@@ -113,14 +113,14 @@ def test_a_loop_that_stands_still_does_not_feed_it(dog: Dog) -> None:
 
 
 def test_it_is_fed_no_oftener_than_it_needs(dog: Dog) -> None:
-    dog.round(HOLD)
+    dog.round(FEED)
     for _ in range(100):
-        dog.round(HOLD, 0.05)
+        dog.round(FEED, 0.05)
     assert dog.device.feeds <= 6
 
 
 def test_it_is_disarmed_once_the_right_is_given_up_in_deed(dog: Dog) -> None:
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.rounds(GIVE, 60.0)  # a clean stop may take long, and nobody gains before its end
     assert dog.marker.exists()
     dog.round(FREE)
@@ -133,7 +133,7 @@ def test_it_is_disarmed_once_the_right_is_given_up_in_deed(dog: Dog) -> None:
 
 
 def test_a_right_that_is_lost_and_not_given_up_resets_the_host(dog: Dog) -> None:
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     for _ in range(20):
         dog.round(LOST, 0.5)
     assert "not fed" in dog.said()
@@ -142,7 +142,7 @@ def test_a_right_that_is_lost_and_not_given_up_resets_the_host(dog: Dog) -> None
 
 
 def test_a_right_given_up_in_time_resets_nothing(dog: Dog) -> None:
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.rounds(LOST, 5.0)
     dog.round(FREE)
     assert not dog.device.armed
@@ -158,17 +158,17 @@ def test_what_is_being_given_up_is_not_armed_anew(dog: Dog) -> None:
 
 
 def test_a_daemon_that_leaves_in_order_disarms_it_and_the_next_one_arms_it(dog: Dog) -> None:
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.guardian.close()
     assert not dog.device.armed
     dog.idle(500.0)
     dog.another().start()
-    dog.round(HOLD)
+    dog.round(FEED)
     assert dog.device.armed
 
 
 def test_one_that_leaves_without_having_given_up_what_it_lost_does_not(dog: Dog) -> None:
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.round(LOST)
     dog.guardian.close()
     assert dog.device.armed
@@ -176,11 +176,11 @@ def test_one_that_leaves_without_having_given_up_what_it_lost_does_not(dog: Dog)
 
 
 def test_a_daemon_that_dies_must_be_back_in_time(dog: Dog) -> None:
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.device.dies()
     dog.idle(10.0)
     dog.another().start()
-    dog.rounds(HOLD, 60.0)
+    dog.rounds(FEED, 60.0)
     assert dog.device.armed
     dog.device.dies()
     dog.idle(16.0)
@@ -188,7 +188,7 @@ def test_a_daemon_that_dies_must_be_back_in_time(dog: Dog) -> None:
 
 
 def test_what_a_dead_daemon_left_armed_is_disarmed_when_there_is_nothing_to_guard(dog: Dog) -> None:
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.device.dies()
     dog.another().start()
     dog.rounds(LOST, 5.0)
@@ -199,19 +199,19 @@ def test_what_a_dead_daemon_left_armed_is_disarmed_when_there_is_nothing_to_guar
 
 @pytest.mark.parametrize("mode", ["off", "if-present"])
 def test_also_when_the_configuration_has_changed_meanwhile(dog: Dog, mode: str) -> None:
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.device.dies()
     dog.another(mode=mode).start()
     if mode == "off":
         assert not dog.device.armed
     else:
-        dog.rounds(HOLD, 60.0)
+        dog.rounds(FEED, 60.0)
         assert dog.device.armed
 
 
 def test_one_that_was_left_armed_and_cannot_be_opened_ends_no_daemon(dog: Dog) -> None:
     """The section was removed meanwhile, and the usual device is somebody else's: the daemon never came up."""
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.device.dies()
 
     dog.device.busy = True
@@ -230,7 +230,7 @@ def test_a_look_tests_it_once_and_leaves_it_disarmed(dog: Dog) -> None:
     calls = len(dog.device.calls)
     assert dog.guardian.look()
     assert len(dog.device.calls) == calls
-    dog.round(HOLD)
+    dog.round(FEED)
     assert dog.guardian.look()
     assert dog.device.armed
 
@@ -252,26 +252,26 @@ def test_a_device_that_will_not_do_is_named_and_not_left_armed(
     break_(dog.device)
     with pytest.raises(ProbeError, match=words):
         dog.guardian.look()
-    dog.round(HOLD)
+    dog.round(FEED)
     assert not dog.device.armed
     assert not dog.device.opened
     assert words in dog.said()
     tries = dog.device.calls.count("open")
-    dog.rounds(HOLD, 2.0)
+    dog.rounds(FEED, 2.0)
     assert dog.device.calls.count("open") == tries, "not tried again at once"
 
 
 def test_a_device_that_comes_later_is_used(dog: Dog) -> None:
     dog.device.there = False
-    dog.round(HOLD)
+    dog.round(FEED)
     dog.device.there = True
-    dog.rounds(HOLD, 10.0)
+    dog.rounds(FEED, 10.0)
     assert dog.device.armed
 
 
 def test_a_time_that_the_driver_rounds_within_the_limits_will_do(dog: Dog) -> None:
     dog.device.step_s = 10
-    dog.round(HOLD)
+    dog.round(FEED)
     assert dog.device.timeout_s == 20
     assert "20 s" in dog.said()
 
@@ -279,7 +279,7 @@ def test_a_time_that_the_driver_rounds_within_the_limits_will_do(dog: Dog) -> No
 def test_a_device_with_one_time_only_is_taken_by_that(dog: Dog) -> None:
     dog.device.options &= ~watchdog.CAN_SETTIMEOUT
     dog.device.timeout_s = 20
-    dog.round(HOLD)
+    dog.round(FEED)
     assert dog.device.armed
     assert dog.device.timeout_s == 20
 
@@ -288,7 +288,7 @@ def test_where_one_need_not_be_nothing_is_missed(dog: Dog) -> None:
     dog.device.there = False
     dog.another(mode="if-present").start()
     assert dog.guardian.look() is False
-    dog.rounds(HOLD, 10.0)
+    dog.rounds(FEED, 10.0)
     assert dog.logged == []
 
 
@@ -297,7 +297,7 @@ def test_one_that_cannot_be_disarmed_is_left_alone_unless_it_is_required(dog: Do
     dog.another(mode="if-present").start()
     with pytest.raises(ProbeError, match="nowayout"):
         dog.guardian.look()
-    dog.rounds(HOLD, 10.0)
+    dog.rounds(FEED, 10.0)
     assert "open" not in dog.device.calls
 
 
@@ -305,11 +305,11 @@ def test_one_that_cannot_be_disarmed_is_fed_for_good_where_it_is_required(dog: D
     dog.device.nowayout = True
     assert dog.guardian.look()
     assert "open" not in dog.device.calls, "a test would arm it for good"
-    dog.rounds(HOLD, 10.0)
+    dog.rounds(FEED, 10.0)
     dog.rounds(FREE, 60.0)
     assert dog.device.armed
     assert "cannot be disarmed" in dog.said()
-    dog.rounds(HOLD, 20.0)
+    dog.rounds(FEED, 20.0)
 
 
 def test_one_that_may_be_lasting_is_not_opened_to_find_out(dog: Dog) -> None:
@@ -318,7 +318,7 @@ def test_one_that_may_be_lasting_is_not_opened_to_find_out(dog: Dog) -> None:
     dog.another(mode="if-present").start()
     with pytest.raises(ProbeError, match="is not said by its kernel"):
         dog.guardian.look()
-    dog.rounds(HOLD, 10.0)
+    dog.rounds(FEED, 10.0)
     assert "open" not in dog.device.calls
     assert dog.another(mode="required").look()
     assert "open" not in dog.device.calls
@@ -326,19 +326,19 @@ def test_one_that_may_be_lasting_is_not_opened_to_find_out(dog: Dog) -> None:
 
 def test_one_that_turns_out_to_be_lasting_is_fed_for_good(dog: Dog) -> None:
     dog.device.silent = dog.device.nowayout = True
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.rounds(FREE, 60.0)
     assert dog.device.armed
     assert dog.device.calls.count("stop") == 1, "the kernel writes a line for each"
-    dog.rounds(HOLD, 20.0)
+    dog.rounds(FEED, 20.0)
 
 
 def test_one_of_which_the_kernel_says_nothing_is_disarmed_where_it_can_be(dog: Dog) -> None:
     dog.device.silent = True
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.round(FREE)
     assert (dog.device.armed, dog.device.opened, dog.marker.exists()) == (False, False, False)
-    dog.rounds(HOLD, 5.0)
+    dog.rounds(FEED, 5.0)
     dog.device.broken.add("stop")  # an old driver knows no such order
     dog.round(FREE)
     assert (dog.device.armed, dog.device.opened) == (False, False)
@@ -348,9 +348,9 @@ def test_one_of_which_the_kernel_says_nothing_is_disarmed_where_it_can_be(dog: D
 def test_a_lasting_one_whose_time_does_not_fit_is_said_and_fed(dog: Dog, *, silent: bool) -> None:
     """Closed without being disarmed, it would reset the host each time that it is about to serve."""
     dog.device.silent, dog.device.nowayout, dog.device.step_s = silent, True, 64
-    dog.round(HOLD)
+    dog.round(FEED)
     assert "makes 64 s" in dog.said()
-    dog.rounds(HOLD, 100.0)
+    dog.rounds(FEED, 100.0)
     dog.rounds(FREE, 100.0)
     assert dog.device.armed
     assert dog.device.calls.count("open") == 1
@@ -359,13 +359,13 @@ def test_a_lasting_one_whose_time_does_not_fit_is_said_and_fed(dog: Dog, *, sile
 
 
 def test_a_feed_that_fails_is_said_once_and_tried_again(dog: Dog) -> None:
-    dog.rounds(HOLD, 3.0)
+    dog.rounds(FEED, 3.0)
     dog.device.broken.add("write")
     for _ in range(6):
-        dog.round(HOLD, 1.6)
+        dog.round(FEED, 1.6)
     assert dog.said().count("could not be fed") == 1
     dog.device.broken.clear()
-    dog.rounds(HOLD, 30.0)
+    dog.rounds(FEED, 30.0)
 
 
 def test_a_driver_that_blocks_holds_up_no_round(dog: Dog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,13 +375,13 @@ def test_a_driver_that_blocks_holds_up_no_round(dog: Dog, monkeypatch: pytest.Mo
         inside.set()
         assert gate.wait(10)
 
-    dog.round(HOLD)
+    dog.round(FEED)
     monkeypatch.setattr(dog.device, "write", stuck)
     dog.device.now_s += 5
     for _ in range(1000):
-        dog.guardian.alive(HOLD)  # returns at once
+        dog.guardian.alive(FEED)  # returns at once
     assert inside.wait(5)
-    dog.guardian.alive(HOLD)
+    dog.guardian.alive(FEED)
     gate.set()
 
 

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from pgvip.core import warnings as core_warnings
 from pgvip.core.changes import TABLE
+from pgvip.daemon import background
 from pgvip.events.event_table import EVENTS, VETO, Event, Level, kind, read
 from pgvip.hooks.calls import ROLE_EVENTS
+from pgvip.status import document
 
 REPOSITORY = Path(__file__).parents[3]
 PACKAGE = REPOSITORY / "pgvip"
-TELLERS = {"note", "log", "_log", "_say", "warn", "say", "StandingWarning"}
+TELLERS = {"note", "log", "_log", "_say", "WarningRow"}
 """Functions whose first argument is the name of an event, wherever it is a literal."""
 EXAMPLE = Event("fenced", Level.NOTICE, "db2 is off", "2026-01-02T03:04:05.678Z", "db1", "shop", 4,
                 (("tries", "2"),), 17, "ab12")  # fmt: skip
@@ -49,16 +52,11 @@ def test_every_name_in_the_table_is_told() -> None:
     assert sorted(EVENTS.keys() - told().keys()) == []
 
 
-def warnings() -> set[str]:
-    """Names of warnings: told by `warn`, or by its short name in speak; and those of what is seen beside them."""
-    text = "".join(path.read_text(encoding="utf-8") for path in (PACKAGE / "core").glob("*.py"))
-    text += (PACKAGE / "daemon/background.py").read_text(encoding="utf-8")
-    return set(re.findall(r'(?:\bsay|warn|\bStandingWarning)\(\s*"([a-z-]+)"', text))
-
-
-def test_what_lasts_is_marked_so() -> None:
-    assert len(warnings()) > 20
-    assert {name for name, row in EVENTS.items() if row.state} == warnings()
+def test_each_warning_of_the_tables_is_a_state_and_each_state_a_warning() -> None:
+    names = [*(row.name for row in core_warnings.TABLE), *(row.name for row in background.WARNINGS)]
+    assert len(names) == len(set(names)) > 30
+    assert {name for name, row in EVENTS.items() if row.state} == set(names)
+    assert {row.name for row in document.WARNINGS} <= EVENTS.keys()
 
 
 def test_names_are_words_that_a_directory_can_have() -> None:
@@ -68,7 +66,7 @@ def test_names_are_words_that_a_directory_can_have() -> None:
         assert row.kept or not row.hooks, name
     assert VETO not in EVENTS
     assert all(EVENTS[name].hooks for name in ROLE_EVENTS)
-    assert not EVENTS.keys() & {row.name for row in TABLE if row.name != "hold"}
+    assert not EVENTS.keys() & {row.name for row in TABLE}
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -174,6 +174,8 @@ def test_the_requests_are_a_table_that_others_add_to() -> None:
 # --- what cannot work is refused before it is ordered ----------------------------------------------------------
 
 PAUSED = Pause(1, active=True)
+UNGUARDED = standby().configured(watchdog_required=True).sees(watchdog=failing())
+"""Its watchdog is required and cannot be used."""
 
 
 @pytest.mark.parametrize(
@@ -182,8 +184,8 @@ PAUSED = Pause(1, active=True)
         (primary().knows(confirmed=False), "switchover", "no confirmed record"),
         (primary().durable(record=None), "switchover", "no confirmed record"),
         (primary(Mode.SOLO), "switchover", "serves alone"),
-        (primary().hears(eligible=False), "switchover", "no standby is eligible"),
-        (standby().knows(grant=None), "switchover", "no standby is eligible"),
+        (primary().hears(eligible=False), "switchover", "b is not eligible"),
+        (standby().knows(grant=None), "switchover", "b is not eligible"),
         (primary().durable(pause=PAUSED), "switchover", "paused"),
         (primary().knows(heard=None), "switchover", "does not answer"),
         (claiming(standby()), "switchover", "a change is under way"),
@@ -196,13 +198,19 @@ PAUSED = Pause(1, active=True)
         (standby().knows(confirmed=False), "failover", "no confirmed record"),
         (standby().configured(fencing=False), "failover", 'fencing = "none"'),
         (standby().sees(gateway=failing()), "failover", "no gateway"),
-        (standby().down(), "failover", "not a healthy standby"),
+        (standby().knows(leaving=True), "failover", "b is shutting down"),
+        (standby().knows(leaving=True), "switchover", "b is shutting down"),
+        (primary().knows(leaving=True), "fence off", "a is shutting down"),
+        (UNGUARDED, "failover", "may not begin to serve without its watchdog"),
+        (UNGUARDED, "switchover", "may not begin to serve without its watchdog"),
+        (primary().hears(eligible=False, guarded=False), "switchover", "b may not begin to serve without its watchdog"),
+        (standby().down(), "failover", "does not run as a standby"),
         (standby(), "fence confirm", "no claim is open"),
         (standby(), "fence off", "is the primary"),
         (primary().durable(pause=PAUSED), "fence off", "paused"),
         (primary().knows(confirmed=False), "fence off", "no confirmed record"),
         (primary().configured(fencing=False), "fence off", 'fencing = "none"'),
-        (primary().sees(gateway=failing()), "fence off", "not well enough"),
+        (primary().sees(gateway=failing()), "fence off", "no gateway"),
         (claiming(standby()), "fence on", "being fenced"),
         (claiming(standby()), "fence off", "a change is under way"),
         (primary().configured(fencing=False), "fence status", 'fencing = "none"'),

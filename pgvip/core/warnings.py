@@ -1,0 +1,233 @@
+"""Every warning of `status` in one table: while what it stands, what it says, and what to do about it.
+
+A warning stands for a state and ends with it; what happens once is a note. docs/events.md has the same names, with what
+they mean and how much they matter; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pgvip.core.actions import StartPostgres, name_of
+from pgvip.core.conditions import Unmet, names, unmet
+from pgvip.core.converge import CHECK_FRESH_S
+from pgvip.core.facts import Facts
+from pgvip.core.rights import ELIGIBLE, eligible, standby_address, standby_right, write_right
+from pgvip.core.settings import StandingWarning
+from pgvip.core.values import NEVER, Override, Vip
+
+T = TypeVar("T")
+
+HEARTBEAT_LATE_S = 10.0
+"""A heartbeat row that was not written for so long, and one look more, is a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarningRow(Generic[T]):
+    """One warning: it stands while `when` finds something; where that is a list, once for each of it.
+
+    `text` and `hint` may name {it}, what was found, and {v}, what was looked at.
+    """
+
+    name: str
+    when: Callable[[T], object]
+    text: str
+    hint: str = ""
+
+
+def warned(rows: Iterable[WarningRow[T]], v: T, **words: object) -> tuple[StandingWarning, ...]:
+    """The warnings that stand, in the order of their rows. `words`: what else their texts may name."""
+    found: list[StandingWarning] = []
+    for row in rows:
+        it = row.when(v)
+        if it:
+            for one in it if isinstance(it, list) else (it,):
+                text, hint = (each.format(it=one, v=v, **words) for each in (row.text, row.hint))
+                found.append(StandingWarning(row.name, text, hint))
+    return tuple(found)
+
+
+def standing(facts: Facts) -> tuple[StandingWarning, ...]:
+    """The core's own warnings at the end of a round."""
+    return warned(TABLE, facts, **names(facts))
+
+
+# --- what takes more than a line -----------------------------------------------------------------------------
+
+
+def _taken(v: Facts) -> list[tuple[str, str]]:
+    """Addresses that this host should raise, and who answers for them."""
+    here = {Vip.PRIMARY: write_right(v), Vip.STANDBY: standby_address(v)}
+    wanted = [vip for vip in Vip if here[vip] and vip not in v.held and not v.paused and v.higher is None]
+    checked = [(vip.value, *v.k.checked[vip]) for vip in wanted if vip in v.k.checked]
+    return [(name, mac) for name, at_s, mac in checked if mac and v.now_s - at_s <= CHECK_FRESH_S]
+
+
+def _stranger(v: Facts) -> str:
+    """Who answers for the VIP of a primary that would serve alone after its boot."""
+    return (v.seen.arp_primary.value or "") if v.primary and v.solo and not v.k.confirmed else ""
+
+
+def _pause(v: Facts) -> str:
+    pause = v.k.durable.pause
+    if not pause.active:
+        return ""
+    by = f" by {pause.by}" if pause.by else ""
+    until = f", until {pause.until}" if pause.until else ""
+    return f"{by}{until}: {pause.reason or 'no reason given'}"
+
+
+def _failing(v: Facts) -> list[dict[str, Any]]:
+    return [
+        {"name": name_of(kind), "times": past.times, "text": past.text, "hint": kind.properties.hint}
+        for kind, past in sorted(v.k.failures.items(), key=lambda one: name_of(one[0]))
+        if past.times >= 2
+    ]
+
+
+def _down(v: Facts) -> bool:
+    """Nobody serves, and the other host may not."""
+    return v.dead and v.primary and v.k.confirmed and (v.solo or StartPostgres in v.k.failures)
+
+
+def _alone(v: Facts) -> str:
+    """Why a primary beside a peer that answers serves alone: what keeps the row "pair" from being chosen."""
+    beside = v.primary and v.solo and v.k.confirmed and v.peer is not None
+    return dict(v.k.blockers).get("pair", "") if beside else ""
+
+
+def _not_eligible(v: Facts) -> Unmet | None:
+    """The first reason why this standby may not take over."""
+    missing = unmet(ELIGIBLE, v) if v.standby and v.pair and v.k.confirmed else ()
+    return missing[0] if missing else None
+
+
+def _lags(v: Facts) -> bool:
+    return v.standby and v.pair and v.recovering and v.k.confirmed and not standby_right(v) and v.lagging
+
+
+def _not_served(v: Facts) -> bool:
+    since_s = v.k.blocked_since_s
+    return v.pair and since_s > NEVER and v.now_s - since_s >= v.s.standby_down_s
+
+
+def _watchdog(v: Facts, *, required: bool) -> str:
+    watch = v.seen.watchdog
+    return watch.reason or "no reason given" if watch.failures and v.s.watchdog_required is required else ""
+
+
+def _not_waited_for(v: Facts) -> bool:
+    """Commits of a sync pair do not wait for the peer."""
+    database = v.database
+    if not v.read_write or not v.sync_term or database is None:
+        return False
+    return not database.sync_names or database.foreign_names
+
+
+def _heartbeat(v: Facts) -> str:
+    """Why the heartbeat row is not written, on a primary that may and can write."""
+    watch = v.seen.heartbeat
+    if not v.read_write or v.hung or not write_right(v) or max(watch.at_s, watch.failing_since_s) == NEVER:
+        return ""
+    since_s = max(watch.at_s, v.k.who.started_s, v.k.awake_s, v.k.postmaster_since_s)
+    late = v.now_s - since_s >= HEARTBEAT_LATE_S + v.s.interval_s
+    return (watch.reason or "no answer") if late else ""
+
+
+def _silent(v: Facts) -> bool:
+    """A peer that answers by no path, beside a host that knows what it may do."""
+    return v.message is None and v.peer_silent and v.k.confirmed
+
+
+def _differs(v: Facts) -> bool:
+    return v.message is not None and v.message.digest != v.s.digest
+
+
+def _other_version(v: Facts) -> str:
+    return v.message.version if v.message is not None and v.message.version != v.s.version else ""
+
+
+def _left_alone(v: Facts) -> bool:
+    """The configuration lets one host serve alone, and that is not this one."""
+    alone = Override.PRIMARY_STANDBY
+    return v.message is not None and v.s.peer_override is alone and v.s.override is not alone
+
+
+FORCE = "pgvip promote --force on the host whose data shall live"
+TABLE: tuple[WarningRow[Facts], ...] = (
+    WarningRow("vip-taken", _taken, "{it[1]} answers for the {it[0]} VIP",
+               "find that host and take the address from it"),
+    WarningRow("records-differ", lambda v: v.k.alarm, "{it}", FORCE),
+    WarningRow("foreign-message", lambda v: v.k.conflict, "ignored {it}",
+               "see that both hosts belong to the same pair"),
+    WarningRow("hold", lambda v: v.k.durable.hold, "{it}", "compare the data, then: pgvip hold clear"),
+    WarningRow("no-record", lambda v: v.record is None,
+               "this host has no record and waits for the confirmed primary's",
+               f"if the peer has none either: {FORCE}"),
+    WarningRow("vip-answers", _stranger,
+               "somebody else answers for the primary VIP, so this solo primary does not start",
+               "find out who serves; then pgvip promote --force here, or on the peer"),
+    WarningRow("unconfirmed", lambda v: v.record is not None and not v.k.confirmed and not _stranger(v),
+               "the peer has not confirmed this host's record since this boot",
+               "bring the peer back; if it never comes: pgvip promote --force"),
+    WarningRow("leaving", lambda v: v.k.leaving, "this host is shutting down: it takes no role and starts no server",
+               "if it stays after all: pgvip leave --cancel"),
+    WarningRow("paused", _pause, "automatic action is paused{it}", "pgvip resume"),
+    WarningRow("kept-off", lambda v: v.k.durable.kept_off,
+               "{peer} was powered off by an operator's order, and is not switched on by itself", "pgvip fence on"),
+    WarningRow("no-fencing", lambda v: not v.s.fencing, "no way to fence is configured: no takeover on silence",
+               "configure fencing for both hosts"),
+    WarningRow("fence-failing", lambda v: v.k.claim.tries - 1 if v.k.claim else 0,
+               "the peer could not be fenced in {it} tries", "if you see that it is off: pgvip fence confirm"),
+    WarningRow("vetoed", lambda v: v.k.veto.refused if v.k.veto else "", "a veto hook puts the takeover off: {it}",
+               "see what the hook is about; when it allows it, this host takes over"),
+    WarningRow("action-failing", _failing, "{it[name]} failed {it[times]} times: {it[text]}", "{it[hint]}"),
+    WarningRow("no-data", lambda v: v.processes is not None and not v.installed, "there is no data directory",
+               "mount it, or pgvip clone"),
+    WarningRow("database-hung", lambda v: v.hung, "the local database or its disks do not answer"),
+    WarningRow("database-down", _down, "the primary's database is down, and the other host may not take over",
+               "repair it, see its log; if it is lost for good: pgvip promote --force on the other host"),
+    WarningRow("alone", _alone, "this primary serves alone: {it}"),
+    WarningRow("isolated", lambda v: v.k.isolated,
+               "no gateway and no answer from {peer} by any path: this primary does not serve",
+               "repair its network; it serves again by itself"),
+    WarningRow("not-eligible", _not_eligible,
+               "this standby may not take over: {it.text}", "{it.hint}"),
+    WarningRow("lag", _lags, "this standby lags more than the limit: it does not hold the standby VIP"),
+    WarningRow("hand-backs", lambda v: v.primary and v.k.confirmed and not write_right(v)
+               and v.k.durable.handbacks >= v.s.handbacks_max,
+               "the role was handed back too often", "see why; then pgvip promote --force here"),
+    WarningRow("not-served", _not_served,
+               "primary by its record, but not known to hold all that the role needs (an old record?)", FORCE),
+    WarningRow("watchdog-required", lambda v: _watchdog(v, required=True),
+               "this host may not begin to serve without its watchdog: {it}",
+               'repair it, or write watchdog.mode = "if-present" and restart pgvip'),
+    WarningRow("watchdog-unusable", lambda v: _watchdog(v, required=False), "the watchdog cannot be used: {it}",
+               'repair it, or write watchdog.mode = "off"'),
+    WarningRow("fence-status", lambda v: v.seen.fence.failures,
+               "the peer's fence device does not answer: {v.seen.fence.reason}", "pgvip fence test"),
+    WarningRow("sync-names", _not_waited_for,
+               "synchronous_standby_names is '{v.database.sync_names}': commits do not wait for the peer",
+               "ALTER SYSTEM RESET synchronous_standby_names"),
+    WarningRow("weak-commits", lambda v: v.read_write and v.sync_term and v.seen.commits.value,
+               "acknowledged commits may be lost: {it}",
+               "set synchronous_commit to on there, or configure async mode"),
+    WarningRow("heartbeat-failing", _heartbeat, "the heartbeat row cannot be written: {it}",
+               "see the table pgvip.heartbeat, who locks it, and the rights of role pgvip; pgvip init makes them anew"),
+    WarningRow("peer-silent", lambda v: v.message is None, "the peer's daemon does not answer",
+               "systemctl status pgvip on the peer"),
+    WarningRow("primary-lost", lambda v: _silent(v) and v.standby and not eligible(v),
+               "the primary answers by no path, and this standby does not hold all that it had",
+               "bring the primary back; if it is lost for good: pgvip promote --force here"),
+    WarningRow("cannot-fence", lambda v: _silent(v) and v.pair and not v.s.fencing and (v.primary or eligible(v)),
+               "the peer answers by no path, and there is no way to fence it",
+               "bring it back; if you see that it is off: pgvip promote --force --without-fence here"),
+    WarningRow("configuration-differs", _differs, "the two hosts' files differ", "make them the same, then reload"),
+    WarningRow("version-differs", _other_version, "the peer runs pgvip {it}", "upgrade it"),
+    WarningRow("peer-cannot", lambda v: v.message and v.message.cannot, "the peer cannot give up: {it}",
+               "repair what its log names; with fencing it is powered off"),
+    WarningRow("alone-by-choice", _left_alone,
+               "the configuration lets the peer serve alone: this host is never eligible"),
+)  # fmt: skip
