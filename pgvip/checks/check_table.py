@@ -41,6 +41,7 @@ CHECKS = (
     Check("versions", "daemons.versions", "pgvip and PostgreSQL are the same on both hosts"),
     Check("timing", "fence_devices.timing", "time-outs are consistent, those of the fence agents too"),
     Check("database", "postgresql.database", "PostgreSQL answers, and connections are left"),
+    Check("heartbeat", "postgresql.heartbeat", "the primary's heartbeat row is there, and pgvip may write it"),
     Check("settings", "postgresql.settings", "PostgreSQL's settings are what pgvip needs"),
     Check("data-directory", "postgresql.data", "the data directory is the pair's, and closed to others"),
     Check("rewind", "postgresql.rewind", "pg_rewind can be used"),

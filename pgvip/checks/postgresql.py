@@ -10,7 +10,10 @@ from pgvip.checks.finding import Finding, Perf, critical, gathered, judged, ok, 
 from pgvip.checks.subject import Facts
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.system import pgconf, pgtools
+from pgvip.system.sql import ServerAnswered, connect_local
 
+HEARTBEAT_S = 2.0
+"""How long the heartbeat row may be locked by somebody before that is told."""
 LEVELS = {"warning": warning, "critical": critical}
 ON = ("on",)
 WANTED: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
@@ -44,6 +47,19 @@ def database(facts: Facts) -> Finding:
     limits = facts.limits
     perf = Perf("connections", percent, "%", limits.connections_warning_percent, limits.connections_critical_percent)
     return judged(f"answers; {used} of {most} connections are used", perf, "raise max_connections, or use a pooler")
+
+
+def heartbeat(facts: Facts) -> Finding:
+    """A primary's heartbeat row can be written, by writing it."""
+    if facts.in_recovery:
+        return ok("a standby writes none")
+    with connect_local(facts.config, 1.5 * HEARTBEAT_S, lock_timeout_s=HEARTBEAT_S) as session:
+        try:
+            session.query("heartbeat", timeout_s=2 * HEARTBEAT_S)
+        except ServerAnswered as failure:
+            hint = "see that table pgvip.heartbeat is there, who locks it, and that role pgvip may write it"
+            return warning(f"the heartbeat row cannot be written: {failure.reason}", hint)
+    return ok("the heartbeat row can be written")
 
 
 def settings(facts: Facts) -> Finding:

@@ -215,7 +215,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "acknowledged commits may be lost: {it}",
                "set synchronous_commit to on there, or configure async mode"),
     WarningRow("heartbeat-failing", _heartbeat, "the heartbeat row cannot be written: {it}",
-               "see the table pgvip.heartbeat, who locks it, and the rights of role pgvip; pgvip init makes them anew"),
+               "see that table pgvip.heartbeat is there, who locks it, and that role pgvip may write it"),
     WarningRow("peer-silent", lambda v: v.message is None, "the peer's daemon does not answer",
                "systemctl status pgvip on the peer"),
     WarningRow("primary-lost", lambda v: _silent(v) and v.standby and not eligible(v),

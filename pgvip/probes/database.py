@@ -11,7 +11,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.pgping import ping
-from pgvip.system.sql import DATABASE_ROLE, connect_local
+from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_local
 from pgvip.system.wal_files import read_history, timeline_of
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class DatabaseProbe:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._state = connect_local(config)
-        self._beat = connect_local(config)
+        self._beat, self._beat_limit_s = connect_local(config), 0.0
         self._memory = Memory()
         self._wal = config.postgres.data_directory / "pg_wal"
         self._histories: dict[int, tuple[WalPoint, ...]] = {}
@@ -108,9 +108,21 @@ class DatabaseProbe:
         return answer.serving
 
     def heartbeat(self, timeout_s: float | None = None) -> bool:
-        """Write and commit the heartbeat row with a local flush; raises ProbeError when that fails."""
+        """Write and commit the heartbeat row with a local flush; raises ProbeError with the server's reason.
+
+        The server gives up before this side does: else every try would leave a session behind that waits for the lock,
+        until no connections are left.
+        """
+        limit_s = self._limit_s(timeout_s)
+        if limit_s != self._beat_limit_s:
+            self._beat.close()
+            self._beat = connect_local(self.config, 0.8 * limit_s, lock_timeout_s=0.7 * limit_s)
+            self._beat_limit_s = limit_s
         self._same_server(self._beat)
-        self._beat.query("heartbeat", timeout_s=self._limit_s(timeout_s))
+        try:
+            self._beat.query("heartbeat", timeout_s=limit_s)
+        except ServerAnswered as failure:
+            raise ProbeError(failure.reason, failure.detail) from failure
         return True
 
     def close(self) -> None:

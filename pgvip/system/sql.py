@@ -56,6 +56,11 @@ class ServerAnswered(ProbeError):
         super().__init__(message, detail, hint)
         self.sqlstate = sqlstate
 
+    @property
+    def reason(self) -> str:
+        """What the server said, in one line."""
+        return (self.detail or self.message).partition("\n")[0].strip()
+
 
 class Session:
     """One connection that is kept; opened by the first query, opened anew after it broke.
@@ -176,17 +181,18 @@ class Session:
 
 
 def connect_local(
-    config: Config, statement_timeout_s: float = STATEMENT_TIMEOUT_S, *, database: str = ""
+    config: Config, statement_timeout_s: float = STATEMENT_TIMEOUT_S, *, lock_timeout_s: float = 0.0, database: str = ""
 ) -> Session:
     """Make a session to this host's server, over its Unix socket as role `pgvip` (not yet connected).
 
-    `database`: another one than that of pgvip's own schema.
+    `lock_timeout_s`: the server's limit for a wait for a lock, 0 for none of its own. `database`: another one than that
+    of pgvip's own schema.
     """
     return Session(
         {
             "host": str(config.postgres.socket_directory),
             "sslmode": "disable",
-            **_common(config, statement_timeout_s),
+            **_common(config, statement_timeout_s, lock_timeout_s),
             **({"dbname": database} if database else {}),
         },
         "the local database",
@@ -240,7 +246,7 @@ def load_sql(name: str, version: int) -> str:
     return best.read_text(encoding="utf-8")
 
 
-def _common(config: Config, statement_timeout_s: float) -> dict[str, Any]:
+def _common(config: Config, statement_timeout_s: float, lock_timeout_s: float = 0.0) -> dict[str, Any]:
     """Settings of every session.
 
     Its commits are local, so that it never waits for the standby, and nothing that was set for the
@@ -249,6 +255,7 @@ def _common(config: Config, statement_timeout_s: float) -> dict[str, Any]:
     settings = {
         "synchronous_commit": "local",
         "statement_timeout": f"{statement_timeout_s * 1000:.0f}",
+        "lock_timeout": f"{lock_timeout_s * 1000:.0f}",
         "default_transaction_read_only": "off",
         "search_path": "pg_catalog",
         "idle_in_transaction_session_timeout": "0",

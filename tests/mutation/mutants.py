@@ -26,7 +26,7 @@ WORDS: dict[str, tuple[int, ...]] = {
     "call_off": (1,), "ValueError": (0,), "AssertionError": (0,),
 }  # fmt: skip
 """Calls with words for people (log lines, warnings, reasons), and at which places: these words are not mutated."""
-NAMELESS = ("__all__", "HINTS", "T")
+NAMELESS = ("__all__", "FORCE", "HINTS", "RIGHTS", "SOON", "STATUS", "T")
 """Assignments left out: what `import *` would take (nobody uses it), words for people, a name of the type checker."""
 
 

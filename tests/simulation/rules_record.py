@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import converge, decide, intake, rights, steps
+from pgvip.core import conditions, converge, decide, intake, steps
 from pgvip.core.changes import Change
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Knowledge
@@ -114,7 +114,7 @@ def any_history(patch: Patch) -> None:
     def broken(facts: Facts, record: Record) -> bool:
         return facts.point is not None and record.handover is not None and facts.point.lsn >= record.handover.lsn
 
-    patch.setattr(rights, "reached", broken)
+    patch.setattr(conditions, "reached", broken)
 
 
 def diverged_data_at_adoption(play: Play) -> None:

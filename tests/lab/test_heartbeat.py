@@ -1,0 +1,84 @@
+"""A primary whose heartbeat row cannot be written: `status` and `check` say so, with PostgreSQL's reason."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from pgvip.system.sql import SQL_DIRECTORY
+from tests.lab.hosts import SOCKET_DIRECTORY
+from tests.lab.nodes import wait_until
+from tests.lab.scene import Scene
+
+TOLD_WITHIN_S = 30.0
+LOCKED_S = 40.0
+"""Long enough for ten sessions, were none of them ended."""
+LOCK = "begin; lock table pgvip.heartbeat in access exclusive mode; select pg_sleep(300)"
+SESSIONS = "select count(*) from pg_stat_activity where usename = 'pgvip'"
+SETUP = (SQL_DIRECTORY / "setup.sql").read_text(encoding="utf-8")
+MADE_ANEW = SETUP[SETUP.index("CREATE SCHEMA") :]
+"""Schema, tables and rights, without the roles."""
+
+
+def told(scene: Scene) -> dict[str, str]:
+    """Texts of the warnings that the primary's status carries, by name."""
+    return {warning["name"]: warning["text"] for warning in scene.pair.status(scene.primary)["warnings"]}
+
+
+def checked(scene: Scene) -> tuple[str, str]:
+    """What `pgvip check` says of the heartbeat."""
+    said = scene.pair.pgvip(scene.primary, "check", "--json", "--only", "heartbeat", check=False).stdout
+    [found] = json.loads(said)["checks"]
+    return found["level"], found["text"]
+
+
+def see_the_warning(scene: Scene, reason: str) -> None:
+    scene.strike()
+    text = wait_until(lambda: told(scene).get("heartbeat-failing"), TOLD_WITHIN_S, "the warning", every_s=0.2)
+    took_s = time.monotonic() - scene.struck_s
+    print(f"warning after {took_s:.1f} s: {text}")
+    assert took_s < TOLD_WITHIN_S
+    assert reason in text
+    level, text = checked(scene)
+    assert level == "WARNING"
+    assert reason in text
+
+
+def see_it_end(scene: Scene) -> None:
+    wait_until(lambda: "heartbeat-failing" not in told(scene), 20, "the warning ends")
+    assert checked(scene)[0] == "OK"
+    scene.finish(swapped=False)
+
+
+def test_the_schema_is_dropped(scene: Scene) -> None:
+    assert checked(scene)[0] == "OK"
+    scene.primary.sql("drop schema pgvip cascade")
+    see_the_warning(scene, 'relation "pgvip.heartbeat" does not exist')
+    scene.primary.sql(MADE_ANEW)
+    see_it_end(scene)
+
+
+def test_the_right_is_revoked(scene: Scene) -> None:
+    scene.primary.sql("revoke insert, update on pgvip.heartbeat from pgvip")
+    see_the_warning(scene, "permission denied for table heartbeat")
+    scene.primary.sql("grant insert, update on pgvip.heartbeat to pgvip")
+    see_it_end(scene)
+
+
+@pytest.mark.timeout(300)
+def test_the_table_is_locked_and_no_sessions_pile_up(scene: Scene) -> None:
+    before = int(scene.primary.sql(SESSIONS))
+    locker = scene.primary.popen(["psql", "-Xq", "-h", SOCKET_DIRECTORY, "-c", LOCK], user="postgres")
+    try:
+        see_the_warning(scene, "canceling statement due to lock timeout")
+        most = before
+        while time.monotonic() - scene.struck_s < LOCKED_S:
+            most = max(most, int(scene.primary.sql(SESSIONS)))
+        print(f"sessions of pgvip: {before} before, {most} at most beside the lock")
+        assert most <= before + 2
+    finally:
+        scene.primary.sql("select pg_terminate_backend(pid) from pg_stat_activity where query like 'begin; lock%'")
+        locker.wait(20)
+    see_it_end(scene)
