@@ -193,7 +193,7 @@ PEER_ANSWERS = Condition(
     "systemctl status pgvip on {peer}",
 )
 PEER_STAYS = Condition(
-    "peer-stays", lambda v: v.peer is None or not v.peer.leaving, "{peer} is leaving: it is shutting down",
+    "peer-stays", lambda v: v.peer is None or not v.peer.leaving, "{peer} is shutting down",
     "wait until it is back",
 )  # fmt: skip
 PEER_GUARDED = Condition(

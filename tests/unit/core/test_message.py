@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from pgvip.core.actions import AddVip, DropVip, Kind, Rejoin, StartPostgres, StopPostgres, WriteState, name_of
-from pgvip.core.knowledge import Failures
+from pgvip.core.knowledge import Failures, Veto
 from pgvip.core.messages import AddressFree, Message, Order, Request, Stopped, Want
-from pgvip.core.observations import PeerDatabase
+from pgvip.core.observations import Observation, PeerDatabase
 from pgvip.core.values import Lsn, Mode, Override, Pause, Role, Vip, WalPoint
+from pgvip.core.warnings import TABLE
 from tests.unit.core_world import (
     HERE,
     NOW_S,
@@ -109,7 +110,27 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "version-differs": lambda: primary().hears(version="0").round(),
     "peer-cannot": lambda: primary().hears(cannot="StopPostgres: D state").round(),
     "vip-taken": lambda: primary().holds().knows(checked={Vip.PRIMARY: (NOW_S, "02:00:00:00:00:99")}).round(),
+    "foreign-message": lambda: primary().told(pair_id="another"),
+    "leaving": lambda: primary().knows(leaving=True).round(),
+    "vetoed": lambda: standby().silence().knows(veto=Veto("x", NOW_S, refused="10-storage: resync")).round(),
+    "isolated": lambda: primary().knows(isolated=True).silence().sees(gateway=failing("192.0.2.1")).round(),
+    "watchdog-required": lambda: standby().configured(watchdog_required=True).sees(watchdog=failing()).round(),
+    "watchdog-unusable": lambda: standby().sees(watchdog=failing()).round(),
+    "weak-commits": lambda: primary().sees(commits=saw("synchronous_commit=off for app")).round(),
+    "heartbeat-failing": lambda: primary().sees(heartbeat=failing(value=True)).round(),
+    "alone-by-choice": lambda: standby().configured(peer_override=Override.PRIMARY_STANDBY).round(),
 }
+"""For each warning that needs no operator at once a host that has it."""
+
+
+def test_every_warning_of_the_table_has_its_case() -> None:
+    assert {name for _, name, _ in NEEDS_OPERATOR.values()} | set(OTHERS) == {row.name for row in TABLE}
+
+
+def test_no_text_of_a_warning_is_left_unfilled() -> None:
+    hosts = [*(make() for make, _, _ in NEEDS_OPERATOR.values()), *(make() for make in OTHERS.values())]
+    told = [warning for host in hosts if host.last for warning in host.last.warnings]
+    assert all(warning.text and "{" not in warning.text + warning.hint for warning in told)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -293,6 +314,23 @@ NOT_TOLD: dict[str, tuple[Host, str]] = {
         primary().reboots().sees(arp_primary=saw("02:00:00:00:00:99")),
         "vip-answers",
     ),
+    "heartbeat-failing, for a moment": (
+        primary().sees(heartbeat=failing(value=True, since_s=NOW_S - 10.8)), "heartbeat-failing",
+    ),
+    "heartbeat-failing, of a standby": (standby().sees(heartbeat=failing(value=True)), "heartbeat-failing"),
+    "heartbeat-failing, without the right": (
+        primary().sees(heartbeat=failing(value=True)).knows(confirmed=False), "heartbeat-failing",
+    ),
+    "heartbeat-failing, of a server that hangs": (
+        primary().sees(heartbeat=failing(value=True), connection=failing(value=True)), "heartbeat-failing",
+    ),
+    "heartbeat-failing, of a server that has just started": (
+        primary().sees(heartbeat=failing(value=True)).knows(postmaster_since_s=NOW_S - 5), "heartbeat-failing",
+    ),
+    "heartbeat-failing, after a time without rounds": (
+        primary().sees(heartbeat=failing(value=True)).knows(awake_s=NOW_S - 5), "heartbeat-failing",
+    ),
+    "heartbeat-failing, before it was looked at": (primary().sees(heartbeat=Observation()), "heartbeat-failing"),
     "not-served, at once": (
         standby(me="a", term=5).durable(record=record("a", Mode.PAIR, 6)).knows(blocked_since_s=NOW_S - 2.9),
         "not-served",
@@ -322,6 +360,28 @@ def test_a_pause_is_told_with_what_is_known_of_it(pause: Pause, words: str) -> N
     host = primary().durable(pause=pause).round()
     assert host.last is not None
     assert words in [warning.text for warning in host.last.warnings]
+
+
+def text_of(host: Host, name: str) -> str:
+    assert host.last is not None
+    return next((warning.text for warning in host.last.warnings if warning.name == name), "")
+
+
+def test_a_heartbeat_that_fails_is_told_with_the_server_s_reason() -> None:
+    """Also where its probe hangs: then what it said last is old."""
+    failed = Observation(True, NOW_S - 11, 3, NOW_S, NOW_S - 10, 'relation "pgvip.heartbeat" does not exist')
+    told = text_of(primary().sees(heartbeat=failed).round(), "heartbeat-failing")
+    assert told == 'the heartbeat row cannot be written: relation "pgvip.heartbeat" does not exist'
+    hangs = primary().sees(heartbeat=saw(value=True, at_s=NOW_S - 11))
+    assert text_of(hangs.round(), "heartbeat-failing") == "the heartbeat row cannot be written: no answer"
+
+
+def test_a_standby_that_may_not_take_over_names_the_reason() -> None:
+    ungranted = text_of(standby().knows(grant=None).round(), "not-eligible")
+    assert ungranted == "this standby may not take over: b is not eligible: a has not said that it holds all it needs"
+    unguarded = standby().configured(watchdog_required=True).sees(watchdog=failing()).round()
+    assert "may not begin to serve without its watchdog" in text_of(unguarded, "not-eligible")
+    assert not unguarded.message.guarded
 
 
 def test_an_action_that_failed_twice_is_an_operator_s_concern() -> None:

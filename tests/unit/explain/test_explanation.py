@@ -80,6 +80,8 @@ def test_the_steps_name_rows_of_the_table() -> None:
     assert changes["standby-host"][0] == "solo-by-fence"
     assert changes["gateway"][0] == "hand-over-gateway"
     assert changes["switchover"][0] == "hand-over-switchover"
+    texts = {one["name"]: [step["text"] for step in one["steps"]] for one in document["scenarios"]}
+    assert "agrees, and gives the role up to b" in texts["switchover"]
 
 
 def paused(host: Host) -> Host:
@@ -94,6 +96,13 @@ def fence_fails(host: Host) -> Host:
 BLOCKED: dict[str, tuple[Host, str, str]] = {
     "not eligible": (HEALTHY[1].knows(grant=None), "primary-host", "granted"),
     "not eligible, by the primary": (HEALTHY[0].hears(eligible=False).knows(given=None), "primary-host", "granted"),
+    "no watchdog": (
+        HEALTHY[1].configured(watchdog_required=True).sees(watchdog=failing()), "primary-host", "guarded"),
+    "no watchdog, by the primary": (
+        HEALTHY[0].configured(watchdog_required=True).hears(guarded=False, eligible=False), "primary-host", "guarded"),
+    "no watchdog of the standby, for a hand-over": (
+        HEALTHY[0].configured(watchdog_required=True).sees(watchdog=saw(value=True))
+        .hears(guarded=False, eligible=False), "primary-database", "peer-guarded"),
     "paused": (paused(HEALTHY[1]), "primary-host", "not-paused"),
     "paused, by the primary": (paused(HEALTHY[0]), "primary-host", "not-paused"),
     "hold": (HEALTHY[1].durable(hold="term 5 took the role"), "primary-host", "no-hold"),

@@ -25,7 +25,7 @@ def unheard(host: Host) -> Host:
         (primary().hears(hold="both wrote"), "the data of b is on hold"),
         (primary().knows(alarm="they differ"), "the two records differ"),
         (primary().hears(database_ok=False), "PostgreSQL on b does not run as a healthy standby"),
-        (primary().hears(leaving=True), "b is leaving"),
+        (primary().hears(leaving=True), "b is shutting down"),
         (primary().durable(pause=PAUSE), "paused"),
         (primary(Mode.SOLO), "a serves alone"),
         (unheard(primary()), "b does not answer"),

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from pgvip.core.changes import HAND_OVER_SWITCHOVER, TAKE_OVER_BY_ORDER
+from pgvip.core.conditions import unmet
+from pgvip.core.knowledge import Switchover
 from pgvip.core.settings import Settings
 from pgvip.core.values import Lsn, Mode, Override, Pause
 from pgvip.orders.prechecks import CHECKS, Facts, Finding, Level, Readiness, Side, refused, switchover
-from tests.unit.core_world import heard_from, record, settings
+from tests.unit.core_world import NOW_S, Alter, Host, failing, heard_from, primary, record, settings, standby
 
 BASE = Readiness(
     host="", pgvip="1", digest="d", version=15, in_recovery=False, lsn=Lsn(1000), replay_lsn=Lsn(1000),
@@ -67,6 +70,8 @@ CASES: dict[str, tuple[str, Level, bool, Facts]] = {
     "other term": ("peer-daemon", Level.FAILED, True, facts(peer=side("b", {"record": record(term=2)}))),
     "paused": ("pause", Level.FAILED, True, facts(peer=side("b", {"pause": Pause(1, active=True)}))),
     "hold": ("hold", Level.FAILED, True, facts(peer=side("b", {"hold": "wrote"}))),
+    "leaving": ("leaving", Level.FAILED, True, facts(peer=side("b", {"leaving": True}))),
+    "no watchdog": ("eligible", Level.FAILED, True, facts(peer=side("b", {"eligible": False, "guarded": False}))),
     "primary mute": ("primary-database", Level.FAILED, True, facts(me=replace(side("a"), ready=None, why="down"))),
     "standby mute": ("standby-database", Level.FAILED, True, facts(peer=replace(side("b"), ready=None, why="down"))),
     "standby writes": ("standby-database", Level.FAILED, True, facts(peer=side("b", in_recovery=False))),
@@ -107,6 +112,49 @@ def test_what_is_wrong_is_found_and_nothing_else(case: str) -> None:
     healthy = levels(facts())
     others = {other for other, seen in levels(given).items() if seen is not healthy.get(other, Level.OK)}
     assert others - {name} <= ({"lag-replayed"} if case == "far behind" else set())
+
+
+def held(host: Host) -> Host:
+    return host.durable(hold="both wrote") if host.facts.standby else host.hears(hold="both wrote")
+
+
+def leaves(host: Host) -> Host:
+    return host.knows(leaving=True) if host.facts.standby else host.hears(leaving=True)
+
+
+def unguarded(host: Host) -> Host:
+    if host.facts.primary:
+        return host.hears(eligible=False, guarded=False)
+    return host.configured(watchdog_required=True).sees(watchdog=failing())
+
+
+WRONG: dict[str, Alter] = {
+    "paused": lambda h: h.durable(pause=Pause(1, active=True)),
+    "unconfirmed": lambda h: h.knows(confirmed=False),
+    "records differ": lambda h: h.knows(confirmed=False, alarm="they differ"),
+    "leaving": leaves,
+    "hold": held,
+    "no grant": lambda h: h.knows(grant=None) if h.facts.standby else h.hears(eligible=False),
+    "no watchdog": unguarded,
+}
+"""What keeps a standby from taking the role, on the standby itself and as its primary hears of it."""
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("place", ["standby", "primary"])
+def test_what_the_core_would_not_do_is_refused_before_it_is_ordered(case: str, place: str) -> None:
+    host = (standby() if place == "standby" else primary()).knows(switchover=Switchover(NOW_S, NOW_S + 60))
+    row = TAKE_OVER_BY_ORDER if place == "standby" else HAND_OVER_SWITCHOVER
+    assert unmet(row.when, host.facts) == ()
+    wrong = WRONG[case](host)
+    missing = unmet(row.when, wrong.facts)
+    me, peer = side(host.me), side(host.peer)
+    given = Facts(wrong.s, replace(me, message=wrong.round().message), replace(peer, message=wrong.facts.peer))
+    failed = refused(switchover(given), force=True)
+    assert missing
+    assert failed, levels(given)
+    if case in ("leaving", "hold", "no watchdog"):
+        assert missing[0].text.partition(":")[0] == failed[0].text.partition(":")[0]
 
 
 @pytest.mark.parametrize(
