@@ -74,7 +74,7 @@ RIGHTS: dict[str, tuple[Conditions, ...]] = {
 
 def everywhere(patch: pytest.MonkeyPatch, name: str, make: Callable[[Any], Any]) -> None:
     """Replace a predicate of `rights` or `conditions` wherever the core uses it: in rights and in the table too."""
-    whole = getattr(rights if name in RIGHTS else conditions, name)
+    whole = getattr(rights if hasattr(rights, name) else conditions, name)
     broken = make(whole)
     for module in [module for key, module in sys.modules.items() if key.startswith("pgvip.core.")]:
         if getattr(module, name, None) is whole:
