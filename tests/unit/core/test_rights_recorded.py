@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pgvip.core import conditions, rights
+from pgvip.core.actions import StartPostgres
 from pgvip.core.changes import DATABASE_FAILED
 from pgvip.core.conditions import NOT_PAUSED, Condition, holds
 
@@ -150,7 +151,7 @@ class Given:
 
     def _starts_failed(self, _name: str, value: str) -> None:
         times = {"few": 1, "many": 2}
-        self.k.failures = {"StartPostgres": SimpleNamespace(times=times[value])} if value in times else {}
+        self.k.failures = {StartPostgres: SimpleNamespace(times=times[value])} if value in times else {}
 
 
 Box = tuple[frozenset[str], ...]
