@@ -6,7 +6,6 @@ can be repeated: a rewind that was interrupted left the data unusable, which a m
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,10 +19,11 @@ from pgvip.core.values import WalPoint
 from pgvip.errors import CommandError, PostgresError, ProbeError, RejoinError
 from pgvip.rejoin import copy as cloning
 from pgvip.rejoin import source
+from pgvip.rejoin.rewind import rewind, why_no_rewind
 from pgvip.rejoin.saved_wal import Divergence, prune, save_diverged, set_aside_archived
 from pgvip.rejoin.unarchived import keep_unarchived
-from pgvip.system import pgconf, pgtools, processes, wal_commands
-from pgvip.system.commands import check, run
+from pgvip.system import pgtools, processes, wal_commands
+from pgvip.system.commands import run
 from pgvip.system.sql import connect_local
 from pgvip.system.stopped_wal import LAST, Piece, end_of_wal, fork_point, local_history, strange_timelines
 from pgvip.system.wal_files import segment_name
@@ -35,12 +35,6 @@ if TYPE_CHECKING:
     from pgvip.rejoin.source import Source
 
 Say = Callable[[str], None]
-
-CHANGES_BEGIN = re.compile(r"need to copy|creating backup label|syncing target", re.IGNORECASE)
-"""What pg_rewind prints from the moment on at which it changes the target (src/bin/pg_rewind/pg_rewind.c)."""
-
-RECOVERY_S = 3600.0
-"""For crash recovery in single-user mode: replays what was written since the last checkpoint."""
 
 
 def rejoin(
@@ -79,7 +73,7 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
             return "nothing had diverged"
     if not reason:
         assert divergence is not None  # without one there is a reason
-        reason = why_no_rewind(config, divergence.end, found, divergence.strange) or _rewind(config, progress)
+        reason = why_no_rewind(config, divergence.end, found, divergence.strange) or rewind(config, progress)
     done = f"rewound to {divergence.fork}" if divergence and not reason else ""
     if reason:
         progress(f"a new clone is needed: {reason}")
@@ -244,90 +238,6 @@ def _save(
         f' {divergence.fork} to {divergence.end}, in "{target}"'
     )
     return divergence, target
-
-
-def why_no_rewind(config: Config, end: WalPoint, found: Source, strange: frozenset[int] = frozenset()) -> str:
-    """Why diverged data that ends at `end` must be cloned; "" when pg_rewind can undo it.
-
-    It knows timelines by number: on one and the same it ends well and does nothing (src/bin/pg_rewind/pg_rewind.c).
-    """
-    if not pgtools.control_data(config).rewindable:
-        return "it has neither checksums nor wal_log_hints"
-    double = strange & {point.timeline for point in found.history} | ({end.timeline} & {found.flush.timeline})
-    if double:
-        return f"it has other WAL than the peer on the same timeline {min(double)}, which pg_rewind does not undo"
-    return ""
-
-
-def _rewind(config: Config, progress: Say) -> str:
-    """Rewind this cluster; returns "" or the reason why a clone is needed instead.
-
-    The data is marked unusable then: the archive still holds what diverged.
-    """
-    control = pgtools.control_data(config)
-    version = pgtools.major_version(config.postgres.data_directory)
-    pgconf.write(config, sync=False, version=version)
-    pgconf.strip_auto_conf(config, version)
-    try:
-        if not control.clean:
-            progress("recovering from the crash before the rewind")
-            _recover(config)
-        source.prepare_source(config)
-        progress(f"rewinding to follow {config.peer.name}")
-        prepare.mark_unusable(config, "rewind")
-        said = run(
-            _rewind_command(config, version),
-            timeout_s=config.rejoin.timeout_s,
-            user=config.postgres.user,
-            die_with_caller=True,
-        )
-    except CommandError as failure:
-        return f"the rewind did not end: {failure.message}"
-    if said.returncode != 0:
-        if not CHANGES_BEGIN.search(said.stderr + said.stdout):
-            prepare.mark_usable(config)
-        return f"pg_rewind failed: {said.said}"
-    return ""
-
-
-def _recover(config: Config) -> None:
-    """Crash recovery in single-user mode, which pg_rewind needs and could not do with split directories.
-
-    standby.signal forbids single-user mode; it is back before this returns.
-    """
-    data = config.postgres.data_directory
-    signal_file = data / "standby.signal"
-    prepare.forget_killed_postmaster(config)
-    was_standby = signal_file.exists()
-    signal_file.unlink(missing_ok=True)
-    command: list[str | Path] = [
-        pgtools.tool(config, "postgres"),
-        # Without pg_rewind's -F: it syncs everything when it ends, which a power cut may forestall.
-        *("--single", "-D", data),
-        *pgtools.config_file_option(config),
-        *("-c", "synchronous_standby_names=", "-c", "archive_mode=off", "template1"),
-    ]
-    try:
-        check(command, timeout_s=RECOVERY_S, user=config.postgres.user, die_with_caller=True)
-    finally:
-        if was_standby:
-            signal_file.touch(mode=0o600)
-            pgtools.give(config, signal_file)
-
-
-def _rewind_command(config: Config, version: int) -> list[str | Path]:
-    command: list[str | Path] = [
-        pgtools.tool(config, "pg_rewind"),
-        *("-D", config.postgres.data_directory),
-        f"--source-server={source.conninfo(config)}",
-        *("--no-ensure-shutdown", "--progress"),
-    ]
-    split = config.postgres.config_directory != config.postgres.data_directory
-    if split and version >= 15:
-        command.append(f"--config-file={config.postgres.config_directory / 'postgresql.conf'}")
-    if config.archive.enabled and (version >= 15 or not split):
-        command.append("--restore-target-wal")
-    return command
 
 
 def _clone(

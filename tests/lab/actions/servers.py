@@ -84,3 +84,12 @@ def stopped(pid: int) -> Callable[[], None]:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
     return go_on
+
+
+def diverge(pair: Pair) -> None:
+    """Let `a` commit a row that `b` never gets, lose its server, and `b` be promoted."""
+    postgres.stop(pair.b, clean=True)
+    insert(pair.a)
+    postgres.stop(pair.a, clean=False)
+    postgres.start(pair.b, standby=True, sync=False)
+    postgres.promote(pair.b)
