@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions import postgres, prepare
 from pgvip.core.values import WalPoint
-from pgvip.errors import CommandError, PostgresError, ProbeError, RejoinError
+from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, RejoinError
 from pgvip.rejoin import copy as cloning
 from pgvip.rejoin import source
 from pgvip.rejoin.rewind import rewind, why_no_rewind
@@ -48,14 +48,54 @@ def rejoin(
     if cloning.finish_swap(config):
         progress("finished the clone that was interrupted")
     found = source.prove_source(config, own_system_id(config) or system_id)
-    _stop(config, progress)
-    # Stopped, so it cannot be this host's own server that answers now.
-    found = source.prove_source(config, found.system_id)
-    done = _follow(config, found, clone, progress, on_bytes)
+    runs = processes.postmaster(config.postgres.data_directory) is not None
+    if runs:
+        _refuse_read_write(config)
+    if clone and runs:
+        done = _copy_and_stop(config, found, progress, on_bytes)
+    else:
+        _stop(config, progress)
+        # Stopped, so it cannot be this host's own server that answers now.
+        found = source.prove_source(config, found.system_id)
+        done = _follow(config, found, clone, progress, on_bytes)
     cloning.make_standby(config)
     for path in prune(config):
         progress(f'removed "{path}": it held no commits')
     return done
+
+
+def _copy_and_stop(config: Config, found: Source, progress: Say, on_bytes: cloning.Bytes | None) -> str:
+    """Clone as an operator wants it, beside a standby that runs until the copy is whole; it runs on when that fails."""
+    saved: list[tuple[Divergence, Path]] = []
+
+    def stop() -> None:
+        _stop(config, progress)
+        again = source.prove_source(config, found.system_id)
+        known = _divergence_if_readable(config, again)
+        saved.extend(filter(None, [_keep(config, known, again, progress)]))
+        if known is None:
+            cloning.mark_unsaved(config)
+
+    progress("a new clone is needed: an operator asked for it")
+    try:
+        done = cloning.clone(config, progress, on_bytes, system_id=found.system_id, stop=stop)
+    except (PgvipError, OSError):
+        _start_again(config, found.system_id, progress)
+        raise
+    for one in saved:
+        _clean_archive(config, one, progress)
+    return done
+
+
+def _start_again(config: Config, system_id: str, progress: Say) -> None:
+    """Bring the standby back whose data are still in their place; a start that fails is tried again by the daemon."""
+    if prepare.why_unusable(config) or processes.postmaster(config.postgres.data_directory) is not None:
+        return
+    progress("starting the standby again: the clone has failed, and its data are as they were")
+    try:
+        postgres.start(config, standby=True, sync=False, system_id=system_id)
+    except PgvipError as failure:
+        progress(f"it did not start: {failure.message}")
 
 
 def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes: cloning.Bytes | None) -> str:
@@ -73,7 +113,9 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
             return "nothing had diverged"
     if not reason:
         assert divergence is not None  # without one there is a reason
-        reason = why_no_rewind(config, divergence.end, found, divergence.strange) or rewind(config, progress)
+        reason = why_no_rewind(config, divergence.end, found, divergence.strange) or rewind(
+            config, divergence.fork.lsn, progress
+        )
     done = f"rewound to {divergence.fork}" if divergence and not reason else ""
     if reason:
         progress(f"a new clone is needed: {reason}")
@@ -110,11 +152,8 @@ def own_system_id(config: Config) -> str:
     return ""
 
 
-def _stop(config: Config, progress: Say) -> None:
-    """Stop a standby that runs here; a read-write server is never stopped for a rejoin."""
-    if processes.postmaster(config.postgres.data_directory) is None:
-        postgres.stop(config, clean=False)
-        return
+def _refuse_read_write(config: Config) -> None:
+    """RejoinError unless the server that runs here is a standby."""
     try:
         with connect_local(config) as session:
             standby = bool(session.query("in_recovery", timeout_s=postgres.ANSWER_S)[0][0])
@@ -126,6 +165,14 @@ def _stop(config: Config, progress: Say) -> None:
             "A rejoin would destroy what its clients write.",
             "Stop it first, if the peer is the rightful primary.",
         )
+
+
+def _stop(config: Config, progress: Say) -> None:
+    """Stop a standby that runs here; a read-write server is never stopped for a rejoin."""
+    if processes.postmaster(config.postgres.data_directory) is None:
+        postgres.stop(config, clean=False)
+        return
+    _refuse_read_write(config)
     progress("stopping the standby")
     try:
         postgres.stop(config, clean=True)

@@ -11,6 +11,7 @@ from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import PgvipError, ProbeError, RejoinError
 from pgvip.rejoin import follow, source
 from pgvip.rejoin.lost_commits import read
+from pgvip.rejoin.rewind import why_no_rewind
 from pgvip.system import processes
 from pgvip.system.sql import connect_local
 from pgvip.system.stopped_wal import LAST, fork_point, local_history
@@ -68,7 +69,7 @@ def plan(config: Config, *, clone: bool = False, system_id: str = "") -> Plan:
     if clone:
         decided = replace(decided, way=Way.CLONE, reason="an operator asked for it")
     if decided.way is Way.REWIND and decided.end is not None:
-        why = follow.why_no_rewind(config, decided.end, found)
+        why = why_no_rewind(config, decided.end, found)
         decided = replace(decided, way=Way.CLONE, reason=why) if why else decided
     if decided.way is not Way.CLONE:
         return decided
@@ -125,7 +126,7 @@ def _down(config: Config, found: Source) -> Plan:
         with suppress(PgvipError):
             wal = config.postgres.data_directory / "pg_wal"
             commits = read(config, wal, divergence.pieces, found.heartbeat_files).commits
-        why = follow.why_no_rewind(config, divergence.end, found, divergence.strange)
+        why = why_no_rewind(config, divergence.end, found, divergence.strange)
         way, reason = (Way.CLONE, why) if why else (Way.REWIND, "its WAL has diverged")
         return Plan(way, reason, divergence.fork, divergence.end, commits)
     missing = follow.missing_wal(config, divergence, found)

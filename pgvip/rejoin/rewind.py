@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import prepare
-from pgvip.core.values import WalPoint
+from pgvip.actions import prepare, slots
+from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import CommandError, RejoinError
 from pgvip.rejoin import own_files, source
 from pgvip.system import pgconf, pgtools
@@ -48,8 +48,8 @@ def why_no_rewind(config: Config, end: WalPoint, found: Source, strange: frozens
     return ""
 
 
-def rewind(config: Config, progress: Say) -> str:
-    """Rewind this cluster; returns "" or the reason why a clone is needed instead.
+def rewind(config: Config, fork: Lsn, progress: Say) -> str:
+    """Rewind this cluster to `fork`; returns "" or the reason why a clone is needed instead.
 
     The data is marked unusable then: the archive still holds what diverged. RejoinError when the connection was lost
     before anything was changed: the same call may be repeated.
@@ -64,10 +64,11 @@ def rewind(config: Config, progress: Say) -> str:
             _recover(config)
         source.prepare_source(config)
         progress(f"rewinding to follow {config.peer.name}")
-        said = _run(config, version)
+        said = _run(config, version, fork)
     except CommandError as failure:
         return f"the rewind did not end: {failure.message}"
     if said.returncode == 0:
+        slots.forget(config)
         return ""
     if not CHANGES_BEGIN.search(said.stderr + said.stdout):
         prepare.mark_usable(config)
@@ -80,10 +81,11 @@ def rewind(config: Config, progress: Say) -> str:
     return f"pg_rewind failed: {said.said}"
 
 
-def _run(config: Config, version: int) -> Completed:
-    """Run pg_rewind on data that is marked unusable, with this host's own files out of its way."""
+def _run(config: Config, version: int, fork: Lsn) -> Completed:
+    """Run pg_rewind on data that is marked unusable, with what it would take from this host set aside."""
     prepare.mark_unusable(config, "rewind")
     data = config.postgres.data_directory
+    slots.set_aside(config)
     own_files.set_aside(config, lend=True)
     try:
         return run(
@@ -95,6 +97,7 @@ def _run(config: Config, version: int) -> Completed:
     finally:
         own_files.give_back(config, data)
         own_files.forget(config)
+        slots.give_back(config, fork)
 
 
 def _recover(config: Config) -> None:

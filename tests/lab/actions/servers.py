@@ -40,6 +40,7 @@ def restored(pair: Pair) -> Pair:
     postgres.start(pair.b, standby=True, sync=False)
     replication.ensure_slot(pair.a)
     wait_until(lambda: caught_up(pair.a, pair.b), 20, what="catching up")
+    replication.advance_slot(pair.b)  # as the daemon does
     return pair
 
 

@@ -161,8 +161,8 @@ def third(pair: Pair, data: Path) -> Iterator[Path]:
     """A standby of somebody, with a slot on the primary; yields the directory of its socket."""
     server = f"host={pair.a.me.address},{pair.b.me.address} port={pair.a.postgres.port} target_session_attrs=primary"
     conninfo = f"{server} user=pgvip_replication passfile={pair.a.paths.passwords} application_name=third"
-    copy = [pgtools.tool(pair.a, "pg_basebackup"), "-D", data, "-d", conninfo, "-c", "fast", "-C", "-S", "third"]
-    check([*copy, "-w"], timeout_s=60, user="postgres")
+    copy: list[str | Path] = [pgtools.tool(pair.a, "pg_basebackup"), "-D", data, "-d", conninfo, "-c", "fast"]
+    check([*copy, "-C", "-S", "third", "-w"], timeout_s=60, user="postgres")
     (data / "postgresql.conf").write_text(
         f"port = 1\nlisten_addresses = ''\nunix_socket_directories = '{data.parent}'\nshared_buffers = 16MB\n"
         f"dynamic_shared_memory_type = mmap\nwal_level = logical\nmax_connections = 20\n"
@@ -181,7 +181,7 @@ def third(pair: Pair, data: Path) -> Iterator[Path]:
 
 
 def rows(pair: Pair, socket: Path) -> int:
-    psql = [pgtools.tool(pair.a, "psql"), "-XAt", "-h", socket, "-p", "1", "-d", "postgres", "-c"]
+    psql: list[str | Path] = [pgtools.tool(pair.a, "psql"), "-XAt", "-h", socket, "-p", "1", "-d", "postgres", "-c"]
     return int(check([*psql, "SELECT count(*) FROM numbers"], timeout_s=20, user="postgres").stdout)
 
 
