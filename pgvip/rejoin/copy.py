@@ -97,12 +97,18 @@ def make_standby(config: Config) -> None:
     prepare.write_signals(config, standby=True)
 
 
-def mark_unsaved(config: Config) -> None:
-    """Remember that nobody could tell what the data here has that the peer lacks: its WAL outlives it."""
+def mark_unsaved(config: Config) -> bool:
+    """Remember that nobody could tell what the data here has that the peer lacks: its WAL outlives it.
+
+    False when there is no WAL.
+    """
     data = config.postgres.data_directory
-    if (data / "pg_wal").is_dir():
-        (data / UNSAVED).touch(mode=0o600)
-        files.sync_directory(data)
+    if not (data / "pg_wal").is_dir():
+        return False
+    (data / UNSAVED).touch(mode=0o600)
+    pgtools.give(config, data / UNSAVED)  # a file of root's would be taken for this host's own
+    pgconf.sync_directory(data)
+    return True
 
 
 def finish_swap(config: Config) -> bool:

@@ -19,6 +19,7 @@ from pgvip.core.values import WalPoint
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, RejoinError
 from pgvip.rejoin import copy as cloning
 from pgvip.rejoin import source
+from pgvip.rejoin.places import Place
 from pgvip.rejoin.rewind import rewind, why_no_rewind
 from pgvip.rejoin.saved_wal import Divergence, prune, save_diverged, set_aside_archived
 from pgvip.rejoin.unarchived import keep_unarchived
@@ -71,10 +72,10 @@ def _copy_and_stop(config: Config, found: Source, progress: Say, on_bytes: cloni
     def stop() -> None:
         _stop(config, progress)
         again = source.prove_source(config, found.system_id)
-        known = _divergence_if_readable(config, again)
+        known = _divergence_if_readable(config, again, progress)
         saved.extend(filter(None, [_keep(config, known, again, progress)]))
         if known is None:
-            cloning.mark_unsaved(config)
+            _mark_unsaved(config, progress)
 
     progress("a new clone is needed: an operator asked for it")
     try:
@@ -105,7 +106,7 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
         # Its recovery never began, so pg_control does not tell where it stands; the start will.
         return "the data is a copy that has not been started yet"
     divergence = None if reason else divergence_from(config, found)
-    known = divergence or _divergence_if_readable(config, found)
+    known = divergence or _divergence_if_readable(config, found, progress)
     saved = _keep(config, known, found, progress)
     if divergence is not None and not divergence.diverged:
         reason = missing_wal(config, divergence, found)
@@ -138,7 +139,7 @@ def clone_over(config: Config, progress: Say, on_bytes: cloning.Bytes | None = N
     if own_system_id(config) != system_id:
         return cloning.clone(config, progress, on_bytes, system_id=system_id)
     found = source.prove_source(config, system_id)
-    known = _divergence_if_readable(config, found)
+    known = _divergence_if_readable(config, found, progress)
     saved = _keep(config, known, found, progress)
     done = _clone(config, known, found, progress, on_bytes)
     _clean_archive(config, saved, progress)
@@ -225,11 +226,16 @@ def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _divergence_if_readable(config: Config, found: Source) -> Divergence | None:
-    with suppress(PostgresError, RejoinError):
-        if not prepare.why_unusable(config):
-            return divergence_from(config, found)
-    return None
+def _divergence_if_readable(config: Config, found: Source, progress: Say) -> Divergence | None:
+    """None where nobody can tell what only this host has: not silently, since it cannot be saved either."""
+    if prepare.why_unusable(config):
+        return None
+    try:
+        return divergence_from(config, found)
+    except (PostgresError, RejoinError) as failure:
+        if (config.postgres.data_directory / "pg_wal").is_dir():
+            progress(f"what only this host has cannot be told: {failure.message}. {failure.detail}".rstrip())
+        return None
 
 
 def missing_wal(config: Config, divergence: Divergence, found: Source) -> str:
@@ -291,9 +297,14 @@ def _clone(
     config: Config, known: Divergence | None, found: Source, progress: Say, on_bytes: cloning.Bytes | None
 ) -> str:
     """Replace the data here by a copy; where nobody could tell what only they have, their WAL outlives them."""
-    if known is None and not prepare.why_unusable(config):
-        cloning.mark_unsaved(config)
+    if known is None:
+        _mark_unsaved(config, progress)
     return cloning.clone(config, progress, on_bytes, system_id=found.system_id)
+
+
+def _mark_unsaved(config: Config, progress: Say) -> None:
+    if not prepare.why_unusable(config) and cloning.mark_unsaved(config):
+        progress(f'the data of now are kept until the next clone, in "{Place.of_data(config).replaced}"')
 
 
 def _clean_archive(config: Config, saved: tuple[Divergence, Path] | None, progress: Say) -> None:
