@@ -19,6 +19,7 @@ from pgvip.core.values import WalPoint
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, RejoinError
 from pgvip.rejoin import copy as cloning
 from pgvip.rejoin import source
+from pgvip.rejoin.compare import Wal, parting
 from pgvip.rejoin.places import Place
 from pgvip.rejoin.rewind import rewind, why_no_rewind
 from pgvip.rejoin.saved_wal import Divergence, prune, save_diverged, set_aside_archived
@@ -208,11 +209,10 @@ def divergence_from(config: Config, found: Source) -> Divergence:
         # On the source's own timeline, but further: it is told apart by what the source has flushed.
         fork = found.flush
     strange = strange_timelines(mine, theirs)
-    before = [point for point in mine if point.timeline < fork.timeline]
-    if before and not source.same_wal(config, control, fork, theirs):
-        # Both were promoted at one point to one number: two timelines of the same name.
-        strange |= {point.timeline for point in mine if point.timeline >= fork.timeline}
-        fork = before[-1]
+    parted = parting(Wal(config, control, mine, theirs), fork.lsn)
+    if parted is not None:
+        fork = parted
+        strange |= {point.timeline for point in mine if point.lsn > fork.lsn}
     return Divergence(fork, end, _pieces(mine, fork), strange, control.segment_bytes)
 
 

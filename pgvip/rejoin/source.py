@@ -12,13 +12,12 @@ from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import ProbeError, RejoinError
 from pgvip.system import pgconf
 from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_peer
-from pgvip.system.wal_files import parse_history, segment_name
+from pgvip.system.wal_files import parse_history
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from pgvip.config.model import Config
-    from pgvip.system.pgtools import ControlData
     from pgvip.system.sql import Session
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -26,6 +25,8 @@ INSUFFICIENT_PRIVILEGE = "42501"
 ANSWER_S = 15.0
 """For a new session and one question. Nobody waits for a rejoin or clone, and a host that works at its limit, whose
 disks are slow to sync a new slot, is no dead one; `tcp_user_timeout` finds those."""
+HASH_S = 60.0
+"""For reading and hashing 16 MB of WAL, which may no longer be in memory."""
 CHECKPOINT_S = 600.0
 """A checkpoint of a busy server with all its dirty pages; pg_rewind and a base backup wait for one anyway."""
 
@@ -145,30 +146,23 @@ def has_segment(config: Config, names: list[str]) -> bool:
         raise RejoinError("the peer's database does not answer", str(failure)) from failure
 
 
-def same_wal(config: Config, control: ControlData, fork: WalPoint, theirs: Sequence[WalPoint]) -> bool:
-    """Compare the last page or two before `fork` with the source's; True also where either has them no longer.
+def wal_hashes(
+    config: Config, *, rest: list[str], offsets: list[int], lengths: list[int], timelines: list[str]
+) -> list[bytes | None]:
+    """SHA-256 of stretches of the source's WAL, None for those it has no longer; see wal_hashes.sql.
 
-    A record has the position of the one before it, its transaction and a checksum, and many have a time of day.
-    `theirs`: the source's timelines. Raises RejoinError when it does not answer.
+    Raises RejoinError when it does not answer.
     """
-    page, segment = control.page_bytes, control.segment_bytes
-    last = Lsn(fork.lsn - 1)
-    start = max(last - last % segment, last - last % page - page)
-    later = [point.timeline for point in theirs if point.timeline >= fork.timeline]
-    names = [segment_name(timeline, last, segment) for timeline in later]
-    own = config.postgres.data_directory / "pg_wal" / segment_name(fork.timeline, last, segment)
     try:
-        with own.open("rb") as file:
-            file.seek(start % segment)
-            here = file.read(fork.lsn - start)
-    except FileNotFoundError:
-        return True
-    there = _wal_bytes(config, names, start % segment, fork.lsn - start)
-    return there is None or here == there
+        with connect_peer(config, config.peer.address) as session:
+            rows = session.query("wal_hashes", (rest, offsets, lengths, timelines), timeout_s=HASH_S)
+    except ProbeError as failure:
+        raise RejoinError("the peer's database does not answer", str(failure)) from failure
+    return [None if row[0] is None else bytes(row[0]) for row in rows]
 
 
-def _wal_bytes(config: Config, names: list[str], offset: int, length: int) -> bytes | None:
-    """Bytes of one of these WAL files of the source, None when it has none of them."""
+def wal_bytes(config: Config, names: list[str], offset: int, length: int) -> bytes | None:
+    """Bytes of the newest of these WAL files of the source, None when it has none of them."""
     try:
         with connect_peer(config, config.peer.address) as session:
             rows = session.query("wal_bytes", (offset, length, names), timeout_s=ANSWER_S)

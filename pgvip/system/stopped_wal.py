@@ -80,7 +80,37 @@ def end_of_wal(config: Config) -> WalPoint:
     if end <= control.checkpoint.lsn:
         missing = segment_name(control.checkpoint.timeline, control.checkpoint.lsn, control.segment_bytes)
         raise PostgresError(f"WAL ends at {end}, before the cluster's last checkpoint", f"That is in {missing}.")
+    _refuse_other_wal(config, control, timeline, Lsn(start), end)
     return WalPoint(timeline, end)
+
+
+def _refuse_other_wal(config: Config, control: ControlData, timeline: int, start: Lsn, end: Lsn) -> None:
+    """PostgresError when a standby's data were not made by the WAL beside them.
+
+    A standby whose WAL had left its primary's streams over it all the same, from the beginning of a file. What its data
+    have replayed ends where a record ends; in other WAL it does not. A copy or rewound data that were never started
+    have yet to get theirs.
+    """
+    if not control.in_recovery or (config.postgres.data_directory / "backup_label").exists():
+        return
+    replayed = control.min_recovery
+    points = [start, replayed.lsn] if replayed.timeline == timeline and replayed.lsn >= start else [start]
+    for point in points:
+        if point != end and (point > end or not _begins_record(config, control, WalPoint(timeline, point), end)):
+            raise PostgresError(
+                "the data were not made by the WAL beside them",
+                f"They have replayed {replayed}, and valid WAL from {start} to {end} has no record there.",
+            )
+
+
+def _begins_record(config: Config, control: ControlData, point: WalPoint, end: Lsn) -> bool:
+    """True when a record begins at a point, or right after the page header there (pg_waldump goes on to the next)."""
+    said = waldump(config, point.timeline, point.lsn, end, "-n", "1")
+    found = RECORD.search(said.stdout)
+    header = 0
+    if point.lsn % control.page_bytes == 0:
+        header = SHORT_HEADER_BYTES if point.lsn % control.segment_bytes else LONG_HEADER_BYTES
+    return found is not None and Lsn.parse(found["lsn"]) in (point.lsn, point.lsn + header)
 
 
 def local_history(config: Config, timeline: int) -> tuple[WalPoint, ...]:
