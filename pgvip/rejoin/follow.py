@@ -203,17 +203,26 @@ def divergence_from(config: Config, found: Source) -> Divergence:
     control = pgtools.control_data(config)
     end = end_of_wal(config)
     mine = [*local_history(config, end.timeline), end]
+    fork, strange = fork_from(config, mine, found)
+    return Divergence(fork, end, _pieces(mine, fork), strange, control.segment_bytes)
+
+
+def fork_from(config: Config, mine: Sequence[WalPoint], found: Source) -> tuple[WalPoint, frozenset[int]]:
+    """Where this cluster's history leaves the source's, and the timelines that the source never had so.
+
+    `mine`: this cluster's timelines, each with its end.
+    """
+    end = mine[-1]
     theirs = [*found.history, WalPoint(found.flush.timeline, LAST)]
     fork = fork_point(mine, theirs)
     if end.timeline == found.flush.timeline and end.lsn > found.flush.lsn:
         # On the source's own timeline, but further: it is told apart by what the source has flushed.
         fork = found.flush
     strange = strange_timelines(mine, theirs)
-    parted = parting(Wal(config, control, mine, theirs), fork.lsn)
-    if parted is not None:
-        fork = parted
-        strange |= {point.timeline for point in mine if point.lsn > fork.lsn}
-    return Divergence(fork, end, _pieces(mine, fork), strange, control.segment_bytes)
+    parted = parting(Wal(config, pgtools.control_data(config), mine, theirs), fork.lsn)
+    if parted is None:
+        return fork, strange
+    return parted, strange | {point.timeline for point in mine if point.lsn > parted.lsn}
 
 
 def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
