@@ -104,7 +104,6 @@ class Place:
     def _exchange_content(self) -> None:
         if self.new.exists():
             self._move_aside()
-            self.new.rename(self.ready)
             pgconf.sync_directory(self.data)
         if self.ready.exists():
             for path in self.ready.iterdir():
@@ -116,6 +115,7 @@ class Place:
         pgconf.sync_directory(self.data)
 
     def _move_aside(self) -> None:
+        """Get the old content out of the way of the new one; when that fails, it is back in its place."""
         old = [p for p in sorted(self.data.iterdir()) if p.name != NOT_OURS and not p.name.startswith(HIDDEN)]
         if old and not self.aside.exists():
             self.aside.mkdir(mode=0o700)
@@ -123,8 +123,9 @@ class Place:
         try:
             for path in old:
                 path.rename(self.aside / path.name)
+            self.new.rename(self.ready)
         except OSError:
-            for path in sorted(self.aside.iterdir()):
+            for path in sorted(self.aside.iterdir()) if self.aside.exists() else ():
                 path.rename(self.data / path.name)
             raise
 
