@@ -10,6 +10,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from pgvip.actions import slots
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.deadlines import Deadline, wait_until
 from pgvip.errors import PostgresError, ProbeError
@@ -91,11 +92,14 @@ def confirm_grant(config: Config, *, sync: bool, timeout_s: float) -> WalPoint:
 def ensure_slot(config: Config) -> None:
     """See that this server keeps WAL for the peer: a physical slot, made anew when it lost its WAL.
 
-    On a standby as well, where the slot is for the day of its promotion. Raises ProbeError.
+    On a standby as well, where the slot is for the day of its promotion. Slots of others that a clone could not take
+    along are made again. Raises ProbeError.
     """
     name = pgconf.slot_name(config.peer.name)
     with connect_local(config) as session:
         ensure_slot_in(session, name)
+        slots.remake(config, session)
+        slots.note(config, session)
 
 
 def ensure_slot_in(session: Session, name: str, timeout_s: float = ANSWER_S) -> None:
@@ -107,12 +111,14 @@ def ensure_slot_in(session: Session, name: str, timeout_s: float = ANSWER_S) -> 
 
 
 def advance_slot(config: Config) -> None:
-    """On a standby: let the slot that it keeps for the peer go on to what is replayed here.
+    """On a standby: let the slot that it keeps for the peer go on to what is replayed here, and those of others follow.
 
-    Nothing happens on a primary, or while the slot is in use. Raises ProbeError.
+    Nothing happens on a primary, or while a slot is in use. Raises ProbeError.
     """
     with connect_local(config) as session:
         session.query("slot_advance", (pgconf.slot_name(config.peer.name),), timeout_s=ANSWER_S)
+        if session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
+            slots.follow(config, session)
 
 
 def _setting(session: Session, name: str, timeout_s: float) -> str:

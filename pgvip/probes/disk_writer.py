@@ -8,10 +8,13 @@ by one line on standard output: the words of the question, a tab, and an error o
 input.
 """
 
+import errno
 import os
 import sys
 
 NAME = ".pgvip-probe"
+NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR)
+"""What a file system without O_TMPFILE answers, and a kernel without it (open(2))."""
 BYTES = 16384
 """More than fits into an inode and than a fragment left in a full file system's last block."""
 
@@ -38,10 +41,16 @@ def cluster_directories(data_directory: str) -> list[str]:
 
 
 def write_and_sync(directory: str) -> None:
-    """Write a fresh file (an old one would need no new block on a full disk), fsync it, remove it."""
-    path = os.path.join(directory, NAME)  # noqa: PTH118 - as above
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
+    """Write a fresh file (an old one would need no new block on a full disk) and fsync it.
+
+    It has no name: pg_rewind, which lists the directory, would fail on a name that vanishes.
+    """
+    try:
+        descriptor = os.open(directory, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except OSError as failure:
+        if failure.errno not in NO_TMPFILE:
+            raise
+        descriptor = open_named(directory)
     try:
         written = os.write(descriptor, b"\0" * BYTES)
         if written != BYTES:
@@ -49,7 +58,12 @@ def write_and_sync(directory: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-        os.unlink(path)  # noqa: PTH108 - as above
+
+
+def open_named(directory: str) -> int:
+    """Open the file of a file system that has no nameless ones; it is emptied, and never removed."""
+    path = os.path.join(directory, NAME)  # noqa: PTH118  # pathlib costs 2 MB
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def look(data_directories: list[str]) -> str:

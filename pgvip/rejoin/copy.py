@@ -1,8 +1,10 @@
 """A new copy of the primary by pg_basebackup, made beside the old data, which is renamed and not deleted.
 
-Two names stand next to the data directory: NAME.pgvip-new while it is copied, NAME.pgvip-replaced for what was
-there before (one only). A clone that was interrupted starts again, or, when only renaming is left, ends it: the
-daemon does so when it starts, since between the two renames there is no data directory at all.
+Where an operator wants a copy in place of good data, the standby runs on until the copy is whole, and is stopped then.
+Two names stand next to the data directory: NAME.pgvip-new while it is copied, NAME.pgvip-replaced for what was there
+before (one only); see pgvip.rejoin.places for mount points and links. A clone that was interrupted starts again, or,
+when only renaming is left, ends it: the daemon does so when it starts, since between the two renames there is no data
+directory at all.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import prepare
+from pgvip.actions import prepare, slots
 from pgvip.errors import CommandError, PostgresError, RejoinError
-from pgvip.rejoin import source
+from pgvip.rejoin import own_files, places, source
+from pgvip.rejoin.places import Place
 from pgvip.rejoin.saved_wal import keep_directory
 from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 Bytes = Callable[[int, int], None]
+Spaces = list[tuple[int, str]]
 
 PROGRESS = re.compile(r"^\s*(?P<done>\d+)/(?P<total>\d+) kB")
 HEADROOM = 1.05
@@ -42,46 +45,43 @@ UNSAVED = "pgvip-unsaved"
 """File in replaced data: what it has that the peer lacks could not be told, nor saved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """The three names of one directory's life."""
-
-    data: Path
-    new: Path
-    replaced: Path
-
-    @classmethod
-    def of(cls, data: Path) -> Places:
-        return cls(data, data.with_name(f"{data.name}.pgvip-new"), data.with_name(f"{data.name}.pgvip-replaced"))
-
-
 def clone(
-    config: Config, progress: Say, on_bytes: Bytes | None = None, *, system_id: str = "", replace_other: bool = False
+    config: Config,
+    progress: Say,
+    on_bytes: Bytes | None = None,
+    *,
+    system_id: str = "",
+    replace_other: bool = False,
+    stop: Callable[[], None] | None = None,
 ) -> str:
     """Replace this host's data by a new base backup of the peer; returns a sentence.
 
-    The server must be down. `on_bytes` gets bytes done and in total as it goes. Leaves standby.signal and
-    pgvip.conf in place, and the server stopped. `system_id`: of the pair's record. `replace_other`: set aside
-    even another cluster (the empty one that a distribution's package makes). Raises RejoinError; the old data
-    is in its place then.
+    `on_bytes` gets bytes done and in total as it goes. Leaves standby.signal and pgvip.conf in place, and the server
+    stopped. `system_id`: of the pair's record. `replace_other`: set aside even another cluster (the empty one that a
+    distribution's package makes). `stop`: ends the server when the copy is whole; without it, the server must be down.
+    Raises RejoinError; the old data is in its place then.
     """
-    places = Places.of(config.postgres.data_directory)
-    _refuse_running(config)
+    if stop is None:
+        _refuse_running(config)
     if finish_swap(config):
         progress("finished the clone that was interrupted")
     found = source.prove_source(config, system_id)
     if not replace_other:
         _refuse_stranger(config, found.system_id)
-    _refuse_mount(places.data)
+    places.refuse_what_cannot_be_exchanged(config)
+    source.refuse_unreadable(config)
     spaces = source.tablespaces(config)
-    _make_room(config, places, spaces)
+    _make_room(config, spaces)
     source.prepare_source(config)
-    source.await_free_slot(config, progress)
-    progress(f"copying the database from {config.peer.name}")
-    _copy(config, places, spaces, on_bytes)
-    _settle(config, places, spaces)
-    _refuse_running(config)
-    prepare.mark_unusable(config, SWAP)
+    with source.slot_for_copy(config) as slot:
+        progress(f"copying the database from {config.peer.name}")
+        _copy(config, spaces, slot, on_bytes)
+        _settle(config, spaces)
+        if stop is not None:
+            stop()
+        _refuse_running(config)
+        _take_along(config, progress)
+        prepare.mark_unusable(config, SWAP)
     finish_swap(config)
     progress("the new copy is in place")
     return f"cloned from {config.peer.name}"
@@ -91,19 +91,24 @@ def make_standby(config: Config) -> None:
     """Nothing of the source's identity is left in the data, and the next start is as a standby."""
     data = config.postgres.data_directory
     version = pgtools.major_version(data)
-    clear_slots(data)
     (data / "postmaster.pid").unlink(missing_ok=True)
     pgconf.write(config, sync=False, version=version)
     pgconf.strip_auto_conf(config, version)
     prepare.write_signals(config, standby=True)
 
 
-def mark_unsaved(config: Config) -> None:
-    """Remember that nobody could tell what the data here has that the peer lacks: its WAL outlives it."""
+def mark_unsaved(config: Config) -> bool:
+    """Remember that nobody could tell what the data here has that the peer lacks: its WAL outlives it.
+
+    False when there is no WAL.
+    """
     data = config.postgres.data_directory
-    if (data / "pg_wal").is_dir():
-        (data / UNSAVED).touch(mode=0o600)
-        files.sync_directory(data)
+    if not (data / "pg_wal").is_dir():
+        return False
+    (data / UNSAVED).touch(mode=0o600)
+    pgtools.give(config, data / UNSAVED)  # a file of root's would be taken for this host's own
+    pgconf.sync_directory(data)
+    return True
 
 
 def finish_swap(config: Config) -> bool:
@@ -112,13 +117,13 @@ def finish_swap(config: Config) -> bool:
     The copy is whole: the marker is written after it was synced. Can be repeated. Raises RejoinError when a
     server runs here, and OSError when a directory cannot be renamed; the old data is in its place then.
     """
-    places = Places.of(config.postgres.data_directory)
     if prepare.why_unusable(config) != SWAP:
         return False
     _refuse_running(config)
-    if places.new.exists():
-        _swap(config, places)
+    if Place.of_data(config).waiting:
+        _swap(config)
     make_standby(config)
+    own_files.forget(config)
     prepare.mark_usable(config)
     return True
 
@@ -141,35 +146,33 @@ def _refuse_stranger(config: Config, system_id: str) -> None:
             )
 
 
-def _refuse_mount(data: Path) -> None:
-    if data.is_mount():
-        raise RejoinError(
-            f'"{data}" is a mount point',
-            "The old data is renamed, not deleted, and a mount point cannot be renamed.",
-            "Use a directory below the mount point as data directory.",
-        )
-
-
-def _make_room(config: Config, places: Places, spaces: list[tuple[int, str]]) -> None:
+def _make_room(config: Config, spaces: Spaces) -> None:
     """Remove what earlier clones left under pgvip's own names, and see that the new copy fits."""
-    _keep_unsaved(config, places.replaced)
-    for leftover in (places.new, places.replaced):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    for _, place in spaces:
-        for leftover in (_space(place).new, _space(place).replaced):
+    data, wal = Place.of_data(config), places.wal_of(config)
+    _keep_unsaved(config, data.replaced)
+    for place in (data, *([wal] if wal else ()), *(_space(place) for _, place in spaces)):
+        for leftover in (place.new, place.replaced):
             if leftover.exists():
                 shutil.rmtree(leftover)
-    places.data.parent.mkdir(parents=True, exist_ok=True)
-    databases, wal = source.size_bytes(config)
-    needed = int((databases + wal) * HEADROOM)
-    free = processes.disk_space(places.data.parent).free_bytes
+    data.disk.mkdir(parents=True, exist_ok=True)
+    databases, of_wal = source.size_bytes(config)
     # Where tablespaces are, a part of it goes elsewhere; pg_basebackup will say when that does not fit.
-    if free < needed and not spaces:
+    wanted = {} if spaces else {data.disk: databases}
+    apart = wal is not None and wal.disk.stat().st_dev != data.disk.stat().st_dev
+    directory = wal.disk if wal is not None and apart else data.disk
+    if apart or not spaces:
+        wanted[directory] = wanted.get(directory, 0) + of_wal
+    for disk, needed in wanted.items():
+        _refuse_full_disk(config, disk, int(needed * HEADROOM))
+
+
+def _refuse_full_disk(config: Config, directory: Path, needed: int) -> None:
+    free = shutil.disk_usage(directory).free
+    if free < needed:
         raise RejoinError(
             "no space for a new copy beside the old data",
-            too_little(places.data.parent, free, needed),
-            f'Make space, or remove "{places.data}" by hand once you are sure that nobody needs it.',
+            f'"{directory}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
+            f'Make space, or remove "{config.postgres.data_directory}" by hand once you are sure that nobody needs it.',
         )
 
 
@@ -196,14 +199,13 @@ def _keep_unsaved(config: Config, replaced: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _space(place: str) -> Places:
-    """The names inside a tablespace's directory, which may be a mount point itself."""
-    directory = Path(place)
-    return Places(directory, directory / ".pgvip-new", directory / ".pgvip-replaced")
+def _space(place: str) -> Place:
+    return Place.of_space(Path(place))
 
 
-def _copy(config: Config, places: Places, spaces: list[tuple[int, str]], on_bytes: Bytes | None) -> None:
-    for directory in (places.new, *(_space(place).new for _, place in spaces)):
+def _copy(config: Config, spaces: Spaces, slot: str, on_bytes: Bytes | None) -> None:
+    data, wal = Place.of_data(config), places.wal_of(config)
+    for directory in (data.new, *([wal.new] if wal else ()), *(_space(place).new for _, place in spaces)):
         if not directory.parent.exists():
             directory.parent.mkdir(mode=0o700, parents=True)
             pgtools.give(config, directory.parent)
@@ -211,11 +213,13 @@ def _copy(config: Config, places: Places, spaces: list[tuple[int, str]], on_byte
         pgtools.give(config, directory)
     command: list[str | Path] = [
         pgtools.tool(config, "pg_basebackup"),
-        *("-d", source.conninfo(config, REPLICATION_ROLE), "-D", places.new),
-        *("-X", "stream", "-S", pgconf.slot_name(config.me.name)),
+        *("-d", source.conninfo(config, REPLICATION_ROLE), "-D", data.new),
+        *("-X", "stream", "-S", slot),
         *("-c", "fast", "-P", "-w"),
         *(f"--tablespace-mapping={_mapped(place)}={_mapped(str(_space(place).new))}" for _, place in spaces),
     ]
+    if wal is not None:
+        command.append(f"--waldir={wal.new}")
     if config.rejoin.bandwidth_mb_s:
         command.append(f"--max-rate={config.rejoin.bandwidth_mb_s}M")
 
@@ -241,61 +245,76 @@ def _mapped(place: str) -> str:
     return place.replace("=", "\\=")
 
 
-def _settle(config: Config, places: Places, spaces: list[tuple[int, str]]) -> None:
+def _settle(config: Config, spaces: Spaces) -> None:
     """Make the copy this host's own before it gets the name under which it could be started."""
-    (places.new / "standby.signal").touch(mode=0o600)
-    pgtools.give(config, places.new / "standby.signal")
-    clear_slots(places.new)
-    (places.new / "postmaster.pid").unlink(missing_ok=True)
+    new, wal = Place.of_data(config).new, places.wal_of(config)
+    (new / "standby.signal").touch(mode=0o600)
+    pgtools.give(config, new / "standby.signal")
+    (new / "postmaster.pid").unlink(missing_ok=True)
     for oid, place in spaces:
-        link = places.new / "pg_tblspc" / str(oid)
-        link.unlink()
-        link.symlink_to(place)
-        pgtools.give(config, link)
-        files.sync_directory(link.parent)
-    files.sync_directory(places.new)
+        _point(config, new / "pg_tblspc" / str(oid), Path(place))
+    if wal is not None:
+        _point(config, new / "pg_wal", wal.data)
+    pgconf.sync_directory(new)
 
 
-def clear_slots(data: Path) -> None:
-    """Remove replication slots that a copy took along: they would hold WAL for ever."""
-    for slot in (data / "pg_replslot").iterdir():
-        shutil.rmtree(slot)
+def _point(config: Config, link: Path, place: Path) -> None:
+    """Let a link lead elsewhere, durably."""
+    fresh = link.with_name(f".{link.name}.pgvip")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(place)
+    pgtools.give(config, fresh)
+    fresh.replace(link)
+    pgconf.sync_directory(link.parent)
 
 
-def _swap(config: Config, places: Places) -> None:
+def _take_along(config: Config, progress: Say) -> None:
+    """Keep what belongs to this host and not to the cluster: slots of others, keys and links of an administrator."""
+    logical = [slot for slot in slots.set_aside(config) if slot.logical]
+    if logical:
+        old = Place.of_data(config).replaced
+        progress(f'a new copy has none of the logical slots here: {slots.names(logical)}; they stay in "{old}"')
+    own_files.set_aside(config, lend=False)
+    own_files.give_back(config, Place.of_data(config).new)
+
+
+def _swap(config: Config) -> None:
     """Put the finished copy in place; what was there gets another name. Can be repeated after any step."""
-    links = (places.new / "pg_tblspc").iterdir()
-    for place in [link.readlink() for link in links if link.is_symlink()]:
-        _swap_space(config, _space(str(place)))
-    aside = places.data.exists() and any(places.data.iterdir())
-    if aside:
-        places.data.rename(places.replaced)
-    elif places.data.exists():
-        places.data.rmdir()
-    try:
-        places.new.rename(places.data)
-    except OSError:
-        if aside:
-            # Data that must be cloned again is better than none, which nobody could tell from a missing mount.
-            places.replaced.rename(places.data)
-        raise
-    files.sync_directory(places.data.parent)
+    data = Place.of_data(config)
+    fresh = next(path for path in (data.new, data.ready, data.data) if path.exists())
+    for link in (fresh / "pg_tblspc").iterdir():
+        if link.is_symlink():
+            _swap_space(config, _space(str(link.readlink())))
+    link = fresh / "pg_wal"
+    if link.is_symlink():
+        wal = Place.of(link)
+        wal.exchange()
+        _follow_replaced_wal(config, data, wal)
+    data.exchange()
 
 
-def _swap_space(config: Config, places: Places) -> None:
+def _follow_replaced_wal(config: Config, data: Place, wal: Place) -> None:
+    """Let the old data lead to the old WAL, wherever they are by now."""
+    for old in (data.data, data.aside):
+        link = old / "pg_wal"
+        waiting = data.new.exists() or old == data.aside
+        if waiting and wal.replaced.exists() and link.is_symlink() and link.resolve() == wal.data:
+            _point(config, link, wal.replaced)
+
+
+def _swap_space(config: Config, place: Place) -> None:
     """The same inside a tablespace's directory, whose content is one directory for each version.
 
     What was there stays PostgreSQL's: were it root's, a server that lists its tablespaces for pg_rewind would fail.
     """
-    if not places.new.exists():
+    if not place.new.exists():
         return
-    fresh = list(places.new.iterdir())
-    for directory in fresh:
-        old = places.data / directory.name
+    for directory in list(place.new.iterdir()):
+        old = place.data / directory.name
         if old.exists():
-            places.replaced.mkdir(mode=0o700, exist_ok=True)
-            pgtools.give(config, places.replaced)
-            old.rename(places.replaced / directory.name)
+            place.replaced.mkdir(mode=0o700, exist_ok=True)
+            pgtools.give(config, place.replaced)
+            old.rename(place.replaced / directory.name)
         directory.rename(old)
-    places.new.rmdir()
-    files.sync_directory(places.data)
+    place.new.rmdir()
+    pgconf.sync_directory(place.data)

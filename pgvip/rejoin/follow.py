@@ -6,7 +6,6 @@ can be repeated: a rewind that was interrupted left the data unusable, which a m
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,13 +16,16 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions import postgres, prepare
 from pgvip.core.values import WalPoint
-from pgvip.errors import CommandError, PostgresError, ProbeError, RejoinError
+from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, RejoinError
 from pgvip.rejoin import copy as cloning
 from pgvip.rejoin import source
+from pgvip.rejoin.compare import Wal, parting
+from pgvip.rejoin.places import Place
+from pgvip.rejoin.rewind import rewind, why_no_rewind
 from pgvip.rejoin.saved_wal import Divergence, prune, save_diverged, set_aside_archived
 from pgvip.rejoin.unarchived import keep_unarchived
-from pgvip.system import pgconf, pgtools, processes, wal_commands
-from pgvip.system.commands import check, run
+from pgvip.system import pgtools, processes, wal_commands
+from pgvip.system.commands import run
 from pgvip.system.sql import connect_local
 from pgvip.system.stopped_wal import LAST, Piece, end_of_wal, fork_point, local_history, strange_timelines
 from pgvip.system.wal_files import segment_name
@@ -35,12 +37,6 @@ if TYPE_CHECKING:
     from pgvip.rejoin.source import Source
 
 Say = Callable[[str], None]
-
-CHANGES_BEGIN = re.compile(r"need to copy|creating backup label|syncing target", re.IGNORECASE)
-"""What pg_rewind prints from the moment on at which it changes the target (src/bin/pg_rewind/pg_rewind.c)."""
-
-RECOVERY_S = 3600.0
-"""For crash recovery in single-user mode: replays what was written since the last checkpoint."""
 
 
 def rejoin(
@@ -54,14 +50,54 @@ def rejoin(
     if cloning.finish_swap(config):
         progress("finished the clone that was interrupted")
     found = source.prove_source(config, own_system_id(config) or system_id)
-    _stop(config, progress)
-    # Stopped, so it cannot be this host's own server that answers now.
-    found = source.prove_source(config, found.system_id)
-    done = _follow(config, found, clone, progress, on_bytes)
+    runs = processes.postmaster(config.postgres.data_directory) is not None
+    if runs:
+        _refuse_read_write(config)
+    if clone and runs:
+        done = _copy_and_stop(config, found, progress, on_bytes)
+    else:
+        _stop(config, progress)
+        # Stopped, so it cannot be this host's own server that answers now.
+        found = source.prove_source(config, found.system_id)
+        done = _follow(config, found, clone, progress, on_bytes)
     cloning.make_standby(config)
     for path in prune(config):
         progress(f'removed "{path}": it held no commits')
     return done
+
+
+def _copy_and_stop(config: Config, found: Source, progress: Say, on_bytes: cloning.Bytes | None) -> str:
+    """Clone as an operator wants it, beside a standby that runs until the copy is whole; it runs on when that fails."""
+    saved: list[tuple[Divergence, Path]] = []
+
+    def stop() -> None:
+        _stop(config, progress)
+        again = source.prove_source(config, found.system_id)
+        known = _divergence_if_readable(config, again, progress)
+        saved.extend(filter(None, [_keep(config, known, again, progress)]))
+        if known is None:
+            _mark_unsaved(config, progress)
+
+    progress("a new clone is needed: an operator asked for it")
+    try:
+        done = cloning.clone(config, progress, on_bytes, system_id=found.system_id, stop=stop)
+    except (PgvipError, OSError):
+        _start_again(config, found.system_id, progress)
+        raise
+    for one in saved:
+        _clean_archive(config, one, progress)
+    return done
+
+
+def _start_again(config: Config, system_id: str, progress: Say) -> None:
+    """Bring the standby back whose data are still in their place; a start that fails is tried again by the daemon."""
+    if prepare.why_unusable(config) or processes.postmaster(config.postgres.data_directory) is not None:
+        return
+    progress("starting the standby again: the clone has failed, and its data are as they were")
+    try:
+        postgres.start(config, standby=True, sync=False, system_id=system_id)
+    except PgvipError as failure:
+        progress(f"it did not start: {failure.message}")
 
 
 def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes: cloning.Bytes | None) -> str:
@@ -71,7 +107,7 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
         # Its recovery never began, so pg_control does not tell where it stands; the start will.
         return "the data is a copy that has not been started yet"
     divergence = None if reason else divergence_from(config, found)
-    known = divergence or _divergence_if_readable(config, found)
+    known = divergence or _divergence_if_readable(config, found, progress)
     saved = _keep(config, known, found, progress)
     if divergence is not None and not divergence.diverged:
         reason = missing_wal(config, divergence, found)
@@ -79,7 +115,9 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
             return "nothing had diverged"
     if not reason:
         assert divergence is not None  # without one there is a reason
-        reason = why_no_rewind(config, divergence.end, found, divergence.strange) or _rewind(config, progress)
+        reason = why_no_rewind(config, divergence.end, found, divergence.strange) or rewind(
+            config, divergence.fork.lsn, progress
+        )
     done = f"rewound to {divergence.fork}" if divergence and not reason else ""
     if reason:
         progress(f"a new clone is needed: {reason}")
@@ -102,7 +140,7 @@ def clone_over(config: Config, progress: Say, on_bytes: cloning.Bytes | None = N
     if own_system_id(config) != system_id:
         return cloning.clone(config, progress, on_bytes, system_id=system_id)
     found = source.prove_source(config, system_id)
-    known = _divergence_if_readable(config, found)
+    known = _divergence_if_readable(config, found, progress)
     saved = _keep(config, known, found, progress)
     done = _clone(config, known, found, progress, on_bytes)
     _clean_archive(config, saved, progress)
@@ -116,11 +154,8 @@ def own_system_id(config: Config) -> str:
     return ""
 
 
-def _stop(config: Config, progress: Say) -> None:
-    """Stop a standby that runs here; a read-write server is never stopped for a rejoin."""
-    if processes.postmaster(config.postgres.data_directory) is None:
-        postgres.stop(config, clean=False)
-        return
+def _refuse_read_write(config: Config) -> None:
+    """RejoinError unless the server that runs here is a standby."""
     try:
         with connect_local(config) as session:
             standby = bool(session.query("in_recovery", timeout_s=postgres.ANSWER_S)[0][0])
@@ -132,6 +167,14 @@ def _stop(config: Config, progress: Say) -> None:
             "A rejoin would destroy what its clients write.",
             "Stop it first, if the peer is the rightful primary.",
         )
+
+
+def _stop(config: Config, progress: Say) -> None:
+    """Stop a standby that runs here; a read-write server is never stopped for a rejoin."""
+    if processes.postmaster(config.postgres.data_directory) is None:
+        postgres.stop(config, clean=False)
+        return
+    _refuse_read_write(config)
     progress("stopping the standby")
     try:
         postgres.stop(config, clean=True)
@@ -160,18 +203,26 @@ def divergence_from(config: Config, found: Source) -> Divergence:
     control = pgtools.control_data(config)
     end = end_of_wal(config)
     mine = [*local_history(config, end.timeline), end]
+    fork, strange = fork_from(config, mine, found)
+    return Divergence(fork, end, _pieces(mine, fork), strange, control.segment_bytes)
+
+
+def fork_from(config: Config, mine: Sequence[WalPoint], found: Source) -> tuple[WalPoint, frozenset[int]]:
+    """Where this cluster's history leaves the source's, and the timelines that the source never had so.
+
+    `mine`: this cluster's timelines, each with its end.
+    """
+    end = mine[-1]
     theirs = [*found.history, WalPoint(found.flush.timeline, LAST)]
     fork = fork_point(mine, theirs)
     if end.timeline == found.flush.timeline and end.lsn > found.flush.lsn:
         # On the source's own timeline, but further: it is told apart by what the source has flushed.
         fork = found.flush
     strange = strange_timelines(mine, theirs)
-    before = [point for point in mine if point.timeline < fork.timeline]
-    if before and not source.same_wal(config, control, fork, theirs):
-        # Both were promoted at one point to one number: two timelines of the same name.
-        strange |= {point.timeline for point in mine if point.timeline >= fork.timeline}
-        fork = before[-1]
-    return Divergence(fork, end, _pieces(mine, fork), strange, control.segment_bytes)
+    parted = parting(Wal(config, pgtools.control_data(config), mine, theirs), fork.lsn)
+    if parted is None:
+        return fork, strange
+    return parted, strange | {point.timeline for point in mine if point.lsn > parted.lsn}
 
 
 def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
@@ -184,11 +235,16 @@ def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _divergence_if_readable(config: Config, found: Source) -> Divergence | None:
-    with suppress(PostgresError, RejoinError):
-        if not prepare.why_unusable(config):
-            return divergence_from(config, found)
-    return None
+def _divergence_if_readable(config: Config, found: Source, progress: Say) -> Divergence | None:
+    """None where nobody can tell what only this host has: not silently, since it cannot be saved either."""
+    if prepare.why_unusable(config):
+        return None
+    try:
+        return divergence_from(config, found)
+    except (PostgresError, RejoinError) as failure:
+        if (config.postgres.data_directory / "pg_wal").is_dir():
+            progress(f"what only this host has cannot be told: {failure.message}. {failure.detail}".rstrip())
+        return None
 
 
 def missing_wal(config: Config, divergence: Divergence, found: Source) -> str:
@@ -246,97 +302,18 @@ def _save(
     return divergence, target
 
 
-def why_no_rewind(config: Config, end: WalPoint, found: Source, strange: frozenset[int] = frozenset()) -> str:
-    """Why diverged data that ends at `end` must be cloned; "" when pg_rewind can undo it.
-
-    It knows timelines by number: on one and the same it ends well and does nothing (src/bin/pg_rewind/pg_rewind.c).
-    """
-    if not pgtools.control_data(config).rewindable:
-        return "it has neither checksums nor wal_log_hints"
-    double = strange & {point.timeline for point in found.history} | ({end.timeline} & {found.flush.timeline})
-    if double:
-        return f"it has other WAL than the peer on the same timeline {min(double)}, which pg_rewind does not undo"
-    return ""
-
-
-def _rewind(config: Config, progress: Say) -> str:
-    """Rewind this cluster; returns "" or the reason why a clone is needed instead.
-
-    The data is marked unusable then: the archive still holds what diverged.
-    """
-    control = pgtools.control_data(config)
-    version = pgtools.major_version(config.postgres.data_directory)
-    pgconf.write(config, sync=False, version=version)
-    pgconf.strip_auto_conf(config, version)
-    try:
-        if not control.clean:
-            progress("recovering from the crash before the rewind")
-            _recover(config)
-        source.prepare_source(config)
-        progress(f"rewinding to follow {config.peer.name}")
-        prepare.mark_unusable(config, "rewind")
-        said = run(
-            _rewind_command(config, version),
-            timeout_s=config.rejoin.timeout_s,
-            user=config.postgres.user,
-            die_with_caller=True,
-        )
-    except CommandError as failure:
-        return f"the rewind did not end: {failure.message}"
-    if said.returncode != 0:
-        if not CHANGES_BEGIN.search(said.stderr + said.stdout):
-            prepare.mark_usable(config)
-        return f"pg_rewind failed: {said.said}"
-    return ""
-
-
-def _recover(config: Config) -> None:
-    """Crash recovery in single-user mode, which pg_rewind needs and could not do with split directories.
-
-    standby.signal forbids single-user mode; it is back before this returns.
-    """
-    data = config.postgres.data_directory
-    signal_file = data / "standby.signal"
-    prepare.forget_killed_postmaster(config)
-    was_standby = signal_file.exists()
-    signal_file.unlink(missing_ok=True)
-    command: list[str | Path] = [
-        pgtools.tool(config, "postgres"),
-        # Without pg_rewind's -F: it syncs everything when it ends, which a power cut may forestall.
-        *("--single", "-D", data),
-        *pgtools.config_file_option(config),
-        *("-c", "synchronous_standby_names=", "-c", "archive_mode=off", "template1"),
-    ]
-    try:
-        check(command, timeout_s=RECOVERY_S, user=config.postgres.user, die_with_caller=True)
-    finally:
-        if was_standby:
-            signal_file.touch(mode=0o600)
-            pgtools.give(config, signal_file)
-
-
-def _rewind_command(config: Config, version: int) -> list[str | Path]:
-    command: list[str | Path] = [
-        pgtools.tool(config, "pg_rewind"),
-        *("-D", config.postgres.data_directory),
-        f"--source-server={source.conninfo(config)}",
-        *("--no-ensure-shutdown", "--progress"),
-    ]
-    split = config.postgres.config_directory != config.postgres.data_directory
-    if split and version >= 15:
-        command.append(f"--config-file={config.postgres.config_directory / 'postgresql.conf'}")
-    if config.archive.enabled and (version >= 15 or not split):
-        command.append("--restore-target-wal")
-    return command
-
-
 def _clone(
     config: Config, known: Divergence | None, found: Source, progress: Say, on_bytes: cloning.Bytes | None
 ) -> str:
     """Replace the data here by a copy; where nobody could tell what only they have, their WAL outlives them."""
-    if known is None and not prepare.why_unusable(config):
-        cloning.mark_unsaved(config)
+    if known is None:
+        _mark_unsaved(config, progress)
     return cloning.clone(config, progress, on_bytes, system_id=found.system_id)
+
+
+def _mark_unsaved(config: Config, progress: Say) -> None:
+    if not prepare.why_unusable(config) and cloning.mark_unsaved(config):
+        progress(f'the data of now are kept until the next clone, in "{Place.of_data(config).replaced}"')
 
 
 def _clean_archive(config: Config, saved: tuple[Divergence, Path] | None, progress: Say) -> None:

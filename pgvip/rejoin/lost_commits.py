@@ -153,9 +153,8 @@ def read(config: Config, directory: Path, pieces: Iterable[Piece], heartbeat_fil
         # What was begun before the stretch and committed in it: as far as the first file tells.
         before = Lsn(piece.start - piece.start % SEGMENT_BYTES_MIN)
         if before < piece.start:
-            waldump(config, piece.timeline, before, "-e", str(piece.start), directory=directory, on_line=reader.before)
-        said = waldump(config, piece.timeline, piece.start, "-e", str(piece.end), directory=directory,
-                       on_line=reader.take)  # fmt: skip
+            waldump(config, piece.timeline, before, piece.start, directory=directory, on_line=reader.before)
+        said = waldump(config, piece.timeline, piece.start, piece.end, directory=directory, on_line=reader.take)
         if said.returncode != 0:
             raise PostgresError(f'could not read all of the diverged WAL in "{directory}"', said.said)
     return reader.tally

@@ -11,9 +11,10 @@ from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import PgvipError, ProbeError, RejoinError
 from pgvip.rejoin import follow, source
 from pgvip.rejoin.lost_commits import read
+from pgvip.rejoin.rewind import why_no_rewind
 from pgvip.system import processes
 from pgvip.system.sql import connect_local
-from pgvip.system.stopped_wal import LAST, fork_point, local_history
+from pgvip.system.stopped_wal import local_history
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -67,9 +68,6 @@ def plan(config: Config, *, clone: bool = False, system_id: str = "") -> Plan:
     decided = _running(config, found) if running else _down(config, found)
     if clone:
         decided = replace(decided, way=Way.CLONE, reason="an operator asked for it")
-    if decided.way is Way.REWIND and decided.end is not None:
-        why = follow.why_no_rewind(config, decided.end, found)
-        decided = replace(decided, way=Way.CLONE, reason=why) if why else decided
     if decided.way is not Way.CLONE:
         return decided
     with_size = _sized(config, decided)
@@ -95,21 +93,14 @@ def _running(config: Config, found: Source) -> Plan:
             "Stop it first, if the peer is the rightful primary.",
         )
     end = WalPoint(timeline, Lsn(int(position)))
-    fork = _fork(config, end, found)
+    fork, strange = follow.fork_from(config, [*local_history(config, end.timeline), end], found)
     if streaming:
         return Plan(Way.NOTHING, f"it streams from {config.peer.name}", fork, fork, exact=False)
     if fork == end:
         return Plan(Way.START, "nothing has diverged", fork, end, exact=False)
-    return Plan(Way.REWIND, "its WAL has diverged", fork, end, exact=False)
-
-
-def _fork(config: Config, end: WalPoint, found: Source) -> WalPoint:
-    """Where the two histories part; on the source's own timeline what it has flushed decides."""
-    mine = [*local_history(config, end.timeline), end]
-    fork = fork_point(mine, [*found.history, WalPoint(found.flush.timeline, LAST)])
-    if end.timeline == found.flush.timeline and end.lsn > found.flush.lsn:
-        return found.flush
-    return fork
+    why = why_no_rewind(config, end, found, strange)
+    way, reason = (Way.CLONE, why) if why else (Way.REWIND, "its WAL has diverged")
+    return Plan(way, reason, fork, end, exact=False)
 
 
 def _down(config: Config, found: Source) -> Plan:
@@ -125,7 +116,7 @@ def _down(config: Config, found: Source) -> Plan:
         with suppress(PgvipError):
             wal = config.postgres.data_directory / "pg_wal"
             commits = read(config, wal, divergence.pieces, found.heartbeat_files).commits
-        why = follow.why_no_rewind(config, divergence.end, found, divergence.strange)
+        why = why_no_rewind(config, divergence.end, found, divergence.strange)
         way, reason = (Way.CLONE, why) if why else (Way.REWIND, "its WAL has diverged")
         return Plan(way, reason, divergence.fork, divergence.end, commits)
     missing = follow.missing_wal(config, divergence, found)

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgvip.actions import slots
 from pgvip.actions.replication import ensure_slot_in
 from pgvip.core.values import Lsn, WalPoint
-from pgvip.deadlines import wait_until
-from pgvip.errors import ActionError, ProbeError, RejoinError
+from pgvip.errors import ProbeError, RejoinError
 from pgvip.system import pgconf
-from pgvip.system.sql import DATABASE_ROLE, connect_peer
-from pgvip.system.wal_files import parse_history, segment_name
+from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_peer
+from pgvip.system.wal_files import parse_history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator
 
     from pgvip.config.model import Config
-    from pgvip.system.pgtools import ControlData
     from pgvip.system.sql import Session
 
+INSUFFICIENT_PRIVILEGE = "42501"
+"""SQLSTATE of a file that the server's user may not open (manual, Appendix A)."""
 ANSWER_S = 15.0
 """For a new session and one question. Nobody waits for a rejoin or clone, and a host that works at its limit, whose
 disks are slow to sync a new slot, is no dead one; `tcp_user_timeout` finds those."""
-SLOT_FREE_S = 75.0
-"""For the sender to this host's former self to give up: `wal_sender_timeout`, which pgvip sets to 10 s, or the
-standard's 60 s on a primary that has not read pgvip.conf yet."""
-
-SLOT_POLL_S = 0.2
+HASH_S = 60.0
+"""For reading and hashing 16 MB of WAL, which may no longer be in memory."""
 CHECKPOINT_S = 600.0
 """A checkpoint of a busy server with all its dirty pages; pg_rewind and a base backup wait for one anyway."""
 
@@ -86,38 +85,56 @@ def _keep_wal(config: Config, session: Session) -> None:
         raise RejoinError(f"the peer's database did not make sure of the slot {name}", str(failure)) from failure
 
 
-def await_free_slot(config: Config, progress: Callable[[str], None]) -> None:
-    """Wait until nobody uses this host's slot on the source: a base backup cannot share it.
+@contextmanager
+def slot_for_copy(config: Config) -> Iterator[str]:
+    """A slot of its own for a base backup, which cannot share the one that this host's WAL receiver uses, or used.
 
-    After a power loss the source serves this host's former WAL receiver until its `wal_sender_timeout`. It is
-    not ended by force: a live copy that somebody makes with this slot would look the same. RejoinError when
-    the slot stays in use, which names its user.
+    Whatever fails within, it goes; else it keeps the WAL after the backup until the copy streams (pgvip.actions.slots).
+    Raises RejoinError when it cannot be made.
     """
-    name = pgconf.slot_name(config.me.name)
-    pid = 0
-    user = ""
-
-    def free() -> bool:
-        nonlocal pid, user
-        for found, address, called in session.query("slot_user", (name,), timeout_s=ANSWER_S):
-            user = f"process {found}, which serves {called or 'somebody'} at {address}"
-            if found != pid:
-                progress(f"waiting for slot {name} on {config.peer.name}: it is in use by {user}")
-            pid = found
-            return False
-        return True
-
+    name = slots.copy_slot_name(config.me.name)
     try:
         with connect_peer(config, config.peer.address) as session:
-            wait_until(free, SLOT_FREE_S, every_s=SLOT_POLL_S, what=f"end of the former use of slot {name}")
+            session.query("slot_drop", (name,), timeout_s=ANSWER_S)
+            ensure_slot_in(session, name, ANSWER_S)
     except ProbeError as failure:
-        raise RejoinError("the peer's database does not answer", str(failure)) from failure
-    except ActionError as failure:
         raise RejoinError(
-            f"slot {name} on {config.peer.name} stays in use",
-            f"It is used by {user}.",
-            f"See what that is; to end it there: SELECT pg_terminate_backend({pid});",
+            f"the peer's database did not make the slot {name} for a base backup",
+            str(failure),
+            "See that nobody uses it, and that max_replication_slots leaves room for one.",
         ) from failure
+    try:
+        yield name
+        slots.copy_made(config)
+    except BaseException:
+        with suppress(ProbeError), connect_peer(config, config.peer.address) as session:
+            session.query("slot_drop", (name,), timeout_s=ANSWER_S)
+        raise
+
+
+def refuse_unreadable(config: Config) -> None:
+    """RejoinError when something at the top of the source's data directory would make a base backup fail.
+
+    It is there that administrators leave files of their own. Nothing is said of what lies deeper.
+    """
+    unreadable = []
+    try:
+        with connect_peer(config, config.peer.address) as session:
+            for name, is_directory in session.query("data_files", timeout_s=ANSWER_S):
+                try:
+                    session.query("listable" if is_directory else "readable", (name,), timeout_s=ANSWER_S)
+                except ServerAnswered as failure:
+                    if failure.sqlstate != INSUFFICIENT_PRIVILEGE:
+                        raise
+                    unreadable.append(str(name))
+    except ProbeError as failure:
+        raise RejoinError("could not look at the files of the peer's data directory", str(failure)) from failure
+    if unreadable:
+        raise RejoinError(
+            "the peer's server may not read all files of its data directory, and a base backup would fail",
+            f"On {config.peer.name}: {', '.join(unreadable)}.",
+            f'Make them readable for "{config.postgres.user}" there, or move them away.',
+        )
 
 
 def has_segment(config: Config, names: list[str]) -> bool:
@@ -129,30 +146,23 @@ def has_segment(config: Config, names: list[str]) -> bool:
         raise RejoinError("the peer's database does not answer", str(failure)) from failure
 
 
-def same_wal(config: Config, control: ControlData, fork: WalPoint, theirs: Sequence[WalPoint]) -> bool:
-    """Compare the last page or two before `fork` with the source's; True also where either has them no longer.
+def wal_hashes(
+    config: Config, *, rest: list[str], offsets: list[int], lengths: list[int], timelines: list[str]
+) -> list[bytes | None]:
+    """SHA-256 of stretches of the source's WAL, None for those it has no longer; see wal_hashes.sql.
 
-    A record has the position of the one before it, its transaction and a checksum, and many have a time of day.
-    `theirs`: the source's timelines. Raises RejoinError when it does not answer.
+    Raises RejoinError when it does not answer.
     """
-    page, segment = control.page_bytes, control.segment_bytes
-    last = Lsn(fork.lsn - 1)
-    start = max(last - last % segment, last - last % page - page)
-    later = [point.timeline for point in theirs if point.timeline >= fork.timeline]
-    names = [segment_name(timeline, last, segment) for timeline in later]
-    own = config.postgres.data_directory / "pg_wal" / segment_name(fork.timeline, last, segment)
     try:
-        with own.open("rb") as file:
-            file.seek(start % segment)
-            here = file.read(fork.lsn - start)
-    except FileNotFoundError:
-        return True
-    there = _wal_bytes(config, names, start % segment, fork.lsn - start)
-    return there is None or here == there
+        with connect_peer(config, config.peer.address) as session:
+            rows = session.query("wal_hashes", (rest, offsets, lengths, timelines), timeout_s=HASH_S)
+    except ProbeError as failure:
+        raise RejoinError("the peer's database does not answer", str(failure)) from failure
+    return [None if row[0] is None else bytes(row[0]) for row in rows]
 
 
-def _wal_bytes(config: Config, names: list[str], offset: int, length: int) -> bytes | None:
-    """Bytes of one of these WAL files of the source, None when it has none of them."""
+def wal_bytes(config: Config, names: list[str], offset: int, length: int) -> bytes | None:
+    """Bytes of the newest of these WAL files of the source, None when it has none of them."""
     try:
         with connect_peer(config, config.peer.address) as session:
             rows = session.query("wal_bytes", (offset, length, names), timeout_s=ANSWER_S)

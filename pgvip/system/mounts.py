@@ -42,6 +42,13 @@ def mounted(point: Path) -> Mount | None:
     return found
 
 
+def below(directory: Path) -> list[str]:
+    """Mount points below a directory, itself left out; the directory has no links in its path."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    points = {_plain(line.split()[4]) for line in lines}
+    return sorted(point for point in points if point.startswith(f"{directory}/"))
+
+
 def mount(kind: str, source: str, options: str, point: Path, timeout_s: float) -> None:
     """Mount it and see it in /proc; a mount that is there already is kept. MountError otherwise."""
     if mounted(point):

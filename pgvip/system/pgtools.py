@@ -53,6 +53,11 @@ class ControlData:
         return self.state in ("shut down", "shut down in recovery")
 
     @property
+    def in_recovery(self) -> bool:
+        """True for a standby's data, whether it was shut down or not."""
+        return "recovery" in self.state
+
+    @property
     def closed(self) -> bool:
         """True when the checkpoint is the last record: not after a standby's shutdown, which writes no WAL.
 

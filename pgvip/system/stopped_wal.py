@@ -33,6 +33,7 @@ SHORT_HEADER_BYTES = 24
 ALIGN_BYTES = 8
 
 RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+), tx:\s*(?P<tx>\d+), lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
+SEGMENT = re.compile(r"[0-9A-F]{24}")
 LAST_READ = re.compile(r"error in WAL record at (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
 LAST = Lsn((1 << 64) - 1)
 """After every position: where a timeline that goes on ends."""
@@ -79,7 +80,37 @@ def end_of_wal(config: Config) -> WalPoint:
     if end <= control.checkpoint.lsn:
         missing = segment_name(control.checkpoint.timeline, control.checkpoint.lsn, control.segment_bytes)
         raise PostgresError(f"WAL ends at {end}, before the cluster's last checkpoint", f"That is in {missing}.")
+    _refuse_other_wal(config, control, timeline, Lsn(start), end)
     return WalPoint(timeline, end)
+
+
+def _refuse_other_wal(config: Config, control: ControlData, timeline: int, start: Lsn, end: Lsn) -> None:
+    """PostgresError when a standby's data were not made by the WAL beside them.
+
+    A standby whose WAL had left its primary's streams over it all the same, from the beginning of a file. What its data
+    have replayed ends where a record ends; in other WAL it does not. A copy or rewound data that were never started
+    have yet to get theirs.
+    """
+    if not control.in_recovery or (config.postgres.data_directory / "backup_label").exists():
+        return
+    replayed = control.min_recovery
+    points = [start, replayed.lsn] if replayed.timeline == timeline and replayed.lsn >= start else [start]
+    for point in points:
+        if point != end and (point > end or not _begins_record(config, control, WalPoint(timeline, point), end)):
+            raise PostgresError(
+                "the data were not made by the WAL beside them",
+                f"They have replayed {replayed}, and valid WAL from {start} to {end} has no record there.",
+            )
+
+
+def _begins_record(config: Config, control: ControlData, point: WalPoint, end: Lsn) -> bool:
+    """True when a record begins at a point, or right after the page header there (pg_waldump goes on to the next)."""
+    said = waldump(config, point.timeline, point.lsn, end, "-n", "1")
+    found = RECORD.search(said.stdout)
+    header = 0
+    if point.lsn % control.page_bytes == 0:
+        header = SHORT_HEADER_BYTES if point.lsn % control.segment_bytes else LONG_HEADER_BYTES
+    return found is not None and Lsn.parse(found["lsn"]) in (point.lsn, point.lsn + header)
 
 
 def local_history(config: Config, timeline: int) -> tuple[WalPoint, ...]:
@@ -128,18 +159,17 @@ def _last_end(config: Config, control: ControlData, timeline: int, start: Lsn) -
     pg_waldump is told where the files end: it would wait five seconds for the next one to appear.
     """
     files_end = _files_end(config, timeline, start, control.segment_bytes)
-    until = ("-e", str(files_end))
     if control.closed:
-        return _end_of(control, waldump(config, timeline, start, "-n", "1", *until))
-    said = waldump(config, timeline, start, "-q", *until)
+        return _end_of(control, waldump(config, timeline, start, files_end, "-n", "1"))
+    said = waldump(config, timeline, start, files_end, "-q")
     stopped = LAST_READ.search(said.stderr)
     if stopped is not None:
-        return _end_of(control, waldump(config, timeline, Lsn.parse(stopped["lsn"]), "-n", "1", *until))
+        return _end_of(control, waldump(config, timeline, Lsn.parse(stopped["lsn"]), files_end, "-n", "1"))
     if said.returncode != 0:
         raise PostgresError("could not find the end of WAL", said.said)
     # Valid to the end of the last file: its last record is the end.
     start = max(start, Lsn(files_end - control.segment_bytes))
-    return _end_of(control, waldump(config, timeline, start, *until))
+    return _end_of(control, waldump(config, timeline, start, files_end))
 
 
 def _files_end(config: Config, timeline: int, start: Lsn, segment_bytes: int) -> Lsn:
@@ -166,18 +196,31 @@ def waldump(
     config: Config,
     timeline: int,
     start: Lsn,
+    end: Lsn,
     *options: str,
     directory: Path | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> Completed:
-    """Run pg_waldump from a position on; it ends with an error at the end of valid WAL, which is no failure.
+    """Run pg_waldump over a stretch of WAL; it ends with an error at the end of valid WAL, which is no failure.
 
-    `directory`: where the files are, by default the cluster's own. Raises CommandError, PostgresError.
+    `directory`: where the files are, by default the cluster's own. It is told the first and the last file: else it asks
+    any one for the size of segments, and one that was made ahead of its time holds nothing. Raises CommandError,
+    PostgresError.
     """
+    where = directory or config.postgres.data_directory / "pg_wal"
+    size = _segment_bytes(where)
     command: list[str | Path] = [
         pgtools.tool(config, "pg_waldump"),
-        *("-p", directory or config.postgres.data_directory / "pg_wal"),
-        *("-t", str(timeline), "-s", str(start)),
+        *("-p", where, "-t", str(timeline), "-s", str(start), "-e", str(end)),
         *options,
+        *(segment_name(timeline, position, size) for position in (start, max(start, end - 1))),
     ]
     return run(command, timeout_s=WALDUMP_S, on_line=on_line)
+
+
+def _segment_bytes(directory: Path) -> int:
+    """Size of WAL files: that of any one, for they are whole from the beginning. PostgresError without one."""
+    try:
+        return next(path.stat().st_size for path in directory.iterdir() if SEGMENT.fullmatch(path.name))
+    except (OSError, StopIteration) as failure:
+        raise PostgresError(f'there are no WAL files in "{directory}"') from failure

@@ -137,6 +137,7 @@ shared_buffers = 16MB
 # in the data directory, which is removed, and not in /dev/shm: most of these servers end by being killed
 dynamic_shared_memory_type = mmap
 max_connections = 20
+wal_level = logical
 max_wal_size = 64MB
 logging_collector = off
 log_line_prefix = '%m [%p] '

@@ -40,6 +40,7 @@ def restored(pair: Pair) -> Pair:
     postgres.start(pair.b, standby=True, sync=False)
     replication.ensure_slot(pair.a)
     wait_until(lambda: caught_up(pair.a, pair.b), 20, what="catching up")
+    replication.advance_slot(pair.b)  # as the daemon does
     return pair
 
 
@@ -84,3 +85,12 @@ def stopped(pid: int) -> Callable[[], None]:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
     return go_on
+
+
+def diverge(pair: Pair) -> None:
+    """Let `a` commit a row that `b` never gets, lose its server, and `b` be promoted."""
+    postgres.stop(pair.b, clean=True)
+    insert(pair.a)
+    postgres.stop(pair.a, clean=False)
+    postgres.start(pair.b, standby=True, sync=False)
+    postgres.promote(pair.b)

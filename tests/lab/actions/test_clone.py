@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import errno
 import json
 import multiprocessing
 import shutil
@@ -15,22 +16,24 @@ import psycopg2
 import pytest
 from psycopg2.extras import PhysicalReplicationConnection
 
-from pgvip.actions import postgres
+from pgvip.actions import postgres, prepare, replication
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.deadlines import wait_until
 from pgvip.errors import RejoinError
 from pgvip.rejoin import copy as cloning
-from pgvip.rejoin import follow, source
+from pgvip.rejoin import follow, own_files, source
 from pgvip.system import pgconf, pgtools
 from pgvip.system.commands import check
 from pgvip.system.sql import REPLICATION_ROLE, connect_local
 from pgvip.system.wal_files import segment_name
-from tests.lab.actions.servers import caught_up, insert
+from tests.lab.actions.servers import caught_up, insert, look
 from tests.lab.clusters import Pair, make_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+REPLACED = "pgsql_tmp.pgvip-replaced"
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -38,6 +41,7 @@ pytestmark = pytest.mark.timeout(180)
 def test_clone_keeps_the_old_data_under_another_name(streaming: Pair) -> None:
     data = streaming.b.postgres.data_directory
     (data / "mark").touch()
+    shutil.chown(data / "mark", "postgres")  # a file of root's would be this host's own
     done: list[tuple[int, int]] = []
     follow.rejoin(streaming.b, clone=True, progress=print, on_bytes=lambda *pair: done.append(pair))
     assert (data.with_name("data.pgvip-replaced") / "mark").exists()
@@ -78,27 +82,73 @@ def test_clone_over_data_that_cannot_be_read_keeps_their_wal(streaming: Pair) ->
     assert {path.with_suffix(".torn").name for path in here} <= {path.name for path in kept.iterdir()}
 
 
-def test_clone_waits_for_the_sender_to_a_receiver_that_is_gone(streaming: Pair) -> None:
+def test_clone_waits_for_nobody_who_uses_this_hosts_slot(streaming: Pair) -> None:
     """As after a power loss: the primary still serves a receiver that will never read again."""
     postgres.stop(streaming.b, clean=True)
-    said: list[str] = []
     with frozen_receiver(streaming):
-        assert cloning.clone(streaming.b, said.append) == "cloned from a"
-    waited = [text for text in said if text.startswith("waiting for slot pgvip_b on a: it is in use by process")]
-    assert len(waited) == 1, said
-    assert waited[0].endswith("which serves frozen at 127.0.0.1")
+        assert cloning.clone(streaming.b, print) == "cloned from a"
     postgres.start(streaming.b, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+    replication.advance_slot(streaming.b)
+    names = pgtools.psql(streaming.a, "SELECT slot_name FROM pg_replication_slots").split()
+    assert names == ["pgvip_b"], "the base backup's own slot has gone"
 
 
-def test_clone_names_who_does_not_let_go_of_its_slot(streaming: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    postgres.stop(streaming.b, clean=True)
-    monkeypatch.setattr(source, "SLOT_FREE_S", 0.5)
-    with frozen_receiver(streaming), pytest.raises(RejoinError, match="stays in use") as refused:
-        cloning.clone(streaming.b, print)
-    assert "which serves frozen at 127.0.0.1" in refused.value.detail
-    assert "pg_terminate_backend(" in refused.value.hint
-    assert follow.rejoin(streaming.b, progress=print) == "nothing had diverged"
+def test_standby_runs_until_its_new_copy_is_whole(streaming: Pair) -> None:
+    seen: list[bool] = []
+    postmaster = look(streaming.b).postmaster
+    follow.rejoin(streaming.b, clone=True, progress=print, on_bytes=lambda *_: seen.append(look(streaming.b).streaming))
+    assert seen
+    assert all(seen)
     postgres.start(streaming.b, standby=True, sync=False)
+    assert look(streaming.b).postmaster != postmaster
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_copy_that_would_fail_is_not_begun(streaming: Pair, kind: str) -> None:
+    secret = streaming.a.postgres.data_directory / "of-root"
+    secret.touch(mode=0o600) if kind == "file" else secret.mkdir(mode=0o700)
+    before = look(streaming.b)
+    try:
+        with pytest.raises(RejoinError, match="may not read all files") as refused:
+            follow.rejoin(streaming.b, clone=True, progress=print)
+        assert "of-root" in refused.value.detail
+    finally:
+        secret.unlink() if kind == "file" else secret.rmdir()
+    after = look(streaming.b)
+    assert (after.postmaster, after.streaming) == (before.postmaster, True)
+
+
+def test_copy_that_fails_leaves_the_standby_running_and_no_slot(streaming: Pair) -> None:
+    """What lies deeper is found by pg_basebackup."""
+    secret = streaming.a.postgres.data_directory / "base" / "of-root"
+    secret.touch(mode=0o600)
+    before = look(streaming.b)
+    try:
+        with pytest.raises(RejoinError, match="base backup failed") as failed:
+            follow.rejoin(streaming.b, clone=True, progress=print)
+        assert "of-root" in failed.value.detail
+    finally:
+        secret.unlink()
+    after = look(streaming.b)
+    assert (after.postmaster, after.streaming) == (before.postmaster, True)
+    names = pgtools.psql(streaming.a, "SELECT slot_name FROM pg_replication_slots").split()
+    assert names == ["pgvip_b"]
+
+
+def test_standby_is_started_again_when_its_new_copy_cannot_be_put_in_place(
+    streaming: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own_files, "set_aside", full)
+        with pytest.raises(OSError, match="No space left"):
+            follow.rejoin(streaming.b, clone=True, progress=print)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+    assert not prepare.why_unusable(streaming.b)
 
 
 @contextmanager
@@ -185,7 +235,7 @@ def test_tablespaces_come_along_and_are_exchanged(streaming: Pair) -> None:
     child.join(120)
     assert child.exitcode == 0
     versions = [path.name for path in place.iterdir()]
-    assert sorted(path.name for path in other.iterdir()) == [".pgvip-replaced", *versions]
-    assert (other / ".pgvip-replaced").owner() == "postgres", "else nobody could be rewound to follow this host"
+    assert sorted(path.name for path in other.iterdir()) == [*versions, REPLACED]
+    assert (other / REPLACED).owner() == "postgres", "else nobody could be rewound to follow this host"
     link = next((streaming.b.postgres.data_directory / "pg_tblspc").iterdir())
     assert link.readlink() == place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -74,6 +75,21 @@ def test_end_of_wal_of_a_standby_is_what_it_had_flushed(streaming: Pair) -> None
     assert end.lsn >= flushed
     assert end.lsn > pgtools.control_data(streaming.b).checkpoint.lsn
     assert follow.rejoin(streaming.b, progress=print) == "nothing had diverged"
+
+
+def test_wal_files_that_were_made_ahead_say_nothing(streaming: Pair) -> None:
+    """The server makes them, filled with zeros, before they are needed; pg_waldump asks any file for its header."""
+    postgres.stop(streaming.b, clean=True)
+    end = postgres.end_of_wal(streaming.b)
+    wal = streaming.b.postgres.data_directory / "pg_wal"
+    ahead = [wal / segment_name(end.timeline, end.lsn + (number << 24), 1 << 24) for number in range(1, 40)]
+    made = [path for path in ahead if not path.exists()]
+    for path in made:
+        path.touch()
+        os.truncate(path, 1 << 24)
+    assert postgres.end_of_wal(streaming.b) == end
+    for path in made:
+        path.unlink()
 
 
 def test_standby_ahead_of_its_primary_is_cloned(streaming: Pair) -> None:

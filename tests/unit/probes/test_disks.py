@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -73,13 +75,31 @@ def test_a_healthy_disk_is_written_by_one_small_process(probe: DiskProbe, disk: 
 
 def test_files_are_the_owners(disk: Path) -> None:
     probe = DiskProbe([disk], OWNER)
-    left_over = disk / disk_writer.NAME
-    left_over.write_text("")
-    left_over.chmod(0o600)
-    with pytest.raises(ProbeError) as caught:  # root's own file: the writer is not root
+    shutil.chown(disk, "root")  # and the writer is not root
+    with pytest.raises(ProbeError) as caught:
         probe.probe(5.0)
     assert "denied" in caught.value.detail.lower() or "not permitted" in caught.value.detail.lower()
     probe.close()
+
+
+def test_no_name_comes_and_goes(disk: Path) -> None:
+    """pg_rewind lists the data directory, and fails on a name that is there no more when it comes to it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_NONBLOCK)
+    in_create, in_delete = 0x100, 0x200
+    assert libc.inotify_add_watch(watch, bytes(disk), in_create | in_delete) > 0
+    disk_writer.write_and_sync(str(disk))
+    with pytest.raises(BlockingIOError):
+        os.read(watch, 4096)
+    os.close(watch)
+
+
+def test_a_file_system_without_nameless_files_has_one_that_stays(disk: Path) -> None:
+    for _ in range(2):
+        descriptor = disk_writer.open_named(str(disk))
+        os.write(descriptor, b"x")
+        os.close(descriptor)
+    assert [path.name for path in disk.iterdir()] == [disk_writer.NAME]
 
 
 def test_a_full_disk_is_a_failure_and_recovers(probe: DiskProbe, disk: Path) -> None:

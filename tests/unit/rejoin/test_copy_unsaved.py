@@ -12,8 +12,7 @@ from pgvip.errors import RejoinError
 from pgvip.link.bundle import Bundle
 from pgvip.rejoin import copy as cloning
 from pgvip.rejoin import follow, saved_wal
-from pgvip.state import files
-from pgvip.system import processes
+from pgvip.rejoin.places import Place
 from tests.unit import configs
 
 FILES = {"000000010000000000000001": "torn", "archive_status/000000010000000000000001.ready": ""}
@@ -28,7 +27,7 @@ def config(tmp_path: Path) -> Config:
 
 def replaced(config: Config, wal: Path | None = None) -> Path:
     """Data that a clone has replaced, with the marker."""
-    old = cloning.Places.of(config.postgres.data_directory).replaced
+    old = Place.of_data(config).replaced
     old.mkdir()
     place = wal or old / "pg_wal"
     (place / "archive_status").mkdir(parents=True)

@@ -1,0 +1,264 @@
+"""Slots of others (a third standby's, a backup tool's, a logical consumer's) outlive every change of role.
+
+PostgreSQL copies no slots: not to a standby, nor by pg_rewind or a base backup, which also empty the target's. So a
+standby keeps copies of its primary's physical slots, each as far as its user has come there; and what a data directory
+has is set aside before it is rewound or replaced. Logical slots are PostgreSQL's to copy (failover slots, 17).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgvip.core.values import Lsn
+from pgvip.system import pgconf, pgtools
+from pgvip.system.sql import connect_peer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pgvip.config.model import Config
+    from pgvip.system.sql import Session
+
+KEPT = "replication-slots"
+"""Directory below the state directory: slots of data that are about to be rewound or replaced."""
+FOLLOWED = "followed-slots.json"
+COPY_MADE = "copy-made"
+"""Files in the state directory."""
+
+ANSWER_S = 2.0
+OWN_PREFIX = "pgvip_"
+STATE_BYTES_MAX = 4096
+STATE = struct.Struct("16x 64s I 12x Q")
+"""Name, database and restart_lsn in a slot's file, the same from 14 to 18 (src/backend/replication/slot.c)."""
+
+
+class Slot(NamedTuple):
+    """A slot in a data directory. `database`: 0 for a physical one."""
+
+    name: str
+    database: int
+    restart_lsn: Lsn
+
+    @property
+    def logical(self) -> bool:
+        return self.database != 0
+
+    @property
+    def snapshot(self) -> str:
+        """File in pg_logical/snapshots that its decoding begins with (src/backend/replication/logical/snapbuild.c)."""
+        return f"{self.restart_lsn >> 32:X}-{self.restart_lsn & 0xFFFFFFFF:X}.snap"
+
+
+class Held(NamedTuple):
+    """One row of slots_here.sql. `position`: where it holds WAL from, None for nothing."""
+
+    name: str
+    active: bool
+    position: str | None
+    wal_status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Which slots here go with the primary's of the same name; others of that name are somebody's on this host.
+
+    `seen`: those that the primary had, while it was on `timeline`.
+    """
+
+    follows: frozenset[str] = frozenset()
+    timeline: int = 0
+    seen: frozenset[str] = frozenset()
+
+
+def copy_slot_name(host: str) -> str:
+    """Name of the slot that a base backup for a host uses.
+
+    >>> copy_slot_name("Db-1")
+    'pgvip_copy_db_1'
+    """
+    return f"{OWN_PREFIX}copy_{pgconf.slot_name(host).removeprefix(OWN_PREFIX)}"[:63]
+
+
+def copy_made(config: Config) -> None:
+    """Remember that the primary keeps WAL for a copy that does not stream yet."""
+    (config.paths.state / COPY_MADE).touch(mode=0o600)
+
+
+# --- on servers that run ---------------------------------------------------------------------------------------
+
+
+def note(config: Config, session: Session) -> None:
+    """On a primary: remember its slots, which follow the role when it goes. Raises ProbeError."""
+    if session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
+        return
+    names = (str(row[0]) for row in session.query("slots_here", timeout_s=ANSWER_S))
+    _remember(config, Followed(frozenset(name for name in names if not name.startswith(OWN_PREFIX))))
+
+
+def follow(config: Config, session: Session) -> None:
+    """On a standby: see that each physical slot of the primary has a copy here, and let the copies go on.
+
+    A copy goes when the slot is dropped on the primary. Slots that somebody made here, and those in use here, are left
+    alone. Raises ProbeError.
+    """
+    with connect_peer(config, config.peer.address) as peer:
+        hex_timeline, names, positions = peer.query("slots_of_primary", timeout_s=ANSWER_S)[0]
+        _drop_copy_slot(config, session, peer)
+    timeline = int(hex_timeline, 16)
+    if not timeline:
+        return
+    theirs = {name: at for name, at in zip(names, positions, strict=True) if not name.startswith(OWN_PREFIX)}
+    before = _followed(config)
+    follows = _copy_missing(config, session, theirs, before)
+    mine = {one.name: one for row in session.query("slots_here", timeout_s=ANSWER_S) for one in [Held(*row)]}
+    for name in sorted(follows & theirs.keys() & mine.keys()):
+        _bring_on(session, mine[name], theirs[name])
+    dropped = before.seen - theirs.keys() if before.timeline == timeline else frozenset()
+    for name in sorted(dropped & follows):
+        session.query("slot_drop", (name,), timeout_s=ANSWER_S)
+    _remember(config, Followed((follows - dropped) & mine.keys(), timeline, follows & theirs.keys() & mine.keys()))
+
+
+def _drop_copy_slot(config: Config, session: Session, peer: Session) -> None:
+    """The copy streams by its own slot: that of the base backup has done its work."""
+    marker = config.paths.state / COPY_MADE
+    if marker.exists() and session.query("rejoin_plan", timeout_s=ANSWER_S)[0][3]:
+        peer.query("slot_drop", (copy_slot_name(config.me.name),), timeout_s=ANSWER_S)
+        marker.unlink(missing_ok=True)
+
+
+def _copy_missing(config: Config, session: Session, theirs: Mapping[str, str], before: Followed) -> frozenset[str]:
+    """Make the copies that are missing, known to be copies before they exist; returns all slots that follow."""
+    here = {str(row[0]) for row in session.query("slots_here", timeout_s=ANSWER_S)}
+    missing = theirs.keys() - here
+    follows = before.follows | missing
+    if missing - before.follows:
+        _remember(config, Followed(follows, before.timeline, before.seen))
+    for name in sorted(missing):
+        session.query("slot_copy", (name, bool(theirs[name]), name), timeout_s=ANSWER_S)
+    return follows
+
+
+def _bring_on(session: Session, copy: Held, wanted: str) -> None:
+    if copy.active or not wanted:
+        return
+    if copy.position is None or copy.wal_status == "lost":  # it holds nothing, so nothing is lost with it
+        session.query("slot_drop", (copy.name,), timeout_s=ANSWER_S)
+        session.query("slot_copy", (copy.name, True, copy.name), timeout_s=ANSWER_S)
+    session.query("slot_follow", (wanted, copy.name), timeout_s=ANSWER_S)
+
+
+def remake(config: Config, session: Session) -> None:
+    """Make the physical slots again that a clone could not take along. Raises ProbeError."""
+    for slot in kept(config):
+        if not slot.logical:
+            session.query("slot_copy", (slot.name, True, slot.name), timeout_s=ANSWER_S)
+    forget(config)
+
+
+def _followed(config: Config) -> Followed:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads((config.paths.state / FOLLOWED).read_text(encoding="utf-8"))
+        return Followed(frozenset(found["follows"]), int(found["timeline"]), frozenset(found["seen"]))
+    return Followed()  # as good as on a new host: what is not known to be a copy is left alone
+
+
+def _remember(config: Config, known: Followed) -> None:
+    """Without a sync: a file that a power loss takes only leaves slots alone."""
+    if known == _followed(config):
+        return
+    path = config.paths.state / FOLLOWED
+    fields = {"follows": sorted(known.follows), "timeline": known.timeline, "seen": sorted(known.seen)}
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(json.dumps(fields) + "\n", encoding="utf-8")
+    fresh.replace(path)
+
+
+# --- in data directories -----------------------------------------------------------------------------------
+
+
+def in_directory(directory: Path) -> list[Slot]:
+    """Slots by their files, each in a directory of its name; what cannot be read is none (the server ignores it)."""
+    found = []
+    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+        with suppress(OSError, struct.error):
+            with (path / "state").open("rb") as file:
+                name, database, position = STATE.unpack_from(file.read(STATE_BYTES_MAX))
+            found.append(Slot(name.rstrip(b"\0").decode(errors="replace"), database, Lsn(position)))
+    return [slot for slot in found if (directory / slot.name).is_dir()]
+
+
+def kept(config: Config) -> list[Slot]:
+    """What `set_aside` kept, and nobody has given back yet."""
+    return in_directory(config.paths.state / KEPT)
+
+
+def set_aside(config: Config) -> list[Slot]:
+    """Copy the slots of the data directory, durably; returns them. The server is down. Can be repeated. Raises OSError.
+
+    What an earlier attempt kept, and the data directory has no longer, stays kept.
+    """
+    data, store = config.postgres.data_directory, config.paths.state / KEPT
+    found = in_directory(data / "pg_replslot")
+    if not found:
+        return []
+    store.mkdir(mode=0o700, exist_ok=True)
+    for slot in found:
+        fresh = store / f".{slot.name}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        _copy(data / "pg_replslot" / slot.name / "state", fresh / "state")
+        snapshot = data / "pg_logical" / "snapshots" / slot.snapshot
+        if slot.logical and snapshot.exists():
+            _copy(snapshot, fresh / slot.snapshot)
+        pgconf.sync_directory(fresh)
+        shutil.rmtree(store / slot.name, ignore_errors=True)
+        fresh.rename(store / slot.name)
+    pgconf.sync_directory(store)
+    return found
+
+
+def give_back(config: Config, fork: Lsn) -> None:
+    """Put the slots back into data that were rewound to `fork`; those that it has are left alone. Raises OSError."""
+    data, store = config.postgres.data_directory, config.paths.state / KEPT
+    for slot in kept(config):
+        target = data / "pg_replslot" / slot.name
+        if not target.exists():
+            fresh = target.with_name(f"{slot.name}.tmp")  # a name that the server removes when it starts (slot.c)
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(mode=0o700)
+            _copy(store / slot.name / "state", fresh / "state")
+            pgtools.give(config, fresh, fresh / "state")
+            pgconf.sync_directory(fresh)
+            fresh.rename(target)
+        snapshot = store / slot.name / slot.snapshot
+        if snapshot.exists() and slot.restart_lsn <= fork:
+            _copy(snapshot, data / "pg_logical" / "snapshots" / slot.snapshot)
+            pgtools.give(config, data / "pg_logical" / "snapshots" / slot.snapshot)
+    pgconf.sync_directory(data / "pg_replslot")
+
+
+def forget(config: Config) -> None:
+    """The data directory, or the server, has them again."""
+    shutil.rmtree(config.paths.state / KEPT, ignore_errors=True)
+
+
+def names(found: Sequence[Slot]) -> str:
+    """Names for a message."""
+    return ", ".join(slot.name for slot in found)
+
+
+def _copy(source: Path, target: Path) -> None:
+    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as old, target.open("wb") as new:
+        shutil.copyfileobj(old, new)
+        new.flush()
+        os.fsync(new.fileno())
+        os.fchmod(new.fileno(), 0o600)
