@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from pgvip.deadlines import now_s
 from pgvip.web.http import REQUEST_THREAD, BadRequest, Exchange, Request, Response
 from pgvip.web.listeners import HttpState, Opened, Plan, open_all, shown
+from pgvip.web.own_names import check_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,6 +177,7 @@ class HttpServer:
         sock, exchange = connection.sock, Exchange()
         try:
             request = read_request(sock, exchange, until_s)
+            check_host(request.fields.get("host", ""), self._plan.names, sock.getsockname()[0])
         except BadRequest as refused:
             answer = Response(refused.status, f"{refused.reason}\n".encode())
             write(sock, exchange.answer(answer, time.time()), now_s() + REFUSAL_S)
