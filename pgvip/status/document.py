@@ -15,6 +15,7 @@ from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible, write_right
 from pgvip.core.values import NEVER, Mode, Role, Vip
 from pgvip.state.codec import encode
+from pgvip.text.schema import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,7 @@ def document(
     v = Facts(k, seen, config.settings, now_s)
     record = k.durable.record
     return {
+        "schema": SCHEMA,
         "pair": config.name,
         "host": config.me.name,
         "role": k.role.value,

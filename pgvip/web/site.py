@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from pgvip.errors import PgvipError
+from pgvip.text.schema import SCHEMA
 from pgvip.web import page, page_parts
 from pgvip.web.cache import Background, Kept
 from pgvip.web.cluster import cluster
@@ -176,7 +177,8 @@ def _now() -> datetime:
 
 
 def _json(status: HTTPStatus, document: Document) -> Response:
-    return Response(status, json.dumps(document).encode() + b"\n", "application/json")
+    text = json.dumps({"schema": SCHEMA, **document})
+    return Response(status, text.encode() + b"\n", "application/json")
 
 
 def _text(status: HTTPStatus, text: str, fields: tuple[tuple[str, str], ...] = ()) -> Response:
