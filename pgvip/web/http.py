@@ -1,6 +1,6 @@
 """HTTP/1.1 as far as a read-only server needs it: one request in, one response out. The bytes are h11's; no I/O here.
 
-Every answer closes its connection, so what follows a request is never read as a second one. No body is ever taken.
+Every answer closes its connection, so what follows a request is never read as a second one. No body is ever accepted.
 """
 
 from __future__ import annotations
@@ -114,14 +114,14 @@ def _request(event: h11.Request) -> Request:
     method, target = event.method.decode("latin-1"), event.target.decode("latin-1")
     if not event.http_version.startswith(b"1."):
         version = event.http_version.decode("latin-1")
-        raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here")
+        raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not supported")
     if method not in METHODS:
-        raise BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not taken: nothing can be changed here")
+        raise BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not allowed: this server is read-only")
     if len(event.headers) > FIELDS_MAX:
         raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {FIELDS_MAX} header fields")
     fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
     if fields.get("content-length", "0") != "0" or "transfer-encoding" in fields:
-        raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "no body is taken")
+        raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a request body is not accepted")
     path, _, query = target.partition("?")
     if not path.startswith("/") and not (method == "OPTIONS" and path == "*"):
         raise BadRequest(HTTPStatus.BAD_REQUEST, "the target is not a path")

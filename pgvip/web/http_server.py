@@ -35,7 +35,7 @@ REFUSAL_S = 1.0
 RETRY_S = 5.0
 """Between two tries to listen where it did not work: an address may come with its interface."""
 DRAIN_MAX_BYTES = 256 * 1024
-ERROR = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"a fault of pgvip; its log has the details\n")
+ERROR = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error of pgvip; see its log\n")
 BUSY = Response(HTTPStatus.SERVICE_UNAVAILABLE, b"too many connections\n", fields=(("Retry-After", "1"),))
 
 Secret = bytes | None

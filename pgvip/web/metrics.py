@@ -57,7 +57,7 @@ def _daemon(age_s: float, counts: Counts) -> Iterable[Family]:
     text = "Version of the metrics and of the JSON documents (docs/status.md)."
     yield _one("pgvip_schema_version", "gauge", text, SCHEMA)
     age = age_s if math.isfinite(age_s) else None
-    yield _one("pgvip_loop_age_seconds", "gauge", "Time since the daemon's loop last went round.", age)
+    yield _one("pgvip_loop_age_seconds", "gauge", "Time since the last round of the daemon's loop.", age)
     text = "Events logged since the daemon started, by name."
     yield _counted("pgvip_events_total", text, "event", dict(counts.events))
     text = "Changes of the record written or adopted since the daemon started, by name (docs/changes.md)."

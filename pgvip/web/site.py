@@ -71,7 +71,7 @@ class Site:
         if make is None:
             return _json(HTTPStatus.NOT_FOUND, {"error": f"there is nothing at {path}", "hint": "See docs/http.md."})
         if secret is not None and not _knows(request, secret):
-            return _text(HTTPStatus.UNAUTHORIZED, "a password is asked for here", _CHALLENGE)
+            return _text(HTTPStatus.UNAUTHORIZED, "a password is required", _CHALLENGE)
         try:
             return make()
         except PgvipError as error:
@@ -110,7 +110,7 @@ class Site:
         try:
             document: Document | None = sources.status()
         except PgvipError:
-            document = None  # the loop has not gone round yet
+            document = None  # before the first round of the loop
         names = {"pair": config.name, "host": config.me.name}
         text = metrics(document, age_s, sources.limits().stale_s, sources.counts(), names)
         return Response(HTTPStatus.OK, text.encode(), CONTENT_TYPE)
