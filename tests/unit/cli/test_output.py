@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import unicodedata
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ def poisoned(value: Any) -> Any:
 
 
 def status() -> dict[str, Any]:
-    document = everything_wrong() | BESIDE
+    document = everything_wrong() | copy.deepcopy(BESIDE)
     document["peer"]["hold"] = document["link"]["last_error"] = document["fencing"]["reason"] = "why"
     document["pause"] = {"active": True, "reason": "why", "at": "noon", "until": "one", "by": "ann", "host": "beta"}
     document["fencing"].update(configured=True, ok=False)
