@@ -220,7 +220,7 @@ def test_moments() -> None:
 
 PRIVATE = re.compile(
     r"\b(mend|concern|tell|told|word|look|kick|shot|gist|owed|upkeep|trouble|yielding|somebody|around it|leans? on"
-    r"|goes round|gone round|stands still|was so then|all well|act:)",
+    r"|goes round|gone round|stands still|stalled|was so then|all well|act:)",
     re.IGNORECASE,
 )
 """Words that have such a meaning in pgvip alone; the field has its own."""
