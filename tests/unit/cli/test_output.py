@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from tests.unit.cli.test_orders import Reply
 
-CONTROLS = "\x1b]0;title\x07\x1b[2J\x1b[31m\x9b1m\r\b\x7f\x00\u202e\u2066\u200b\u2028\udc80"
-"""A title, an emptied screen, colours in 7 and 8 bits, overwriting, a turned direction, half a pair."""
+CONTROLS = "\x1b]0;title\x07\x1b[2J\x1b[31m\x9b1m\r\b\x7f\x00\u202e\u2066\u200b\u2028"
+"""A title, an emptied screen, colours in 7 and 8 bits, overwriting, a turned direction, a line end."""
 FORGED = "no warnings at all"
 HOSTILE = f"{CONTROLS}\n{FORGED}\n\t{FORGED}"
 EVENT = {
