@@ -8,7 +8,6 @@ has is set aside before it is rewound or replaced. Logical slots are PostgreSQL'
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
 from contextlib import suppress
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.values import Lsn
+from pgvip.state import files
 from pgvip.system import pgconf, pgtools
 from pgvip.system.sql import connect_peer
 
@@ -214,14 +214,14 @@ def set_aside(config: Config) -> list[Slot]:
         fresh = store / f".{slot.name}.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
-        _copy(data / "pg_replslot" / slot.name / "state", fresh / "state")
+        files.copy(data / "pg_replslot" / slot.name / "state", fresh / "state")
         snapshot = data / "pg_logical" / "snapshots" / slot.snapshot
         if slot.logical and snapshot.exists():
-            _copy(snapshot, fresh / slot.snapshot)
-        pgconf.sync_directory(fresh)
+            files.copy(snapshot, fresh / slot.snapshot)
+        files.sync_directory(fresh)
         shutil.rmtree(store / slot.name, ignore_errors=True)
         fresh.rename(store / slot.name)
-    pgconf.sync_directory(store)
+    files.sync_directory(store)
     return found
 
 
@@ -234,15 +234,15 @@ def give_back(config: Config, fork: Lsn) -> None:
             fresh = target.with_name(f"{slot.name}.tmp")  # a name that the server removes when it starts (slot.c)
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(mode=0o700)
-            _copy(store / slot.name / "state", fresh / "state")
+            files.copy(store / slot.name / "state", fresh / "state")
             pgtools.give(config, fresh, fresh / "state")
-            pgconf.sync_directory(fresh)
+            files.sync_directory(fresh)
             fresh.rename(target)
         snapshot = store / slot.name / slot.snapshot
         if snapshot.exists() and slot.restart_lsn <= fork:
-            _copy(snapshot, data / "pg_logical" / "snapshots" / slot.snapshot)
+            files.copy(snapshot, data / "pg_logical" / "snapshots" / slot.snapshot)
             pgtools.give(config, data / "pg_logical" / "snapshots" / slot.snapshot)
-    pgconf.sync_directory(data / "pg_replslot")
+    files.sync_directory(data / "pg_replslot")
 
 
 def forget(config: Config) -> None:
@@ -253,12 +253,3 @@ def forget(config: Config) -> None:
 def names(found: Sequence[Slot]) -> str:
     """Names for a message."""
     return ", ".join(slot.name for slot in found)
-
-
-def _copy(source: Path, target: Path) -> None:
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as old, target.open("wb") as new:
-        shutil.copyfileobj(old, new)
-        new.flush()
-        os.fsync(new.fileno())
-        os.fchmod(new.fileno(), 0o600)

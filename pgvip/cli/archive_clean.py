@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from pgvip.archive import cleaning, inventory
-from pgvip.cli.output import size
+from pgvip.cli.output import put, put_json, size
 from pgvip.cli.progress import patience
 from pgvip.cli.steps import require_root
 from pgvip.config.load import load
@@ -50,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
             inventory.remember(config, seen)
             decided = cleaning.carry_out(config, decided, seen)
     if args.json:
-        print(json.dumps(words(decided, dry_run=args.dry_run), indent=1))
+        put_json(words(decided, dry_run=args.dry_run), indent=1)
     else:
-        print("\n".join(text(decided, dry_run=args.dry_run)))
+        put("\n".join(text(decided, dry_run=args.dry_run)))
     return 0
 
 

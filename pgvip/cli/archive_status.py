@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from pgvip.archive import inventory, report
 from pgvip.cli.archive_clean import require_archive
-from pgvip.cli.output import columns, duration, size
+from pgvip.cli.output import columns, duration, put, put_json, size
 from pgvip.cli.progress import patience
 from pgvip.config.load import load
 
@@ -36,7 +35,10 @@ def run(args: argparse.Namespace) -> int:
     require_archive(config)
     with patience("looking at the archives"):
         found = report.document(config, inventory.take(config))
-    print(json.dumps(found, indent=1) if args.json else "\n".join(text(found)))
+    if args.json:
+        put_json(found, indent=1)
+    else:
+        put("\n".join(text(found)))
     return 0
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from pgvip.archive import basebackup, inventory
 from pgvip.cli.archive_clean import require_archive
-from pgvip.cli.output import size
+from pgvip.cli.output import put, put_json, size
 from pgvip.cli.progress import Bar, patience
 from pgvip.cli.steps import require_root
 from pgvip.config.load import load
@@ -99,13 +98,13 @@ def _let_in(config: Config, *, dry_run: bool) -> None:
             error=PostgresError,
         )
     elif why:
-        print(f"would write pgvip's block in pg_hba.conf anew: {why}")
+        put(f"would write pgvip's block in pg_hba.conf anew: {why}")
 
 
 def _make(args: argparse.Namespace, config: Config, bandwidth_mb_s: int) -> Backup:
     def say(text: str) -> None:
         if not args.json:
-            print(f"  {text}", flush=True)
+            put(f"  {text}", flush=True)
 
     if args.json:
         with patience("making a base backup"):
@@ -115,4 +114,7 @@ def _make(args: argparse.Namespace, config: Config, bandwidth_mb_s: int) -> Back
 
 
 def _print(args: argparse.Namespace, words: dict[str, object], text: str) -> None:
-    print(json.dumps(words, indent=1) if args.json else text, flush=True)
+    if args.json:
+        put_json(words, indent=1, flush=True)
+    else:
+        put(text, flush=True)

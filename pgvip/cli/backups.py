@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 
 from pgvip.archive import inventory
 from pgvip.archive.catalog import position, reach
 from pgvip.cli.archive_clean import require_archive
-from pgvip.cli.output import columns, duration, size
+from pgvip.cli.output import columns, duration, put, put_json, size
 from pgvip.cli.progress import patience
 from pgvip.config.load import load
 from pgvip.state import codec
@@ -41,11 +40,11 @@ def run(args: argparse.Namespace) -> int:
         seen = inventory.take(config)
     found = [words(one, seen) for one in sorted(seen.backups, key=lambda one: one.name)]
     if args.json:
-        print(json.dumps({"backups": found, "other_why": seen.peer_why}, indent=1))
+        put_json({"backups": found, "other_why": seen.peer_why}, indent=1)
         return 0
-    print("\n".join(columns([HEADINGS, *map(_row, found)]) if found else ["there are no base backups"]))
+    put("\n".join(columns([HEADINGS, *map(_row, found)]) if found else ["there are no base backups"]))
     if seen.peer_why:
-        print(f"the archive of {config.peer.name} cannot be read: {seen.peer_why}")
+        put(f"the archive of {config.peer.name} cannot be read: {seen.peer_why}")
     return 0
 
 

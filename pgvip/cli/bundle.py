@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgvip.cli.output import put
 from pgvip.cli.simple import confirm
 from pgvip.cli.steps import Step, add_dry_run, require_root, run_steps, warn
 from pgvip.config.load import load
@@ -51,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
                Step("the daemon here takes the new keys", lambda: tell_daemon(config))],
               dry_run=args.dry_run)  # fmt: skip
     if args.dry_run:
-        print("nothing was changed (--dry-run)", flush=True)
+        put("nothing was changed (--dry-run)", flush=True)
         return 0
-    print(
+    put(
         f"Copy {path} as root to {peer} (it holds secrets: delete it here then), and there, while pgvip does not run:\n"
         f"pgvip clone --replace BUNDLE   (or, if it streams from here already: pgvip join BUNDLE)",
         flush=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from dataclasses import fields
@@ -14,7 +13,7 @@ from pgvip.checks.finding import Level, worst
 from pgvip.checks.runner import LIMIT_S
 from pgvip.checks.runner import run as run_checks
 from pgvip.checks.subject import Facts, Limits
-from pgvip.cli.output import columns
+from pgvip.cli.output import columns, put, put_json
 from pgvip.config.load import load
 from pgvip.errors import PgvipError
 
@@ -134,7 +133,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
 def run(args: argparse.Namespace) -> int:
     """Check and print. Returns 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
     if args.list:
-        print("\n".join(columns([(check.name, check.what) for check in CHECKS])))
+        put("\n".join(columns([(check.name, check.what) for check in CHECKS])))
         return int(Level.OK)
     try:
         config = load(args.config, args.host)
@@ -144,26 +143,26 @@ def run(args: argparse.Namespace) -> int:
     found = run_checks(chosen, Facts(config, limits_of(args)), args.timeout, on_wait=_say_waiting)
     level = worst(finding.level for finding in found)
     if args.json:
-        print(json.dumps(document(config, level, found)))
+        put_json(document(config, level, found))
     else:
-        print("\n".join(plugin_lines(level, found) if args.nagios else lines(config, level, found)))
+        put("\n".join(plugin_lines(level, found) if args.nagios else lines(config, level, found)))
     return int(level)
 
 
 def _no_configuration(args: argparse.Namespace, error: PgvipError) -> int:
     """Monitoring gets its words on standard output, and UNKNOWN."""
     if args.json:
-        print(json.dumps({"level": Level.UNKNOWN.name, "checks": [], "error": str(error)}))
+        put_json({"level": Level.UNKNOWN.name, "checks": [], "error": str(error)})
     elif args.nagios:
-        print(f"PGVIP UNKNOWN - {_plain(error.message)}")
+        put(f"PGVIP UNKNOWN - {_plain(error.message)}")
     else:
-        print(f"pgvip: error: {error}", file=sys.stderr)
+        put(f"pgvip: error: {error}", file=sys.stderr)
     return int(Level.UNKNOWN)
 
 
 def _say_waiting(names: Sequence[str]) -> None:
     if sys.stderr.isatty():
-        print(f"pgvip: still looking: {', '.join(names)}", file=sys.stderr, flush=True)
+        put(f"pgvip: still looking: {', '.join(names)}", file=sys.stderr, flush=True)
 
 
 # --- output --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.checks.configuration import host_problems
 from pgvip.cli.archive_export import add_exports, run_exports
+from pgvip.cli.output import put
 from pgvip.cli.progress import Bar
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn_of_host
 from pgvip.config.load import default_file
@@ -44,14 +45,14 @@ def run(args: argparse.Namespace) -> int:
     bundle = read_bundle(args.bundle)
     config = second_host.configuration(bundle, Path(args.config or default_file()), args.host)
     _check_here(bundle, config, args)
-    print(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
+    put(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     steps = [Step("configuration, passwords, certificates, identity", lambda: second_host.install(bundle, config))]
     run_steps(steps, dry_run=args.dry_run)
     run_exports(args, config)
     if args.dry_run:
-        print(f"  - copy of the database of {config.peer.name}\nnothing was changed (--dry-run)", flush=True)
+        put(f"  - copy of the database of {config.peer.name}\nnothing was changed (--dry-run)", flush=True)
         return 0
     run_steps(_copy_steps(config, bundle), dry_run=False)
     report(config)
@@ -73,7 +74,7 @@ def _copy_steps(config: Config, bundle: Bundle) -> list[Step]:
     system_id = bundle.system_id
 
     def say(text: str) -> None:
-        print(f"    {text}", flush=True)
+        put(f"    {text}", flush=True)
 
     def copy() -> None:
         with Bar() as bar:
@@ -102,4 +103,4 @@ def report(config: Config) -> None:
     No record is written here: this host adopts the primary's (docs/protocol.md, "After a boot").
     """
     start = "systemctl enable --now pgvip" if units.has_systemd() else "pgvip run"
-    print(f"Next, on {config.me.name}: {start}\nThen delete the bundle, and look: pgvip status", flush=True)
+    put(f"Next, on {config.me.name}: {start}\nThen delete the bundle, and look: pgvip status", flush=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgvip.cli.described import Described, Word, described
+from pgvip.cli.output import put
 from pgvip.errors import Exit
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it. Returns the exit code."""
-    print(SHELLS[args.shell](described()), end="")
+    put(SHELLS[args.shell](described()), end="")
     return int(Exit.OK)
 
 

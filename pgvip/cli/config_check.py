@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from pgvip.checks.configuration import host_problems, host_warnings
+from pgvip.cli.output import put, put_json
 from pgvip.config.load import default_file, load, problems, read_file
 from pgvip.errors import ConfigError, Exit, PgvipError, RecordError
 
@@ -30,15 +30,15 @@ def run(args: argparse.Namespace) -> int:
     warned = [] if found or args.file_only else host_warnings(load(file, args.host))
     if args.json:
         document = {"file": str(file), "ok": not found, "problems": _listed(found), "warnings": _listed(warned)}
-        print(json.dumps(document, indent=2))
+        put_json(document, indent=2)
     elif found:
-        print("\n\n".join(map(str, found)))
-        print(f"\n{len(found)} {'mistake' if len(found) == 1 else 'mistakes'} in {file}")
+        put("\n\n".join(map(str, found)))
+        put(f"\n{len(found)} {'mistake' if len(found) == 1 else 'mistakes'} in {file}")
     else:
         config = load(file, args.host)
         digest = f"digest {config.settings.digest}, to be the same on both hosts"
-        print(f"{file} is good (this host is {config.me.name}; {digest})")
-        print("".join(f"\nwarning: {error}\n" for error in warned), end="")
+        put(f"{file} is good (this host is {config.me.name}; {digest})")
+        put("".join(f"\nwarning: {error}\n" for error in warned), end="")
     return Exit.CONFIG if found else Exit.OK
 
 

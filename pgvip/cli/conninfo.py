@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from pgvip.cli.connections import BY, FORMATS, NOTES, TO, Wanted, connection
+from pgvip.cli.output import put, put_json
 from pgvip.config.load import load
 from pgvip.core.values import Vip
 from pgvip.errors import ConfigError, Exit
@@ -52,12 +52,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         strings = [{"to": to, "by": by, "strings": found[to, by]} for to, by in kinds]
         document = {"pair": config.name, "connections": strings, "notes": {form: NOTES[form] for form in forms}}
-        print(json.dumps(document))
+        put_json(document)
     elif args.format and len(kinds) == 1:
         text = found[kinds[0]][args.format]
         if text is None:
             raise ConfigError(f"{args.format} has no string by {args.by}", f"{NOTES[args.format]}.", "Use --by vip.")
-        print(text)
+        put(text)
     else:
         _show(found, forms)
     return int(Exit.OK)
@@ -65,15 +65,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(found: dict[tuple[str, str], dict[str, str | None]], forms: list[str]) -> None:
     for kind, strings in found.items():
-        print(f"{TITLES[kind]}\n")
+        put(f"{TITLES[kind]}\n")
         for form, text in strings.items():
             for line in (text or "(not possible with this driver)").splitlines():
-                print(f"  {form:<11} {line}")
+                put(f"  {form:<11} {line}")
                 form = ""  # noqa: PLW2901 - only the first line is named
-        print()
-    print("notes\n")
+        put()
+    put("notes\n")
     for form in forms:
-        print(f"  {form:<11} {NOTES[form]}")
+        put(f"  {form:<11} {NOTES[form]}")
 
 
 def _wanted(config: Config, to: str, by: str, args: argparse.Namespace) -> Wanted:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pgvip.cli.output import put, put_json
 from pgvip.cli.steps import add_dry_run, require_root, warn
 from pgvip.cli.when import coming
 from pgvip.config.load import load
@@ -82,10 +82,10 @@ def run(args: argparse.Namespace) -> int:
     except PgvipError as error:
         if not args.json:
             raise
-        print(json.dumps(failure(error)))
+        put_json(failure(error))
         return int(error.exit_code)
     if args.json:
-        print(json.dumps({} if result is None else asdict(result)))
+        put_json({} if result is None else asdict(result))
     return int(Exit.OK if result is None or result.ok else Exit.FAILED)
 
 
@@ -284,7 +284,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _loud(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+    put(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 def _quiet(_text: str) -> None:

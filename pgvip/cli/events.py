@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pgvip.cli.output import put, put_json
 from pgvip.cli.when import past
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, LinkError
@@ -16,6 +17,7 @@ from pgvip.events.event_table import WORDS, Event, read
 from pgvip.journal.event_store import LIMIT_MAX, Wanted, check_name, stored
 from pgvip.link.operator_socket import call, raise_failure, stream
 from pgvip.text.times import TIMES, utc
+from pgvip.text.writing import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -120,16 +122,19 @@ def _directory(args: argparse.Namespace, error: LinkError) -> Path:
 
 
 def _show(event: Event, *, as_json: bool) -> None:
-    print(json.dumps(event.document(), ensure_ascii=False) if as_json else line(event), flush=True)
+    if as_json:
+        put_json(event.document(), flush=True)
+    else:
+        put(line(event), flush=True)
 
 
 def line(event: Event) -> str:
     """One event for people: local time, host, level, name, words."""
-    at = datetime.fromisoformat(event.at).astimezone()
-    stamp = at.strftime("%Y-%m-%d %H:%M:%S.") + f"{at.microsecond // 1000:03d}"
-    text = event.text.replace("\n", "; ")
-    return f"{stamp}  {event.host:8} {event.level.word:8} {event.event}: {text}"
+    at, host, name, text = one_line([event.at, event.host, event.event, event.text])
+    with contextlib.suppress(ValueError):  # the peer's may be no time
+        at = datetime.fromisoformat(at).astimezone().replace(tzinfo=None).isoformat(" ", "milliseconds")
+    return f"{at}  {host:8} {event.level.word:8} {name}: {text}"
 
 
 def _notice(text: str) -> None:
-    print(f"pgvip: {text}", file=sys.stderr)
+    put(f"pgvip: {text}", file=sys.stderr)

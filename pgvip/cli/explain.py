@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import duration
+from pgvip.cli.output import duration, put, put_json
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, PgvipError
 from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.text.writing import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -47,12 +47,15 @@ def run(args: argparse.Namespace) -> int:
     except PgvipError as error:
         if not args.json:
             raise
-        print(json.dumps(failure(error)))
+        put_json(failure(error))
         return int(error.exit_code)
     document: Document = reply["explain"]
     if args.scenario:
         document["scenarios"] = [one for one in document["scenarios"] if one["name"] in args.scenario]
-    print(json.dumps(document) if args.json else "\n".join(render(document, short=args.short)))
+    if args.json:
+        put_json(document)
+    else:
+        put("\n".join(render(one_line(document), short=args.short)))
     return int(Exit.OK if document["takeover_works"] else Exit.BLOCKED)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import locale
 import shutil
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from pgvip.cli.output import UNKNOWN, columns, duration, lag, size
+from pgvip.cli.output import UNKNOWN, columns, duration, lag, put, put_json, size
 from pgvip.cli.plot import plot, spread
 from pgvip.cli.when import past
 from pgvip.cli.where import state_directory
@@ -74,18 +73,18 @@ def run(args: argparse.Namespace) -> int:
     found = _read(directory, seconds, points, until)
     if args.form == "json":
         document = {"since": until - seconds, "until": until, "samples": [one.as_dict() for one in found]}
-        print(json.dumps(document))
+        put_json(document)
     elif args.form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(FIELDS)
         writer.writerows([getattr(one, name) for name in FIELDS] for one in found)
     elif not found:
-        print(f"no samples in the last {duration(seconds)} in {directory}", file=sys.stderr)
+        put(f"no samples in the last {duration(seconds)} in {directory}", file=sys.stderr)
     elif args.form == "table":
-        print("\n".join(table(found)))
+        put("\n".join(table(found)))
     else:
         chosen = args.value or ["lag_s", "lag_bytes"]
-        print("\n".join(chart(found, chosen, until - seconds, until, width, ascii_only=args.ascii or not blocks())))
+        put("\n".join(chart(found, chosen, until - seconds, until, width, ascii_only=args.ascii or not blocks())))
     return int(Exit.OK if found else Exit.FAILED)
 
 

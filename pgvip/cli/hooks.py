@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pgvip.cli.output import put, put_json
 from pgvip.config.load import load
 from pgvip.core.values import Role
 from pgvip.errors import Exit, PgvipError, RefusedError
@@ -73,14 +73,14 @@ def _list(config: Config, event: str, *, as_json: bool) -> int:
         alert = str(config.hooks.alert) if config.hooks.alert else ""
         refused = "".join(each.refused for each in alerts(config))
         document = {"directory": str(config.hooks.directory), "alert": alert, "alert_refused": refused}
-        print(json.dumps(document | {"hooks": documents}))
+        put_json(document | {"hooks": documents})
         return int(Exit.OK)
     for each in alerts(config):
-        print(f"every event with hooks: {_listed(str(each.path), each.refused)}")
+        put(f"every event with hooks: {_listed(str(each.path), each.refused)}")
     for one in documents:
-        print(f"{one['event']}: {_listed(one['path'], one['refused'])}")
+        put(f"{one['event']}: {_listed(one['path'], one['refused'])}")
     if not documents:
-        print(f"there are no hooks in {config.hooks.directory}/EVENT/; see docs/hooks.md")
+        put(f"there are no hooks in {config.hooks.directory}/EVENT/; see docs/hooks.md")
     return int(Exit.OK)
 
 
@@ -102,10 +102,10 @@ def _test(config: Config, args: argparse.Namespace) -> int:
         outcomes += [_try(config, args.event, each, (name,), words | {"EVENT": name}) for each in also]
     failed = not all(one.get("ok", True) for one in outcomes)
     if args.json:
-        print(json.dumps({"ok": not failed, "event": args.event, "hooks": outcomes}))
+        put_json({"ok": not failed, "event": args.event, "hooks": outcomes})
     else:
         nothing = f"there are no hooks in {config.hooks.directory / args.event}/"
-        print("\n".join(_told(one) for one in outcomes) or nothing)
+        put("\n".join(_told(one) for one in outcomes) or nothing)
     return int(Exit.FAILED if failed else Exit.OK)
 
 

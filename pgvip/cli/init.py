@@ -13,6 +13,7 @@ from pgvip.actions import postgres, replication
 from pgvip.checks.configuration import host_problems
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.bundle import tell_daemon
+from pgvip.cli.output import put
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn, warn_of_host
 from pgvip.config.load import load
 from pgvip.config.model import Config
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     config = load(args.config, args.host)
     setup = Setup(config, args)
     setup.check()
-    print(f"{config.me.name}: first host of the pair {config.name}", flush=True)
+    put(f"{config.me.name}: first host of the pair {config.name}", flush=True)
     if not setup.durable.record:
         for what, hint in enrolment.gateway_warnings(config):
             warn(what, hint)
@@ -305,12 +306,12 @@ class Setup:
         """Say what comes next."""
         config = self.config
         if self.args.dry_run:
-            print("nothing was changed (--dry-run)", flush=True)
+            put("nothing was changed (--dry-run)", flush=True)
             return
         if not self.in_service and not self.args.start:
-            print("The database is stopped; the daemon starts it.", flush=True)
+            put("The database is stopped; the daemon starts it.", flush=True)
         start = "systemctl enable --now pgvip" if units.has_systemd() else "pgvip run"
-        print(
+        put(
             f"Next, on {config.me.name}: {start}\n"
             f"Then copy {self.bundle_path} as root to {config.peer.name} (it holds secrets: delete it here then),\n"
             f"and there: pgvip clone BUNDLE   (or, if it streams from here already: pgvip join BUNDLE)",

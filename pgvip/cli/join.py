@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pgvip.checks.configuration import host_problems
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.clone import report
+from pgvip.cli.output import put
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn, warn_of_host
 from pgvip.config.load import default_file
 from pgvip.errors import RefusedError
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = read_bundle(args.bundle)
     config = second_host.configuration(bundle, Path(args.config or default_file()), args.host)
     _check(bundle, config, args)
-    print(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
+    put(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     slot = second_host.old_slot(config)
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     run_steps(steps, dry_run=args.dry_run)
     run_exports(args, config)
     if args.dry_run:
-        print("nothing was changed (--dry-run)", flush=True)
+        put("nothing was changed (--dry-run)", flush=True)
         return 0
     if slot:
         warn(f"slot {slot} on {config.peer.name} is no longer used and keeps WAL", f"Drop it there: {drop(slot)}")

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from pgvip.cli.output import put, put_json
 from pgvip.cli.simple import add_common, order
 from pgvip.config.load import load
 from pgvip.errors import RefusedError
@@ -45,7 +45,10 @@ def run(args: argparse.Namespace) -> int:
         raise RefusedError("--cancel goes with neither --anyway nor --if-stopping; nothing was done")
     if args.if_stopping and not units.stopping():
         text = "the host is not shutting down: nothing was done"
-        print(json.dumps({"ok": True, "text": text}) if args.json else text)
+        if args.json:
+            put_json({"ok": True, "text": text})
+        else:
+            put(text)
         return 0
     if args.wait_s is None:
         args.wait_s = load(args.config, args.host).shutdown_handover_s

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import columns, size
+from pgvip.cli.output import columns, put, put_json, size
 from pgvip.cli.steps import require_root
 from pgvip.config.load import load
 from pgvip.errors import RefusedError
@@ -50,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
     known = names(config, {file for file, _ in tally.rows})
     limit = args.transactions or len(tally.transactions)
     if args.json:
-        print(json.dumps(_document(saved, tally, known, limit)))
+        put_json(_document(saved, tally, known, limit))
     else:
-        print("\n".join([*_heading(saved), *_tables(tally, known), *_transactions(tally, known, limit)]))
+        put("\n".join([*_heading(saved), *_tables(tally, known), *_transactions(tally, known, limit)]))
     return 0
 
 
@@ -73,15 +72,14 @@ def _choose(config: Config, found: list[SavedSet], name: str) -> SavedSet:
 def _list(config: Config, found: list[SavedSet], unreadable: list[str], *, as_json: bool) -> None:
     if as_json:
         sets = [_facts(saved) for saved in found]
-        print(json.dumps({"host": config.me.name, "directory": str(config.paths.saved), "sets": sets,
-                          "unreadable": unreadable}))  # fmt: skip
+        put_json({"host": config.me.name, "directory": str(config.paths.saved), "sets": sets, "unreadable": unreadable})
         return
     if not found:
-        print(f'{config.me.name} has lost no writes: there is no saved WAL in "{config.paths.saved}"')
+        put(f'{config.me.name} has lost no writes: there is no saved WAL in "{config.paths.saved}"')
     for number, saved in enumerate(found):
-        print("\n".join([*([""] if number else []), *_heading(saved)]))
+        put("\n".join([*([""] if number else []), *_heading(saved)]))
     for text in unreadable:
-        print(f"cannot be read: {text}")
+        put(f"cannot be read: {text}")
 
 
 def _heading(saved: SavedSet) -> list[str]:

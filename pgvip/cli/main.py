@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pgvip import __version__
+from pgvip.cli.output import put
 from pgvip.errors import Exit, PgvipError
 
 if TYPE_CHECKING:
@@ -114,13 +115,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has seen enough
         return int(Exit.FAILED)
     except KeyboardInterrupt:
-        print("pgvip: interrupted", file=sys.stderr)
+        put("pgvip: interrupted", file=sys.stderr)
         return 130
 
 
 def report(error: PgvipError) -> None:
     """Print an error as PostgreSQL's own tools do."""
-    print(f"pgvip: error: {error}", file=sys.stderr)
+    put(f"pgvip: error: {error}", file=sys.stderr)
 
 
 def _run(name: str, module: Module, args: argparse.Namespace, rest: list[str]) -> int:
@@ -199,11 +200,11 @@ def _command(words: list[str], parser: argparse.ArgumentParser) -> tuple[str, li
     longer = sorted(name for name in COMMANDS if name.startswith(f"{words[0]} "))
     if longer and words[1:2] in (["-h"], ["--help"]):
         width = max(map(len, longer)) + 2
-        print("\n".join(f"{name:{width}}{COMMANDS[name].help}" for name in longer))
+        put("\n".join(f"{name:{width}}{COMMANDS[name].help}" for name in longer))
         raise SystemExit(int(Exit.OK))
     near = longer or _near(words[0])
     meant = f"; did you mean: {', '.join(near)}" if near else "; see pgvip --help"
-    print(f"pgvip: error: unknown command: {' '.join(words[:2])}{meant}", file=sys.stderr)
+    put(f"pgvip: error: unknown command: {' '.join(words[:2])}{meant}", file=sys.stderr)
     raise SystemExit(int(Exit.USAGE))
 
 

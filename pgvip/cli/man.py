@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgvip import __version__
 from pgvip.cli.described import Described, described
+from pgvip.cli.output import put
 from pgvip.errors import CommandError, Exit, PgvipError, RefusedError
 from pgvip.state import files
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     made = pages(described())
     if args.write is not None:
         write(made, args.write)
-        print(f"{len(made)} pages in {args.write}")
+        put(f"{len(made)} pages in {args.write}")
         return int(Exit.OK)
     name = page_name(" ".join(args.topic))
     if name not in made:
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 def show(text: str) -> int:
     """One page through man(1) on a terminal, else as it is."""
     if not sys.stdout.isatty():
-        print(text, end="")
+        put(text, end="")
         return int(Exit.OK)
     try:
         done = subprocess.run(  # the reader's own terminal belongs to it meanwhile

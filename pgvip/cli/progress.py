@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Self
 
+from pgvip.cli.output import put
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
@@ -40,15 +42,16 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._terminal and self._tenth >= 0:
-            print(flush=True)
+            put(flush=True)
 
     def show(self, done_bytes: float, total_bytes: float) -> None:
         """Draw the state of the copy; as often as one likes."""
         tenth = int(10 * done_bytes / total_bytes) if total_bytes > 0 else 0
         if self._terminal:
-            print("\r" + bar_text(done_bytes, total_bytes), end="", flush=True)
+            sys.stdout.write("\r" + bar_text(done_bytes, total_bytes))
+            sys.stdout.flush()
         elif tenth > self._tenth:
-            print(bar_text(done_bytes, total_bytes), flush=True)
+            put(bar_text(done_bytes, total_bytes), flush=True)
         self._tenth = max(tenth, self._tenth)
 
 
@@ -65,7 +68,7 @@ def patience(what: str) -> Iterator[None]:
         waited_s = 0.0
         while not ended.wait(PATIENCE_S):
             waited_s += PATIENCE_S
-            print(f"pgvip: {what} ({waited_s:.0f} s)", file=sys.stderr, flush=True)
+            put(f"pgvip: {what} ({waited_s:.0f} s)", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=remind, name="patience", daemon=True)
     thread.start()

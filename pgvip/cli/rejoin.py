@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import size
+from pgvip.cli.output import put, put_json, size
 from pgvip.cli.simple import add_common, order
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import PgvipError, RefusedError
@@ -44,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     except PgvipError as error:
         if not args.json:
             raise
-        print(json.dumps(failure(error)))
+        put_json(failure(error))
         return int(error.exit_code)
 
 
@@ -64,9 +63,12 @@ def _dry_run(args: argparse.Namespace) -> int:
     doubt = _daemon_says(args)
     identity = load_identity(config.paths.identity)
     if sys.stderr.isatty():
-        print("pgvip: looking at both clusters", file=sys.stderr, flush=True)
+        put("pgvip: looking at both clusters", file=sys.stderr, flush=True)
     decided = plan(config, clone=args.clone, system_id=identity.system_id if identity else "")
-    print(json.dumps(document(config, decided, doubt)) if args.json else "\n".join(lines(config, decided, doubt)))
+    if args.json:
+        put_json(document(config, decided, doubt))
+    else:
+        put("\n".join(lines(config, decided, doubt)))
     return 0
 
 

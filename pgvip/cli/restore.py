@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgvip.archive import inventory, restoring, targets
 from pgvip.archive.catalog import reach
 from pgvip.cli.archive_clean import require_archive
-from pgvip.cli.output import size
+from pgvip.cli.output import put, put_json, size
 from pgvip.cli.progress import Bar, patience
 from pgvip.cli.steps import require_root
 from pgvip.config.load import load
@@ -106,7 +105,7 @@ def _refuse_beyond(config: Config, order: Order, seen: Picture) -> None:
 def _restore(args: argparse.Namespace, config: Config, order: Order) -> None:
     def say(text: str) -> None:
         if not args.json:
-            print(f"  {text}", flush=True)
+            put(f"  {text}", flush=True)
 
     if args.json:
         with patience("restoring"):
@@ -127,7 +126,7 @@ def _report(args: argparse.Namespace, config: Config, order: Order, seen: Pictur
     if args.json:
         words = {"restored": not args.dry_run, "backup": codec.encode(order.backup), "to": str(order.target),
                  "directory": str(data), "port": order.port, "start": start, "archived_to": str(end.lsn)}  # fmt: skip
-        print(json.dumps(words, indent=1))
+        put_json(words, indent=1)
         return
     verb = "would restore" if args.dry_run else "restored"
     lines = [
@@ -142,4 +141,4 @@ def _report(args: argparse.Namespace, config: Config, order: Order, seen: Pictur
         lines += [f"Start it:  {start}", f"Look:      {look}"]
         if order.target.kind != "latest" and order.action == "pause":
             lines.append("It pauses at the point; SELECT pg_wal_replay_resume() makes it read-write.")
-    print("\n".join(lines))
+    put("\n".join(lines))

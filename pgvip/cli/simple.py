@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import pwd
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from pgvip.cli.output import put, put_json
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import PgvipError, RefusedError
 from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.text.writing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,13 +81,13 @@ def ask(
             document = call(path, request, timeout_s)
         except PgvipError as error:
             document = failure(error)
-        print(json.dumps(document))
+        put_json(document)
         return 0 if document["ok"] else int(document.get("exit_code", 1))
     with _patience(at_once=at_once) as say:
         document = call(path, request, timeout_s, say)
     show(document)
     raise_failure(document)
-    print(document.get("text", "done"))
+    put(document.get("text", "done"))
     return 0
 
 
@@ -104,16 +105,16 @@ def ask_confirmed(args: argparse.Namespace, request: Document, timeout_s: float)
     except PgvipError as error:
         if not args.json:
             raise
-        print(json.dumps(failure(error)))
+        put_json(failure(error))
         return int(error.exit_code)
     return ask(args, request, timeout_s + MARGIN_S, at_once=True)
 
 
 def _warn(plan: Document) -> None:
     if plan.get("warning"):
-        print(plan["warning"])
+        put(plan["warning"])
     if plan.get("confirm"):
-        print(f"It asks for {plan.get('what')}: --yes {plan['confirm']}")
+        put(f"It asks for {plan.get('what')}: --yes {plan['confirm']}")
 
 
 def confirm(args: argparse.Namespace, warning: str, word: str, what: str) -> None:
@@ -123,9 +124,9 @@ def confirm(args: argparse.Namespace, warning: str, word: str, what: str) -> Non
         if not sys.stdin.isatty() or args.json:
             hint = f"Give {what} on the command line: --yes {word}"
             raise RefusedError("this needs a confirmation and there is no terminal", warning, hint)
-        print(warning, file=sys.stderr)
+        put(warning, file=sys.stderr)
         try:
-            given = input(f"Type {what} to go on: ").strip()
+            given = input(f"Type {printable(what)} to go on: ").strip()
         except EOFError:
             given = ""
     if given != word:
@@ -139,7 +140,7 @@ def _patience(*, at_once: bool) -> Iterator[Callable[[str], None]]:
     ended = threading.Event()
 
     def tell(line: str) -> None:
-        print(f"pgvip: {line}", file=sys.stderr, flush=True)
+        put(f"pgvip: {line}", file=sys.stderr, flush=True)
 
     def say(line: str) -> None:
         if at_once:

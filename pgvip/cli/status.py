@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from pgvip.cli.output import put, put_json
 from pgvip.cli.status_text import render
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, LinkError, PgvipError
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.watch is None:
         return _show(args)
     while True:
-        print(CLEAR_SCREEN if sys.stdout.isatty() and not args.json else "", end="")
+        sys.stdout.write(CLEAR_SCREEN if sys.stdout.isatty() and not args.json else "")
         _show(args)
         sys.stdout.flush()
         time.sleep(max(0.1, args.watch))
@@ -60,7 +60,10 @@ def _show(args: argparse.Namespace) -> int:
     except PgvipError as error:
         return _without_daemon(args, error)
     document = reply["status"]
-    print(json.dumps(document) if args.json else "\n".join(render(document, verbose=args.verbose)))
+    if args.json:
+        put_json(document)
+    else:
+        put("\n".join(render(document, verbose=args.verbose)))
     return int(Exit.OK)
 
 
@@ -80,16 +83,16 @@ def _without_daemon(args: argparse.Namespace, error: PgvipError) -> int:
         "vips": _seen(lambda: _held(config)),
     }
     if args.json:
-        print(json.dumps(document))
+        put_json(document)
         return int(Exit.UNREACHABLE)
     record = document["record"]
-    print(f"pair {config.name}, host {config.me.name}: the daemon gives no status")
+    put(f"pair {config.name}, host {config.me.name}: the daemon gives no status")
     if isinstance(record, dict):
         record = f"term {record['term']}: {record['primary']} is primary, {record['mode']} ({record['cause']})"
-    print(f"  record      {record or 'none'}")
-    print(f"  PostgreSQL  {document['postgresql']}")
-    print(f"  addresses   {document['vips']}")
-    print(f"pgvip: error: {error}", file=sys.stderr)
+    put(f"  record      {record or 'none'}")
+    put(f"  PostgreSQL  {document['postgresql']}")
+    put(f"  addresses   {document['vips']}")
+    put(f"pgvip: error: {error}", file=sys.stderr)
     return int(Exit.UNREACHABLE)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, yes_no
-from pgvip.text.writing import archiving, backup, scheduled
+from pgvip.text.writing import archiving, backup, one_line, scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +20,13 @@ def render(document: Document, *, verbose: bool = False) -> list[str]:
     parts = sections(document)
     lines = [*parts["headline"], "", *parts["hosts"], "", *parts["pair"], *parts["now"], *parts["warnings"]]
     if verbose:
-        lines += _blockers(document)
+        lines += _blockers(one_line(document))
     return lines
 
 
 def sections(document: Document, more: Sequence[tuple[str, str]] = ()) -> dict[str, list[str]]:
     """The parts of the text by name, for those who arrange them themselves. `more`: further rows of the pair."""
+    document = one_line(document)
     return {
         "headline": [_headline(document)],
         "hosts": columns(_hosts(document), "  "),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgvip.checks.configuration import host_warnings
+from pgvip.cli.output import put
 from pgvip.errors import Exit, PgvipError, RefusedError
 from pgvip.system import units
 
@@ -30,11 +31,11 @@ def run_steps(steps: Sequence[Step], *, dry_run: bool) -> None:
     """Do the steps in order; the first that fails ends the command, which can then be repeated."""
     for step in steps:
         if step.done is not None and step.done():
-            print(f"  = {step.title} (done already)", flush=True)
+            put(f"  = {step.title} (done already)", flush=True)
         elif dry_run:
-            print(f"  - {step.title}", flush=True)
+            put(f"  - {step.title}", flush=True)
         else:
-            print(f"  + {step.title}", flush=True)
+            put(f"  + {step.title}", flush=True)
             step.do()
 
 
@@ -61,7 +62,7 @@ def refuse(found: Sequence[PgvipError]) -> None:
 
 def warn(text: str, hint: str = "") -> None:
     """Something to know, with what to do about it; the command goes on."""
-    print(f"  ! {text}" + (f"\n    {hint}" if hint else ""), flush=True)
+    put(f"  ! {text}" + (f"\n    {hint}" if hint else ""), flush=True)
 
 
 def warn_of_host(config: Config) -> None:
@@ -80,4 +81,4 @@ def start_at_boot(config: Config, *, take_over: bool, dry_run: bool) -> None:
             )
         elif not dry_run:
             units.take_over(start)
-            print(f"  + {start.what}: manual from now on", flush=True)
+            put(f"  + {start.what}: manual from now on", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import columns
+from pgvip.cli.output import columns, put
 from pgvip.cli.simple import MARGIN_S, PLAN_S, add_common, ask, common
 from pgvip.cli.when import coming
 from pgvip.text.times import TIMES
@@ -53,9 +53,9 @@ def _show_checks(document: dict[str, Any]) -> None:
     rows = [(one["level"], one["name"], one["text"]) for one in checks]
     lines = columns(rows)
     for one, line in zip(checks, lines, strict=True):
-        print(line)
+        put(line)
         if one["hint"] and one["level"] in ("failed", "warning"):
-            print(f"         hint: {one['hint']}")
+            put(f"         hint: {one['hint']}")
 
 
 def _show_failed(document: dict[str, Any]) -> None:

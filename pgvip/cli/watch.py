@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.history import blocks
+from pgvip.cli.output import put
 from pgvip.cli.terminal import Screen
 from pgvip.cli.watch_text import GRAPH_MAX, Picture, frame, text_of
 from pgvip.cli.where import daemon_socket
@@ -112,10 +113,10 @@ def _plain(source: Source, args: argparse.Namespace, *, ascii_only: bool) -> int
     while True:
         picture = source.look()
         lines = frame(picture, width, 1000, interval_s=args.interval, ascii_only=ascii_only, keys=False)
-        print(text_of(lines), flush=True)
+        put(text_of(lines), flush=True)
         if args.once:
             return int(Exit.UNREACHABLE if picture.failure else Exit.OK)
-        print(flush=True)
+        put(flush=True)
         time.sleep(args.interval)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pgvip.cli.output import duration, lag, size
 from pgvip.cli.plot import nice_top, spark
 from pgvip.cli.status_text import sections
+from pgvip.text.writing import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ def frame(
     lines = lines[: max(0, height - 1)]
     hidden = sum(1 for line in lines if line is not GAP) < wanted and wanted - len(lines)
     shown = [_top(picture, width, interval_s, hidden, keys=keys), *lines]
-    return [Line(_cut(line.text, width, ascii_only=ascii_only), line.style) for line in shown]
+    return [Line(_cut(one_line(line.text), width, ascii_only=ascii_only), line.style) for line in shown]
 
 
 def text_of(lines: Sequence[Line]) -> str:
@@ -135,7 +136,7 @@ def _events(events: Sequence[Document]) -> list[Line]:
     for number, one in enumerate(newest):
         at = time.strftime("%H:%M:%S", time.localtime(_moment(one.get("at"))))
         style = "warning" if one.get("level") in ("warning", "error", "critical") else ""
-        text = str(one.get("text", "")).replace("\n", "; ")
+        text = str(one.get("text", ""))
         rank = 2 if number < EVENTS_MIN else 5
         lines.append(Line(f"  {at}  {one.get('host', '?')!s:10} {one.get('event', '?')}: {text}", style, rank))
     return lines

@@ -157,7 +157,8 @@ class HttpConfig:
 
     `listen`: "off"; "loopback" (the default: no port opens to the network unasked); "own" (this host's own address and
     the loopback); "all" (every address, the VIPs too). `certificate` and `key`: PEM files; both None is plain HTTP.
-    `password_file`: one line, `user:password`, for all but the health checks; root-only.
+    `password_file`: one line, `user:password`, for all but the health checks; root-only. `names`: further names and
+    addresses by which clients may ask for this host.
     """
 
     listen: str = "loopback"
@@ -165,6 +166,7 @@ class HttpConfig:
     certificate: Path | None = None
     key: Path | None = None
     password_file: Path | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:

@@ -156,16 +156,16 @@ class Table:
         path = self.path(name, "", example)
         return path if path.parts else None
 
-    def words(self, name: str, example: str) -> tuple[str, ...]:
-        """A list of strings, not empty; required."""
+    def words(self, name: str, example: str, default: object = REQUIRED) -> tuple[str, ...]:
+        """A list of strings; a required one is not empty."""
         hint = f"Write {name} = {example}."
-        value = self.take(name, REQUIRED, hint)
-        if value is None:
+        value = self.take(name, default, hint)
+        if value is None or value is default:
             return ()
         if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
             self.bad(name, "is not a list of strings", hint)
             return ()
-        if not value:
+        if not value and default is REQUIRED:
             self.bad(name, "is empty", hint)
         return tuple(value)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config, Host
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\Z")
 _WINDOW = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d-(?:[01]\d|2[0-3]):[0-5]\d\Z")
 _INTERFACE_LENGTH_MAX = 15  # IFNAMSIZ less the terminating zero (linux/if.h)
 _RESERVED = {"action", "port_action"}
@@ -169,6 +170,10 @@ def _ports(config: Config) -> Iterator[ConfigError]:
 
 def _http(config: Config) -> Iterator[ConfigError]:
     http = config.http
+    for name in http.names:
+        if not (_HOST_NAME.match(name) or read_address(name)):
+            hint = 'Write names and addresses without a port, as in names = ["pg.example.org", "192.0.2.20"].'
+            yield wrong("http.names", name, "is neither a host name nor an address", hint)
     if http.listen == "off":
         return
     for key, port in (("link.port", config.link_port), ("postgresql.port", config.postgres.port)):

@@ -342,6 +342,7 @@ def read_http(table: Table) -> HttpConfig:
         certificate=table.optional_path("certificate", "/etc/pgvip/http.crt"),
         key=table.optional_path("key", "/etc/pgvip/http.key"),
         password_file=table.optional_path("password_file", "/etc/pgvip/http.password"),
+        names=table.words("names", '["pg.example.org"]', ()),
     )
     table.finish()
     return http

@@ -26,7 +26,6 @@ from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
 from pgvip.system.sql import REPLICATION_ROLE
-from pgvip.text.writing import too_little
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -107,7 +106,7 @@ def mark_unsaved(config: Config) -> bool:
         return False
     (data / UNSAVED).touch(mode=0o600)
     pgtools.give(config, data / UNSAVED)  # a file of root's would be taken for this host's own
-    pgconf.sync_directory(data)
+    files.sync_directory(data)
     return True
 
 
@@ -255,7 +254,7 @@ def _settle(config: Config, spaces: Spaces) -> None:
         _point(config, new / "pg_tblspc" / str(oid), Path(place))
     if wal is not None:
         _point(config, new / "pg_wal", wal.data)
-    pgconf.sync_directory(new)
+    files.sync_directory(new)
 
 
 def _point(config: Config, link: Path, place: Path) -> None:
@@ -265,7 +264,7 @@ def _point(config: Config, link: Path, place: Path) -> None:
     fresh.symlink_to(place)
     pgtools.give(config, fresh)
     fresh.replace(link)
-    pgconf.sync_directory(link.parent)
+    files.sync_directory(link.parent)
 
 
 def _take_along(config: Config, progress: Say) -> None:
@@ -317,4 +316,4 @@ def _swap_space(config: Config, place: Place) -> None:
             old.rename(place.replaced / directory.name)
         directory.rename(old)
     place.new.rmdir()
-    pgconf.sync_directory(place.data)
+    files.sync_directory(place.data)

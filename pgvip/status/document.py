@@ -17,6 +17,7 @@ from pgvip.core.rights import eligible, write_right
 from pgvip.core.values import NEVER, Mode, Role, Vip
 from pgvip.core.warnings import WarningRow, warned
 from pgvip.state.codec import encode
+from pgvip.text.schema import SCHEMA
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config, Host
@@ -62,6 +63,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
     v = Facts(k, seen, config.settings, now_s)
     record = k.durable.record
     return {
+        "schema": SCHEMA,
         "pair": config.name,
         "host": config.me.name,
         "role": k.role.value,

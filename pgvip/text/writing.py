@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,39 @@ UNKNOWN = "unknown"
 
 BACKGROUND_STALE_S = 30.0
 """A word about archiving or a schedule that is older is marked "?": each is told anew every ten seconds or less."""
+
+
+_ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of characters that a terminal may obey: control and format characters, halves of pairs, line ends."""
+
+
+def printable(text: str) -> str:
+    r"""Write out what a terminal would obey, all but newlines and tabs: a text may come from anywhere.
+
+    >>> print(printable("caf\u00e9 \x1b[2J \x9b1m \r \u202e \udcff"))
+    café \x1b[2J \x9b1m \r \u202e \udcff
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one.encode("unicode_escape").decode() if one not in "\n\t" and unicodedata.category(one) in _ESCAPED else one
+        for one in text
+    )
+
+
+def one_line(value: Any) -> Any:
+    r"""Make every text of a value, also of a document, printable and one line: it then cannot look like several.
+
+    >>> one_line({"hold": "why\n\nno warnings", "term": 7, "vips": ["\tprimary"]})
+    {'hold': 'why; ; no warnings', 'term': 7, 'vips': [' primary']}
+    """
+    if isinstance(value, str):
+        return printable(value.replace("\n", "; ").replace("\t", " "))
+    if isinstance(value, dict):
+        return {one_line(name): one_line(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [one_line(one) for one in value]
+    return value
 
 
 def duration(seconds: float | None) -> str:

@@ -1,7 +1,7 @@
 """Health checks for load balancers: the paths, status codes and parameters that Patroni's users know. Pure.
 
 (Patroni manual, "Patroni REST API", "Health check endpoints".) 200: yes; 503: no, and the reason in the answer; 400:
-the request is wrong. A loop that has not gone round for the stated time gives 503: what it knew may be over.
+the request is wrong. A loop that has had no round for the stated time gives 503: what it knows may be out of date.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pgvip.web.sources import Document, Limits
 LIVE_S = 10.0
 """A loop that has stood still for so long is stuck: WatchdogSec of systemd/pgvip.service."""
 SILENT_S = 5.0
-"""A peer's word that is older is marked for people: it may have changed since."""
+"""A peer's report that is older is marked for people: it may have changed since."""
 PRIMARY_ROLES = ("primary", "primary_standby")
 
 _SIZE = re.compile(r"(\d{1,15})\s*(B|kB|MB|GB|TB)?\Z", re.IGNORECASE)
@@ -70,7 +70,7 @@ def alive(age_s: float) -> tuple[HTTPStatus, str]:
     """Whether the loop goes round: needs nothing else."""
     if age_s <= LIVE_S:
         return HTTPStatus.OK, ""
-    return HTTPStatus.SERVICE_UNAVAILABLE, f"the daemon's loop has not gone round for {LIVE_S:g} s"
+    return HTTPStatus.SERVICE_UNAVAILABLE, f"the daemon's loop has had no round for {LIVE_S:g} s"
 
 
 def size_of(text: str) -> int:
@@ -111,9 +111,9 @@ def serves_primary(document: Document) -> str:
     if state != "read-write":
         return f"{host} is primary, but its PostgreSQL is {state}"
     if not document["rights"]["write"]:
-        return f"{host} has no right to write now"
+        return f"{host} does not have the write right"
     if not document["rights"]["serve"]:
-        return f"{host} lets no client in before its standby has caught up"
+        return f"{host} accepts no clients before its standby has caught up"
     return ""
 
 
@@ -126,7 +126,7 @@ def serves_standby(document: Document) -> str:
 
 
 def is_silent(peer: Document) -> bool:
-    """The peer's word is old, or was never heard."""
+    """The peer's last message is old, or there was none."""
     return peer["age_s"] is None or peer["age_s"] > SILENT_S
 
 
@@ -150,7 +150,7 @@ def _known(query: Mapping[str, str], parameters: tuple[str, ...]) -> None:
 def _stale(look: Look) -> str:
     if look.age_s <= look.limits.stale_s:
         return ""
-    return f"the daemon's loop has not gone round for {look.limits.stale_s:g} s: what it knew may be over"
+    return f"the daemon's loop has had no round for {look.limits.stale_s:g} s: what it knows may be out of date"
 
 
 def _primary(look: Look) -> str:
@@ -172,7 +172,7 @@ def _behind(look: Look, limit_bytes: int) -> str:
     mode = look.query.get("mode", "apply")
     lag_bytes: Any = look.document["replication"]["lag_bytes"] if mode == "write" else apply_lag_bytes(look.document)
     if lag_bytes is None:
-        return "how far it is behind is not known: the primary's position was not heard"
+        return "its lag is not known: the primary's position was not heard"
     return f"it is {lag_bytes} bytes behind, more than {limit_bytes}" if lag_bytes > limit_bytes else ""
 
 

@@ -1,6 +1,6 @@
-"""HTTP/1.1 as far as a read-only server needs it (RFC 9112): one request head in, one response out. Pure.
+"""HTTP/1.1 as far as a read-only server needs it: one request in, one response out. The bytes are h11's; no I/O here.
 
-Every answer closes its connection, so a request that is malformed cannot hide a second one. No body is ever taken.
+Every answer closes its connection, so what follows a request is never read as a second one. No body is ever accepted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
+import h11
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,10 +24,12 @@ HEAD_MAX_BYTES = 8 * 1024
 """Of the request line and all headers; 8 kB is Apache's and nginx's limit for a line."""
 FIELDS_MAX = 64
 PARAMETERS_MAX = 16
+BLANKS_MAX = 128
+"""In a row. h11 tries every split of the blanks before a value that is not valid: 8 kB of them take a second, in which
+nothing else of the process runs."""
 
-_REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/(\d)\.(\d)\Z")
-_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\Z")
-"""Without blanks beside a repeated group: trying every split of a long run of them took minutes, with the GIL held."""
+_NOT_FOR_H11 = re.compile(rb"\n[ \t]|[ \t]{%d}" % BLANKS_MAX)
+"""Too many blanks, or a folded line (RFC 9112, 5.2), from which h11 makes a run of blanks."""
 
 
 class BadRequest(Exception):
@@ -56,45 +60,72 @@ class Response:
     fields: tuple[tuple[str, str], ...] = ()
 
 
-def parse(head: bytes) -> Request:
-    """Read a request head without its closing empty line. BadRequest for whatever is not plainly right.
+class Exchange:
+    r"""One request and its response. `take` what arrives until it gives the request, then `answer` once.
 
-    >>> parse(b"GET /replica?lag=16MB HTTP/1.0").query
+    >>> Exchange().take(b"GET /replica?lag=16MB HTTP/1.0\r\n\r\n").query
     {'lag': '16MB'}
     """
-    lines = head.decode("latin-1").split("\r\n")
-    line = _REQUEST_LINE.match(lines[0])
-    if line is None:
-        raise BadRequest(HTTPStatus.BAD_REQUEST, "not an HTTP request line")
-    method, target, major, minor = line.groups()
-    if major != "1":
-        raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{major}.{minor} is not spoken here")
-    fields = _fields(lines[1:])
-    if minor != "0" and "host" not in fields:
-        raise BadRequest(HTTPStatus.BAD_REQUEST, "no Host field")
+
+    def __init__(self) -> None:
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
+        self._tail = b""
+        self._method = ""
+
+    def take(self, data: bytes) -> Request | None:
+        """Take what the client sent; None while the request is not whole. BadRequest when it is not plainly right."""
+        self._tail += data
+        if _NOT_FOR_H11.search(self._tail):
+            raise BadRequest(HTTPStatus.BAD_REQUEST, f"a folded header field, or {BLANKS_MAX} blanks in a row")
+        self._tail = self._tail[1 - BLANKS_MAX :]
+        try:
+            self._h11.receive_data(data)
+            event = self._h11.next_event()
+        except h11.RemoteProtocolError as error:
+            status = HTTPStatus(error.error_status_hint)
+            long = status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            reason = f"more than {HEAD_MAX_BYTES} bytes" if long else f"not an HTTP request: {error}"
+            raise BadRequest(status, reason[:200]) from error
+        if not isinstance(event, h11.Request):
+            return None
+        self._method = event.method.decode("latin-1")
+        return _request(event)
+
+    def answer(self, response: Response, wall_s: float) -> bytes:
+        """The bytes of the response; HEAD and OPTIONS get no body. `wall_s`: Unix time, for Date."""
+        body = response.body if self._method != "OPTIONS" else b""
+        fields = [
+            ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(wall_s))),
+            ("Content-Type", response.kind),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Connection", "close"),
+            *response.fields,
+        ]
+        if self._method == "OPTIONS" or response.status is HTTPStatus.METHOD_NOT_ALLOWED:
+            fields.append(("Allow", ", ".join(METHODS)))
+        status, reason = response.status.value, response.status.phrase
+        head = self._h11.send(h11.Response(status_code=status, headers=fields, reason=reason)) or b""
+        return head if self._method == "HEAD" else head + (self._h11.send(h11.Data(data=body)) or b"")
+
+
+def _request(event: h11.Request) -> Request:
+    method, target = event.method.decode("latin-1"), event.target.decode("latin-1")
+    if not event.http_version.startswith(b"1."):
+        version = event.http_version.decode("latin-1")
+        raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not supported")
     if method not in METHODS:
-        raise BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not taken: nothing can be changed here")
+        raise BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not allowed: this server is read-only")
+    if len(event.headers) > FIELDS_MAX:
+        raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {FIELDS_MAX} header fields")
+    fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
     if fields.get("content-length", "0") != "0" or "transfer-encoding" in fields:
-        raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "no body is taken")
+        raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a request body is not accepted")
     path, _, query = target.partition("?")
     if not path.startswith("/") and not (method == "OPTIONS" and path == "*"):
         raise BadRequest(HTTPStatus.BAD_REQUEST, "the target is not a path")
     return Request(method, unquote(path, errors="replace"), _query(query), fields)
-
-
-def _fields(lines: list[str]) -> dict[str, str]:
-    if len(lines) > FIELDS_MAX:
-        raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {FIELDS_MAX} header fields")
-    fields: dict[str, str] = {}
-    for line in lines:
-        match = _FIELD.match(line)
-        if match is None:
-            raise BadRequest(HTTPStatus.BAD_REQUEST, "not a header field")  # a folded one too (RFC 9112, 5.2)
-        name = match[1].lower()
-        if name in fields and name in ("host", "authorization", "content-length"):
-            raise BadRequest(HTTPStatus.BAD_REQUEST, f"more than one {name} field")
-        fields[name] = match[2].strip(" \t")
-    return fields
 
 
 def _query(text: str) -> dict[str, str]:
@@ -103,22 +134,3 @@ def _query(text: str) -> dict[str, str]:
     except ValueError as error:
         raise BadRequest(HTTPStatus.BAD_REQUEST, f"more than {PARAMETERS_MAX} parameters") from error
     return dict(pairs)
-
-
-def encode(response: Response, method: str, wall_s: float) -> bytes:
-    """The bytes of a response; HEAD and OPTIONS get no body. `wall_s`: Unix time, for Date."""
-    body = response.body if method != "OPTIONS" else b""
-    fields = [
-        ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(wall_s))),
-        ("Content-Type", response.kind),
-        ("Content-Length", str(len(body))),
-        ("Cache-Control", "no-store"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Connection", "close"),
-        *response.fields,
-    ]
-    if method == "OPTIONS" or response.status is HTTPStatus.METHOD_NOT_ALLOWED:
-        fields.append(("Allow", ", ".join(METHODS)))
-    head = f"HTTP/1.1 {response.status.value} {response.status.phrase}\r\n"
-    head += "".join(f"{name}: {value}\r\n" for name, value in fields) + "\r\n"
-    return head.encode("latin-1") + (body if method == "GET" else b"")

@@ -17,8 +17,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pgvip.deadlines import now_s
-from pgvip.web.http import HEAD_MAX_BYTES, REQUEST_THREAD, BadRequest, Request, Response, encode, parse
+from pgvip.web.http import REQUEST_THREAD, BadRequest, Exchange, Request, Response
 from pgvip.web.listeners import HttpState, Opened, Plan, open_all, shown
+from pgvip.web.own_names import check_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ REFUSAL_S = 1.0
 RETRY_S = 5.0
 """Between two tries to listen where it did not work: an address may come with its interface."""
 DRAIN_MAX_BYTES = 256 * 1024
-ERROR = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"a fault of pgvip; its log has the details\n")
+ERROR = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error of pgvip; see its log\n")
 BUSY = Response(HTTPStatus.SERVICE_UNAVAILABLE, b"too many connections\n", fields=(("Retry-After", "1"),))
 
 Secret = bytes | None
@@ -173,12 +174,13 @@ class HttpServer:
             wrapped = connection.context.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
             connection.sock = wrapped
             wrapped.do_handshake()
-        sock = connection.sock
+        sock, exchange = connection.sock, Exchange()
         try:
-            request = parse(read_head(sock, until_s))
+            request = read_request(sock, exchange, until_s)
+            check_host(request.fields.get("host", ""), self._plan.names, sock.getsockname()[0])
         except BadRequest as refused:
             answer = Response(refused.status, f"{refused.reason}\n".encode())
-            write(sock, encode(answer, "GET", time.time()), now_s() + REFUSAL_S)
+            write(sock, exchange.answer(answer, time.time()), now_s() + REFUSAL_S)
             _drain(sock, now_s() + REFUSAL_S)
             return
         connection.asking = False
@@ -186,18 +188,15 @@ class HttpServer:
         try:
             answer = self._respond(request, connection.secret)
         finally:  # after a fault of the program too, which goes on to the end of this thread
-            write(sock, encode(answer, request.method, time.time()), now_s() + RESPONSE_S)
+            write(sock, exchange.answer(answer, time.time()), now_s() + RESPONSE_S)
 
 
-def read_head(sock: socket.socket, until_s: float) -> bytes:
-    """Read up to the empty line that ends a request's head.
+def read_request(sock: socket.socket, exchange: Exchange, until_s: float) -> Request:
+    """Read until the request is whole.
 
-    BadRequest when it is too long or not there in time; ConnectionError when the client has gone.
+    BadRequest when it is not plainly right, too long or not there in time; ConnectionError when the client has gone.
     """
-    held = bytearray()
-    while (end := held.find(b"\r\n\r\n")) < 0:
-        if len(held) > HEAD_MAX_BYTES:
-            raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {HEAD_MAX_BYTES} bytes")
+    while True:
         sock.settimeout(max(0.001, until_s - now_s()))
         try:
             data = sock.recv(4096)
@@ -205,8 +204,8 @@ def read_head(sock: socket.socket, until_s: float) -> bytes:
             raise BadRequest(HTTPStatus.REQUEST_TIMEOUT, f"no whole request within {REQUEST_S:g} s") from error
         if not data:
             raise ConnectionResetError
-        held += data
-    return bytes(held[:end])
+        if (request := exchange.take(data)) is not None:
+            return request
 
 
 def write(sock: socket.socket, data: bytes, until_s: float) -> None:
@@ -234,4 +233,4 @@ def _refuse(connection: Connection) -> None:
     with connection.sock as sock, contextlib.suppress(OSError):
         if connection.context is None:
             sock.setblocking(False)
-            sock.send(encode(BUSY, "GET", time.time()))
+            sock.send(Exchange().answer(BUSY, time.time()))

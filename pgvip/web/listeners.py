@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from pgvip.errors import ConfigError
+from pgvip.web.own_names import own_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +23,11 @@ BACKLOG = 64
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is wanted: the addresses and port to listen on, and how to serve there."""
+    """What is wanted: the addresses and port to listen on, how to serve there, and by which names."""
 
     addresses: tuple[str, ...]
     http: HttpConfig
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def plan_of(config: Config) -> Plan:
     own = config.me.address
     everywhere = "0.0.0.0" if ip_address(own).version == 4 else "::"  # noqa: S104 - the operator wrote "all"
     addresses = {"off": (), "loopback": (LOOPBACK,), "own": (own, LOOPBACK), "all": (everywhere,)}
-    return Plan(addresses[config.http.listen], config.http)
+    return Plan(addresses[config.http.listen], config.http, own_names(config))
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

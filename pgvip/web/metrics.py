@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pgvip import __version__
 from pgvip.core.values import Lsn
+from pgvip.text.schema import SCHEMA
 from pgvip.web.exposition import Family, expose
 from pgvip.web.health import apply_lag_bytes, is_synchronous, serves_primary, serves_standby
 
@@ -53,8 +54,10 @@ def _counted(name: str, text: str, label: str, counts: dict[str, int]) -> Family
 
 def _daemon(age_s: float, counts: Counts) -> Iterable[Family]:
     yield _one("pgvip_build_info", "gauge", "Version of the daemon.", 1, version=__version__)
+    text = "Version of the metrics and of the JSON documents (docs/status.md)."
+    yield _one("pgvip_schema_version", "gauge", text, SCHEMA)
     age = age_s if math.isfinite(age_s) else None
-    yield _one("pgvip_loop_age_seconds", "gauge", "Time since the daemon's loop last went round.", age)
+    yield _one("pgvip_loop_age_seconds", "gauge", "Time since the last round of the daemon's loop.", age)
     text = "Events logged since the daemon started, by name."
     yield _counted("pgvip_events_total", text, "event", dict(counts.events))
     text = "Changes of the record written or adopted since the daemon started, by name (docs/changes.md)."

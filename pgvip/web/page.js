@@ -24,7 +24,7 @@
       live.textContent = seen = said.at;
       document.body.classList.remove("lost");
     } catch (error) {
-      live.textContent = "no answer; last " + seen;
+      live.textContent = "no answer; shown as of " + seen;
       document.body.classList.add("lost");
     } finally {
       busy = false;

@@ -28,8 +28,9 @@ _PAGE = """<!doctype html>
 <noscript><meta http-equiv="refresh" content="{refresh_s}"></noscript></head>
 <body><header><h1>pgvip <span class="muted">pair</span> {pair}</h1><span id="live" role="status">{at}</span></header>
 <main>{main}</main>
-<footer>For programs: <a href="status">status</a> (JSON), <a href="metrics">metrics</a> (Prometheus). Times are those of
-{host}. This page only shows; to act, log in to a host: <code>pgvip --help</code>.</footer>
+<footer>For programs: <a href="status">status</a> (JSON), <a href="metrics">metrics</a> (Prometheus). Times without a
+zone are in that of {host}. This page is read-only; to give orders, log in to a host:
+<code>pgvip --help</code>.</footer>
 <script>{script}</script></body></html>
 """
 
@@ -77,8 +78,8 @@ def fragment(shown: Shown) -> Html:
 def waiting(at: datetime) -> Html:
     """The middle while the daemon has just started."""
     return fill(
-        '<div class="banner warn" data-title="pgvip starts" data-at="{at}"><p><b class="level">Wait:</b>'
-        "the daemon has just started and has not looked around yet.</p></div>",
+        '<div class="banner warn" data-title="pgvip is starting" data-at="{at}"><p><b class="level">Starting:</b>'
+        "the daemon has just started and has no observations yet.</p></div>",
         at=stamp(at),
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.core.actions import KINDS
 from pgvip.text.writing import UNKNOWN, archiving, backup, duration, lag, scheduled, size
+from pgvip.text.writing import moment as written
 from pgvip.web.graph import Axis, graph, role_changes, round_bytes, round_seconds
 from pgvip.web.health import PRIMARY_ROLES, SILENT_S, is_silent
 from pgvip.web.markup import Html, fill, join, safe
@@ -50,9 +51,9 @@ def _card(host: Document, document: Document, *, here: bool) -> Html:
     if not here:
         rows.insert(0 if stale else len(rows), ("last heard", _heard(host["age_s"])))
     if host["hold"]:
-        rows.append(("on hold", fill('<span class="warn">{text}</span>', text=host["hold"])))
+        rows.append(("hold", fill('<span class="warn">{text}</span>', text=host["hold"])))
     if host["override"] != "auto":
-        rows.append(("told role", safe(host["override"])))
+        rows.append(("role by configuration", safe(host["override"])))
     return fill(
         '<article{dim}><header><h2>{name}</h2><span class="pill {role}">{said}</span>{doubt}'
         '<span class="muted">{what}</span></header>{facts}</article>',
@@ -92,7 +93,7 @@ def _server(server: Document) -> Html:
     words = [state] if server["streaming"] is None else [state, "streaming" if server["streaming"] else "not streaming"]
     sick = state not in ("read-write", "standby") or server["healthy"] is False or server["streaming"] is False
     if state in ("read-write", "standby") and server["healthy"] is False:
-        words.append("does not answer, or its disks do not")
+        words.append("not healthy")
     kind = "muted" if state == "unknown" else "bad" if sick else "good"
     return fill('<span class="{kind}">{text}</span>', kind=kind, text=", ".join(words))
 
@@ -109,7 +110,7 @@ def _heard(age_s: float | None) -> Html:
     if age_s is None:
         return Html('<span class="bad">never</span>')
     if age_s > SILENT_S:
-        text = f"{duration(age_s)} ago; this was so then:"
+        text = f"{duration(age_s)} ago; what follows is from then"
         return fill('<span class="bad">{text}</span>', text=text)
     return fill("{text} ago", text=duration(age_s))
 
@@ -148,7 +149,7 @@ def doing(document: Document) -> Html:
     if now["switchover"]:
         rows.append(("switchover", safe("ordered")))
     if long := [one for one in now["actions"] if one not in ROUTINE]:
-        rows.append(("at work", safe(", ".join(long))))
+        rows.append(("running actions", safe(", ".join(long))))
     for one in now["failures"]:
         text = f"{one['times']} times, again in {duration(one['retry_in_s'])}: {one['text']}"
         rows.append((f"{one['action']} failed", fill('<span class="bad">{text}</span>', text=text)))
@@ -166,8 +167,8 @@ def replication(document: Document, samples: Sequence[Document], until_s: float)
     graphs = Html("")
     if samples:
         both = (
-            graph(samples, "lag_bytes", "WAL behind", until_s=until_s, span_s=GRAPH_S, axis=BYTES),
-            graph(samples, "lag_s", "Replay behind", until_s=until_s, span_s=GRAPH_S, axis=SECONDS),
+            graph(samples, "lag_bytes", "WAL lag", until_s=until_s, span_s=GRAPH_S, axis=BYTES),
+            graph(samples, "lag_s", "Replay lag", until_s=until_s, span_s=GRAPH_S, axis=SECONDS),
         )
         marks = role_changes(samples, until_s - GRAPH_S, GRAPH_S)
         key = '<p class="muted"><span class="dash"></span> the role of this host changed</p>' if marks else ""
@@ -189,7 +190,7 @@ def scenarios(explained: Document) -> Html:
 def _scenario(one: Document) -> Html:
     outage_s = one.get("outage_s")
     outage = "no outage" if outage_s == 0 else f"outage about {duration(outage_s)}"
-    notes = [outage if outage_s is not None else "no writes until somebody acts"]
+    notes = [outage if outage_s is not None else "no writes until an operator acts"]
     notes += [f"loss: {one['loss']}"] if one.get("loss") else []
     unlike = list({each["text"]: each for each in one.get("blockers") or []}.values())
     steps = join(map(_step, one.get("steps") or []))
@@ -219,7 +220,7 @@ def events(found: Sequence[Document]) -> Html:
         )
         for one in reversed(found)
     ]  # fmt: skip
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("time", "host", "event", "what"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("time", "host", "event", "text"))
     return fill(
         '<section><h2>Last events</h2><table class="events"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         "</section>",
@@ -244,7 +245,7 @@ def moment(at: Any) -> Html:
 
 
 def around(document: Document) -> Html:
-    """Everything that pgvip leans on, and pgvip itself."""
+    """What the pair depends on, and the daemon itself."""
     peer = document["peer"]["name"]
     record, process, loop = document["record"], document["process"], document["loop"]
     mode = "sync" if document["sync_wanted"] else "async"
@@ -253,7 +254,7 @@ def around(document: Document) -> Html:
         words = f"term {record['term']}: {record['primary']}, {record['mode']}"
         rows.append(("record", fill("{words} <span class='muted'>{cause}</span>", words=words, cause=record["cause"])))
     if document["pause"]["active"]:
-        text = f"{document['pause']['reason'] or 'no reason given'} (since {document['pause']['at']})"
+        text = f"{document['pause']['reason'] or 'no reason given'} (since {written(document['pause']['at'])})"
         rows.append(("paused", fill('<b class="warn">{text}</b>', text=text)))
     rows.append((f"fencing of {peer}", _fencing(document["fencing"])))
     rows.append((f"archive of {peer}", _archive(document["archive"])))
@@ -262,8 +263,8 @@ def around(document: Document) -> Html:
     words = f"{process['version']}, up {duration(process['uptime_s'])}, {size(process['memory_bytes'])}"
     if loop is not None:
         words += f", longest round {loop['longest_ms']:g} ms"
-    rows.append(("pgvip", safe(words)))
-    return fill("<section><h2>Around it</h2>{facts}</section>", facts=facts(rows))
+    rows.append(("daemon", safe(f"pgvip {words}")))
+    return fill("<section><h2>Pair and daemon</h2>{facts}</section>", facts=facts(rows))
 
 
 def _state(good: bool | None, text: str) -> Html:
@@ -285,7 +286,7 @@ def _archive(archive: Document) -> Html:
     if not archive["enabled"]:
         return _state(None, "not configured")
     if archive["ok"] is None:
-        return _state(None, "not looked at yet")
+        return _state(None, "not checked yet")
     if not archive["ok"]:
         return _state(False, f"does not answer: {archive['reason']}")
     return _state(bool(archive["value"]), "mounted" if archive["value"] else "not mounted")

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from pgvip.errors import PgvipError
+from pgvip.text.schema import SCHEMA
 from pgvip.web import page, page_parts
 from pgvip.web.cache import Background, Kept
 from pgvip.web.cluster import cluster
@@ -69,7 +70,7 @@ class Site:
         if make is None:
             return _json(HTTPStatus.NOT_FOUND, {"error": f"there is nothing at {path}", "hint": "See docs/http.md."})
         if secret is not None and not _knows(request, secret):
-            return _text(HTTPStatus.UNAUTHORIZED, "a password is asked for here", _CHALLENGE)
+            return _text(HTTPStatus.UNAUTHORIZED, "a password is required", _CHALLENGE)
         try:
             return make()
         except PgvipError as error:
@@ -108,7 +109,7 @@ class Site:
         try:
             document: Document | None = sources.status()
         except PgvipError:
-            document = None  # the loop has not gone round yet
+            document = None  # before the first round of the loop
         names = {"pair": config.name, "host": config.me.name}
         text = metrics(document, age_s, sources.limits().stale_s, sources.counts(), names)
         return Response(HTTPStatus.OK, text.encode(), CONTENT_TYPE)
@@ -175,7 +176,8 @@ def _now() -> datetime:
 
 
 def _json(status: HTTPStatus, document: Document) -> Response:
-    return Response(status, json.dumps(document).encode() + b"\n", "application/json")
+    text = json.dumps({"schema": SCHEMA, **document})
+    return Response(status, text.encode() + b"\n", "application/json")
 
 
 def _text(status: HTTPStatus, text: str, fields: tuple[tuple[str, str], ...] = ()) -> Response:

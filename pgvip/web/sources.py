@@ -17,7 +17,7 @@ def _none(_limit: float) -> list[Document]:
 class Limits:
     """What health checks measure by, from the configuration.
 
-    `stale_s`: when the loop has not gone round for so long, the peer may count this host as silent, and nothing that is
+    `stale_s`: when the loop has had no round for so long, the peer may count this host as silent, and nothing that is
     known here says who serves now. `lag_bytes_max`: how far behind a standby may be to be ready.
     """
 

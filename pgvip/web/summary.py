@@ -1,4 +1,4 @@
-"""The state of the pair in one line, for people: how good it is, and why. Pure."""
+"""The state of the pair in one line, for people: its level and why. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pgvip.web.sources import Document
 
 GOOD, WARN, BAD = "good", "warn", "bad"
-WORDS = {GOOD: "All well.", WARN: "Look:", BAD: "Act:"}
+WORDS = {GOOD: "OK:", WARN: "Warning:", BAD: "Critical:"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,18 @@ def summary(document: Document, age_s: float, stale_s: float) -> Summary:
     count = len(document["warnings"])
     more = f" {count} warning{'' if count == 1 else 's'}, see below." if count else ""
     if age_s > stale_s:
-        text = f"pgvip on {host} has not gone round for {age_s:.0f} s: what stands here may be over."
-        return Summary(BAD, text, "pgvip stands still")
+        text = f"The daemon on {host} has had no round for {age_s:.0f} s: what is shown may be out of date."
+        return Summary(BAD, text, "daemon hangs")
     if serving is None:
-        return Summary(BAD, f"As far as {host} knows, no host serves as primary.{more}", "no primary")
+        return Summary(BAD, f"No host serves as primary, as far as {host} knows.{more}", "no primary")
     text, whole = _serving(document, serving)
     level = GOOD if whole and not count else WARN
-    return Summary(level, f"{text}{more}", f"{serving['name']} is {_short(serving)}{'' if level == GOOD else ', look'}")
+    short = f"{serving['name']} is {_short(serving)}"
+    return Summary(level, f"{text}{more}", short if level == GOOD else f"{short}, warning")
 
 
 def serving_host(document: Document) -> Document | None:
-    """The host that is primary and read-write, as this host knows it; its own word goes first."""
+    """The host that is primary and read-write, as this host knows it; what it knows of itself goes first."""
     for host in (document["me"], document["peer"]):
         if host["role"] in PRIMARY_ROLES and host["postgresql"]["state"] == "read-write":
             found: Document = host
@@ -58,7 +59,7 @@ def _serving(document: Document, serving: Document) -> tuple[str, bool]:
     other = document["me"] if serving is peer else peer
     name, standby = serving["name"], other["name"]
     if is_silent(peer):
-        since = "was never heard" if peer["age_s"] is None else f"has not been heard for {duration(peer['age_s'])}"
+        since = "has never been heard" if peer["age_s"] is None else f"has not been heard for {duration(peer['age_s'])}"
         what = "serves alone, with both addresses" if serving["role"] == "primary_standby" else "is primary"
         return f"{name} {what if serving is not peer else 'was primary'}; {peer['name']} {since}.", False
     if serving["role"] == "primary_standby":

@@ -26,6 +26,7 @@ ONE_MODULE = {
     "scapy": "system/packets.py",
     "tenacity": "deadlines.py",
     "cryptography": "link/certificates.py",
+    "h11": "web/http.py",
 }
 """Each third-party library and the one module that may import it."""
 

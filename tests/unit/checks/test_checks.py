@@ -489,7 +489,7 @@ def test_wrong_words_are_usage_errors(words: list[str], capsys: pytest.CaptureFi
 
 
 def test_without_a_configuration_monitoring_gets_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words, said in (([], ""), (["--nagios"], "PGVIP UNKNOWN - "), (["--json"], '{"level": "UNKNOWN"')):
+    for words, said in (([], ""), (["--nagios"], "PGVIP UNKNOWN - "), (["--json"], '{"schema": 1, "level": "UNKNOWN"')):
         assert main(["--config", str(tmp_path / "none"), "check", *words]) == Level.UNKNOWN
         assert capsys.readouterr().out.startswith(said)
 

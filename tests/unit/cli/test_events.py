@@ -86,7 +86,7 @@ def test_programs_get_one_object_on_each_line(served: Place, capsys: pytest.Capt
     served.tell("link", "up")
     assert served.run("--json") == Exit.OK
     (line,) = capsys.readouterr().out.splitlines()
-    assert json.loads(line) == served.store.find(Wanted())[0].document()
+    assert json.loads(line) == {"schema": 1, **served.store.find(Wanted())[0].document()}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from pgvip.errors import Exit
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = ("psycopg2", "psutil", "pyroute2", "scapy", "tenacity", "cryptography", "pgvip.daemon", "pgvip.core.decide")
+LIBRARIES = ("psycopg2", "psutil", "pyroute2", "scapy", "tenacity", "cryptography", "h11")
+HEAVY = (*LIBRARIES, "pgvip.daemon", "pgvip.core.decide")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

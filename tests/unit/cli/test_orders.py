@@ -280,7 +280,7 @@ def test_refusal_keeps_its_words_and_exit_code(daemon: Daemon, capsys: pytest.Ca
 def test_json_of_success_is_one_object_and_nothing_else(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     assert daemon.run("resume", "--json") == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == {"ok": True, "text": "done so"}
+    assert json.loads(captured.out) == {"schema": 1, "ok": True, "text": "done so"}
     assert captured.err == ""
 
 

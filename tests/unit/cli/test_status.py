@@ -99,7 +99,8 @@ def test_what_a_silent_peer_said_is_marked() -> None:
     assert row(document, "heard") == "heard - 6 s ago; ?: as it was then"
 
 
-def test_everything_that_can_be_wrong_has_its_words() -> None:
+def everything_wrong() -> dict[str, Any]:
+    """A document with something in every part."""
     document = healthy()
     document.update(
         confirmed=False,
@@ -125,6 +126,11 @@ def test_everything_that_can_be_wrong_has_its_words() -> None:
         actions=["Fence"],
         failures=[{"action": "Fence", "times": 2, "text": "timed out", "retry_in_s": 5.0}],
     )
+    return document
+
+
+def test_everything_that_can_be_wrong_has_its_words() -> None:
+    document = everything_wrong()
     shown = text(document, verbose=True)
     for words in (
         "not confirmed since this boot", "primary (not confirmed)", "1 min 30 s ago; ?: as it was then",
@@ -152,7 +158,9 @@ def test_status_of_a_running_daemon(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert daemon.run("status") == 0
         assert "alpha is primary" in capsys.readouterr().out
         assert daemon.run("status", "--json") == 0
-        assert json.loads(capsys.readouterr().out) == healthy()
+        printed = capsys.readouterr().out
+        assert json.loads(printed) == healthy()
+        assert printed.startswith('{"schema": 1, "pair": ')
     finally:
         daemon.server.close()
 

@@ -29,9 +29,9 @@ def test_default_is_for_this_host_alone() -> None:
 
 
 def test_everything_written_out() -> None:
-    http = parse(f'listen = "own"\nport = 80\n{TLS}\npassword_file = "/etc/pgvip/http.password"').http
+    http = parse(f'listen = "own"\nport = 80\n{TLS}\npassword_file = "/etc/pgvip/http.password"\nnames = ["pg"]').http
     files = [Path(f"/etc/pgvip/http.{end}") for end in ("crt", "key", "password")]
-    assert http == HttpConfig("own", 80, *files)
+    assert http == HttpConfig("own", 80, files[0], files[1], files[2], ("pg",))
     assert http.open
 
 
@@ -59,6 +59,17 @@ MISTAKES = {
         'http.password_file = "/p": would be asked for in the clear',
         'Name http.certificate and http.key, or write listen = "loopback".',
     ),
+    "name with a port": (
+        'names = ["pg.example.org:8433"]',
+        'http.names = "pg.example.org:8433": is neither a host name nor an address',
+        'Write names and addresses without a port, as in names = ["pg.example.org", "192.0.2.20"].',
+    ),
+    "name of all": (
+        'names = ["*.example.org"]',
+        'http.names = "*.example.org": is neither a host name nor an address',
+        'Write names and addresses without a port, as in names = ["pg.example.org", "192.0.2.20"].',
+    ),
+    "one name": ('names = "pg"', 'http.names = "pg": is not a list of strings', 'Write names = ["pg.example.org"].'),
     "relative file": (
         'key = "http.key"\ncertificate = "/a"',
         'http.key = "http.key": is not an absolute path',
@@ -75,7 +86,8 @@ def test_mistake(name: str) -> None:
 
 
 @pytest.mark.parametrize("lines", ['password_file = "/p"', f'listen = "own"\n{TLS}\npassword_file = "/p"',
-                                   'listen = "off"\nport = 8432\nkey = "/k"'])  # fmt: skip
+                                   'listen = "off"\nport = 8432\nkey = "/k"', "names = []",
+                                   'names = ["db1.example.org", "DB1", "192.0.2.20", "2001:db8::1"]'])  # fmt: skip
 def test_no_mistake(lines: str) -> None:
     assert load.problems(with_http(lines), "db1") == []
 
@@ -104,7 +116,7 @@ def test_files_must_be_there_and_secrets_private(tmp_path: Path) -> None:
 
 
 def test_a_reload_applies_the_whole_section() -> None:
-    old, new = parse(""), parse(f'listen = "all"\nport = 81\n{TLS}\npassword_file = "/p"')
+    old, new = parse(""), parse(f'listen = "all"\nport = 81\n{TLS}\npassword_file = "/p"\nnames = ["pg"]')
     applied, refused = reload.changes(old, new)
     assert {change.key for change in applied} == {f"http.{name}" for name in HttpConfig.__slots__}
     assert refused == []

@@ -72,15 +72,15 @@ def test_it_renews_itself_and_keeps_what_the_reader_has_opened(shown: Shown) -> 
     browser, world = shown.browser, shown.world
     world.document = healthy()
     browser.show(shown.url, 1280)
-    assert browser.evaluate("document.querySelector('.banner').textContent").startswith("All well.")
+    assert browser.evaluate("document.querySelector('.banner').textContent").startswith("OK:")
     shown.wait("document.querySelector('#scenario-link') !== null")  # worked out beside, shown by a renewal
     browser.evaluate("document.querySelector('#blockers').open = true")
     world.document = solo()
     browser.wait("document.querySelector('.banner').textContent.includes('alpha serves alone')")  # by itself
     assert browser.evaluate("document.querySelector('#blockers').open") is True
-    assert browser.evaluate("document.title") == "shop: alpha is alone, look"
+    assert browser.evaluate("document.title") == "shop: alpha is alone, warning"
     world.document = healthy()
-    shown.wait("document.querySelector('.banner').textContent.startsWith('All well.')")
+    shown.wait("document.querySelector('.banner').textContent.startsWith('OK:')")
     shown.wait("document.querySelector('#scenario-link') !== null")
     assert shown.asked() - {"data:,"} == {shown.url, f"{shown.url}fragment"}
     assert shown.complaints() == []
@@ -129,6 +129,6 @@ def test_a_lost_daemon_is_said_and_its_return_too(shown: Shown, tmp_path: Path) 
     network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     browser.ask("Network.emulateNetworkConditions", offline=True, **network)
     shown.wait("document.body.classList.contains('lost')")
-    assert browser.evaluate("document.getElementById('live').textContent").startswith("no answer; last ")
+    assert browser.evaluate("document.getElementById('live').textContent").startswith("no answer; shown as of ")
     browser.ask("Network.emulateNetworkConditions", offline=False, **network)
     shown.wait("!document.body.classList.contains('lost')")

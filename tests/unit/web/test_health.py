@@ -51,7 +51,7 @@ def test_no_right_no_primary() -> None:
     unserved = primary(says(), served=False, record=replace(RECORD, from_term=2))
     assert unserved["role"] == "primary"
     assert not yes(unserved) & PRIMARIES
-    assert json.loads(World(unserved).get("/primary").body)["reason"] == "alpha has no right to write now"
+    assert json.loads(World(unserved).get("/primary").body)["reason"] == "alpha does not have the write right"
 
     def restarted(knowledge: Any) -> None:
         knowledge.caught_up = "4:4"

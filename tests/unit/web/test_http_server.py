@@ -111,6 +111,9 @@ def test_an_answer_and_the_end(serve: Serve) -> None:
         (b"POST / HTTP/1.0\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000, b"405"),
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET / HTTP/1.0\r\nA: " + b"x" * 20_000, b"431"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA:" + b" " * 20_000 + b"\0\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"5\r\nhello\r\n" * 10_000, b"413"),
+        (b"GET / HTTP/1.1\r\nHost: evil.example:8433\r\n\r\n", b"421"),
     ],
 )
 def test_what_is_refused_is_answered_although_more_was_sent(serve: Serve, sent: bytes, status: bytes) -> None:
@@ -122,6 +125,14 @@ def test_what_is_refused_is_answered_although_more_was_sent(serve: Serve, sent: 
 
     assert serve(respond).ready().ask(sent).split()[1] == status
     assert not asked
+
+
+def test_the_names_of_another_configuration_are_answered(serve: Serve) -> None:
+    served = serve().ready()
+    asked = b"GET / HTTP/1.1\r\nHost: pg.example.org\r\n\r\n"
+    assert served.ask(asked).split()[1] == b"421"
+    served.server.apply(Plan((LOOPBACK,), served.http, frozenset({"pg.example.org"})))
+    assert served.ask(asked).split()[1] == b"200"
 
 
 def test_a_slow_client_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

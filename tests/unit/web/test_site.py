@@ -71,6 +71,13 @@ def test_status_is_what_the_command_prints() -> None:
     assert answer.kind == "application/json"
 
 
+def test_the_version_of_the_keys_comes_first() -> None:
+    for path in ("/status", "/cluster", "/primary", "/liveness", "/none"):
+        assert World(healthy()).get(path).body.startswith(b'{"schema": 1, '), path
+    assert World(None).get("/status").body.startswith(b'{"schema": 1, "error": ')
+    assert b"\npgvip_schema_version{" in World(None).get("/metrics").body
+
+
 def test_before_the_first_round_everything_says_so() -> None:
     world = World(None)
     assert world.get("/status").status == world.get("/cluster").status == 503
