@@ -7,7 +7,6 @@ has is set aside before it is rewound or replaced. Logical slots are PostgreSQL'
 
 from __future__ import annotations
 
-import json
 import shutil
 import struct
 from contextlib import suppress
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.values import Lsn
-from pgvip.state import files
+from pgvip.errors import FormatError
+from pgvip.state import codec, files
 from pgvip.system import pgconf, pgtools
 from pgvip.system.sql import connect_peer
 
@@ -31,6 +31,8 @@ KEPT = "replication-slots"
 FOLLOWED = "followed-slots.json"
 COPY_MADE = "copy-made"
 """Files in the state directory."""
+
+FOLLOWED_BYTES_MAX = 1 << 20
 
 ANSWER_S = 2.0
 OWN_PREFIX = "pgvip_"
@@ -164,9 +166,8 @@ def remake(config: Config, session: Session) -> None:
 
 
 def _followed(config: Config) -> Followed:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads((config.paths.state / FOLLOWED).read_text(encoding="utf-8"))
-        return Followed(frozenset(found["follows"]), int(found["timeline"]), frozenset(found["seen"]))
+    with suppress(OSError, FormatError):
+        return codec.from_file(Followed, config.paths.state / FOLLOWED, max_bytes=FOLLOWED_BYTES_MAX)
     return Followed()  # as good as on a new host: what is not known to be a copy is left alone
 
 
@@ -175,10 +176,7 @@ def _remember(config: Config, known: Followed) -> None:
     if known == _followed(config):
         return
     path = config.paths.state / FOLLOWED
-    fields = {"follows": sorted(known.follows), "timeline": known.timeline, "seen": sorted(known.seen)}
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(json.dumps(fields) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    files.write(path, codec.to_text(known), mode=0o644, durable=False)
 
 
 # --- in data directories -----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
 from pgvip.system.sql import REPLICATION_ROLE
+from pgvip.text.writing import too_little
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -170,7 +171,7 @@ def _refuse_full_disk(config: Config, directory: Path, needed: int) -> None:
     if free < needed:
         raise RejoinError(
             "no space for a new copy beside the old data",
-            f'"{directory}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
+            too_little(directory, free, needed),
             f'Make space, or remove "{config.postgres.data_directory}" by hand once you are sure that nobody needs it.',
         )
 

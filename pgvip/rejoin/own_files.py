@@ -118,24 +118,13 @@ def _copy(path: Path, directory: Path, owner: struct_passwd | None = None) -> No
     `owner`: whose it becomes instead. Links are copied as links, and no set-user-id bit comes along: the directory is
     another user's.
     """
-    target = directory / path.name
+    target, status = directory / path.name, path.lstat()
+    if not stat.S_ISLNK(status.st_mode):
+        given = None if owner is None else (owner.pw_uid, owner.pw_gid)
+        files.copy(path, target, owner=given, as_source=owner is None)
+        return
     with tempfile.TemporaryDirectory(prefix=".pgvip-own.", dir=directory) as own:
         made = Path(own) / path.name
-        status = path.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            made.symlink_to(path.readlink())
-            os.chown(made, status.st_uid, status.st_gid, follow_symlinks=False)
-        else:
-            _copy_file(path, made, owner)
+        made.symlink_to(path.readlink())
+        os.chown(made, status.st_uid, status.st_gid, follow_symlinks=False)
         made.replace(target)
-
-
-def _copy_file(path: Path, target: Path, owner: struct_passwd | None) -> None:
-    source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(source, "rb") as old, target.open("xb") as new:
-        shutil.copyfileobj(old, new, 1 << 20)
-        status = os.fstat(source)
-        mode = 0o600 if owner else stat.S_IMODE(status.st_mode) & 0o777
-        os.fchown(new.fileno(), owner.pw_uid if owner else status.st_uid, owner.pw_gid if owner else status.st_gid)
-        os.fchmod(new.fileno(), mode)
-    files.sync(target)

@@ -82,10 +82,17 @@ def rename(old: Path, new: Path) -> None:
     sync_directory(new.parent)
 
 
-def copy(source: Path, target: Path) -> None:
-    """Have the content of a regular file in the file `target`, at once; the caller syncs the directory. OSError."""
-    with _open_regular(source) as old, _replacing(target, 0o600, None, durable=True) as new:
-        shutil.copyfileobj(old, new, CHUNK_BYTES)
+def copy(source: Path, target: Path, *, owner: tuple[int, int] | None = None, as_source: bool = False) -> None:
+    """Have the content of a regular file in the file `target`, at once; the caller syncs the directory. OSError.
+
+    `as_source`: with the owner, the group and the permissions of the source, else 0600 and `owner` as for `write`. The
+    source's directory may be another user's: a link is not followed.
+    """
+    with _open_regular(source, os.O_NOFOLLOW) as old:
+        status = os.fstat(old.fileno())
+        mode = stat.S_IMODE(status.st_mode) & 0o777 if as_source else 0o600
+        with _replacing(target, mode, (status.st_uid, status.st_gid) if as_source else owner, durable=True) as new:
+            shutil.copyfileobj(old, new, CHUNK_BYTES)
 
 
 @contextmanager
@@ -123,9 +130,9 @@ def _replacing(path: Path, mode: int, owner: tuple[int, int] | None, *, durable:
         raise
 
 
-def _open_regular(path: Path) -> BinaryIO:
+def _open_regular(path: Path, flags: int = 0) -> BinaryIO:
     # A FIFO without a writer would hold an open(2) without O_NONBLOCK for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))

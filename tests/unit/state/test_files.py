@@ -158,6 +158,25 @@ def test_what_is_no_regular_file_is_refused_at_once(path: Path) -> None:
     assert names(path) == ["file"]
 
 
+def test_a_copy_is_as_its_source_or_as_ordered_and_follows_no_link(path: Path) -> None:
+    path.write_text("key")
+    os.chown(path, 4321, 8765)
+    path.chmod(0o4640)
+    copy = path.with_name("copy")
+    for options, expected in (
+        ({"as_source": True}, (0o640, 4321, 8765)),
+        ({"owner": (17, 18)}, (0o600, 17, 18)),
+        ({}, (0o600, os.geteuid(), os.getegid())),
+    ):
+        files.copy(path, copy, **options)
+        found = copy.stat()
+        assert (copy.read_text(), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == ("key", *expected)
+    link = path.with_name("link")
+    link.symlink_to(path)
+    with pytest.raises(OSError, match="symbolic link"):
+        files.copy(link, copy)
+
+
 def test_a_directory_has_its_name_when_it_is_whole(path: Path) -> None:
     partial = path.with_name("partial")
     partial.mkdir()
