@@ -11,12 +11,23 @@ from pathlib import Path
 import pytest
 
 from pgvip.core.actions import SetSyncNames, StartPostgres
-from pgvip.core.changes import NONE, TABLE, By, Change, Part, choose
+from pgvip.core.changes import (
+    HAND_BACK,
+    HAND_OVER_LEAVING,
+    HAND_OVER_SWITCHOVER,
+    NONE,
+    TABLE,
+    TAKE_OVER_BY_ORDER,
+    By,
+    Change,
+    Part,
+    choose,
+)
 from pgvip.core.conditions import Condition, filled, unmet
 from pgvip.core.knowledge import Failures, FenceOrder, GiveUp, Switchover, Veto, Why
 from pgvip.core.messages import Want
 from pgvip.core.observations import Observation
-from pgvip.core.rights import PEER_READY, SOLO, TAKEOVER
+from pgvip.core.rights import PEER_READY, RIGHTS, SOLO, TAKEOVER
 from pgvip.core.values import Lsn, Mode, Override, Pause
 from tests.unit.core_world import HERE, NOW_S, Alter, Host, failing, primary, record, saw, standby
 
@@ -150,6 +161,20 @@ def test_a_row_is_for_its_own_part_and_mode_only(row: Change) -> None:
         if (part, host.record.mode) != (row.part, row.mode):
             assert row.name not in dict(host.chosen()[1])
             assert host.chosen()[0] != row
+
+
+def test_a_sentence_names_the_hosts_of_the_round() -> None:
+    text = "{me}, {peer}, {primary}, {hold}"
+    assert filled(text, standby().durable(hold="both wrote").facts) == "b, a, a, both wrote"
+    assert filled("{primary}", primary().durable(record=None).facts) == "nobody"
+
+
+def test_the_rows_that_have_a_name_of_their_own_are_those() -> None:
+    named = (NONE, HAND_BACK, HAND_OVER_LEAVING, HAND_OVER_SWITCHOVER, TAKE_OVER_BY_ORDER)
+    assert [row.name for row in named] == [
+        "none", "hand-back", "hand-over-leaving", "hand-over-switchover", "take-over-by-order"
+    ]  # fmt: skip
+    assert all(ROWS[row.name] == row for row in named)
 
 
 def test_the_last_row_always_holds() -> None:
@@ -312,13 +337,16 @@ def dump() -> str:
         want = f" {row.want.value}" if row.want else ""
         why = f" for {row.why.value}" if row.why else ""
         delay = " after fence_delay" if row.delayed else ""
-        over = ", takes over" if row.takes_over else ""
+        over = (", moves the role" if row.moves else "") + (" here" if row.takes_over else "")
         lines.append(f"{row.name}: {row.part.value} in {mode}, by {row.by.value}{want}{why}{delay}{over}")
         lines.append(f"    when {', '.join(condition.name for condition in row.when) or 'nothing else holds'}")
         lines.append(f"    because {row.because}")
     lines.append("")
-    seen = {condition.name: condition.unmet for row in TABLE for condition in row.when}
-    lines.extend(f"{name}: else {unmet}" for name, unmet in sorted(seen.items()))
+    lines.extend(f"{name}: {', '.join(condition.name for condition in found)}" for name, found in RIGHTS.items())
+    lines.append("")
+    everywhere = [*(row.when for row in TABLE), *RIGHTS.values()]
+    seen = {condition.name: condition for conditions in everywhere for condition in conditions}
+    lines.extend(f"{name}: else {one.unmet}; {one.hint}" for name, one in sorted(seen.items()))
     return "\n".join(lines) + "\n"
 
 

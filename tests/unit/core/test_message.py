@@ -12,8 +12,8 @@ from pgvip.core.actions import AddVip, DropVip, Kind, Rejoin, StartPostgres, Sto
 from pgvip.core.knowledge import Failures, Veto
 from pgvip.core.messages import AddressFree, Message, Order, Request, Stopped, Want
 from pgvip.core.observations import Observation, PeerDatabase
-from pgvip.core.values import Lsn, Mode, Override, Pause, Role, Vip, WalPoint
-from pgvip.core.warnings import TABLE
+from pgvip.core.values import Durable, Lsn, Mode, Override, Pause, Role, Vip, WalPoint
+from pgvip.core.warnings import TABLE, WarningRow
 from tests.unit.core_world import (
     HERE,
     NOW_S,
@@ -293,6 +293,11 @@ def test_the_page_for_users_has_every_one_of_these_states() -> None:
 # --- warnings -----------------------------------------------------------------------------------------------
 
 
+def taken(at_s: float = NOW_S, mac: str = "02:00:00:00:00:99") -> Host:
+    """A primary that should raise its address, for which somebody else answered."""
+    return primary().holds().knows(checked={Vip.PRIMARY: (at_s, mac)})
+
+
 NOT_TOLD: dict[str, tuple[Host, str]] = {
     "fence-failing, at the first try": (claiming(standby()), "fence-failing"),
     "cannot-fence, of a solo primary": (primary(Mode.SOLO).configured(fencing=False).silence(), "cannot-fence"),
@@ -314,6 +319,18 @@ NOT_TOLD: dict[str, tuple[Host, str]] = {
         primary().reboots().sees(arp_primary=saw("02:00:00:00:00:99")),
         "vip-answers",
     ),
+    "vip-taken, in a pause": (taken().durable(pause=Pause(1, active=True)), "vip-taken"),
+    "vip-taken, of an address that is here": (taken().holds(Vip.PRIMARY), "vip-taken"),
+    "vip-taken, without the right": (taken().knows(confirmed=False), "vip-taken"),
+    "vip-taken, while a newer record is adopted": (
+        taken().knows(heard_record=record("a", Mode.SOLO, 9), writing=Durable(None)), "vip-taken"),
+    "vip-taken, by a check of long ago": (taken(NOW_S - 2.1), "vip-taken"),
+    "vip-taken, where nobody answered": (taken(mac=""), "vip-taken"),
+    "vip-answers, where nobody was asked yet": (
+        primary(Mode.SOLO).knows(confirmed=False).sees(arp_primary=Observation()), "vip-answers"),
+    "heartbeat-failing, of a daemon that has just started": (
+        primary().sees(heartbeat=failing(value=True)).knows(
+            who=replace(primary().k.who, started_s=NOW_S - 5), postmaster_since_s=NOW_S - 90), "heartbeat-failing"),
     "heartbeat-failing, for a moment": (
         primary().sees(heartbeat=failing(value=True, since_s=NOW_S - 10.8)), "heartbeat-failing",
     ),
@@ -382,6 +399,27 @@ def test_a_standby_that_may_not_take_over_names_the_reason() -> None:
     unguarded = standby().configured(watchdog_required=True).sees(watchdog=failing()).round()
     assert "may not begin to serve without its watchdog" in text_of(unguarded, "not-eligible")
     assert not unguarded.message.guarded
+
+
+def test_a_watchdog_is_told_with_its_reason() -> None:
+    told = standby().sees(watchdog=failing()).round()
+    assert text_of(told, "watchdog-unusable") == "the watchdog cannot be used: no answer"
+    silent = standby().sees(watchdog=replace(failing(), reason="")).round()
+    assert text_of(silent, "watchdog-unusable") == "the watchdog cannot be used: no reason given"
+
+
+def test_warnings_of_actions_stand_in_the_order_of_their_names_and_a_hint_may_be_missing() -> None:
+    failures = {kind: Failures(2, NOW_S + 60, "no") for kind in (WriteState, AddVip(Vip.PRIMARY), Rejoin)}
+    told = standby().knows(failures=failures).round()
+    assert told.last is not None
+    found = [warning.text.split()[0] for warning in told.last.warnings if warning.name == "action-failing"]
+    assert found == ["AddVip(primary)", "Rejoin", "WriteState"]
+    assert WarningRow("x", lambda _facts: True, "text").hint == ""
+
+
+def test_a_role_that_cannot_be_served_is_told_after_its_time() -> None:
+    host = standby(me="a", term=5).durable(record=record("a", Mode.PAIR, 6)).knows(blocked_since_s=NOW_S - 3.0)
+    assert text_of(host.round(), "not-served")
 
 
 def test_an_action_that_failed_twice_is_an_operator_s_concern() -> None:
