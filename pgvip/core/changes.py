@@ -76,7 +76,7 @@ def _failed(facts: Facts) -> bool:
         return True
     if not facts.dead:
         return False
-    failures = facts.k.failures.get(StartPostgres)
+    failures = facts.k.work.failures.get(StartPostgres)
     return not facts.processes.clean or (failures is not None and failures.times >= facts.s.restart_times)
 
 
@@ -86,10 +86,10 @@ def _standby_down(facts: Facts) -> bool:
         return False
     if peer.leaving:
         return True  # its server ends in a moment: better to be alone before that than to wait for it
-    followed = facts.k.caught_up == facts.postmaster  # else both are only just starting: that takes a moment
+    followed = facts.k.database.caught_up == facts.postmaster  # else both are only just starting: that takes a moment
     if not peer.postmaster and not facts.replica_streams and followed:
         return True
-    since_s = facts.k.unfollowed_since_s
+    since_s = facts.k.database.unfollowed_since_s
     return (since_s > NEVER and facts.now_s - since_s >= facts.s.standby_down_s) or facts.replica_stalled
 
 
@@ -128,7 +128,7 @@ def _peer_has_gateway(facts: Facts) -> bool:
     It answered the peer well after it ceased to answer here: else both may be losing the same one. And this host asked
     in vain well after it began to answer the peer: else the same one may be coming back to both.
     """
-    peer, heard = facts.peer, facts.k.heard
+    peer, heard = facts.peer, facts.k.peer.heard
     if peer is None or heard is None or not peer.gateway_ok:
         return False
     asked, answered_s = facts.seen.gateway, heard.at_s - peer.gateway_age_s
@@ -149,15 +149,15 @@ def _invited(facts: Facts) -> bool:
 
 def _fence_ordered(facts: Facts) -> bool:
     """An operator ordered it, and that the peer is to stay off was written down, where they said so."""
-    order = facts.k.fence_order
+    order = facts.k.orders.fence_order
     return order is not None and (facts.k.durable.kept_off or not order.off)
 
 
 def _blocked(facts: Facts) -> bool:
     """A role came here by hand-over or fence, has not been served, and the condition for serving is not met."""
     return (
-        facts.k.blocked_since_s > NEVER
-        and facts.now_s - facts.k.blocked_since_s >= facts.s.standby_down_s
+        facts.k.database.blocked_since_s > NEVER
+        and facts.now_s - facts.k.database.blocked_since_s >= facts.s.standby_down_s
         and facts.recovering
         and facts.responding
         and facts.k.durable.handbacks < facts.s.handbacks_max
@@ -175,21 +175,22 @@ PEER_HAS_GATEWAY = Condition(
     "peer-has-gateway", _peer_has_gateway, "{peer} has no gateway either", "see the network of both hosts"
 )
 NO_HOLDOFF = Condition(
-    "no-hold-off", lambda v: v.now_s >= v.k.holdoff_until_s, "a change was made a short time ago",
+    "no-hold-off", lambda v: v.now_s >= v.k.intent.holdoff_until_s, "a change was made a short time ago",
     "it ends by itself after holdoff_s",
 )  # fmt: skip
 NOT_CALLED_OFF = Condition(
-    "not-called-off", lambda v: v.now_s >= v.k.called_off_until_s, "a hand-over was called off a short time ago",
+    "not-called-off", lambda v: v.now_s >= v.k.consent.called_off_until_s,
+    "a hand-over was called off a short time ago",
     "it ends by itself",
 )  # fmt: skip
 NOT_VETOED = Condition(
-    "not-vetoed", lambda v: v.k.veto is None or v.now_s >= v.k.veto.until_s,
+    "not-vetoed", lambda v: v.k.fencing.veto is None or v.now_s >= v.k.fencing.veto.until_s,
     "vetoed: a veto hook puts the takeover off",
     "see who is against it and why: pgvip events; pgvip hooks lists them",
 )  # fmt: skip
-ORDERED = Condition("switchover-ordered", lambda v: v.k.switchover is not None, "no switchover was ordered")
+ORDERED = Condition("switchover-ordered", lambda v: v.k.orders.switchover is not None, "no switchover was ordered")
 FENCE_ORDERED = Condition("fence-ordered", _fence_ordered, "no fence of {peer} was ordered")
-LEAVING = Condition("leaving", lambda v: v.k.leaving, "{me} is not shutting down")
+LEAVING = Condition("leaving", lambda v: v.k.orders.leaving, "{me} is not shutting down")
 PREFERS_PEER = Condition("prefers-peer", _prefers_peer, "the configuration does not prefer {peer} as primary")
 INVITED = Condition("invited", _invited, "{peer} has not offered its role")
 FOLLOWS = Condition("peer-follows", _follows, "{peer} does not follow within the limits")

@@ -85,7 +85,7 @@ def handover_met(facts: Facts) -> bool:
     A grant for exactly the term that was handed over, to the present postmaster (its lease no longer
     matters: the loser was seen to give up), or the loser's end of WAL reached on the same history.
     """
-    record, grant = facts.record, facts.k.grant
+    record, grant = facts.record, facts.k.grants.grant
     if record is None or record.from_term is None:
         return False
     if (
@@ -115,7 +115,7 @@ def _holds_all(facts: Facts) -> bool:
 
 
 def _address_free(facts: Facts) -> bool:
-    free = facts.k.address
+    free = facts.k.grants.address
     return free is not None and free.term == facts.term and free.boot_id == facts.k.who.boot_id
 
 
@@ -133,7 +133,7 @@ CONFIRMED = Condition(
     "bring {peer} back; if it never comes: pgvip promote --force",
 )
 NO_ALARM = Condition(
-    "no-alarm", lambda v: not v.k.alarm, "the two records differ", "pgvip promote --force where the right data is"
+    "no-alarm", lambda v: not v.k.peer.alarm, "the two records differ", "pgvip promote --force where the right data is"
 )
 NO_HIGHER = Condition("no-higher-term", lambda v: v.higher is None, "{me} is adopting a newer record", SOON)
 KEEPS_ROLE = Condition(
@@ -141,16 +141,16 @@ KEEPS_ROLE = Condition(
     "{me} is adopting a newer record, which takes its role", SOON,
 )  # fmt: skip
 NOT_GIVING_UP = Condition(
-    "not-giving-up", lambda v: v.k.giving_up is None, "{me} is giving something up just now", SOON
+    "not-giving-up", lambda v: v.k.consent.giving_up is None, "{me} is giving something up just now", SOON
 )
-STAYS = Condition("stays", lambda v: not v.k.leaving, "{me} is shutting down", "wait until it is back")
+STAYS = Condition("stays", lambda v: not v.k.orders.leaving, "{me} is shutting down", "wait until it is back")
 NOT_PAUSED = Condition("not-paused", lambda v: not v.paused, "automatic action is paused", "pgvip resume")
 NO_HOLD = Condition(
     "no-hold", lambda v: not v.k.durable.hold, "the data of {me} is on hold: {hold}",
     "compare the data, then on {me}: pgvip hold clear",
 )
 NOT_ISOLATED = Condition(
-    "not-isolated", lambda v: not v.k.isolated, "{me} has no gateway and no answer from {peer} by any path",
+    "not-isolated", lambda v: not v.k.isolation.isolated, "{me} has no gateway and no answer from {peer} by any path",
     "repair the network of {me}; it serves again by itself",
 )
 HOLDS_ALL = Condition("holds-all", _holds_all, "{me} is not known to hold all that its role needs")
@@ -159,7 +159,7 @@ GUARDED = Condition(
     "see the watchdog of {me}, or do not require one",
 )
 GRANTED = Condition(
-    "granted", lambda v: grant_holds(v, v.k.grant, v.term),
+    "granted", lambda v: grant_holds(v, v.k.grants.grant, v.term),
     "{me} is not eligible: {peer} has not said that it holds all it needs",
     "wait until pgvip status says that it may take over; see its lag and whether it streams",
 )  # fmt: skip

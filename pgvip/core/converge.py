@@ -50,13 +50,13 @@ NOTICED_S = 0.3
 def postgres(r: Round, row: Change) -> None:
     """Run PostgreSQL as the rights say."""
     v, k = r.facts(), r.k
-    if v.processes is None or not v.installed or k.giving_up is not None:
+    if v.processes is None or not v.installed or k.consent.giving_up is not None:
         return
     if _without_right(r):
         return
     if v.paused or v.is_running(Rejoin, StopPostgres, Promote):
         return
-    if k.leaving and not v.postmaster and not v.processes.left:
+    if k.orders.leaving and not v.postmaster and not v.processes.left:
         return  # what ended, the shutdown of the host has ended: nothing is started any more
     if write_right(v):
         _as_primary(r, row)
@@ -75,7 +75,8 @@ def _without_right(r: Round) -> bool:
     if v.database is None and v.processes is not None and not v.processes.control_state.startswith("in production"):
         return False  # starting: what it becomes is seen in a moment, by its own connection
     # Nobody gains by an isolation, so there is time for a clean stop, after which it starts at once when it ends.
-    r.start(StopPostgres(clean=v.k.isolated and v.responding and not v.hung and StopPostgres not in v.k.failures))
+    unhurried = v.k.isolation.isolated and StopPostgres not in v.k.work.failures
+    r.start(StopPostgres(clean=unhurried and v.responding and not v.hung))
     return True
 
 
@@ -85,7 +86,7 @@ def _as_primary(r: Round, row: Change) -> None:
         if v.guarded:
             r.write(replace(k.durable, served=True))  # before the first read-write start [m 13]
         return
-    if k.writing is not None or v.higher is not None or v.processes is None:
+    if k.intent.writing is not None or v.higher is not None or v.processes is None:
         return
     if not v.postmaster:
         handing_over = row.by is By.INVITE and row != HAND_BACK
@@ -105,14 +106,14 @@ def _noticed(r: Round) -> bool:
     Both wait until the postmaster is gone; one that is started within their pace takes its place unseen.
     """
     k = r.k
-    since_s = k.stopped_since_s
-    own = k.ended.get(Subject.POSTGRES, NEVER) > since_s - r.s.interval_s
+    since_s = k.database.stopped_since_s
+    own = k.work.ended.get(Subject.POSTGRES, NEVER) > since_s - r.s.interval_s
     return since_s == NEVER or own or r.now_s - since_s >= NOTICED_S
 
 
 def _hung_long(r: Round) -> bool:
     watch = r.inputs.seen.connection
-    since_s = max(watch.failing_since_s, r.k.postmaster_since_s)
+    since_s = max(watch.failing_since_s, r.k.database.postmaster_since_s)
     return watch.failures >= 3 and r.now_s - since_s >= 2 * r.s.hung_after_s
 
 
@@ -126,22 +127,22 @@ def _as_blocked_primary(r: Round) -> None:
             r.start(StopPostgres(clean=False))
     elif v.processes.left:
         r.start(StopPostgres(clean=False))
-    elif entitled(v) and not v.k.isolated:
+    elif entitled(v) and not v.k.isolation.isolated:
         r.start(StartPostgres(standby=True, sync=False))
 
 
 def _as_standby(r: Round) -> None:
-    v, k = r.facts(), r.k
-    if v.processes is None or k.writing is not None:
+    v, k, unstreamed_s = r.facts(), r.k, r.k.database.unstreamed_since_s
+    if v.processes is None or k.intent.writing is not None:
         return
     if not v.postmaster and v.processes.left:
         r.start(StopPostgres(clean=False))
     elif not v.processes.standby_signal:
         if v.record is not None and may_rebuild(v):
-            _rebuild(r, clone=k.rejoin_clone)
-    elif k.unstreamed_since_s > 0 and r.now_s - k.unstreamed_since_s >= r.s.stuck_s and may_rebuild(v):
-        _rebuild(r, clone=k.rejoin_clone)
-    elif k.rejoin_clone and may_rebuild(v):
+            _rebuild(r, clone=k.orders.rejoin_clone)
+    elif unstreamed_s > 0 and r.now_s - unstreamed_s >= r.s.stuck_s and may_rebuild(v):
+        _rebuild(r, clone=k.orders.rejoin_clone)
+    elif k.orders.rejoin_clone and may_rebuild(v):
         _rebuild(r, clone=True)
     elif not v.postmaster:
         if _noticed(r):
@@ -161,31 +162,32 @@ def _rebuild(r: Round, *, clone: bool) -> None:
     peer meanwhile may be an old message.
     """
     peer = r.facts().peer
-    if peer is None or peer.invite or r.now_s - r.k.offered_s < r.s.consent_s:
+    if peer is None or peer.invite or r.now_s - r.k.consent.offered_s < r.s.consent_s:
         return
     if r.start(Rejoin(clone=clone)):
-        r.k.grant = None  # whatever was proved of the data, it is true no more [m 11]
+        r.k.grants = replace(r.k.grants, grant=None)  # whatever was proved of the data, it is true no more [m 11]
 
 
 def sync_names(r: Round) -> None:
     """Set the synchronous names before a pair in sync; clear them only after the record says solo [m 16]."""
     v, k = r.facts(), r.k
     database = v.database
-    if database is None or database.in_recovery or not write_right(v) or k.writing is not None:
+    if database is None or database.in_recovery or not write_right(v) or k.intent.writing is not None:
         return
     if v.stale(v.seen.database, Subject.NAMES):
         return
     if v.pair:
         wanted = v.sync_term
-    elif not r.s.sync or alone_by_choice(v) or v.paused or k.leaving:
+    elif not r.s.sync or alone_by_choice(v) or v.paused or k.orders.leaving:
         wanted = False
     elif _nearly_follows(v, r.s.lag_bytes_max):
-        wanted, k.clear_since_s = True, r.now_s
+        wanted = True
+        k.database = replace(k.database, clear_since_s=r.now_s)
     else:
-        wanted = bool(database.sync_names) and r.now_s - k.clear_since_s < CLEAR_SYNC_S
+        wanted = bool(database.sync_names) and r.now_s - k.database.clear_since_s < CLEAR_SYNC_S
     if wanted == bool(database.sync_names) and not database.foreign_names:
         return
-    if r.start(SetSyncNames(wanted)) and v.sync_term and k.caught_up == database.postmaster:
+    if r.start(SetSyncNames(wanted)) and v.sync_term and k.database.caught_up == database.postmaster:
         r.note("sync-names", f"somebody made synchronous_standby_names '{database.sync_names}'; they are set again")
 
 
@@ -199,16 +201,16 @@ def grants(r: Round) -> None:
     """Prove that the standby has everything it needs, and keep the proof fresh."""
     v, k = r.facts(), r.k
     peer = v.peer
-    if peer is None or not (v.pair and write_right(v) and v.read_write and v.replica_streams) or k.giving_up:
+    if peer is None or not (v.pair and write_right(v) and v.read_write and v.replica_streams) or k.consent.giving_up:
         return
     if not peer.postmaster or not peer.in_recovery or alone_by_choice(v):
         return
     expires_s = None if v.sync_term else peer.sent_s + r.s.lag_s_max
     wanted = Grant(v.term, peer.boot_id, peer.postmaster, peer.sent_s, expires_s)
-    given = k.given
+    given = k.grants.given
     if given is not None and replace(given, echo_s=wanted.echo_s, expires_s=expires_s) == wanted:
         renew_s = min(r.s.lag_s_max / 10, 5.0)
-        if v.sync_term or r.now_s - k.given_at_s < renew_s:
+        if v.sync_term or r.now_s - k.grants.given_at_s < renew_s:
             return
     r.start(ConfirmGrant(wanted, v.sync_term))
 
@@ -218,7 +220,7 @@ def addresses(r: Round) -> None:
     v = r.facts()
     primary_ok = write_right(v) and v.read_write and not _restarted(v)
     standby_ok = standby_right(v)
-    if r.k.giving_up is None:  # a give-up drops them in its own order
+    if r.k.consent.giving_up is None:  # a give-up drops them in its own order
         unasked = _unasked(v) and not v.is_running(StartPostgres)  # a server that is being started takes no writes
         if _surely(r, Vip.PRIMARY) and not primary_ok and not (write_right(v) and (v.paused or unasked)):
             r.start(DropVip(Vip.PRIMARY))
@@ -246,18 +248,18 @@ def _unasked(v: Facts) -> bool:
 def _caught_up(r: Round) -> bool:
     """In a sync pair, after a restart: no clients until the standby has flushed the recovered end."""
     v = r.facts()
-    return not v.sync_term or Vip.PRIMARY in v.held or v.k.caught_up == v.postmaster
+    return not v.sync_term or Vip.PRIMARY in v.held or v.k.database.caught_up == v.postmaster
 
 
 def _restarted(v: Facts) -> bool:
     """Somebody restarted the server of a sync pair under its address."""
-    return v.sync_term and v.k.caught_up not in ("", v.postmaster)
+    return v.sync_term and v.k.database.caught_up not in ("", v.postmaster)
 
 
 def _raise(r: Round, vip: Vip, *, ok: bool, soon: bool) -> None:
     if not (ok or soon) or vip in r.facts().held:
         return
-    at_s, mac = r.k.checked.get(vip, (float("-inf"), ""))
+    at_s, mac = r.k.work.checked.get(vip, (float("-inf"), ""))
     if r.now_s - at_s > CHECK_FRESH_S:
         r.start(CheckVip(vip))
     elif ok and not mac:
@@ -274,11 +276,11 @@ def archive(r: Round) -> None:
     if not r.s.archive:
         return
     watch = v.seen.archive
-    if max(watch.at_s, watch.failed_at_s) < v.k.ended.get(Subject.ARCHIVE, NEVER):
+    if max(watch.at_s, watch.failed_at_s) < v.k.work.ended.get(Subject.ARCHIVE, NEVER):
         return  # no look has ended since the last action
     if watch.failures >= 2:
         r.start(UnmountArchive())
-    elif v.message is not None and not watch.value and not watch.failures and not v.k.leaving:
+    elif v.message is not None and not watch.value and not watch.failures and not v.k.orders.leaving:
         r.start(MountArchive())
 
 
@@ -286,22 +288,24 @@ def power_on(r: Round) -> None:
     """Switch on again what this host switched off, or what it cannot do without, once no claim is open."""
     v, k = r.facts(), r.k
     # Also the fence of a claim that has ended must have come to its end.
-    open_attempt = k.claim is not None or v.is_running(Fence)
-    if open_attempt or k.writing is not None or k.force or k.durable.kept_off or k.fence_order is not None:
+    open_attempt = k.fencing.claim is not None or v.is_running(Fence)
+    if open_attempt or k.intent.writing is not None or k.orders.force:
         return
-    if k.power_order_until_s > NEVER:
+    if k.durable.kept_off or k.orders.fence_order is not None:
+        return
+    if k.orders.power_order_until_s > NEVER:
         if r.start(PowerOn()):
-            k.power_order_until_s = NEVER
+            k.orders = replace(k.orders, power_order_until_s=NEVER)
     elif v.paused:
         return
-    elif k.power_pending or _left_off(r) or _needed(r):
+    elif k.power.power_pending or _left_off(r) or _needed(r):
         r.start(PowerOn())
 
 
 def _left_off(r: Round) -> bool:
     """The peer is off, probably by a fence of ours that was reported as failed, and whose claim has ended since."""
     v, k = r.facts(), r.k
-    return k.doubt_s > NEVER and v.peer_silent and _seen_off(r, k.doubt_s)
+    return k.power.doubt_s > NEVER and v.peer_silent and _seen_off(r, k.power.doubt_s)
 
 
 def _needed(r: Round) -> bool:
@@ -313,11 +317,12 @@ def _needed(r: Round) -> bool:
     """
     v, k = r.facts(), r.k
     if v.solo:
-        needed = v.standby or not (k.met or alone_by_choice(v))
+        needed = v.standby or not (k.peer.met or alone_by_choice(v))
     else:
         needed = not k.confirmed or (v.standby and not eligible(v))
-    left = k.heard is not None and k.heard.message.leaving  # in an orderly shutdown: whoever did that wants it off
-    if not needed or left or k.roused or not v.peer_silent:
+    # In an orderly shutdown: whoever did that wants it off.
+    left = k.peer.heard is not None and k.peer.heard.message.leaving
+    if not needed or left or k.power.roused or not v.peer_silent:
         return False
     return _seen_off(r, k.who.started_s)
 

@@ -5,11 +5,13 @@ No I/O, no clock, no threads, no randomness. The daemon and the simulation call 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pgvip.core import converge, intake, power_orders, speak, steps
 from pgvip.core.changes import NONE, NOT_CALLED_OFF, Change, choose
 from pgvip.core.guard import guard
 from pgvip.core.isolation import isolate
-from pgvip.core.knowledge import Decision, Knowledge
+from pgvip.core.knowledge import Clock, Decision, Grants, Knowledge, Peer, Power
 from pgvip.core.messages import AddressFree
 from pgvip.core.round import Round
 from pgvip.core.settings import Identity, Inputs, Settings
@@ -30,11 +32,13 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
         who=who,
         durable=durable,
         confirmed=confirmed,
-        grant=facts.grant if confirmed else None,
-        address=AddressFree(term, who.boot_id) if told else None,
-        doubt_s=facts.doubt_s,
-        met=facts.met,
-        jumped_s=who.started_s,
+        grants=Grants(
+            grant=facts.grant if confirmed else None,
+            address=AddressFree(term, who.boot_id) if told else None,
+        ),
+        power=Power(doubt_s=facts.doubt_s),
+        peer=Peer(met=facts.met),
+        clock=Clock(jumped_s=who.started_s),
     )
 
 
@@ -42,8 +46,8 @@ def boot_facts(knowledge: Knowledge) -> BootFacts:
     """What of the knowledge outlives this process, but not this boot."""
     k = knowledge
     term = k.durable.record.term if k.durable.record and k.confirmed else 0
-    told = k.address.term if k.address else -1
-    return BootFacts(k.confirmed, term, k.grant, told, max(k.doubt_s, k.fence_s), k.met)
+    told = k.grants.address.term if k.grants.address else -1
+    return BootFacts(k.confirmed, term, k.grants.grant, told, max(k.power.doubt_s, k.power.fence_s), k.peer.met)
 
 
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
@@ -83,14 +87,23 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
 def _choose(r: Round) -> Change:
     """The table's row for this round; while something is under way, nothing else is begun."""
     k, facts = r.k, r.facts()
-    if k.giving_up is not None or k.writing is not None or facts.higher is not None or facts.record is None:
+    if k.consent.giving_up is not None or k.intent.writing is not None:
         return NONE
-    row, k.blockers = choose(facts)
-    if row.name != k.row:
-        k.row, k.row_since_s = row.name, r.now_s
+    if facts.higher is not None or facts.record is None:
+        return NONE
+    row = _chosen(r)
+    if row.name != k.intent.row:
+        k.intent = replace(k.intent, row=row.name, row_since_s=r.now_s)
         if row != NONE:
             r.note("intent", f"{row.name}: {row.because}", change=row.name)
-    elif NOT_CALLED_OFF in row.when and r.now_s - k.row_since_s >= r.s.consent_s:
+    elif NOT_CALLED_OFF in row.when and r.now_s - k.intent.row_since_s >= r.s.consent_s:
         steps.call_off(r, f"{row.name}: {r.s.peer} did not take the role")
-        row, k.blockers = choose(r.facts())
+        row = _chosen(r)
+    return row
+
+
+def _chosen(r: Round) -> Change:
+    row, blockers = choose(r.facts())
+    if blockers != r.k.intent.blockers:
+        r.k.intent = replace(r.k.intent, blockers=blockers)
     return row

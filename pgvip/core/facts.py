@@ -38,11 +38,7 @@ else:
 
 
 class Facts:
-    """Facts of one round. Each is computed at most once.
-
-    Of the knowledge they use who, durable, heard, heard_record, ended, running, awake_s and behind_since_s, and nothing
-    else: whoever changes one of these calls `Round.changed`.
-    """
+    """Facts of one round. Each is computed at most once; `Round.facts` draws them anew after a change of knowledge."""
 
     def __init__(self, knowledge: Knowledge, seen: Observations, settings: Settings, now_s: float) -> None:
         self.k = knowledge
@@ -86,7 +82,7 @@ class Facts:
     @fact
     def higher(self) -> Record | None:
         """A record heard whose term is above the own one."""
-        heard = self.k.heard_record
+        heard = self.k.peer.heard_record
         return heard if heard is not None and heard.term > self.term else None
 
     @fact
@@ -103,7 +99,7 @@ class Facts:
 
     def stale(self, observation: Observation[T], subject: Subject | Vip) -> bool:
         """The look began before the last action on `subject` ended: it says nothing."""
-        return observation.at_s < self.k.ended.get(subject, NEVER)
+        return observation.at_s < self.k.work.ended.get(subject, NEVER)
 
     @fact
     def processes(self) -> Processes | None:
@@ -150,7 +146,7 @@ class Facts:
     @fact
     def may_write(self) -> bool:
         """PostgreSQL is read-write, or could be for all that was seen."""
-        opening = any(isinstance(action, StartPostgres) and not action.standby for action in self.k.running)
+        opening = any(isinstance(action, StartPostgres) and not action.standby for action in self.k.work.running)
         if self.processes is None or opening or self.is_running(Promote):
             return True
         if not self.postmaster:
@@ -172,7 +168,7 @@ class Facts:
         if not self.postmaster or self.is_running(StartPostgres):
             return False
         watch = self.seen.connection
-        since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s, self.k.postmaster_since_s)
+        since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s, self.k.database.postmaster_since_s)
         return self.disks_bad or (watch.failures >= 2 and self.now_s - since_s >= self.s.hung_after_s)
 
     @fact
@@ -201,7 +197,7 @@ class Facts:
     def unsure(self, vip: Vip) -> bool:
         """Whether this host carries `vip` is not known now: nothing new is begun with it."""
         watch = self.seen.held
-        return watch.value is None or self.stale(watch, vip) or AddVip(vip) in self.k.running
+        return watch.value is None or self.stale(watch, vip) or AddVip(vip) in self.k.work.running
 
     @fact
     def gateway(self) -> bool:
@@ -219,13 +215,13 @@ class Facts:
 
     @fact
     def heard_age_s(self) -> float:
-        return self.now_s - self.k.heard.at_s if self.k.heard else float("inf")
+        return self.now_s - self.k.peer.heard.at_s if self.k.peer.heard else float("inf")
 
     @fact
     def message(self) -> Message | None:
         """The peer's newest message, while it is fresh."""
         fresh_s = max(3 * self.s.heartbeat_s, self.s.dead_after_s / 2)
-        return self.k.heard.message if self.k.heard and self.heard_age_s <= fresh_s else None
+        return self.k.peer.heard.message if self.k.peer.heard and self.heard_age_s <= fresh_s else None
 
     @fact
     def peer(self) -> Message | None:
@@ -242,7 +238,7 @@ class Facts:
     def heard_life_s(self) -> float:
         """When the peer last gave a sign of life that counts: message, query or new WAL."""
         seen = self.seen
-        heard_s = self.k.heard.at_s if self.k.heard else NEVER
+        heard_s = self.k.peer.heard.at_s if self.k.peer.heard else NEVER
         return max(heard_s, self.stream_at_s, seen.peer_own.at_s, seen.peer_vip.at_s)
 
     @fact
@@ -252,7 +248,7 @@ class Facts:
         At a start nothing was heard yet: then silence counts from the start of this daemon; after a time without
         rounds it counts from their return, since a process that was stopped has not listened.
         """
-        last_s = max(self.heard_life_s, self.k.who.started_s, self.k.awake_s)
+        last_s = max(self.heard_life_s, self.k.who.started_s, self.k.clock.awake_s)
         if self.now_s - last_s < self.s.dead_after_s:
             return False
         own = self.seen.peer_own
@@ -292,7 +288,7 @@ class Facts:
     @fact
     def replica_stalled(self) -> bool:
         """The peer streams but has not flushed for `sync_stall_s` although there is something to flush."""
-        since_s = self.k.behind_since_s
+        since_s = self.k.database.behind_since_s
         return since_s > NEVER and self.now_s - max(since_s, self.stream_at_s) >= self.s.sync_stall_s
 
     @fact
@@ -321,4 +317,4 @@ class Facts:
 
     def is_running(self, *kinds: type[Action]) -> bool:
         """An action of one of these kinds was started and has not ended."""
-        return any(isinstance(action, kinds) for action in self.k.running)
+        return any(isinstance(action, kinds) for action in self.k.work.running)

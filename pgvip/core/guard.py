@@ -25,5 +25,5 @@ def guard(r: Round) -> Guard:
         return Guard.FEED
     if not v.may_write and Vip.PRIMARY not in v.held:
         return Guard.FREE
-    in_order = k.giving_up is not None or (k.isolated and StopPostgres not in k.failures)
+    in_order = k.consent.giving_up is not None or (k.isolation.isolated and StopPostgres not in k.work.failures)
     return Guard.GIVE if in_order and not cannot(r) else Guard.LOST

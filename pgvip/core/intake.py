@@ -17,7 +17,7 @@ from pgvip.core.actions import (
     Salvage,
     WriteState,
 )
-from pgvip.core.knowledge import FenceOrder, Switchover, Why
+from pgvip.core.knowledge import Clock, DatabaseTimes, FenceOrder, Power, Switchover, Why
 from pgvip.core.messages import Command, Heard, Message, Order
 from pgvip.core.rights import entitled, next_term, write_right
 from pgvip.core.round import Round
@@ -33,11 +33,10 @@ LATE_FENCE_S = 60.0
 def results(r: Round) -> None:
     """Every action's result, once."""
     for result in r.inputs.results:
-        r.k.running = tuple(action for action in r.k.running if action != result.action)
-        subject = result.action.subject
-        if subject is not None:
-            r.k.ended = {**r.k.ended, subject: result.at_s}
-        r.changed()
+        work, subject = r.k.work, result.action.subject
+        running = tuple(action for action in work.running if action != result.action)
+        ended = work.ended if subject is None else {**work.ended, subject: result.at_s}
+        r.k.work = replace(work, running=running, ended=ended)
         if result.ok:
             r.worked(result.action)
         elif not isinstance(result.action, Fence):
@@ -54,44 +53,40 @@ def _result(r: Round, result: Result) -> None:
     elif isinstance(action, Fence):
         fenced(r, action.attempt, ok=result.ok, text=result.text)
     elif isinstance(action, ConfirmGrant) and result.ok:
-        r.k.given, r.k.given_at_s = action.key, result.at_s
+        r.k.grants = replace(r.k.grants, given=action.key, given_at_s=result.at_s)
     elif isinstance(action, CheckVip) and result.ok:
-        r.k.checked = {**r.k.checked, action.vip: (result.at_s, result.text)}
+        r.k.work = replace(r.k.work, checked={**r.k.work.checked, action.vip: (result.at_s, result.text)})
     elif isinstance(action, FindEnd | Salvage) and result.ok:
-        r.k.end = result.point
+        r.k.consent = replace(r.k.consent, end=result.point)
     elif isinstance(action, AskVeto):
         veto.answered(r, action.attempt, result.text if result.ok else "")
     elif isinstance(action, PowerOn) and result.ok:
-        r.k.roused = r.k.roused or not r.k.power_pending
-        r.k.peer_off, r.k.power_pending, r.k.fence_s = False, False, NEVER
-        if r.k.doubt_s > NEVER:
-            r.k.doubt_s = result.at_s  # an older fence may yet do its work, after this
+        power = r.k.power
+        doubt_s = result.at_s if power.doubt_s > NEVER else NEVER  # an older fence may yet do its work, after this
+        r.k.power = Power(doubt_s=doubt_s, roused=power.roused or not power.power_pending)
     elif isinstance(action, Rejoin) and result.ok:
-        r.k.rejoin_clone = False
+        r.k.orders = replace(r.k.orders, rejoin_clone=False)
         r.note("rejoined", result.text or "this host's data follows the peer's history again")
 
 
 def _written(r: Round, durable: Durable, *, ok: bool) -> None:
-    r.k.writing = None
-    r.changed()
+    r.k.intent = replace(r.k.intent, writing=None)
     if not ok:
         return
     old, new = r.k.durable.record, durable.record
     r.k.durable = durable
     if new is None or (old is not None and old.term == new.term):
         return
-    r.k.claim = None  # any change of the record ends the claim
-    r.k.waiting = ""
-    r.k.veto = None
-    r.k.giving_up = None
-    r.k.given = None
-    r.k.end = None
-    r.k.switchover = r.k.fence_order = None
-    r.k.alarm = ""  # it was about the old term
-    if r.k.force and new.primary == r.s.me and durable.complete:
-        r.k.force, r.k.confirmed = False, True
+    r.k.fencing = replace(r.k.fencing, claim=None, waiting="", veto=None)  # any change of the record ends the claim
+    r.k.consent = replace(r.k.consent, giving_up=None, end=None)
+    r.k.grants = replace(r.k.grants, given=None)
+    r.k.orders = replace(r.k.orders, switchover=None, fence_order=None)
+    r.k.peer = replace(r.k.peer, alarm="")  # it was about the old term
+    if r.k.orders.force and new.primary == r.s.me and durable.complete:
+        r.k.orders = replace(r.k.orders, force=False)
+        r.k.confirmed = True
     if old is None or old.primary != new.primary:
-        r.k.holdoff_until_s = r.now_s + r.s.holdoff_s
+        r.k.intent = replace(r.k.intent, holdoff_until_s=r.now_s + r.s.holdoff_s)
     r.note(
         "record",
         f"term {old.term if old else '-'}->{new.term} {new.mode.value}({new.primary}): {new.cause}",
@@ -105,85 +100,93 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
 
 def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
     """A fence ended. Only the open claim's own attempt counts, once [m 5]."""
-    claim = r.k.claim
+    claim = r.k.fencing.claim
     mine = claim is not None and claim.attempt == attempt and not claim.fenced
     if ok:
-        r.k.peer_off = r.k.power_pending = True
+        r.k.power = replace(r.k.power, peer_off=True, power_pending=True)
         r.note("fenced", f"{r.s.peer} is verified off" if mine else f"{r.s.peer} is off, but the claim has ended")
     else:
-        r.k.doubt_s = r.now_s
+        r.k.power = replace(r.k.power, doubt_s=r.now_s)
         r.note("fence-failed", text, peer=r.s.peer, tries=claim.tries if claim else "")
     if claim is None or not mine:
         return
     if ok:
-        r.k.claim = replace(claim, fenced=True)
+        r.k.fencing = replace(r.k.fencing, claim=replace(claim, fenced=True))
     elif claim.why is Why.ORDER:
-        r.k.claim, r.k.force = None, False
+        r.k.fencing = replace(r.k.fencing, claim=None)
+        r.k.orders = replace(r.k.orders, force=False)
         r.note("force-failed", "the peer could not be fenced; nothing changed")
     elif claim.why is Why.OPERATOR:
-        r.k.claim, r.k.fence_order = None, None
+        r.k.fencing = replace(r.k.fencing, claim=None)
+        r.k.orders = replace(r.k.orders, fence_order=None)
         r.note("fence-order-failed", "the peer could not be fenced, as an operator ordered; nothing changed")
     else:
-        r.k.claim = replace(claim, retry_at_s=r.now_s + r.s.fence_retry_s)
-    r.changed()
+        r.k.fencing = replace(r.k.fencing, claim=replace(claim, retry_at_s=r.now_s + r.s.fence_retry_s))
 
 
 def awake(r: Round) -> None:
     """After a time without rounds (SIGSTOP, a paused or starved machine) nothing is known to have lasted that long."""
     k = r.k
-    gap_s = r.now_s - k.round_s
-    if k.round_s > NEVER and gap_s > max(2 * r.s.heartbeat_s, r.s.dead_after_s / 2):
-        k.awake_s = r.now_s
-        k.waiting = ""
-        k.unfollowed_since_s = k.unstreamed_since_s = k.behind_since_s = k.blocked_since_s = NEVER
+    awake_s, jumped_s = k.clock.awake_s, k.clock.jumped_s
+    gap_s = r.now_s - k.clock.round_s
+    if k.clock.round_s > NEVER and gap_s > max(2 * r.s.heartbeat_s, r.s.dead_after_s / 2):
+        awake_s = r.now_s
+        k.fencing = replace(k.fencing, waiting="")
+        k.database = replace(
+            k.database,
+            unfollowed_since_s=NEVER, unstreamed_since_s=NEVER, behind_since_s=NEVER, blocked_since_s=NEVER,
+        )  # fmt: skip
         r.note("awake", f"no round for {gap_s:.1f} s: what the peer did not say meanwhile is not held against it")
-    k.round_s = r.now_s
-    if r.inputs.jumped:
-        k.jumped_s = r.now_s
+    k.clock = Clock(k.clock.seq + 1, r.now_s, awake_s, r.now_s if r.inputs.jumped else jumped_s)
 
 
 def commands(r: Round) -> None:
     """Operators' orders."""
     for command in r.inputs.commands:
         r.note("order", f"{command.order.value} {command.text}".strip(), order=command.order.value)
-    waiting, r.k.deferred = r.k.deferred, ()
-    for command in (*waiting, *r.inputs.commands):
+    commands = (*r.k.orders.deferred, *r.inputs.commands)
+    if not commands:
+        return
+    r.k.orders = replace(r.k.orders, deferred=())
+    for command in commands:
         if not _command(r, command):
-            r.k.deferred = (*r.k.deferred, command)
-        r.changed()
+            r.k.orders = replace(r.k.orders, deferred=(*r.k.orders.deferred, command))
 
 
 def _command(r: Round, command: Command) -> bool:
     """Obey `command`; False when it must wait, since something else is being written."""
     k, order = r.k, command.order
     if order is Order.SWITCHOVER:
-        k.switchover = Switchover(r.now_s, r.now_s + 3 * r.s.consent_s + r.s.stop_s)
-        k.called_off_until_s = NEVER
+        k.orders = replace(k.orders, switchover=Switchover(r.now_s, r.now_s + 3 * r.s.consent_s + r.s.stop_s))
+        k.consent = replace(k.consent, called_off_until_s=NEVER)
     elif order is Order.CANCEL_SWITCHOVER:
-        k.switchover = None
+        k.orders = replace(k.orders, switchover=None)
     elif order in (Order.PAUSE, Order.RESUME):
         serial, active = k.durable.pause.serial + 1, order is Order.PAUSE
         pause = Pause(serial, active, command.text, r.inputs.wall, command.until, command.by, r.s.me)
         return r.write(replace(k.durable, pause=pause))
-    elif order is Order.FENCE_CONFIRMED and k.claim is not None:
-        k.claim = replace(k.claim, by_word=True)
-        fenced(r, k.claim.attempt, ok=True, text="")
-        k.peer_off = k.power_pending = False  # the operator saw it dead: it is theirs to switch on
+    elif order is Order.FENCE_CONFIRMED and k.fencing.claim is not None:
+        claim = replace(k.fencing.claim, by_word=True)
+        k.fencing = replace(k.fencing, claim=claim)
+        fenced(r, claim.attempt, ok=True, text="")
+        # The operator saw it dead: it is theirs to switch on.
+        k.power = replace(k.power, peer_off=False, power_pending=False)
     elif order is Order.CLEAR_HOLD:
         return r.write(replace(k.durable, hold=""))
     elif order is Order.FORCE_PROMOTE:
-        k.force, k.unfenced = True, command.text == "without-fence"
+        k.orders = replace(k.orders, force=True, unfenced=command.text == "without-fence")
     elif order in (Order.FAILOVER, Order.FENCE_OFF):
         until_s = r.now_s + r.s.consent_s + r.s.fence_delay_s
-        k.fence_order, k.power_order_until_s = FenceOrder(until_s, off=order is Order.FENCE_OFF), NEVER
+        fence_order = FenceOrder(until_s, off=order is Order.FENCE_OFF)
+        k.orders = replace(k.orders, fence_order=fence_order, power_order_until_s=NEVER)
     elif order is Order.POWER_ON:
-        k.fence_order, k.power_order_until_s = None, r.now_s + r.s.consent_s
+        k.orders = replace(k.orders, fence_order=None, power_order_until_s=r.now_s + r.s.consent_s)
     elif order in (Order.SHUTDOWN, Order.STAY):
-        k.leaving = order is Order.SHUTDOWN
-        k.called_off_until_s = NEVER  # by either, things are not any more as they were then
+        k.orders = replace(k.orders, leaving=order is Order.SHUTDOWN)
+        k.consent = replace(k.consent, called_off_until_s=NEVER)  # by either, things are not as they were then
     elif order is Order.REJOIN:
-        k.rejoin_clone = command.text == "clone"
-        k.unstreamed_since_s = r.now_s - r.s.stuck_s
+        k.orders = replace(k.orders, rejoin_clone=command.text == "clone")
+        k.database = replace(k.database, unstreamed_since_s=r.now_s - r.s.stuck_s)
     return True
 
 
@@ -193,9 +196,9 @@ def force(r: Round) -> None:
     The fence came before (a claim with `Why.ORDER`), or the operator said that there is none; the record's cause,
     which both hosts log, says which.
     """
-    claim = r.k.claim
-    fenced_first = r.k.peer_off or (claim is not None and claim.why is Why.ORDER and claim.fenced)
-    heard = r.k.heard_record.term if r.k.heard_record else 0
+    claim = r.k.fencing.claim
+    fenced_first = r.k.power.peer_off or (claim is not None and claim.why is Why.ORDER and claim.fenced)
+    heard = r.k.peer.heard_record.term if r.k.peer.heard_record else 0
     own = r.k.durable.record
     above = max(heard, own.term if own else 0) + FORCE_STEP
     record = Record(
@@ -215,44 +218,44 @@ def force(r: Round) -> None:
 def messages(r: Round) -> None:
     """The peer's messages, in the order in which they came."""
     for message in r.inputs.messages:
-        heard = r.k.heard
+        heard = r.k.peer.heard
         if heard and heard.message.run_id == message.run_id and heard.message.seq >= message.seq:
             continue
         if message.pair_id != r.k.who.pair_id or message.system_id != r.k.who.system_id or message.host != r.s.peer:
-            r.k.conflict = f"a message of pair {message.pair_id}, system {message.system_id}, host {message.host}"
+            conflict = f"a message of pair {message.pair_id}, system {message.system_id}, host {message.host}"
+            r.k.peer = replace(r.k.peer, conflict=conflict)
             continue
         _message(r, message)
 
 
 def _message(r: Round, message: Message) -> None:
     k = r.k
-    k.conflict = ""
-    if k.heard is None or k.heard.message.boot_id != message.boot_id:
+    known = k.peer.heard
+    if known is None or known.message.boot_id != message.boot_id:
         # It has booted since; a message of the old boot was on its way when the power went. It may have been the fence
         # of that very boot, which the message outran: what is pending is done all the same.
-        k.peer_off = False
-    if r.now_s - k.doubt_s > LATE_FENCE_S:
-        k.doubt_s = NEVER
-    k.met = True
-    k.heard = Heard(message, r.now_s, _gateway_since_s(r, k.heard, message))
-    r.changed()
+        k.power = replace(k.power, peer_off=False)
+    if r.now_s - k.power.doubt_s > LATE_FENCE_S:
+        k.power = replace(k.power, doubt_s=NEVER)
+    heard = Heard(message, r.now_s, _gateway_since_s(r, known, message))
+    k.peer = replace(k.peer, heard=heard, met=True, conflict="")
     record = message.record
     if record is not None:
         _heard_record(r, message, record)
-    if message.answer and message.answer == question(r) and record is not None and not k.alarm:
-        k.answered_term = max(k.answered_term, record.term)
+    if message.answer and message.answer == question(r) and record is not None and not k.peer.alarm:
+        k.peer = replace(k.peer, answered_term=max(k.peer.answered_term, record.term))
     if message.pause.serial > k.durable.pause.serial:
         r.write(replace(k.durable, pause=message.pause))
     own = k.durable.record
     grant = message.grant
     meant = grant is not None and own is not None and (grant.term, grant.boot_id) == (own.term, k.who.boot_id)
     # A lease that began before the clocks moved apart is of unknown age, however often it is told.
-    aged = grant is not None and grant.expires_s is not None and grant.echo_s <= k.jumped_s
+    aged = grant is not None and grant.expires_s is not None and grant.echo_s <= k.clock.jumped_s
     if grant is not None and meant and not aged and grant.postmaster and grant.postmaster == r.facts().postmaster:
-        k.grant = grant
+        k.grants = replace(k.grants, grant=grant)
     free = message.address_free
     if free is not None and own is not None and free.term == own.term and free.boot_id == k.who.boot_id:
-        k.address = free
+        k.grants = replace(k.grants, address=free)
 
 
 def _gateway_since_s(r: Round, heard: Heard | None, message: Message) -> float:
@@ -268,15 +271,13 @@ def _heard_record(r: Round, message: Message, record: Record) -> None:
     if own is None and not (message.confirmed and record.primary == message.host):
         return  # without a record of one's own: only from a confirmed peer that is itself the primary [m 15]
     if own is not None and own.term == record.term and not own.same_rights(record):
-        r.k.alarm = f"both hosts have a record of term {own.term}, and they differ"
+        alarm = f"both hosts have a record of term {own.term}, and they differ"
+        r.k.peer = replace(r.k.peer, alarm=alarm, answered_term=-1)
         r.k.confirmed = False
-        r.k.answered_term = -1
-        r.changed()
         return
-    known = r.k.heard_record
+    known = r.k.peer.heard_record
     if known is None or record.term > known.term:
-        r.k.heard_record = record
-        r.changed()
+        r.k.peer = replace(r.k.peer, heard_record=record)
 
 
 def question(r: Round) -> str:
@@ -287,16 +288,15 @@ def question(r: Round) -> str:
 def confirm(r: Round) -> None:
     """Become confirmed: by an answer whose record was adopted, or alone and solo by silence (rule 2)."""
     v, k = r.facts(), r.k
-    if k.confirmed or v.record is None or k.alarm or k.writing is not None or v.higher is not None:
+    if k.confirmed or v.record is None or k.peer.alarm or k.intent.writing is not None or v.higher is not None:
         return
-    answered = 0 <= k.answered_term <= v.term
-    heard_none = k.heard is None or k.heard.message.record is None
+    answered = 0 <= k.peer.answered_term <= v.term
+    heard_none = k.peer.heard is None or k.peer.heard.message.record is None
     waited = r.now_s - k.who.started_s >= r.s.solo_boot_wait_s
     alone = v.primary and v.solo and heard_none and waited and v.seen.arp_primary.ok() and not v.seen.arp_primary.value
     if not (answered or alone):
         return
     k.confirmed = True
-    r.changed()
     r.note("confirmed", f"term {v.term}: " + ("the peer answered" if answered else "solo, and nobody else answers"))
 
 
@@ -318,40 +318,50 @@ def pause_ends(r: Round) -> None:
 def passing(r: Round) -> None:
     """What time and the outside change: grants, permissions, and how long things have been so."""
     k, v = r.k, r.facts()
-    if k.grant is not None and v.postmaster and k.grant.postmaster != v.postmaster:
-        k.grant = None
-    if k.veto is not None and not v.peer_silent:
-        k.veto = None  # there is nothing to put off any more
-    if r.inputs.jumped and k.grant is not None and k.grant.expires_s is not None:
-        k.grant = None  # this machine was paused, or its clock set: how old the lease is cannot be known
+    if k.grants.grant is not None and v.postmaster and k.grants.grant.postmaster != v.postmaster:
+        k.grants = replace(k.grants, grant=None)
+    if k.fencing.veto is not None and not v.peer_silent:
+        k.fencing = replace(k.fencing, veto=None)  # there is nothing to put off any more
+    if r.inputs.jumped and k.grants.grant is not None and k.grants.grant.expires_s is not None:
+        # This machine was paused, or its clock set: how old the lease is cannot be known.
+        k.grants = replace(k.grants, grant=None)
         r.note("clock-jump", "the lease to take over was dropped; the primary grants it anew")
-    if k.given is not None and not _given_holds(r):
-        k.given = None
-    if k.address is not None and k.address.term != v.term:
-        k.address = None
-    if k.switchover is not None and r.now_s >= k.switchover.until_s:
-        k.switchover = None
+    if k.grants.given is not None and not _given_holds(r):
+        k.grants = replace(k.grants, given=None)
+    if k.grants.address is not None and k.grants.address.term != v.term:
+        k.grants = replace(k.grants, address=None)
+    if k.orders.switchover is not None and r.now_s >= k.orders.switchover.until_s:
+        k.orders = replace(k.orders, switchover=None)
         r.note("switchover-dropped", "the ordered switchover did not come about in time")
+    _lasting(r)
+
+
+def _lasting(r: Round) -> None:
+    """How long things have been as they are with the database and what follows it."""
+    k, v, s = r.k, r.facts(), r.k.database
     # A sender's row says "streaming" long after the path is cut; the receiver's side knows within seconds.
     heard = v.peer is None or v.peer.streaming
     following = v.replica_streams and heard and (r.s.sync or v.replica_lag_bytes <= r.s.lag_bytes_max)
     wants_following = v.primary and v.pair and v.read_write
-    k.unfollowed_since_s = _since(r, k.unfollowed_since_s, wants_following and not following)
-    k.unstreamed_since_s = _since(r, k.unstreamed_since_s, v.recovering and not v.streams)
-    k.stopped_since_s = _since(r, k.stopped_since_s, v.dead and v.processes is not None and v.processes.in_order)
-    postmaster_since_s = k.postmaster_since_s
-    if v.processes is not None:
-        k.postmaster_since_s = _since(r, postmaster_since_s, bool(v.postmaster))
-    behind_since_s, k.behind_since_s = k.behind_since_s, _since(r, k.behind_since_s, v.replica_behind)
-    blocked = entitled(v) and not k.durable.served and not k.isolated and not write_right(v)
-    k.blocked_since_s = _since(r, k.blocked_since_s, blocked)
+    up = bool(v.postmaster)
+    in_order = v.dead and v.processes is not None and v.processes.in_order
+    blocked = entitled(v) and not k.durable.served and not k.isolation.isolated and not write_right(v)
     database = v.database
     replica = database.replica if database is not None and not database.in_recovery else None
     flushed = database is not None and replica is not None and replica.flush_lsn >= database.recovered_end
-    if database is not None and v.read_write and (flushed or not v.sync_term):
-        k.caught_up = database.postmaster
-    if k.behind_since_s != behind_since_s or k.postmaster_since_s != postmaster_since_s:
-        r.changed()
+    caught_up = database is not None and v.read_write and (flushed or not v.sync_term)
+    found = DatabaseTimes(
+        postmaster_since_s=s.postmaster_since_s if v.processes is None else _since(r, s.postmaster_since_s, up),
+        stopped_since_s=_since(r, s.stopped_since_s, in_order),
+        unfollowed_since_s=_since(r, s.unfollowed_since_s, wants_following and not following),
+        unstreamed_since_s=_since(r, s.unstreamed_since_s, v.recovering and not v.streams),
+        behind_since_s=_since(r, s.behind_since_s, v.replica_behind),
+        blocked_since_s=_since(r, s.blocked_since_s, blocked),
+        clear_since_s=s.clear_since_s,
+        caught_up=database.postmaster if database is not None and caught_up else s.caught_up,
+    )
+    if found != s:
+        k.database = found
 
 
 def _since(r: Round, since_s: float, holds: bool) -> float:
@@ -361,8 +371,8 @@ def _since(r: Round, since_s: float, holds: bool) -> float:
 
 
 def _given_holds(r: Round) -> bool:
-    v, given = r.facts(), r.k.given
-    peer = v.k.heard.message if v.k.heard else None
+    v, given = r.facts(), r.k.grants.given
+    peer = v.k.peer.heard.message if v.k.peer.heard else None
     return (
         given is not None
         and peer is not None

@@ -6,8 +6,13 @@ ends what such a host does for nobody: sessions whose commits wait for ever, and
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pgvip.core.knowledge import Isolation
 from pgvip.core.round import Round
 from pgvip.core.values import NEVER
+
+CONNECTED = Isolation()
 
 
 def isolate(r: Round) -> None:
@@ -19,29 +24,29 @@ def isolate(r: Round) -> None:
     The end of it has to last for as long as makes a peer silent, so that a flapping link does not restart the server
     each time.
     """
-    v, k, limit_s = r.facts(), r.k, r.s.isolation_demote_s
-    was = k.isolated
+    was, now = r.k.isolation, _judged(r)
+    if now != was:
+        r.k.isolation = now
+    if now.isolated is not was.isolated:
+        r.note("isolation" if now.isolated else "contact", _words(r))
+
+
+def _judged(r: Round) -> Isolation:
+    v, k, limit_s, was = r.facts(), r.k, r.s.isolation_demote_s, r.k.isolation
     if not limit_s or not v.primary or not v.pair or v.paused:
-        k.isolated, k.contact_since_s = False, NEVER
-    elif not k.isolated:
-        last_s = max(v.heard_life_s, v.seen.gateway.at_s, k.who.started_s, k.awake_s)
-        k.isolated = v.peer_silent and v.gateway_lost and r.now_s - last_s >= limit_s
-    elif not (v.gateway or r.now_s - v.heard_life_s <= 2 * r.s.interval_s):
-        k.contact_since_s = NEVER
-    elif k.contact_since_s == NEVER:
-        k.contact_since_s = r.now_s
-    elif r.now_s - k.contact_since_s >= r.s.dead_after_s:
-        k.isolated, k.contact_since_s = False, NEVER
-    if k.isolated is not was:
-        r.changed()
-        if k.isolated:
-            r.note("isolation", _words(r))
-        else:
-            r.note("contact", _words(r))
+        return CONNECTED
+    if not was.isolated:
+        last_s = max(v.heard_life_s, v.seen.gateway.at_s, k.who.started_s, k.clock.awake_s)
+        return replace(was, isolated=True) if v.peer_silent and v.gateway_lost and r.now_s - last_s >= limit_s else was
+    if not (v.gateway or r.now_s - v.heard_life_s <= 2 * r.s.interval_s):
+        return replace(was, contact_since_s=NEVER)
+    if was.contact_since_s == NEVER:
+        return replace(was, contact_since_s=r.now_s)
+    return CONNECTED if r.now_s - was.contact_since_s >= r.s.dead_after_s else was
 
 
 def _words(r: Round) -> str:
-    if not r.k.isolated:
+    if not r.k.isolation.isolated:
         return "this primary is not isolated any more and may serve again"
     return (
         f"no gateway and no answer from {r.s.peer} by any path for {r.s.isolation_demote_s:g} s: "

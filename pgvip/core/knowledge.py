@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
@@ -116,98 +117,236 @@ class FenceOrder:
     off: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What was heard of the peer, in this process if nothing else is said."""
+
+    heard: Heard | None = None
+    """Its newest message, and when it came."""
+    heard_record: Record | None = None
+    """The record of the highest term that it told of."""
+    met: bool = False
+    """It was heard in this boot of this host."""
+    answered_term: int = -1
+    """The highest term in an answer to this boot's question: it confirms this host once that record is adopted."""
+    alarm: str = ""
+    """Its record and this host's are of one term and differ: nobody is confirmed, an operator decides."""
+    conflict: str = ""
+    """The last message was not of this pair, this database system and that host; it was ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What the primary proved of the standby's data, and allowed it."""
+
+    grant: Grant | None = None
+    """On the standby: by this it is eligible."""
+    address: AddressFree | None = None
+    """On the standby: by this it may raise the standby VIP."""
+    given: Grant | None = None
+    """On the primary: what it last proved for the peer."""
+    given_at_s: float = NEVER
+    """When that was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The change of the record that this host would make, and the write that is under way."""
+
+    row: str = ""
+    """The name of the table's row that was chosen last."""
+    row_since_s: float = NEVER
+    """Since when it has been chosen."""
+    blockers: tuple[tuple[str, str], ...] = ()
+    """For each row of this state that does not hold, its first condition that is not met, in words."""
+    writing: Durable | None = None
+    """What is being written; it counts when the result is in, and nothing else is begun before."""
+    holdoff_until_s: float = NEVER
+    """Until then the role is not handed over for a lost gateway or a preference: it has just moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What this host gives up because the peer asked for it, or offers to take."""
+
+    giving_up: GiveUp | None = None
+    """The give-up that is under way."""
+    end: WalPoint | None = None
+    """The end of this host's WAL, once it was found or salvaged for this give-up."""
+    called_off_until_s: float = NEVER
+    """Until then nothing is offered again: a hand-over did not come about."""
+    offered_s: float = NEVER
+    """When this standby last said that its data may have the role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fencing:
+    """A change by fence: its wait, and the claim."""
+
+    claim: Claim | None = None
+    """The claim that is open."""
+    waiting: str = ""
+    """The name of the row by fence whose delay is running; "" when there is none."""
+    waiting_since_s: float = NEVER
+    """Since when it has been running."""
+    veto: Veto | None = None
+    """What the veto hooks say of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What operators ordered and is not done yet."""
+
+    switchover: Switchover | None = None
+    """A planned switchover."""
+    fence_order: FenceOrder | None = None
+    """To power the peer off."""
+    power_order_until_s: float = NEVER
+    """To switch the peer on, until then."""
+    rejoin_clone: bool = False
+    """To rebuild this host's data by a new base backup."""
+    force: bool = False
+    """To take the primary role whatever the record says."""
+    unfenced: bool = False
+    """With `force`: without fencing the peer first."""
+    leaving: bool = False
+    """This host is shutting down: it takes no role and starts no server."""
+    deferred: tuple[Command, ...] = ()
+    """Orders that wait for a write to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """The peer's power, as this host's own fencing made it."""
+
+    peer_off: bool = False
+    """It is verified off, and was not heard in a new boot since."""
+    power_pending: bool = False
+    """This host switched it off and has not switched it on since."""
+    fence_s: float = NEVER
+    """When the last fence was begun, until the peer is switched on again."""
+    doubt_s: float = NEVER
+    """When a fence last failed: it may have switched the peer off all the same, or do so yet."""
+    roused: bool = False
+    """This process has switched it on although it was not this host that had switched it off."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseTimes:
+    """How long things have been as they are with this host's server and what follows it; NEVER: they are not."""
+
+    postmaster_since_s: float = NEVER
+    """There is a postmaster; connections that failed before say nothing of it."""
+    stopped_since_s: float = NEVER
+    """The server is down after an orderly stop."""
+    unfollowed_since_s: float = NEVER
+    """This primary of a pair is not followed by its standby."""
+    unstreamed_since_s: float = NEVER
+    """This standby receives no WAL."""
+    behind_since_s: float = NEVER
+    """The standby streams and has not flushed all that this primary has."""
+    blocked_since_s: float = NEVER
+    """Primary by the record, not served yet, and without the write right."""
+    clear_since_s: float = NEVER
+    """A time: when the peer was last near enough for a solo primary to let commits wait for it."""
+    caught_up: str = ""
+    """The postmaster whose recovered end the standby has flushed, or needs not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """Whether this primary is cut off from everything."""
+
+    isolated: bool = False
+    """It has heard nothing from anywhere for too long, and has no write right."""
+    contact_since_s: float = NEVER
+    """While isolated: since when it hears something again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The actions: what is under way, what came of them."""
+
+    running: tuple[Action, ...] = ()
+    """Started, and their result has not come."""
+    ended: Mapping[Subject | Vip, float] = field(default_factory=dict)
+    """When the last action on each subject ended: what was seen of it before says nothing any more."""
+    failures: Mapping[Kind, Failures] = field(default_factory=dict)
+    """For each kind that failed last time: how often, and when it may be tried again."""
+    checked: Mapping[Vip, tuple[float, str]] = field(default_factory=dict)
+    """When ARP was last asked who holds an address, and the MAC that answered, or ""."""
+    attempts: int = 0
+    """How many attempts of this process were given a name (`Round.attempt`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The rounds, and what is known of the time between them."""
+
+    seq: int = 0
+    """The number of this round in its process, and of the message that it yields."""
+    round_s: float = NEVER
+    """When this was decided."""
+    awake_s: float = NEVER
+    """When rounds came again after a time without any (a stopped process, a paused machine)."""
+    jumped_s: float = NEVER
+    """When the two clocks of this host last moved apart."""
+
+
 @dataclass(slots=True)
 class Knowledge:
-    """Everything that one host's core remembers; replaced as a whole by every round.
+    """Everything that one host's core remembers between two rounds.
 
-    `decide` copies it once and changes only the copy, since that is cheaper than fifty small replacements;
-    nobody else changes one.
-
-    `answered_term`: the highest term in an answer to this boot's question (confirms once adopted).
-    `given`: the eligibility that this primary last proved for the peer. `address`: the permission this standby
-    holds to raise the standby VIP. `running`: actions started whose result has not come. `ended`: when the last
-    action on each subject ended: what was seen of it before says nothing any more. `caught_up`: the postmaster whose
-    recovered end the standby has flushed, or needs not. `round_s`: when this was decided; `awake_s`: when rounds came
-    again after a time without any (a stopped process, a paused machine); `jumped_s`: when the clocks last moved
-    apart. `power_order_until_s`: until then an operator wants the peer on. `deferred`: orders that wait for a write to
-    end. `doubt_s`: when a fence last failed, which may have switched the peer off all the same, or do so yet.
-    `fence_s`: when the last fence was begun, until its peer is switched on again. `peer_off`: the peer is verified off
-    and was not heard in a new boot since; `power_pending`: this host switched it off, and has not switched it on since;
-    `roused`: this process has switched it on though it was not this host that had switched it off. `met`: the peer was
-    heard in this boot. `stopped_since_s`: since when the server is seen down after an orderly stop.
-    `postmaster_since_s`: since when one is seen; connections that failed before say nothing of it. `isolated`: this
-    primary has heard nothing from anywhere for too long, and has no write right; since `contact_since_s` it hears
-    something again. `offered_s`: when this host last said that its data may have the role.
+    `decide` copies it once and changes only the copy. Each part is a value: it is not changed but replaced, here, and
+    each replacement marks what was drawn from the knowledge as out of date (`Round.facts`). Nobody has to remember to.
     """
 
     who: Identity
+    """This process and what it belongs to; it never changes."""
     durable: Durable
+    """What is on disk."""
     confirmed: bool = False
-    answered_term: int = -1
-    grant: Grant | None = None
-    heard: Heard | None = None
-    heard_record: Record | None = None
-    writing: Durable | None = None
-    claim: Claim | None = None
-    waiting: str = ""
-    waiting_since_s: float = NEVER
-    veto: Veto | None = None
-    giving_up: GiveUp | None = None
-    row: str = ""
-    row_since_s: float = NEVER
-    blockers: tuple[tuple[str, str], ...] = ()
-    switchover: Switchover | None = None
-    fence_order: FenceOrder | None = None
-    power_order_until_s: float = NEVER
-    deferred: tuple[Command, ...] = ()
-    leaving: bool = False
-    isolated: bool = False
-    contact_since_s: float = NEVER
-    given: Grant | None = None
-    given_at_s: float = NEVER
-    address: AddressFree | None = None
-    checked: dict[Vip, tuple[float, str]] = field(default_factory=dict)
-    running: tuple[Action, ...] = ()
-    ended: dict[Subject | Vip, float] = field(default_factory=dict)
-    failures: dict[Kind, Failures] = field(default_factory=dict)
-    caught_up: str = ""
-    round_s: float = NEVER
-    awake_s: float = NEVER
-    jumped_s: float = NEVER
-    holdoff_until_s: float = NEVER
-    called_off_until_s: float = NEVER
-    blocked_since_s: float = NEVER
-    end: WalPoint | None = None
-    clear_since_s: float = NEVER
-    unfollowed_since_s: float = NEVER
-    unstreamed_since_s: float = NEVER
-    behind_since_s: float = NEVER
-    offered_s: float = NEVER
-    stopped_since_s: float = NEVER
-    postmaster_since_s: float = NEVER
-    peer_off: bool = False
-    power_pending: bool = False
-    doubt_s: float = NEVER
-    fence_s: float = NEVER
-    roused: bool = False
-    met: bool = False
-    rejoin_clone: bool = False
-    force: bool = False
-    unfenced: bool = False
-    alarm: str = ""
+    """This host knows that its record is the pair's current one."""
+    peer: Peer = Peer()
+    grants: Grants = Grants()
+    intent: Intent = Intent()
+    consent: Consent = Consent()
+    fencing: Fencing = Fencing()
+    orders: Orders = Orders()
+    power: Power = Power()
+    database: DatabaseTimes = DatabaseTimes()
+    isolation: Isolation = Isolation()
+    work: Work = field(default_factory=Work)
+    clock: Clock = Clock()
     role: Role = Role.NONE
-    seq: int = 0
-    attempts: int = 0
-    conflict: str = ""
+    """The role that users were told last."""
+    changed: bool = field(default=True, init=False, compare=False, repr=False)
+    """Something was replaced since facts were last drawn."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Replace a part."""
+        _set(self, name, value)
+        _set(self, "changed", True)
+
+    @property
+    def busy(self) -> bool:
+        """A change is under way: a give-up, a claim or its delay, a write."""
+        fencing, intent = self.fencing, self.intent
+        return bool(self.consent.giving_up or fencing.claim or fencing.waiting or intent.writing)
+
+    def drawn(self) -> None:
+        """Facts have been drawn: nothing is changed since."""
+        _set(self, "changed", False)
 
     def copy(self) -> Knowledge:
         """The same, to be changed by one round (`copy.copy` takes five times as long)."""
         twin = object.__new__(Knowledge)
         for name in _FIELDS:
-            setattr(twin, name, getattr(self, name))
+            _set(twin, name, getattr(self, name))
         return twin
 
 
+_set = object.__setattr__
 _FIELDS = tuple(each.name for each in fields(Knowledge))
 
 

@@ -17,19 +17,20 @@ from pgvip.core.values import NEVER
 def orders(r: Round) -> None:
     """Write down whether the peer is to stay off; drop what could not be begun in time."""
     v, k = r.facts(), r.k
-    order = k.fence_order
-    if order is not None and k.claim is None and r.now_s >= order.until_s:
-        k.fence_order = order = None
+    order = k.orders.fence_order
+    if order is not None and k.fencing.claim is None and r.now_s >= order.until_s:
+        order = None
+        k.orders = replace(k.orders, fence_order=None)
         r.note("fence-order-dropped", "the ordered fence of the peer could not be begun in time")
-    if k.power_order_until_s > NEVER and r.now_s >= k.power_order_until_s:
-        k.power_order_until_s = NEVER
+    if k.orders.power_order_until_s > NEVER and r.now_s >= k.orders.power_order_until_s:
+        k.orders = replace(k.orders, power_order_until_s=NEVER)
         r.note("power-order-dropped", "the peer could not be switched on in time, as an operator ordered")
     wanted = k.durable.kept_off
     if order is not None:
         wanted = order.off
-    elif k.power_order_until_s > NEVER:
+    elif k.orders.power_order_until_s > NEVER:
         wanted = False
-    elif not v.is_running(Fence) and not k.peer_off and v.message is not None:
+    elif not v.is_running(Fence) and not k.power.peer_off and v.message is not None:
         wanted = False  # it runs: the fence failed, or somebody switched it on
     if wanted != k.durable.kept_off:
         r.write(replace(k.durable, kept_off=wanted))
@@ -38,11 +39,12 @@ def orders(r: Round) -> None:
 def off(r: Round) -> None:
     """A primary that serves alone powers the other host off, as ordered."""
     v, k = r.facts(), r.k
-    order = k.fence_order
-    if order is None or not k.durable.kept_off or k.claim is not None or k.writing is not None:
+    order = k.orders.fence_order
+    if order is None or not k.durable.kept_off or k.fencing.claim is not None or k.intent.writing is not None:
         return
     if not (v.solo and write_right(v)) or not r.s.fencing or v.is_running(PowerOn):
         return
     if r.start(Fence(r.attempt())):
-        k.fence_order, k.fence_s = None, r.now_s
+        k.orders = replace(k.orders, fence_order=None)
+        k.power = replace(k.power, fence_s=r.now_s)
         r.note("power-off", f"powering {r.s.peer} off, as an operator ordered")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pgvip.core.actions import Action, Kind, WriteState
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Failures, Knowledge
@@ -21,17 +23,14 @@ class Round:
         self.actions: list[Action] = []
         self.notes: list[Note] = []
         self.wake: list[str] = []
-        self._view: Facts | None = None
+        self._facts: Facts | None = None
 
     def facts(self) -> Facts:
-        """The facts as they stand after what this round has changed so far."""
-        if self._view is None:
-            self._view = Facts(self.k, self.inputs.seen, self.s, self.now_s)
-        return self._view
-
-    def changed(self) -> None:
-        """Forget the facts drawn so far: the knowledge changed."""
-        self._view = None
+        """The facts as they stand after what this round has changed so far; drawn anew when it changed something."""
+        if self._facts is None or self.k.changed:
+            self._facts = Facts(self.k, self.inputs.seen, self.s, self.now_s)
+            self.k.drawn()
+        return self._facts
 
     def note(self, event: str, text: str, **words: object) -> None:
         """Tell people; `words`: the same for programs, by name."""
@@ -39,49 +38,48 @@ class Round:
 
     def start(self, action: Action) -> bool:
         """Start `action` unless one of its kind is under way, or failed too short a time ago."""
-        failures = self.k.failures.get(action.kind)
+        failures = self.k.work.failures.get(action.kind)
         if failures is not None and self.now_s < failures.retry_at_s:
             return False
-        if any(other.kind == action.kind for other in self.k.running):
+        if any(other.kind == action.kind for other in self.k.work.running):
             return False
-        self.k.running = (*self.k.running, action)
+        self.k.work = replace(self.k.work, running=(*self.k.work.running, action))
         self.actions.append(action)
-        self.changed()
         return True
 
     def failed(self, action: Action, text: str) -> None:
         """Remember a failure, with a growing wait before the next try."""
         first_s, longest_s = action.properties.retry_s
-        past = self.k.failures.get(action.kind)
+        work = self.k.work
+        past = work.failures.get(action.kind)
         times = past.times + 1 if past else 1
         wait_s = min(longest_s, first_s * 2.0 ** min(times - 1, 10))
-        self.k.failures = {**self.k.failures, action.kind: Failures(times, self.now_s + wait_s, text)}
-        self.changed()
+        failed = Failures(times, self.now_s + wait_s, text)
+        self.k.work = replace(work, failures={**work.failures, action.kind: failed})
 
     def worked(self, action: Action) -> None:
         self.forgive(action.kind)
 
     def forgive(self, kind: Kind) -> None:
         """Forget its failures: it may be tried at once, and the next one is the first."""
-        if kind in self.k.failures:
-            self.k.failures = {other: past for other, past in self.k.failures.items() if other != kind}
-            self.changed()
+        work = self.k.work
+        if kind in work.failures:
+            self.k.work = replace(work, failures={one: past for one, past in work.failures.items() if one != kind})
 
     def write(self, durable: Durable) -> bool:
         """Begin to write `durable`; at most one write is under way. It counts when its result is in."""
-        if self.k.writing is not None or not self.start(WriteState(durable)):
+        if self.k.intent.writing is not None or not self.start(WriteState(durable)):
             return False
-        self.k.writing = durable
-        self.changed()
+        self.k.intent = replace(self.k.intent, writing=durable)
         return True
 
     def attempt(self) -> str:
         """A name that no other try of this process has."""
-        self.k.attempts += 1
-        return f"{self.k.who.run_id}/{self.k.attempts}"
+        self.k.work = work = replace(self.k.work, attempts=self.k.work.attempts + 1)
+        return f"{self.k.who.run_id}/{work.attempts}"
 
     def next_term(self) -> int:
         """The term of a record made now: above everything known, of this host's parity [m 1]."""
-        heard = self.k.heard_record.term if self.k.heard_record else -1
+        heard = self.k.peer.heard_record.term if self.k.peer.heard_record else -1
         own: Record | None = self.k.durable.record
         return next_term(max(heard, own.term if own else -1), first=self.s.me_first)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pgvip.core import intake
 from pgvip.core.actions import DropVip, StopPostgres, WriteState, name_of
 from pgvip.core.changes import By, Change
@@ -21,22 +23,22 @@ def message(r: Round, row: Change) -> Message:
     """This host's whole public state."""
     v, k = r.facts(), r.k
     _look_for_quiet_peer(r)
-    r.k.seq += 1
     database = v.database
-    heard = k.heard.message if k.heard else None
-    answer = heard.question if heard and k.claim is None and k.writing is None and v.record and not k.alarm else ""
-    stop_over = k.giving_up.stopped if k.giving_up else None
+    heard = k.peer.heard.message if k.peer.heard else None
+    confirms = k.fencing.claim is None and k.intent.writing is None and v.record and not k.peer.alarm
+    answer = heard.question if heard and confirms else ""
+    stop_over = k.consent.giving_up.stopped if k.consent.giving_up else None
     return Message(
         pair_id=k.who.pair_id,
         system_id=k.who.system_id,
         host=r.s.me,
         boot_id=k.who.boot_id,
         run_id=k.who.run_id,
-        seq=k.seq,
+        seq=k.clock.seq,
         sent_s=r.now_s,
         record=v.record,
         confirmed=k.confirmed,
-        claiming=k.claim is not None,
+        claiming=k.fencing.claim is not None,
         question="" if k.confirmed else intake.question(r),
         answer=answer,
         request=_request(r, row),
@@ -63,7 +65,7 @@ def message(r: Round, row: Change) -> Message:
         override=r.s.override,
         digest=r.s.digest,
         version=r.s.version,
-        leaving=k.leaving,
+        leaving=k.orders.leaving,
         guarded=v.guarded,
     )
 
@@ -72,40 +74,40 @@ def _look_for_quiet_peer(r: Round) -> None:
     """Once two heartbeats are missing, ask the peer's database at once: silence by one path proves nothing."""
     v = r.facts()
     asked_s = max(v.seen.peer_own.at_s, v.seen.peer_own.failed_at_s)
-    if v.heard_age_s > 2 * r.s.heartbeat_s and v.k.heard is not None and asked_s < v.k.heard.at_s:
+    if v.heard_age_s > 2 * r.s.heartbeat_s and v.k.peer.heard is not None and asked_s < v.k.peer.heard.at_s:
         r.wake += ["peer_own", "peer_vip"]
 
 
 def _invite(r: Round, row: Change) -> str:
     """What this primary offers its role for; also while it gives the role up, so that the request stands."""
-    if r.k.giving_up is not None and r.k.giving_up.want is Want.HANDOVER:
-        return r.k.giving_up.change
+    giving_up = r.k.consent.giving_up
+    if giving_up is not None and giving_up.want is Want.HANDOVER:
+        return giving_up.change
     return row.name if row.by is By.INVITE else ""
 
 
 def _request(r: Round, row: Change) -> Request | None:
     v, k = r.facts(), r.k
-    if row.by is not By.REQUEST or row.want is None or k.claim is not None or k.writing is not None:
+    if row.by is not By.REQUEST or row.want is None or k.fencing.claim is not None or k.intent.writing is not None:
         return None
     mine = row.want is Want.HANDOVER and eligible(v)
     if mine:
-        k.offered_s = r.now_s
+        k.consent = replace(k.consent, offered_s=r.now_s)
     return Request(row.want, v.term, k.who.boot_id, v.postmaster, mine, row.name)
 
 
 def cannot(r: Round) -> str:
     """Why this host cannot give up what a change takes, once that has taken too long; else ""."""
-    v, k = r.facts(), r.k
-    since_s = k.giving_up.since_s if k.giving_up else r.now_s
-    stuck_s = max(r.now_s - since_s - (r.s.stop_s if k.giving_up and k.giving_up.clean else 0.0), 0.0)
+    v, y = r.facts(), r.k.consent.giving_up
     asked = v.peer is not None and v.peer.request is not None
     for kind in GIVING_UP:
-        failures = k.failures.get(kind)
-        if failures and failures.times >= 3 and (k.giving_up is not None or asked):
+        failures = r.k.work.failures.get(kind)
+        if failures and failures.times >= 3 and (y is not None or asked):
             return f"{name_of(kind)}: {failures.text}"
-    if k.giving_up is not None and k.giving_up.stopped is None and stuck_s >= r.s.consent_s * SLOW_GIVE_UP:
-        return f"giving up for {k.giving_up.change} takes too long"
-    return ""
+    if y is None or y.stopped is not None:
+        return ""
+    stuck_s = r.now_s - y.since_s - (r.s.stop_s if y.clean else 0.0)
+    return f"giving up for {y.change} takes too long" if stuck_s >= r.s.consent_s * SLOW_GIVE_UP else ""
 
 
 def _has_checkpoint(r: Round) -> Stopped | None:
@@ -120,7 +122,7 @@ def _has_checkpoint(r: Round) -> Stopped | None:
 
 
 def _grant(r: Round) -> Grant | None:
-    return r.k.given if r.facts().pair and r.k.giving_up is None else None
+    return r.k.grants.given if r.facts().pair and r.k.consent.giving_up is None else None
 
 
 def _address_free(r: Round) -> AddressFree | None:

@@ -22,12 +22,12 @@ def adopt(r: Round) -> None:
     """Adopt a higher record that was heard, after giving up whatever it takes, verified."""
     v = r.facts()
     target = v.higher
-    if target is None or r.k.writing is not None:
+    if target is None or r.k.intent.writing is not None:
         return
-    if r.k.claim is not None:
+    if r.k.fencing.claim is not None:
         end_claim(r, "a higher term was heard")
-    r.k.giving_up = None
-    r.changed()
+    if r.k.consent.giving_up is not None:
+        r.k.consent = replace(r.k.consent, giving_up=None)
     lost = target.primary != r.s.me
     if lost and not give_up_writing(r, clean=False):
         return
@@ -56,7 +56,7 @@ def give_up_writing(r: Round, *, clean: bool) -> bool:
     v = r.facts()
     if v.processes is not None and (not v.may_write or v.gone):
         return True
-    last_s = max(r.k.who.started_s, r.k.ended.get(Subject.POSTGRES, NEVER))
+    last_s = max(r.k.who.started_s, r.k.work.ended.get(Subject.POSTGRES, NEVER))
     if v.processes is None and r.now_s - last_s < r.s.hung_after_s:
         return False  # not looked at since this start, or since the last action on it ended: that look comes first
     r.start(StopPostgres(clean=clean))
@@ -80,26 +80,25 @@ def consent(r: Round, row: Change) -> None:
     """Begin to give up on the peer's valid request for this very term [m 8]."""
     v, k = r.facts(), r.k
     peer = v.peer
-    if k.giving_up is not None or k.writing is not None or v.higher is not None or peer is None:
+    if k.consent.giving_up is not None or k.intent.writing is not None or v.higher is not None or peer is None:
         return
     request = peer.request
     if request is None or request.from_term != v.term or request.boot_id != peer.boot_id:
         return
-    if k.claim is not None:
+    if k.fencing.claim is not None:
         return  # a claimer gives no consent [m 4]; a claim for silence has ended by now, since the peer was heard
     change = _solo_asked(r, request) if request.want is Want.SOLO else _role_asked(r, request, row)
     if not change:
         return
     # A server that somebody stopped in order, on a host that leaves, has its checkpoint as well.
-    stopped = k.leaving and v.gone and v.processes is not None and v.processes.clean
+    stopped = k.orders.leaving and v.gone and v.processes is not None and v.processes.clean
     clean = request.want is Want.HANDOVER and ((v.responding and not v.hung) or stopped)
-    k.giving_up = GiveUp(change, request.want, v.term, request.boot_id, r.now_s, clean=clean)
-    k.end = None
+    giving_up = GiveUp(change, request.want, v.term, request.boot_id, r.now_s, clean=clean)
+    k.consent = replace(k.consent, giving_up=giving_up, end=None)
     r.forgive(Salvage)  # it was of an earlier give-up
     if request.want is Want.SOLO:
-        k.grant = None
+        k.grants = replace(k.grants, grant=None)
     r.note("giving-up", f"giving up what {change} takes, term {v.term}: {request.reason}", change=change)
-    r.changed()
 
 
 def _solo_asked(r: Round, request: Request) -> str:
@@ -116,18 +115,17 @@ def _role_asked(r: Round, request: Request, row: Change) -> str:
     if not request.eligible:
         return ""
     # Not again and again, when a switchover that was ordered on the standby had to be called off here.
-    ordered = request.reason == TAKE_OVER_BY_ORDER.name and r.now_s >= r.k.called_off_until_s
+    ordered = request.reason == TAKE_OVER_BY_ORDER.name and r.now_s >= r.k.consent.called_off_until_s
     return row.name if row.by is By.INVITE else (HAND_OVER_SWITCHOVER.name if ordered else "")
 
 
 def give_up(r: Round) -> None:
     """The next step of a give-up by consent."""
-    v, k, y = r.facts(), r.k, r.k.giving_up
-    if y is None or k.writing is not None:
+    v, k, y = r.facts(), r.k, r.k.consent.giving_up
+    if y is None or k.intent.writing is not None:
         return
     if v.term != y.term or v.higher is not None:
-        k.giving_up = None
-        r.changed()
+        k.consent = replace(k.consent, giving_up=None)
     elif y.want is Want.SOLO:
         if give_up_addresses(r, (Vip.PRIMARY, Vip.STANDBY)):
             _write_change(r, primary=r.s.peer, handover=None, cause=y.change)
@@ -141,32 +139,37 @@ def _give_up_role(r: Round, y: GiveUp) -> None:
     if v.processes is None and r.inputs.seen.processes.value is not None:
         return  # not looked at since the last action on it ended: that look comes first
     if not v.gone:
-        failing = StopPostgres in k.failures
+        failing = StopPostgres in k.work.failures
         if y.clean and failing:
-            k.giving_up = y = replace(y, clean=False, since_s=r.now_s)  # what follows has its own time
-            r.changed()
+            y = _go_on(r, replace(y, clean=False, since_s=r.now_s))  # what follows has its own time
         r.start(StopPostgres(clean=y.clean))
         return
     if not give_up_addresses(r, (Vip.PRIMARY, Vip.STANDBY)):
         return
     if y.stopped_at_s < y.since_s:
-        k.giving_up = y = replace(y, stopped_at_s=r.now_s)
-        r.changed()
+        y = _go_on(r, replace(y, stopped_at_s=r.now_s))
     if v.solo:
         _write_hand_back(r, y)
     elif y.clean and v.processes is not None and v.processes.clean and v.processes.checkpoint is not None:
         _write_after_clean_stop(r, y, v.processes.checkpoint)
     elif y.change == HAND_OVER_SWITCHOVER.name and not v.sync_term:
-        k.giving_up = None  # what the standby lacks is not known, and a planned change of role loses nothing
+        # What the standby lacks is not known, and a planned change of role loses nothing.
+        k.consent = replace(k.consent, giving_up=None)
         call_off(r, f"{y.change}: the server did not stop cleanly, and {r.s.peer} may lack its last commits")
     elif _still_wanted(r, y):
         if not wal_tail.possible(r, y):
             _write_change(r, primary=r.s.peer, handover=None, cause=y.change)
         elif wal_tail.complete(r, y):
-            r.note("salvaged", f"{r.s.peer} has all WAL of {r.s.me}, to {k.end}: nothing is lost")
-            _write_change(r, primary=r.s.peer, handover=k.end, cause=f"{y.change}, with all WAL")
+            r.note("salvaged", f"{r.s.peer} has all WAL of {r.s.me}, to {k.consent.end}: nothing is lost")
+            _write_change(r, primary=r.s.peer, handover=k.consent.end, cause=f"{y.change}, with all WAL")
     else:
         _call_off_when_late(r, y)
+
+
+def _go_on(r: Round, y: GiveUp) -> GiveUp:
+    """The give-up under way is `y` from now on."""
+    r.k.consent = replace(r.k.consent, giving_up=y)
+    return y
 
 
 def _still_wanted(r: Round, y: GiveUp) -> bool:
@@ -187,8 +190,7 @@ def _write_after_clean_stop(r: Round, y: GiveUp, checkpoint: WalPoint) -> None:
     end = WalPoint(checkpoint.timeline, Lsn(checkpoint.lsn + 1))
     stopped = Stopped(y.term, end)
     if y.stopped != stopped:
-        r.k.giving_up = y = replace(y, stopped=stopped)
-        r.changed()
+        y = _go_on(r, replace(y, stopped=stopped))
     peer = r.facts().peer
     if peer is not None and peer.has_checkpoint == stopped and peer.boot_id == y.boot_id:
         _write_change(r, primary=r.s.peer, handover=end, cause=y.change)
@@ -197,10 +199,10 @@ def _write_after_clean_stop(r: Round, y: GiveUp, checkpoint: WalPoint) -> None:
 
 
 def _write_hand_back(r: Round, y: GiveUp) -> None:
-    if r.k.end is None:
+    if r.k.consent.end is None:
         r.start(FindEnd())
-    if r.k.end is not None and _still_wanted(r, y):
-        _write_change(r, primary=r.s.peer, handover=r.k.end, cause=y.change, handbacks=1)
+    if r.k.consent.end is not None and _still_wanted(r, y):
+        _write_change(r, primary=r.s.peer, handover=r.k.consent.end, cause=y.change, handbacks=1)
     else:
         _call_off_when_late(r, y)
 
@@ -209,16 +211,15 @@ def _call_off_when_late(r: Round, y: GiveUp) -> None:
     """Nothing is written yet, so this host may take up its right again."""
     if r.now_s - y.stopped_at_s < r.s.consent_s:
         return
-    r.k.giving_up = None
+    r.k.consent = replace(r.k.consent, giving_up=None)
     call_off(r, f"{y.change}: {r.s.peer} did not confirm that it has everything")
 
 
 def call_off(r: Round, why: str) -> None:
     """Go on serving: what was offered or begun has not come about, and is not tried again for a while."""
-    r.k.called_off_until_s = r.now_s + 3 * r.s.consent_s
-    r.k.switchover = None
+    r.k.consent = replace(r.k.consent, called_off_until_s=r.now_s + 3 * r.s.consent_s)
+    r.k.orders = replace(r.k.orders, switchover=None)
     r.note("called-off", why)
-    r.changed()
 
 
 def _write_change(r: Round, primary: str, handover: WalPoint | None, cause: str, handbacks: int = 0) -> None:
@@ -268,40 +269,37 @@ def own(r: Round, row: Change) -> None:
 def claim(r: Round, row: Change) -> None:
     """Open a claim when a row by fence has held for its delay; carry an open one on."""
     k = r.k
-    if k.claim is not None:
-        _carry_on(r, k.claim)
+    if k.fencing.claim is not None:
+        _carry_on(r, k.fencing.claim)
         return
-    if row.why is None or k.writing is not None or k.giving_up is not None:
-        k.waiting = ""
+    if row.why is None or k.intent.writing is not None or k.consent.giving_up is not None:
+        if k.fencing.waiting:
+            k.fencing = replace(k.fencing, waiting="")
         return
     if not r.s.fencing:
         return
-    if k.waiting != row.name:
-        k.waiting, k.waiting_since_s = row.name, r.now_s
-    if not veto.permitted(r, row) or (row.delayed and r.now_s - k.waiting_since_s < r.s.fence_delay_s):
+    if k.fencing.waiting != row.name:
+        k.fencing = replace(k.fencing, waiting=row.name, waiting_since_s=r.now_s)
+    if not veto.permitted(r, row) or (row.delayed and r.now_s - k.fencing.waiting_since_s < r.s.fence_delay_s):
         return
     open_claim(r, row.name, row.why, takeover=row.takes_over)
 
 
 def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
     """A claim begins before its fence command is sent."""
-    r.k.waiting = ""
-    r.k.veto = None
-    r.k.claim = Claim(change, r.facts().term, why, takeover, r.attempt(), r.now_s)
-    r.k.fence_s = r.now_s
+    claim = Claim(change, r.facts().term, why, takeover, r.attempt(), r.now_s)
+    r.k.fencing = replace(r.k.fencing, claim=claim, waiting="", veto=None)
+    r.k.power = replace(r.k.power, fence_s=r.now_s)
     r.note("claim", f"{change}: fencing {r.s.peer}, term {r.facts().term}", change=change, why=why.value, tries=1)
-    r.changed()
-    r.start(Fence(r.k.claim.attempt))
+    r.start(Fence(claim.attempt))
 
 
 def end_claim(r: Round, why: str) -> None:
     """Abandon the claim: whatever its fence still does, its result does not count."""
-    if r.k.claim is not None and r.k.claim.why is Why.OPERATOR:
-        r.k.fence_order = None  # it was good for this one
-    r.k.claim = None
-    r.k.waiting = ""
+    if r.k.fencing.claim is not None and r.k.fencing.claim.why is Why.OPERATOR:
+        r.k.orders = replace(r.k.orders, fence_order=None)  # it was good for this one
+    r.k.fencing = replace(r.k.fencing, claim=None, waiting="")
     r.note("claim-ended", why)
-    r.changed()
 
 
 def _carry_on(r: Round, c: Claim) -> None:
@@ -310,9 +308,9 @@ def _carry_on(r: Round, c: Claim) -> None:
     What the peer said before it was off says nothing once it is; and should it have booted since, nobody answered it.
     """
     v, k = r.facts(), r.k
-    if k.writing is not None:
+    if k.intent.writing is not None:
         return
-    right = (takeover_right(v) if c.takeover else solo_right(v) and not k.leaving) or c.why is Why.ORDER
+    right = (takeover_right(v) if c.takeover else solo_right(v) and not k.orders.leaving) or c.why is Why.ORDER
     if c.term != v.term or v.higher is not None:
         end_claim(r, "the record changed")
     elif c.why is Why.SILENCE and v.heard_life_s > c.since_s and (not c.fenced or c.by_word):
@@ -326,11 +324,11 @@ def _carry_on(r: Round, c: Claim) -> None:
     elif c.fenced:
         _write_claimed(r, c)
     elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
-        k.claim = replace(c, attempt=r.attempt(), tries=c.tries + 1)
-        k.fence_s = r.now_s
-        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {c.tries + 1}", change=c.change, tries=c.tries + 1)
-        r.changed()
-        r.start(Fence(k.claim.attempt))
+        c = replace(c, attempt=r.attempt(), tries=c.tries + 1)
+        k.fencing = replace(k.fencing, claim=c)
+        k.power = replace(k.power, fence_s=r.now_s)
+        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {c.tries}", change=c.change, tries=c.tries)
+        r.start(Fence(c.attempt))
 
 
 def _write_claimed(r: Round, c: Claim) -> None:
@@ -357,13 +355,13 @@ def _write_claimed(r: Round, c: Claim) -> None:
 def force(r: Round) -> None:
     """Carry out an operator's forced promotion: fence first, where there is a way."""
     k = r.k
-    if not k.force or k.writing is not None or (k.claim is not None and k.claim.why is Why.ORDER):
+    forced = k.fencing.claim is not None and k.fencing.claim.why is Why.ORDER
+    if not k.orders.force or k.intent.writing is not None or forced:
         return
-    k.giving_up = None  # nothing is written yet: the operator's word comes first
-    if k.claim is not None:
+    k.consent = replace(k.consent, giving_up=None)  # nothing is written yet: the operator's word comes first
+    if k.fencing.claim is not None:
         end_claim(r, "an operator forces a promotion")  # its fence may fail for ever, which is why they do
-    r.changed()
-    if r.s.fencing and not k.unfenced and not k.peer_off:
+    if r.s.fencing and not k.orders.unfenced and not k.power.peer_off:
         open_claim(r, "forced", Why.ORDER, takeover=True)
         return
     intake.force(r)

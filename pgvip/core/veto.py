@@ -19,20 +19,23 @@ def permitted(r: Round, row: Change) -> bool:
     k = r.k
     if NOT_VETOED not in row.when or not r.inputs.seen.veto.value:
         return True
-    veto = k.veto
-    if veto is None or veto.since_s != k.waiting_since_s:
-        k.veto = veto = Veto(r.attempt(), k.waiting_since_s, refused=veto.refused if veto else "")
+    veto = k.fencing.veto
+    if veto is None or veto.since_s != k.fencing.waiting_since_s:
+        veto = Veto(r.attempt(), k.fencing.waiting_since_s, refused=veto.refused if veto else "")
+        k.fencing = replace(k.fencing, veto=veto)
         r.start(AskVeto(veto.attempt))
     if not veto.allowed and r.now_s - veto.since_s >= r.s.veto_timeout_s:
-        k.veto = veto = replace(veto, allowed=True, refused="")
+        veto = replace(veto, allowed=True, refused="")
+        k.fencing = replace(k.fencing, veto=veto)
         r.note("veto-late", f"no answer of the veto hooks within {r.s.veto_timeout_s:g} s: {row.name} goes on")
     return veto.allowed
 
 
 def answered(r: Round, attempt: str, refused: str) -> None:
     """They have answered; `refused`: who is against it, and why. Who answers too late is not heard."""
-    veto = r.k.veto
+    veto = r.k.fencing.veto
     if veto is None or veto.attempt != attempt or veto.allowed:
         return
     again_s = r.now_s + r.s.fence_retry_s if refused else NEVER
-    r.k.veto = replace(veto, allowed=not refused, refused=refused, until_s=again_s)
+    veto = replace(veto, allowed=not refused, refused=refused, until_s=again_s)
+    r.k.fencing = replace(r.k.fencing, veto=veto)

@@ -22,7 +22,7 @@ def possible(r: Round, y: GiveUp) -> bool:
     if v.sync_term:
         return False
     limit_s = min(r.s.salvage_s, r.s.lag_s_max / 4)  # the winner's lease goes on running
-    return r.now_s - y.stopped_at_s < limit_s and Salvage not in k.failures
+    return r.now_s - y.stopped_at_s < limit_s and Salvage not in k.work.failures
 
 
 def complete(r: Round, y: GiveUp) -> bool:
@@ -30,12 +30,11 @@ def complete(r: Round, y: GiveUp) -> bool:
     k, peer = r.k, r.facts().peer
     if peer is None:
         return False
-    if k.end is None:
+    if k.consent.end is None:
         if peer.point is not None:
             r.start(Salvage(peer.point.lsn))
         return False
-    stopped = Stopped(y.term, k.end)
+    stopped = Stopped(y.term, k.consent.end)
     if y.stopped != stopped:
-        k.giving_up = replace(y, stopped=stopped)
-        r.changed()
+        k.consent = replace(k.consent, giving_up=replace(y, stopped=stopped))
     return peer.has_checkpoint == stopped and peer.boot_id == y.boot_id

@@ -61,7 +61,7 @@ def _taken(v: Facts) -> list[tuple[str, str]]:
     """Addresses that this host should raise, and who answers for them."""
     here = {Vip.PRIMARY: write_right(v), Vip.STANDBY: standby_address(v)}
     wanted = [vip for vip in Vip if here[vip] and vip not in v.held and not v.paused and v.higher is None]
-    checked = [(vip.value, *v.k.checked[vip]) for vip in wanted if vip in v.k.checked]
+    checked = [(vip.value, *v.k.work.checked[vip]) for vip in wanted if vip in v.k.work.checked]
     return [(name, mac) for name, at_s, mac in checked if mac and v.now_s - at_s <= CHECK_FRESH_S]
 
 
@@ -82,20 +82,20 @@ def _pause(v: Facts) -> str:
 def _failing(v: Facts) -> list[dict[str, Any]]:
     return [
         {"name": name_of(kind), "times": past.times, "text": past.text, "hint": kind.properties.hint}
-        for kind, past in sorted(v.k.failures.items(), key=lambda one: name_of(one[0]))
+        for kind, past in sorted(v.k.work.failures.items(), key=lambda one: name_of(one[0]))
         if past.times >= 2
     ]
 
 
 def _down(v: Facts) -> bool:
     """Nobody serves, and the other host may not."""
-    return v.dead and v.primary and v.k.confirmed and (v.solo or StartPostgres in v.k.failures)
+    return v.dead and v.primary and v.k.confirmed and (v.solo or StartPostgres in v.k.work.failures)
 
 
 def _alone(v: Facts) -> str:
     """Why a primary beside a peer that answers serves alone: what keeps the row "pair" from being chosen."""
     beside = v.primary and v.solo and v.k.confirmed and v.peer is not None
-    return dict(v.k.blockers).get("pair", "") if beside else ""
+    return dict(v.k.intent.blockers).get("pair", "") if beside else ""
 
 
 def _not_eligible(v: Facts) -> Unmet | None:
@@ -109,7 +109,7 @@ def _lags(v: Facts) -> bool:
 
 
 def _not_served(v: Facts) -> bool:
-    since_s = v.k.blocked_since_s
+    since_s = v.k.database.blocked_since_s
     return v.pair and since_s > NEVER and v.now_s - since_s >= v.s.standby_down_s
 
 
@@ -131,7 +131,7 @@ def _heartbeat(v: Facts) -> str:
     watch = v.seen.heartbeat
     if not v.read_write or v.hung or not write_right(v) or max(watch.at_s, watch.failing_since_s) == NEVER:
         return ""
-    since_s = max(watch.at_s, v.k.who.started_s, v.k.awake_s, v.k.postmaster_since_s)
+    since_s = max(watch.at_s, v.k.who.started_s, v.k.clock.awake_s, v.k.database.postmaster_since_s)
     late = v.now_s - since_s >= HEARTBEAT_LATE_S + v.s.interval_s
     return (watch.reason or "no answer") if late else ""
 
@@ -159,8 +159,8 @@ FORCE = "pgvip promote --force on the host whose data shall live"
 TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("vip-taken", _taken, "{it[1]} answers for the {it[0]} VIP",
                "find that host and take the address from it"),
-    WarningRow("records-differ", lambda v: v.k.alarm, "{it}", FORCE),
-    WarningRow("foreign-message", lambda v: v.k.conflict, "ignored {it}",
+    WarningRow("records-differ", lambda v: v.k.peer.alarm, "{it}", FORCE),
+    WarningRow("foreign-message", lambda v: v.k.peer.conflict, "ignored {it}",
                "see that both hosts belong to the same pair"),
     WarningRow("hold", lambda v: v.k.durable.hold, "{it}", "compare the data, then: pgvip hold clear"),
     WarningRow("no-record", lambda v: v.record is None,
@@ -172,16 +172,18 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("unconfirmed", lambda v: v.record is not None and not v.k.confirmed and not _stranger(v),
                "the peer has not confirmed this host's record since this boot",
                "bring the peer back; if it never comes: pgvip promote --force"),
-    WarningRow("leaving", lambda v: v.k.leaving, "this host is shutting down: it takes no role and starts no server",
+    WarningRow("leaving", lambda v: v.k.orders.leaving,
+               "this host is shutting down: it takes no role and starts no server",
                "if it stays after all: pgvip leave --cancel"),
     WarningRow("paused", _pause, "automatic action is paused{it}", "pgvip resume"),
     WarningRow("kept-off", lambda v: v.k.durable.kept_off,
                "{peer} was powered off by an operator's order, and is not switched on by itself", "pgvip fence on"),
     WarningRow("no-fencing", lambda v: not v.s.fencing, "no way to fence is configured: no takeover on silence",
                "configure fencing for both hosts"),
-    WarningRow("fence-failing", lambda v: v.k.claim.tries - 1 if v.k.claim else 0,
+    WarningRow("fence-failing", lambda v: v.k.fencing.claim.tries - 1 if v.k.fencing.claim else 0,
                "the peer could not be fenced in {it} tries", "if you see that it is off: pgvip fence confirm"),
-    WarningRow("vetoed", lambda v: v.k.veto.refused if v.k.veto else "", "a veto hook puts the takeover off: {it}",
+    WarningRow("vetoed", lambda v: v.k.fencing.veto.refused if v.k.fencing.veto else "",
+               "a veto hook puts the takeover off: {it}",
                "see what the hook is about; when it allows it, this host takes over"),
     WarningRow("action-failing", _failing, "{it[name]} failed {it[times]} times: {it[text]}", "{it[hint]}"),
     WarningRow("no-data", lambda v: v.processes is not None and not v.installed, "there is no data directory",
@@ -190,7 +192,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("database-down", _down, "the primary's database is down, and the other host may not take over",
                "repair it, see its log; if it is lost for good: pgvip promote --force on the other host"),
     WarningRow("alone", _alone, "this primary serves alone: {it}"),
-    WarningRow("isolated", lambda v: v.k.isolated,
+    WarningRow("isolated", lambda v: v.k.isolation.isolated,
                "no gateway and no answer from {peer} by any path: this primary does not serve",
                "repair its network; it serves again by itself"),
     WarningRow("not-eligible", _not_eligible,

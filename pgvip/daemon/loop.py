@@ -131,10 +131,10 @@ class Daemon:
     def _pace_s(self, at_s: float) -> float:
         """Until the next round without an event: a heartbeat; less while a silence or a delay is being measured."""
         settings, k = self._config().settings, self._knowledge
-        quiet_s = at_s - k.heard.at_s if k.heard else 0.0
+        quiet_s = at_s - k.peer.heard.at_s if k.peer.heard else 0.0
         measured_s = settings.dead_after_s + settings.fence_delay_s + EAGER_FOR_S
         measuring = 2 * settings.heartbeat_s < quiet_s < measured_s
-        return min(settings.heartbeat_s, EAGER_S) if measuring or k.waiting else settings.heartbeat_s
+        return min(settings.heartbeat_s, EAGER_S) if measuring or k.fencing.waiting else settings.heartbeat_s
 
     def _drain(self, due_s: float) -> None:
         """Take events in until one is urgent or the next heartbeat is due; then whatever else is there."""
@@ -194,8 +194,7 @@ class Daemon:
         k = self._knowledge
         if self._heard is not None and self._heard.stopped is not None:
             return True  # the peer waits until this database says that it has everything
-        running = any(action.properties.urgent for action in k.running)
-        return running or k.giving_up is not None or k.claim is not None or k.writing is not None or bool(k.waiting)
+        return k.busy or any(action.properties.urgent for action in k.work.running)
 
     def _received(self, text: str) -> None:
         try:

@@ -107,15 +107,15 @@ class Probes:
         if snapshot is None:
             return 0.1
         k = snapshot.decision.knowledge
-        waiting = k.giving_up or k.writing or k.running or not k.durable.record or k.row != NONE.name
-        return min(0.2, interval_s) if waiting else interval_s
+        changing = k.consent.giving_up or k.intent.writing or k.intent.row != NONE.name
+        return min(0.2, interval_s) if changing or k.work.running or not k.durable.record else interval_s
 
     def _quiet_s(self) -> float:
         """New connections to the peer only matter when its daemon is quiet."""
         snapshot, settings = self._newest.get(), self._config().settings
         if snapshot is None:
             return settings.interval_s
-        heard = snapshot.decision.knowledge.heard
+        heard = snapshot.decision.knowledge.peer.heard
         quiet = heard is None or now_s() - heard.at_s > 2 * settings.heartbeat_s
         return settings.interval_s / 2 if quiet else REST_S
 
@@ -189,7 +189,7 @@ class Probes:
         if snapshot is None or now_s() - snapshot.at_s > max(1.0, 3 * snapshot.config.settings.heartbeat_s):
             return False
         k = snapshot.decision.knowledge
-        return DropVip(name) not in k.running and DropVip(name) not in k.failures
+        return DropVip(name) not in k.work.running and DropVip(name) not in k.work.failures
 
     def _announce(self, config: Config, name: Vip) -> None:
         at_s = now_s()

@@ -52,7 +52,7 @@ class Explainer:
         self.facts = Facts(decision.knowledge, seen, config.settings, now_s)
         self.measured, self.breathe = measured, breathe
         self.times = _durations(config, measured)
-        record = self.facts.record or (decision.knowledge.heard and decision.knowledge.heard.message.record)
+        record = self.facts.record or (decision.knowledge.peer.heard and decision.knowledge.peer.heard.message.record)
         self.primary = record.primary if record else config.me.name
         self.standby = config.peer.name if self.primary == config.me.name else config.me.name
 
@@ -105,7 +105,7 @@ class Explainer:
             self.decision.knowledge.copy(), Server(self.seen, self.config.settings, self.now_s), self.config.settings,
             mute=False,
         )  # fmt: skip
-        mine.running = [(self.now_s + took_s[type(one)], one) for one in mine.k.running]
+        mine.running = [(self.now_s + took_s[type(one)], one) for one in mine.k.work.running]
         stage = Stage((mine, self._peer()), took_s, self.now_s, self.breathe)
         stage.wanted = scenario.rows
         primary, standby = stage.of(self.primary), stage.of(self.standby)
@@ -114,7 +114,7 @@ class Explainer:
         return stage
 
     def _peer(self) -> Player:
-        heard = self.decision.knowledge.heard
+        heard = self.decision.knowledge.peer.heard
         message = heard.message if heard else None
         settings = twin.settings_of(self.config.settings, fencing=bool(self.config.me.fencing), message=message)
         if heard is None:
@@ -175,7 +175,7 @@ class Explainer:
     def _of_player(self, scenario: Scenario, stage: Stage, player: Player, *, unmet: bool) -> Iterator[Blocker]:
         me, peer = player.name, player.settings.peer
         if player.mute:
-            heard = self.decision.knowledge.heard
+            heard = self.decision.knowledge.peer.heard
             ago = f"for {duration(self.now_s - heard.at_s)}" if heard else "since this daemon started"
             text = f"{me} has not been heard {ago}: what it would do is not known"
             yield Blocker("peer-unknown", text, f"systemctl status pgvip on {me}")

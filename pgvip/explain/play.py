@@ -75,7 +75,7 @@ class Stage(Pair):
         return None
 
     def _flushes(self) -> bool:
-        return not any(player.k.behind_since_s > NEVER and player.server.read_write for player in self.players)
+        return not any(player.k.database.behind_since_s > NEVER and player.server.read_write for player in self.players)
 
     # --- what happens -----------------------------------------------------------------------------------
 
@@ -102,17 +102,17 @@ class Stage(Pair):
         settings = self.players[0].settings
         busy = any(player.running for player in self.players)
         early = self.now_s - self.begun_s < settings.dead_after_s + settings.fence_delay_s + 1.0
-        delayed = any(player.powered and player.k.waiting for player in self.players)
+        delayed = any(player.powered and player.k.fencing.waiting for player in self.players)
         return STEP_S if delayed or (early and not busy) else 0.45 * settings.dead_after_s
 
     def _exchange(self) -> None:
         """Each has just heard the other: silence counts from the fault on."""
         for player in self.players:
             peer = self.peer_of(player)
-            heard = player.k.heard
+            heard = player.k.peer.heard
             if heard is not None and not peer.mute and not player.mute:
-                player.k.heard = replace(heard, at_s=self.now_s)
-            player.k.round_s = self.now_s
+                player.k.peer = replace(player.k.peer, heard=replace(heard, at_s=self.now_s))
+            player.k.clock = replace(player.k.clock, round_s=self.now_s)
             if self.streams:
                 player.server.change(self.now_s, moved_at_s=self.now_s)
 
@@ -203,9 +203,7 @@ class Stage(Pair):
         settings = self.players[0].settings
         awaited = any(action.properties.urgent for player in self.players for _, action in player.running)
         acting = (player.k for player in self.players if player.powered and not player.mute)
-        busy = awaited or any(
-            k.claim or k.giving_up or k.writing or k.waiting or k.row != NONE.name for k in acting
-        )
+        busy = awaited or any(k.busy or k.intent.row != NONE.name for k in acting)
         if busy:
             self._calm_since_s = self.now_s
         begun = settings.dead_after_s + settings.fence_delay_s + PATIENCE_S

@@ -33,7 +33,7 @@ def settings_of(mine: Settings, *, fencing: bool, message: Message | None) -> Se
 
 def knowledge(settings: Settings, decision: Decision, now_s: float) -> Knowledge:
     """What the other host's core knows; `settings` are its own. Needs a message of it."""
-    heard = decision.knowledge.heard
+    heard = decision.knowledge.peer.heard
     assert heard is not None  # asked only about a host that was heard
     message, mine = heard.message, decision.message
     record = message.record
@@ -42,28 +42,25 @@ def knowledge(settings: Settings, decision: Decision, now_s: float) -> Knowledge
     who = Identity(message.boot_id, message.run_id, now_s - LONG_AGO_S, message.pair_id, message.system_id)
     term = record.term if record else 0
     k = begin(who, durable, BootFacts(confirmed=message.confirmed, confirmed_term=term, met=True))
-    k.heard = Heard(mine, now_s)
-    k.heard_record = mine.record
-    k.seq = message.seq
-    k.round_s = now_s
+    k.peer = replace(k.peer, heard=Heard(mine, now_s), heard_record=mine.record)
+    k.clock = replace(k.clock, round_s=now_s, seq=message.seq)
     k.role = Role.NONE
-    k.leaving = message.leaving
+    k.orders = replace(k.orders, leaving=message.leaving)
     if message.eligible:
-        k.grant = _grant(decision, message, heard, term)
+        k.grants = replace(k.grants, grant=_grant(decision, message, heard, term))
     if not served and Vip.STANDBY.value in message.vips:
-        k.address = AddressFree(term, message.boot_id)
+        k.grants = replace(k.grants, address=AddressFree(term, message.boot_id))
     if served:
-        k.caught_up = message.postmaster
-        k.clear_since_s = now_s
-        grant = decision.knowledge.grant
+        k.database = replace(k.database, caught_up=message.postmaster, clear_since_s=now_s)
+        grant = decision.knowledge.grants.grant
         if grant is not None and mine.eligible:
-            k.given, k.given_at_s = grant, now_s
+            k.grants = replace(k.grants, given=grant, given_at_s=now_s)
     return k
 
 
 def _grant(decision: Decision, message: Message, heard: Heard, term: int) -> Grant:
     """What it was granted, with the end of a lease on this host's clock (the play has one clock)."""
-    given = decision.knowledge.given
+    given = decision.knowledge.grants.given
     expires_s = None
     if given is not None and given.expires_s is not None:
         expires_s = given.expires_s + heard.at_s - message.sent_s
@@ -72,7 +69,7 @@ def _grant(decision: Decision, message: Message, heard: Heard, term: int) -> Gra
 
 def observations(settings: Settings, decision: Decision, seen: Observations, now_s: float) -> Observations:
     """What the other host sees, by its message; what that does not tell is taken to be well."""
-    heard = decision.knowledge.heard
+    heard = decision.knowledge.peer.heard
     assert heard is not None  # asked only about a host that was heard
     message, mine = heard.message, decision.message
     database, up = _database(settings, message, mine, seen, now_s), message.database_ok

@@ -80,16 +80,16 @@ def wait_s(request: Document, usual_s: float = 60.0) -> float:
 def under_way(snapshot: Snapshot) -> str:
     """A change of role that this host is in the middle of, in words; "" for none."""
     k = snapshot.decision.knowledge
-    if k.claim is not None:
-        return f"{snapshot.config.peer.name} is being fenced ({k.claim.change})"
-    if k.giving_up is not None:
-        return f"{snapshot.config.me.name} gives up its role ({k.giving_up.change})"
-    if k.switchover is not None:
+    if k.fencing.claim is not None:
+        return f"{snapshot.config.peer.name} is being fenced ({k.fencing.claim.change})"
+    if k.consent.giving_up is not None:
+        return f"{snapshot.config.me.name} gives up its role ({k.consent.giving_up.change})"
+    if k.orders.switchover is not None:
         return "a switchover was ordered"
-    if k.force or k.fence_order is not None:
+    if k.orders.force or k.orders.fence_order is not None:
         return f"a fence of {snapshot.config.peer.name} was ordered"
-    if any(isinstance(action, Promote) for action in k.running):
+    if any(isinstance(action, Promote) for action in k.work.running):
         return f"{snapshot.config.me.name} is being promoted"
-    if AddVip(Vip.PRIMARY) in k.running:
+    if AddVip(Vip.PRIMARY) in k.work.running:
         return f"{snapshot.config.me.name} raises the primary address"
     return ""

@@ -43,13 +43,15 @@ def outcome(text: str) -> Callable[[Snapshot, Snapshot], str | None]:
 
     def left(before: Snapshot, now: Snapshot) -> str | None:
         k = now.decision.knowledge
-        if not k.leaving or k.writing is not None or k.giving_up is not None or k.row in _INVITING:
+        if not k.orders.leaving or k.intent.row in _INVITING:
+            return None
+        if k.intent.writing is not None or k.consent.giving_up is not None:
             return None
         if (done := _done(before, now)) is not None:
             return done
         if now.at_s - before.at_s < now.config.settings.standby_down_s:
             return None  # a standby may become eligible in a moment, and a lost message comes again
-        why = "the hand-over was called off" if now.at_s < k.called_off_until_s else _nobody(now)
+        why = "the hand-over was called off" if now.at_s < k.consent.called_off_until_s else _nobody(now)
         if not why:
             return None
         if text != ANYWAY:
@@ -61,7 +63,7 @@ def outcome(text: str) -> Callable[[Snapshot, Snapshot], str | None]:
 
 def stayed(_before: Snapshot, now: Snapshot) -> str | None:
     """The order was taken back."""
-    return None if now.decision.knowledge.leaving else f"{now.config.me.name} stays"
+    return None if now.decision.knowledge.orders.leaving else f"{now.config.me.name} stays"
 
 
 def _done(before: Snapshot, now: Snapshot) -> str | None:
@@ -87,7 +89,7 @@ def _primary(record: Record | None) -> str:
 
 def _heard(snapshot: Snapshot) -> Message | None:
     """The peer's last message, while it is not too old to count."""
-    heard = snapshot.decision.knowledge.heard
+    heard = snapshot.decision.knowledge.peer.heard
     fresh = heard is not None and snapshot.at_s - heard.at_s <= snapshot.config.settings.dead_after_s
     return heard.message if heard is not None and fresh else None
 

@@ -81,7 +81,7 @@ def _check(command: Command, snapshot: Snapshot) -> str:
         raise RefusedError("only a confirmed standby can rejoin", hint="Ask on the other host, or see: pgvip status")
     if order is Order.SHUTDOWN:
         return leaving.plan(snapshot, command.text)
-    if order is Order.STAY and not k.leaving:
+    if order is Order.STAY and not k.orders.leaving:
         raise RefusedError("this host is not leaving", hint="See: pgvip status")
     if order is Order.CLEAR_HOLD and not k.durable.hold:
         raise RefusedError("this host is not on hold")
@@ -94,10 +94,10 @@ def _paused(wanted: bool) -> Callable[[Snapshot, Snapshot], str | None]:
         pause = k.durable.pause
         if pause.active is not wanted:
             return None
-        peer = k.heard.message if k.heard else None
+        peer = k.peer.heard.message if k.peer.heard else None
         state = "paused" if wanted else "resumed"
         until = f" until {moment(pause.until)}" if pause.until else ""
-        if peer is None or now.at_s - (k.heard.at_s if k.heard else 0.0) > 3.0:
+        if peer is None or now.at_s - (k.peer.heard.at_s if k.peer.heard else 0.0) > 3.0:
             name = now.config.peer.name
             return f"{state} on {now.config.me.name}{until}; {name} does not answer and follows when it does"
         return f"{state} on both hosts{until}" if peer.pause.serial == pause.serial else None
@@ -107,12 +107,12 @@ def _paused(wanted: bool) -> Callable[[Snapshot, Snapshot], str | None]:
 
 def _rejoined(before: Snapshot, now: Snapshot) -> str | None:
     k = now.decision.knowledge
-    if any(isinstance(action, Rejoin) for action in k.running):
+    if any(isinstance(action, Rejoin) for action in k.work.running):
         return None
-    failures = k.failures.get(Rejoin)
-    if failures is not None and failures != before.decision.knowledge.failures.get(Rejoin):
+    failures = k.work.failures.get(Rejoin)
+    if failures is not None and failures != before.decision.knowledge.work.failures.get(Rejoin):
         raise RefusedError("this host could not rejoin yet; it tries again by itself", failures.text)
-    tried = k.ended.get(Subject.POSTGRES, NEVER) > before.at_s
+    tried = k.work.ended.get(Subject.POSTGRES, NEVER) > before.at_s
     return f"{now.config.me.name} follows {now.config.peer.name}" if tried and now.decision.message.streaming else None
 
 

@@ -59,7 +59,7 @@ class Switchover:
     def cancel(self, request: Document, _reply: Reply) -> Document:
         """Drop a switchover that has not begun."""
         k = self._desk.snapshot().decision.knowledge
-        if k.switchover is None:
+        if k.orders.switchover is None:
             hint = "Cancel it on the host where it was ordered: pgvip status there shows one that waits."
             raise RefusedError("no switchover was ordered on this host, or it has begun", hint=hint)
         if not request.get("dry_run"):
@@ -161,7 +161,7 @@ class _Watch:
     def served(self, now: Snapshot) -> Record | None:
         """The new record once its primary writes. RefusedError when the old primary serves on."""
         k = now.decision.knowledge
-        record, heard = k.durable.record, k.heard.message if k.heard else None
+        record, heard = k.durable.record, k.peer.heard.message if k.peer.heard else None
         if record is None or record.primary == self._old.primary:
             if self._called_off(now, heard):
                 raise RefusedError("the switchover was called off; the old primary serves on")
@@ -174,12 +174,12 @@ class _Watch:
     def _called_off(self, now: Snapshot, heard: Any) -> bool:
         k = now.decision.knowledge
         if self._old.primary == now.config.me.name:
-            idle = k.switchover is None and k.giving_up is None and k.writing is None
+            idle = k.orders.switchover is None and k.consent.giving_up is None and k.intent.writing is None
             return idle and now.decision.message.read_write and now.at_s - self._before.at_s > BEGIN_S
         if heard is not None and heard.record is not None and heard.record.term == self._old.term:
             back = self._stopped and heard.read_write
             self._stopped = self._stopped or not heard.read_write
-            return back or (k.switchover is None and heard.read_write and now.at_s - self._before.at_s > BEGIN_S)
+            return back or (k.orders.switchover is None and heard.read_write and now.at_s - self._before.at_s > BEGIN_S)
         return False
 
 

@@ -131,7 +131,7 @@ def forced(before: Snapshot, now: Snapshot) -> str | None:
         assert new is not None
         said = f"{new.primary} is primary alone (term {new.term}, {new.cause})"
         return said if now.decision.message.read_write else None
-    if not k.force and k.writing is None and now.at_s - before.at_s > BEGIN_S:
+    if not k.orders.force and k.intent.writing is None and now.at_s - before.at_s > BEGIN_S:
         raise RefusedError(
             "the peer could not be fenced; nothing changed",
             hint="If you see that it is off, use: pgvip promote --force --without-fence",
@@ -143,7 +143,8 @@ def off(before: Snapshot, now: Snapshot) -> str | None:
     """The peer is off, and the record says who serves."""
     k, me, peer = now.decision.knowledge, now.config.me.name, now.config.peer.name
     record = k.durable.record
-    if k.peer_off and k.claim is None and record is not None and record.primary == me and k.writing is None:
+    written = k.fencing.claim is None and k.intent.writing is None
+    if k.power.peer_off and written and record is not None and record.primary == me:
         if record.mode.value == "solo" and now.decision.message.read_write:
             return f"{peer} is off and stays off; {me} serves alone (term {record.term})"
         return None
@@ -154,13 +155,13 @@ def off(before: Snapshot, now: Snapshot) -> str | None:
 def switched_on(before: Snapshot, now: Snapshot) -> str | None:
     """The device has accepted the order."""
     k, peer = now.decision.knowledge, now.config.peer.name
-    if k.power_order_until_s > NEVER or any(isinstance(action, PowerOn) for action in k.running):
+    if k.orders.power_order_until_s > NEVER or any(isinstance(action, PowerOn) for action in k.work.running):
         return None
-    if k.ended.get(Subject.POWER, NEVER) <= before.at_s:
+    if k.work.ended.get(Subject.POWER, NEVER) <= before.at_s:
         if now.at_s - before.at_s > now.config.settings.consent_s:
             raise RefusedError(f"{peer} was not switched on", hint="See the daemon's log.")
         return None
-    failures = k.failures.get(PowerOn)
+    failures = k.work.failures.get(PowerOn)
     if failures is not None:
         raise RefusedError(f"could not switch {peer} on", failures.text, "See pgvip fence test.")
     return f"{peer} is being switched on"
@@ -173,8 +174,8 @@ def _mine(new: Record | None, old: Record | None, now: Snapshot) -> bool:
 
 def _must_be_at_it(before: Snapshot, now: Snapshot) -> None:
     k = now.decision.knowledge
-    fencing = any(isinstance(action, Fence) for action in k.running)
-    idle = k.fence_order is None and k.claim is None and k.writing is None and not fencing
+    fencing = any(isinstance(action, Fence) for action in k.work.running)
+    idle = k.orders.fence_order is None and k.fencing.claim is None and k.intent.writing is None and not fencing
     if idle and now.at_s - before.at_s > BEGIN_S:
         peer = now.config.peer.name
         raise RefusedError(

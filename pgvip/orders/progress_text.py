@@ -21,16 +21,16 @@ def _giving_up(now: Snapshot) -> str:
     """On the old primary, before the record is written."""
     me, peer = now.config.me.name, now.config.peer.name
     k = now.decision.knowledge
-    if k.giving_up is None:
-        return f"{me} offers its role to {peer}" if k.switchover is not None else ""
-    if k.writing is not None:
+    if k.consent.giving_up is None:
+        return f"{me} offers its role to {peer}" if k.orders.switchover is not None else ""
+    if k.intent.writing is not None:
         return f"{me} writes that {peer} is primary"
-    if any(isinstance(action, StopPostgres) for action in k.running):
+    if any(isinstance(action, StopPostgres) for action in k.work.running):
         return f"{me} stops PostgreSQL, which ends its sessions"
-    if any(isinstance(action, DropVip) for action in k.running):
+    if any(isinstance(action, DropVip) for action in k.work.running):
         return f"{me} drops its addresses"
-    if k.giving_up.stopped is not None:
-        point = k.giving_up.stopped.point
+    if k.consent.giving_up.stopped is not None:
+        point = k.consent.giving_up.stopped.point
         return f"{me} waits until {peer} says that it has the shutdown checkpoint ({point.lsn})"
     return f"{me} gives up its role"
 
@@ -39,29 +39,29 @@ def _asking(now: Snapshot) -> str:
     """On the standby, before the record is written."""
     me, peer = now.config.me.name, now.config.peer.name
     k = now.decision.knowledge
-    if k.claim is not None:
-        return f"{me} writes that it is primary" if k.claim.fenced else f"{me} has {peer} powered off"
-    heard = k.heard.message if k.heard else None
+    if k.fencing.claim is not None:
+        return f"{me} writes that it is primary" if k.fencing.claim.fenced else f"{me} has {peer} powered off"
+    heard = k.peer.heard.message if k.peer.heard else None
     if heard is None:
         return ""
     if heard.stopped is not None:
         return f"{me} has the shutdown checkpoint" if now.decision.message.has_checkpoint else f"{peer} has stopped"
     if not heard.read_write:
         return f"{peer} stops PostgreSQL, which ends its sessions"
-    if k.switchover is not None:
+    if k.orders.switchover is not None:
         return f"{me} asks {peer} for its role"
-    return f"{me} waits for its fence of {peer} to begin" if k.fence_order is not None else ""
+    return f"{me} waits for its fence of {peer} to begin" if k.orders.fence_order is not None else ""
 
 
 def _gaining(now: Snapshot, record: Record) -> str:
     """On either host, once the new record is written."""
     me, peer = now.config.me.name, now.config.peer.name
     k = now.decision.knowledge
-    heard = k.heard.message if k.heard else None
+    heard = k.peer.heard.message if k.peer.heard else None
     if record.primary == me:
         if not now.decision.message.read_write:
             return f"{me} is being promoted"
-        if any(isinstance(action, AddVip) for action in k.running):
+        if any(isinstance(action, AddVip) for action in k.work.running):
             return f"{me} raises the addresses"
     elif heard is None or not heard.read_write:
         return f"{peer} is being promoted"
@@ -76,10 +76,10 @@ def follows(now: Snapshot, record: Record) -> str:
     k = now.decision.knowledge
     new = k.durable.record
     if new is not None and new.term > record.term and new.mode.value == "pair" and new.primary == record.primary:
-        standby = now.decision.message if new.primary != me else k.heard.message if k.heard else None
+        standby = now.decision.message if new.primary != me else k.peer.heard.message if k.peer.heard else None
         if standby is not None and standby.eligible and "standby" in standby.vips:
             return ""
         return "the old primary follows; it is being made eligible and given the standby address"
     old = peer if record.primary == me else me
-    starting = any(isinstance(action, StartPostgres | Promote) for action in k.running)
+    starting = any(isinstance(action, StartPostgres | Promote) for action in k.work.running)
     return f"{old} is started as the standby" if starting else f"{old} is made to follow {record.primary}"

@@ -67,7 +67,7 @@ def fence_word(snapshot: Snapshot) -> str:
 def gather(desk: Desk) -> Facts:
     """Both hosts, as they are now; what could not be asked is missing, with its reason."""
     snapshot = desk.snapshot()
-    config, heard = snapshot.config, snapshot.decision.knowledge.heard
+    config, heard = snapshot.config, snapshot.decision.knowledge.peer.heard
     fresh = heard is not None and snapshot.at_s - heard.at_s <= FRESH_S
     mine, why = None, ""
     try:

@@ -111,14 +111,14 @@ def fence_off(snapshot: Snapshot, *, force: bool) -> Plan:
 def fence_on(snapshot: Snapshot) -> Plan:
     """Switch the peer on."""
     must_have_fencing(snapshot)
-    if snapshot.decision.knowledge.claim is not None:
+    if snapshot.decision.knowledge.fencing.claim is not None:
         raise RefusedError(f"{snapshot.config.peer.name} is being fenced", hint="Wait until that is over.")
     return Plan(f"fence on: {snapshot.config.peer.name} is switched on; it rejoins by itself")
 
 
 def confirm(snapshot: Snapshot) -> Plan:
     """An operator's word in place of the fence device's."""
-    claim, peer = snapshot.decision.knowledge.claim, snapshot.config.peer.name
+    claim, peer = snapshot.decision.knowledge.fencing.claim, snapshot.config.peer.name
     if claim is None:
         raise RefusedError("no claim is open: nothing waits for a fence", hint="See: pgvip status")
     text = f"fence confirm: {peer} counts as powered off; {snapshot.config.me.name} goes on with {claim.change}"
@@ -155,7 +155,7 @@ def promotion(snapshot: Snapshot, *, unfenced: bool, force_healthy: bool) -> Pla
 
 def _is_well(v: Facts) -> bool:
     """This primary serves; or this standby hears a confirmed primary that does."""
-    if v.record is None or not v.k.confirmed or v.k.alarm:
+    if v.record is None or not v.k.confirmed or v.k.peer.alarm:
         return False
     if v.primary:
         return v.read_write and v.database_healthy
@@ -165,7 +165,7 @@ def _is_well(v: Facts) -> bool:
 def loss(snapshot: Snapshot) -> str:
     """What a takeover here may lose, by the positions that are known."""
     v, me, peer = facts_of(snapshot), snapshot.config.me.name, snapshot.config.peer.name
-    mine, heard = v.point, v.k.heard
+    mine, heard = v.point, v.k.peer.heard
     here = f"{me} has WAL up to {mine.lsn} (timeline {mine.timeline})" if mine else f"what WAL {me} has is not known"
     if v.primary:
         return f"{here}. What {peer} alone has, if it ever served, is lost here."

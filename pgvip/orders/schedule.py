@@ -118,7 +118,7 @@ class Schedule:
 
     def _heard(self) -> bool:
         snapshot = self._desk.newest.get()
-        return snapshot is not None and snapshot.decision.knowledge.heard is not None
+        return snapshot is not None and snapshot.decision.knowledge.peer.heard is not None
 
     def _fire(self, waiting: Scheduled) -> None:
         log = self._desk.log

@@ -72,7 +72,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         "confirmed": k.confirmed,
         "sync_wanted": config.settings.sync,
         "me": _me(config, v),
-        "peer": _peer(config.peer, k.heard, now_s),
+        "peer": _peer(config.peer, k.peer.heard, now_s),
         "replication": _replication(config, v),
         "addresses": {vip.value: str(config.vips[vip].ip) for vip in Vip},
         "fencing": {
@@ -99,7 +99,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         "warnings": [
             encode(warning) for warning in (*decision.warnings, *live.warnings, *warned(WARNINGS, live.http))
         ],
-        "blockers": [{"change": change, "why": why} for change, why in k.blockers],
+        "blockers": [{"change": change, "why": why} for change, why in k.intent.blockers],
         "drill": live.drill,
         "link": _link(live.link, now_s),
         "http": _http(live.http),
@@ -142,7 +142,7 @@ def _me(config: Config, v: Facts) -> Document:
             "streaming": v.streams if v.recovering else None,
         },
         "gateway_ok": v.gateway,
-        "claiming": v.k.claim is not None,
+        "claiming": v.k.fencing.claim is not None,
         "paused": v.paused,
         "hold": v.k.durable.hold,
         "override": config.settings.override.value,
@@ -207,7 +207,7 @@ def _database_state(v: Facts) -> str:
 
 def _replication(config: Config, v: Facts) -> Document:
     """How the standby follows: from the primary's own facts when this host is primary, else from this standby's."""
-    heard = v.k.heard.message if v.k.heard else None
+    heard = v.k.peer.heard.message if v.k.peer.heard else None
     database = v.database
     if v.read_write and database is not None:
         replica = database.replica
@@ -240,10 +240,10 @@ def _replication(config: Config, v: Facts) -> Document:
 
 def _doing(k: Knowledge, now_s: float) -> Document:
     """What is under way: the row of the table, a claim, a give-up, actions, and what failed lately."""
-    claim, giving_up = k.claim, k.giving_up
+    claim, giving_up = k.fencing.claim, k.consent.giving_up
     return {
-        "row": k.row,
-        "row_age_s": _age(k.row_since_s, now_s),
+        "row": k.intent.row,
+        "row_age_s": _age(k.intent.row_since_s, now_s),
         "claim": None if claim is None else {
             "change": claim.change, "why": claim.why.value, "tries": claim.tries, "fenced": claim.fenced,
             "age_s": _age(claim.since_s, now_s),
@@ -251,13 +251,13 @@ def _doing(k: Knowledge, now_s: float) -> Document:
         "giving_up": (
             None if giving_up is None else {"change": giving_up.change, "age_s": _age(giving_up.since_s, now_s)}
         ),
-        "switchover": k.switchover is not None,
-        "leaving": k.leaving,
-        "isolated": k.isolated,
-        "actions": sorted(type(action).__name__ for action in k.running),
+        "switchover": k.orders.switchover is not None,
+        "leaving": k.orders.leaving,
+        "isolated": k.isolation.isolated,
+        "actions": sorted(type(action).__name__ for action in k.work.running),
         "failures": [
             {"action": name, "times": one.times, "text": one.text, "retry_in_s": _in(one.retry_at_s, now_s)}
-            for name, one in sorted((name_of(kind), past) for kind, past in k.failures.items())
+            for name, one in sorted((name_of(kind), past) for kind, past in k.work.failures.items())
         ],
     }  # fmt: skip
 
@@ -269,7 +269,7 @@ def _rights(v: Facts) -> Document:
     """
     write = write_right(v)
     let_in = (v.postmaster, "") if v.seen.held.value and Vip.PRIMARY in v.seen.held.value else (v.postmaster,)
-    return {"write": write, "serve": write and v.read_write and (not v.sync_term or v.k.caught_up in let_in)}
+    return {"write": write, "serve": write and v.read_write and (not v.sync_term or v.k.database.caught_up in let_in)}
 
 
 def _http(state: HttpState | None) -> Document | None:

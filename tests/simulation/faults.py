@@ -331,7 +331,7 @@ class Faults:
 
         def look() -> None:
             known = daemon.knowledge
-            busy = daemon.commands or known.deferred or known.force
+            busy = daemon.commands or known.orders.deferred or known.orders.force
             if self.running and daemon.alive and busy:
                 self.world.after(0.2, look)
                 return
@@ -355,7 +355,8 @@ class Faults:
         """Operators end what they began: pauses, and that a host is to stay off."""
         hosts = self.world.hosts
         keeping = [
-            host for host in hosts if host.durable.kept_off or (host.daemon and host.daemon.knowledge.fence_order)
+            host for host in hosts
+            if host.durable.kept_off or (host.daemon and host.daemon.knowledge.orders.fence_order)
         ]
         for host in keeping:
             self._order(host, Order.POWER_ON)

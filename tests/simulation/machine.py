@@ -170,7 +170,7 @@ class Host:
     def __repr__(self) -> str:
         daemon = self.daemon
         state = "off" if not self.powered else f"{self.pg.phase} vips={sorted(self.held)}"
-        facts = f"confirmed={daemon.knowledge.confirmed} row={daemon.knowledge.row}" if daemon else "no daemon"
+        facts = f"confirmed={daemon.knowledge.confirmed} row={daemon.knowledge.intent.row}" if daemon else "no daemon"
         return f"<{self.name} {state} {facts} durable={self.durable}>"
 
 
@@ -244,9 +244,7 @@ class Daemon:
     def _busy(self) -> bool:
         """Something is under way: then every observation may be the one that it waits for."""
         k = self.knowledge
-        if k.giving_up is not None or k.claim is not None or k.writing is not None or k.waiting:
-            return True
-        return any(action.properties.urgent for action in k.running)
+        return k.busy or any(action.properties.urgent for action in k.work.running)
 
     def ended(self, result: Result) -> None:
         self.results.append(result)

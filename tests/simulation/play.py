@@ -99,11 +99,11 @@ class Play:
         return bool(host.daemon and host.daemon.last and host.daemon.last.message.eligible)
 
     def gives_up(self, host: Host) -> bool:
-        return bool(host.daemon and host.daemon.knowledge.giving_up)
+        return bool(host.daemon and host.daemon.knowledge.consent.giving_up)
 
     def waits(self, host: Host) -> bool:
         """It would fence, and waits `fence_delay`."""
-        return bool(host.daemon and host.daemon.knowledge.waiting)
+        return bool(host.daemon and host.daemon.knowledge.fencing.waiting)
 
     def order(self, host: Host, order: Order, text: str = "") -> None:
         self.until(lambda: host.daemon is not None)

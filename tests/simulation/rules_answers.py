@@ -14,7 +14,7 @@ Patch = pytest.MonkeyPatch
 
 
 def _long_unheard(facts: Facts) -> bool:
-    return facts.now_s - max(facts.heard_life_s, facts.k.who.started_s, facts.k.awake_s) >= facts.s.dead_after_s
+    return facts.now_s - max(facts.heard_life_s, facts.k.who.started_s, facts.k.clock.awake_s) >= facts.s.dead_after_s
 
 
 def deaf(path: str) -> Callable[[Patch], None]:
@@ -24,7 +24,7 @@ def deaf(path: str) -> Callable[[Patch], None]:
         def make(whole: Callable[[Facts], float]) -> Callable[[Facts], float]:
             def broken(facts: Facts) -> float:
                 seen, never = facts.seen, float("-inf")
-                heard_s = facts.k.heard.at_s if facts.k.heard and path != "link" else never
+                heard_s = facts.k.peer.heard.at_s if facts.k.peer.heard and path != "link" else never
                 stream_s = facts.stream_at_s if path != "stream" else never
                 asked_s = max(seen.peer_own.at_s, seen.peer_vip.at_s) if path != "query" else never
                 return max(heard_s, stream_s, asked_s)
@@ -73,7 +73,7 @@ def stopped_daemon_is_dead(patch: Patch) -> None:
     """A host counts as silent when its daemon is."""
 
     def make(whole: Callable[[Facts], bool]) -> Callable[[Facts], bool]:
-        return lambda facts: facts.k.heard is not None and facts.heard_age_s >= facts.s.dead_after_s
+        return lambda facts: facts.k.peer.heard is not None and facts.heard_age_s >= facts.s.dead_after_s
 
     sees(patch, "peer_silent", make)
 

@@ -27,11 +27,10 @@ Chosen = tuple[Change, tuple[tuple[str, str], ...]]
 
 def _confirms(r: Round, alone: Callable[[Round], bool]) -> None:
     v, k = r.facts(), r.k
-    if k.confirmed or v.record is None or k.alarm or k.writing is not None or v.higher is not None:
+    if k.confirmed or v.record is None or k.peer.alarm or k.intent.writing is not None or v.higher is not None:
         return
     if alone(r):
         k.confirmed = True
-        r.changed()
 
 
 def solo_asks_nobody(patch: Patch) -> None:
@@ -44,7 +43,7 @@ def solo_does_not_probe(patch: Patch) -> None:
 
     def alone(r: Round) -> bool:
         v, k = r.facts(), r.k
-        return v.primary and v.solo and k.heard is None and r.now_s - k.who.started_s >= r.s.solo_boot_wait_s
+        return v.primary and v.solo and k.peer.heard is None and r.now_s - k.who.started_s >= r.s.solo_boot_wait_s
 
     given(patch, intake, "confirm", _or(alone))
 
@@ -54,7 +53,7 @@ def silence_confirms(patch: Patch) -> None:
 
     def alone(r: Round) -> bool:
         v, k = r.facts(), r.k
-        return v.primary and k.heard is None and r.now_s - k.who.started_s >= r.s.solo_boot_wait_s
+        return v.primary and k.peer.heard is None and r.now_s - k.who.started_s >= r.s.solo_boot_wait_s
 
     given(patch, intake, "confirm", _or(alone))
 
@@ -142,7 +141,6 @@ def adopting_confirms(patch: Patch) -> None:
         after = r.k.durable.record
         if before is not None and after is not None and after.term > before.term:
             r.k.confirmed = True
-            r.changed()
 
     patch.setattr(intake, "_written", broken)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -55,8 +56,8 @@ def gives_way_then_drops(patch: Patch) -> None:
     whole = steps.give_up
 
     def broken(r: Round) -> None:
-        y = r.k.giving_up
-        if y is not None and y.want is Want.SOLO and r.k.writing is None:
+        y = r.k.consent.giving_up
+        if y is not None and y.want is Want.SOLO and r.k.intent.writing is None:
             steps._write_change(r, primary=r.s.peer, handover=None, cause=y.change)
         else:
             whole(r)
@@ -87,7 +88,7 @@ def backends_outlive_it(play: Play) -> None:
 
 def stop_is_believed(patch: Patch) -> None:
     """A host that must give up writes when it has tried to stop PostgreSQL, whether or not that worked."""
-    sees(patch, "gone", lambda whole: lambda facts: StopPostgres in facts.k.failures or whole(facts))
+    sees(patch, "gone", lambda whole: lambda facts: StopPostgres in facts.k.work.failures or whole(facts))
 
 
 def cannot_stop(play: Play) -> None:
@@ -148,11 +149,10 @@ def starts_meanwhile(patch: Patch) -> None:
 
     def make(whole: Callable[[Round, Change], None]) -> Callable[[Round, Change], None]:
         def broken(r: Round, row: Change) -> None:
-            y, r.k.giving_up = r.k.giving_up, None
-            r.changed()
+            y = r.k.consent.giving_up
+            r.k.consent = replace(r.k.consent, giving_up=None)
             whole(r, row)
-            r.k.giving_up = y
-            r.changed()
+            r.k.consent = replace(r.k.consent, giving_up=y)
 
         return broken
 
@@ -163,7 +163,7 @@ def handed_back_for_ever(patch: Patch) -> None:
     """Hand-backs are not bounded."""
 
     def broken(facts: Facts) -> bool:
-        since_s = facts.k.blocked_since_s
+        since_s = facts.k.database.blocked_since_s
         return since_s > 0 and facts.now_s - since_s >= facts.s.standby_down_s and facts.recovering and facts.responding
 
     always(patch, changes.BLOCKED, broken)

@@ -38,10 +38,9 @@ def claims_afterwards(patch: Patch) -> None:
         r.start(Fence(attempt))
 
     def at_last(r: Round, attempt: str, *, ok: bool, text: str) -> None:
-        if ok and attempt in wanted and r.k.claim is None:
+        if ok and attempt in wanted and r.k.fencing.claim is None:
             change, why, takeover = wanted.pop(attempt)
-            r.k.claim = Claim(change, r.facts().term, why, takeover, attempt, r.now_s)
-            r.changed()
+            r.k.fencing = replace(r.k.fencing, claim=Claim(change, r.facts().term, why, takeover, attempt, r.now_s))
         fenced(r, attempt, ok=ok, text=text)
 
     patch.setattr(steps, "open_claim", no_claim)
@@ -134,9 +133,10 @@ def delay_is_blind(patch: Patch) -> None:
 
     def broken(r: Round, row: Change) -> None:
         who = id(r.s)
-        if row.delayed and r.k.claim is None and who not in waits:
+        if row.delayed and r.k.fencing.claim is None and who not in waits:
             waits[who] = (row, r.now_s)
-        if who in waits and r.now_s - waits[who][1] >= r.s.fence_delay_s and r.k.claim is None and not r.k.writing:
+        free = r.k.fencing.claim is None and not r.k.intent.writing
+        if who in waits and r.now_s - waits[who][1] >= r.s.fence_delay_s and free:
             row, _ = waits.pop(who)
             steps.open_claim(r, row.name, Why.SILENCE, takeover=True)
         whole(r, row)
@@ -161,8 +161,8 @@ def not_again(patch: Patch) -> None:
 
     def broken(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         whole(r, attempt, ok=ok, text=text)
-        if r.k.claim is not None and not ok:
-            r.k.claim = replace(r.k.claim, retry_at_s=float("inf"))
+        if r.k.fencing.claim is not None and not ok:
+            r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, retry_at_s=float("inf")))
 
     patch.setattr(intake, "fenced", broken)
 
@@ -181,7 +181,7 @@ def lease_at_the_beginning(patch: Patch) -> None:
 
     def make(whole: Callable[..., bool]) -> Callable[..., bool]:
         def broken(facts: Facts, grant: Grant | None, term: int) -> bool:
-            if grant is not None and facts.k.claim is not None:
+            if grant is not None and facts.k.fencing.claim is not None:
                 grant = replace(grant, expires_s=None)
             return whole(facts, grant, term)
 
@@ -225,8 +225,8 @@ def word_is_kept(patch: Patch) -> None:
 
     def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
         opened(r, change, why, takeover=takeover)
-        if r.s.me in said and r.k.claim is not None:
-            r.k.claim = replace(r.k.claim, fenced=True)
+        if r.s.me in said and r.k.fencing.claim is not None:
+            r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, fenced=True))
 
     patch.setattr(intake, "_command", broken)
     patch.setattr(steps, "open_claim", open_claim)
@@ -247,7 +247,7 @@ def force_fences_nobody(patch: Patch) -> None:
     whole = steps.force
 
     def broken(r: Round) -> None:
-        r.k.unfenced = True
+        r.k.orders = replace(r.k.orders, unfenced=True)
         whole(r)
 
     patch.setattr(steps, "force", broken)

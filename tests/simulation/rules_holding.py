@@ -87,7 +87,7 @@ def untold(patch: Patch) -> None:
     def broken(facts: Facts) -> bool:
         if facts.primary:
             return facts.solo and rights.write_right(facts)
-        return facts.k.confirmed and facts.pair and facts.higher is None and facts.k.giving_up is None
+        return facts.k.confirmed and facts.pair and facts.higher is None and facts.k.consent.giving_up is None
 
     everywhere(patch, "standby_address", lambda whole: broken)
 

@@ -37,7 +37,7 @@ def question(patch: pytest.MonkeyPatch) -> None:
     def broken(r: Round, message: Message) -> None:
         whole(r, message)
         if message.question and message.record is not None:
-            r.k.answered_term = max(r.k.answered_term, message.record.term)
+            r.k.peer = replace(r.k.peer, answered_term=max(r.k.peer.answered_term, message.record.term))
 
     patch.setattr(intake, "_message", broken)
 
@@ -47,8 +47,8 @@ def claimer_answers(patch: pytest.MonkeyPatch) -> None:
     whole = speak.message
 
     def broken(r: Round, row: Change) -> Message:
-        said, heard = whole(r, row), r.k.heard
-        return replace(said, answer=heard.message.question) if heard and r.k.claim is not None else said
+        said, heard = whole(r, row), r.k.peer.heard
+        return replace(said, answer=heard.message.question) if heard and r.k.fencing.claim is not None else said
 
     patch.setattr(speak, "message", broken)
 
@@ -58,7 +58,7 @@ def attempt(patch: pytest.MonkeyPatch) -> None:
     whole = intake.fenced
 
     def broken(r: Round, attempt: str, *, ok: bool, text: str) -> None:
-        whole(r, r.k.claim.attempt if r.k.claim else attempt, ok=ok, text=text)
+        whole(r, r.k.fencing.claim.attempt if r.k.fencing.claim else attempt, ok=ok, text=text)
 
     patch.setattr(intake, "fenced", broken)
 
@@ -68,13 +68,13 @@ def void(patch: pytest.MonkeyPatch) -> None:
     written, carry_on, end = intake._written, steps._carry_on, steps.end_claim
 
     def keeping(r: Round, durable: Durable, *, ok: bool) -> None:
-        claim = r.k.claim
+        claim = r.k.fencing.claim
         written(r, durable, ok=ok)
         if claim is not None and not claim.fenced:
-            r.k.claim = claim
+            r.k.fencing = replace(r.k.fencing, claim=claim)
 
     def unchecked(r: Round, c: Claim) -> None:
-        if c.fenced and r.k.writing is None:
+        if c.fenced and r.k.intent.writing is None:
             steps._write_claimed(r, c)
         else:
             carry_on(r, c)
@@ -95,8 +95,8 @@ def abandon(patch: pytest.MonkeyPatch) -> None:
 
     def deaf(r: Round, change: str, why: Why, *, takeover: bool) -> None:
         whole(r, change, why, takeover=takeover)
-        if r.k.claim is not None:
-            r.k.claim = replace(r.k.claim, since_s=float("inf"))
+        if r.k.fencing.claim is not None:
+            r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, since_s=float("inf")))
 
     patch.setattr(steps, "open_claim", deaf)
 
@@ -149,10 +149,9 @@ def postmaster(patch: pytest.MonkeyPatch) -> None:
         return grant is not None and grant.term == term and grant.boot_id == facts.k.who.boot_id
 
     def keeping(r: Round) -> None:
-        grant = r.k.grant
+        grant = r.k.grants.grant
         passing(r)
-        r.k.grant = grant
-        r.changed()
+        r.k.grants = replace(r.k.grants, grant=grant)
 
     def taking(r: Round, said: Message) -> None:
         if said.grant is not None:
@@ -196,10 +195,9 @@ def no_record(patch: pytest.MonkeyPatch) -> None:
     """[m 15] Without a record of its own, a host adopts one from whoever has one."""
 
     def broken(r: Round, message: Message, record: Record) -> None:
-        known = r.k.heard_record
+        known = r.k.peer.heard_record
         if known is None or record.term > known.term:
-            r.k.heard_record = record
-            r.changed()
+            r.k.peer = replace(r.k.peer, heard_record=record)
 
     patch.setattr(intake, "_heard_record", broken)
 

@@ -24,8 +24,8 @@ def order_is_right(patch: Patch) -> None:
 
     def make(whole: Callable[[Facts], bool]) -> Callable[[Facts], bool]:
         def broken(facts: Facts) -> bool:
-            claim = facts.k.claim
-            ordered = facts.k.fence_order is not None or (claim is not None and claim.why is Why.OPERATOR)
+            claim = facts.k.fencing.claim
+            ordered = facts.k.orders.fence_order is not None or (claim is not None and claim.why is Why.OPERATOR)
             return whole(facts) or (ordered and facts.recovering)
 
         return broken
@@ -52,7 +52,8 @@ def word_of_a_living_peer(patch: Patch) -> None:
     def make(whole: Callable[[Round, Claim], None]) -> Callable[[Round, Claim], None]:
         def broken(r: Round, c: Claim) -> None:
             if c.why is Why.OPERATOR and c.by_word:
-                r.k.claim = c = replace(c, by_word=False)
+                c = replace(c, by_word=False)
+                r.k.fencing = replace(r.k.fencing, claim=c)
             whole(r, c)
 
         return broken
@@ -65,7 +66,7 @@ def ordered_and_said(play: Play) -> None:
     play.world.fencing.moods["a"] = "fails"
     play.order(play.b, Order.FAILOVER)
     with suppress(Missed):
-        play.until(lambda: bool(play.b.daemon and play.b.daemon.knowledge.claim), 3.0)
+        play.until(lambda: bool(play.b.daemon and play.b.daemon.knowledge.fencing.claim), 3.0)
     play.apart("link", "db")
     play.order(play.b, Order.FENCE_CONFIRMED)
     play.wait(3.0, 6.0)

@@ -150,10 +150,8 @@ def served_afterwards(patch: Patch) -> None:
             whole(r, row)
             return
         r.k.durable = replace(before, served=True)
-        r.changed()
         whole(r, row)
         r.k.durable = before
-        r.changed()
 
     patch.setattr(converge, "_as_primary", broken)
 

@@ -42,11 +42,12 @@ def right_while_giving_up(patch: Patch) -> None:
 
     def make(whole: Test) -> Test:
         def broken(facts: Facts) -> bool:
-            y, facts.k.giving_up = facts.k.giving_up, None
+            y = facts.k.consent.giving_up
+            facts.k.consent = replace(facts.k.consent, giving_up=None)
             try:
                 return whole(facts)
             finally:
-                facts.k.giving_up = y
+                facts.k.consent = replace(facts.k.consent, giving_up=y)
 
         return broken
 
@@ -74,13 +75,13 @@ def powers_on_while_it_fences(patch: Patch) -> None:
 
     def make(whole: Step) -> Step:
         def broken(r: Round) -> None:
-            claim, r.k.claim = r.k.claim, None
-            fences = tuple(action for action in r.k.running if type(action).__name__ == "Fence")
-            r.k.running = tuple(action for action in r.k.running if action not in fences)
-            r.changed()
+            claim = r.k.fencing.claim
+            r.k.fencing = replace(r.k.fencing, claim=None)
+            fences = tuple(action for action in r.k.work.running if type(action).__name__ == "Fence")
+            r.k.work = replace(r.k.work, running=tuple(action for action in r.k.work.running if action not in fences))
             whole(r)
-            r.k.claim, r.k.running = claim, (*fences, *r.k.running)
-            r.changed()
+            r.k.fencing = replace(r.k.fencing, claim=claim)
+            r.k.work = replace(r.k.work, running=(*fences, *r.k.work.running))
 
         return broken
 
@@ -92,10 +93,9 @@ def eligible_after_consent(patch: Patch) -> None:
 
     def make(whole: RowStep) -> RowStep:
         def broken(r: Round, row: Change) -> None:
-            grant = r.k.grant
+            grant = r.k.grants.grant
             whole(r, row)
-            r.k.grant = grant
-            r.changed()
+            r.k.grants = replace(r.k.grants, grant=grant)
 
         return broken
 
@@ -107,9 +107,8 @@ def term_is_not_checked_again(patch: Patch) -> None:
 
     def make(whole: Step) -> Step:
         def broken(r: Round) -> None:
-            if r.k.giving_up is not None:
-                r.k.giving_up = replace(r.k.giving_up, term=r.facts().term)
-                r.changed()
+            if r.k.consent.giving_up is not None:
+                r.k.consent = replace(r.k.consent, giving_up=replace(r.k.consent.giving_up, term=r.facts().term))
             whole(r)
 
         return broken
@@ -159,11 +158,10 @@ def consents_while_it_claims(patch: Patch) -> None:
 
     def make(whole: RowStep) -> RowStep:
         def broken(r: Round, row: Change) -> None:
-            claim, r.k.claim = r.k.claim, None
-            r.changed()
+            claim = r.k.fencing.claim
+            r.k.fencing = replace(r.k.fencing, claim=None)
             whole(r, row)
-            r.k.claim = claim
-            r.changed()
+            r.k.fencing = replace(r.k.fencing, claim=claim)
 
         return broken
 
@@ -178,12 +176,11 @@ def grants_in_solo(patch: Patch) -> None:
             if r.facts().solo:
                 r.facts().__dict__["pair"] = True
             whole(r)
-            r.changed()
 
         return broken
 
     given(patch, converge, "grants", make)
-    patch.setattr(speak, "_grant", lambda r: r.k.given if r.k.giving_up is None else None)
+    patch.setattr(speak, "_grant", lambda r: r.k.grants.given if r.k.consent.giving_up is None else None)
 
 
 def answers_without_a_record(patch: Patch) -> None:
@@ -191,8 +188,8 @@ def answers_without_a_record(patch: Patch) -> None:
 
     def make(whole: Callable[[Round, Change], Message]) -> Callable[[Round, Change], Message]:
         def broken(r: Round, row: Change) -> Message:
-            said, heard = whole(r, row), r.k.heard
-            lacks = heard is not None and r.k.claim is None and r.facts().record is None
+            said, heard = whole(r, row), r.k.peer.heard
+            lacks = heard is not None and r.k.fencing.claim is None and r.facts().record is None
             return replace(said, answer=heard.message.question) if lacks and heard else said
 
         return broken
@@ -205,9 +202,9 @@ def confirmed_before_adopting(patch: Patch) -> None:
 
     def make(whole: Step) -> Step:
         def broken(r: Round) -> None:
-            if not r.k.confirmed and r.k.answered_term >= 0 and r.facts().record is not None and not r.k.alarm:
+            answered = r.k.peer.answered_term >= 0 and not r.k.peer.alarm
+            if not r.k.confirmed and answered and r.facts().record is not None:
                 r.k.confirmed = True
-                r.changed()
             whole(r)
 
         return broken
@@ -229,8 +226,8 @@ def same_attempts(patch: Patch) -> None:
     """The attempts of every daemon of a host are numbered alike."""
 
     def broken(r: Round) -> str:
-        r.k.attempts += 1
-        return str(r.k.attempts)
+        r.k.work = replace(r.k.work, attempts=r.k.work.attempts + 1)
+        return str(r.k.work.attempts)
 
     patch.setattr(steps, "_attempt", broken)
 
@@ -240,11 +237,10 @@ def claim_outlives_the_record(patch: Patch) -> None:
     whole = intake._written
 
     def broken(r: Round, durable: Durable, *, ok: bool) -> None:
-        claim = r.k.claim
+        claim = r.k.fencing.claim
         whole(r, durable, ok=ok)
         if claim is not None and not claim.fenced:
-            r.k.claim = claim
-            r.changed()
+            r.k.fencing = replace(r.k.fencing, claim=claim)
 
     patch.setattr(intake, "_written", broken)
 

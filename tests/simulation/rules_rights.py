@@ -71,11 +71,10 @@ def higher_term_waits(patch: Patch) -> None:
 
     def make(whole: Callable[..., None]) -> Callable[..., None]:
         def broken(r: Round, *words: object) -> None:
-            known, r.k.heard_record = r.k.heard_record, None
-            r.changed()
+            known = r.k.peer.heard_record
+            r.k.peer = replace(r.k.peer, heard_record=None)
             whole(r, *words)
-            r.k.heard_record = known
-            r.changed()
+            r.k.peer = replace(r.k.peer, heard_record=known)
 
         return broken
 

@@ -182,7 +182,7 @@ def writes(host: Host) -> bool:
 def changing(world: World) -> bool:
     """A change is under way on one of the hosts."""
     known = [host.daemon.knowledge for host in world.hosts if host.powered and host.daemon]
-    return any(k.claim or k.giving_up or k.writing or k.waiting for k in known)
+    return any(k.fencing.claim or k.consent.giving_up or k.intent.writing or k.fencing.waiting for k in known)
 
 
 def settle(world: World, more_s: float) -> None:

@@ -99,7 +99,7 @@ def test_data_to_which_the_role_is_being_given_are_not_rebuilt(seed: int) -> Non
     assert world.a.daemon is not None
     assert world.b.daemon is not None
     world.a.daemon.order(Order.SWITCHOVER)
-    until(world, lambda: world.a.daemon is not None and world.a.daemon.knowledge.giving_up is not None, 10.0)
+    until(world, lambda: world.a.daemon is not None and world.a.daemon.knowledge.consent.giving_up is not None, 10.0)
     world.b.daemon.order(Order.REJOIN, "clone")
     world.arrive(world.b, old[-1])
     run(world, 0.5)

@@ -25,8 +25,8 @@ def unfenced(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def broken(r: Round, change: str, why: Why, *, takeover: bool) -> None:
         whole(r, change, why, takeover=takeover)
-        if r.k.claim is not None:
-            r.k.claim = replace(r.k.claim, fenced=True)
+        if r.k.fencing.claim is not None:
+            r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, fenced=True))
 
     monkeypatch.setattr(steps, "open_claim", broken)
 

@@ -144,7 +144,7 @@ def _starts(host: Host, action: Action) -> Host:
 
 def _up(host: Host, postmaster: str, *, read_write: bool, names: str) -> Host:
     database = host.seen.database.value or Database(postmaster, in_recovery=True, point=WalPoint(1, HERE))
-    replica = Replica("streaming", "sync", HERE, HERE) if read_write and host.k.heard else None
+    replica = Replica("streaming", "sync", HERE, HERE) if read_write and host.k.peer.heard else None
     changed = replace(
         database, postmaster=postmaster, in_recovery=not read_write, sync_names=names, replica=replica, replay_lsn=HERE,
         streaming=not read_write, moved_at_s=host.now_s,
@@ -222,8 +222,8 @@ class Procedure:
         count = 0
         for number in range(self.rounds):
             machine.round(self.peer(machine), after_s=STEP_S, command=None if number else self.order)
-            while machine.host.k.running:
-                action = machine.host.k.running[0]
+            while machine.host.k.work.running:
+                action = machine.host.k.work.running[0]
                 if count == crash_at:
                     if performed:
                         machine.perform(action)

@@ -6,7 +6,6 @@ Host "a" is first (even terms), "b" second. `Host.round` is one call of `decide`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from pgvip.core.messages import AddressFree, Command, Heard, Message, Order, Req
 from pgvip.core.observations import Database, Observation, Observations, PeerDatabase, Processes, Replica
 from pgvip.core.settings import Identity, Inputs, Settings
 from pgvip.core.values import NEVER, BootFacts, Durable, Grant, Lsn, Mode, Record, Role, Vip, WalPoint
+from tests.knowing import knowing
 
 A = TypeVar("A", bound=Action)
 
@@ -120,12 +120,8 @@ class Host:
     # --- what it knows and sees ---------------------------------------------------------------------
 
     def knows(self, **changes: Any) -> Host:
-        """A copy with other knowledge."""
-        k = copy(self.k)
-        for name, value in changes.items():
-            assert hasattr(k, name), name
-            setattr(k, name, value)
-        return replace(self, k=k)
+        """A copy with other knowledge: parts, or fields of parts, by their names."""
+        return replace(self, k=knowing(self.k, **changes))
 
     def durable(self, **changes: Any) -> Host:
         return self.knows(durable=replace(self.k.durable, **changes))
@@ -161,13 +157,13 @@ class Host:
 
     def hears(self, **changes: Any) -> Host:
         """A copy whose last message from the peer, fresh, says something else."""
-        assert self.k.heard is not None
-        return self.knows(heard=Heard(replace(self.k.heard.message, **changes), self.now_s))
+        assert self.k.peer.heard is not None
+        return self.knows(heard=Heard(replace(self.k.peer.heard.message, **changes), self.now_s))
 
     def silence(self, for_s: float = 60.0) -> Host:
         """A copy to which the peer has given no sign of life for `for_s`."""
         since_s = self.now_s - for_s
-        heard = self.k.heard
+        heard = self.k.peer.heard
         quiet = self.knows(heard=Heard(heard.message, since_s) if heard else None)
         quiet = quiet.sees(peer_own=failing(PeerDatabase(in_recovery=False), since_s), peer_vip=failing())
         return quiet.database(moved_at_s=since_s) if quiet.seen.database.value else quiet
@@ -224,20 +220,20 @@ class Host:
         return replace(self, now_s=self.now_s + for_s)
 
     def next_message(self, **changes: Any) -> Message:
-        heard = self.k.heard
+        heard = self.k.peer.heard
         old = heard.message if heard else heard_from(self.peer, self.k.durable.record)
         return replace(old, **{"seq": old.seq + 1, "sent_s": self.now_s, **changes})
 
     def done(self, action: Action, *, ok: bool = True, text: str = "", **more: Any) -> Host:
         """One round with the result of `action`; what is seen afterwards is newer than it."""
-        assert action in self.k.running, f"{action} is not running: {self.k.running}"
+        assert action in self.k.work.running, f"{action} is not running: {self.k.work.running}"
         later = self.at(self.now_s + 0.01)
         return later.round(results=[Result(action, ok, later.now_s, text, **more)])
 
     def written(self, *, ok: bool = True) -> Host:
         """One round with the result of the write that is under way."""
-        assert self.k.writing is not None, "nothing is being written"
-        return self.done(WriteState(self.k.writing), ok=ok)
+        assert self.k.intent.writing is not None, "nothing is being written"
+        return self.done(WriteState(self.k.intent.writing), ok=ok)
 
     def chosen(self) -> tuple[Change, tuple[tuple[str, str], ...]]:
         return choose(self.facts)
@@ -258,7 +254,7 @@ class Host:
         return action
 
     def running(self, kind: type[Action]) -> bool:
-        return any(isinstance(action, kind) for action in self.k.running)
+        return any(isinstance(action, kind) for action in self.k.work.running)
 
     def warnings(self) -> dict[str, str]:
         """What the last round told the operator: name and hint."""
@@ -327,8 +323,8 @@ def _observations(me: str, *, read_write: bool, held: frozenset[Vip], sync: bool
 def _host(me: str, about: Record, *, held: frozenset[Vip], run: Settings | None, **durable: Any) -> Host:
     who = Identity(f"boot-{me}", f"run-{me}", NOW_S - 500, PAIR_ID, SYSTEM_ID)
     k = begin(who, Durable(about, **durable), BootFacts(confirmed=True, confirmed_term=about.term))
-    k.heard, k.met = Heard(heard_from(PEER[me], about), NOW_S), True
-    k.postmaster_since_s = who.started_s
+    k.peer = replace(k.peer, heard=Heard(heard_from(PEER[me], about), NOW_S), met=True)
+    k.database = replace(k.database, postmaster_since_s=who.started_s)
     seen = _observations(me, read_write=about.primary == me, held=held, sync=about.sync)
     return Host(k, seen, run or settings(me, sync=about.sync), NOW_S)
 
@@ -383,4 +379,4 @@ def stubborn(host: Host) -> Host:
 
 
 def attempt(host: Host) -> Fence:
-    return next(action for action in host.k.running if isinstance(action, Fence))
+    return next(action for action in host.k.work.running if isinstance(action, Fence))

@@ -77,8 +77,8 @@ def primary(
     durable = Durable(record, served=served)
     who = Identity("boot1", "run1", NOW_S - 60.0, "p", "7")
     knowledge = begin(who, durable, BootFacts(confirmed, record.term if record and confirmed else 0))
-    knowledge.postmaster_since_s = NOW_S - 60  # it has had its time to answer
-    knowledge.heard = Heard(message, NOW_S - heard_s) if message else None
+    knowledge.database = replace(knowledge.database, postmaster_since_s=NOW_S - 60)  # it has had its time to answer
+    knowledge.peer = replace(knowledge.peer, heard=Heard(message, NOW_S - heard_s) if message else None)
     seen = replace(seen, fence=Observation("on", NOW_S - 30.0), archive=Observation(value=True, at_s=NOW_S - 3.0))
     change(knowledge)
     decision = decide(knowledge, Inputs(seen), SETTINGS, NOW_S)
@@ -106,7 +106,7 @@ def standby(
     who = Identity("boot2", "run2", NOW_S - 60.0, "p", "7")
     grant = Grant(record.term, "boot2", "8:9", NEVER)
     knowledge = begin(who, Durable(record), BootFacts(confirmed=True, confirmed_term=record.term, grant=grant))
-    knowledge.heard = Heard(message, NOW_S - 0.2) if message else None
+    knowledge.peer = replace(knowledge.peer, heard=Heard(message, NOW_S - 0.2) if message else None)
     decision = decide(knowledge, Inputs(seen), PEER_CONFIG.settings, NOW_S)
     return built(decision, seen, PEER_CONFIG, **extra())
 

@@ -37,7 +37,7 @@ def unhealthy(core: Core, world: World) -> str:
         return f"solo({mine.primary})"
     primary, standby = world.host(mine.primary), world.host(PEER[mine.primary])
     knows = core.known[standby.known]
-    grant = knows.grant
+    grant = knows.grants.grant
     eligible = grant is not None and grant.term == mine.term and grant.postmaster == standby.pg.proc
     wanted = (
         (primary.pg.phase == "primary", "the primary is not read-write"),

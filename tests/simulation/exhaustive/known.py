@@ -11,7 +11,7 @@ import re
 from collections.abc import Hashable, Iterator
 from dataclasses import fields, replace
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pgvip.core.actions import Action, ConfirmGrant, Fence, Subject, WriteState
 from pgvip.core.knowledge import Failures, Knowledge
@@ -19,6 +19,7 @@ from pgvip.core.messages import Heard, Message
 from pgvip.core.observations import Observation, Observations
 from pgvip.core.settings import Settings
 from pgvip.core.values import NEVER, Durable, Grant, Vip
+from tests.knowing import PART_OF, WHOLE, knowing
 from tests.simulation.exhaustive.state import LONG
 
 T = TypeVar("T")
@@ -69,9 +70,10 @@ class Names:
         return known
 
 
-KNOWLEDGE = tuple(field.name for field in fields(Knowledge))
+KNOWLEDGE = (*WHOLE, *PART_OF)
+"""Every field of the knowledge and of its parts."""
 _MAPS = [KNOWLEDGE.index(name) for name in ("checked", "ended", "failures")]
-_ALL = attrgetter(*KNOWLEDGE)
+_ALL = attrgetter(*WHOLE, *(f"{part}.{name}" for name, part in PART_OF.items()))
 
 
 def key(k: Knowledge) -> Hashable:
@@ -110,37 +112,42 @@ class Clock:
 
     def turned(self, known: Knowledge) -> Knowledge:
         """`known` one tick later."""
-        k = known.copy()
+        old, new = dict(zip(KNOWLEDGE, _ALL(known), strict=True)), dict[str, Any]()
         for name, ticks in self.stands.items():
-            setattr(k, name, older(getattr(k, name), ticks))
+            new[name] = older(old[name], ticks)
         for name, ticks in self.forgets.items():
-            at_s = getattr(k, name) - TICK_S
-            setattr(k, name, at_s if at_s > NOW_S - ticks else NEVER)
+            at_s = old[name] - TICK_S
+            new[name] = at_s if at_s > NOW_S - ticks else NEVER
         for name in self.until:
-            setattr(k, name, coming(getattr(k, name)))
-        k.who = replace(k.who, started_s=older(k.who.started_s, OLD))
-        k.waiting_since_s = older(k.waiting_since_s, self.waits)
-        if k.heard is not None:
-            k.heard = _heard(k.heard)
-        if k.claim is not None:
-            k.claim = replace(k.claim, since_s=older(k.claim.since_s, OLD), retry_at_s=coming(k.claim.retry_at_s))
-        if k.giving_up is not None:
-            k.giving_up = replace(
-                k.giving_up,
-                since_s=older(k.giving_up.since_s, self.gives),
-                stopped_at_s=older(k.giving_up.stopped_at_s, self.gives),
+            new[name] = coming(old[name])
+        new["who"] = replace(known.who, started_s=older(known.who.started_s, OLD))
+        new["waiting_since_s"] = older(old["waiting_since_s"], self.waits)
+        heard, claim, work = known.peer.heard, known.fencing.claim, known.work
+        giving_up, switchover = known.consent.giving_up, known.orders.switchover
+        if heard is not None:
+            heard = _heard(heard)
+            new["heard"] = heard if self.sync else replace(heard, message=self.message(heard.message))
+        if claim is not None:
+            new["claim"] = replace(claim, since_s=older(claim.since_s, OLD), retry_at_s=coming(claim.retry_at_s))
+        if giving_up is not None:
+            new["giving_up"] = replace(
+                giving_up,
+                since_s=older(giving_up.since_s, self.gives),
+                stopped_at_s=older(giving_up.stopped_at_s, self.gives),
             )
-        if k.switchover is not None:
-            k.switchover = replace(k.switchover, since_s=NOW_S, until_s=older(k.switchover.until_s, 1))
-        k.checked = {vip: (at_s - TICK_S, mac) for vip, (at_s, mac) in k.checked.items() if at_s > NOW_S - 2 * TICK_S}
-        k.ended = {subject: older(at_s, OLD) for subject, at_s in k.ended.items()}
-        k.failures = {name: replace(past, retry_at_s=coming(past.retry_at_s)) for name, past in k.failures.items()}
+        if switchover is not None:
+            new["switchover"] = replace(switchover, since_s=NOW_S, until_s=older(switchover.until_s, 1))
+        new["checked"] = {
+            vip: (at_s - TICK_S, mac) for vip, (at_s, mac) in work.checked.items() if at_s > NOW_S - 2 * TICK_S
+        }
+        new["ended"] = {subject: older(at_s, OLD) for subject, at_s in work.ended.items()}
+        new["failures"] = {
+            kind: replace(past, retry_at_s=coming(past.retry_at_s)) for kind, past in work.failures.items()
+        }
         if not self.sync:
-            k.grant, k.given = self.grant(k.grant), self.grant(k.given)
-            k.running = tuple(self.action(action) for action in k.running)
-            if k.heard is not None:
-                k.heard = replace(k.heard, message=self.message(k.heard.message))
-        return k
+            new["grant"], new["given"] = self.grant(known.grants.grant), self.grant(known.grants.given)
+            new["running"] = tuple(self.action(action) for action in work.running)
+        return knowing(known, **new)
 
     def grant(self, grant: Grant | None) -> Grant | None:
         """A lease, one tick later. In sync nothing in it grows old."""
@@ -161,23 +168,23 @@ class Clock:
 
     def normal(self, known: Knowledge, seen: Observations) -> tuple[Knowledge, dict[Action, Action]]:
         """The canonical form of what a round has left, and which actions under way have another name in it."""
-        k = known  # a round's own copy
-        k.seq = 0
-        k.blockers = ()
-        k.given_at_s = NEVER if self.sync else k.given_at_s
-        if k.row.find("hand-over") < 0:
-            k.row_since_s = NEVER
-        if not k.waiting:
-            k.waiting_since_s = NEVER
-        if k.heard is not None and k.heard.message.seq > HEARD_SEQ:
-            k.heard = replace(k.heard, message=replace(k.heard.message, seq=HEARD_SEQ))
-        k.ended = {subject: at_s for subject, at_s in k.ended.items() if _unseen(subject, at_s, seen)}
-        k.failures = {
-            name: Failures(min(past.times, TROUBLES), past.retry_at_s, "") for name, past in k.failures.items()
+        renamed, new = _renamed(known)
+        heard, work = known.peer.heard, known.work
+        new |= {"seq": 0, "blockers": ()}
+        if self.sync:
+            new["given_at_s"] = NEVER
+        if known.intent.row.find("hand-over") < 0:
+            new["row_since_s"] = NEVER
+        if not known.fencing.waiting:
+            new["waiting_since_s"] = NEVER
+        if heard is not None and heard.message.seq > HEARD_SEQ:
+            new["heard"] = replace(heard, message=replace(heard.message, seq=HEARD_SEQ))
+        new["ended"] = {subject: at_s for subject, at_s in work.ended.items() if _unseen(subject, at_s, seen)}
+        new["failures"] = {
+            kind: Failures(min(past.times, TROUBLES), past.retry_at_s, "") for kind, past in work.failures.items()
         }
-        renamed = _renamed(k)
-        k.running = tuple(renamed.get(action, action) for action in k.running)
-        return k, renamed
+        new["running"] = tuple(renamed.get(action, action) for action in work.running)
+        return knowing(known, **new), renamed
 
 
 def older(at_s: float, ticks: int) -> float:
@@ -222,27 +229,27 @@ def _unseen(subject: Subject | Vip, at_s: float, seen: Observations) -> bool:
     return late or (subject is Subject.POSTGRES and at_s > NOW_S - OLD)
 
 
-def _renamed(k: Knowledge) -> dict[Action, Action]:
-    """Attempts to fence by their rank, records without their causes."""
+def _renamed(k: Knowledge) -> tuple[dict[Action, Action], dict[str, Any]]:
+    """Attempts to fence by their rank, records without their causes; and what of the knowledge is other by that."""
     renamed: dict[Action, Action] = {}
-    attempts = {action.attempt for action in k.running if isinstance(action, Fence)}
-    if k.claim is not None:
-        attempts.add(k.claim.attempt)
-        k.claim = replace(k.claim, tries=min(k.claim.tries, 2))
+    claim, writing = k.fencing.claim, k.intent.writing
+    attempts = {action.attempt for action in k.work.running if isinstance(action, Fence)}
+    if claim is not None:
+        attempts.add(claim.attempt)
     ranks = dict(_ranks(attempts))
-    for action in k.running:
+    for action in k.work.running:
         if isinstance(action, Fence) and ranks[action.attempt] != action.attempt:
             renamed[action] = Fence(ranks[action.attempt])
         elif isinstance(action, WriteState):
             plain = without_cause(action.durable)
             if plain != action.durable:
                 renamed[action] = WriteState(plain)
-    if k.claim is not None:
-        k.claim = replace(k.claim, attempt=ranks[k.claim.attempt])
-    k.attempts = len(ranks)
-    if k.writing is not None:
-        k.writing = without_cause(k.writing)
-    return renamed
+    new: dict[str, Any] = {"attempts": len(ranks)}
+    if claim is not None:
+        new["claim"] = replace(claim, attempt=ranks[claim.attempt], tries=min(claim.tries, 2))
+    if writing is not None:
+        new["writing"] = without_cause(writing)
+    return renamed, new
 
 
 def _ranks(attempts: set[str]) -> Iterator[tuple[str, str]]:

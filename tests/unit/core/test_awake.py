@@ -30,17 +30,17 @@ def test_after_a_sleep_silence_counts_from_the_awakening(healthy: Callable[[], H
     woken = host.at(host.now_s).silence(SLEPT_S).sees(peer_own=failing(None, host.now_s, 1)).round()
     assert not woken.facts.peer_silent
     assert woken.started(Fence) is None
-    assert woken.k.waiting == ""
+    assert woken.k.fencing.waiting == ""
     later = stepped(woken, woken.s.dead_after_s - 0.5)
-    assert later.k.claim is None
-    assert stepped(later, 1.5).k.claim is not None, "a peer that stays silent is fenced all the same"
+    assert later.k.fencing.claim is None
+    assert stepped(later, 1.5).k.fencing.claim is not None, "a peer that stays silent is fenced all the same"
 
 
 def test_a_delay_that_was_slept_through_has_not_passed() -> None:
     waiting = standby().silence().round()
-    assert waiting.k.waiting == "take-over-by-fence"
+    assert waiting.k.fencing.waiting == "take-over-by-fence"
     woken = waiting.sleeps(SLEPT_S)
-    assert woken.at(woken.now_s).round().k.claim is None
+    assert woken.at(woken.now_s).round().k.fencing.claim is None
 
 
 def test_a_standby_is_not_said_to_be_down_for_as_long_as_this_host_slept() -> None:
@@ -61,7 +61,7 @@ def test_a_standby_is_not_rebuilt_for_as_long_as_it_slept() -> None:
 def test_rounds_that_come_a_little_late_are_no_sleep() -> None:
     host = primary().round()
     late = host.sleeps(0.9 * host.s.dead_after_s / 2)
-    assert late.at(late.now_s).round().k.awake_s == host.k.awake_s
+    assert late.at(late.now_s).round().k.clock.awake_s == host.k.clock.awake_s
 
 
 def test_a_lease_from_before_a_clock_jump_is_not_taken_again() -> None:
@@ -69,20 +69,20 @@ def test_a_lease_from_before_a_clock_jump_is_not_taken_again() -> None:
     host = standby(sync=False)
     old = grant(echo_s=host.now_s - 1, expires_s=host.now_s + 30)
     host = host.told(grant=old)
-    assert host.k.grant == old
+    assert host.k.grants.grant == old
     jumped = decide(host.k, Inputs(host.seen, jumped=True), host.s, host.now_s)
-    assert jumped.knowledge.grant is None
+    assert jumped.knowledge.grants.grant is None
     after = Host(jumped.knowledge, host.seen, host.s, host.now_s).told(after_s=0.1, grant=old)
-    assert after.k.grant is None
+    assert after.k.grants.grant is None
     new = grant(echo_s=after.now_s, expires_s=after.now_s + 30)
-    assert after.told(grant=new).k.grant == new
+    assert after.told(grant=new).k.grants.grant == new
 
 
 def test_a_time_without_rounds_is_more_than_two_heartbeats_and_half_the_time_to_silence() -> None:
     def woke(gap_s: float, heartbeat_s: float) -> bool:
         host = primary().configured(heartbeat_s=heartbeat_s).knows(round_s=NOW_S - gap_s)
-        return host.round().k.awake_s == NOW_S
+        return host.round().k.clock.awake_s == NOW_S
 
     assert [woke(gap_s, 0.5) for gap_s in (1.4, 1.5, 1.6)] == [False, False, True]
     assert [woke(gap_s, 1.0) for gap_s in (1.6, 2.0, 2.1)] == [False, False, True]
-    assert primary().round().k.awake_s == NEVER, "a daemon's first round follows upon nothing"
+    assert primary().round().k.clock.awake_s == NEVER, "a daemon's first round follows upon nothing"

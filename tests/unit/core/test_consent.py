@@ -49,9 +49,9 @@ from tests.unit.core_world import (
 
 @pytest.mark.parametrize("wish", [solo_wish(3), solo_wish(5), solo_wish(boot_id="boot-a-0")], ids=str)
 def test_m8_a_request_for_solo_counts_for_its_term_and_boot_only(wish: Request) -> None:
-    assert standby().told(request=solo_wish()).k.giving_up is not None
+    assert standby().told(request=solo_wish()).k.consent.giving_up is not None
     refused = standby().told(request=wish)
-    assert refused.k.giving_up is None
+    assert refused.k.consent.giving_up is None
     assert not refused.started(DropVip)
 
 
@@ -61,20 +61,20 @@ def test_m8_a_request_for_solo_counts_for_its_term_and_boot_only(wish: Request) 
 def test_m8_a_request_for_the_role_counts_for_its_term_boot_and_an_eligible_winner_only(wish: Request) -> None:
     offered = primary().down().round()
     assert offered.message.invite == "hand-over-database"
-    assert offered.told(request=role_wish()).k.giving_up is not None
-    assert offered.told(request=wish).k.giving_up is None
+    assert offered.told(request=role_wish()).k.consent.giving_up is not None
+    assert offered.told(request=wish).k.consent.giving_up is None
 
 
 def test_m8_nobody_gets_a_role_that_was_not_offered() -> None:
-    assert primary().told(request=role_wish()).k.giving_up is None
-    assert primary().told(request=role_wish(reason="take-over-by-order")).k.giving_up is not None
+    assert primary().told(request=role_wish()).k.consent.giving_up is None
+    assert primary().told(request=role_wish(reason="take-over-by-order")).k.consent.giving_up is not None
 
 
 def test_m8_the_term_is_checked_again_before_writing() -> None:
     host = primary().told(request=role_wish(reason="take-over-by-order"))
     assert host.must_start(StopPostgres).clean
     moved = host.durable(record=record("a", Mode.PAIR, 8)).down(clean=True).holds().round()
-    assert moved.k.giving_up is None
+    assert moved.k.consent.giving_up is None
     assert not moved.started(WriteState)
 
 
@@ -98,15 +98,15 @@ def test_m9_m11_a_grant_for_another_term_boot_or_postmaster_is_ignored(given: ob
     host = standby().knows(grant=None)
     assert host.told(grant=grant("b")).message.eligible
     ignored = host.told(grant=given)
-    assert ignored.k.grant is None
+    assert ignored.k.grants.grant is None
     assert not ignored.message.eligible
 
 
 @pytest.mark.parametrize("free", [AddressFree(3, "boot-b"), AddressFree(5, "boot-b"), AddressFree(4, "boot-b-0")])
 def test_m9_the_address_is_free_only_in_this_term_and_boot(free: AddressFree) -> None:
     host = standby().knows(address=None)
-    assert host.told(address_free=AddressFree(4, "boot-b")).k.address is not None
-    assert host.told(address_free=free).k.address is None
+    assert host.told(address_free=AddressFree(4, "boot-b")).k.grants.address is not None
+    assert host.told(address_free=free).k.grants.address is None
 
 
 def test_m9_a_new_record_voids_grant_and_address() -> None:
@@ -114,14 +114,14 @@ def test_m9_a_new_record_voids_grant_and_address() -> None:
     adopted = host.holds().round().written()
     assert adopted.record.term == 6
     assert not adopted.message.eligible
-    assert adopted.round().k.address is None
+    assert adopted.round().k.grants.address is None
     again = adopted.told(record=record("a", Mode.PAIR, 8)).written()
     assert (again.record.mode, again.message.eligible) == (Mode.PAIR, False)
 
 
 def test_m11_another_postmaster_voids_the_grant() -> None:
     restarted = standby().processes(postmaster="201:9").round()
-    assert restarted.k.grant is None
+    assert restarted.k.grants.grant is None
     assert not restarted.processes(postmaster=POSTMASTER["b"]).round().message.eligible
 
 
@@ -167,7 +167,7 @@ def test_m12_a_role_handed_over_is_served_with_the_grant_of_exactly_that_term() 
     served = standby().told(record=new).written().written()
     assert served.started(Promote)
     restarted = standby().told(record=new).processes(postmaster="201:9").round().written()
-    assert restarted.k.writing is None
+    assert restarted.k.intent.writing is None
     assert not restarted.started(Promote)
 
 
@@ -207,12 +207,12 @@ def test_m13_a_role_that_was_served_is_not_handed_back() -> None:
     offered = host.round()
     assert offered.message.invite == "hand-back"
     back = Request(Want.HANDOVER, 5, "boot-a", POSTMASTER["a"], reason="take-back")
-    assert offered.told(request=back).k.giving_up is not None
+    assert offered.told(request=back).k.consent.giving_up is not None
     served = host.durable(served=True).round()
     assert served.message.invite == ""
-    assert served.told(request=back).k.giving_up is None
+    assert served.told(request=back).k.consent.giving_up is None
     dead = host.durable(served=True).down().knows(blocked_since_s=900.0).round()
-    assert dead.told(request=back).k.giving_up is None
+    assert dead.told(request=back).k.consent.giving_up is None
 
 
 def test_m13_a_hand_back_names_the_end_of_the_own_history() -> None:
@@ -220,9 +220,9 @@ def test_m13_a_hand_back_names_the_end_of_the_own_history() -> None:
     host = standby(Mode.SOLO, me="b").durable(record=new).hears(record=new).knows(blocked_since_s=900.0).round()
     back = Request(Want.HANDOVER, 5, "boot-a", POSTMASTER["a"], reason="take-back")
     host = host.told(request=back)
-    assert not host.must_start(StopPostgres).clean or host.k.giving_up is not None
+    assert not host.must_start(StopPostgres).clean or host.k.consent.giving_up is not None
     host = host.down().done(host.must_start(StopPostgres))
-    find = next(action for action in host.k.running if isinstance(action, FindEnd))
+    find = next(action for action in host.k.work.running if isinstance(action, FindEnd))
     end = WalPoint(1, Lsn(0xABC))
     written = host.done(find, point=end).must_start(WriteState).durable
     assert written.record is not None
@@ -321,7 +321,7 @@ def test_m14_a_hand_over_takes_both_addresses_before_it_is_written(vip: Vip) -> 
     offered = primary().down().holds(vip).round()
     host = offered.told(request=role_wish())
     assert not host.started(WriteState)
-    assert DropVip(vip) in host.k.running
+    assert DropVip(vip) in host.k.work.running
     assert host.holds().done(DropVip(vip)).must_start(WriteState)
 
 
@@ -376,13 +376,13 @@ def test_m16_the_names_are_cleared_only_after_the_record_says_solo() -> None:
     host = primary().database(replica=None).silence()
     for _ in range(8):
         host = host.round(after_s=1.0)
-        assert not any(action == SetSyncNames(on=False) for action in host.k.running)
-    assert host.k.claim is not None
+        assert not any(action == SetSyncNames(on=False) for action in host.k.work.running)
+    assert host.k.fencing.claim is not None
     writing = host.done(attempt(host))
-    assert writing.k.writing is not None
-    assert not any(action == SetSyncNames(on=False) for action in writing.k.running)
+    assert writing.k.intent.writing is not None
+    assert not any(action == SetSyncNames(on=False) for action in writing.k.work.running)
     solo = writing.written().round(after_s=1.1)
-    assert SetSyncNames(on=False) in solo.k.running
+    assert SetSyncNames(on=False) in solo.k.work.running
 
 
 def test_m16_the_names_are_there_at_every_start_of_a_pair_in_sync() -> None:
@@ -427,7 +427,7 @@ def test_a_hand_over_that_is_not_confirmed_is_called_off_and_the_old_primary_ser
     assert not host.told(after_s=9.0, request=None).started(StartPostgres)
     off = host.told(after_s=10.5, request=None)
     off = off if off.started(StartPostgres) else off.told(request=None)
-    assert off.k.giving_up is None
+    assert off.k.consent.giving_up is None
     assert off.record.term == 4
     assert off.must_start(StartPostgres) == StartPostgres(standby=False, sync=True)
 
@@ -437,16 +437,16 @@ def test_an_offer_that_nobody_takes_is_called_off_once_and_made_again_later() ->
     assert host.message.invite == "hand-over-override"
     off = host.told(after_s=10.5)
     assert off.message.invite == ""
-    assert off.k.called_off_until_s == off.now_s + 30.0
+    assert off.k.consent.called_off_until_s == off.now_s + 30.0
     later = off.told(after_s=1.0)
-    assert later.k.called_off_until_s == off.k.called_off_until_s
+    assert later.k.consent.called_off_until_s == off.k.consent.called_off_until_s
     assert later.message.invite == ""
 
 
 def test_while_giving_up_nothing_is_claimed_started_or_granted() -> None:
     host = primary().told(request=role_wish(reason="take-over-by-order"))
     quiet = host.down(clean=True).holds(Vip.PRIMARY).silence().round(after_s=0.1)
-    assert quiet.k.giving_up is not None
+    assert quiet.k.consent.giving_up is not None
     assert not quiet.started(Fence)
     assert not quiet.started(StartPostgres)
     assert quiet.message.grant is None

@@ -76,7 +76,7 @@ def test_whoever_stopped_the_server_in_an_orderly_way_sees_it_stopped(host: Host
     since_s = host.now_s if again else NEVER  # seen down before: then it stays "since then"
     stopped = host.down(clean=True).processes(control_state=state).knows(stopped_since_s=since_s).round()
     assert not stopped.started(StartPostgres)
-    assert stopped.k.stopped_since_s == host.now_s
+    assert stopped.k.database.stopped_since_s == host.now_s
     assert not stopped.at(host.now_s + NOTICED_S - 0.01).round().started(StartPostgres)
     assert stopped.at(host.now_s + NOTICED_S + 0.01).round().started(StartPostgres)
 
@@ -88,7 +88,7 @@ def test_what_pgvip_itself_stopped_or_what_crashed_is_started_at_once() -> None:
         assert not stopped.knows(ended={"postgres": host.now_s - 1.5}).round().started(StartPostgres)
     crashed = standby().down().round()
     assert crashed.started(StartPostgres)
-    assert crashed.k.stopped_since_s == NEVER
+    assert crashed.k.database.stopped_since_s == NEVER
 
 
 def test_a_standby_is_started_as_one_also_before_it_is_confirmed() -> None:
@@ -146,11 +146,11 @@ def test_a_primary_s_hung_server_without_a_taker_is_ended_to_be_restarted() -> N
 def test_data_that_begin_to_be_rebuilt_are_eligible_for_nothing_whatever_is_still_seen_of_them() -> None:
     host = standby().order(Order.REJOIN, "clone")
     assert host.must_start(Rejoin).clone
-    assert host.k.grant is None
+    assert host.k.grants.grant is None
     assert not host.message.eligible
     assert not host.message.postmaster
     again = host.told(grant=grant("b"))
-    assert again.k.grant is None
+    assert again.k.grants.grant is None
 
 
 def test_data_are_not_rebuilt_while_the_peer_offers_its_role_to_them() -> None:
@@ -163,7 +163,7 @@ def test_data_are_not_rebuilt_while_the_peer_may_be_giving_its_role_up_to_them()
     asking = standby().knows(rejoin_clone=True).told(invite="hand-over-switchover", invite_term=4)
     assert asking.message.request is not None
     assert asking.message.request.eligible
-    assert asking.k.offered_s == NOW_S
+    assert asking.k.consent.offered_s == NOW_S
     old = asking.told(invite="")
     assert old.message.request is None
     assert not old.started(Rejoin)
@@ -208,7 +208,7 @@ def test_nothing_is_started_beside_what_changes_the_server(busy: Rejoin | StopPo
 
 def test_nothing_is_started_while_the_role_is_given_up_or_there_is_no_data() -> None:
     giving = primary().down().told(request=role_wish())
-    assert giving.k.giving_up is not None
+    assert giving.k.consent.giving_up is not None
     assert not giving.round(after_s=1).started(StartPostgres)
     assert not standby().down().processes(installed=False).round().started(StartPostgres)
 
@@ -484,7 +484,7 @@ def test_data_that_is_rebuilt_is_copied_only_when_that_was_ordered(clone: bool) 
 def test_nothing_is_rebuilt_while_a_record_is_being_written() -> None:
     returned = standby(Mode.SOLO).down().processes(standby_signal=False)
     writing = returned.order(Order.PAUSE).order(Order.RESUME)
-    assert writing.k.writing is not None
+    assert writing.k.intent.writing is not None
     assert not writing.round().started(Rejoin)
 
 
@@ -518,7 +518,7 @@ def test_silence_from_before_the_postmaster_s_start_is_not_held_against_it(host:
     assert not started.started(StopPostgres)
     assert not started.facts.hung
     assert "database-hung" not in started.warnings()
-    assert started.k.postmaster_since_s == NOW_S
+    assert started.k.database.postmaster_since_s == NOW_S
     assert not started.at(NOW_S + 2.9).round().facts.hung
     assert started.at(NOW_S + 3).round().facts.hung
     assert not started.at(NOW_S + 5.9).round().started(StopPostgres)

@@ -199,7 +199,7 @@ def test_after_a_power_cut_nothing_is_gained_in_silence(procedure: Procedure, nu
     machine.host = stranger.silence()
     for _ in range(40):
         machine.round(after_s=0.5)
-        for action in list(machine.host.k.running):
+        for action in list(machine.host.k.work.running):
             machine.perform(action)
             machine.finish(action)
     begun = machine.started[before:]
@@ -215,11 +215,11 @@ def test_a_procedure_cut_short_by_the_daemon_is_finished_or_undone(
     machine = procedure.run(number, performed=performed, kind=Watched)
     fenced = any(isinstance(action, Fence) for action in machine.performed)
     machine.daemon_restarts()
-    assert machine.host.k.claim is None
-    assert machine.host.k.giving_up is None
+    assert machine.host.k.fencing.claim is None
+    assert machine.host.k.consent.giving_up is None
     for _ in range(80):
         machine.round(procedure.peer(machine), after_s=0.5)
-        for action in list(machine.host.k.running):
+        for action in list(machine.host.k.work.running):
             machine.perform(action)
             machine.finish(action)
         fenced = fenced or any(isinstance(action, Fence) for action in machine.performed)
@@ -239,7 +239,7 @@ def test_a_winner_whose_daemon_dies_anywhere_still_serves_in_the_end(name: str) 
             machine.daemon_restarts()
             for _ in range(80):
                 machine.round(procedure.peer(machine), after_s=0.5)
-                for action in list(machine.host.k.running):
+                for action in list(machine.host.k.work.running):
                     machine.perform(action)
                     machine.finish(action)
             facts = machine.host.facts

@@ -17,8 +17,8 @@ def test_the_event_of_a_role_says_why() -> None:
 def test_an_order_and_what_follows_from_it_are_told_by_name() -> None:
     assert primary().order(Order.SWITCHOVER).said("order") == {"order": "switchover"}
     asked = primary().told(request=role_wish(reason="take-over-by-order"))
-    assert asked.k.giving_up is not None
-    assert asked.said("giving-up") == {"change": asked.k.giving_up.change}
+    assert asked.k.consent.giving_up is not None
+    assert asked.said("giving-up") == {"change": asked.k.consent.giving_up.change}
     intent = primary(Mode.SOLO).round()
     assert intent.said("intent") == {"change": "pair"}
 
@@ -38,8 +38,8 @@ def test_a_claim_each_try_of_it_and_the_new_record_are_told() -> None:
     assert failed.said("fence-failed") == {"peer": "a", "tries": "1"}
     again = failed.round(after_s=failed.s.fence_retry_s)
     assert again.said("claim") == {"change": "take-over-by-fence", "tries": "2"}
-    assert again.k.claim is not None
-    assert again.k.claim.tries == 2
+    assert again.k.fencing.claim is not None
+    assert again.k.fencing.claim.tries == 2
     fenced = again.done(attempt(again))
     written = fenced.written()
     assert written.said("record") == {

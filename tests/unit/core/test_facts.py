@@ -80,7 +80,7 @@ def test_silence_is_believed_when_the_database_was_asked_in_vain_at_or_after_the
 def test_a_message_is_fresh_for_half_the_time_to_silence_or_three_heartbeats() -> None:
     def fresh(age_s: float, interval_s: float) -> bool:
         host = primary().configured(interval_s=interval_s)
-        heard = host.k.heard
+        heard = host.k.peer.heard
         assert heard is not None
         return host.knows(heard=replace(heard, at_s=NOW_S - age_s)).facts.message is not None
 
@@ -270,8 +270,8 @@ def test_a_server_that_nobody_has_asked_may_write_unless_it_was_started_as_a_sta
 def test_a_postmaster_that_was_not_looked_at_lately_is_no_new_one() -> None:
     host = standby().knows(ended={"postgres": NOW_S + 1}).round()
     assert host.facts.processes is None
-    assert host.k.postmaster_since_s == standby().k.postmaster_since_s
-    assert standby().down().round().k.postmaster_since_s == NEVER
+    assert host.k.database.postmaster_since_s == standby().k.database.postmaster_since_s
+    assert standby().down().round().k.database.postmaster_since_s == NEVER
 
 
 # --- addresses ----------------------------------------------------------------------------------------------

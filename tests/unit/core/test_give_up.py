@@ -15,14 +15,14 @@ from tests.unit.core_world import NOW_S, SOLO_B, Host, failing, primary, record,
 
 def test_a_host_without_the_role_gives_it_to_nobody() -> None:
     for host in (primary().knows(confirmed=False), primary().knows(alarm="they differ")):
-        assert host.told(request=role_wish(reason="take-over-by-order")).k.giving_up is None
-    assert standby().told(request=role_wish(boot_id="boot-a", reason="take-over-by-order")).k.giving_up is None
+        assert host.told(request=role_wish(reason="take-over-by-order")).k.consent.giving_up is None
+    assert standby().told(request=role_wish(boot_id="boot-a", reason="take-over-by-order")).k.consent.giving_up is None
 
 
 def test_what_is_given_up_has_the_name_of_the_change() -> None:
     def change(host: Host) -> str:
-        assert host.k.giving_up is not None
-        return host.k.giving_up.change
+        assert host.k.consent.giving_up is not None
+        return host.k.consent.giving_up.change
 
     assert change(standby().told(request=solo_wish())) == "solo-by-consent"
     assert change(standby().told(request=replace(solo_wish(), reason="mode-change"))) == "mode-change"
@@ -32,44 +32,44 @@ def test_what_is_given_up_has_the_name_of_the_change() -> None:
 
 
 def test_a_role_is_not_given_unasked() -> None:
-    assert primary().told(request=role_wish(reason="because")).k.giving_up is None
-    assert primary().told(request=role_wish(reason="take-over-by-order", eligible=False)).k.giving_up is None
+    assert primary().told(request=role_wish(reason="because")).k.consent.giving_up is None
+    assert primary().told(request=role_wish(reason="take-over-by-order", eligible=False)).k.consent.giving_up is None
 
 
 def test_while_something_is_written_or_heard_nothing_new_is_given_up() -> None:
     heard = standby().knows(heard_record=record("a", Mode.SOLO, 8))
-    assert heard.told(request=solo_wish()).k.giving_up is None
+    assert heard.told(request=solo_wish()).k.consent.giving_up is None
     giving = standby().told(request=solo_wish())
-    assert giving.told(request=solo_wish()).k.giving_up == giving.k.giving_up
+    assert giving.told(request=solo_wish()).k.consent.giving_up == giving.k.consent.giving_up
 
 
 def test_a_give_up_under_way_is_not_begun_anew_by_the_request_that_stands() -> None:
     giving = standby().told(request=solo_wish())
     later = giving.told(after_s=1.0, request=solo_wish())
-    assert later.k.giving_up == giving.k.giving_up
+    assert later.k.consent.giving_up == giving.k.consent.giving_up
 
 
 def test_nothing_is_given_up_while_something_is_written() -> None:
     writing = standby().order(Order.PAUSE)
-    assert writing.k.writing is not None
-    assert writing.told(request=solo_wish()).k.giving_up is None
+    assert writing.k.intent.writing is not None
+    assert writing.told(request=solo_wish()).k.consent.giving_up is None
 
 
 def test_whoever_gives_up_does_not_ask_for_the_role_in_the_same_breath() -> None:
     told = standby().told(request=solo_wish(), invite="hand-over-switchover", invite_term=4)
-    assert told.k.giving_up is not None
+    assert told.k.consent.giving_up is not None
     assert told.message.request is None
 
 
 def test_only_a_standby_of_a_pair_consents_to_solo() -> None:
-    assert standby().told(request=solo_wish()).k.giving_up is not None
+    assert standby().told(request=solo_wish()).k.consent.giving_up is not None
     for host in (primary(), standby(Mode.SOLO), primary(Mode.SOLO).hears(streaming=False)):
-        assert host.told(request=solo_wish(boot_id=f"boot-{host.peer}")).k.giving_up is None
+        assert host.told(request=solo_wish(boot_id=f"boot-{host.peer}")).k.consent.giving_up is None
 
 
 def test_consent_to_solo_ends_the_right_to_take_over_at_once() -> None:
-    assert standby().told(request=solo_wish()).k.grant is None
-    assert primary().knows(grant=None).told(request=role_wish(reason="take-over-by-order")).k.grant is None
+    assert standby().told(request=solo_wish()).k.grants.grant is None
+    assert primary().knows(grant=None).told(request=role_wish(reason="take-over-by-order")).k.grants.grant is None
 
 
 # --- how the server is stopped for it -----------------------------------------------------------------------
@@ -108,6 +108,6 @@ def test_a_stop_that_fails_is_not_asked_to_be_clean_again() -> None:
     stop = giving.must_start(StopPostgres)
     assert stop.clean
     failed = giving.done(stop, ok=False, text="a backend does not end")
-    assert failed.k.giving_up is not None
-    assert not failed.k.giving_up.clean
+    assert failed.k.consent.giving_up is not None
+    assert not failed.k.consent.giving_up.clean
     assert failed.round(after_s=0.5).must_start(StopPostgres) == StopPostgres(clean=False)

@@ -61,7 +61,7 @@ def test_a_hand_over_is_guarded_until_it_is_given_up_in_deed() -> None:
 def test_a_hand_over_that_cannot_come_about_in_deed_is_not() -> None:
     giving = giving_up(primary())
     assert guard(giving.knows(failures={StopPostgres: FAILED}).round()) is Guard.LOST
-    y = giving.k.giving_up
+    y = giving.k.consent.giving_up
     assert y is not None
     assert y.want is Want.HANDOVER
     late = giving.knows(giving_up=replace(y, since_s=NOW_S - giving.s.stop_s - giving.s.consent_s - 1))
@@ -114,8 +114,8 @@ def test_without_it_no_server_is_started_read_write(watch: Observation[bool]) ->
 @pytest.mark.parametrize("watch", UNREADY, ids=["not looked", "none", "failing"])
 def test_without_it_nothing_is_promoted(watch: Observation[bool]) -> None:
     winner = standby(Mode.SOLO, me="b").durable(record=record("b", Mode.SOLO, 5), complete=True)
-    assert required(winner, READY).round().k.writing is not None, "served is written first"
-    assert required(winner, watch).round().k.writing is None, "and it can be handed back"
+    assert required(winner, READY).round().k.intent.writing is not None, "served is written first"
+    assert required(winner, watch).round().k.intent.writing is None, "and it can be handed back"
     promoting = winner.durable(served=True)
     assert required(promoting, READY).round().started(Promote)
     assert not required(promoting, watch).round().started(Promote)

@@ -34,26 +34,26 @@ DIFFERENT = record("b", Mode.SOLO, 4)
 def test_a_message_of_another_pair_or_cluster_is_an_alarm_and_nothing_is_acted_on(change: dict[str, str]) -> None:
     host = standby().round()
     told = host.round(messages=[host.next_message(request=solo_wish(), record=record("a", Mode.SOLO, 6), **change)])
-    assert told.k.giving_up is None
-    assert told.k.heard_record is None
-    assert told.k.heard == host.k.heard
+    assert told.k.consent.giving_up is None
+    assert told.k.peer.heard_record is None
+    assert told.k.peer.heard == host.k.peer.heard
     assert "foreign-message" in told.warnings()
     assert "foreign-message" not in told.told().warnings()
 
 
 def test_a_message_that_comes_again_or_out_of_order_changes_nothing() -> None:
     host = standby().told(gateway_ok=True)
-    assert host.k.heard is not None
-    old = host.k.heard.message
+    assert host.k.peer.heard is not None
+    old = host.k.peer.heard.message
     newer = host.told(gateway_ok=False)
-    assert newer.round(messages=[old]).k.heard == newer.k.heard
+    assert newer.round(messages=[old]).k.peer.heard == newer.k.peer.heard
 
 
 def test_a_message_of_a_new_process_counts_although_its_number_is_lower() -> None:
     host = standby().told()
     restarted = host.round(messages=[host.next_message(run_id="run-a-2", seq=1)])
-    assert restarted.k.heard is not None
-    assert restarted.k.heard.message.run_id == "run-a-2"
+    assert restarted.k.peer.heard is not None
+    assert restarted.k.peer.heard.message.run_id == "run-a-2"
 
 
 @pytest.mark.parametrize("bad", [{"seq": 1}, {"pair_id": "another"}], ids=["an old one", "a foreign one"])
@@ -61,20 +61,20 @@ def test_a_message_behind_one_that_does_not_count_counts(bad: dict[str, object])
     host = standby().told()
     good = host.next_message(gateway_ok=False)
     told = host.round(messages=[host.next_message(**bad), good])
-    assert told.k.heard is not None
-    assert told.k.heard.message == good
+    assert told.k.peer.heard is not None
+    assert told.k.peer.heard.message == good
 
 
 def test_a_message_s_number_counts_once() -> None:
     host = standby().told()
-    assert host.k.heard is not None
-    twin = replace(host.k.heard.message, gateway_ok=False)
-    assert host.round(messages=[twin]).k.heard == host.k.heard
+    assert host.k.peer.heard is not None
+    twin = replace(host.k.peer.heard.message, gateway_ok=False)
+    assert host.round(messages=[twin]).k.peer.heard == host.k.peer.heard
 
 
 def test_a_lower_record_does_not_hide_a_higher_one_that_was_heard() -> None:
     told = standby().told(record=record("a", Mode.SOLO, 8)).told(record=record("a", Mode.SOLO, 6))
-    assert told.k.heard_record == record("a", Mode.SOLO, 8)
+    assert told.k.peer.heard_record == record("a", Mode.SOLO, 8)
 
 
 def test_since_when_a_gateway_answers_the_peer_is_counted_from_the_first_word_of_it() -> None:
@@ -84,7 +84,7 @@ def test_since_when_a_gateway_answers_the_peer_is_counted_from_the_first_word_of
     again = lost.told(after_s=1.0, gateway_ok=True, gateway_age_s=0.25)
     other = again.told(after_s=1.0, boot_id="boot-b-2", run_id="run-b-2", gateway_ok=True, gateway_age_s=0.0)
     broken = other.told(after_s=3.1, boot_id="boot-b-2", run_id="run-b-2", gateway_ok=True, gateway_age_s=0.5)
-    since = [host.k.heard.gateway_since_s for host in (first, later, again, other, broken) if host.k.heard]
+    since = [host.k.peer.heard.gateway_since_s for host in (first, later, again, other, broken) if host.k.peer.heard]
     assert since == [NOW_S - 0.5, NOW_S - 0.5, NOW_S + 4.75, NOW_S + 6.0, pytest.approx(NOW_S + 8.6)]
 
 
@@ -108,12 +108,12 @@ def test_equal_terms_of_the_same_rights_are_no_alarm() -> None:
 def test_a_forced_record_ends_the_alarm_on_both_hosts() -> None:
     forced = primary().configured(fencing=False).told(record=DIFFERENT).order(Order.FORCE_PROMOTE)
     new = forced.written().round()
-    assert (new.k.alarm, new.k.confirmed) == ("", True)
+    assert (new.k.peer.alarm, new.k.confirmed) == ("", True)
     assert new.record.term > FORCE_STEP
     other = standby().told(record=record("a", Mode.SOLO, 4)).holds()
-    assert other.k.alarm
+    assert other.k.peer.alarm
     told = other.told(record=new.record).written()
-    assert told.k.alarm == ""
+    assert told.k.peer.alarm == ""
     assert not told.k.confirmed, "nobody is confirmed by an announcement, nor by an answer from before the alarm"
     assert told.told(record=new.record, answer=told.message.question).k.confirmed
 
@@ -147,7 +147,7 @@ def test_a_pause_with_a_higher_number_is_taken_over_from_the_peer() -> None:
 
 def test_an_order_that_comes_while_something_is_being_written_is_not_lost() -> None:
     writing = primary(Mode.SOLO).round()
-    assert writing.k.writing is not None
+    assert writing.k.intent.writing is not None
     ordered = writing.order(Order.PAUSE, "now")
     assert not ordered.started(WriteState)
     assert ordered.written().must_start(WriteState).durable.pause.active
@@ -163,8 +163,8 @@ def test_nothing_automatic_begins_in_a_pause() -> None:
 
 def test_a_switchover_is_dropped_when_it_does_not_come_about() -> None:
     host = primary().hears(eligible=False).order(Order.SWITCHOVER)
-    assert isinstance(host.k.switchover, Switchover)
-    assert host.round(after_s=500.0).k.switchover is None
+    assert isinstance(host.k.orders.switchover, Switchover)
+    assert host.round(after_s=500.0).k.orders.switchover is None
 
 
 def test_an_operator_s_word_counts_as_the_result_of_an_open_claim_only() -> None:
@@ -186,12 +186,12 @@ def test_hold_is_cleared_by_the_operator_alone() -> None:
 
 def test_a_forced_promotion_fences_first() -> None:
     host = standby().order(Order.FORCE_PROMOTE)
-    assert host.k.claim is not None
-    assert host.k.claim.why is Why.ORDER
+    assert host.k.fencing.claim is not None
+    assert host.k.fencing.claim.why is Why.ORDER
     assert not host.started(WriteState)
     failed = host.done(attempt(host), ok=False)
-    assert failed.k.claim is None
-    assert not failed.k.force
+    assert failed.k.fencing.claim is None
+    assert not failed.k.orders.force
     assert not failed.started(WriteState)
     done = host.holds().done(attempt(host)).must_start(WriteState).durable.record
     assert done is not None
@@ -228,19 +228,19 @@ def test_a_forced_promotion_works_without_a_record_and_unconfirmed() -> None:
 
 def test_a_forced_promotion_ends_a_give_up_under_way() -> None:
     giving = standby().told(request=solo_wish())
-    assert giving.k.giving_up is not None
+    assert giving.k.consent.giving_up is not None
     forced = giving.order(Order.FORCE_PROMOTE)
-    assert forced.k.giving_up is None
-    assert forced.k.claim is not None
+    assert forced.k.consent.giving_up is None
+    assert forced.k.fencing.claim is not None
     assert not forced.holds().done(DropVip(Vip.STANDBY)).started(WriteState)
 
 
 def test_a_forced_promotion_does_not_wait_for_a_claim_whose_fence_fails() -> None:
     failing_fence = claiming(standby())
     failing_fence = failing_fence.done(attempt(failing_fence), ok=False)
-    assert failing_fence.k.claim is not None
+    assert failing_fence.k.fencing.claim is not None
     forced = failing_fence.order(Order.FORCE_PROMOTE, "without-fence")
-    assert forced.k.claim is None
+    assert forced.k.fencing.claim is None
     new = forced.must_start(WriteState).durable.record
     assert new is not None
     assert (new.primary, new.term) == ("b", 4 + FORCE_STEP + 1)
@@ -250,8 +250,8 @@ def test_a_forced_promotion_fences_by_an_attempt_of_its_own() -> None:
     host = claiming(standby())
     old = attempt(host)
     forced = host.order(Order.FORCE_PROMOTE)
-    assert forced.k.claim is not None
-    assert (forced.k.claim.why, forced.k.claim.attempt == old.attempt) == (Why.ORDER, False)
+    assert forced.k.fencing.claim is not None
+    assert (forced.k.fencing.claim.why, forced.k.fencing.claim.attempt == old.attempt) == (Why.ORDER, False)
     again = forced.done(old)
     assert not again.started(WriteState)
     again = again if again.started(Fence) else again.round()
@@ -259,8 +259,8 @@ def test_a_forced_promotion_fences_by_an_attempt_of_its_own() -> None:
 
 
 def test_force_without_fence_is_said_in_these_words_alone() -> None:
-    assert standby().order(Order.FORCE_PROMOTE, "without-fence").k.unfenced
-    assert not standby().order(Order.FORCE_PROMOTE, "").k.unfenced
+    assert standby().order(Order.FORCE_PROMOTE, "without-fence").k.orders.unfenced
+    assert not standby().order(Order.FORCE_PROMOTE, "").k.orders.unfenced
     assert Vip.STANDBY in standby().facts.held
 
 
@@ -345,15 +345,15 @@ def test_a_server_restarted_by_others_loses_its_address_until_the_standby_has_ca
 
 def test_an_address_told_free_is_forgotten_with_the_term() -> None:
     host = standby().knows(address=AddressFree(3, "boot-b"))
-    assert host.round().k.address is None
+    assert host.round().k.grants.address is None
 
 
 def test_a_failed_action_is_tried_again_after_a_growing_wait() -> None:
     host = primary().down(clean=True).round()
     waits = []
     for _ in range(3):
-        host = host.done(next(a for a in host.k.running if isinstance(a, StartPostgres)), ok=False, text="no")
-        waits.append(host.k.failures[StartPostgres].retry_at_s - host.now_s)
+        host = host.done(next(a for a in host.k.work.running if isinstance(a, StartPostgres)), ok=False, text="no")
+        waits.append(host.k.work.failures[StartPostgres].retry_at_s - host.now_s)
         host = host.hears(eligible=False).round(after_s=waits[-1] + 0.01)
         assert host.running(StartPostgres)
     assert waits == sorted(waits)
@@ -368,12 +368,12 @@ def test_an_unasked_gateway_is_no_gateway_and_no_lost_one() -> None:
 
 def test_a_server_has_caught_up_once_the_standby_has_its_recovered_end() -> None:
     new = primary().processes(postmaster="101:5").database(postmaster="101:5").knows(caught_up="")
-    assert new.round().k.caught_up == "101:5"
-    assert new.database(recovered_end=Lsn(HERE + 1)).round().k.caught_up == ""
-    assert new.database(replica=None).round().k.caught_up == ""
+    assert new.round().k.database.caught_up == "101:5"
+    assert new.database(recovered_end=Lsn(HERE + 1)).round().k.database.caught_up == ""
+    assert new.database(replica=None).round().k.database.caught_up == ""
     alone = primary(Mode.SOLO).processes(postmaster="101:5").database(postmaster="101:5", replica=None)
-    assert alone.knows(caught_up="").round().k.caught_up == "101:5"
-    assert standby().round().k.caught_up == ""
+    assert alone.knows(caught_up="").round().k.database.caught_up == "101:5"
+    assert standby().round().k.database.caught_up == ""
 
 
 # --- how long something has been so -------------------------------------------------------------------------
@@ -396,9 +396,9 @@ def test_a_server_has_caught_up_once_the_standby_has_its_recovered_end() -> None
     ],
 )
 def test_since_when_a_pair_is_not_followed(host: Host, since_s: float) -> None:
-    assert host.round().k.unfollowed_since_s == since_s
+    assert host.round().k.database.unfollowed_since_s == since_s
     if since_s == NOW_S:
-        assert host.knows(unfollowed_since_s=NOW_S - 1).round().k.unfollowed_since_s == NOW_S - 1
+        assert host.knows(unfollowed_since_s=NOW_S - 1).round().k.database.unfollowed_since_s == NOW_S - 1
 
 
 @pytest.mark.parametrize(
@@ -411,7 +411,7 @@ def test_since_when_a_pair_is_not_followed(host: Host, since_s: float) -> None:
     ],
 )
 def test_since_when_a_standby_does_not_stream(host: Host, since_s: float) -> None:
-    assert host.round().k.unstreamed_since_s == since_s
+    assert host.round().k.database.unstreamed_since_s == since_s
 
 
 @pytest.mark.parametrize(
@@ -425,4 +425,4 @@ def test_since_when_a_standby_does_not_stream(host: Host, since_s: float) -> Non
     ],
 )
 def test_since_when_a_role_cannot_be_served(host: Host, since_s: float) -> None:
-    assert host.round().k.blocked_since_s == since_s
+    assert host.round().k.database.blocked_since_s == since_s

@@ -42,7 +42,7 @@ def test_a_leaving_primary_offers_its_role_to_an_eligible_standby() -> None:
 def test_a_hand_over_called_off_before_does_not_hold_it_up(order: Order) -> None:
     tired = primary().knows(called_off_until_s=NOW_S + 20, leaving=True)
     assert tired.round().message.invite == ""
-    assert tired.order(order).k.called_off_until_s == NEVER
+    assert tired.order(order).k.consent.called_off_until_s == NEVER
 
 
 @pytest.mark.parametrize("change", [{"eligible": False}, {"leaving": True}, {"database_ok": False}], ids=str)
@@ -66,8 +66,8 @@ def test_a_leaving_primary_fences_nobody() -> None:
 @pytest.mark.parametrize("host", [primary, standby])
 def test_a_claim_ends_when_the_host_leaves(host: Callable[[], Host]) -> None:
     open_ = claiming(host().silence())
-    assert open_.round().k.claim is not None
-    assert open_.order(Order.SHUTDOWN).k.claim is None
+    assert open_.round().k.fencing.claim is not None
+    assert open_.order(Order.SHUTDOWN).k.fencing.claim is None
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -93,15 +93,15 @@ def test_after_the_hand_over_nothing_is_started_or_rebuilt() -> None:
 def test_a_server_stopped_in_order_by_its_own_unit_hands_over_with_its_checkpoint() -> None:
     stopped = primary(sync=False).knows(leaving=True).down(clean=True).hears(request=role_wish())
     asked = stopped.round()
-    assert asked.k.giving_up is not None
-    assert asked.k.giving_up.clean
+    assert asked.k.consent.giving_up is not None
+    assert asked.k.consent.giving_up.clean
     crashed = primary(sync=False).knows(leaving=True).down().hears(request=role_wish()).round()
-    assert crashed.k.giving_up is not None
-    assert not crashed.k.giving_up.clean
+    assert crashed.k.consent.giving_up is not None
+    assert not crashed.k.consent.giving_up.clean
     here = primary(sync=False).down(clean=True).knows(called_off_until_s=0.0).hears(request=role_wish(), eligible=True)
     taken = here.hears(request=role_wish(reason="take-over-by-order")).round()
-    assert taken.k.giving_up is not None
-    assert not taken.k.giving_up.clean, "a host that stays goes on as before"
+    assert taken.k.consent.giving_up is not None
+    assert not taken.k.consent.giving_up.clean, "a host that stays goes on as before"
 
 
 # --- the standby ---------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_commits_do_not_wait_for_a_standby_that_leaves() -> None:
 def test_a_leaving_standby_consents() -> None:
     wish = replace(role_wish(boot_id="boot-a"), want=Want.SOLO, eligible=False, postmaster=POSTMASTER["a"])
     host = standby().knows(leaving=True).hears(request=wish).round()
-    assert isinstance(host.k.giving_up, GiveUp)
+    assert isinstance(host.k.consent.giving_up, GiveUp)
 
 
 def test_a_leaving_standby_takes_no_role() -> None:
@@ -153,7 +153,7 @@ def test_a_server_that_runs_is_left_to_its_unit() -> None:
 def test_a_host_that_left_is_not_switched_on_by_its_peer() -> None:
     lost = standby().knows(grant=None).silence().sees(fence=saw("off"))
     assert lost.round().started(PowerOn)
-    heard = lost.k.heard
+    heard = lost.k.peer.heard
     assert heard is not None
     left = lost.knows(heard=replace(heard, message=replace(heard.message, leaving=True)))
     assert not left.round().started(PowerOn)

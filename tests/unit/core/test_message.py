@@ -465,7 +465,7 @@ def test_an_answer_echoes_the_question_unless_this_host_claims_or_writes_or_has_
     assert standby().told(question=asked).message.answer == asked
     assert standby().told(question="").message.answer == ""
     giving = standby().holds().told(question=asked, request=solo_wish())
-    assert giving.k.writing is not None
+    assert giving.k.intent.writing is not None
     assert giving.message.answer == ""
     assert standby().durable(record=None).told(question=asked).message.answer == ""
     assert standby().knows(alarm="they differ").told(question=asked).message.answer == ""
@@ -504,7 +504,7 @@ def test_a_record_that_cannot_be_written_keeps_also_from_beginning_to_give_up() 
     writing = standby().order(Order.PAUSE).knows(failures={WriteState: Failures(3, NOW_S + 60, "stuck")})
     assert writing.message.cannot == ""
     told = writing.told(request=solo_wish())
-    assert told.k.giving_up is None
+    assert told.k.consent.giving_up is None
     assert told.message.cannot == "WriteState: stuck"
 
 
@@ -516,7 +516,7 @@ def test_once_two_heartbeats_are_missing_the_peer_s_database_is_asked_at_once() 
     host = primary().sees(peer_own=asked_before, peer_vip=asked_before)
 
     def woken(age_s: float, asked_s: float = -2.0) -> set[str]:
-        heard = host.k.heard
+        heard = host.k.peer.heard
         assert heard is not None
         quiet = host.knows(heard=replace(heard, at_s=NOW_S - age_s), round_s=NOW_S)
         quiet = quiet.sees(peer_own=saw(PeerDatabase(in_recovery=True), NOW_S + asked_s))

@@ -34,8 +34,8 @@ def failing_over(host: Host | None = None) -> Host:
 
 def test_an_ordered_failover_fences_first_and_takes_the_role_by_its_result() -> None:
     host = failing_over()
-    assert host.k.claim is not None
-    assert (host.k.claim.change, host.k.claim.why, host.k.claim.takeover) == (
+    assert host.k.fencing.claim is not None
+    assert (host.k.fencing.claim.change, host.k.fencing.claim.why, host.k.fencing.claim.takeover) == (
         "take-over-by-fence-ordered", Why.OPERATOR, True,
     )  # fmt: skip
     assert host.message.claiming
@@ -45,14 +45,14 @@ def test_an_ordered_failover_fences_first_and_takes_the_role_by_its_result() -> 
     assert durable.record == record("b", Mode.SOLO, 5, cause="take-over-by-fence-ordered", at=durable.record.at)
     assert durable.complete
     done = taken.written()
-    assert done.k.fence_order is None
+    assert done.k.orders.fence_order is None
     assert not done.k.durable.kept_off
     assert done.written().running(PowerOn)
 
 
 def test_a_claim_by_order_is_not_ended_by_a_peer_that_is_heard_and_consents_to_nothing() -> None:
     host = failing_over().told(request=None)
-    assert host.k.claim is not None
+    assert host.k.fencing.claim is not None
     assert host.told(invite="hand-over-switchover", invite_term=4).message.request is None
 
 
@@ -71,26 +71,26 @@ def test_a_claim_by_order_is_not_ended_by_a_peer_that_is_heard_and_consents_to_n
 @pytest.mark.parametrize("order", [Order.FAILOVER, Order.FENCE_OFF])
 def test_an_order_gives_no_right(host: Host, order: Order) -> None:
     later = host.order(order)
-    later = later.written() if later.k.writing else later
+    later = later.written() if later.k.intent.writing else later
     for _ in range(3):
         later = later.told(after_s=1.0)
         assert not later.running(Fence)
-        assert later.k.claim is None
+        assert later.k.fencing.claim is None
 
 
 def test_the_right_is_looked_at_again_when_the_result_comes() -> None:
     host = failing_over().knows(grant=None)
     lost = host.done(attempt(host))
-    assert lost.k.claim is None
-    assert lost.k.fence_order is None
+    assert lost.k.fencing.claim is None
+    assert lost.k.orders.fence_order is None
     assert not lost.started(WriteState)
 
 
 def test_a_fence_that_fails_ends_the_order_and_nothing_is_tried_again() -> None:
     host = failing_over()
     failed = host.done(attempt(host), ok=False, text="no answer")
-    assert failed.k.claim is None
-    assert failed.k.fence_order is None
+    assert failed.k.fencing.claim is None
+    assert failed.k.orders.fence_order is None
     assert "fence-order-failed" in notes(failed)
     later = failed.told(after_s=failed.s.fence_retry_s + 1)
     assert not later.running(Fence)
@@ -99,27 +99,27 @@ def test_a_fence_that_fails_ends_the_order_and_nothing_is_tried_again() -> None:
 def test_an_order_that_cannot_begin_is_dropped() -> None:
     host = standby().knows(grant=None).order(Order.FAILOVER)
     limit_s = host.s.consent_s + host.s.fence_delay_s
-    assert host.k.fence_order == FenceOrder(NOW_S + limit_s, off=False)
+    assert host.k.orders.fence_order == FenceOrder(NOW_S + limit_s, off=False)
     early = host.told(after_s=limit_s - 0.1)
-    assert early.k.fence_order is not None
+    assert early.k.orders.fence_order is not None
     late = early.told(after_s=0.2)
-    assert late.k.fence_order is None
+    assert late.k.orders.fence_order is None
     assert "fence-order-dropped" in notes(late)
 
 
 def test_an_operators_word_does_not_end_the_peer_that_is_heard() -> None:
     host = failing_over()
     said = host.order(Order.FENCE_CONFIRMED).told()
-    assert said.k.claim is None
+    assert said.k.fencing.claim is None
     assert not said.running(WriteState)
 
 
 def test_an_operators_word_counts_for_a_peer_that_fell_silent_before() -> None:
     quiet = standby().silence(for_s=2.4)
     host = quiet.order(Order.FAILOVER).round(after_s=quiet.s.fence_delay_s)
-    assert host.k.claim is not None
-    assert host.k.claim.why is Why.OPERATOR
-    assert host.order(Order.FENCE_CONFIRMED).k.claim is None
+    assert host.k.fencing.claim is not None
+    assert host.k.fencing.claim.why is Why.OPERATOR
+    assert host.order(Order.FENCE_CONFIRMED).k.fencing.claim is None
     assert host.round(after_s=0.2).order(Order.FENCE_CONFIRMED).started(WriteState)
 
 
@@ -137,8 +137,8 @@ def ordered_off(host: Host) -> Host:
 def test_a_standby_is_powered_off_by_a_claim_and_stays_off() -> None:
     host = ordered_off(primary())
     host = host if host.running(Fence) else host.round()
-    assert host.k.claim is not None
-    assert (host.k.claim.change, host.k.claim.why) == ("solo-by-fence-ordered", Why.OPERATOR)
+    assert host.k.fencing.claim is not None
+    assert (host.k.fencing.claim.change, host.k.fencing.claim.why) == ("solo-by-fence-ordered", Why.OPERATOR)
     done = host.done(attempt(host)).written()
     assert done.record.mode is Mode.SOLO
     assert done.k.durable.kept_off
@@ -159,11 +159,11 @@ def test_a_failover_by_fence_off_keeps_the_old_primary_off() -> None:
 def test_a_lone_primary_powers_the_other_host_off_without_a_claim() -> None:
     host = ordered_off(primary(Mode.SOLO).hears(database_ok=False))
     host = host if host.running(Fence) else host.told()
-    assert host.k.claim is None
-    assert host.k.fence_order is None
+    assert host.k.fencing.claim is None
+    assert host.k.orders.fence_order is None
     assert not host.told(database_ok=False).started(WriteState)
     off = host.done(attempt(host))
-    assert off.k.peer_off
+    assert off.k.power.peer_off
     assert off.record == primary(Mode.SOLO).record
     assert not off.round(after_s=30.0).running(PowerOn)
 
@@ -176,7 +176,7 @@ def test_a_lone_primary_without_the_write_right_powers_nobody_off() -> None:
 
 def test_a_primary_of_a_pair_powers_nobody_off_without_the_solo_right() -> None:
     host = ordered_off(primary().sees(gateway=failing())).told()
-    assert host.k.fence_order is not None
+    assert host.k.orders.fence_order is not None
     assert not host.running(Fence)
 
 
@@ -204,8 +204,8 @@ def test_a_peer_is_not_switched_on_while_its_fence_is_ordered() -> None:
 
 def test_the_newest_order_counts() -> None:
     waiting = standby().knows(grant=None).order(Order.FENCE_OFF).written()
-    assert waiting.k.fence_order is not None
-    assert waiting.order(Order.POWER_ON).k.fence_order is None
+    assert waiting.k.orders.fence_order is not None
+    assert waiting.order(Order.POWER_ON).k.orders.fence_order is None
     kept = standby().durable(kept_off=True).knows(peer_off=True).silence().order(Order.FAILOVER)
     assert not kept.must_start(WriteState).durable.kept_off
 
@@ -241,7 +241,7 @@ def test_a_fence_that_failed_leaves_the_peer_as_it_was(mode: Mode) -> None:
     host = ordered_off(primary(mode).hears(database_ok=mode is Mode.PAIR))
     host = host if host.running(Fence) else host.told()
     failed = host.done(attempt(host), ok=False, text="no answer").told()
-    assert not (failed.k.writing or failed.k.durable).kept_off
+    assert not (failed.k.intent.writing or failed.k.durable).kept_off
 
 
 def test_an_order_to_power_off_waits_for_what_is_being_written_and_for_a_claim() -> None:
@@ -263,7 +263,7 @@ def test_an_operator_switches_the_peer_on_also_in_a_pause() -> None:
     on = on if on.running(PowerOn) else on.round()
     assert on.running(PowerOn)
     done = on.done(PowerOn())
-    assert not done.k.peer_off
+    assert not done.k.power.peer_off
     assert not done.round(after_s=5.0).running(PowerOn)
 
 
@@ -327,8 +327,9 @@ def test_a_pause_keeps_the_standby_address_while_its_server_is_restarted() -> No
 def test_a_pause_that_ends_by_itself_says_who_ended_it_and_when() -> None:
     paused = primary().durable(pause=Pause(3, active=True, until="2025-12-31T23:00:00+00:00", host="a"))
     ended = paused.round()
-    assert ended.k.writing is not None
-    assert ended.k.writing.pause == Pause(4, active=False, at="2026-01-01T00:00:00+00:00", by="its end", host="a")
+    assert ended.k.intent.writing is not None
+    pause = Pause(4, active=False, at="2026-01-01T00:00:00+00:00", by="its end", host="a")
+    assert ended.k.intent.writing.pause == pause
 
 
 # --- a switchover ---------------------------------------------------------------------------------------------------
@@ -356,7 +357,7 @@ def test_a_switchover_whose_stop_was_not_clean_loses_nothing(sync: bool) -> None
         assert written is not None
         assert written.primary == "b"
     else:
-        assert after.k.giving_up is None
+        assert after.k.consent.giving_up is None
         assert "called-off" in notes(after)
         assert after.started(StartPostgres) or after.round().running(StartPostgres)
 
@@ -370,10 +371,10 @@ def test_a_switchover_is_not_begun_in_a_pause(host: Host) -> None:
 
 def test_a_request_by_order_is_not_granted_again_after_it_was_called_off() -> None:
     asked = role_wish(reason="take-over-by-order")
-    assert primary().told(request=asked).k.giving_up is not None
+    assert primary().told(request=asked).k.consent.giving_up is not None
     host = primary().knows(called_off_until_s=NOW_S + 30)
-    assert host.told(request=asked).k.giving_up is None
-    assert host.told(after_s=30.0, request=asked).k.giving_up is not None
+    assert host.told(request=asked).k.consent.giving_up is None
+    assert host.told(after_s=30.0, request=asked).k.consent.giving_up is not None
 
 
 def test_nothing_of_this_touches_a_rejoin() -> None:
@@ -382,14 +383,14 @@ def test_nothing_of_this_touches_a_rejoin() -> None:
 
 def test_a_switchover_has_the_time_of_a_stop_and_of_three_consents() -> None:
     host = primary().order(Order.SWITCHOVER)
-    assert host.k.switchover == Switchover(NOW_S, NOW_S + 3 * host.s.consent_s + host.s.stop_s)
-    assert host.round(after_s=89.9).k.switchover is not None
-    assert host.round(after_s=90.0).k.switchover is None
+    assert host.k.orders.switchover == Switchover(NOW_S, NOW_S + 3 * host.s.consent_s + host.s.stop_s)
+    assert host.round(after_s=89.9).k.orders.switchover is not None
+    assert host.round(after_s=90.0).k.orders.switchover is None
 
 
 def test_a_switchover_that_was_cancelled_is_not_offered() -> None:
     host = primary().hears(eligible=False).order(Order.SWITCHOVER).order(Order.CANCEL_SWITCHOVER)
-    assert host.k.switchover is None
+    assert host.k.orders.switchover is None
     assert host.hears(eligible=True).round().message.invite == ""
 
 
@@ -401,7 +402,7 @@ def test_an_order_to_copy_anew_copies_once() -> None:
     rejoin = host.must_start(Rejoin)
     assert rejoin.clone
     after = host.done(rejoin)
-    assert not after.k.rejoin_clone
+    assert not after.k.orders.rejoin_clone
     assert not after.started(Rejoin)
 
 
@@ -413,4 +414,4 @@ def test_an_order_to_rejoin_without_a_copy_leaves_the_choice_to_the_rejoin() -> 
 
 def test_a_rejoin_that_failed_is_ordered_still() -> None:
     host = standby().order(Order.REJOIN, "clone")
-    assert host.done(host.must_start(Rejoin), ok=False).k.rejoin_clone
+    assert host.done(host.must_start(Rejoin), ok=False).k.orders.rejoin_clone

@@ -24,7 +24,7 @@ def test_the_peer_is_switched_on_again_only_when_no_claim_is_open_and_not_in_a_p
 
 def test_the_peer_is_not_switched_on_into_the_fence_of_a_claim_that_has_ended() -> None:
     ended = claiming(primary()).told(after_s=0.1)
-    assert ended.k.claim is None
+    assert ended.k.fencing.claim is None
     old = attempt(ended)
     off = ended.knows(power_pending=True).round()
     assert not off.running(PowerOn)
@@ -33,8 +33,8 @@ def test_the_peer_is_not_switched_on_into_the_fence_of_a_claim_that_has_ended() 
 
 def test_what_the_peer_said_before_its_power_was_cut_does_not_mean_that_it_is_on() -> None:
     off = primary().knows(peer_off=True)
-    assert off.told().k.peer_off, "the same boot: it was on its way when the power went"
-    assert not off.told(boot_id="boot-b-2", run_id="run-b-2").k.peer_off
+    assert off.told().k.power.peer_off, "the same boot: it was on its way when the power went"
+    assert not off.told(boot_id="boot-b-2", run_id="run-b-2").k.power.peer_off
 
 
 def test_a_peer_fenced_just_as_it_said_its_first_word_is_switched_on_again() -> None:
@@ -46,7 +46,7 @@ def test_a_peer_fenced_just_as_it_said_its_first_word_is_switched_on_again() -> 
     together = later.round(results=[result], messages=[word])
     after = later.round(results=[result]).round(messages=[word])
     for host in (together, after):
-        assert host.k.writing is not None
+        assert host.k.intent.writing is not None
         alone = host.written()
         assert alone.record.mode is Mode.SOLO
         assert alone.running(PowerOn)
@@ -58,7 +58,7 @@ def test_an_operator_s_word_is_not_used_when_the_peer_is_heard() -> None:
     assert claimed.round(commands=[command]).started(WriteState)
     heard = claimed.round(commands=[command], messages=[claimed.next_message()])
     assert not heard.started(WriteState)
-    assert heard.k.claim is None
+    assert heard.k.fencing.claim is None
 
 
 def test_the_peer_is_switched_on_when_a_fence_that_failed_has_done_its_work_all_the_same() -> None:
@@ -66,7 +66,7 @@ def test_the_peer_is_switched_on_when_a_fence_that_failed_has_done_its_work_all_
     failed = claiming(standby(sync=False))
     failed = failed.done(attempt(failed), ok=False)
     ended = failed.knows(grant=None).round(after_s=1)
-    assert ended.k.claim is None
+    assert ended.k.fencing.claim is None
     assert ended.last is not None
     assert "fence" in ended.last.wake
     off = ended.sees(fence=saw("off", ended.now_s))
@@ -75,16 +75,18 @@ def test_the_peer_is_switched_on_when_a_fence_that_failed_has_done_its_work_all_
     off = off.knows(roused=True)
     assert off.round().running(PowerOn)
     assert not off.knows(doubt_s=NEVER).round().running(PowerOn), "it was not this host's fence"
-    assert not ended.sees(fence=saw("off", failed.k.doubt_s - 1)).round().running(PowerOn), "seen before the fence"
+    before = failed.k.power.doubt_s - 1
+    assert not ended.sees(fence=saw("off", before)).round().running(PowerOn), "seen before the fence"
     assert not ended.sees(fence=saw("on", ended.now_s)).round().running(PowerOn)
     assert not off.told().running(PowerOn), "the peer is heard"
 
 
 def test_a_fence_that_failed_is_forgotten_once_the_peer_has_lived_on_for_long() -> None:
     doubt = standby().knows(doubt_s=NOW_S)
-    assert doubt.told(after_s=5).k.doubt_s == NOW_S
-    assert doubt.told(after_s=61).k.doubt_s == NEVER
-    assert doubt.told(after_s=5, boot_id="boot-a-2", run_id="run-a-2").k.doubt_s == NOW_S, "it may come after the boot"
+    assert doubt.told(after_s=5).k.power.doubt_s == NOW_S
+    assert doubt.told(after_s=61).k.power.doubt_s == NEVER
+    booted = doubt.told(after_s=5, boot_id="boot-a-2", run_id="run-a-2")
+    assert booted.k.power.doubt_s == NOW_S, "it may come after the boot"
 
 
 def test_a_late_fence_that_comes_after_the_peer_was_switched_on_is_mended_as_well() -> None:
@@ -94,7 +96,7 @@ def test_a_late_fence_that_comes_after_the_peer_was_switched_on_is_mended_as_wel
     off = second.done(attempt(second)).written().written()
     assert off.running(PowerOn)
     on = off.sees(fence=saw("off", off.now_s)).done(PowerOn())
-    assert on.k.doubt_s > NEVER
+    assert on.k.power.doubt_s > NEVER
     assert not on.round().running(PowerOn), "what was seen before the peer was switched on says nothing"
     again = on.round(after_s=20).silence().knows(awake_s=NEVER)
     assert again.sees(fence=saw("off", again.now_s)).round().running(PowerOn)
@@ -160,14 +162,14 @@ def test_a_standby_switches_on_the_primary_whose_role_it_may_not_take(waits: Hos
 def test_another_action_s_success_neither_means_power_nor_a_rejoin() -> None:
     host = primary().holds().knows(checked={Vip.PRIMARY: (NOW_S, "")}, peer_off=True, rejoin_clone=True).round()
     raised = host.done(host.must_start(AddVip))
-    assert raised.k.peer_off
-    assert raised.k.rejoin_clone
+    assert raised.k.power.peer_off
+    assert raised.k.orders.rejoin_clone
 
 
 def test_a_power_on_that_failed_leaves_the_peer_off() -> None:
     host = primary().knows(peer_off=True, running=(PowerOn(),))
-    assert host.done(PowerOn(), ok=False).k.peer_off
-    assert not host.done(PowerOn()).k.peer_off
+    assert host.done(PowerOn(), ok=False).k.power.peer_off
+    assert not host.done(PowerOn()).k.power.peer_off
 
 
 def waits_for_one_that_is_off() -> Host:
@@ -225,5 +227,5 @@ def test_a_peer_that_an_operator_saw_dead_is_theirs_to_switch_on() -> None:
     host = claiming(standby()).order(Order.FENCE_CONFIRMED)
     for _ in range(3):
         assert not host.running(PowerOn)
-        host = host.written() if host.k.writing is not None else host.round()
-    assert not host.k.peer_off
+        host = host.written() if host.k.intent.writing is not None else host.round()
+    assert not host.k.power.peer_off

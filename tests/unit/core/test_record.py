@@ -102,9 +102,9 @@ def test_what_makes_a_role_complete_goes_with_it(complete: bool) -> None:
 
 def test_a_hold_off_begins_when_the_role_has_moved_and_only_then() -> None:
     moved = standby().holds().told(record=record("b", Mode.SOLO, 6)).written()
-    assert moved.k.holdoff_until_s == pytest.approx(moved.now_s + moved.s.holdoff_s)
+    assert moved.k.intent.holdoff_until_s == pytest.approx(moved.now_s + moved.s.holdoff_s)
     stays = standby().holds().told(record=record("a", Mode.SOLO, 6)).written()
-    assert stays.k.holdoff_until_s == NEVER
+    assert stays.k.intent.holdoff_until_s == NEVER
 
 
 def test_the_first_record_of_all_is_adopted_by_a_host_without_one() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
 
 from pgvip.core.decide import begin, boot_facts
@@ -11,6 +9,7 @@ from pgvip.core.knowledge import Knowledge
 from pgvip.core.messages import AddressFree
 from pgvip.core.settings import Identity
 from pgvip.core.values import NEVER, BootFacts, Durable, Role
+from tests.knowing import PART_OF
 from tests.unit.core_world import NOW_S, grant, record, standby
 
 
@@ -27,8 +26,8 @@ WHO = Identity("boot-b", "run-b-2", 700.0, "pair-1", "7")
 def test_a_daemon_begins_with_what_was_kept() -> None:
     kept = BootFacts(confirmed=True, confirmed_term=4, grant=grant("b"), address_term=4, doubt_s=5.0)
     k = begin(WHO, Durable(record()), kept)
-    assert (k.confirmed, k.grant, k.address) == (True, grant("b"), AddressFree(4, "boot-b"))
-    assert (k.jumped_s, k.doubt_s) == (700.0, 5.0)
+    assert (k.confirmed, k.grants.grant, k.grants.address) == (True, grant("b"), AddressFree(4, "boot-b"))
+    assert (k.clock.jumped_s, k.power.doubt_s) == (700.0, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -38,11 +37,11 @@ def test_a_daemon_begins_with_what_was_kept() -> None:
 )
 def test_a_daemon_that_is_not_confirmed_has_no_promise_either(kept: BootFacts) -> None:
     k = begin(WHO, Durable(record()), kept)
-    assert (k.confirmed, k.grant, k.address) == (False, None, None)
+    assert (k.confirmed, k.grants.grant, k.grants.address) == (False, None, None)
 
 
 def test_an_address_told_free_in_another_term_is_not_kept() -> None:
-    assert begin(WHO, Durable(record()), BootFacts(True, 4, None, 3)).address is None
+    assert begin(WHO, Durable(record()), BootFacts(True, 4, None, 3)).grants.address is None
 
 
 def test_a_host_that_lost_its_record_is_not_confirmed_by_what_was_kept_of_the_boot() -> None:
@@ -52,10 +51,10 @@ def test_a_host_that_lost_its_record_is_not_confirmed_by_what_was_kept_of_the_bo
 
 def test_a_daemon_that_starts_knows_nothing() -> None:
     k = Knowledge(Identity("boot-a", "run-a", NOW_S), Durable())
-    moments = [field.name for field in fields(k) if field.name.endswith("_s")]
+    known = {name: getattr(getattr(k, part), name) for name, part in PART_OF.items()}
+    moments = {name: at_s for name, at_s in known.items() if name.endswith("_s")}
     assert len(moments) > 10
-    assert {name: getattr(k, name) for name in moments if getattr(k, name) != NEVER} == {}
-    others = [field.name for field in fields(k) if field.name not in ("who", "durable", "answered_term", "role")]
-    assert [name for name in others if name not in moments and getattr(k, name)] == []
-    assert (k.answered_term, k.role) == (-1, Role.NONE)
+    assert set(moments.values()) == {NEVER}
+    assert [name for name, value in known.items() if name not in moments and value] == ["answered_term"]
+    assert (k.confirmed, k.peer.answered_term, k.role) == (False, -1, Role.NONE)
     assert (k.who.pair_id, k.who.system_id) == ("", "")

@@ -17,6 +17,7 @@ from pgvip.core import conditions, rights
 from pgvip.core.actions import StartPostgres
 from pgvip.core.changes import DATABASE_FAILED
 from pgvip.core.conditions import NOT_PAUSED, Condition, holds
+from tests.knowing import PART_OF, PARTS
 
 NO_YES = ("no", "yes")
 RECORDS = ("none", "primary-pair", "primary-solo", "standby-pair", "standby-solo")
@@ -63,7 +64,8 @@ class Given:
 
     def __init__(self, inputs: tuple[str, ...]) -> None:
         self.durable = SimpleNamespace()
-        self.k = SimpleNamespace(durable=self.durable, who=SimpleNamespace(boot_id="boot"))
+        parts = {part: SimpleNamespace() for part in PARTS}
+        self.k = SimpleNamespace(durable=self.durable, who=SimpleNamespace(boot_id="boot"), **parts)
         self.facts = SimpleNamespace(k=self.k, s=SimpleNamespace(me="a", peer="b", restart_times=2), term=4)
         self.setters = [(name, getattr(self, "_" + name.replace("-", "_"), self._plain)) for name in inputs]
         self.before: tuple[str, ...] = ("",) * len(inputs)
@@ -78,8 +80,10 @@ class Given:
 
     def _plain(self, name: str, value: str) -> None:
         on = value == "yes"
-        if name in ("confirmed", "leaving", "isolated"):
-            setattr(self.k, name, on)
+        if name == "confirmed":
+            self.k.confirmed = on
+        elif name in ("leaving", "isolated"):
+            setattr(getattr(self.k, PART_OF[name]), name, on)
         elif name in ("served", "complete"):
             setattr(self.durable, name, on)
         elif name in ("guarded", "gateway", "paused", "lagging", "hung"):
@@ -104,22 +108,22 @@ class Given:
         self.facts.database_healthy = value == "yes"
 
     def _giving_up(self, _name: str, value: str) -> None:
-        self.k.giving_up = object() if value == "yes" else None
+        self.k.consent.giving_up = object() if value == "yes" else None
 
     def _alarm(self, _name: str, value: str) -> None:
-        self.k.alarm = "they differ" if value == "yes" else ""
+        self.k.peer.alarm = "they differ" if value == "yes" else ""
 
     def _hold(self, _name: str, value: str) -> None:
         self.durable.hold = "both wrote" if value == "yes" else ""
 
     def _granted(self, _name: str, value: str) -> None:
-        self.k.grant = value == "yes"
+        self.k.grants.grant = value == "yes"
 
     def _handed_over(self, _name: str, value: str) -> None:
         self.facts.handed_over = value == "yes"
 
     def _told_free(self, _name: str, value: str) -> None:
-        self.k.address = SimpleNamespace(term=4, boot_id="boot") if value == "yes" else None
+        self.k.grants.address = SimpleNamespace(term=4, boot_id="boot") if value == "yes" else None
 
     def _holds_standby_vip(self, _name: str, value: str) -> None:
         self.facts.held = {"standby"} if value == "yes" else set()
@@ -155,7 +159,8 @@ class Given:
 
     def _starts_failed(self, _name: str, value: str) -> None:
         times = {"few": 1, "many": 2}
-        self.k.failures = {StartPostgres: SimpleNamespace(times=times[value])} if value in times else {}
+        failures = {StartPostgres: SimpleNamespace(times=times[value])} if value in times else {}
+        self.k.work.failures = failures
 
 
 Box = tuple[frozenset[str], ...]

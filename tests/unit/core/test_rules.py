@@ -178,22 +178,22 @@ def test_an_alarm_keeps_from_being_confirmed() -> None:
 def test_m4_a_claimer_answers_nothing() -> None:
     host = stubborn(primary())
     asked = host.told(question="boot-b-2/run-b-2", cannot="StopPostgres: D state")
-    assert asked.k.claim is not None
+    assert asked.k.fencing.claim is not None
     assert asked.message.answer == ""
 
 
 def test_m4_a_claimer_consents_to_nothing() -> None:
     host = stubborn(standby())
     asked = host.told(request=solo_wish(), cannot="StopPostgres: D state")
-    assert asked.k.claim is not None
-    assert asked.k.giving_up is None
+    assert asked.k.fencing.claim is not None
+    assert asked.k.consent.giving_up is None
     assert not asked.started(DropVip)
 
 
 def test_m4_nothing_is_answered_while_the_claims_record_is_being_written() -> None:
     host = stubborn(primary())
     writing = host.done(attempt(host))
-    assert writing.k.writing is not None
+    assert writing.k.intent.writing is not None
     assert writing.told(question="q", cannot="StopPostgres: D state").message.answer == ""
 
 
@@ -201,24 +201,24 @@ def test_m5_only_the_open_claims_own_attempt_counts() -> None:
     first = claiming(primary())
     old = attempt(first)
     ended = first.told(after_s=0.1)
-    assert ended.k.claim is None
+    assert ended.k.fencing.claim is None
     again = ended.silence().round(after_s=4.0)
-    again = again if again.k.claim else again.silence().round()
-    assert again.k.claim is not None
-    assert again.k.claim.attempt != old.attempt
+    again = again if again.k.fencing.claim else again.silence().round()
+    assert again.k.fencing.claim is not None
+    assert again.k.fencing.claim.attempt != old.attempt
     late = again.done(old)
-    assert late.k.writing is None
-    assert late.k.claim is not None
-    assert not late.k.claim.fenced
+    assert late.k.intent.writing is None
+    assert late.k.fencing.claim is not None
+    assert not late.k.fencing.claim.fenced
 
 
 def test_m5_a_new_process_has_no_claim_and_ignores_old_results() -> None:
     host = claiming(primary())
     old = attempt(host)
     fresh = host.daemon_restarts().silence()
-    assert fresh.k.claim is None
+    assert fresh.k.fencing.claim is None
     late = fresh.knows(running=(old,)).done(old)
-    assert late.k.writing is None
+    assert late.k.intent.writing is None
 
 
 def test_m5_attempts_of_two_processes_differ() -> None:
@@ -237,7 +237,7 @@ def test_m6_the_result_is_void_when_the_right_is_gone() -> None:
         host.sees(connection=failing(value=True)),
     ):
         done = lost.done(fence)
-        assert done.k.claim is None
+        assert done.k.fencing.claim is None
         assert not done.started(WriteState)
 
 
@@ -246,7 +246,7 @@ def test_m6_the_result_is_void_when_the_record_is_another() -> None:
     fence = attempt(host)
     moved = host.durable(record=record("a", Mode.PAIR, 8)).knows(grant=grant("b", 8))
     done = moved.done(fence)
-    assert done.k.claim is None
+    assert done.k.fencing.claim is None
     assert not done.started(WriteState)
 
 
@@ -262,15 +262,15 @@ def test_m6_any_change_of_the_record_ends_the_claim() -> None:
     host = stubborn(primary())
     adopted = host.told(record=record("a", Mode.SOLO, 5)).written()
     assert adopted.record.term == 5
-    assert adopted.k.claim is None
+    assert adopted.k.fencing.claim is None
 
 
 def test_m7_a_claim_for_silence_ends_when_the_peer_is_heard_and_only_then_it_answers() -> None:
     host = claiming(primary())
     failed = host.done(attempt(host), ok=False, text="timed out")
-    assert failed.k.claim is not None
+    assert failed.k.fencing.claim is not None
     asked = failed.told(question="boot-b/run-b")
-    assert asked.k.claim is None
+    assert asked.k.fencing.claim is None
     assert asked.message.answer == "boot-b/run-b"
     assert not asked.message.claiming
 
@@ -282,19 +282,19 @@ def test_m7_every_sign_of_life_that_counts_ends_a_claim_for_silence(sign: str) -
         host = host.sees(peer_own=saw(host.seen.peer_own.value, 1002.0))
     else:
         host = host.database(moved_at_s=1002.0)
-    assert host.round().k.claim is None
+    assert host.round().k.fencing.claim is None
 
 
 def test_m7_what_a_frozen_kernel_answers_ends_no_claim() -> None:
     host = claiming(standby()).at(1002.0)
     host = host.sees(arp_primary=saw("02:00:00:00:00:01", 1002.0))
-    assert host.round().k.claim is not None
+    assert host.round().k.fencing.claim is not None
 
 
 def test_a_claim_for_cannot_stands_until_the_peer_says_that_it_has() -> None:
     host = stubborn(primary())
-    assert host.told(cannot="StopPostgres: D state").k.claim is not None
-    assert host.told(cannot="").k.claim is None
+    assert host.told(cannot="StopPostgres: D state").k.fencing.claim is not None
+    assert host.told(cannot="").k.fencing.claim is None
 
 
 def test_a_failed_fence_is_tried_again_later_with_a_new_attempt() -> None:
@@ -331,14 +331,14 @@ def test_a_second_fence_is_an_attempt_of_its_own() -> None:
     failed = host.done(first, ok=False)
     assert not failed.round(after_s=4.9).started(Fence)
     again = failed.round(after_s=5.1)
-    assert again.k.claim is not None
-    assert (again.k.claim.tries, again.k.fence_s) == (2, again.now_s)
-    assert again.must_start(Fence).attempt == again.k.claim.attempt != first.attempt
+    assert again.k.fencing.claim is not None
+    assert (again.k.fencing.claim.tries, again.k.power.fence_s) == (2, again.now_s)
+    assert again.must_start(Fence).attempt == again.k.fencing.claim.attempt != first.attempt
 
 
 def test_a_claim_ends_when_a_higher_record_is_heard() -> None:
     claimed = claiming(standby()).knows(heard_record=record("a", Mode.SOLO, 6)).round()
-    assert claimed.k.claim is None
+    assert claimed.k.fencing.claim is None
     assert not claimed.done(attempt(claimed)).started(WriteState)
 
 

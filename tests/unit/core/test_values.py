@@ -96,8 +96,8 @@ def test_a_message_that_says_nothing_promises_and_asks_nothing() -> None:
     assert [name for name in PROMISES if getattr(empty, name)] == []
     assert (empty.pause, empty.override, empty.echo_s) == (Pause(), Override.AUTO, NEVER)
     told = primary().knows(heard=None).round(messages=[Message("pair-1", "7000000000000000001", *EMPTY)])
-    assert told.k.heard is not None
-    assert told.k.giving_up is None
+    assert told.k.peer.heard is not None
+    assert told.k.consent.giving_up is None
     assert told.message.answer == ""
 
 

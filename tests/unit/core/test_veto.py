@@ -15,7 +15,7 @@ def asked() -> Host:
 
 
 def question(host: Host) -> AskVeto:
-    return next(action for action in host.k.running if isinstance(action, AskVeto))
+    return next(action for action in host.k.work.running if isinstance(action, AskVeto))
 
 
 def answered(host: Host, text: str = "", *, ok: bool = True) -> Host:
@@ -72,7 +72,7 @@ def test_a_veto_puts_the_takeover_off_and_is_named() -> None:
     host = refused()
     assert not host.running(Fence)
     assert "vetoed" in host.warnings()
-    assert dict(host.k.blockers)["take-over-by-fence"] == "vetoed: a veto hook puts the takeover off"
+    assert dict(host.k.intent.blockers)["take-over-by-fence"] == "vetoed: a veto hook puts the takeover off"
     assert not host.round(after_s=host.s.fence_retry_s - 0.1).running(Fence)
 
 
@@ -96,19 +96,19 @@ def test_an_answer_that_comes_too_late_is_not_heard() -> None:
     host = asked()
     late = host.round(after_s=host.s.veto_timeout_s)
     told = answered(late, WHO)
-    assert told.k.claim is not None
+    assert told.k.fencing.claim is not None
     assert "vetoed" not in told.warnings()
 
 
 def test_an_old_answer_does_not_count_for_a_new_question() -> None:
     host = asked()
     other = host.round(results=[Result(AskVeto("run-b/77"), ok=True, at_s=host.now_s, text=WHO)])
-    assert other.k.veto == host.k.veto
+    assert other.k.fencing.veto == host.k.fencing.veto
 
 
 def test_a_peer_that_is_heard_ends_it() -> None:
     host = refused().told()
-    assert host.k.veto is None
+    assert host.k.fencing.veto is None
     assert "vetoed" not in host.warnings()
 
 
@@ -132,8 +132,8 @@ def test_without_a_fence_nobody_is_asked() -> None:
 def test_the_first_question_about_a_takeover_has_no_answer_yet() -> None:
     host = standby().sees(veto=saw(value=True)).silence().round()
     host.must_start(AskVeto)
-    assert host.k.veto is not None
-    assert host.k.veto.refused == ""
+    assert host.k.fencing.veto is not None
+    assert host.k.fencing.veto.refused == ""
 
 
 # --- when the delay is longer than the hooks' time ----------------------------------------------------------

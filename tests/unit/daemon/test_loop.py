@@ -26,6 +26,7 @@ from pgvip.daemon.probe_threads import Probed
 from pgvip.deadlines import now_s
 from pgvip.state import codec
 from pgvip.status.snapshot import Snapshot
+from tests.knowing import knowing
 from tests.unit.config_text import edited
 
 PAIR_ID, SYSTEM_ID = "orders-1", "7000000000000000001"
@@ -293,7 +294,7 @@ def test_clocks_that_jumped_between_two_processes_end_a_lease() -> None:
         bench = make(facts=facts, durable=Durable(replace(RECORD, primary="db2")))
         bench.run(lambda: None)
         assert bench.snapshot is not None
-        assert (bench.snapshot.decision.knowledge.grant is not None) is holds
+        assert (bench.snapshot.decision.knowledge.grants.grant is not None) is holds
 
 
 def test_facts_of_this_boot_outlive_the_process() -> None:
@@ -410,5 +411,5 @@ def test_a_silence_is_measured_in_small_steps() -> None:
     now = now_s()
     for quiet_s, paced in ((0.5, 1.0), (2.5, EAGER_S), (60.0, 1.0)):
         heard = Heard(codec.from_json(Message, peer_says().text), now - quiet_s)
-        bench.daemon._knowledge = replace(bench.daemon._knowledge, heard=heard)
+        bench.daemon._knowledge = knowing(bench.daemon._knowledge, heard=heard)
         assert bench.daemon._pace_s(now) == paced

@@ -160,7 +160,7 @@ def test_a_dead_database_without_a_taker_comes_back_in_place() -> None:
 
 def test_a_lease_that_ends_during_the_slowest_fence_is_no_takeover() -> None:
     host = with_vips(standby(sync=False)).configured(lag_s_max=20.0)
-    grant = host.k.grant
+    grant = host.k.grants.grant
     assert grant is not None
     found = scenario(host.knows(grant=replace(grant, expires_s=NOW_S + 20.0)), "primary-host")
     assert found["moves"]

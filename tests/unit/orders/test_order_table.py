@@ -444,8 +444,8 @@ def test_a_pause_carries_its_end_and_who_ordered_it() -> None:
 
 
 def heard_message(host: Host) -> Any:
-    assert host.k.heard is not None
-    return host.k.heard.message
+    assert host.k.peer.heard is not None
+    return host.k.peer.heard.message
 
 
 def test_a_forced_promotion_is_over_when_this_host_writes() -> None:

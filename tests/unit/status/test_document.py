@@ -55,7 +55,7 @@ def decided(durable: Durable, seen: Observations, *, confirmed: bool = True) -> 
     who = Identity("boot1", "run1", NOW_S - 60.0, "p", "7")
     facts = BootFacts(confirmed, durable.record.term if durable.record and confirmed else 0)
     knowledge = begin(who, durable, facts)
-    knowledge.postmaster_since_s = NOW_S - 60  # it has had its time to answer
+    knowledge.database = replace(knowledge.database, postmaster_since_s=NOW_S - 60)  # it has had its time to answer
     return decide(knowledge, Inputs(seen), CONFIG.settings, NOW_S)
 
 
@@ -77,7 +77,7 @@ def keys_of(value: object, prefix: str = "") -> set[str]:
 
 def healthy() -> dict[str, Any]:
     decision = decided(Durable(RECORD, served=True), PRIMARY)
-    decision.knowledge.heard = Heard(STANDBY_SAYS, NOW_S - 0.4)
+    decision.knowledge.peer = replace(decision.knowledge.peer, heard=Heard(STANDBY_SAYS, NOW_S - 0.4))
     return built(decision, PRIMARY, link=LinkState(connected=True, since_s=900.0, heard_s=999.6, connections=2))
 
 
@@ -143,10 +143,11 @@ def test_states_of_the_local_database() -> None:
 def test_solo_primary_and_what_is_under_way() -> None:
     decision = decided(Durable(replace(RECORD, mode=Mode.SOLO), served=True), PRIMARY)
     k = decision.knowledge
-    k.claim = Claim("takeover-by-fence", 4, Why.SILENCE, takeover=False, attempt="a1", since_s=NOW_S - 3, tries=2)
-    k.giving_up = GiveUp("solo", Want.SOLO, 4, "boot2", NOW_S - 1)
-    k.running = (Fence("a1"),)
-    k.failures = {Fence: Failures(2, NOW_S + 5, "timed out")}
+    claim = Claim("takeover-by-fence", 4, Why.SILENCE, takeover=False, attempt="a1", since_s=NOW_S - 3, tries=2)
+    k.fencing = replace(k.fencing, claim=claim)
+    k.consent = replace(k.consent, giving_up=GiveUp("solo", Want.SOLO, 4, "boot2", NOW_S - 1))
+    k.work = replace(k.work, running=(Fence("a1"),))
+    k.work = replace(k.work, failures={Fence: Failures(2, NOW_S + 5, "timed out")})
     stats = LoopStats(rounds=100, longest_ms=12.345, began_s=NOW_S - 50)
     found = built(decision, PRIMARY, stats=stats, memory_bytes=1, cpu_seconds=2.0)
     assert found["role"] == found["me"]["role"] == "primary_standby"
@@ -171,13 +172,14 @@ def test_standby_sees_its_lag_by_the_primarys_message() -> None:
     who = Identity("boot2", "run2", NOW_S - 60.0, "p", "7")
     decision = decide(begin(who, Durable(RECORD), BootFacts(confirmed=True)), Inputs(seen), config.settings, NOW_S)
     primary_says = replace(STANDBY_SAYS, host="alpha", read_write=True, in_recovery=False, point=WalPoint(2, Lsn(1000)))
-    decision.knowledge.heard = Heard(primary_says, NOW_S)
+    decision.knowledge.peer = replace(decision.knowledge.peer, heard=Heard(primary_says, NOW_S))
     found = built(decision, seen, config)
     assert found["role"] == "standby"
     assert found["peer"]["role"] == "primary"
     assert found["replication"]["lag_bytes"] == 300
     assert found["replication"]["state"] == "streaming"
-    decision.knowledge.heard = Heard(replace(primary_says, point=WalPoint(3, Lsn(1000))), NOW_S)
+    other = Heard(replace(primary_says, point=WalPoint(3, Lsn(1000))), NOW_S)
+    decision.knowledge.peer = replace(decision.knowledge.peer, heard=other)
     assert built(decision, seen, config)["replication"]["lag_bytes"] is None  # another timeline: no distance
 
 
@@ -215,7 +217,7 @@ def test_clients_may_write_by_the_rule_of_the_primary_vip() -> None:
     def rights(caught_up: str, *vips: Vip, **changes: Any) -> dict[str, Any]:
         seen = replace(PRIMARY, held=Observation(frozenset(vips), NOW_S))
         decision = decided(Durable(replace(RECORD, **changes), served=True), seen)
-        decision.knowledge.caught_up = caught_up
+        decision.knowledge.database = replace(decision.knowledge.database, caught_up=caught_up)
         found: dict[str, Any] = built(decision, seen)["rights"]
         return found
 

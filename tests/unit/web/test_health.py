@@ -54,7 +54,7 @@ def test_no_right_no_primary() -> None:
     assert json.loads(World(unserved).get("/primary").body)["reason"] == "alpha does not have the write right"
 
     def restarted(knowledge: Any) -> None:
-        knowledge.caught_up = "4:4"
+        knowledge.database = replace(knowledge.database, caught_up="4:4")
 
     behind = Observation(replace(database(), recovered_end=Lsn(950)), NOW_S)
     waiting = primary(says(), seen=replace(PRIMARY, database=behind), change=restarted)

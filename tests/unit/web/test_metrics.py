@@ -22,6 +22,7 @@ from pgvip.core.values import BootFacts, Durable, Mode
 from pgvip.events.event_table import Event, Level
 from pgvip.web.counts import NAMES_MAX, OTHER, EventCounts
 from pgvip.web.exposition import Family, expose
+from tests.knowing import knowing
 from tests.unit.status.test_document import NOW_S, RECORD
 from tests.unit.web_world import SETTINGS, Document, World, healthy, primary, says, solo, standby
 
@@ -47,7 +48,7 @@ def samples(document: Document | None, **changes: Any) -> dict[str, float]:
 
 
 def failing(knowledge: Any) -> None:
-    knowledge.failures = {Rejoin: Failures(3, NOW_S + 5, 'said "no"\\')}
+    knowledge.work = replace(knowledge.work, failures={Rejoin: Failures(3, NOW_S + 5, 'said "no"\\')})
 
 
 EVERY = [healthy(), standby(), solo(), primary(says(), change=failing), primary(None, record=None), None]
@@ -198,9 +199,9 @@ def test_events_are_counted_and_changes_by_their_cause() -> None:
 def test_a_record_written_by_the_core_is_counted_by_the_name_of_its_change() -> None:
     new = replace(RECORD, term=6, mode=Mode.SOLO, cause="solo-by-fence")
     knowledge = begin(Identity("b", "r", 0.0, "p", "7"), Durable(RECORD, served=True), BootFacts(confirmed=True))
-    knowledge.writing = Durable(new, served=True)
-    knowledge.running = (WriteState(knowledge.writing),)
-    result = Result(WriteState(knowledge.writing), ok=True, at_s=NOW_S)
+    write = WriteState(Durable(new, served=True))
+    knowledge = knowing(knowledge, writing=write.durable, running=(write,))
+    result = Result(write, ok=True, at_s=NOW_S)
     decision = decide(knowledge, Inputs(Observations(), results=(result,)), SETTINGS, NOW_S)
     counts = EventCounts()
     for note in decision.notes:

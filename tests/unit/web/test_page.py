@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -131,8 +132,8 @@ def test_the_first_line_of_what_is_not_well() -> None:
 def everything() -> list[Tree]:
     def busy(knowledge: Any) -> None:
         claim = Claim("solo-by-fence", 4, Why.SILENCE, takeover=False, attempt="a", since_s=NOW_S - 3, tries=2)
-        knowledge.claim = claim
-        knowledge.failures = {Rejoin: Failures(3, NOW_S + 5, "<b>failed</b>")}
+        knowledge.fencing = replace(knowledge.fencing, claim=claim)
+        knowledge.work = replace(knowledge.work, failures={Rejoin: Failures(3, NOW_S + 5, "<b>failed</b>")})
 
     given: dict[str, Any] = {"samples": samples(), "events": EVENTS, "explained": EXPLAINED}
     documents = [healthy(), standby(), solo(), primary(says(), change=busy), primary(None, record=None), standby(None)]
