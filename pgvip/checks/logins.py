@@ -71,8 +71,8 @@ def _files(facts: Facts) -> Iterator[Finding]:
     root, postgres = 0, pgtools.account(config).pw_uid
     yield from _secret(facts, config.paths.passwords, postgres, needed=True)
     for method in config.peer.fencing:
-        if method.password_file is not None:
-            yield from _secret(facts, method.password_file, root, needed=True)
+        for _, path in method.secret_files:
+            yield from _secret(facts, path, root, needed=True)
     keys = sorted(config.paths.certificates.glob("*.key")) if config.paths.certificates.is_dir() else []
     for key in keys:
         yield from _secret(facts, key, root, needed=True)
