@@ -65,7 +65,7 @@ def _password_files(config: Config) -> Iterator[ConfigError]:
 
 
 def _fence_programs(config: Config) -> Iterator[ConfigError]:
-    """Agents that are no fence, that others may change, or whose secrets are written out, by what they say themselves."""
+    """Agents that are no fence or that others may change; secrets that are written out, by the agents' own words."""
     for number, method in enumerate(config.peer.fencing, 1):
         key = f"hosts.{config.peer.name}.fencing[{number}]"
         refused = fence_agents.program_refusal(method)

@@ -18,8 +18,8 @@ from pgvip.system.commands import Completed, describe, run
 from pgvip.system.executables import refusal
 
 if TYPE_CHECKING:
-    from pgvip.system.agent_metadata import Metadata
     from pgvip.config.model import FenceMethod
+    from pgvip.system.agent_metadata import Metadata
 
 STATUS_ON, STATUS_OFF = 0, 2
 """Exit codes of `status` (fence agent API)."""
@@ -34,7 +34,7 @@ def order(method: FenceMethod, action: str) -> None:
     Success is no proof: look at `power` afterwards. Nothing is asked of the agent's metadata here, for a takeover
     waits for it: what a probe has learned by then must do, and the proof asks again.
     """
-    _refuse_fabric(method, agent_metadata.known(method.agent, _path()) if method.agent else None)
+    _refuse_fabric(method, known_metadata(method))
     done = _call(method, action)
     if done.returncode != 0:
         raise FenceError(f"{method.name} {action} {describe(done.returncode)}", _said(method, done))
@@ -58,6 +58,11 @@ def metadata(method: FenceMethod, *, again: bool = False) -> Metadata | None:
     if not method.agent or program_refusal(method):
         return None
     return agent_metadata.of(method.agent, _path(), min(agent_metadata.ANSWER_S, method.timeout_s / 2), again=again)
+
+
+def known_metadata(method: FenceMethod) -> Metadata | None:
+    """The same if somebody has asked before; nothing is started."""
+    return agent_metadata.known(method.agent, _path()) if method.agent else None
 
 
 def secrets_in_clear(method: FenceMethod, found: Metadata | None) -> list[str]:
@@ -121,9 +126,8 @@ def read_secret(path: Path) -> str:
         with path.open(encoding="utf-8") as file:
             status = os.fstat(file.fileno())
             if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-                raise FenceError(
-                    f"file {path} with a secret can be read by others", hint=f"Run: chown root {path}; chmod 0600 {path}"
-                )
+                hint = f"Run: chown root {path}; chmod 0600 {path}"
+                raise FenceError(f"file {path} with a secret can be read by others", hint=hint)
             return file.readline().rstrip("\r\n")
     except OSError as failure:
         raise FenceError(f"could not read the secret in {path}", f"{failure.strerror}.") from failure

@@ -193,7 +193,7 @@ def test_whoever_is_not_root_reads_it_all_the_same(tmp_path: Path, monkeypatch: 
     path = tmp_path / "pgvip.toml"
     path.write_text(edited())
     path.chmod(0o666)
-    monkeypatch.setattr(load.os, "geteuid", lambda: 65534)
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
     assert load.load(path, "db1").name == "orders"
 
 

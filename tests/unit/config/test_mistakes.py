@@ -513,7 +513,8 @@ def test_the_longer_of_delay_and_veto_counts_into_the_lease() -> None:
     "written",
     [
         'options = { passwd = "geheim" }', 'options = { secret_key = "geheim" }', 'options = { apikey = "geheim" }',
-        'options = { token = ["geheim"] }', 'options = { snmp_priv_passwd = "geheim" }', 'options = { key = "geheim\\u0007" }',
+        'options = { token = ["geheim"] }', 'options = { snmp_priv_passwd = "geheim" }',
+        'options = { key = "geheim\\u0007" }',
     ],
 )  # fmt: skip
 def test_a_secret_is_refused_and_never_repeated(written: str) -> None:

@@ -46,7 +46,7 @@ METADATA = """<?xml version="1.0" ?>
   <parameter name="pin"><content type="password"/></parameter>
   <parameter name="secret_key"><content type="string"/><shortdesc lang="en">Secret Key.</shortdesc></parameter>
   <parameter name="zpass"><content type="string"/><shortdesc lang="en">Login password</shortdesc></parameter>
-  <parameter name="password_script"><content type="string"/><shortdesc>Script to get the password</shortdesc></parameter>
+  <parameter name="password_script"><content type="string"/><shortdesc>Get the password so</shortdesc></parameter>
   <parameter name="use_sudo"><content type="boolean"/><shortdesc>Use sudo (without password)</shortdesc></parameter>
 </parameters>
 <actions><action name="on" automatic="0"/><action name="off"/>{reboot}<action name="status"/></actions>
@@ -217,7 +217,11 @@ def test_secrets_are_known_from_the_agents_own_metadata(device: Path) -> None:
     assert fence_agents.secrets_in_clear(one, None) == []
 
 
-@pytest.mark.parametrize("text", ["", "usage: agent", "<a", "<other/>", "<!DOCTYPE x>" + "<a>" * 9999])
+@pytest.mark.parametrize(
+    "text",
+    ["", "usage: agent", "<a", "<other/>", "<a>" * 9999, '<!DOCTYPE a [<!ENTITY b "c">]><resource-agent/>'],
+    ids=["empty", "usage", "garbled", "other", "deep", "entity"],
+)
 def test_what_is_no_metadata_says_nothing(text: str) -> None:
     assert agent_metadata.parse(text) is None
 
