@@ -89,3 +89,10 @@ def test_the_installer_takes_nothing_else(word: str) -> None:
     assert word in text
     calls = [line for line in text.splitlines() if re.search(r"pip (install|download)\b", line)]
     assert len(calls) == 2  # one downloads by hash, one installs from files
+
+
+def test_the_licences_of_all_libraries_are_told() -> None:
+    """And of no other version: whoever moves to a newer library looks at its licence."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    told = dict(re.findall(r"^\| ([\w-]+) \| (\d[\w.]*) \|", text, re.MULTILINE))
+    assert told == {name: version for name, (version, _) in locked(LOCK.read_text()).items()}
