@@ -59,7 +59,7 @@ CHECKS = (
     Check("fencing", "fence_devices.devices", "every fence method of the peer answers, and its answer is right"),
     Check("monitoring-connection", "logins.monitoring", "role pgvip connects to the peer (pg_hba, password)"),
     Check("replication-connection", "logins.replication", "the replication role connects too (pg_hba, password)"),
-    Check("files", "logins.files", "modes and owners of passwords, keys and record"),
+    Check("files", "logins.files", "modes and owners of passwords, keys and record; bundles left; expiry"),
     Check("autostart", "machine.autostart", "nothing but pgvip starts PostgreSQL"),
     Check("disk", "machine.disk", "space for data, WAL, tablespaces, archive, state"),
     Check("clock", "machine.clock", "the two hosts' clocks agree"),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from pgvip.checks import exposed
 from pgvip.checks.finding import Finding, critical, gathered, ok, unknown, warning
 from pgvip.checks.subject import ANSWER_S, Facts
 from pgvip.core.values import Vip
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
-from pgvip.system import pgtools
 from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE, NoAnswer, connect_peer, connect_peer_replication
 
 _NOT_YET = "pgvip's roles and passwords are not made yet"
@@ -68,15 +65,11 @@ def files(facts: Facts) -> Finding:
 
 def _files(facts: Facts) -> Iterator[Finding]:
     config = facts.config
-    root, postgres = 0, pgtools.account(config).pw_uid
-    yield from _secret(facts, config.paths.passwords, postgres, needed=True)
-    for method in config.peer.fencing:
-        if method.password_file is not None:
-            yield from _secret(facts, method.password_file, root, needed=True)
-    keys = sorted(config.paths.certificates.glob("*.key")) if config.paths.certificates.is_dir() else []
-    for key in keys:
-        yield from _secret(facts, key, root, needed=True)
-    yield from _secret(facts, config.paths.record, root, needed=False)
+    for path, owner in exposed.secret_files(config):
+        yield from _secret(facts, path, owner, needed=True)
+    yield from _secret(facts, config.paths.record, 0, needed=False)
+    for one in (*exposed.bundles(config), *exposed.certificates(config), *exposed.fences(config)):
+        yield warning(one.text, one.hint)
     if config.file.exists() and config.file.stat().st_mode & 0o022:
         yield warning(f"{config.file} can be written by others", f"chmod 0644 {config.file}")
 
@@ -93,8 +86,5 @@ def _secret(facts: Facts, path: Path, owner: int, *, needed: bool) -> Iterator[F
     except OSError as failure:
         yield unknown(f"{path}: {failure.strerror}", "run the check as root")
         return
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        yield critical(f"{path} has mode {stat.S_IMODE(status.st_mode):04o}", f"chmod 0600 {path}")
-    if status.st_uid != owner and not (owner == 0 and status.st_uid == os.geteuid()):
-        name = pwd.getpwuid(owner).pw_name
-        yield critical(f"{path} does not belong to {name}", f"chown {name} {path}")
+    for text, hint in exposed.wrong_mode(path, status, owner):
+        yield critical(text, hint)

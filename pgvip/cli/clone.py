@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     put(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
-    steps = [Step("configuration, passwords, certificates, identity", lambda: second_host.install(bundle, config))]
+    steps = [Step("configuration, passwords, certificates, identity",
+                  lambda: second_host.install(bundle, config, args.bundle))]
     run_steps(steps, dry_run=args.dry_run)
     run_exports(args, config)
     if args.dry_run:

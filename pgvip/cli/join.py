@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     slot = second_host.old_slot(config)
     version = enrolment.program_version(config)
     steps = [
-        Step("configuration, passwords, certificates, identity", lambda: second_host.install(bundle, config)),
+        Step("configuration, passwords, certificates, identity",
+             lambda: second_host.install(bundle, config, args.bundle)),
         Step("pg_hba.conf and pg_ident.conf", lambda: enrolment.write_access(config)),
         Step("PostgreSQL settings (pgvip.conf)", lambda: enrolment.write_settings(config, version)),
         Step(f"stream from {config.peer.name} by pgvip's own slot", lambda: second_host.await_stream(config)),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from pgvip import __version__
 from pgvip.config import rules
 from pgvip.config.model import Config, Host
+from pgvip.config.ownership import changeable
 from pgvip.config.read import Table, shown
 from pgvip.config.sections import Draft, read_draft
 from pgvip.core.settings import Settings
@@ -48,7 +49,27 @@ def load(path: Path | str | None = None, host: str | None = None) -> Config:
     """
     file = Path(path) if path else default_file()
     config = parse(read_file(file), host, file)
+    _refuse_foreign(config)
     return with_identity(config)
+
+
+def _refuse_foreign(config: Config) -> None:
+    """ConfigError for root, where others may write the file and it names programs that root is to call."""
+    called = [f"fencing of {host.name}" for host in (config.me, config.peer) if host.fencing]
+    called += ["hooks.alert"] if config.hooks.alert is not None else []
+    if os.geteuid() != 0 or not called:
+        return
+    try:
+        found = changeable(config.file)
+    except OSError as error:
+        raise ConfigError(f"cannot look at the configuration {config.file}", f"{error}.") from error
+    if found:
+        why, _, hint = found.partition(": ")
+        raise ConfigError(
+            f"the configuration {config.file} can be changed by others than root",
+            f"It names programs that run as root ({', '.join(called)}), and {why}.",
+            f"Run: {hint}",
+        )
 
 
 def read_file(file: Path) -> str:

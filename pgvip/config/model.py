@@ -21,18 +21,26 @@ class FenceMethod:
 
     `agent`: executable name or path, fed `key=value` lines on standard input. `command`: an argument list,
     called with one more argument: off, on or status (status: exit 0 on, 2 off).
-    `password_file`: its first line becomes the agent's `password`; root-only.
+    `secrets`: the agent's parameters whose values are the first lines of files, root-only; `password_file` is
+    short for that of `password`.
     """
 
     agent: str = ""
     options: tuple[tuple[str, str], ...] = ()
     password_file: Path | None = None
+    secrets: tuple[tuple[str, Path], ...] = ()
     command: tuple[str, ...] = ()
     timeout_s: float = 40.0
 
     @property
     def name(self) -> str:
         return self.agent or self.command[0]
+
+    @property
+    def secret_files(self) -> tuple[tuple[str, Path], ...]:
+        """Every parameter that comes from a file, with that file."""
+        short = () if self.password_file is None else (("password", self.password_file),)
+        return (*short, *self.secrets)
 
 
 @dataclass(frozen=True, slots=True)

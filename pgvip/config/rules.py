@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.config.read import Address, missing, read_address, wrong
-from pgvip.config.toml import SECRET_NAME
+from pgvip.config.toml import SECRET_NAME, without_secrets
 from pgvip.core.values import Override, Vip
 from pgvip.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgvip.config.model import Config, Host
+    from pgvip.config.model import Config, FenceMethod, Host
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\Z")
@@ -89,24 +89,40 @@ def _fencing(config: Config) -> Iterator[ConfigError]:
                 what = "has both agent and command" if method.agent else "has neither agent nor command"
                 yield ConfigError(f"{key} {what}", hint="Write one of the two; each method is a table of its own.")
                 continue
-            if method.command and (method.options or method.password_file):
-                hint = "Put the arguments into the list itself; options and password_file are for agents."
-                yield wrong(f"{key}.command", list(method.command), "takes no options", hint)
+            if method.command and (method.options or method.secret_files):
+                hint = "Put the arguments into the list itself; options, secrets and password_file are for agents."
+                yield wrong(f"{key}.command", without_secrets(method.command), "takes no options", hint)
             program = method.name
             if "/" in program and not Path(program).is_absolute():
                 yield wrong(f"{key}", program, "is a relative path", "Write the whole path, or the bare name.")
             yield from _options(key, dict(method.options))
+            yield from _secrets(key, method)
+
+
+def secret_in_clear(key: str, name: str) -> ConfigError:
+    """A secret parameter of an agent stands among the options; its value is never shown."""
+    return ConfigError(
+        f"{key}.options.{name}: a secret is written into the configuration",
+        "The file is readable by others and is copied about.",
+        f'Put it into a file of mode 0600, one line, and name that file: secrets = {{ {name} = "/etc/pgvip/..." }}.',
+    )
+
+
+def _secrets(key: str, method: FenceMethod) -> Iterator[ConfigError]:
+    names = [name for name, _ in method.secret_files]
+    for name in sorted({*names}):
+        if name in _RESERVED:
+            yield ConfigError(f"{key}.secrets.{name} is set by pgvip itself", hint="Remove it.")
+        elif names.count(name) > 1:
+            yield ConfigError(f"{key} has both password_file and secrets.{name}", hint="Write one of the two.")
+        elif name in dict(method.options):
+            yield ConfigError(f"{key}: {name} is in options and comes from a file too", hint="Write one of the two.")
 
 
 def _options(key: str, options: dict[str, str]) -> Iterator[ConfigError]:
     for name, value in options.items():
         if SECRET_NAME.search(name):
-            # the value itself is never shown
-            yield ConfigError(
-                f"{key}.options.{name}: a secret is written into the configuration",
-                "The file is readable by others and is copied about.",
-                "Put it into a file of mode 0600, one line, and name that file with password_file.",
-            )
+            yield secret_in_clear(key, name)
         elif name in _RESERVED:
             yield wrong(f"{key}.options.{name}", value, "is set by pgvip itself", "Remove it.")
         elif name == "method" and value == "cycle":

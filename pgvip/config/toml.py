@@ -7,10 +7,16 @@ import json
 import re
 from enum import Enum
 from ipaddress import IPv4Interface, IPv6Interface
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HIDDEN = "(hidden)"
-SECRET_NAME = re.compile(r"(passwd|password|secret|token|community)\Z", re.IGNORECASE)
-"""Names whose values are secrets."""
+SECRET_NAME = re.compile(
+    r"(passwd|password|passphrase|secret|token|community|credentials?|api_?key|(\A|[_-])key)\Z", re.IGNORECASE
+)
+"""Names whose values are secrets: parameters of fence agents, options of commands."""
 _ASSIGNED = re.compile(r"(?P<name>-{0,2}[\w.-]+)(?P<sign>[=:])(?P<value>.+)\Z", re.DOTALL)
 _IN_URL = re.compile(r"(?P<before>\w+://[^/@\s:]*:)[^@/\s]*@")
 
@@ -32,7 +38,7 @@ def toml(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, tuple | list):
-        words = _without_secrets([str(one) for one in value]) if all(isinstance(one, str) for one in value) else value
+        words = without_secrets([str(one) for one in value]) if all(isinstance(one, str) for one in value) else value
         return f"[{', '.join(map(toml, words))}]"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _table({one.name: getattr(value, one.name) for one in dataclasses.fields(value) if _is_set(value, one)})
@@ -51,13 +57,17 @@ def _is_set(value: object, one: dataclasses.Field[object]) -> bool:
 def _table(values: dict[str, object]) -> str:
     parts = []
     for name, value in values.items():
-        if name == "options" and isinstance(value, tuple):
+        if name in ("options", "secrets") and isinstance(value, tuple):
             value = dict(value)  # noqa: PLW2901 - pairs here, a table in the file
+        if name == "secrets" and isinstance(value, dict):  # its values are files, whatever its names
+            files = ", ".join(f"{one} = {toml(file)}" for one, file in value.items())
+            parts.append(f"secrets = {{ {files} }}")
+            continue
         parts.append(f"{name} = {toml(HIDDEN if SECRET_NAME.search(name) else value)}")
     return f"{{ {', '.join(parts)} }}" if parts else "{}"
 
 
-def _without_secrets(words: list[str]) -> list[str]:
+def without_secrets(words: Sequence[str]) -> list[str]:
     """A command's arguments: not what follows --password, nor what is in password=, nor a URL's password."""
     shown = []
     hide = False

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvip.archive import backups, report
+from pgvip.checks import exposed
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER
 from pgvip.core.warnings import WarningRow, warned
@@ -108,6 +109,7 @@ class Background:
         self._config, self._scheduled, self._ask = config, scheduled, ask
         self._own, self._peer = _Seen(), _Seen()
         self._drill: Document | None = None
+        self._exposed: tuple[StandingWarning, ...] = ()
         self._ended = threading.Event()
 
     def start(self) -> None:
@@ -139,6 +141,7 @@ class Background:
         self.read_drill()
         parts = {"archiving": archiving(config), "backup": backup(config)} if config.archive.enabled else {}
         self._own = _Seen(parts, now_s())
+        self._exposed = exposed.standing(config)
 
     def look_peer(self) -> None:
         """Ask the peer's daemon for the same, and its schedule; without an answer the last one stands, and ages."""
@@ -170,9 +173,9 @@ class Background:
         }
 
     def warnings(self) -> tuple[StandingWarning, ...]:
-        """What is wrong with this host's archiving, as warnings of `status`."""
+        """What is wrong with this host's archiving and lies open of its secrets, as warnings of `status`."""
         part = self._own.parts.get("archiving")
-        return warned(WARNINGS, part) if part else ()
+        return (*(warned(WARNINGS, part) if part else ()), *self._exposed)
 
     def _own_schedule(self) -> Document | None:
         waiting = self._scheduled()

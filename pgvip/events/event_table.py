@@ -244,6 +244,10 @@ _TABLE: tuple[Kind, ...] = (
         vip_taken="somebody else answers for an address that this host should raise",
         archiving_failing="this host's server cannot archive its WAL",
         archive_backlog="many WAL files wait to be archived",
+        fence_unfit="a configured way to fence is not used: its program is no fence, or others than root may change it",
+        secret_exposed="a file with a secret can be read by others, or a secret is written into the configuration",  # noqa: S106 # nosec B106 # a meaning
+        bundle_left="a bundle, which holds secrets, is still on a disk of this host",
+        key_expires="a certificate expires within 30 days, or has expired",
         no_fencing="no way to fence is configured: no takeover on silence",
     ),
     *_rows(

@@ -6,18 +6,19 @@ reads it. It holds a private key and passwords, so it is never printed, and refu
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pgvip.errors import FormatError, LinkError
 from pgvip.state import codec, files
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 FORMAT = 1
 MAX_BYTES = 1024 * 1024
+PLACES = "bundles"
+"""File in the state directory: where bundles were written to or read from, so that one that is left is noticed."""
+PLACES_MAX = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +77,22 @@ def read_bundle(path: Path) -> Bundle:
             hint="Install the same version of pgvip on both hosts.",
         )
     return bundle
+
+
+def remember(state: Path, path: Path) -> None:
+    """Note where a bundle is. LinkError when the note cannot be kept."""
+    kept = [place for place in remembered(state) if place != path.absolute()]
+    lines = "".join(f"{json.dumps(str(place))}\n" for place in (*kept, path.absolute())[-PLACES_MAX:])
+    try:
+        files.write(state / PLACES, lines)
+    except OSError as error:
+        raise LinkError(f"cannot note the place of the bundle in {state / PLACES}", f"{error}.") from error
+
+
+def remembered(state: Path) -> tuple[Path, ...]:
+    """Where bundles were written to or read from on this host, as far as that is known."""
+    try:
+        words = [json.loads(line) for line in files.read(state / PLACES, MAX_BYTES).splitlines()]
+    except (OSError, ValueError, RecursionError):
+        return ()
+    return tuple(Path(word) for word in words if isinstance(word, str) and word[:1] == "/" and "\0" not in word)

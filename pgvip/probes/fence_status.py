@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def probe(config: Config) -> str:
     """What the first method that answers says of the peer's power: "on" or "off". ProbeError when none does."""
     failures = []
+    for method in config.peer.fencing:  # all of them: a fence must not be the first to ask
+        fence_agents.metadata(method, again=True)
     for method in config.peer.fencing:
         try:
             return fence_agents.power(method)

@@ -44,3 +44,4 @@ def make(config: Config, identity: PairIdentity, path: Path) -> None:
             extra=access.others_lines(config),
         ),
     )
+    bundle.remember(config.paths.state, path)

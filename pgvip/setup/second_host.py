@@ -12,6 +12,7 @@ from pgvip.config.load import parse
 from pgvip.deadlines import wait_until
 from pgvip.errors import CommandError, ConfigError, PgvipError, PostgresError, ProbeError, RecordError, RefusedError
 from pgvip.link import tls
+from pgvip.link.bundle import remember
 from pgvip.rejoin import source
 from pgvip.setup import access, enrolment
 from pgvip.state import files
@@ -69,8 +70,11 @@ def configuration(bundle: Bundle, file: Path, host: str | None) -> Config:
     return here
 
 
-def install(bundle: Bundle, config: Config) -> None:
-    """Configuration, passwords, certificates and identity of this host; an existing configuration stays."""
+def install(bundle: Bundle, config: Config, path: Path) -> None:
+    """Configuration, passwords, certificates and identity of this host; an existing configuration stays.
+
+    `path`: where the bundle lies; one that is left there is reported later.
+    """
     if not config.file.exists():
         config.file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         files.write(config.file, bundle.config, mode=0o644)
@@ -78,6 +82,7 @@ def install(bundle: Bundle, config: Config) -> None:
     access.write_passwords(config, bundle.passwords)
     tls.install(config.paths.certificates, tls.KeyPair(bundle.key, bundle.certificate), bundle.peer_certificate)
     save_identity(config.paths.identity, identity_of(bundle, config))
+    remember(config.paths.state, path)
 
 
 def pair_problems(bundle: Bundle, config: Config) -> list[PgvipError]:

@@ -11,6 +11,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgvip.config.ownership import changeable
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -58,19 +60,11 @@ def refusal(path: Path) -> str:
     After a colon comes the command that repairs it, where there is one.
     """
     try:
-        real = path.resolve(strict=True)
-        found = real.stat()
+        found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             return "it is no file"
         if not found.st_mode & 0o100:
             return f"it is not executable: chmod 0755 {path}"
-        for place in (path.parent, real, *real.parents):
-            status = place.stat()
-            sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-            if status.st_uid not in (0, os.geteuid()):
-                return f"{place} belongs to another user than root: chown root {place}"
-            if status.st_mode & 0o022 and not sticky:
-                return f"{place} can be written by others than its owner: chmod go-w {place}"
+        return changeable(path)
     except OSError as failure:
         return f"it cannot be looked at ({failure.strerror})"
-    return ""

@@ -7,16 +7,19 @@ another parser, and without an action it would reboot the host (ClusterLabs' Fen
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.errors import CommandError, FenceError
+from pgvip.system import agent_metadata
 from pgvip.system.commands import Completed, describe, run
+from pgvip.system.executables import refusal
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pgvip.config.model import FenceMethod
+    from pgvip.system.agent_metadata import Metadata
 
 STATUS_ON, STATUS_OFF = 0, 2
 """Exit codes of `status` (fence agent API)."""
@@ -28,8 +31,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def order(method: FenceMethod, action: str) -> None:
     """Tell the device `on`, `off` or the like; FenceError unless it reports success.
 
-    Success is no proof: look at `power` afterwards.
+    Success is no proof: look at `power` afterwards. Nothing is asked of the agent's metadata here, for a takeover
+    waits for it: what a probe has learned by then must do, and the proof asks again.
     """
+    _refuse_fabric(method, known_metadata(method))
     done = _call(method, action)
     if done.returncode != 0:
         raise FenceError(f"{method.name} {action} {describe(done.returncode)}", _said(method, done))
@@ -37,6 +42,7 @@ def order(method: FenceMethod, action: str) -> None:
 
 def power(method: FenceMethod) -> str:
     """Ask the device: "on" or "off". FenceError for any other answer and for none."""
+    _refuse_fabric(method, metadata(method))
     done = _call(method, "status")
     answers = {STATUS_ON: "on", STATUS_OFF: "off"}
     if done.returncode not in answers:
@@ -44,8 +50,58 @@ def power(method: FenceMethod) -> str:
     return answers[done.returncode]
 
 
+def metadata(method: FenceMethod, *, again: bool = False) -> Metadata | None:
+    """What the agent says of itself, asked for once; None for a command, and for an agent that says nothing.
+
+    `again`: ask once more where there was no answer.
+    """
+    if not method.agent or program_refusal(method):
+        return None
+    return agent_metadata.of(method.agent, _path(), min(agent_metadata.ANSWER_S, method.timeout_s / 2), again=again)
+
+
+def known_metadata(method: FenceMethod) -> Metadata | None:
+    """The same if somebody has asked before; nothing is started."""
+    return agent_metadata.known(method.agent, _path()) if method.agent else None
+
+
+def secrets_in_clear(method: FenceMethod, found: Metadata | None) -> list[str]:
+    """Options that are secrets by the agent's own metadata."""
+    return [name for name, _ in method.options if found is not None and name in found.secrets]
+
+
+def program_refusal(method: FenceMethod) -> str:
+    """Why root must not call the agent or command, or ""; "" too for one that is not there, which is said elsewhere."""
+    found = shutil.which(method.name, path=_path())
+    return refusal(Path(found)) if found else ""
+
+
+def fabric(method: FenceMethod, found: Metadata | None) -> FenceError | None:
+    """The error for an agent that takes disks or a network away and cuts no power."""
+    if found is None or not found.fabric:
+        return None
+    return FenceError(
+        f"{method.name} cuts no power and is no fence",
+        f"By its metadata {found.fabric}: it takes disks or a network away from a host that goes on running.",
+        "Use an agent of the host's power (its BMC, a power strip, its hypervisor).",
+    )
+
+
+def _refuse_fabric(method: FenceMethod, found: Metadata | None) -> None:
+    if (failure := fabric(method, found)) is not None:
+        raise failure
+
+
+def _path() -> str:
+    return f"{os.environ.get('PATH', '')}:{PATH}".lstrip(":")
+
+
 def _call(method: FenceMethod, action: str) -> Completed:
-    env = {"PATH": f"{os.environ.get('PATH', '')}:{PATH}".lstrip(":")}
+    refused = program_refusal(method)
+    if refused:
+        hint = refused.partition(": ")[2]
+        raise FenceError(f"{method.name} is not called", f"It runs as root, and {refused}.", hint and f"Run: {hint}")
+    env = {"PATH": _path()}
     if method.command:
         argv, text = [*method.command, action], ""
     else:
@@ -58,25 +114,23 @@ def _call(method: FenceMethod, action: str) -> Completed:
 
 
 def agent_input(method: FenceMethod, action: str) -> str:
-    """The lines that an agent reads. The password is in them: for its standard input and nothing else."""
+    """The lines that an agent reads. Secrets are in them: for its standard input and nothing else."""
     words = [("action", action), *((key, value) for key, value in method.options if key != "action")]
-    if method.password_file is not None:
-        words.append(("password", read_password(method.password_file)))
+    words += [(key, read_secret(path)) for key, path in method.secret_files]
     return "".join(f"{key}={value}\n" for key, value in words)
 
 
-def read_password(path: Path) -> str:
+def read_secret(path: Path) -> str:
     """The first line of a file that only this user may read; FenceError otherwise."""
     try:
         with path.open(encoding="utf-8") as file:
             status = os.fstat(file.fileno())
             if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-                raise FenceError(
-                    f"password file {path} can be read by others", hint=f"Run: chown root {path}; chmod 0600 {path}"
-                )
+                hint = f"Run: chown root {path}; chmod 0600 {path}"
+                raise FenceError(f"file {path} with a secret can be read by others", hint=hint)
             return file.readline().rstrip("\r\n")
     except OSError as failure:
-        raise FenceError(f"could not read password file {path}", f"{failure.strerror}.") from failure
+        raise FenceError(f"could not read the secret in {path}", f"{failure.strerror}.") from failure
 
 
 def _said(method: FenceMethod, done: Completed) -> str:
@@ -84,11 +138,13 @@ def _said(method: FenceMethod, done: Completed) -> str:
 
 
 def _without_secret(method: FenceMethod, text: str) -> str:
-    """An agent in debug mode repeats its input: the password must not get into a log that way."""
-    if method.password_file is None or not text:
+    """An agent in debug mode repeats its input: no secret must get into a log that way."""
+    if not text:
         return text
     try:
-        secret = read_password(method.password_file)
+        secrets = [read_secret(path) for _, path in method.secret_files]
     except FenceError:
-        return "(not shown: the password file could not be read to remove the password from it)"
-    return text.replace(secret, "***") if secret else text
+        return "(not shown: a file with a secret could not be read to remove the secret from it)"
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may be part of another
+        text = text.replace(secret, "***")
+    return text

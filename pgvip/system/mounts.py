@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pgvip.errors import CommandError, MountError
+from pgvip.system import service
 from pgvip.system.commands import Completed, Lookout, describe
 
 STACKED_MAX = 8
@@ -60,7 +61,7 @@ def mount(kind: str, source: str, options: str, point: Path, timeout_s: float) -
     except OSError as failure:
         raise MountError(f"could not make mount point {point}", f"{failure}.") from failure
     words = ["mount", "-t", kind, *(["-o", options] if options else []), source, str(point)]
-    done = _run("mount", point, words, timeout_s)
+    done = _run("mount", point, _by_systemd("mount", words, timeout_s), timeout_s)
     if done.returncode != 0:
         raise MountError(f"could not mount {source}", done.said or f"mount {describe(done.returncode)}.")
     if not mounted(point):
@@ -75,7 +76,7 @@ def unmount(point: Path, timeout_s: float) -> None:
         # no canonical name, no helper: both would touch the mount
         words = ["umount", "--no-canonicalize", "--internal-only", "--lazy", str(point)]
         try:
-            done = _run("unmount", point, words, timeout_s)
+            done = _run("unmount", point, _by_systemd("unmount", words, timeout_s), timeout_s)
         except MountError:
             if mounted(point):
                 raise
@@ -95,6 +96,19 @@ def answers(point: Path, timeout_s: float) -> None:
     done = _run("look", point, ["stat", "--file-system", "--format=%i", str(point)], timeout_s)
     if done.returncode != 0:
         raise MountError(f"{point} does not answer", done.said)
+
+
+def _by_systemd(purpose: str, words: list[str], timeout_s: float) -> list[str]:
+    """The command as systemd's, where the daemon is a service: its unit may not mount, and has no CAP_SYS_ADMIN.
+
+    The name of the unit is fixed: while one hangs in the kernel, systemd refuses to start another beside it.
+    """
+    if not service.under_systemd():
+        return words
+    unit = [f"--unit=pgvip-{purpose}", f"--description=pgvip: {purpose} the archive of the other host"]
+    # RuntimeMaxSec= ends what outlives the client; TimeoutStopSec= is how long systemd waits for that.
+    limits = [f"--property=RuntimeMaxSec={timeout_s:g}", "--property=TimeoutStopSec=1"]
+    return ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", *unit, *limits, "--", *words]
 
 
 def _run(purpose: str, point: Path, words: list[str], timeout_s: float) -> Completed:

@@ -74,7 +74,7 @@ HOPS = 255
 """Neighbour discovery is only believed with a hop limit that no router has touched (RFC 4861, 7.1)."""
 
 
-def arp_who_has(interface: str, ip: str, count: int = 3, wait_s: float = 0.04, source_ip: str = "0.0.0.0") -> str:  # noqa: S104  # "from nobody", RFC 5227
+def arp_who_has(interface: str, ip: str, count: int = 3, wait_s: float = 0.04, source_ip: str = "0.0.0.0") -> str:  # noqa: S104 # nosec B104 # "from nobody", RFC 5227
     """Ask who has an address; the hardware address of a host other than this one that answers, else "".
 
     Sends up to `count` requests and waits `wait_s` after each; ends at the first answer. With the default
@@ -341,6 +341,6 @@ def _receive_from(sock: socket.socket) -> tuple[bytes, str]:
     try:
         data, source = sock.recvfrom(2048)
     except BlockingIOError:
-        return b"", "0.0.0.0"  # noqa: S104  # nobody
+        return b"", "0.0.0.0"  # noqa: S104 # nosec B104 # nobody
     sender: Any = source[0]
     return data, str(sender)

@@ -58,7 +58,7 @@ def plan_of(config: Config) -> Plan:
     The loopback is there with the own address too: commands and agents on the host itself ask there.
     """
     own = config.me.address
-    everywhere = "0.0.0.0" if ip_address(own).version == 4 else "::"  # noqa: S104 - the operator wrote "all"
+    everywhere = "0.0.0.0" if ip_address(own).version == 4 else "::"  # noqa: S104 # nosec B104 # by order
     addresses = {"off": (), "loopback": (LOOPBACK,), "own": (own, LOOPBACK), "all": (everywhere,)}
     return Plan(addresses[config.http.listen], config.http, own_names(config))
 

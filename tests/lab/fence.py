@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import socketserver
 import threading
 import time
@@ -17,7 +18,9 @@ from pathlib import Path
 
 from tests.lab.hosts import SHARED, Host
 
-AGENT = Path(__file__).resolve().parent / "fence_lab"
+PROGRAM = Path(__file__).resolve().parent / "fence_lab"
+AGENT = Path(f"{SHARED}/fence_lab")
+"""Root's own copy: the checkout may belong to another user, whose programs pgvip does not call as root."""
 DEVICE = f"{SHARED}/fence.sock"
 """Where every host finds the device, in its own view of the file system."""
 OK, FAILED, OFF = 0, 1, 2
@@ -79,7 +82,10 @@ class FenceDevice:
             daemon_threads = True
             block_on_close = False
 
-        path = self.hosts[asker].directory / "shared" / "fence.sock"
+        shared = self.hosts[asker].directory / "shared"
+        shutil.copyfile(PROGRAM, shared / PROGRAM.name)
+        (shared / PROGRAM.name).chmod(0o755)
+        path = shared / "fence.sock"
         path.unlink(missing_ok=True)
         server = Server(str(path), Handler)
         path.chmod(0o600)

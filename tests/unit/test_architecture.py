@@ -178,7 +178,10 @@ def test_modules_and_functions_are_short(module: Path) -> None:
             assert length <= 70, f"{node.name}: {length} lines"
 
 
-EXCUSE = re.compile(r"#\s*(noqa|type:\s*ignore)(?P<codes>:\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*|\[[\w\-, ]+\])?(?P<rest>.*)")
+EXCUSE = re.compile(
+    r"#\s*(noqa|type:\s*ignore|nosec)(?P<codes>:\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*| B\d+(,\s*B\d+)*|\[[\w\-, ]+\])?"
+    r"(\s*# nosec (?P<also>B\d+))?(?P<rest>.*)"
+)
 """A comment that silences a checker: which codes it names, and what else it says."""
 
 

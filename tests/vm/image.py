@@ -168,7 +168,8 @@ def dress(root: Path, backend: str) -> None:
 
 def wheels() -> Path:
     """The libraries that pgvip needs, as wheels for the machines' Python, downloaded once."""
-    digest = hashlib.sha256(repr(requirements()).encode() + (REPOSITORY / "pyproject.toml").read_bytes())
+    lock = REPOSITORY / "requirements.lock"
+    digest = hashlib.sha256(lock.read_bytes())
     path = cache() / f"wheels-{digest.hexdigest()[:12]}"
     if path.exists():
         return path
@@ -178,20 +179,13 @@ def wheels() -> Path:
         call(
             sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", "--python-version=3.11",
             "--implementation=cp", "--platform=manylinux2014_x86_64", "--platform=manylinux_2_28_x86_64",
-            "--platform=manylinux_2_34_x86_64", "--dest", part, "setuptools>=64", "wheel", *requirements(),
+            "--platform=manylinux_2_34_x86_64", "--dest", part, "--require-hashes", "-r", lock,
         )
         part.chmod(0o755)
         part.rename(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return path
-
-
-def requirements() -> list[str]:
-    """install_requires of setup.cfg."""
-    text = (REPOSITORY / "setup.cfg").read_text()
-    block = text.split("install_requires =", 1)[1].split("\n\n", 1)[0].split("\n[", 1)[0]
-    return [line.strip() for line in block.splitlines() if line.strip()]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tests.vm.network import ADDRESSES, MACHINES, PRIMARY_VIP, SERVICE, STANDBY_
 
 CHECKOUT = [
     "pgvip", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "conf",
-    "docs", "scripts", "systemd",
+    "docs", "scripts", "systemd", "requirements.lock",
 ]
 INSTALL = "cd /root/pgvip && ./scripts/install --wheels /root/wheels"
 BUNDLE = "/root/db2.bundle"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,42 @@ def test_the_archive_is_mounted_and_dropped_and_both_can_be_repeated(config: Con
         mount.unmount(config)
         assert mounts.mounted(point) is None
         assert list(point.iterdir()) == []
+
+
+SYSTEMD_RUN = """#!/bin/sh
+# systemd-run as far as it is used here: it calls what follows --, unless a unit of that name is there
+here=$(dirname "$0")
+echo "$*" >>"$here/calls"
+for word in "$@"; do case "$word" in --unit=*) unit=${word#--unit=} ;; esac; done
+[ -e "$here/$unit.hangs" ] && { echo "Unit $unit.service already exists." >&2; exit 1; }
+while [ "$1" != -- ]; do shift; done
+shift
+exec "$@"
+"""
+
+
+def test_a_service_lets_systemd_mount(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon's unit has neither the system calls nor the capability for it."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "systemd-run").write_text(SYSTEMD_RUN)
+    (programs / "systemd-run").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("INVOCATION_ID", "1")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    mount.mount(config)
+    assert archive_mount.probe(config) is True
+    mount.unmount(config)
+    assert archive_mount.probe(config) is False
+    first, second = (programs / "calls").read_text().splitlines()
+    for line, unit in ((first, "pgvip-mount"), (second, "pgvip-unmount")):
+        assert f"--unit={unit} " in line
+        assert "--wait --pipe" in line
+        assert "--property=RuntimeMaxSec=0.5 " in line
+    (programs / "pgvip-mount.hangs").touch()
+    with pytest.raises(MountError, match="could not mount") as caught:
+        mount.mount(config)
+    assert "already exists" in caught.value.detail
 
 
 def test_source_words_are_filled_in(config: Config) -> None:

@@ -3,6 +3,7 @@ import os
 import re
 import socket
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,50 @@ def test_renamed_host_is_refused(file: Path) -> None:
     save_identity(load.load(file, "db1").paths.identity, PairIdentity("pair-1", "70", "old", "db2"))
     with pytest.raises(RecordError, match="are not those of this pair"):
         load.load(file, "db1")
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [(lambda path: path.chmod(path.stat().st_mode | 0o020), "can be written by others"),
+     (lambda path: os.chown(path, 65534, 65534), "belongs to another user")],
+    ids=["group", "owner"],
+)  # fmt: skip
+def test_a_file_that_others_may_write_does_not_name_what_root_calls(
+    tmp_path: Path, what: str, spoil: Callable[[Path], None], why: str
+) -> None:
+    directory = tmp_path / "pgvip"
+    directory.mkdir()
+    path = directory / "pgvip.toml"
+    path.write_text(edited())
+    assert load.load(path, "db1").file == path
+    spoil(path if what == "file" else directory)
+    with pytest.raises(ConfigError, match="can be changed by others than root") as caught:
+        load.load(path, "db1")
+    assert why in caught.value.detail
+    assert "fencing of db1" in caught.value.detail
+    assert "Run: ch" in caught.value.hint
+
+
+def test_a_file_that_others_may_write_and_that_names_no_program_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "pgvip.toml"
+    power = 'fencing = [{ command = ["/usr/local/sbin/power", "db2"], timeout_s = 20 }]'
+    edits = [(DB1_FENCING, 'fencing = "none"'), (power, 'fencing = "none"')]
+    path.write_text(edited(*edits))
+    path.chmod(0o666)
+    assert load.load(path, "db1").me.fencing == ()
+    path.write_text(edited(*edits, ("[rejoin]", '[hooks]\nalert = "/usr/local/bin/alert"\n[rejoin]')))
+    with pytest.raises(ConfigError, match="can be changed by others"):
+        load.load(path, "db1")
+
+
+def test_whoever_is_not_root_reads_it_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """restore_command and archive_command, as PostgreSQL's user: they call nothing of the file as root."""
+    path = tmp_path / "pgvip.toml"
+    path.write_text(edited())
+    path.chmod(0o666)
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    assert load.load(path, "db1").name == "orders"
 
 
 def test_missing_file_says_where_to_get_one(tmp_path: Path) -> None:

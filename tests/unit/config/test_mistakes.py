@@ -242,7 +242,7 @@ MISTAKES = {
     "options for a command": (
         [fencing('command = ["power"], options = { a = "b" }')],
         'hosts.db1.fencing[1].command = ["power"]: takes no options',
-        "Put the arguments into the list itself; options and password_file are for agents.",
+        "Put the arguments into the list itself; options, secrets and password_file are for agents.",
     ),
     "relative path of an agent": (
         [fencing('agent = "agents/fence_a"')],
@@ -252,7 +252,27 @@ MISTAKES = {
     "password in the options": (
         [fencing('agent = "fence_a", options = { password = "geheim" }')],
         "hosts.db1.fencing[1].options.password: a secret is written into the configuration",
-        "Put it into a file of mode 0600, one line, and name that file with password_file.",
+        'Put it into a file of mode 0600, one line, and name that file: secrets = { password = "/etc/pgvip/..." }.',
+    ),
+    "relative path of a secret": (
+        [fencing('agent = "fence_a", secrets = { secret_key = "key" }')],
+        'hosts.db1.fencing[1].secrets.secret_key = "key": is not an absolute path',
+        "Write the whole path, as in /etc/pgvip/fence-a.secret_key.",
+    ),
+    "a secret twice": (
+        [fencing('agent = "fence_a", password_file = "/p", secrets = { password = "/q" }')],
+        "hosts.db1.fencing[1] has both password_file and secrets.password",
+        "Write one of the two.",
+    ),
+    "a secret that is an option too": (
+        [fencing('agent = "fence_a", options = { ip = "::1" }, secrets = { ip = "/q" }')],
+        "hosts.db1.fencing[1]: ip is in options and comes from a file too",
+        "Write one of the two.",
+    ),
+    "action as a secret": (
+        [fencing('agent = "fence_a", secrets = { action = "/q" }')],
+        "hosts.db1.fencing[1].secrets.action is set by pgvip itself",
+        "Remove it.",
     ),
     "action in the options": (
         [fencing('agent = "fence_a", options = { action = "reboot" }')],
@@ -489,10 +509,24 @@ def test_the_longer_of_delay_and_veto_counts_into_the_lease() -> None:
     assert load.problems(edited(('mode = "sync"', short)), "db1") == []
 
 
-def test_a_secret_is_never_repeated() -> None:
-    found = load.problems(edited(fencing('agent = "fence_a", options = { passwd = "geheim" }')), "db1")
-    assert found
-    assert "geheim" not in "".join(map(str, found))
+@pytest.mark.parametrize(
+    "written",
+    [
+        'options = { passwd = "geheim" }', 'options = { secret_key = "geheim" }', 'options = { apikey = "geheim" }',
+        'options = { token = ["geheim"] }', 'options = { snmp_priv_passwd = "geheim" }',
+        'options = { key = "geheim\\u0007" }',
+    ],
+)  # fmt: skip
+def test_a_secret_is_refused_and_never_repeated(written: str) -> None:
+    (found,) = load.problems(edited(fencing(f'agent = "fence_a", {written}')), "db1")
+    assert "a secret is written into the configuration" in found.message
+    assert "secrets = {" in found.hint
+    assert "geheim" not in str(found)
+
+
+def test_what_looks_like_a_secret_and_is_none_is_let_be() -> None:
+    harmless = 'options = { password_script = "/bin/x", identity_file = "/k", token_file = "/t", tlskey = "/k" }'
+    assert load.problems(edited(fencing(f'agent = "fence_a", {harmless}')), "db1") == []
 
 
 def test_all_mistakes_are_raised_at_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import tomllib
 from ipaddress import ip_interface
@@ -98,6 +99,10 @@ def test_every_key_has_the_name_of_a_section_of_the_file() -> None:
         ('say "hm"', '"say \\"hm\\""'),
         (FenceMethod(agent="f", options=(("ip", "x"), ("passwd", "s3cret"))),
          f'{{ agent = "f", options = {{ ip = "x", passwd = "{HIDDEN}" }} }}'),
+        (FenceMethod(agent="f", options=(("ip", "x"), ("secret_key", "s3cret"))),
+         f'{{ agent = "f", options = {{ ip = "x", secret_key = "{HIDDEN}" }} }}'),
+        (FenceMethod(agent="f", secrets=(("secret_key", Path("/etc/pgvip/k")),)),
+         '{ agent = "f", secrets = { secret_key = "/etc/pgvip/k" } }'),
         (FenceMethod(command=("/p", "--password", "s3cret", "b")),
          f'{{ command = ["/p", "--password", "{HIDDEN}", "b"] }}'),
         (ArchiveDestination("s3", command=("put", "token=s3cret", "https://me:s3cret@x/y")),
@@ -111,6 +116,18 @@ def test_values_are_toml_without_secrets(value: object, text: str) -> None:
 
 def test_doctests() -> None:
     assert doctest.testmod(toml_text) == (0, 1)
+
+
+def test_a_reload_shows_no_parameter_that_is_a_secret() -> None:
+    """A file of before this was refused may be in force still: neither its old value nor a new one is shown."""
+    method = FenceMethod(agent="fence_aws", options=(("region", "eu"), ("secret_key", "s3cret-old")))
+    old = parse()
+    old = dataclasses.replace(old, peer=dataclasses.replace(old.peer, fencing=(method,)))
+    for options in ((("region", "eu"), ("secret_key", "s3cret-new")), (("region", "us"), ("secret_key", "s3cret-new"))):
+        peer = dataclasses.replace(old.peer, fencing=(dataclasses.replace(method, options=options),))
+        [change], _ = reload.changes(old, dataclasses.replace(old, peer=peer))
+        assert "s3cret" not in str(change)
+        assert ('region = "us"' in str(change)) is (("region", "us") in options)
 
 
 def test_a_secret_that_changed_is_told_without_it() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pgvip.checks import exposed
 from pgvip.core import warnings as core_warnings
 from pgvip.core.changes import TABLE
 from pgvip.daemon import background
@@ -53,7 +54,8 @@ def test_every_name_in_the_table_is_told() -> None:
 
 
 def test_each_warning_of_the_tables_is_a_state_and_each_state_a_warning() -> None:
-    names = [*(row.name for row in core_warnings.TABLE), *(row.name for row in background.WARNINGS)]
+    tables = (core_warnings.TABLE, background.WARNINGS, exposed.WARNINGS)
+    names = [row.name for table in tables for row in table]
     assert len(names) == len(set(names)) > 30
     assert {name for name, row in EVENTS.items() if row.state} == set(names)
     assert {row.name for row in document.WARNINGS} <= EVENTS.keys()

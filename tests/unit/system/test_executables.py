@@ -59,6 +59,27 @@ def _link_elsewhere(place: Path, path: Path) -> None:
     path.symlink_to(target)
 
 
+def _links_by_way_of_another(place: Path, path: Path) -> None:
+    """Root's link leads to another user's link, which leads to root's file: that user chooses what root calls."""
+    target, between = made(place.parent, "target"), place.parent / "between"
+    between.mkdir()
+    (between / "link").symlink_to(target)
+    os.chown(between, 65534, 65534)
+    path.unlink()
+    path.symlink_to(between / "link")
+
+
+def _link_of_another(place: Path, path: Path) -> None:
+    path.rename(place.parent / "real")
+    path.symlink_to("../real")
+    os.chown(path, 65534, 65534, follow_symlinks=False)
+
+
+def _circle(place: Path, path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
@@ -70,8 +91,11 @@ def _link_elsewhere(place: Path, path: Path) -> None:
         (_pipe, "no file"),
         (_directory_open, "can be written by others"),
         (_link_elsewhere, "can be written by others"),
+        (_links_by_way_of_another, "between belongs to another user"),
+        (_link_of_another, "belongs to another user"),
+        (_circle, "cannot be looked at"),
     ],
-    ids=["group", "world", "mode", "owner", "dangling", "fifo", "directory", "link"],
+    ids=["group", "world", "mode", "owner", "dangling", "fifo", "directory", "link", "way", "link's owner", "circle"],
 )
 def test_what_others_may_change_is_refused(spoil: Callable[[Path, Path], object], why: str, place: Path) -> None:
     path = made(place, "10-hook")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from pgvip.config.model import FenceMethod
 from pgvip.deadlines import now_s
 from pgvip.errors import FenceError
-from pgvip.system import fence_agents
+from pgvip.system import agent_metadata, fence_agents
 
 AGENT = """#!/bin/sh
 # an agent of ClusterLabs' API: key=value on standard input, no arguments; no action means reboot
@@ -18,6 +20,11 @@ here=$(dirname "$0")
 action=reboot password=
 [ $# -eq 0 ] || { echo "arguments: $*" >&2; exit 1; }
 while IFS='=' read -r key value; do
+    if [ "$key=$value" = action=metadata ]; then
+        echo asked >> "$here/asked"
+        cat "$here/metadata" 2>/dev/null
+        exit
+    fi
     echo "$key=$value" >> "$here/input"
     case "$key" in action) action=$value ;; password) password=$value ;; esac
 done
@@ -30,6 +37,26 @@ case "$action" in
     *) exit 1 ;;
 esac
 """
+
+
+METADATA = """<?xml version="1.0" ?>
+<resource-agent name="fence_test" shortdesc="An agent">
+<parameters>
+  <parameter name="ip"><content type="string"/><shortdesc lang="en">IP address or hostname</shortdesc></parameter>
+  <parameter name="pin"><content type="password"/></parameter>
+  <parameter name="secret_key"><content type="string"/><shortdesc lang="en">Secret Key.</shortdesc></parameter>
+  <parameter name="zpass"><content type="string"/><shortdesc lang="en">Login password</shortdesc></parameter>
+  <parameter name="password_script"><content type="string"/><shortdesc>Get the password so</shortdesc></parameter>
+  <parameter name="use_sudo"><content type="boolean"/><shortdesc>Use sudo (without password)</shortdesc></parameter>
+</parameters>
+<actions><action name="on" automatic="0"/><action name="off"/>{reboot}<action name="status"/></actions>
+</resource-agent>
+"""
+
+
+def describe(device: Path, *, power: bool = True) -> None:
+    """Give the agent metadata: of one that cuts the power, or of a fabric agent."""
+    (device / "metadata").write_text(METADATA.format(reboot='<action name="reboot"/>' if power else ""))
 
 
 def make_agent(directory: Path) -> Path:
@@ -132,7 +159,91 @@ def test_a_password_that_others_can_read_is_refused(device: Path, tmp_path: Path
     assert not (device / "input").exists()
 
 
+def test_any_parameter_may_come_from_a_file_and_none_is_shown(device: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("key", "password")]
+    for file, text in zip(files, ("tops3cret-longer", "tops3cret"), strict=True):
+        file.write_text(f"{text}\n")
+        file.chmod(0o600)
+    for name in ("debug", "broken"):
+        (device / name).touch()
+    one = method(device, password_file=files[1], secrets=(("secret_key", files[0]),))
+    assert one.secret_files == (("password", files[1]), ("secret_key", files[0]))
+    with pytest.raises(FenceError) as caught:
+        fence_agents.power(one)
+    assert {"secret_key=tops3cret-longer", "password=tops3cret"} < {*(device / "input").read_text().splitlines()}
+    assert "tops3cret" not in str(caught.value)
+
+
+def test_a_fabric_agent_is_no_fence(device: Path) -> None:
+    """It takes a host's disks away, and `status` says off: the host goes on with what it has in memory."""
+    describe(device, power=False)
+    with pytest.raises(FenceError, match="cuts no power and is no fence") as caught:
+        fence_agents.power(method(device))
+    assert "no action reboot" in caught.value.detail
+    for action in ("off", "on"):
+        with pytest.raises(FenceError, match="cuts no power"):
+            fence_agents.order(method(device), action)
+    assert not (device / "input").exists()
+
+
+def test_a_fence_waits_for_no_metadata_and_its_proof_does(device: Path) -> None:
+    """A takeover does not wait for what a probe could have asked before; a fabric agent proves nothing all the same."""
+    describe(device, power=False)
+    fence_agents.order(method(device), "off")
+    assert not (device / "asked").exists()
+    with pytest.raises(FenceError, match="cuts no power"):
+        fence_agents.power(method(device))
+
+
+def test_metadata_are_asked_for_once_for_each_version_of_the_agent(device: Path) -> None:
+    assert fence_agents.metadata(method(device)) is None
+    describe(device)
+    assert fence_agents.metadata(method(device)) is None
+    assert fence_agents.metadata(method(device), again=True) is not None
+    for _ in range(3):
+        assert fence_agents.power(method(device)) == "on"
+    assert (device / "asked").read_text().count("asked") == 2
+    describe(device, power=False)
+    os.utime(device / "fence_test", (1, 1))
+    with pytest.raises(FenceError, match="cuts no power"):
+        fence_agents.power(method(device))
+
+
+def test_secrets_are_known_from_the_agents_own_metadata(device: Path) -> None:
+    describe(device)
+    names = ("ip", "pin", "secret_key", "zpass", "password_script", "use_sudo")
+    one = method(device, options=tuple((name, "1") for name in names))
+    assert fence_agents.secrets_in_clear(one, fence_agents.metadata(one)) == ["pin", "secret_key", "zpass"]
+    assert fence_agents.secrets_in_clear(one, None) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "usage: agent", "<a", "<other/>", "<a>" * 9999, '<!DOCTYPE a [<!ENTITY b "c">]><resource-agent/>'],
+    ids=["empty", "usage", "garbled", "other", "deep", "entity"],
+)
+def test_what_is_no_metadata_says_nothing(text: str) -> None:
+    assert agent_metadata.parse(text) is None
+
+
+@pytest.mark.parametrize("agent", [True, False])
+def test_a_program_that_others_may_change_is_not_called(device: Path, agent: bool) -> None:
+    program = device / "fence_test"
+    program.chmod(0o757)
+    one = method(device) if agent else method(device, agent="", command=(str(program),))
+    for call in (fence_agents.power, lambda one: fence_agents.order(one, "off")):
+        with pytest.raises(FenceError, match="is not called") as caught:
+            call(one)
+        assert f"chmod go-w {program}" in caught.value.hint
+    assert not (device / "input").exists()
+    assert not (device / "asked").exists()
+
+
 def test_a_missing_password_file_is_named(device: Path, tmp_path: Path) -> None:
-    with pytest.raises(FenceError, match="could not read password file") as caught:
+    with pytest.raises(FenceError, match="could not read the secret in") as caught:
         fence_agents.power(method(device, password_file=tmp_path / "none"))
     assert "No such file" in caught.value.detail
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(agent_metadata) == (0, 1)
