@@ -28,7 +28,10 @@ def isolate(r: Round) -> None:
     if now != was:
         r.k.isolation = now
     if now.isolated is not was.isolated:
-        r.note("isolation" if now.isolated else "contact", _words(r))
+        if now.isolated:
+            r.note("isolation", _words(r))
+        else:
+            r.note("contact", _words(r))
 
 
 def _judged(r: Round) -> Isolation:
