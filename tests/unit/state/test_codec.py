@@ -228,5 +228,6 @@ def test_nan_and_foreign_types_have_no_form() -> None:
 
 def test_sets_and_grants() -> None:
     assert codec.encode(frozenset({Vip.STANDBY, Vip.PRIMARY})) == ["primary", "standby"]
+    assert codec.encode({"b", "a"}) == ["a", "b"]
     grant = Grant(3, "boot", "1:2", echo_s=1.0, expires_s=None)
     assert codec.decode(Grant, codec.encode(grant)) == grant
