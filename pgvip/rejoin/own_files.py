@@ -57,7 +57,7 @@ def set_aside(config: Config, *, lend: bool) -> list[str]:
         if _readable(config, path):
             _copy(path, data, pgtools.account(config))
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     return [path.name for path in found]
 
 

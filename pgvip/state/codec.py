@@ -63,7 +63,7 @@ def encode(value: object) -> Any:
         return {name: encode(item) for name, item in zip(value._fields, value, strict=True)}
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
-    if isinstance(value, frozenset):
+    if isinstance(value, frozenset | set):
         return sorted((encode(item) for item in value), key=str)
     if isinstance(value, dict):
         return {str(encode(key)): encode(item) for key, item in value.items()}
