@@ -17,12 +17,14 @@ import pytest
 from pgvip import errors
 from pgvip.actions import prepare
 from pgvip.config.model import Config, FenceMethod
+from pgvip.core.values import Lsn, WalPoint
 from pgvip.deadlines import Deadline, wait_until
 from pgvip.errors import PostgresError, RejoinError
 from pgvip.rejoin import follow
 from pgvip.rejoin.saved_wal import Divergence
 from pgvip.state import codec
 from pgvip.system import pgtools, processes, tasks, wal_files, worker, workers
+from pgvip.system.stopped_wal import Piece
 from tests.unit.configs import make
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -87,9 +89,8 @@ def test_progress_is_reported_while_it_works(engaged: None, config: Config) -> N
     config.archive.directory.mkdir()
     for name in ("000000020000000000000003", "00000002.history"):
         (config.archive.directory / name).write_text("WAL")
-    point = wal_files.WalPoint
-    piece = follow.Piece(2, wal_files.Lsn(0x3000000), wal_files.Lsn(0x3000100))
-    diverged = Divergence(point(2, piece.start), point(2, piece.end), (piece,), frozenset({2}), 1 << 24)
+    piece = Piece(2, Lsn(0x3000000), Lsn(0x3000100))
+    diverged = Divergence(WalPoint(2, piece.start), WalPoint(2, piece.end), (piece,), frozenset({2}), 1 << 24)
     said: list[str] = []
     follow.clean_archive(config, (diverged, config.paths.saved / "set"), said.append)
     assert [text.split()[1] for text in said] == ["00000002.history", "000000020000000000000003"]
@@ -146,8 +147,9 @@ class Liar:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "[]", "{", '{"call":"stop","arguments":[]}', '{"call":["x"],"arguments":[]}',
-     '{"call":"progress","arguments":[1]}', '{"call":"progress","arguments":"x"}', '{"call":"progress","arguments":["a","b"]}', "[" * 5000],
+    ["", "[]", "{", '{"call":"stop","arguments":[]}', '{"call":["x"],"arguments":[]}', "[" * 5000,
+     '{"call":"progress","arguments":[1]}', '{"call":"progress","arguments":"x"}',
+     '{"call":"progress","arguments":["a","b"]}'],
 )  # fmt: skip
 def test_what_a_worker_says_is_not_believed(line: str) -> None:
     task = tasks.REGISTERED["pgvip.rejoin.follow:clean_archive"]
