@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from pgvip.system.commands import check, run
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
 from pgvip.system.stopped_wal import end_of_wal
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -44,7 +46,7 @@ KILL_S = 10.0
 
 PM_STATUS_LINE, READY = 7, "ready"
 
-LOG_LINES = 8
+LOG_LINES, LOG_BYTES = 8, 1 << 16
 
 
 def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> None:
@@ -55,6 +57,8 @@ def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> 
     a success. Raises PostgresError.
     """
     if processes.postmaster(config.postgres.data_directory) is None:
+        prepare.open_directory(config.paths.no_restore.parent)
+        config.paths.no_restore.unlink(missing_ok=True)
         prepare.prepare(config, standby=standby, sync=sync, system_id=system_id)
         _launch(config)
     _await_start(config, standby=standby)
@@ -132,9 +136,7 @@ def _launch(config: Config) -> None:
         run(["systemctl", "reset-failed", unit], timeout_s=pgtools.TOOL_TIMEOUT_S)
         check(["systemctl", "start", "--no-block", unit], timeout_s=pgtools.TOOL_TIMEOUT_S)
         return
-    log = log_file(config)
-    log.touch(mode=0o600)
-    pgtools.give(config, log)
+    log = make_log(config)
     # Not waited for here: pg_ctl polls in steps of 100 ms and knows nothing of a standby's patience.
     done = pgtools.pg_ctl(config, "start", "-W", "-s", "-l", log)
     if done.returncode != 0:
@@ -182,13 +184,23 @@ def _unit_starts(config: Config) -> bool:
     return said in ("activating", "reloading", "active")
 
 
+@as_postgres()
+def make_log(config: Config) -> Path:
+    """The server's log, made for pg_ctl, which starts the server with its own umask."""
+    log = log_file(config)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    os.close(descriptor)
+    pgtools.give(config, log)
+    return log
+
+
 def _takes_connections(config: Config) -> bool:
     """True when the postmaster says so in its pid file and a connection is answered.
 
     The file first: each refused connection would be a line in the server's log.
     """
     postgres = config.postgres
-    if _announced_state(postgres.data_directory) != READY:
+    if announced_state(postgres.data_directory) != READY:
         return False
     try:
         answer = ping(postgres.socket_directory, postgres.port, DATABASE_ROLE, postgres.database, ANSWER_S)
@@ -197,7 +209,8 @@ def _takes_connections(config: Config) -> bool:
     return answer.serving
 
 
-def _announced_state(data: Path) -> str:
+@as_postgres()
+def announced_state(data: Path) -> str:
     """What the postmaster wrote about itself (src/include/utils/pidfile.h, LOCK_FILE_LINE_PM_STATUS)."""
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -218,8 +231,16 @@ def _in_recovery(config: Config) -> bool:
 def _last_words(config: Config) -> str:
     if config.postgres.unit:
         return f"See journalctl -u {config.postgres.unit}."
+    return end_of_log(config)
+
+
+@as_postgres()
+def end_of_log(config: Config) -> str:
+    """The last lines of the server's log."""
     try:
-        lines = log_file(config).read_text(encoding="utf-8", errors="replace").splitlines()
+        with log_file(config).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
+            lines = file.read(LOG_BYTES).decode(errors="replace").splitlines()
     except OSError as failure:
         return f"Its log could not be read: {failure}."
     return "\n".join(lines[-LOG_LINES:])
@@ -302,10 +323,16 @@ def _request_promotion(config: Config, session: Session) -> None:
             return
         session.query("promote", timeout_s=ANSWER_S)
     except ProbeError:
-        request = config.postgres.data_directory / "promote"
-        request.touch(mode=0o600)
-        pgtools.give(config, request)
+        write_request(config)
         _signal_postmaster(config, signal.SIGUSR1)
+
+
+@as_postgres()
+def write_request(config: Config) -> None:
+    """The file by which a signal means a promotion (src/include/access/xlog.h, PROMOTE_SIGNAL_FILE)."""
+    request = config.postgres.data_directory / "promote"
+    request.touch(mode=0o600)
+    pgtools.give(config, request)
 
 
 def _await_promotion(config: Config, session: Session) -> None:

@@ -10,6 +10,7 @@ from pgvip.errors import PostgresError, ProbeError
 from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.sql import connect_peer
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config
 
 UNUSABLE = "data-unusable"
-"""File in the state directory: what it names was begun, and the data is not whole until it has ended."""
+"""File in the work directory: what it names was begun, and the data is not whole until it has ended."""
 
 PEER_S = 1.0
 """For the peer to tell its settings; a standby also starts without them."""
@@ -26,6 +27,7 @@ GOOD_COMMITS = ("on", "remote_apply")
 """synchronous_commit at which an acknowledged commit is flushed on the standby."""
 
 
+@as_postgres()
 def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> None:
     """Everything before the start: prove that it is ours and down, then write settings and signal files."""
     data = config.postgres.data_directory
@@ -46,8 +48,6 @@ def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> Non
         # First of all: whoever starts it from now on, starts a standby.
         write_signals(config, standby=True)
     forget_killed_postmaster(config)
-    open_directory(config.paths.no_restore.parent)
-    config.paths.no_restore.unlink(missing_ok=True)
     pgconf.strip_auto_conf(config, version)
     pgconf.write(config, sync=sync, version=version, raised={})
     if standby and (raised := _too_low(config)):
@@ -58,29 +58,33 @@ def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> Non
     write_signals(config, standby=standby)
 
 
+@as_postgres()
 def mark_unusable(config: Config, why: str) -> None:
     """Remember, durably, that the data is about to be changed in a way that must be brought to its end.
 
     standby.signal goes: data that is not whole must not look like a standby either.
     """
-    path = config.paths.state / UNUSABLE
+    path = config.paths.work / UNUSABLE
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write(path, why, mode=0o644)
     (config.postgres.data_directory / "standby.signal").unlink(missing_ok=True)
     if config.postgres.data_directory.exists():
         files.sync_directory(config.postgres.data_directory)
 
 
+@as_postgres()
 def why_unusable(config: Config) -> str:
     """Return what `mark_unusable` was told; "" when the data is whole."""
     try:
-        return (config.paths.state / UNUSABLE).read_text(encoding="utf-8") or UNUSABLE
+        return (config.paths.work / UNUSABLE).read_text(encoding="utf-8") or UNUSABLE
     except FileNotFoundError:
         return ""
 
 
+@as_postgres()
 def mark_usable(config: Config) -> None:
     """Forget it: what was begun has ended well."""
-    (config.paths.state / UNUSABLE).unlink(missing_ok=True)
+    (config.paths.work / UNUSABLE).unlink(missing_ok=True)
 
 
 def _too_low(config: Config) -> dict[str, str]:
@@ -145,6 +149,7 @@ def _refuse_weak_commit(config: Config) -> None:
         )
 
 
+@as_postgres()
 def write_signals(config: Config, *, standby: bool) -> None:
     """Make standby.signal say what was asked for; durable before the server may read it."""
     data = config.postgres.data_directory

@@ -15,6 +15,7 @@ from pgvip.system import pgtools, wal_commands
 from pgvip.system.commands import check
 from pgvip.system.stopped_wal import end_of_wal
 from pgvip.system.wal_files import segment_name
+from pgvip.system.workers import LONG_S, as_postgres
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pgvip.core.values import Lsn, WalPoint
 
 
+@as_postgres(LONG_S)
 def salvage(config: Config, start: Lsn, timeout_s: float) -> WalPoint:
     """Put the files from `start` to the end of valid WAL where the peer finds them; returns that end.
 

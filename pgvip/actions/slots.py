@@ -18,6 +18,7 @@ from pgvip.errors import FormatError
 from pgvip.state import codec, files
 from pgvip.system import pgconf, pgtools
 from pgvip.system.sql import connect_peer
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from pgvip.system.sql import Session
 
 KEPT = "replication-slots"
-"""Directory below the state directory: slots of data that are about to be rewound or replaced."""
+"""Directory below the work directory: slots of data that are about to be rewound or replaced."""
 FOLLOWED = "followed-slots.json"
+"""File in the state directory."""
 COPY_MADE = "copy-made"
-"""Files in the state directory."""
+"""File in the work directory."""
 
 FOLLOWED_BYTES_MAX = 1 << 20
 
@@ -88,9 +90,23 @@ def copy_slot_name(host: str) -> str:
     return f"{OWN_PREFIX}copy_{pgconf.slot_name(host).removeprefix(OWN_PREFIX)}"[:63]
 
 
+@as_postgres()
 def copy_made(config: Config) -> None:
     """Remember that the primary keeps WAL for a copy that does not stream yet."""
-    (config.paths.state / COPY_MADE).touch(mode=0o600)
+    config.paths.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (config.paths.work / COPY_MADE).touch(mode=0o600)
+
+
+@as_postgres()
+def copy_waits(config: Config) -> bool:
+    """True while it does."""
+    return (config.paths.work / COPY_MADE).exists()
+
+
+@as_postgres()
+def copy_streams(config: Config) -> None:
+    """Forget it."""
+    (config.paths.work / COPY_MADE).unlink(missing_ok=True)
 
 
 # --- on servers that run ---------------------------------------------------------------------------------------
@@ -130,10 +146,9 @@ def follow(config: Config, session: Session) -> None:
 
 def _drop_copy_slot(config: Config, session: Session, peer: Session) -> None:
     """The copy streams by its own slot: that of the base backup has done its work."""
-    marker = config.paths.state / COPY_MADE
-    if marker.exists() and session.query("rejoin_plan", timeout_s=ANSWER_S)[0][3]:
+    if copy_waits(config) and session.query("rejoin_plan", timeout_s=ANSWER_S)[0][3]:
         peer.query("slot_drop", (copy_slot_name(config.me.name),), timeout_s=ANSWER_S)
-        marker.unlink(missing_ok=True)
+        copy_streams(config)
 
 
 def _copy_missing(config: Config, session: Session, theirs: Mapping[str, str], before: Followed) -> frozenset[str]:
@@ -193,21 +208,23 @@ def in_directory(directory: Path) -> list[Slot]:
     return [slot for slot in found if (directory / slot.name).is_dir()]
 
 
+@as_postgres()
 def kept(config: Config) -> list[Slot]:
     """What `set_aside` kept, and nobody has given back yet."""
-    return in_directory(config.paths.state / KEPT)
+    return in_directory(config.paths.work / KEPT)
 
 
+@as_postgres()
 def set_aside(config: Config) -> list[Slot]:
     """Copy the slots of the data directory, durably; returns them. The server is down. Can be repeated. Raises OSError.
 
     What an earlier attempt kept, and the data directory has no longer, stays kept.
     """
-    data, store = config.postgres.data_directory, config.paths.state / KEPT
+    data, store = config.postgres.data_directory, config.paths.work / KEPT
     found = in_directory(data / "pg_replslot")
     if not found:
         return []
-    store.mkdir(mode=0o700, exist_ok=True)
+    store.mkdir(mode=0o700, parents=True, exist_ok=True)
     for slot in found:
         fresh = store / f".{slot.name}.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -223,9 +240,10 @@ def set_aside(config: Config) -> list[Slot]:
     return found
 
 
+@as_postgres()
 def give_back(config: Config, fork: Lsn) -> None:
     """Put the slots back into data that were rewound to `fork`; those that it has are left alone. Raises OSError."""
-    data, store = config.postgres.data_directory, config.paths.state / KEPT
+    data, store = config.postgres.data_directory, config.paths.work / KEPT
     for slot in kept(config):
         target = data / "pg_replslot" / slot.name
         if not target.exists():
@@ -243,9 +261,10 @@ def give_back(config: Config, fork: Lsn) -> None:
     files.sync_directory(data / "pg_replslot")
 
 
+@as_postgres()
 def forget(config: Config) -> None:
     """The data directory, or the server, has them again."""
-    shutil.rmtree(config.paths.state / KEPT, ignore_errors=True)
+    shutil.rmtree(config.paths.work / KEPT, ignore_errors=True)
 
 
 def names(found: Sequence[Slot]) -> str:

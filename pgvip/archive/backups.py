@@ -24,6 +24,7 @@ from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import ArchiveError, FormatError, RefusedError
 from pgvip.state import codec, files
 from pgvip.system import pgtools
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,6 +63,7 @@ class Backup:
         return self.state == "good"
 
 
+@as_postgres()
 def own(config: Config) -> list[Backup]:
     """The backups in this host's directory, oldest first. ArchiveError when it cannot be read."""
     directory = config.backup.directory

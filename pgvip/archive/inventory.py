@@ -110,14 +110,14 @@ def take(config: Config) -> Picture:
 def remember(config: Config, picture: Picture) -> None:
     """Keep what the peer told last, for the day on which it is not there. ArchiveError when that fails."""
     if picture.index is not None and picture.peer is not None:
-        config.paths.state.mkdir(mode=0o755, parents=True, exist_ok=True)
-        backups.write(config.paths.state / PEER_INDEX, picture.peer.index, config)
+        config.paths.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        backups.write(config.paths.work / PEER_INDEX, picture.peer.index, config)
 
 
 def _last_heard(config: Config) -> Index | None:
     """What the peer told last; None when it never did."""
     try:
-        text = files.read(config.paths.state / PEER_INDEX, backups.BYTES_MAX)
+        text = files.read(config.paths.work / PEER_INDEX, backups.BYTES_MAX)
         return backups.read_index(codec.parse_object(text, max_bytes=backups.BYTES_MAX), config.peer.name)
     except (OSError, FormatError, ArchiveError):
         return None

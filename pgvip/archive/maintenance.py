@@ -18,6 +18,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import ArchiveError, CommandError, PgvipError
 from pgvip.system import pgconf, processes, wal_commands
 from pgvip.system.commands import check
+from pgvip.system.workers import LONG_S, as_postgres
 from pgvip.text.writing import size
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def refresh_commands(config: Config, log: Log) -> None:
         log("archive-command", "archive_command and restore_command follow the configuration")
 
 
+@as_postgres(LONG_S)
 def catch_up(config: Config) -> None:
     """Send optional destinations what is pending for them, as PostgreSQL's user does."""
     pending = config.archive.directory / DIRECTORY / "pending"
@@ -109,11 +111,13 @@ def _any_file(directory: Path) -> bool:
     return False
 
 
+@as_postgres()
 def tell(config: Config) -> None:
     """Write the index. A host that does not know its need says so: then nobody removes anything."""
     backups.write_index(config, backups.own(config), inventory.ask_server(config).redo)
 
 
+@as_postgres(LONG_S)
 def clean(config: Config, log: Log) -> None:
     """Remove what nobody needs; RefusedError while that is in doubt."""
     seen = inventory.take(config)

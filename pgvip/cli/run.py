@@ -10,7 +10,7 @@ from pgvip.daemon.live_config import Options
 from pgvip.errors import ConfigError, RecordError
 from pgvip.events.event_table import WORDS
 from pgvip.state.record import load_identity
-from pgvip.system import service
+from pgvip.system import privileges, service
 
 HELP = "run the daemon (normally started by systemd)"
 
@@ -37,5 +37,6 @@ def run(args: argparse.Namespace) -> int:
             "PostgreSQL would live in pgvip's own unit, and be stopped and limited with it.",
             'Name its unit, for example unit = "pgvip-postgres.service".',
         )
+    privileges.give_up(config)
     Assembly(config, identity, Options(args.config, args.host, args.log_format, args.log_level)).run()
     return 0

@@ -223,6 +223,11 @@ class Paths:
     passwords: Path = Path("/etc/pgvip/pgpass")
 
     @property
+    def own_passwords(self) -> Path:
+        """The same passwords, for root, which may not read what belongs to PostgreSQL's user."""
+        return self.passwords.with_name(f"{self.passwords.name}.root")
+
+    @property
     def record(self) -> Path:
         return self.state / "record.json"
 
@@ -244,6 +249,11 @@ class Paths:
     def events(self) -> Path:
         """The event history of both hosts."""
         return self.state / "events"
+
+    @property
+    def work(self) -> Path:
+        """What PostgreSQL's user keeps for pgvip: everything beside it in there is root's."""
+        return self.state / "work"
 
     @property
     def saved(self) -> Path:

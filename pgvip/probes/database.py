@@ -210,7 +210,7 @@ class DatabaseProbe:
             return known
         try:
             return max(known, timeline_of(self._wal, at, said.segment_bytes))
-        except OSError as failure:
+        except (OSError, PostgresError) as failure:
             raise ProbeError("could not look into pg_wal", f"{failure}.") from failure
 
     def _streams(self, said: Answers) -> bool:
@@ -239,7 +239,7 @@ class DatabaseProbe:
             except FileNotFoundError:
                 # A standby that has not fetched it yet; asked again the next time.
                 return ()
-            except OSError as failure:
+            except (OSError, PostgresError) as failure:
                 raise ProbeError(f"could not read the history of timeline {timeline}", f"{failure}.") from failure
         return self._histories[timeline]
 

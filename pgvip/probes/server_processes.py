@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.observations import Processes
 from pgvip.deadlines import now_s
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.system import pgtools, processes
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pgvip.config.model import Config
     from pgvip.system.pgtools import ControlData
@@ -25,7 +26,31 @@ REREAD_S = 2.0
 UNREADABLE = "unreadable"
 """In place of a cluster state: there is a control file, and pg_controldata fails on it."""
 
+LOOK_S = 20.0
+"""For a look at a few files; more means a disk that hangs."""
+
 Signature = tuple[int, int, int, str]
+
+
+class Files(NamedTuple):
+    """What is there of a cluster without a server. `control`: inode, time and size of pg_control, None without one.
+
+    `segment`: the System V segment that postmaster.pid names.
+    """
+
+    control: tuple[int, int, int] | None
+    standby_signal: bool
+    segment: str
+
+
+@as_postgres(LOOK_S)
+def look_at_files(data: Path) -> Files:
+    """Look at them, unless the disk hangs. OSError."""
+    control = None
+    if _is_there(data / "global" / "pg_control"):
+        status = (data / "global" / "pg_control").stat()
+        control = (status.st_ino, status.st_mtime_ns, status.st_size)
+    return Files(control, _is_there(data / "standby.signal"), processes.named_segment(str(data)))
 
 
 class ProcessesProbe:
@@ -48,14 +73,17 @@ class ProcessesProbe:
             seen = processes.look(data)
             self._postmaster(seen.postmaster)
             postmaster = "" if seen.postmaster is None else str(seen.postmaster)
-            installed = _is_there(data / "global" / "pg_control")
-            control = self._control_data(config, postmaster) if installed else None
+            seen_files = look_at_files(data)
+            installed = seen_files.control is not None
+            control = self._control_data(config, seen_files, postmaster) if installed else None
+            if not seen.live and seen_files.segment:
+                processes.remember_segment(data, seen_files.segment)
             return Processes(
                 installed=installed,
                 system_id="" if control is None else control.system_id,
                 postmaster=postmaster,
                 left=seen.live,
-                standby_signal=_is_there(data / "standby.signal"),
+                standby_signal=seen_files.standby_signal,
                 control_state=control.state if control is not None else UNREADABLE if installed else "",
                 checkpoint=None if control is None else control.checkpoint,
             )
@@ -64,11 +92,11 @@ class ProcessesProbe:
             detail = failure.detail if isinstance(failure, PostgresError) else f"{failure}."
             raise ProbeError(message, detail) from failure
 
-    def _control_data(self, config: Config, postmaster: str) -> ControlData | None:
+    def _control_data(self, config: Config, seen: Files, postmaster: str) -> ControlData | None:
         """pg_control as PostgreSQL's own program reads it; None when it makes no sense: its fields stay unknown."""
         with self._lock:
-            status = (config.postgres.data_directory / "global" / "pg_control").stat()
-            signature = (status.st_ino, status.st_mtime_ns, status.st_size, postmaster)
+            assert seen.control is not None  # there is a file, see `probe`
+            signature = (*seen.control, postmaster)
             same_server = self._signature is not None and self._signature[3] == postmaster != ""
             recent = now_s() - self._read_at_s < REREAD_S
             if signature != self._signature and not (same_server and recent):

@@ -26,6 +26,7 @@ from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
 from pgvip.system.sql import REPLICATION_ROLE
+from pgvip.system.workers import LONG_S, as_postgres
 from pgvip.text.writing import too_little
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ UNSAVED = "pgvip-unsaved"
 """File in replaced data: what it has that the peer lacks could not be told, nor saved."""
 
 
+@as_postgres(LONG_S)
 def clone(
     config: Config,
     progress: Say,
@@ -87,6 +89,7 @@ def clone(
     return f"cloned from {config.peer.name}"
 
 
+@as_postgres()
 def make_standby(config: Config) -> None:
     """Nothing of the source's identity is left in the data, and the next start is as a standby."""
     data = config.postgres.data_directory
@@ -97,6 +100,7 @@ def make_standby(config: Config) -> None:
     prepare.write_signals(config, standby=True)
 
 
+@as_postgres()
 def mark_unsaved(config: Config) -> bool:
     """Remember that nobody could tell what the data here has that the peer lacks: its WAL outlives it.
 
@@ -111,6 +115,7 @@ def mark_unsaved(config: Config) -> bool:
     return True
 
 
+@as_postgres(LONG_S)
 def finish_swap(config: Config) -> bool:
     """Put a finished copy in place, or end a clone that was interrupted while it did so; True when there was one.
 

@@ -29,6 +29,7 @@ from pgvip.system.commands import run
 from pgvip.system.sql import connect_local
 from pgvip.system.stopped_wal import LAST, Piece, end_of_wal, fork_point, local_history, strange_timelines
 from pgvip.system.wal_files import segment_name
+from pgvip.system.workers import LONG_S, as_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def rejoin(
         _stop(config, progress)
         # Stopped, so it cannot be this host's own server that answers now.
         found = source.prove_source(config, found.system_id)
-        done = _follow(config, found, clone, progress, on_bytes)
+        done = follow_source(config, found, clone=clone, progress=progress, on_bytes=on_bytes)
     cloning.make_standby(config)
     for path in prune(config):
         progress(f'removed "{path}": it held no commits')
@@ -73,10 +74,7 @@ def _copy_and_stop(config: Config, found: Source, progress: Say, on_bytes: cloni
     def stop() -> None:
         _stop(config, progress)
         again = source.prove_source(config, found.system_id)
-        known = _divergence_if_readable(config, again, progress)
-        saved.extend(filter(None, [_keep(config, known, again, progress)]))
-        if known is None:
-            _mark_unsaved(config, progress)
+        saved.extend(filter(None, [keep_own(config, again, progress)]))
 
     progress("a new clone is needed: an operator asked for it")
     try:
@@ -85,8 +83,18 @@ def _copy_and_stop(config: Config, found: Source, progress: Say, on_bytes: cloni
         _start_again(config, found.system_id, progress)
         raise
     for one in saved:
-        _clean_archive(config, one, progress)
+        clean_archive(config, one, progress)
     return done
+
+
+@as_postgres(LONG_S)
+def keep_own(config: Config, found: Source, progress: Say) -> tuple[Divergence, Path] | None:
+    """See that what only the data here have is kept before a copy replaces them; returns what `_save` does."""
+    known = _divergence_if_readable(config, found, progress)
+    saved = _keep(config, known, found, progress)
+    if known is None:
+        _mark_unsaved(config, progress)
+    return saved
 
 
 def _start_again(config: Config, system_id: str, progress: Say) -> None:
@@ -100,7 +108,10 @@ def _start_again(config: Config, system_id: str, progress: Say) -> None:
         progress(f"it did not start: {failure.message}")
 
 
-def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes: cloning.Bytes | None) -> str:
+@as_postgres(LONG_S)
+def follow_source(
+    config: Config, found: Source, *, clone: bool, progress: Say, on_bytes: cloning.Bytes | None
+) -> str:
     """Choose the cheapest way that works, and go it."""
     reason = "an operator asked for it" if clone else unusable(config)
     if not reason and (config.postgres.data_directory / "backup_label").exists():
@@ -123,12 +134,13 @@ def _follow(config: Config, found: Source, clone: bool, progress: Say, on_bytes:
         progress(f"a new clone is needed: {reason}")
         refuse_clone_now(config, reason, by_operator=clone)
         done = _clone(config, known, found, progress, on_bytes)
-    _clean_archive(config, saved, progress)
+    clean_archive(config, saved, progress)
     # Not before: with diverged files in its archive, the rewound data would follow them instead of the source.
     prepare.mark_usable(config)
     return done
 
 
+@as_postgres(LONG_S)
 def clone_over(config: Config, progress: Say, on_bytes: cloning.Bytes | None = None, *, system_id: str) -> str:
     """Clone as an operator orders it, whatever is here; what only this cluster's data has is kept, as by a rejoin.
 
@@ -143,7 +155,7 @@ def clone_over(config: Config, progress: Say, on_bytes: cloning.Bytes | None = N
     known = _divergence_if_readable(config, found, progress)
     saved = _keep(config, known, found, progress)
     done = _clone(config, known, found, progress, on_bytes)
-    _clean_archive(config, saved, progress)
+    clean_archive(config, saved, progress)
     return done
 
 
@@ -267,7 +279,7 @@ def missing_wal(config: Config, divergence: Divergence, found: Source) -> str:
 
 def _archived(config: Config, name: str) -> bool:
     """Look into both archives as a recovery would: by the program that PostgreSQL runs, bounded in time."""
-    with TemporaryDirectory(dir=config.paths.state) as directory:
+    with TemporaryDirectory(dir=config.paths.work) as directory:
         command = [*wal_commands.restore_argv(config), name, str(Path(directory) / name)]
         try:
             return run(command, timeout_s=config.archive.timeout_s + 5.0).returncode == 0
@@ -316,7 +328,9 @@ def _mark_unsaved(config: Config, progress: Say) -> None:
         progress(f'the data of now are kept until the next clone, in "{Place.of_data(config).replaced}"')
 
 
-def _clean_archive(config: Config, saved: tuple[Divergence, Path] | None, progress: Say) -> None:
+@as_postgres(LONG_S)
+def clean_archive(config: Config, saved: tuple[Divergence, Path] | None, progress: Say) -> None:
+    """Move what `_keep` saved out of the archive, where a recovery would follow it."""
     if saved is not None:
         for name in set_aside_archived(config, *saved):
             progress(f"moved {name} out of the archive: it belongs to the diverged part")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config
 
 KEPT = "own-files"
-"""Directory below the state directory."""
+"""Directory below the work directory."""
 
 OWN_SETTINGS = ("ssl_key_file", "ssl_cert_file")
 """Settings that name what a host shows of itself."""
@@ -44,12 +44,12 @@ def set_aside(config: Config, *, lend: bool) -> list[str]:
     and nothing of the rest. What an earlier attempt set aside, and the data directory has no longer, is kept. The
     server is down. Raises OSError.
     """
-    data, kept = config.postgres.data_directory, config.paths.state / KEPT
+    data, kept = config.postgres.data_directory, config.paths.work / KEPT
     named = frozenset(_named(config))
     found = [path for path in sorted(data.iterdir()) if _is_own(config, path, named)] if data.is_dir() else []
     if not found:
         return []
-    kept.mkdir(mode=0o700, exist_ok=True)
+    kept.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in found:
         _copy(path, kept)
     files.sync_directory(kept)
@@ -57,13 +57,13 @@ def set_aside(config: Config, *, lend: bool) -> list[str]:
         if _readable(config, path):
             _copy(path, data, pgtools.account(config))
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     return [path.name for path in found]
 
 
 def give_back(config: Config, data: Path) -> None:
     """Put what was set aside into a data directory, in place of what it has. Can be repeated. Raises OSError."""
-    kept = config.paths.state / KEPT
+    kept = config.paths.work / KEPT
     if not kept.is_dir():
         return
     for path in sorted(kept.iterdir()):
@@ -73,7 +73,7 @@ def give_back(config: Config, data: Path) -> None:
 
 def forget(config: Config) -> None:
     """The data directory has them again."""
-    shutil.rmtree(config.paths.state / KEPT, ignore_errors=True)
+    shutil.rmtree(config.paths.work / KEPT, ignore_errors=True)
 
 
 def _is_own(config: Config, path: Path, named: frozenset[str]) -> bool:
@@ -120,11 +120,24 @@ def _copy(path: Path, directory: Path, owner: struct_passwd | None = None) -> No
     """
     target, status = directory / path.name, path.lstat()
     if not stat.S_ISLNK(status.st_mode):
+        if not os.access(path, os.R_OK):
+            _move(path, target)
+            return
         given = None if owner is None else (owner.pw_uid, owner.pw_gid)
         files.copy(path, target, owner=given, as_source=owner is None)
         return
     with tempfile.TemporaryDirectory(prefix=".pgvip-own.", dir=directory) as own:
         made = Path(own) / path.name
         made.symlink_to(path.readlink())
-        os.chown(made, status.st_uid, status.st_gid, follow_symlinks=False)
+        if os.geteuid() == 0:
+            os.chown(made, status.st_uid, status.st_gid, follow_symlinks=False)
         made.replace(target)
+
+
+def _move(path: Path, target: Path) -> None:
+    """Move what this user may not read, and of which no copy can be made."""
+    try:
+        path.replace(target)
+    except OSError as failure:
+        hint = "Move it out of the data directory, or let PostgreSQL's user read it."
+        raise PostgresError(f'"{path}" cannot be set aside', f"{failure}.", hint) from failure

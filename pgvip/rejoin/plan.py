@@ -15,6 +15,7 @@ from pgvip.rejoin.rewind import why_no_rewind
 from pgvip.system import processes
 from pgvip.system.sql import connect_local
 from pgvip.system.stopped_wal import local_history
+from pgvip.system.workers import LONG_S, as_postgres
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -61,6 +62,7 @@ class Plan:
 ANSWER_S = 5.0
 
 
+@as_postgres(LONG_S)
 def plan(config: Config, *, clone: bool = False, system_id: str = "") -> Plan:
     """What `rejoin` with these arguments would do. RejoinError where it would refuse; nothing is changed."""
     found = source.prove_source(config, follow.own_system_id(config) or system_id)

@@ -17,6 +17,7 @@ from pgvip.rejoin.lost_commits import FACTS, SavedFacts, Stretch, Tally, read, s
 from pgvip.state import codec, files
 from pgvip.system import processes
 from pgvip.system.stopped_wal import Piece
+from pgvip.system.workers import as_postgres
 from pgvip.text.writing import too_little
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def _partial(target: Path) -> Path:
     return target.with_name(f".{target.name}.partial")
 
 
+@as_postgres()
 def prune(config: Config) -> list[Path]:
     """Remove the oldest saved directories beyond `keep_saved`, but only those without a client's commit."""
     if not config.paths.saved.is_dir():

@@ -19,7 +19,7 @@ from pgvip.core.values import Vip
 from pgvip.errors import ActionError
 from pgvip.state import files
 from pgvip.system import pgtools
-from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
+from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE, password_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ def ensure_passwords(config: Config) -> str:
 
     It belongs to PostgreSQL's user, whose WAL receiver reads it, and to nobody else.
     """
-    path = config.paths.passwords
+    path = password_file(config)
     try:
         text = path.read_text(encoding="ascii")
     except FileNotFoundError:
@@ -67,6 +67,7 @@ def write_passwords(config: Config, text: str) -> None:
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         files.write(path, text, owner=(owner.pw_uid, owner.pw_gid))
+        files.write(config.paths.own_passwords, text)
     except OSError as failure:
         raise ActionError(f"could not write {path}", f"{failure}.") from failure
 
@@ -121,9 +122,13 @@ def hba_lines(config: Config) -> list[str]:
     return [f"{kind:<7} {name:<15} {user:<25} {address:<22} {method}" for kind, name, user, address, method in rows]
 
 
-def ident_lines() -> list[str]:
-    """Let root, which the daemon runs as, in as role `pgvip` (peer authentication, by the kernel's word)."""
-    return [f"{MAP}           root                    {DATABASE_ROLE}"]
+def ident_lines(config: Config) -> list[str]:
+    """Let root, which the daemon runs as, in as role `pgvip` (peer authentication, by the kernel's word).
+
+    PostgreSQL's user as well, with whose identity the daemon's workers run: it is the superuser anyway.
+    """
+    users = ("root", config.postgres.user)
+    return [f"{MAP}           {_word(user):<23} {DATABASE_ROLE}" for user in users]
 
 
 def with_block(text: str, lines: Sequence[str]) -> str:
@@ -174,7 +179,7 @@ def write_access(config: Config, allowed: Sequence[tuple[str, str]] = ()) -> boo
     """See that both files carry our lines; True when something changed (the server then needs a reload)."""
     hba, ident = access_files(config)
     changed = _rewrite(hba, lambda text: with_allowed(with_block(text, hba_lines(config)), allowed))
-    return _rewrite(ident, lambda text: with_block(text, ident_lines())) or changed
+    return _rewrite(ident, lambda text: with_block(text, ident_lines(config))) or changed
 
 
 def others_lines(config: Config) -> dict[str, str]:

@@ -212,21 +212,31 @@ def make_directories(config: Config) -> None:
     for directory, mode in (
         (config.paths.state, 0o755),
         (config.paths.run, 0o755),
-        (config.paths.saved, 0o700),
         (config.archive.peer_mount, 0o755),
     ):
         directory.mkdir(mode=mode, parents=True, exist_ok=True)
+    # Given away once, while they are root's alone: what root's side works in later belongs to root.
+    for directory, mode in _given(config):
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+        pgtools.give(config, directory)
+
+
+def _given(config: Config) -> Iterator[tuple[Path, int]]:
+    """Directories of PostgreSQL's user that lie in root's."""
+    yield config.paths.work, 0o700
+    yield config.paths.saved, 0o700
     if config.archive.enabled:
-        config.archive.directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        pgtools.give(config, config.archive.directory)
+        yield config.archive.directory, 0o750
 
 
 def directories_ready(config: Config) -> bool:
     """True when `make_directories` has nothing to do."""
-    wanted = [config.paths.state, config.paths.run, config.paths.saved, config.archive.peer_mount]
-    if config.archive.enabled:
-        wanted.append(config.archive.directory)
-    return all(directory.is_dir() for directory in wanted)
+    wanted = [config.paths.state, config.paths.run, config.archive.peer_mount]
+    uid = pgtools.account(config).pw_uid
+    given = [directory for directory, _ in _given(config)]
+    return all(directory.is_dir() for directory in (*wanted, *given)) and all(
+        directory.stat().st_uid == uid for directory in given
+    )
 
 
 def make_cluster(config: Config, locale: str) -> None:

@@ -14,8 +14,10 @@ import math
 import re
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +26,7 @@ from pgvip.errors import FormatError
 from pgvip.state import files
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container
 
 T = TypeVar("T")
 
@@ -39,6 +41,8 @@ _LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 _INT_MAX = 2**63 - 1
 _INFINITIES = {"inf": math.inf, "-inf": -math.inf}
 _KEY = "key"
+_Network = IPv4Interface | IPv6Interface | IPv4Network | IPv6Network
+"""Addresses with a prefix: a value of the configuration is of either family."""
 
 
 def key(name: str) -> dict[str, str]:
@@ -51,7 +55,7 @@ def key(name: str) -> dict[str, str]:
 
 def encode(value: object) -> Any:
     """Turn a value into what the json module writes. TypeError for what has no form in JSON."""
-    if value is None or isinstance(value, Enum | str | int | float | Path):
+    if value is None or isinstance(value, Enum | str | int | float | Path | _Network):
         return _encode_scalar(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {_name(one): encode(getattr(value, one.name)) for one in dataclasses.fields(value)}
@@ -69,7 +73,7 @@ def encode(value: object) -> Any:
 def _encode_scalar(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, Lsn | Path):
+    if isinstance(value, Lsn | Path | _Network):
         return str(value)
     return _encode_float(value) if isinstance(value, float) else value
 
@@ -163,6 +167,11 @@ def decode(cls: type[T], value: object, *, complete: bool = False, later: Contai
     return typing.cast("T", _Decoder(complete, later).value(cls, value, cls.__name__))
 
 
+def decode_as(hint: Any, value: object, where: str) -> Any:
+    """As `decode`, for any type hint; `where`: what the value is called in an error."""
+    return _Decoder(complete=False, later=()).value(hint, value, where)
+
+
 def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
@@ -251,9 +260,14 @@ class _Decoder:
     def _generic(self, hint: Any, value: object, where: str) -> Any:
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
         if origin in (typing.Union, types.UnionType):
-            (inner,) = (one for one in arguments if one is not type(None))  # X | None is the only union in the model
-            return None if value is None else self.value(inner, value, where)
-        if origin is dict:
+            if value is None and type(None) in arguments:
+                return None
+            inner = tuple(one for one in arguments if one is not type(None))
+            if set(inner) <= set(_ADDRESSES):
+                return _read_address(inner, value, where)
+            (one,) = inner  # X | None is the only other union in the model
+            return self.value(one, value, where)
+        if origin in (dict, Mapping):
             if not isinstance(value, dict):
                 raise _wrong(where, "an object", value)
             key_hint, item_hint = arguments
@@ -261,8 +275,9 @@ class _Decoder:
                 self.value(key_hint, one, f"{where} key"): self.value(item_hint, item, f"{where}[{one}]")
                 for one, item in value.items()
             }
-        if origin in (tuple, list, frozenset):
-            return origin(self._items(arguments, value, where))
+        if origin in (tuple, list, frozenset, Sequence):
+            items = self._items(arguments, value, where)
+            return tuple(items) if origin is Sequence else origin(items)
         raise TypeError(f"no JSON form for {hint} ({where})")
 
     def _items(self, arguments: tuple[Any, ...], value: object, where: str) -> list[Any]:
@@ -317,6 +332,21 @@ def _read_lsn(value: object, where: str) -> Lsn:
     if not isinstance(value, str) or not _LSN.fullmatch(value):
         raise _wrong(where, "a WAL position", value)
     return Lsn.parse(value)
+
+
+_ADDRESSES: dict[Any, Any] = {
+    IPv4Interface: ip_interface,
+    IPv6Interface: ip_interface,
+    IPv4Network: ip_network,
+    IPv6Network: ip_network,
+}
+
+
+def _read_address(kinds: tuple[Any, ...], value: object, where: str) -> object:
+    try:
+        return _ADDRESSES[kinds[0]](_read_str(value, where))
+    except ValueError:
+        raise _wrong(where, "an address with its prefix", value) from None
 
 
 _SCALARS: dict[Any, Any] = {

@@ -45,9 +45,20 @@ def write(
 
 def write_like(path: Path, content: str | bytes, like: Path) -> None:
     """As `write`, with the owner, the group and the permissions of the file `like`."""
-    model = like.stat()
+    mode, owner = _as(like.stat())
+    write(path, content, mode=mode, owner=owner)
+
+
+def _as(model: os.stat_result) -> tuple[int, tuple[int, int] | None]:
+    """The mode and the owner of a file that is to be like another one.
+
+    Only root gives files away: in anybody else's hands, what few could read is for the new owner alone.
+    """
     # Not the bits above: a setuid bit that another user has set must not pass to a file that root writes.
-    write(path, content, mode=stat.S_IMODE(model.st_mode) & 0o777, owner=(model.st_uid, model.st_gid))
+    mode = stat.S_IMODE(model.st_mode) & 0o777
+    if os.geteuid() == 0:
+        return mode, (model.st_uid, model.st_gid)
+    return mode if model.st_uid == os.geteuid() or mode & stat.S_IROTH else mode & 0o700, None
 
 
 def remove_left_over(path: Path) -> None:
@@ -89,9 +100,8 @@ def copy(source: Path, target: Path, *, owner: tuple[int, int] | None = None, as
     source's directory may be another user's: a link is not followed.
     """
     with _open_regular(source, os.O_NOFOLLOW) as old:
-        status = os.fstat(old.fileno())
-        mode = stat.S_IMODE(status.st_mode) & 0o777 if as_source else 0o600
-        with _replacing(target, mode, (status.st_uid, status.st_gid) if as_source else owner, durable=True) as new:
+        mode, whose = _as(os.fstat(old.fileno())) if as_source else (0o600, owner)
+        with _replacing(target, mode, whose, durable=True) as new:
             shutil.copyfileobj(old, new, CHUNK_BYTES)
 
 

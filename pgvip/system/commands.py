@@ -105,7 +105,7 @@ def run(
     words = [str(word) for word in argv]
     tied = ["setpriv", "--pdeathsig", "KILL", "--"] if die_with_caller else []
     with _standard_input(input_text) as stdin:
-        child = _spawn([*tied, *words], stdin, user, _environment(env, user), cwd)
+        child = _spawn([*tied, *words], stdin, user, environment(env, user), cwd)
     streams = (_Stream(on_line), _Stream(on_line))
     finished = False
     try:
@@ -177,7 +177,7 @@ class Lookout:
             raise CommandError(f"{_name(words)} was not started", detail)
         self._hung = None
         with _standard_input(None) as stdin:
-            child = _spawn(words, stdin, None, _environment(None, None), None)
+            child = _spawn(words, stdin, None, environment(None, None), None)
         streams = (_Stream(None), _Stream(None))
         finished = _collect(child, streams, Deadline.after(timeout_s))
         if not finished:
@@ -218,7 +218,7 @@ def _standard_input(text: str | None) -> IO[bytes]:
     return file
 
 
-def _environment(extra: Mapping[str, str] | None, user: str | None) -> dict[str, str]:
+def environment(extra: Mapping[str, str] | None, user: str | None) -> dict[str, str]:
     """The caller's environment without what would change how tools speak or where libpq connects."""
     kept = {
         key: value
@@ -240,6 +240,8 @@ def _spawn(
     words: list[str], stdin: IO[bytes], user: str | None, env: dict[str, str], cwd: str | Path | None
 ) -> subprocess.Popen[bytes]:
     account = pwd.getpwnam(user) if user is not None else None
+    if account is not None and os.geteuid() == account.pw_uid != 0:
+        account = None  # a worker, which is this user for good
     try:
         return subprocess.Popen(
             words,

@@ -19,6 +19,7 @@ from pgvip.errors import PostgresError
 from pgvip.state import files
 from pgvip.system import wal_commands
 from pgvip.system.sql import REPLICATION_ROLE
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,6 +92,7 @@ def render(config: Config, *, sync: bool, version: int, raised: Mapping[str, str
     return "\n".join(lines) + "\n"
 
 
+@as_postgres()
 def write(config: Config, *, sync: bool, version: int, raised: Mapping[str, str] | None = None) -> None:
     """Write pgvip.conf atomically and see that postgresql.conf includes it; PostgresError when it cannot.
 
@@ -107,6 +109,7 @@ def write(config: Config, *, sync: bool, version: int, raised: Mapping[str, str]
         raise PostgresError(f'could not write "{FILE_NAME}"', f"{failure}.") from failure
 
 
+@as_postgres()
 def refresh_commands(config: Config) -> bool:
     """Bring the archive and restore commands in pgvip.conf up to date; True when the server must read it again.
 
@@ -154,6 +157,7 @@ def ensure_include(main: Path) -> None:
     files.write_like(main, text, main)
 
 
+@as_postgres()
 def strip_auto_conf(config: Config, version: int) -> list[str]:
     """Remove pgvip's keys from postgresql.auto.conf, which would override them; returns those removed.
 
@@ -171,6 +175,7 @@ def strip_auto_conf(config: Config, version: int) -> list[str]:
     return removed
 
 
+@as_postgres()
 def raise_auto_conf(config: Config, raised: Mapping[str, str]) -> None:
     """Raise settings in postgresql.auto.conf, where they would win over the higher ones of pgvip.conf.
 
@@ -187,16 +192,17 @@ def raise_auto_conf(config: Config, raised: Mapping[str, str]) -> None:
         files.write_like(path, text, path)
 
 
-def auto_conf_keys(config: Config) -> set[str]:
+@as_postgres()
+def auto_conf_keys(config: Config) -> frozenset[str]:
     """The settings that somebody made with ALTER SYSTEM; they win over pgvip.conf."""
     path = config.postgres.data_directory / "postgresql.auto.conf"
     try:
         lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except FileNotFoundError:
-        return set()
+        return frozenset()
     except OSError as failure:
         raise PostgresError(f'could not read "{path}"', f"{failure}.") from failure
-    return {key for line in lines if (key := _key(line))}
+    return frozenset(key for line in lines if (key := _key(line)))
 
 
 def _key(line: str) -> str:

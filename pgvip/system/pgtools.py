@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import CommandError, PostgresError
 from pgvip.system.commands import Completed, check, run
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +92,7 @@ def give(config: Config, *paths: Path) -> None:
         os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
 
+@as_postgres()
 def control_data(config: Config, directory: Path | None = None) -> ControlData:
     """Read pg_control of this host's cluster, or of another data directory.
 
@@ -136,6 +138,7 @@ def parse_control_data(text: str) -> ControlData:
         raise PostgresError("did not understand the output of pg_controldata", f"{failure}.") from failure
 
 
+@as_postgres()
 def major_version(data_directory: Path) -> int:
     """Major version of the cluster (its PG_VERSION file); PostgresError without a cluster."""
     try:

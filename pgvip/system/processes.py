@@ -20,37 +20,19 @@ import psutil
 
 from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError
+from pgvip.system import workers
+from pgvip.system.procfs import ProcessRef, alive, is_server, lines_of, link_of, parent_of, pids, ref_of, stat_of
+from pgvip.system.standing import belongs, standing_postmaster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-SERVERS = ("postgres", "postmaster", "edb-postgres", "edb-postmaster")
-"""What the server's executable is called: tells a backend from an administrator's shell in the same directory."""
+__all__ = ["ProcessRef", "alive", "link_of", "parent_of", "pids", "ref_of"]
 
 MARKER = b"PGSYSCONFDIR="
 """Every PostgreSQL program sets this for itself, and its archive and restore commands inherit it."""
 
 POLL_S = 0.005
-
-
-class ProcessRef(NamedTuple):
-    """One process for all time: a pid alone comes back. `start`: in clock ticks since the boot."""
-
-    pid: int
-    start: str
-
-    def __str__(self) -> str:
-        return f"{self.pid}:{self.start}"
-
-    @classmethod
-    def parse(cls, text: str) -> ProcessRef:
-        """Read the form that `str` writes.
-
-        >>> str(ProcessRef.parse("12:345"))
-        '12:345'
-        """
-        pid, _, start = text.partition(":")
-        return cls(int(pid), start)
 
 
 class Cluster(NamedTuple):
@@ -65,41 +47,6 @@ class DiskSpace(NamedTuple):
 
     total_bytes: int
     free_bytes: int
-
-
-class _Stat(NamedTuple):
-    """What is used of /proc/PID/stat (proc(5))."""
-
-    state: str
-    parent: int
-    start: str
-
-
-def _stat(pid: int) -> _Stat | None:
-    """The process's state, parent and start; None when it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123  # several hundred a second
-            words = file.read(4096).rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return _Stat(words[0].decode(), int(words[1]), words[19].decode()) if len(words) > 19 else None
-
-
-def ref_of(pid: int) -> ProcessRef | None:
-    """The live process that has this pid now; None when there is none, or only its zombie."""
-    stat = _stat(pid)
-    return None if stat is None or stat.state in "ZX" else ProcessRef(pid, stat.start)
-
-
-def alive(ref: ProcessRef) -> bool:
-    """True while this very process lives (a zombie does not)."""
-    return ref_of(ref.pid) == ref
-
-
-def parent_of(pid: int) -> int:
-    """The parent of a process; 0 when it is gone."""
-    stat = _stat(pid)
-    return 0 if stat is None else stat.parent
 
 
 def look(data_directory: str | Path) -> Cluster:
@@ -122,15 +69,22 @@ def postmaster(data_directory: str | Path) -> ProcessRef | None:
     """The live postmaster that `postmaster.pid` names.
 
     A pid that something else has got since is not believed: the process must be a server and must stand in
-    the data directory. Its start time is part of what is returned. None: there is none.
+    the data directory. Its start time is part of what is returned. None: there is none. Where this process must not
+    read the file (workers do), it is found among the processes of PostgreSQL's user.
     """
     data = _resolved(str(data_directory))
+    owner = workers.served_uid()
+    if owner is not None:
+        found = standing_postmaster(data, owner)
+        if found is not None:
+            _learn_segment(data, found)
+        return found
     lines = _pid_file(data)
     if not lines or not lines[0].strip().isdigit():
         return None
     pid = int(lines[0])
     ref = ref_of(pid)
-    if ref is None or link_of(pid, "cwd") != data or not _is_server(pid):
+    if ref is None or link_of(pid, "cwd") != data or not is_server(pid):
         return None
     return ref if ref_of(pid) == ref else None
 
@@ -143,14 +97,15 @@ def cluster_processes(data_directory: str | Path) -> list[ProcessRef]:
     directory is not among them, nor is this process.
     """
     data = _resolved(str(data_directory))
-    standing = [pid for pid in pids() if link_of(pid, "cwd") == data]
-    members = [pid for pid in standing if _is_server(pid)]
+    owner = workers.served_uid()
+    standing = [pid for pid in pids() if link_of(pid, "cwd") == data and belongs(pid, owner)]
+    members = [pid for pid in standing if is_server(pid)]
     rest = [pid for pid in standing if pid not in set(members)]
     members += [pid for pid in rest if _was_started_by_server(pid)]
     members += _children_among(rest, members)
     if not members:
-        members = _attached(data)
-    stats = {pid: stat for pid in members if (stat := _stat(pid)) is not None and stat.state not in "ZX"}
+        members = [pid for pid in _attached(data) if belongs(pid, owner)]
+    stats = {pid: stat for pid in members if (stat := stat_of(pid)) is not None and stat.state not in "ZX"}
     parents = {stat.parent for stat in stats.values()}
     first = sorted(stats, key=lambda pid: (pid not in parents or stats[pid].parent in stats, pid))
     return [ProcessRef(pid, stats[pid].start) for pid in first]
@@ -255,29 +210,52 @@ def _resolved(path: str) -> str:
     """The path as the kernel shows it; looked up until it is there, then kept, since looking touches the disk."""
     known = _RESOLVED.get(path)
     if known is None:
-        known = os.path.realpath(path)
-        if os.path.isdir(known):  # noqa: PTH112  # beside realpath
+        known, there = resolve(path)
+        if there:
             _RESOLVED[path] = known
     return known
 
 
-def pids() -> list[int]:
-    """Every process but this one."""
-    own = str(os.getpid())
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != own]  # noqa: PTH208  # several hundred names
+@workers.as_postgres()
+def resolve(path: str) -> tuple[str, bool]:
+    """A path without its symbolic links, as the owner of the data sees it, and whether a directory is there."""
+    real = os.path.realpath(path)
+    return real, os.path.isdir(real)  # noqa: PTH112  # beside realpath
 
 
-def link_of(pid: int, name: str) -> str:
-    """Where /proc/PID/NAME points; "" for a zombie, a kernel thread, or a process that is gone."""
+def _learn_segment(data: str, postmaster: ProcessRef) -> None:
+    """Remember the System V segment that a live postmaster has attached; looked at once."""
+    if _LEARNED.get(data) == postmaster:
+        return
     try:
-        return os.readlink(f"/proc/{pid}/{name}")  # noqa: PTH115  # several hundred a second
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return ""
+        rows = [line.split() for line in lines_of(f"/proc/{postmaster.pid}/maps")]
+    except (OSError, ProcessLookupError):
+        return
+    found = [row[4] for row in rows if len(row) > 5 and row[5].startswith("/SYSV")]
+    if found:
+        _SEGMENTS[data], _LEARNED[data] = found[0], postmaster
 
 
-def _is_server(pid: int) -> bool:
-    """True for the server program, also when a package upgrade has removed the file."""
-    return link_of(pid, "exe").removesuffix(" (deleted)").rpartition("/")[2] in SERVERS
+_LEARNED: dict[str, ProcessRef] = {}
+"""By data directory: the postmaster whose segment is known."""
+
+
+def remember_segment(data_directory: str | Path, segment: str) -> None:
+    """Believe what postmaster.pid names for the day on which only backends are left, if no postmaster was seen since.
+
+    Only a process of PostgreSQL's user that has it attached is ever taken for one of the cluster's.
+    """
+    if segment.isdigit():
+        _SEGMENTS.setdefault(_resolved(str(data_directory)), segment)
+
+
+@workers.as_postgres()
+def named_segment(data_directory: str) -> str:
+    """The System V segment that postmaster.pid names; "" when it names none."""
+    data = os.path.realpath(data_directory)
+    with suppress(PostgresError):
+        _pid_file(data)
+    return _SEGMENTS.get(data, "")
 
 
 def _was_started_by_server(pid: int) -> bool:
@@ -290,7 +268,7 @@ def _was_started_by_server(pid: int) -> bool:
 def _children_among(those: Iterable[int], parents: Iterable[int]) -> list[int]:
     """Which of them descend from `parents` (and are not in them)."""
     known = set(parents)
-    waiting = {pid: stat.parent for pid in those if pid not in known and (stat := _stat(pid)) is not None}
+    waiting = {pid: stat.parent for pid in those if pid not in known and (stat := stat_of(pid)) is not None}
     found: list[int] = []
     while grown := [pid for pid, parent in waiting.items() if parent in known]:
         known.update(grown)
@@ -345,12 +323,12 @@ _SEGMENTS: dict[str, str] = {}
 
 def _attached(data: str) -> list[int]:
     """Processes that still have the cluster's System V segment: each backend keeps it attached for this purpose."""
-    if data not in _SEGMENTS:
+    if data not in _SEGMENTS and workers.served_uid() is None:
         _pid_file(data)
     segment = _SEGMENTS.get(data)
     if segment is None:
         return []
-    rows = (line.split() for line in _lines("/proc/sysvipc/shm"))
+    rows = (line.split() for line in lines_of("/proc/sysvipc/shm"))
     if not any(len(row) > 6 and row[1] == segment and row[6] != "0" for row in rows):
         return []
     return [pid for pid in pids() if _maps_segment(pid, segment)]
@@ -358,11 +336,7 @@ def _attached(data: str) -> list[int]:
 
 def _maps_segment(pid: int, segment: str) -> bool:
     try:
-        lines = _lines(f"/proc/{pid}/maps")
+        lines = lines_of(f"/proc/{pid}/maps")
     except (OSError, ProcessLookupError):
         return False
     return any(words[4] == segment and words[5].startswith("/SYSV") for line in lines if len(words := line.split()) > 5)
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()

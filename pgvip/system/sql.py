@@ -7,6 +7,7 @@ deadline. Queries live in `pgvip/sql/NAME.sql`; `NAME_15.sql` is for servers of 
 
 from __future__ import annotations
 
+import os
 import re
 import select
 from functools import cache
@@ -210,7 +211,7 @@ def connect_parameters(
     """What a session over the network has."""
     return {
         "host": address,
-        "passfile": str(config.paths.passwords),
+        "passfile": str(password_file(config)),
         # A kept connection to a host that lost power must not look alive for two hours.
         "tcp_user_timeout": 5000,
         "keepalives_idle": 2,
@@ -218,6 +219,12 @@ def connect_parameters(
         "keepalives_count": 3,
         **_common(config, statement_timeout_s),
     }
+
+
+def password_file(config: Config) -> Path:
+    """The password file that this process may read: root has a copy of its own (libpq wants the mode 0600)."""
+    own = config.paths.own_passwords
+    return own if os.geteuid() == 0 and own.exists() else config.paths.passwords
 
 
 def connect_client(config: Config, address: str) -> Session:

@@ -14,6 +14,7 @@ from pgvip.errors import PostgresError, RejoinError
 from pgvip.system import pgtools, processes
 from pgvip.system.commands import run
 from pgvip.system.wal_files import read_history, segment_name
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +63,7 @@ def record_end(start: int, length: int, segment_bytes: int, page_bytes: int = 81
     return Lsn(end + -end % ALIGN_BYTES)
 
 
+@as_postgres(2 * WALDUMP_S)
 def end_of_wal(config: Config) -> WalPoint:
     """Find the newest timeline and the end of valid WAL of the cluster, which must be down.
 
@@ -113,6 +115,7 @@ def _begins_record(config: Config, control: ControlData, point: WalPoint, end: L
     return found is not None and Lsn.parse(found["lsn"]) in (point.lsn, point.lsn + header)
 
 
+@as_postgres()
 def local_history(config: Config, timeline: int) -> tuple[WalPoint, ...]:
     """Timelines before this one, by the file in pg_wal; PostgresError when it is missing."""
     try:

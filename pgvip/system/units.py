@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgvip.errors import CommandError
+from pgvip.state import files
 from pgvip.system.commands import check, run
+from pgvip.system.workers import as_postgres
 
 TIMEOUT_S = 10.0
 DEBIAN_CLUSTERS = Path("/etc/postgresql")
@@ -76,15 +78,16 @@ def auto_starts(data_directory: Path, unit: str) -> list[AutoStart]:
             file,
         )
         for file in start_files(data_directory)
-        if _start_word(file) == "auto"
+        if start_word(file) == "auto"
     ]
     if not has_systemd():
         return found
-    names = sorted({unit, *_likely_units(data_directory)} - {""})
+    names = sorted({unit, *likely_units(data_directory)} - {""})
     found += [AutoStart(f"unit {name} is enabled", f"systemctl disable {name}") for name in names if is_enabled(name)]
     return found
 
 
+@as_postgres()
 def start_files(data_directory: Path, clusters: Path = DEBIAN_CLUSTERS) -> list[Path]:
     """Debian's start.conf of every cluster definition with this data directory."""
     found = []
@@ -98,11 +101,24 @@ def start_files(data_directory: Path, clusters: Path = DEBIAN_CLUSTERS) -> list[
 def take_over(start: AutoStart) -> None:
     """Make it manual. CommandError when that fails."""
     if start.file is not None:
-        start.file.write_text("# set by pgvip, which decides when this cluster may start\nmanual\n", encoding="ascii")
+        make_manual(start.file)
         if has_systemd():
             check(["systemctl", "daemon-reload"], timeout_s=TIMEOUT_S)
         return
     check(start.hint.split(), timeout_s=TIMEOUT_S)
+
+
+@as_postgres()
+def make_manual(file: Path) -> None:
+    """Have start.conf say so; what lies there is replaced and not followed. CommandError."""
+    text = "# set by pgvip, which decides when this cluster may start\nmanual\n"
+    try:
+        if file.exists():
+            files.write_like(file, text, file)
+        else:
+            files.write(file, text, mode=0o644)
+    except OSError as failure:
+        raise CommandError(f"could not write {file}", f"{failure}.") from failure
 
 
 def is_enabled(unit: str) -> bool:
@@ -129,7 +145,8 @@ def main_pid(unit: str) -> int:
     return int(said.stdout.strip() or 0)
 
 
-def _start_word(file: Path) -> str:
+@as_postgres()
+def start_word(file: Path) -> str:
     """The word in start.conf; without the file it is auto (pg_createcluster(1))."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -139,11 +156,13 @@ def _start_word(file: Path) -> str:
     return next((word for word in words if word), "auto")
 
 
-def _likely_units(data_directory: Path) -> set[str]:
+@as_postgres()
+def likely_units(data_directory: Path) -> frozenset[str]:
     """Names that packages of the RHEL family give to the server's unit."""
     try:
         version = (data_directory / "PG_VERSION").read_text(encoding="ascii").strip()
     except OSError:
-        return set()
+        return frozenset()
     # Debian's postgresql.service starts nothing by itself, its generator's units do.
-    return {f"postgresql-{version}.service"} | (set() if DEBIAN_CLUSTERS.is_dir() else {"postgresql.service"})
+    by_version = frozenset({f"postgresql-{version}.service"})
+    return by_version if DEBIAN_CLUSTERS.is_dir() else by_version | {"postgresql.service"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgvip.core.values import Lsn, WalPoint
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,7 @@ def parse_history(text: str) -> tuple[WalPoint, ...]:
     return tuple(points)
 
 
+@as_postgres()
 def read_history(wal: Path, timeline: int) -> tuple[WalPoint, ...]:
     """Read the history of a timeline from pg_wal; OSError when the file is not there."""
     if timeline <= 1:
@@ -42,6 +44,7 @@ def read_history(wal: Path, timeline: int) -> tuple[WalPoint, ...]:
     return parse_history((wal / f"{timeline:08X}.history").read_text(encoding="utf-8", errors="replace"))
 
 
+@as_postgres()
 def timeline_of(wal: Path, lsn: Lsn, segment_bytes: int) -> int:
     """Newest timeline on which a standby has the WAL before a position; 0 when no file holds it.
 

@@ -79,7 +79,7 @@ def test_power_lost_between_the_two_renames_of_a_clone(scene: Scene) -> None:
     copy_tree(data, data.with_name("data.pgvip-new"))
     (data / "old").touch()
     data.rename(data.with_name("data.pgvip-replaced"))
-    (host.directory / "state" / UNUSABLE).write_text(SWAP)
+    (host.directory / "state" / "work" / UNUSABLE).write_text(SWAP)
     scene.fence.soothe()
     host.boot()
     scene.finish(swapped=False, deadline_s=90)

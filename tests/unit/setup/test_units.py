@@ -31,14 +31,14 @@ def test_start_file_of_the_cluster_with_this_data_directory(tmp_path: Path) -> N
 
 
 def test_start_word_is_auto_without_a_file(tmp_path: Path) -> None:
-    assert units._start_word(cluster(tmp_path, "a", "/a", None)) == "auto"
-    assert units._start_word(cluster(tmp_path, "b", "/b", "# auto\nmanual # by hand\n")) == "manual"
+    assert units.start_word(cluster(tmp_path, "a", "/a", None)) == "auto"
+    assert units.start_word(cluster(tmp_path, "b", "/b", "# auto\nmanual # by hand\n")) == "manual"
 
 
 def test_taking_over_makes_it_manual(tmp_path: Path) -> None:
     file = cluster(tmp_path, "main", "/srv/data", "auto\n")
     units.take_over(units.AutoStart("it", "hint", file))
-    assert units._start_word(file) == "manual"
+    assert units.start_word(file) == "manual"
 
 
 @pytest.mark.parametrize(("said", "word"), [("no", ""), ("on-failure", "on-failure"), ("always", "always")])

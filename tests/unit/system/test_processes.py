@@ -16,7 +16,7 @@ import pytest
 
 from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError
-from pgvip.system import processes
+from pgvip.system import processes, procfs
 from pgvip.system.processes import ProcessRef
 from tests.unit.namespaces import cable, inside, ip, namespace
 
@@ -191,7 +191,7 @@ def test_the_parent_is_read_behind_any_name(tmp_path: Path) -> None:
 
 
 def test_this_process_is_never_of_the_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "SERVERS", (Path(sys.executable).resolve().name,))
+    monkeypatch.setattr(procfs, "SERVERS", (Path(sys.executable).resolve().name,))
     before = Path.cwd()
     os.chdir(cluster.data)
     try:
