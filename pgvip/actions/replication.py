@@ -52,7 +52,7 @@ def set_sync_names(config: Config, on: bool) -> None:
     pgconf.write(config, sync=on, version=pgtools.major_version(config.postgres.data_directory))
     postmaster = processes.postmaster(config.postgres.data_directory)
     if postmaster is None or not processes.send(postmaster, signal.SIGHUP):
-        raise PostgresError("there is no server to tell its synchronous names")
+        raise PostgresError("there is no server to set synchronous names on")
 
     def in_effect() -> bool:
         # New each time: it inherits what the postmaster has read, an older session what it has noticed.
@@ -90,7 +90,7 @@ def confirm_grant(config: Config, *, sync: bool, timeout_s: float) -> WalPoint:
 
 
 def ensure_slot(config: Config) -> None:
-    """See that this server keeps WAL for the peer: a physical slot, made anew when it lost its WAL.
+    """See that this server keeps WAL for the peer: a physical slot, made again when it lost its WAL.
 
     On a standby as well, where the slot is for the day of its promotion. Slots of others that a clone could not take
     along are made again. Raises ProbeError.

@@ -36,7 +36,7 @@ def add(config: Config, vip: Vip) -> None:
 
 
 def renew(config: Config, vip: Vip) -> bool:
-    """Give an address that is here its lifetime anew (`valid_lft_s`); False when it is not here, and stays so."""
+    """Give an address that is here its lifetime again (`valid_lft_s`); False when it is not here, and stays so."""
     with _changing:
         here = config.vips[vip].ip in netlink.held(config.me.interface)
         if here:

@@ -109,7 +109,7 @@ def remove_interrupted(config: Config, progress: Say) -> None:
 
 
 def tell(config: Config) -> None:
-    """Write the index anew for the peer; the need for WAL by the server's own word."""
+    """Write the index again for the peer; the need for WAL by the server's own word."""
     if config.archive.enabled:
         backups.write_index(config, backups.own(config), inventory.ask_server(config).redo)
 
@@ -120,7 +120,7 @@ def verify(config: Config, data: Path) -> None:
     try:
         check(command, timeout_s=config.backup.timeout_s, user=config.postgres.user, die_with_caller=True)
     except CommandError as failure:
-        hint = f"It is not counted as a backup, and removed by the next one. To look at it: {data}"
+        hint = f"It is not counted as a backup, and removed by the next one. To inspect it: {data}"
         raise ArchiveError("the backup is not whole", failure.detail or str(failure), hint) from failure
 
 

@@ -48,7 +48,7 @@ class Server:
 
 @dataclass(slots=True)
 class Picture:
-    """`peer` None: it could not be looked at, and `peer_why` says why. `backups`: of both hosts.
+    """`peer` None: it could not be checked, and `peer_why` says why. `backups`: of both hosts.
 
     `index`: what the peer tells now; `last`: the same, or else what it told last.
     """

@@ -36,7 +36,7 @@ CATCH_UP_S = 30.0
 
 
 class Maintenance:
-    """The thread. `config` is asked anew each time, since it changes; `log` takes an event and its text."""
+    """The thread. `config` is asked again each time, since it changes; `log` takes an event and its text."""
 
     def __init__(self, config: Callable[[], Config], log: Log) -> None:
         self._config, self._log = config, log

@@ -50,7 +50,7 @@ WARNINGS: tuple[WarningRow[Mapping[str, Exposure]], ...] = (
 
 
 def standing(config: Config) -> tuple[StandingWarning, ...]:
-    """The daemon's standing warnings. Never raises: what cannot be looked at is one too."""
+    """The daemon's standing warnings. Never raises: what cannot be inspected is one too."""
     found = exposures(config)
     gathered = {}
     for name in {one.name for one in found}:
@@ -89,7 +89,7 @@ def files(config: Config) -> Iterator[Exposure]:
             except FileNotFoundError:
                 continue  # said by whoever needs it
             except OSError as failure:
-                text = f"{path} cannot be looked at: {failure.strerror}"
+                text = f"{path} cannot be inspected: {failure.strerror}"
                 yield Exposure("secret-exposed", text, "see that directory")
                 continue
             for text, hint in wrong_mode(path, status, owner):

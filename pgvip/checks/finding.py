@@ -77,7 +77,7 @@ def critical(text: str, hint: str = "", detail: str = "", perf: Iterable[Perf] =
 
 
 def unknown(text: str, hint: str = "", detail: str = "") -> Finding:
-    """It could not be looked at."""
+    """It could not be checked."""
     return Finding(Level.UNKNOWN, text, detail, hint)
 
 

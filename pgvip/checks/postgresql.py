@@ -127,7 +127,7 @@ def rewind(facts: Facts) -> Finding:
         return ok("data checksums are on")
     if control.wal_log_hints:
         return ok("wal_log_hints is on")
-    text = "neither checksums nor wal_log_hints: a returned host is cloned anew"
+    text = "neither checksums nor wal_log_hints: a returned host is cloned again"
     return warning(text, f"wal_log_hints = on; {RESTART}")
 
 

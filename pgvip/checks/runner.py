@@ -57,7 +57,7 @@ def run(
 
 
 def one(check: Check, facts: Facts) -> Finding:
-    """One check's finding; what cannot be looked at is UNKNOWN with the reason, and never OK."""
+    """One check's finding; what cannot be inspected is UNKNOWN with the reason, and never OK."""
     try:
         return check.function()(facts)
     except Skipped as skipped:

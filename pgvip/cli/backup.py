@@ -98,7 +98,7 @@ def _let_in(config: Config, *, dry_run: bool) -> None:
             error=PostgresError,
         )
     elif why:
-        put(f"would write pgvip's block in pg_hba.conf anew: {why}")
+        put(f"would write pgvip's block in pg_hba.conf again: {why}")
 
 
 def _make(args: argparse.Namespace, config: Config, bandwidth_mb_s: int) -> Backup:

@@ -26,8 +26,9 @@ HEADINGS = ("backup", "host", "age", "size", "timeline", "state", "restores from
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `backups`."""
     parser.description = (
-        "List the base backups of this host, and of the other as its archive tells, oldest first: each can be restored "
-        "to any point between its own end and the end of the archived WAL that follows it. Example: pgvip backups"
+        "List the base backups of this host, and of the other as far as its archive shows, oldest first: each can be "
+        "restored to any point between its own end and the end of the archived WAL that follows it. "
+        "Example: pgvip backups"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -28,7 +28,7 @@ EXIT_CODES = {
     0: "OK: every finding is",
     1: "WARNING, by the worst finding, as monitoring plugins have it",
     2: "CRITICAL; also wrong usage",
-    3: "UNKNOWN: what matters could not be looked at, or there is no good configuration",
+    3: "UNKNOWN: what matters could not be checked, or there is no good configuration",
     4: "",
     5: "",
 }
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--only", nargs="+", choices=list(BY_NAME), metavar="NAME", help="these checks alone")
     parser.add_argument("--skip", nargs="+", choices=list(BY_NAME), default=[], metavar="NAME", help="not these")
-    parser.add_argument("--list", action="store_true", help="name every check and what it looks at; look at nothing")
+    parser.add_argument("--list", action="store_true", help="name every check and what it checks; check nothing")
     parser.add_argument("--nagios", action="store_true", help="a line with performance data, then the problems")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--timeout", type=seconds, default=LIMIT_S, metavar="SECONDS", help="for all (%(default)g)")

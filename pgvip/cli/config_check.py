@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Check the configuration file and this host against it. Example: pgvip config check"
     parser.add_argument("file", nargs="?", type=Path, help="another file than the one in use")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--file-only", action="store_true", help="do not look at this host (interface, password files)")
+    parser.add_argument("--file-only", action="store_true", help="do not inspect this host (interface, password files)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -230,7 +230,7 @@ class Drill:
             result.lost = len(acknowledged - client.rows(self._config, self._run))
             client.clean(self._config, self._run)
         except ProbeError as error:
-            result.failure = result.failure or f"could not look for the rows: {error.message}"
+            result.failure = result.failure or f"could not search for the rows: {error.message}"
         limits_kept = all(one.outage_s <= result.outage_max_s for one in result.switchovers)
         missing = (1 if self._args.no_return else 2) - len(result.switchovers)
         if missing and not result.failure:

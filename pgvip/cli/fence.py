@@ -9,7 +9,7 @@ from pgvip.cli.simple import MARGIN_S, add_common, ask, ask_confirmed
 if TYPE_CHECKING:
     import argparse
 
-HELP = "look at, test, use or confirm the fencing of the other host"
+HELP = "inspect, test, use or confirm the fencing of the other host"
 DEVICE_S = 180.0
 """Several methods, one after the other, each with its own time-out (40 s by default)."""
 

@@ -160,7 +160,7 @@ class Setup:
             return [
                 RecordError(
                     f"this host belongs to a pair, but {config.postgres.data_directory} is empty",
-                    hint=f"Clone it from the peer, or remove {config.paths.state} to begin anew.",
+                    hint=f"Clone it from the peer, or remove {config.paths.state} to begin again.",
                 )
             ]
         if config.postgres.config_directory != config.postgres.data_directory:

@@ -24,7 +24,7 @@ KINDS = ("inserted", "updated", "deleted", "truncated")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `lost-writes`."""
     parser.description = (
-        "Without SET: list the sets of diverged WAL that this host kept before it was rewound or cloned anew (each "
+        "Without SET: list the sets of diverged WAL that this host kept before it was rewound or cloned again (each "
         "host keeps its own). With SET: read it, and say which transactions changed how many rows of which table. "
         "WAL tells which rows, not what was in them; the files stay where they are for whoever wants more. "
         "Example: pgvip lost-writes latest"

@@ -64,7 +64,7 @@ COMMANDS: dict[str, Entry] = {
     "pause": Entry("pgvip.cli.pause", "suspend automatic changes of role on both hosts"),
     "resume": Entry("pgvip.cli.resume", "end the pause"),
     "promote": Entry("pgvip.cli.promote", "force this host to be primary; may lose data"),
-    "fence": Entry("pgvip.cli.fence", "look at, test, use or confirm the fencing of the other host"),
+    "fence": Entry("pgvip.cli.fence", "inspect, test, use or confirm the fencing of the other host"),
     "rejoin": Entry("pgvip.cli.rejoin", "make this host follow the primary again, now"),
     "lost-writes": Entry("pgvip.cli.lost_writes", "list the transactions that were lost when this host was rewound"),
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),

@@ -116,7 +116,7 @@ def lines(config: Config, decided: Plan, doubt: str) -> list[str]:
         what = f"{decided.diverged_bytes} bytes of WAL with {many} transactions, {decided.fork} to {decided.end}"
         found.append(f"  {what}, that {peer} does not have: saved first, see pgvip lost-writes")
         if not decided.exact:
-            found.append("  the server runs: it is stopped first, and where its WAL ends is looked at then")
+            found.append("  the server runs: it is stopped first, and the end of its WAL is determined then")
     if decided.waits or doubt:
         found.append(f"  not now: {decided.waits or doubt}")
     return found

@@ -168,7 +168,7 @@ def _archive(archive: Document) -> str:
     if not archive["enabled"]:
         return "no archive is configured"
     if archive["ok"] is None:
-        return "not looked at yet"
+        return "not checked yet"
     if not archive["ok"]:
         return f"does not answer: {archive['reason']}"
     return "mounted" if archive["value"] else "not mounted"

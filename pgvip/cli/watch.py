@@ -31,7 +31,7 @@ INTERVAL_MIN_S, INTERVAL_MAX_S = 0.2, 3600.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `watch`."""
     parser.description = (
-        "Show both hosts as the daemon here knows them, anew every second: roles, addresses, positions, lag, what is "
+        "Show both hosts as the daemon here knows them, again every second: roles, addresses, positions, lag, what is "
         "being done, warnings with their hint, the last events. Keys: q quits, space looks at once. Where the output "
         "is no terminal, plain text. Example: pgvip watch --interval 2"
     )

@@ -62,7 +62,7 @@ def _refuse_foreign(config: Config) -> None:
     try:
         found = changeable(config.file)
     except OSError as error:
-        raise ConfigError(f"cannot look at the configuration {config.file}", f"{error}.") from error
+        raise ConfigError(f"cannot inspect the configuration {config.file}", f"{error}.") from error
     if found:
         why, _, hint = found.partition(": ")
         raise ConfigError(

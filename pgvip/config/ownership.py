@@ -18,7 +18,7 @@ LINKS_MAX = 40
 def changeable(path: Path) -> str:
     """Why others than root (or this user) can change what is at `path`, or "": by it, or by a step of the way to it.
 
-    After a colon comes the command that repairs it. Raises OSError when it is not there or cannot be looked at.
+    After a colon comes the command that repairs it. Raises OSError when it is not there or cannot be inspected.
     """
     for place, status in _way(path):
         if status.st_uid not in (0, os.geteuid()):

@@ -254,7 +254,7 @@ class Rejoin(Action):
 
     properties: ClassVar[Properties] = Properties(
         Subject.POSTGRES, retry_s=(5.0, 60.0), exclusive=True, urgent=False, probes=("processes",), usual_s=5.0,
-        hint="see the daemon's log; pgvip rejoin --clone copies the peer's data anew",
+        hint="see the daemon's log; pgvip rejoin --clone copies the peer's data again",
     )  # fmt: skip
 
     clone: bool = False

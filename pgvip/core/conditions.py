@@ -1,7 +1,7 @@
 """The conditions that rights are made of: each with its test, why it does not hold, and what to do about that.
 
 `rights` and `changes` say which of them make up a right or a change. Whoever decides, explains or refuses reads those
-lists; nobody words a right anew.
+lists; nobody words a right again.
 """
 
 from __future__ import annotations

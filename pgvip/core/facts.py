@@ -38,7 +38,7 @@ else:
 
 
 class Facts:
-    """Facts of one round. Each is computed at most once; `Round.facts` draws them anew after a change of knowledge."""
+    """Facts of one round. Each is computed at most once; `Round.facts` draws them again after a change of knowledge."""
 
     def __init__(self, knowledge: Knowledge, seen: Observations, settings: Settings, now_s: float) -> None:
         self.k = knowledge

@@ -325,7 +325,7 @@ def passing(r: Round) -> None:
     if r.inputs.jumped and k.grants.grant is not None and k.grants.grant.expires_s is not None:
         # This machine was paused, or its clock set: how old the lease is cannot be known.
         k.grants = replace(k.grants, grant=None)
-        r.note("clock-jump", "the lease to take over was dropped; the primary grants it anew")
+        r.note("clock-jump", "the lease to take over was dropped; the primary grants it again")
     if k.grants.given is not None and not _given_holds(r):
         k.grants = replace(k.grants, given=None)
     if k.grants.address is not None and k.grants.address.term != v.term:

@@ -26,7 +26,7 @@ class Round:
         self._facts: Facts | None = None
 
     def facts(self) -> Facts:
-        """The facts as they stand after what this round has changed so far; drawn anew when it changed something."""
+        """The facts as they stand after what this round has changed so far; drawn again when it changed something."""
         if self._facts is None or self.k.changed:
             self._facts = Facts(self.k, self.inputs.seen, self.s, self.now_s)
             self.k.drawn()

@@ -45,7 +45,7 @@ def _tell_auto_starts(config: Config) -> None:
             text = "PostgreSQL is started at boot, before the pair has agreed who serves"
             event_log.log("starts-at-boot", f"{start.what}: {text}; hint: {start.hint}")
     except (PgvipError, OSError) as failure:
-        event_log.log("starts-at-boot", f"could not look for what starts PostgreSQL at boot: {failure}")
+        event_log.log("starts-at-boot", f"could not search for what starts PostgreSQL at boot: {failure}")
 
 
 def _finish_clone(config: Config) -> None:

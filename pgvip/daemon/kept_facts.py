@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _unknown(why: str) -> None:
-    event_log.log("facts-failed", f"{why}; the peer is asked anew, as after a boot")
+    event_log.log("facts-failed", f"{why}; the peer is asked again, as after a boot")
 
 
 class KeptFacts:
@@ -36,7 +36,7 @@ class KeptFacts:
         except RecordError as failure:
             forget_boot_facts(self._path)
             if self._kept:
-                event_log.log("facts-failed", f"{failure}; a restart of the daemon would ask the peer anew")
+                event_log.log("facts-failed", f"{failure}; a restart of the daemon would ask the peer again")
             self._kept = False
         else:
             self._kept = True

@@ -42,7 +42,7 @@ AGAIN_S = {"connection": 0.05, "disks": 0.05}
 
 
 class Probes:
-    """All probes of one daemon. `config` is asked anew each time, and may change.
+    """All probes of one daemon. `config` is asked again each time, and may change.
 
     `wake`: makes a probe look at once, by its name. `watchdog`: whether one is ready. `postmaster`: is told of the
     process at each look, None when there is none. `took_s`: where it is noted how long a look took that `explain`

@@ -31,7 +31,7 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What to call, and how long after one look the next begins (seconds, asked anew each time).
+    """What to call, and how long after one look the next begins (seconds, asked again each time).
 
     `again_s`: the same after a look that failed; None: as after any other.
     """

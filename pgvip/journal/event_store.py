@@ -62,7 +62,7 @@ class Wanted:
         return cls(limit, since, host, chosen, WORDS[level])
 
     def fits(self, event: Event) -> bool:
-        """Whether the event is one of these; the limit is not looked at."""
+        """Whether the event is one of these; the limit is not checked."""
         return (
             event.level <= self.level
             and event.at >= self.since

@@ -67,7 +67,7 @@ class Exchange:
         self._wake.set()
 
     def link_changed(self, up: bool) -> None:
-        """The link came up or went down: what the peer has is asked anew. From any thread."""
+        """The link came up or went down: what the peer has is asked again. From any thread."""
         self._up, self._peer_has, self._asked_s = up, None, 0.0
         self._wake.set()
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Recorder:
     """Hears every event of this process from `start` on.
 
-    `config` is asked anew each time. `send` hands frames to the link. `warnings`: those that stand beside the core's.
+    `config` is asked again each time. `send` hands frames to the link. `warnings`: those that stand beside the core's.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from pgvip.events.event_table import Event, kind
 FREE = 5
 """So many in a row are told."""
 QUIET_S = 600.0
-"""Then one in this time; and what was not told for so long begins anew."""
+"""Then one in this time; and what was not told for so long begins again."""
 KINDS_MAX = 500
 
 THINNED = frozenset({

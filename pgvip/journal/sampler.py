@@ -24,7 +24,7 @@ GAP = 3
 class Sampler:
     """Samples until the process ends.
 
-    `status`: the status document; `age_s`: how old what it says is. `config` is asked anew each time: a reload changes
+    `status`: the status document; `age_s`: how old what it says is. `config` is asked again each time: a reload changes
     the pace.
     """
 

@@ -29,7 +29,7 @@ def _no_peer(_request: Document, _timeout_s: float) -> Document:
 
 
 def _no_look(_config: Config, _fence: str) -> Readiness:
-    raise LinkError("the local database is not looked at")
+    raise LinkError("the local database is not checked")
 
 
 class Inbox(Protocol):

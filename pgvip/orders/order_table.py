@@ -27,7 +27,7 @@ TEXT_MAX = 500
 class Orders:
     """Answers the operator socket. `handlers`: what is answered, by the request's `command`.
 
-    `status`: the status document. `renew_keys`: reads the certificates of the link anew. `read_drill`: what a drill
+    `status`: the status document. `renew_keys`: reads the certificates of the link again. `read_drill`: what a drill
     found is to be seen.
     """
 
@@ -87,7 +87,7 @@ class Orders:
     def _keys(self, _request: Document, _reply: Reply) -> Document:
         self._renew_keys()
         event_log.log("link", "the certificates were renewed; the peer needs its new bundle")
-        return {"text": "the certificates were read anew"}
+        return {"text": "the certificates were read again"}
 
     def _order(self, request: Document, reply: Reply) -> Document:
         """The plain orders; a switchover by this older request too."""

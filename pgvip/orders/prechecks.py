@@ -291,7 +291,7 @@ def _slots(facts: Facts) -> Iterable[Finding]:
     if old is not None and new is not None:
         lost = sorted(set(old.logical_slots.split(", ")) - set(new.logical_slots.split(", ")) - {""})
         if lost:
-            text = f"logical slots that {facts.standby.name} lacks, whose subscribers will have to be set up anew: "
+            text = f"logical slots that {facts.standby.name} lacks, whose subscribers will have to be set up again: "
             hint = "from PostgreSQL 17 on, make them failover slots"
             yield Finding("logical-slots", Level.WARNING, text + ", ".join(lost), hint)
 
@@ -303,7 +303,7 @@ def _rewind(facts: Facts) -> Iterable[Finding]:
             continue
         able = ready.checksums or ready.wal_log_hints
         text = f"{side.name} {'can' if able else 'cannot'} be rewound"
-        hint = "" if able else "set wal_log_hints = on, or enable checksums; without, a diverged host is cloned anew"
+        hint = "" if able else "set wal_log_hints = on, or enable checksums; without, a diverged host is cloned again"
         yield Finding("rewind", Level.OK if able else Level.WARNING, text, hint)
 
 

@@ -88,7 +88,7 @@ class ProcessesProbe:
                 checkpoint=None if control is None else control.checkpoint,
             )
         except (PostgresError, OSError) as failure:
-            message = failure.message if isinstance(failure, PostgresError) else "could not look at the data directory"
+            message = failure.message if isinstance(failure, PostgresError) else "could not inspect the data directory"
             detail = failure.detail if isinstance(failure, PostgresError) else f"{failure}."
             raise ProbeError(message, detail) from failure
 

@@ -255,7 +255,7 @@ def _divergence_if_readable(config: Config, found: Source, progress: Say) -> Div
         return divergence_from(config, found)
     except (PostgresError, RejoinError) as failure:
         if (config.postgres.data_directory / "pg_wal").is_dir():
-            progress(f"what only this host has cannot be told: {failure.message}. {failure.detail}".rstrip())
+            progress(f"what only this host has cannot be determined: {failure.message}. {failure.detail}".rstrip())
         return None
 
 

@@ -218,7 +218,7 @@ def _describe(
         f"Timeline {divergence.end.timeline}, from {divergence.fork.lsn} to {divergence.end.lsn}.",
         f"Transactions committed in it, without pgvip's own heartbeats: {count}.",
         f"What was in it: pgvip lost-writes {directory.name.removeprefix('.').removesuffix('.partial')}",
-        f"To look at it: pg_waldump -p . -t {divergence.end.timeline} -s {divergence.fork.lsn} -e {divergence.end.lsn}",
+        f"To inspect it: pg_waldump -p . -t {divergence.end.timeline} -s {divergence.fork.lsn} -e {divergence.end.lsn}",
         "",
         *(f"transaction {one.xid} at {one.lsn}: COMMIT {one.at}" for one in (lost.transactions if lost else ())),
     ]

@@ -128,7 +128,7 @@ def refuse_unreadable(config: Config) -> None:
                         raise
                     unreadable.append(str(name))
     except ProbeError as failure:
-        raise RejoinError("could not look at the files of the peer's data directory", str(failure)) from failure
+        raise RejoinError("could not inspect the files of the peer's data directory", str(failure)) from failure
     if unreadable:
         raise RejoinError(
             "the peer's server may not read all files of its data directory, and a base backup would fail",

@@ -140,7 +140,7 @@ def _unfit(config: Config, version: int, *, in_recovery: bool, system_id: str, w
         found.append(PostgresError(f"the database on {peer} is not read-write", "", "Start it there."))
     if system_id != wanted:
         detail = f"Its system identifier is {system_id}, the bundle's is {wanted}."
-        found.append(PostgresError(f"{peer} runs another database cluster", detail, "Run pgvip init anew."))
+        found.append(PostgresError(f"{peer} runs another database cluster", detail, "Run pgvip init again."))
     return found
 
 

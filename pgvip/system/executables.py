@@ -67,4 +67,4 @@ def refusal(path: Path) -> str:
             return f"it is not executable: chmod 0755 {path}"
         return changeable(path)
     except OSError as failure:
-        return f"it cannot be looked at ({failure.strerror})"
+        return f"it cannot be inspected ({failure.strerror})"

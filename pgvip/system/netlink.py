@@ -104,7 +104,7 @@ class AddressWatch:
     def read(self) -> bool:
         """Empty the queue; True when something changed since the last call.
 
-        Messages that the kernel had to drop (ENOBUFS) count as a change: the listener looks anew anyway.
+        Messages that the kernel had to drop (ENOBUFS) count as a change: the listener checks again anyway.
         """
         changed = False
         while True:

@@ -64,7 +64,7 @@ class ServerAnswered(ProbeError):
 
 
 class Session:
-    """One connection that is kept; opened by the first query, opened anew after it broke.
+    """One connection that is kept; opened by the first query, opened again after it broke.
 
     For one thread at a time. After any failure the connection is closed, so that nothing half done is
     ever read as the answer to the next query.
@@ -103,7 +103,7 @@ class Session:
     ) -> list[Row]:
         """Run `sql/NAME.sql` and return its rows; a statement without a result returns none.
 
-        A kept connection that turns out to have ended is opened anew, once, within the same limit: so a
+        A kept connection that turns out to have ended is opened again, once, within the same limit: so a
         query must be repeatable (`reopen`: False for one that tells its caller). Raises NoAnswer or ServerAnswered.
         """
         deadline = Deadline.after(timeout_s)

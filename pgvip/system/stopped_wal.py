@@ -71,7 +71,8 @@ def end_of_wal(config: Config) -> WalPoint:
     """
     left = processes.cluster_processes(config.postgres.data_directory)
     if left:
-        raise PostgresError("the end of WAL cannot be told while the server runs", f"Process {left[0].pid} is left.")
+        detail = f"Process {left[0].pid} is left."
+        raise PostgresError("the end of WAL cannot be determined while the server runs", detail)
     control = pgtools.control_data(config)
     timeline = control.timeline
     start = control.checkpoint.lsn if control.closed else control.redo

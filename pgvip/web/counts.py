@@ -1,4 +1,4 @@
-"""Counts what the daemon logs, by event name: Prometheus' counters. In memory; they begin anew with the daemon."""
+"""Counts what the daemon logs, by event name: Prometheus' counters. In memory; they begin again with the daemon."""
 
 from __future__ import annotations
 

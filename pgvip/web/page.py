@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pgvip.web.sources import Document
 
 REFRESH_S = 10
-"""Without scripts: the whole page anew."""
+"""Without scripts: the whole page again."""
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">

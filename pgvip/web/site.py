@@ -38,7 +38,7 @@ EXPLAIN_S = 30.0
 
 
 class Site:
-    """Answers requests; from any thread. `config`: asked anew each time."""
+    """Answers requests; from any thread. `config`: asked again each time."""
 
     def __init__(self, config: Callable[[], Config], sources: Sources) -> None:
         self._config, self._sources = config, sources

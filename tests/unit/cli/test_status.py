@@ -47,7 +47,7 @@ def test_healthy_pair() -> None:
     lag = "100 bytes behind, replay 250 ms behind, 100 bytes to replay"
     assert row(document, "replication") == f"replication beta: streaming, sync, {lag}"
     assert row(document, "fencing of beta").endswith("does not answer: no route to the BMC")
-    assert row(document, "archive of beta").endswith("not looked at yet")
+    assert row(document, "archive of beta").endswith("not checked yet")
     assert row(document, "peer link") == "peer link up for 1 min 40 s, 2 of 2 connections"
 
 
