@@ -14,6 +14,7 @@ from pgvip.errors import LinkError, RecordError, RefusedError
 from pgvip.link.operator_socket import call, raise_failure
 from pgvip.setup import access, bundles
 from pgvip.state.record import load_identity
+from pgvip.system import privileges
 from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the bundle. Returns the exit code."""
     require_root()
     config = load(args.config, args.host)
+    privileges.give_up(config)
     peer, path = config.peer.name, args.path or config.paths.state / "bundle"
     identity = load_identity(config.paths.identity)
     if identity is None:

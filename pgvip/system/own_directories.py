@@ -25,18 +25,21 @@ def make(config: Config, path: Path, *, mode: int) -> bool:
     Nothing where others than root could change the way to it, or where it is in use: whoever needs it says so then.
     PostgresError when it cannot be made. Only while this process has CAP_CHOWN.
     """
-    if os.geteuid() != 0 or not _is_roots_alone(path.parent):
+    there = next(one for one in path.parents if os.path.lexists(one))
+    if os.geteuid() != 0 or not _is_roots_alone(there):
         return False
     owner = pgtools.account(config)
     try:
         made = not os.path.lexists(path)
         if made:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             path.mkdir(mode=0o700)
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != 0 or any(path.iterdir()):
             return False
         os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
-        path.chmod(mode) if made else None
+        if made:
+            path.chmod(mode)
     except OSError as failure:
         raise PostgresError(f"could not make {path}", f"{failure}.") from failure
     return made
