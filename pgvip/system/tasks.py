@@ -36,6 +36,7 @@ MODULES = (
     "pgvip.actions.slots",
     "pgvip.archive.backups",
     "pgvip.archive.maintenance",
+    "pgvip.checks.logins",
     "pgvip.checks.machine",
     "pgvip.checks.postgresql",
     "pgvip.checks.wal_archive",
