@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -175,7 +175,8 @@ def _removed_on_failure(place: Place) -> Iterator[None]:
             for child in list(path.iterdir()) if path.exists() else []:
                 shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
             if path.exists() and path not in existed:
-                path.rmdir()
+                with suppress(PermissionError):  # made by root for this restore: an empty directory stays
+                    path.rmdir()
         raise
 
 
@@ -187,8 +188,11 @@ class _Count:
 
     def copy(self, old: str, new: str) -> str:
         """One file, with its times and mode (shutil's copy_function)."""
-        shutil.copy2(old, new)
-        self._done += Path(new).stat().st_size
+        shutil.copy2(old, new, follow_symlinks=False)
+        made = Path(new)
+        if not made.is_symlink():
+            made.chmod(made.stat().st_mode & 0o777)  # no bit of a backup lets anybody be anybody else
+        self._done += made.lstat().st_size
         self._on_bytes(self._done, self._total)
         return new
 
@@ -212,7 +216,8 @@ def _give(config: Config, place: Place) -> None:
     for top in place:
         for directory, inner, names in os.walk(top):
             for path in (directory, *(str(Path(directory) / name) for name in (*inner, *names))):
-                os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+                if os.lstat(path).st_uid != owner.pw_uid:
+                    os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
 
 def _settle(config: Config, order: Order) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 from pgvip.checks import exposed
 from pgvip.checks.finding import Finding, critical, gathered, ok, unknown, warning
 from pgvip.checks.subject import ANSWER_S, Facts
+from pgvip.config.model import Config
 from pgvip.core.values import Vip
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
 from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE, NoAnswer, connect_peer, connect_peer_replication
+from pgvip.system.workers import as_postgres
 
+REFUSED = "refused"
 _NOT_YET = "pgvip's roles and passwords are not made yet"
 _HBA = "see pgvip's block in pg_hba.conf there, and its password file; pgvip init or clone write both"
 
@@ -47,15 +50,25 @@ def replication(facts: Facts) -> Finding:
     config = facts.config
     if facts.identity is None:
         return unknown(_NOT_YET, "pgvip init, clone or join")
+    why, detail = why_no_replication(config)
+    if why == REFUSED:
+        return critical(f"{REPLICATION_ROLE} is refused at {config.peer.address}", _HBA, detail)
+    if why:
+        return critical(f"no answer at {config.peer.address}: {why}", "see that PostgreSQL runs there", detail)
+    return ok(f"{REPLICATION_ROLE} may replicate from {config.peer.name}")
+
+
+@as_postgres()
+def why_no_replication(config: Config) -> tuple[str, str]:
+    """Why PostgreSQL's user, whose WAL receiver it is, gets no connection, and what was said; "" when it does."""
     try:
         with connect_peer_replication(config, config.peer.address) as session:
             session.connect(ANSWER_S)
     except NoAnswer as failure:
-        return critical(f"no answer at {config.peer.address}: {failure.message}", "see that PostgreSQL runs there",
-                        failure.detail)  # fmt: skip
+        return failure.message, failure.detail
     except ProbeError as failure:
-        return critical(f"{REPLICATION_ROLE} is refused at {config.peer.address}", _HBA, failure.detail)
-    return ok(f"{REPLICATION_ROLE} may replicate from {config.peer.name}")
+        return REFUSED, failure.detail
+    return "", ""
 
 
 def files(facts: Facts) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pgvip.checks.finding import Finding, Perf, gathered, judged, warning
@@ -11,6 +11,7 @@ from pgvip.checks.subject import ANSWER_S, Facts
 from pgvip.deadlines import now_s
 from pgvip.system import processes, units
 from pgvip.system.sql import connect_local, connect_peer
+from pgvip.system.workers import as_postgres
 from pgvip.text.writing import size
 
 
@@ -42,11 +43,17 @@ def _places(facts: Facts) -> dict[Path, list[str]]:
     config = facts.config
     data = config.postgres.data_directory
     wanted = {"data": data, "wal": data / "pg_wal", "archive": config.archive.directory, "state": config.paths.state}
-    spaces = data / "pg_tblspc"
+    return file_systems(wanted, data / "pg_tblspc")
+
+
+@as_postgres()
+def file_systems(wanted: Mapping[str, Path], spaces: Path) -> dict[Path, list[str]]:
+    """One path for each file system that these and the links in `spaces` lie on, with their names."""
+    paths = dict(wanted)
     if spaces.is_dir():
-        wanted |= {f"tablespace_{link.name}": link for link in sorted(spaces.iterdir())}
+        paths |= {f"tablespace_{link.name}": link for link in sorted(spaces.iterdir())}
     found: dict[int, tuple[Path, list[str]]] = {}
-    for name, path in wanted.items():
+    for name, path in paths.items():
         if path.exists():
             found.setdefault(path.stat().st_dev, (path, []))[1].append(name)
     return dict(found.values())
@@ -54,12 +61,18 @@ def _places(facts: Facts) -> dict[Path, list[str]]:
 
 def _space(facts: Facts, path: Path, names: list[str]) -> Finding:
     """Free space in per cent; "used" is what the performance data show, since more of it is worse."""
-    space, limits = processes.disk_space(path), facts.limits
+    space, limits = space_at(path), facts.limits
     free = 100 * space.free_bytes / max(space.total_bytes, 1)
     least, bare = 100 - limits.disk_warning_percent, 100 - limits.disk_critical_percent
     perf = Perf(f"used_{names[0]}", round(100 - free, 1), "%", least, bare)
     text = f"{'+'.join(names)}: {free:.0f} % free ({size(space.free_bytes)})"
     return judged(text, perf, f"make space below {os.path.realpath(path)}")
+
+
+@as_postgres()
+def space_at(path: Path) -> processes.DiskSpace:
+    """The space there. OSError."""
+    return processes.disk_space(path)
 
 
 def clock(facts: Facts) -> Finding:

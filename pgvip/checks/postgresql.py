@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from pgvip.checks.finding import Finding, Perf, critical, gathered, judged, ok, unknown, warning
 from pgvip.checks.subject import Facts
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.system import pgconf, pgtools
 from pgvip.system.sql import ServerAnswered, connect_local
+from pgvip.system.workers import as_postgres
 
 HEARTBEAT_S = 2.0
 """How long the heartbeat row may be locked by somebody before that is told."""
@@ -76,7 +78,7 @@ def _settings(facts: Facts) -> dict[str, str]:
         found: dict[str, str] = {name: value for name, value, _ in rows}
         # Our own sessions set this one for themselves: the files tell what others get.
         return found | {COMMIT: pgtools.server_setting(facts.config, COMMIT)}
-    if not (facts.config.postgres.data_directory / "PG_VERSION").exists():
+    if not pgtools.is_there(facts.config.postgres.data_directory / "PG_VERSION"):
         raise ProbeError(f"there is no database cluster in {facts.config.postgres.data_directory} yet")
     return {name: pgtools.server_setting(facts.config, name) for name in IN_FILES}
 
@@ -136,20 +138,26 @@ def data(facts: Facts) -> Finding:
     return gathered(f"{facts.config.postgres.data_directory} is the pair's, and closed to others", _data(facts))
 
 
+@as_postgres()
+def owner_and_mode(directory: Path) -> tuple[int, int]:
+    """Whose a directory is, and its permissions. OSError."""
+    status = directory.stat()
+    return status.st_uid, stat.S_IMODE(status.st_mode)
+
+
 def _data(facts: Facts) -> Iterator[Finding]:
     config = facts.config
     directory = config.postgres.data_directory
     try:
-        status = directory.stat()
+        owner, mode = owner_and_mode(directory)
     except OSError as failure:
         level = unknown if facts.identity is None else critical
         yield level(f"{directory}: {failure.strerror}", "mount it, or pgvip init or clone")
         return
-    mode = stat.S_IMODE(status.st_mode)
     if mode & 0o027:
         yield critical(f"{directory} has mode {mode:04o}", f"chmod 0700 {directory}")
     user = config.postgres.user
-    if status.st_uid != pgtools.account(config).pw_uid:
+    if owner != pgtools.account(config).pw_uid:
         yield critical(f"{directory} does not belong to {user}", f"chown -R {user} {directory}")
     if facts.server_runs:
         running = str(facts.local("check_data_directory")[0][0])
@@ -157,7 +165,7 @@ def _data(facts: Facts) -> Iterator[Finding]:
             text = f"the server's data are in {running}, not in {directory}"
             yield critical(text, "correct postgresql.data_directory")
     identity = facts.identity
-    if identity is not None and (directory / "PG_VERSION").exists():
+    if identity is not None and pgtools.is_there(directory / "PG_VERSION"):
         found = pgtools.control_data(config).system_id
         if found != identity.system_id:
             text = f"another cluster: system identifier {found}, the pair's is {identity.system_id}"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pgvip.checks.finding import Finding, Perf, critical, judged, ok, unknown, warning
 from pgvip.checks.subject import Facts, Skipped
 from pgvip.errors import CommandError, ProbeError
 from pgvip.probes import archive_mount
+from pgvip.system import pgtools
 from pgvip.system.commands import run
 from pgvip.system.sql import NoAnswer
+from pgvip.system.workers import as_postgres
 from pgvip.text.writing import duration
 
 WRITE = 'file="$1/.pgvip-check.$$"; echo check >"$file" && sync "$file" && rm -f "$file"'
@@ -31,11 +35,16 @@ def _ready(facts: Facts) -> int:
     try:
         return int(facts.local("check_ready")[0][0])
     except NoAnswer:  # down: its files tell
-        status = facts.config.postgres.data_directory / "pg_wal" / "archive_status"
-        try:
-            return sum(path.name.endswith(".ready") for path in status.iterdir())
-        except OSError as failure:
-            raise ProbeError(f"could not look into {status}", f"{failure}.") from failure
+        return marked_ready(facts.config.postgres.data_directory / "pg_wal" / "archive_status")
+
+
+@as_postgres()
+def marked_ready(status: Path) -> int:
+    """How many files are marked as waiting. ProbeError."""
+    try:
+        return sum(path.name.endswith(".ready") for path in status.iterdir())
+    except OSError as failure:
+        raise ProbeError(f"could not look into {status}", f"{failure}.") from failure
 
 
 def archiver(facts: Facts) -> Finding:
@@ -56,7 +65,7 @@ def own(facts: Facts) -> Finding:
     """PostgreSQL's user can write a file to the own archive, and sync it."""
     _enabled(facts)
     directory = facts.config.archive.directory
-    if not directory.is_dir():
+    if not pgtools.is_there(directory):
         if facts.identity is None:
             return unknown(f"{directory} is not there yet", "pgvip init makes it")
         return critical(f"{directory} is not there", f"install -d -o {facts.config.postgres.user} {directory}")

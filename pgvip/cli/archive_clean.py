@@ -10,6 +10,7 @@ from pgvip.cli.progress import patience
 from pgvip.cli.steps import require_root
 from pgvip.config.load import load
 from pgvip.errors import ConfigError
+from pgvip.system import privileges
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     require_root()
     config = load(args.config, args.host)
     require_archive(config)
+    privileges.become_postgres(config)
     with patience("looking at the archives"):
         seen = inventory.take(config)
         decided = cleaning.plan(config, seen, without_peer=args.without_peer)

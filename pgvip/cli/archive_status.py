@@ -9,6 +9,7 @@ from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.output import columns, duration, put, put_json, size
 from pgvip.cli.progress import patience
 from pgvip.config.load import load
+from pgvip.system import privileges
 
 if TYPE_CHECKING:
     import argparse
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Print it. Returns 0."""
     config = load(args.config, args.host)
     require_archive(config)
+    privileges.become_postgres(config)
     with patience("looking at the archives"):
         found = report.document(config, inventory.take(config))
     if args.json:

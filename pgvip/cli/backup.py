@@ -14,7 +14,7 @@ from pgvip.deadlines import wait_until
 from pgvip.errors import ArchiveError, PostgresError, ProbeError, RefusedError
 from pgvip.setup import access
 from pgvip.state import codec
-from pgvip.system import pgtools
+from pgvip.system import own_directories, pgtools, privileges
 from pgvip.system.sql import connect_local
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
     require_root()
     config = load(args.config, args.host)
     require_archive(config)
+    if not args.dry_run:
+        own_directories.make(config, config.backup.directory, mode=0o750)
+    privileges.become_postgres(config)
     other = better_host(config)
     if other and not args.here:
         if args.auto:

@@ -12,6 +12,7 @@ from pgvip.cli.output import columns, duration, put, put_json, size
 from pgvip.cli.progress import patience
 from pgvip.config.load import load
 from pgvip.state import codec
+from pgvip.system import privileges
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """List them. Returns 0."""
     config = load(args.config, args.host)
     require_archive(config)
+    privileges.become_postgres(config)
     with patience("looking at the archives"):
         seen = inventory.take(config)
     found = [words(one, seen) for one in sorted(seen.backups, key=lambda one: one.name)]

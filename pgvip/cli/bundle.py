@@ -14,7 +14,8 @@ from pgvip.errors import LinkError, RecordError, RefusedError
 from pgvip.link.operator_socket import call, raise_failure
 from pgvip.setup import access, bundles
 from pgvip.state.record import load_identity
-from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
+from pgvip.system import privileges
+from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE, password_file
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the bundle. Returns the exit code."""
     require_root()
     config = load(args.config, args.host)
+    privileges.give_up(config)
     peer, path = config.peer.name, args.path or config.paths.state / "bundle"
     identity = load_identity(config.paths.identity)
     if identity is None:
@@ -75,7 +77,7 @@ def tell_daemon(config: Config) -> None:
 def _refuse_without_passwords(config: Config) -> None:
     """New passwords would not be those that the pair's databases know."""
     try:
-        text = config.paths.passwords.read_text(encoding="ascii")
+        text = password_file(config).read_text(encoding="ascii")
     except FileNotFoundError:
         text = ""
     if not all(access.password_of(text, role) for role in (DATABASE_ROLE, REPLICATION_ROLE)):

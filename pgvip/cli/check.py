@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from pgvip.checks.subject import Facts, Limits
 from pgvip.cli.output import columns, put, put_json
 from pgvip.config.load import load
 from pgvip.errors import PgvipError
+from pgvip.system import privileges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -140,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
     except PgvipError as error:
         return _no_configuration(args, error)
     chosen = [check for check in CHECKS if check.name in (args.only or BY_NAME) and check.name not in args.skip]
+    with suppress(PgvipError):  # there is no such user: the checks say so
+        privileges.give_up(config)
     found = run_checks(chosen, Facts(config, limits_of(args)), args.timeout, on_wait=_say_waiting)
     level = worst(finding.level for finding in found)
     if args.json:

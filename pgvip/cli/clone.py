@@ -15,7 +15,8 @@ from pgvip.config.load import default_file
 from pgvip.link.bundle import read_bundle
 from pgvip.rejoin import follow
 from pgvip.setup import access, enrolment, second_host
-from pgvip.system import pgtools, units
+from pgvip.setup.hands import Hands
+from pgvip.system import pgtools, privileges, units
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -44,12 +45,14 @@ def run(args: argparse.Namespace) -> int:
     require_root()
     bundle = read_bundle(args.bundle)
     config = second_host.configuration(bundle, Path(args.config or default_file()), args.host)
+    hands = Hands(lambda: second_host.make_own(bundle, config))
+    privileges.give_up(config)
     _check_here(bundle, config, args)
     put(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     steps = [Step("configuration, passwords, certificates, identity",
-                  lambda: second_host.install(bundle, config, args.bundle))]
+                  lambda: second_host.install(bundle, config, args.bundle, hands))]
     run_steps(steps, dry_run=args.dry_run)
     run_exports(args, config)
     if args.dry_run:

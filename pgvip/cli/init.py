@@ -20,8 +20,9 @@ from pgvip.config.model import Config
 from pgvip.core.values import BootFacts, Durable, Mode, Record
 from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
 from pgvip.setup import access, bundles, enrolment
+from pgvip.setup.hands import Hands
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
-from pgvip.system import pgtools, units
+from pgvip.system import pgtools, privileges, units
 from pgvip.system.boot import boot_identity
 
 HELP = "make this host the first of a pair (a new database, or one in service)"
@@ -62,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     """Set the first host up. Returns the exit code."""
     require_root()
     config = load(args.config, args.host)
-    setup = Setup(config, args)
+    hands = Hands(lambda: make_own(config))
+    privileges.give_up(config)
+    setup = Setup(config, args, hands)
     setup.check()
     put(f"{config.me.name}: first host of the pair {config.name}", flush=True)
     if not setup.durable.record:
@@ -76,11 +79,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def make_own(config: Config) -> None:
+    """What is root's own, and the places of PostgreSQL's user in there."""
+    enrolment.make_directories(config)
+    access.ensure_passwords(config)
+
+
 class Setup:
     """One run of `init`."""
 
-    def __init__(self, config: Config, args: argparse.Namespace) -> None:
-        self.config, self.args = config, args
+    def __init__(self, config: Config, args: argparse.Namespace, hands: Hands) -> None:
+        self.config, self.args, self.hands = config, args, hands
         self.bundle_path: Path = args.bundle or config.paths.state / "bundle"
         self.store = RecordStore(config.paths.record)
         self.new = enrolment.is_empty(config.postgres.data_directory)
@@ -178,7 +187,7 @@ class Setup:
             return []
         found = enrolment.weak_settings(config)
         control = pgtools.control_data(config)
-        if (config.postgres.data_directory / "standby.signal").exists() or "recovery" in control.state:
+        if pgtools.is_there(config.postgres.data_directory / "standby.signal") or "recovery" in control.state:
             found.append(PostgresError("this cluster is a standby", hint="Run pgvip init on its primary."))
         foreign = enrolment.foreign_archiving(config)
         if foreign and not self.args.replace_archive_command:
@@ -213,11 +222,10 @@ class Setup:
     def _prepare(self) -> None:
         config, args = self.config, self.args
         before = [
-            Step("directories for state and archive", lambda: enrolment.make_directories(config),
-                 lambda: enrolment.directories_ready(config)),
+            Step("directories for state and archive, passwords of pgvip's roles", self.hands.do,
+                 lambda: enrolment.directories_ready(config) and config.paths.own_passwords.exists()),
             Step(f"new database cluster in {config.postgres.data_directory}",
                  lambda: enrolment.make_cluster(config, args.locale), lambda: not self.new),
-            Step("passwords of pgvip's roles", lambda: access.ensure_passwords(config)),
             Step("pg_hba.conf and pg_ident.conf", lambda: enrolment.write_access(config, args.allow)),
         ]  # fmt: skip
         inside = [

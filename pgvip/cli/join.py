@@ -15,7 +15,8 @@ from pgvip.config.load import default_file
 from pgvip.errors import RefusedError
 from pgvip.link.bundle import read_bundle
 from pgvip.setup import enrolment, second_host
-from pgvip.system import pgtools
+from pgvip.setup.hands import Hands
+from pgvip.system import pgtools, privileges
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     require_root()
     bundle = read_bundle(args.bundle)
     config = second_host.configuration(bundle, Path(args.config or default_file()), args.host)
+    hands = Hands(lambda: second_host.make_own(bundle, config))
+    privileges.give_up(config)
     _check(bundle, config, args)
     put(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
     warn_of_host(config)
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     version = enrolment.program_version(config)
     steps = [
         Step("configuration, passwords, certificates, identity",
-             lambda: second_host.install(bundle, config, args.bundle)),
+             lambda: second_host.install(bundle, config, args.bundle, hands)),
         Step("pg_hba.conf and pg_ident.conf", lambda: enrolment.write_access(config)),
         Step("PostgreSQL settings (pgvip.conf)", lambda: enrolment.write_settings(config, version)),
         Step(f"stream from {config.peer.name} by pgvip's own slot", lambda: second_host.await_stream(config)),

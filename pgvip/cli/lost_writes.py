@@ -10,6 +10,7 @@ from pgvip.config.load import load
 from pgvip.errors import RefusedError
 from pgvip.rejoin.lost_commits import File, Rows, SavedSet, Stretch, Tally, names, read, saved_sets
 from pgvip.state import codec
+from pgvip.system import privileges
 
 if TYPE_CHECKING:
     import argparse
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """List the sets, or read one. Returns the exit code."""
     require_root()
     config = load(args.config, args.host)
+    privileges.become_postgres(config)
     found, unreadable = saved_sets(config.paths.saved)
     if args.set is None:
         _list(config, found, unreadable, as_json=args.json)

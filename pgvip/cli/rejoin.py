@@ -53,6 +53,7 @@ def _dry_run(args: argparse.Namespace) -> int:
     from pgvip.config.load import load  # noqa: PLC0415 - as said
     from pgvip.rejoin.plan import plan  # noqa: PLC0415 - as said
     from pgvip.state.record import RecordStore, load_identity  # noqa: PLC0415 - as said
+    from pgvip.system import privileges  # noqa: PLC0415 - as said
 
     require_root()
     config = load(args.config, args.host)
@@ -64,6 +65,7 @@ def _dry_run(args: argparse.Namespace) -> int:
     identity = load_identity(config.paths.identity)
     if sys.stderr.isatty():
         put("pgvip: looking at both clusters", file=sys.stderr, flush=True)
+    privileges.become_postgres(config)
     decided = plan(config, clone=args.clone, system_id=identity.system_id if identity else "")
     if args.json:
         put_json(document(config, decided, doubt))

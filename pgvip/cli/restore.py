@@ -16,7 +16,7 @@ from pgvip.cli.steps import require_root
 from pgvip.config.load import load
 from pgvip.errors import RefusedError
 from pgvip.state import codec
-from pgvip.system import pgtools
+from pgvip.system import own_directories, pgtools, privileges
 
 if TYPE_CHECKING:
     from pgvip.archive.inventory import Picture
@@ -71,6 +71,11 @@ def run(args: argparse.Namespace) -> int:
     require_archive(config)
     place = restoring.Place.of(args.directory)
     restoring.refuse_place(config, place)
+    if not args.dry_run:
+        # Before anything is read: afterwards this is PostgreSQL's user, who can make nothing in a directory of root's.
+        for path in place:
+            own_directories.make(config, path, mode=0o700)
+    privileges.become_postgres(config)
     with patience("looking at the archives"):
         seen = inventory.take(config)
     if seen.index is None and not args.without_peer:

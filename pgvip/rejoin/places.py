@@ -152,6 +152,14 @@ def refuse_what_cannot_be_exchanged(config: Config) -> None:
             f'"{link}" is a link to "{place.data}", which is not there',
             hint="Mount its file system, or correct the link.",
         )
+    parent = next(path for path in (place.disk, *place.disk.parents) if path.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        user = config.postgres.user
+        raise RejoinError(
+            f'"{user}" cannot make new data in "{parent}"',
+            "A copy is made beside the old data, and takes their name when it is whole.",
+            f'Give that directory to "{user}", or make "{place.data}" a mount point.',
+        )
     points = mounts.below(place.data)
     if points:
         raise RejoinError(

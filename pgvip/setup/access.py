@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 import secrets
 import time
 from ipaddress import ip_network
@@ -20,6 +21,7 @@ from pgvip.errors import ActionError
 from pgvip.state import files
 from pgvip.system import pgtools
 from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE, password_file
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +57,8 @@ def ensure_passwords(config: Config) -> str:
         text = ""
     roles = (DATABASE_ROLE, REPLICATION_ROLE)
     if all(password_of(text, role) for role in roles):
+        if os.geteuid() == 0 and not config.paths.own_passwords.exists():
+            write_passwords(config, text)  # of an earlier version
         return text
     text = "".join(f"*:*:*:{role}:{secrets.token_urlsafe(32)}\n" for role in roles)
     write_passwords(config, text)
@@ -175,6 +179,7 @@ def access_files(config: Config) -> tuple[Path, Path]:
     return Path(pgtools.server_setting(config, "hba_file")), Path(pgtools.server_setting(config, "ident_file"))
 
 
+@as_postgres()
 def write_access(config: Config, allowed: Sequence[tuple[str, str]] = ()) -> bool:
     """See that both files carry our lines; True when something changed (the server then needs a reload)."""
     hba, ident = access_files(config)
@@ -182,6 +187,7 @@ def write_access(config: Config, allowed: Sequence[tuple[str, str]] = ()) -> boo
     return _rewrite(ident, lambda text: with_block(text, ident_lines(config))) or changed
 
 
+@as_postgres()
 def others_lines(config: Config) -> dict[str, str]:
     """What both files say besides our blocks, for the bundle: who may connect here must be let in there too.
 
@@ -197,6 +203,7 @@ def others_lines(config: Config) -> dict[str, str]:
     return found
 
 
+@as_postgres()
 def adopt_lines(config: Config, lines: Mapping[str, str]) -> list[Path]:
     """Have both files say what the other host's say; the old ones stay beside them, under the names returned.
 

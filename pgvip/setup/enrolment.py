@@ -19,8 +19,9 @@ from pgvip.deadlines import wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, RefusedError
 from pgvip.setup import access
 from pgvip.state import files
-from pgvip.system import lock, packets, pgconf, pgtools, processes, sql, units, wal_commands
+from pgvip.system import lock, own_directories, packets, pgconf, pgtools, processes, sql, units, wal_commands
 from pgvip.system.commands import check
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ def program_version(config: Config) -> int:
 
 def is_empty(directory: Path) -> bool:
     """True when the directory is absent, or has nothing in it."""
-    return not directory.exists() or not any(directory.iterdir())
+    return pgtools.is_empty(directory)
 
 
 def is_running(config: Config) -> bool:
@@ -94,7 +95,7 @@ def misplaced(config: Config, system_id: str = "") -> list[PgvipError]:
     found += [
         PostgresError(f"there is a recovery.conf in {directory}", hint="It is of PostgreSQL 11 or older; remove it.")
         for directory in {data, config.postgres.config_directory}
-        if (directory / "recovery.conf").exists()
+        if pgtools.is_there(directory / "recovery.conf")
     ]
     here = pgtools.control_data(config).system_id
     if system_id and here != system_id:
@@ -105,7 +106,7 @@ def misplaced(config: Config, system_id: str = "") -> list[PgvipError]:
                 "Use pgvip clone --replace, which keeps the old directory under another name.",
             )
         )
-    if not (config.postgres.config_directory / "postgresql.conf").exists():
+    if not pgtools.is_there(config.postgres.config_directory / "postgresql.conf"):
         found.append(
             PostgresError(
                 f"there is no postgresql.conf in {config.postgres.config_directory}",
@@ -208,7 +209,7 @@ def vip_problems(config: Config) -> list[PgvipError]:
 
 
 def make_directories(config: Config) -> None:
-    """State, run and archive directories, with the owners and modes that they need."""
+    """State, run and archive directories, and the data directory, with the owners and modes that they need."""
     for directory, mode in (
         (config.paths.state, 0o755),
         (config.paths.run, 0o755),
@@ -217,12 +218,12 @@ def make_directories(config: Config) -> None:
         directory.mkdir(mode=mode, parents=True, exist_ok=True)
     # Given away once, while they are root's alone: what root's side works in later belongs to root.
     for directory, mode in _given(config):
-        directory.mkdir(mode=mode, parents=True, exist_ok=True)
-        pgtools.give(config, directory)
+        own_directories.make(config, directory, mode=mode)
 
 
 def _given(config: Config) -> Iterator[tuple[Path, int]]:
-    """Directories of PostgreSQL's user that lie in root's."""
+    """Directories of PostgreSQL's user that may lie in root's."""
+    yield config.postgres.data_directory, 0o700
     yield config.paths.work, 0o700
     yield config.paths.saved, 0o700
     if config.archive.enabled:
@@ -233,12 +234,13 @@ def directories_ready(config: Config) -> bool:
     """True when `make_directories` has nothing to do."""
     wanted = [config.paths.state, config.paths.run, config.archive.peer_mount]
     uid = pgtools.account(config).pw_uid
-    given = [directory for directory, _ in _given(config)]
+    given = [directory for directory, _ in _given(config) if directory != config.postgres.data_directory]
     return all(directory.is_dir() for directory in (*wanted, *given)) and all(
         directory.stat().st_uid == uid for directory in given
     )
 
 
+@as_postgres(INITDB_TIMEOUT_S + 60.0)
 def make_cluster(config: Config, locale: str) -> None:
     """Run initdb with data checksums, as PostgreSQL's user. PostgresError when it fails."""
     data = config.postgres.data_directory
@@ -264,8 +266,7 @@ def reset_auto_conf(config: Config, version: int) -> None:
     if not is_running(config):
         pgconf.strip_auto_conf(config, version)
         return
-    path = config.postgres.data_directory / "postgresql.auto.conf"
-    present = set(re.findall(r"^\s*([a-z_]+)\s*=", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE))
+    present = pgconf.auto_conf_keys(config)
     ours = set(re.findall(r"^([a-z_]+) = ", pgconf.render(config, sync=True, version=version), re.MULTILINE))
     for key in sorted(present & ours):
         pgtools.psql(config, f"ALTER SYSTEM RESET {key};\n")
@@ -345,9 +346,7 @@ def private_server(config: Config) -> Iterator[None]:
     if is_running(config):
         yield
         return
-    log = postgres.log_file(config)
-    log.touch(mode=0o600)
-    pgtools.give(config, log)
+    log = postgres.make_log(config)
     options = shlex.join([*pgtools.config_file_option(config), "-c", "listen_addresses="])
     limit_s = config.postgres.start_timeout_s
     begin: list[str | Path] = [
@@ -357,8 +356,8 @@ def private_server(config: Config) -> Iterator[None]:
     try:
         check(begin, timeout_s=limit_s + PROGRAM_TIMEOUT_S, user=config.postgres.user)
     except CommandError as failure:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-        raise PostgresError("could not start the server", "\n".join([failure.detail, *lines])) from failure
+        lines = postgres.end_of_log(config)
+        raise PostgresError("could not start the server", f"{failure.detail}\n{lines}") from failure
     try:
         yield
     finally:

@@ -15,11 +15,13 @@ from pgvip.link import tls
 from pgvip.link.bundle import remember
 from pgvip.rejoin import source
 from pgvip.setup import access, enrolment
+from pgvip.setup.hands import Hands
 from pgvip.state import files
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_identity
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
 from pgvip.system.sql import REPLICATION_ROLE, NoAnswer, connect_peer
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -70,7 +72,13 @@ def configuration(bundle: Bundle, file: Path, host: str | None) -> Config:
     return here
 
 
-def install(bundle: Bundle, config: Config, path: Path) -> None:
+def make_own(bundle: Bundle, config: Config) -> None:
+    """What is root's own, and the places of PostgreSQL's user in there."""
+    enrolment.make_directories(config)
+    access.write_passwords(config, bundle.passwords)
+
+
+def install(bundle: Bundle, config: Config, path: Path, hands: Hands) -> None:
     """Configuration, passwords, certificates and identity of this host; an existing configuration stays.
 
     `path`: where the bundle lies; one that is left there is reported later.
@@ -78,8 +86,7 @@ def install(bundle: Bundle, config: Config, path: Path) -> None:
     if not config.file.exists():
         config.file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         files.write(config.file, bundle.config, mode=0o644)
-    enrolment.make_directories(config)
-    access.write_passwords(config, bundle.passwords)
+    hands.do()
     tls.install(config.paths.certificates, tls.KeyPair(bundle.key, bundle.certificate), bundle.peer_certificate)
     save_identity(config.paths.identity, identity_of(bundle, config))
     remember(config.paths.state, path)
@@ -114,14 +121,14 @@ def first_host_problems(bundle: Bundle, config: Config) -> list[PgvipError]:
     Nothing of the bundle needs to be installed: its passwords are tried from a directory of their own.
     """
     with tempfile.TemporaryDirectory(prefix="pgvip-") as name:
-        Path(name).chmod(0o711)
         trial = replace(config, paths=replace(config.paths, passwords=Path(name) / "passwords"))
-        access.write_passwords(trial, bundle.passwords)
+        for path in (trial.paths.passwords, trial.paths.own_passwords):
+            files.write(path, bundle.passwords)
         try:
             with connect_peer(trial, config.peer.address) as session:
                 in_recovery, _, system_id = session.query("peer_database", timeout_s=ANSWER_S)[0]
                 version = session.version
-            _replication_answers(trial)
+            replication_answers(config, bundle.passwords)
         except ProbeError as failure:
             return [_unreachable(config, failure)]
         except CommandError as failure:
@@ -155,11 +162,16 @@ def _unreachable(config: Config, failure: ProbeError) -> PgvipError:
     return PostgresError(f"the database on {config.peer.name} does not answer", str(failure), hint)
 
 
-def _replication_answers(config: Config) -> None:
-    """Open a replication connection as the WAL receiver will: as PostgreSQL's user, by the same password file."""
-    words = f"{source.conninfo(config, REPLICATION_ROLE)} replication=true"
-    command: list[str | Path] = [pgtools.tool(config, "psql"), "-X", "-A", "-t", "-d", words, "-c", "IDENTIFY_SYSTEM"]
-    check(command, timeout_s=ANSWER_S, user=config.postgres.user)
+@as_postgres()
+def replication_answers(config: Config, passwords: str) -> None:
+    """Open a replication connection as the WAL receiver will: as PostgreSQL's user, by a password file."""
+    with tempfile.TemporaryDirectory(prefix="pgvip-") as name:
+        trial = replace(config, paths=replace(config.paths, passwords=Path(name) / "passwords"))
+        files.write(trial.paths.passwords, passwords)
+        words = f"{source.conninfo(trial, REPLICATION_ROLE)} replication=true"
+        program = pgtools.tool(config, "psql")
+        command: list[str | Path] = [program, "-X", "-A", "-t", "-d", words, "-c", "IDENTIFY_SYSTEM"]
+        check(command, timeout_s=ANSWER_S)
 
 
 def target_problems(config: Config, *, allow_replace: bool) -> list[PgvipError]:
@@ -173,12 +185,13 @@ def target_problems(config: Config, *, allow_replace: bool) -> list[PgvipError]:
         hint = "Use --replace, which keeps it under another name, or pgvip join if it streams."
         return [PostgresError(f"{data} is not empty", hint=hint)]
     configs = config.postgres.config_directory
-    if configs != data and not (configs / "postgresql.conf").exists():
+    if configs != data and not pgtools.is_there(configs / "postgresql.conf"):
         hint = f"Run pg_createcluster --start-conf manual {' '.join(configs.parts[-2:])}, then use --replace."
         return [PostgresError(f"there is no postgresql.conf in {configs}", hint=hint)]
     return []
 
 
+@as_postgres()
 def set_stranger_aside(config: Config, system_id: str) -> Path | None:
     """Rename a data directory that is no copy of the pair's cluster; the clone itself never touches such a one.
 

@@ -147,6 +147,18 @@ def major_version(data_directory: Path) -> int:
         raise PostgresError(f'there is no database cluster in "{data_directory}"', f"{failure}.") from failure
 
 
+@as_postgres()
+def is_there(path: Path) -> bool:
+    """Whether there is a file or directory, as PostgreSQL's user sees it."""
+    return path.exists()
+
+
+@as_postgres()
+def is_empty(directory: Path) -> bool:
+    """True when a directory is absent, or has nothing in it."""
+    return not directory.exists() or not any(directory.iterdir())
+
+
 def config_file_option(config: Config) -> list[str]:
     """Give the option that names postgresql.conf where it is not in the data directory (Debian)."""
     if config.postgres.config_directory == config.postgres.data_directory:

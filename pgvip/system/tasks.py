@@ -36,10 +36,17 @@ MODULES = (
     "pgvip.actions.slots",
     "pgvip.archive.backups",
     "pgvip.archive.maintenance",
+    "pgvip.checks.logins",
+    "pgvip.checks.machine",
+    "pgvip.checks.postgresql",
+    "pgvip.checks.wal_archive",
     "pgvip.rejoin.copy",
     "pgvip.rejoin.follow",
     "pgvip.rejoin.plan",
     "pgvip.rejoin.saved_wal",
+    "pgvip.setup.access",
+    "pgvip.setup.enrolment",
+    "pgvip.setup.second_host",
 )
 """Where tasks are. A worker imports these while it is still root, and no other afterwards."""
 
@@ -180,6 +187,7 @@ def read_result(task: Task, value: object) -> Any:
 def failure_of(failure: PgvipError | OSError) -> Failure:
     """Its form for the other side."""
     if isinstance(failure, PgvipError):
-        return Failure(type(failure).__name__, failure.message, failure.detail, failure.hint)
+        kind = next(one for one in type(failure).__mro__ if one.__module__ == PgvipError.__module__)
+        return Failure(kind.__name__, failure.message, failure.detail, failure.hint)
     name = "" if failure.filename is None else str(failure.filename)
     return Failure("OSError", failure.strerror or str(failure), name, errno=failure.errno or 0)
