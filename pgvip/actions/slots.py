@@ -7,8 +7,6 @@ has is set aside before it is rewound or replaced. Logical slots are PostgreSQL'
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import struct
 from contextlib import suppress
@@ -16,6 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.values import Lsn
+from pgvip.errors import FormatError
+from pgvip.state import codec, files
 from pgvip.system import pgconf, pgtools
 from pgvip.system.sql import connect_peer
 
@@ -35,7 +35,7 @@ COPY_MADE = "copy-made"
 ANSWER_S = 2.0
 OWN_PREFIX = "pgvip_"
 STATE_BYTES_MAX = 4096
-STATE = struct.Struct("16x 64s I 12x Q")
+STATE = struct.Struct("=16x64sI12xQ")
 """Name, database and restart_lsn in a slot's file, the same from 14 to 18 (src/backend/replication/slot.c)."""
 
 
@@ -123,7 +123,8 @@ def follow(config: Config, session: Session) -> None:
     dropped = before.seen - theirs.keys() if before.timeline == timeline else frozenset()
     for name in sorted(dropped & follows):
         session.query("slot_drop", (name,), timeout_s=ANSWER_S)
-    _remember(config, Followed((follows - dropped) & mine.keys(), timeline, follows & theirs.keys() & mine.keys()))
+    known = follows & mine.keys()
+    _remember(config, Followed(frozenset(known - dropped), timeline, frozenset(known & theirs.keys())))
 
 
 def _drop_copy_slot(config: Config, session: Session, peer: Session) -> None:
@@ -138,7 +139,7 @@ def _copy_missing(config: Config, session: Session, theirs: Mapping[str, str], b
     """Make the copies that are missing, known to be copies before they exist; returns all slots that follow."""
     here = {str(row[0]) for row in session.query("slots_here", timeout_s=ANSWER_S)}
     missing = theirs.keys() - here
-    follows = before.follows | missing
+    follows = frozenset(before.follows | missing)
     if missing - before.follows:
         _remember(config, Followed(follows, before.timeline, before.seen))
     for name in sorted(missing):
@@ -164,21 +165,15 @@ def remake(config: Config, session: Session) -> None:
 
 
 def _followed(config: Config) -> Followed:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads((config.paths.state / FOLLOWED).read_text(encoding="utf-8"))
-        return Followed(frozenset(found["follows"]), int(found["timeline"]), frozenset(found["seen"]))
+    with suppress(OSError, FormatError):
+        return codec.from_file(Followed, config.paths.state / FOLLOWED, max_bytes=codec.MAX_BYTES)
     return Followed()  # as good as on a new host: what is not known to be a copy is left alone
 
 
 def _remember(config: Config, known: Followed) -> None:
     """Without a sync: a file that a power loss takes only leaves slots alone."""
-    if known == _followed(config):
-        return
-    path = config.paths.state / FOLLOWED
-    fields = {"follows": sorted(known.follows), "timeline": known.timeline, "seen": sorted(known.seen)}
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(json.dumps(fields) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    if known != _followed(config):
+        files.write(config.paths.state / FOLLOWED, codec.to_text(known), durable=False)
 
 
 # --- in data directories -----------------------------------------------------------------------------------
@@ -189,10 +184,10 @@ def in_directory(directory: Path) -> list[Slot]:
     found = []
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         with suppress(OSError, struct.error):
-            with (path / "state").open("rb") as file:
-                name, database, position = STATE.unpack_from(file.read(STATE_BYTES_MAX))
-            found.append(Slot(name.rstrip(b"\0").decode(errors="replace"), database, Lsn(position)))
-    return [slot for slot in found if (directory / slot.name).is_dir()]
+            name, database, position = STATE.unpack_from(files.read(path / "state", STATE_BYTES_MAX))
+            if name.rstrip(b"\0") == path.name.encode():  # not one that is half made
+                found.append(Slot(path.name, database, Lsn(position)))
+    return found
 
 
 def kept(config: Config) -> list[Slot]:
@@ -211,17 +206,12 @@ def set_aside(config: Config) -> list[Slot]:
         return []
     store.mkdir(mode=0o700, exist_ok=True)
     for slot in found:
-        fresh = store / f".{slot.name}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
-        _copy(data / "pg_replslot" / slot.name / "state", fresh / "state")
-        snapshot = data / "pg_logical" / "snapshots" / slot.snapshot
-        if slot.logical and snapshot.exists():
-            _copy(snapshot, fresh / slot.snapshot)
-        pgconf.sync_directory(fresh)
         shutil.rmtree(store / slot.name, ignore_errors=True)
-        fresh.rename(store / slot.name)
-    pgconf.sync_directory(store)
+        with files.new_directory(store / slot.name, store / f".{slot.name}.new") as fresh:
+            files.copy(data / "pg_replslot" / slot.name / "state", fresh / "state")
+            snapshot = data / "pg_logical" / "snapshots" / slot.snapshot
+            if slot.logical and snapshot.exists():
+                files.copy(snapshot, fresh / slot.snapshot)
     return found
 
 
@@ -231,18 +221,16 @@ def give_back(config: Config, fork: Lsn) -> None:
     for slot in kept(config):
         target = data / "pg_replslot" / slot.name
         if not target.exists():
-            fresh = target.with_name(f"{slot.name}.tmp")  # a name that the server removes when it starts (slot.c)
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir(mode=0o700)
-            _copy(store / slot.name / "state", fresh / "state")
-            pgtools.give(config, fresh, fresh / "state")
-            pgconf.sync_directory(fresh)
-            fresh.rename(target)
+            # A name that the server removes when it starts (src/backend/replication/slot.c).
+            with files.new_directory(target, target.with_name(f"{slot.name}.tmp")) as fresh:
+                files.copy(store / slot.name / "state", fresh / "state")
+                pgtools.give(config, fresh, fresh / "state")
         snapshot = store / slot.name / slot.snapshot
         if snapshot.exists() and slot.restart_lsn <= fork:
-            _copy(snapshot, data / "pg_logical" / "snapshots" / slot.snapshot)
-            pgtools.give(config, data / "pg_logical" / "snapshots" / slot.snapshot)
-    pgconf.sync_directory(data / "pg_replslot")
+            copy = data / "pg_logical" / "snapshots" / slot.snapshot
+            files.copy(snapshot, copy)
+            pgtools.give(config, copy)
+            files.sync_directory(copy.parent)
 
 
 def forget(config: Config) -> None:
@@ -253,12 +241,3 @@ def forget(config: Config) -> None:
 def names(found: Sequence[Slot]) -> str:
     """Names for a message."""
     return ", ".join(slot.name for slot in found)
-
-
-def _copy(source: Path, target: Path) -> None:
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as old, target.open("wb") as new:
-        shutil.copyfileobj(old, new)
-        new.flush()
-        os.fsync(new.fileno())
-        os.fchmod(new.fileno(), 0o600)

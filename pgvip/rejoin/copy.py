@@ -107,7 +107,7 @@ def mark_unsaved(config: Config) -> bool:
         return False
     (data / UNSAVED).touch(mode=0o600)
     pgtools.give(config, data / UNSAVED)  # a file of root's would be taken for this host's own
-    pgconf.sync_directory(data)
+    files.sync_directory(data)
     return True
 
 
@@ -167,11 +167,11 @@ def _make_room(config: Config, spaces: Spaces) -> None:
 
 
 def _refuse_full_disk(config: Config, directory: Path, needed: int) -> None:
-    free = shutil.disk_usage(directory).free
+    free = processes.disk_space(directory).free_bytes
     if free < needed:
         raise RejoinError(
             "no space for a new copy beside the old data",
-            f'"{directory}" has {free >> 20} MB free, {needed >> 20} MB are needed.',
+            too_little(directory, free, needed),
             f'Make space, or remove "{config.postgres.data_directory}" by hand once you are sure that nobody needs it.',
         )
 
@@ -255,7 +255,7 @@ def _settle(config: Config, spaces: Spaces) -> None:
         _point(config, new / "pg_tblspc" / str(oid), Path(place))
     if wal is not None:
         _point(config, new / "pg_wal", wal.data)
-    pgconf.sync_directory(new)
+    files.sync_directory(new)
 
 
 def _point(config: Config, link: Path, place: Path) -> None:
@@ -265,7 +265,7 @@ def _point(config: Config, link: Path, place: Path) -> None:
     fresh.symlink_to(place)
     pgtools.give(config, fresh)
     fresh.replace(link)
-    pgconf.sync_directory(link.parent)
+    files.sync_directory(link.parent)
 
 
 def _take_along(config: Config, progress: Say) -> None:
@@ -317,4 +317,4 @@ def _swap_space(config: Config, place: Place) -> None:
             old.rename(place.replaced / directory.name)
         directory.rename(old)
     place.new.rmdir()
-    pgconf.sync_directory(place.data)
+    files.sync_directory(place.data)

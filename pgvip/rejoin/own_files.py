@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.errors import PostgresError
-from pgvip.system import pgconf, pgtools
+from pgvip.state import files
+from pgvip.system import pgtools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def set_aside(config: Config, *, lend: bool) -> list[str]:
     kept.mkdir(mode=0o700, exist_ok=True)
     for path in found:
         _copy(path, kept)
-    pgconf.sync_directory(kept)
+    files.sync_directory(kept)
     for path in found if lend else ():
         if _readable(config, path):
             _copy(path, data, pgtools.account(config))
@@ -67,7 +68,7 @@ def give_back(config: Config, data: Path) -> None:
         return
     for path in sorted(kept.iterdir()):
         _copy(path, data)
-    pgconf.sync_directory(data)
+    files.sync_directory(data)
 
 
 def forget(config: Config) -> None:
@@ -118,24 +119,24 @@ def _copy(path: Path, directory: Path, owner: struct_passwd | None = None) -> No
     another user's.
     """
     target = directory / path.name
-    with tempfile.TemporaryDirectory(prefix=".pgvip-own.", dir=directory) as own:
+    if path.is_symlink():
+        _copy_link(path, target)
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as opened:
+        status = os.fstat(descriptor)
+        content = opened.read(BYTES_MAX)
+    if owner is None:
+        mode, ids = stat.S_IMODE(status.st_mode) & 0o777, (status.st_uid, status.st_gid)
+    else:
+        mode, ids = 0o600, (owner.pw_uid, owner.pw_gid)
+    files.write(target, content, mode=mode, owner=ids)
+
+
+def _copy_link(path: Path, target: Path) -> None:
+    status = path.lstat()
+    with tempfile.TemporaryDirectory(prefix=".pgvip-own.", dir=target.parent) as own:
         made = Path(own) / path.name
-        status = path.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            made.symlink_to(path.readlink())
-            os.chown(made, status.st_uid, status.st_gid, follow_symlinks=False)
-        else:
-            _copy_file(path, made, owner)
+        made.symlink_to(path.readlink())
+        os.chown(made, status.st_uid, status.st_gid, follow_symlinks=False)
         made.replace(target)
-
-
-def _copy_file(path: Path, target: Path, owner: struct_passwd | None) -> None:
-    source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(source, "rb") as old, target.open("xb") as new:
-        shutil.copyfileobj(old, new, 1 << 20)
-        new.flush()
-        status = os.fstat(source)
-        mode = 0o600 if owner else stat.S_IMODE(status.st_mode) & 0o777
-        os.fchown(new.fileno(), owner.pw_uid if owner else status.st_uid, owner.pw_gid if owner else status.st_gid)
-        os.fchmod(new.fileno(), mode)
-        os.fsync(new.fileno())

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.errors import RejoinError
-from pgvip.system import mounts, pgconf
+from pgvip.state import files
+from pgvip.system import mounts
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -85,7 +86,7 @@ class Place:
             self._exchange_content()
         elif self.new.exists():
             self._rename()
-            pgconf.sync_directory(self.data.parent)
+            files.sync_directory(self.data.parent)
 
     def _rename(self) -> None:
         aside = self.data.exists() and any(self.data.iterdir())
@@ -104,15 +105,15 @@ class Place:
     def _exchange_content(self) -> None:
         if self.new.exists():
             self._move_aside()
-            pgconf.sync_directory(self.data)
+            files.sync_directory(self.data)
         if self.ready.exists():
             for path in self.ready.iterdir():
                 path.rename(self.data / path.name)
             self.ready.rmdir()
         if self.aside.exists():
             self.aside.rename(self.replaced)
-            pgconf.sync_directory(self.replaced.parent)
-        pgconf.sync_directory(self.data)
+            files.sync_directory(self.replaced.parent)
+        files.sync_directory(self.data)
 
     def _move_aside(self) -> None:
         """Get the old content out of the way of the new one; when that fails, it is back in its place."""

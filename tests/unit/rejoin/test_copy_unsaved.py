@@ -13,6 +13,8 @@ from pgvip.link.bundle import Bundle
 from pgvip.rejoin import copy as cloning
 from pgvip.rejoin import follow, saved_wal
 from pgvip.rejoin.places import Place
+from pgvip.state import files
+from pgvip.system import processes
 from tests.unit import configs
 
 FILES = {"000000010000000000000001": "torn", "archive_status/000000010000000000000001.ready": ""}
