@@ -39,7 +39,7 @@ FOLLOWED_BYTES_MAX = 1 << 20
 ANSWER_S = 2.0
 OWN_PREFIX = "pgvip_"
 STATE_BYTES_MAX = 4096
-STATE = struct.Struct("16x 64s I 12x Q")
+STATE = struct.Struct("=16x64sI12xQ")
 """Name, database and restart_lsn in a slot's file, the same from 14 to 18 (src/backend/replication/slot.c)."""
 
 
@@ -141,7 +141,8 @@ def follow(config: Config, session: Session) -> None:
     dropped = before.seen - theirs.keys() if before.timeline == timeline else frozenset()
     for name in sorted(dropped & follows):
         session.query("slot_drop", (name,), timeout_s=ANSWER_S)
-    _remember(config, Followed((follows - dropped) & mine.keys(), timeline, follows & theirs.keys() & mine.keys()))
+    known = follows & mine.keys()
+    _remember(config, Followed(frozenset(known - dropped), timeline, frozenset(known & theirs.keys())))
 
 
 def _drop_copy_slot(config: Config, session: Session, peer: Session) -> None:
@@ -155,7 +156,7 @@ def _copy_missing(config: Config, session: Session, theirs: Mapping[str, str], b
     """Make the copies that are missing, known to be copies before they exist; returns all slots that follow."""
     here = {str(row[0]) for row in session.query("slots_here", timeout_s=ANSWER_S)}
     missing = theirs.keys() - here
-    follows = before.follows | missing
+    follows = frozenset(before.follows | missing)
     if missing - before.follows:
         _remember(config, Followed(follows, before.timeline, before.seen))
     for name in sorted(missing):
@@ -202,10 +203,10 @@ def in_directory(directory: Path) -> list[Slot]:
     found = []
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         with suppress(OSError, struct.error):
-            with (path / "state").open("rb") as file:
-                name, database, position = STATE.unpack_from(file.read(STATE_BYTES_MAX))
-            found.append(Slot(name.rstrip(b"\0").decode(errors="replace"), database, Lsn(position)))
-    return [slot for slot in found if (directory / slot.name).is_dir()]
+            name, database, position = STATE.unpack_from(files.read(path / "state", STATE_BYTES_MAX))
+            if name.rstrip(b"\0") == path.name.encode():  # not one that is half made
+                found.append(Slot(path.name, database, Lsn(position)))
+    return found
 
 
 @as_postgres()
@@ -226,17 +227,12 @@ def set_aside(config: Config) -> list[Slot]:
         return []
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     for slot in found:
-        fresh = store / f".{slot.name}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
-        files.copy(data / "pg_replslot" / slot.name / "state", fresh / "state")
-        snapshot = data / "pg_logical" / "snapshots" / slot.snapshot
-        if slot.logical and snapshot.exists():
-            files.copy(snapshot, fresh / slot.snapshot)
-        files.sync_directory(fresh)
         shutil.rmtree(store / slot.name, ignore_errors=True)
-        fresh.rename(store / slot.name)
-    files.sync_directory(store)
+        with files.new_directory(store / slot.name, store / f".{slot.name}.new") as fresh:
+            files.copy(data / "pg_replslot" / slot.name / "state", fresh / "state")
+            snapshot = data / "pg_logical" / "snapshots" / slot.snapshot
+            if slot.logical and snapshot.exists():
+                files.copy(snapshot, fresh / slot.snapshot)
     return found
 
 
@@ -247,18 +243,16 @@ def give_back(config: Config, fork: Lsn) -> None:
     for slot in kept(config):
         target = data / "pg_replslot" / slot.name
         if not target.exists():
-            fresh = target.with_name(f"{slot.name}.tmp")  # a name that the server removes when it starts (slot.c)
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir(mode=0o700)
-            files.copy(store / slot.name / "state", fresh / "state")
-            pgtools.give(config, fresh, fresh / "state")
-            files.sync_directory(fresh)
-            fresh.rename(target)
+            # A name that the server removes when it starts (src/backend/replication/slot.c).
+            with files.new_directory(target, target.with_name(f"{slot.name}.tmp")) as fresh:
+                files.copy(store / slot.name / "state", fresh / "state")
+                pgtools.give(config, fresh, fresh / "state")
         snapshot = store / slot.name / slot.snapshot
         if snapshot.exists() and slot.restart_lsn <= fork:
-            files.copy(snapshot, data / "pg_logical" / "snapshots" / slot.snapshot)
-            pgtools.give(config, data / "pg_logical" / "snapshots" / slot.snapshot)
-    files.sync_directory(data / "pg_replslot")
+            copy = data / "pg_logical" / "snapshots" / slot.snapshot
+            files.copy(snapshot, copy)
+            pgtools.give(config, copy)
+            files.sync_directory(copy.parent)
 
 
 @as_postgres()

@@ -172,7 +172,7 @@ def _make_room(config: Config, spaces: Spaces) -> None:
 
 
 def _refuse_full_disk(config: Config, directory: Path, needed: int) -> None:
-    free = shutil.disk_usage(directory).free
+    free = processes.disk_space(directory).free_bytes
     if free < needed:
         raise RejoinError(
             "no space for a new copy beside the old data",

@@ -35,7 +35,9 @@ ALIGN_BYTES = 8
 
 RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+), tx:\s*(?P<tx>\d+), lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
 SEGMENT = re.compile(r"[0-9A-F]{24}")
+CHECKPOINT = re.compile(r"desc: CHECKPOINT\w* redo (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
 LAST_READ = re.compile(r"error in WAL record at (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
+OTHER_WAL = "the data were not made by the WAL beside them"
 LAST = Lsn((1 << 64) - 1)
 """After every position: where a timeline that goes on ends."""
 
@@ -90,30 +92,36 @@ def end_of_wal(config: Config) -> WalPoint:
 def _refuse_other_wal(config: Config, control: ControlData, timeline: int, start: Lsn, end: Lsn) -> None:
     """PostgresError when a standby's data were not made by the WAL beside them.
 
-    A standby whose WAL had left its primary's streams over it all the same, from the beginning of a file. What its data
-    have replayed ends where a record ends; in other WAL it does not. A copy or rewound data that were never started
-    have yet to get theirs.
+    A standby whose WAL had left its primary's streams over it all the same, from the beginning of a file. So its last
+    checkpoint is looked at, and what its data have replayed: that ends where a record ends, which other WAL has there
+    by chance alone. A copy or rewound data that were never started have yet to get their WAL.
     """
     if not control.in_recovery or (config.postgres.data_directory / "backup_label").exists():
         return
-    replayed = control.min_recovery
-    points = [start, replayed.lsn] if replayed.timeline == timeline and replayed.lsn >= start else [start]
-    for point in points:
-        if point != end and (point > end or not _begins_record(config, control, WalPoint(timeline, point), end)):
-            raise PostgresError(
-                "the data were not made by the WAL beside them",
-                f"They have replayed {replayed}, and valid WAL from {start} to {end} has no record there.",
-            )
+    checkpoint, replayed = control.checkpoint, control.min_recovery
+    if checkpoint.timeline == timeline:
+        said = _record_at(config, control, checkpoint, end)
+        redo = CHECKPOINT.search(said)
+        if redo is None or Lsn.parse(redo["lsn"]) != control.redo:
+            raise PostgresError(OTHER_WAL, f"There is no checkpoint record at {checkpoint}.")
+    # The rest of a file after a switch to the next one counts as replayed, though nothing is in it.
+    ends = (end, Lsn(end + -end % control.segment_bytes))
+    if replayed.timeline != timeline or replayed.lsn < start or replayed.lsn in ends:
+        return
+    if replayed.lsn > end or not _record_at(config, control, replayed, end):
+        detail = f"They have replayed {replayed}, and valid WAL from {start} to {end} has no record there."
+        raise PostgresError(OTHER_WAL, detail)
 
 
-def _begins_record(config: Config, control: ControlData, point: WalPoint, end: Lsn) -> bool:
-    """True when a record begins at a point, or right after the page header there (pg_waldump goes on to the next)."""
-    said = waldump(config, point.timeline, point.lsn, end, "-n", "1")
-    found = RECORD.search(said.stdout)
+def _record_at(config: Config, control: ControlData, point: WalPoint, end: Lsn) -> str:
+    """What pg_waldump says of the record that begins at a point, or after the page header there; "" without one."""
+    said = waldump(config, point.timeline, point.lsn, end, "-n", "1").stdout
+    found = RECORD.search(said)
     header = 0
     if point.lsn % control.page_bytes == 0:
         header = SHORT_HEADER_BYTES if point.lsn % control.segment_bytes else LONG_HEADER_BYTES
-    return found is not None and Lsn.parse(found["lsn"]) in (point.lsn, point.lsn + header)
+    # Where none begins it goes on to the next one.
+    return said if found is not None and Lsn.parse(found["lsn"]) in (point.lsn, point.lsn + header) else ""
 
 
 @as_postgres()

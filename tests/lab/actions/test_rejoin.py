@@ -77,6 +77,15 @@ def test_end_of_wal_of_a_standby_is_what_it_had_flushed(streaming: Pair) -> None
     assert follow.rejoin(streaming.b, progress=print) == "nothing had diverged"
 
 
+def test_a_switch_of_wal_files_may_be_the_end(streaming: Pair) -> None:
+    """The rest of the file counts as replayed."""
+    pgtools.psql(streaming.a, "SELECT pg_switch_wal()")
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+    pgtools.psql(streaming.b, "CHECKPOINT")
+    postgres.stop(streaming.b, clean=True)
+    assert follow.rejoin(streaming.b, progress=print) == "nothing had diverged"
+
+
 def test_wal_files_that_were_made_ahead_say_nothing(streaming: Pair) -> None:
     """The server makes them, filled with zeros, before they are needed; pg_waldump asks any file for its header."""
     postgres.stop(streaming.b, clean=True)
