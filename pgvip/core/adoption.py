@@ -1,4 +1,4 @@
-"""Adopting a record that was heard: whatever it takes from this host is given up in deed first."""
+"""Adopting a record that was heard: whatever it takes from this host is given up first, verified."""
 
 from __future__ import annotations
 
