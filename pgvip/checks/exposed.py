@@ -69,6 +69,8 @@ def secret_files(config: Config) -> Iterator[tuple[Path, int]]:
     """Every file with a secret that this host needs, and who alone may read it. PostgresError without that user."""
     root = 0
     yield config.paths.passwords, pgtools.account(config).pw_uid
+    if config.paths.own_passwords.exists():
+        yield config.paths.own_passwords, 0
     for method in config.peer.fencing:
         for _, path in method.secret_files:
             yield path, root

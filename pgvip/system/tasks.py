@@ -140,15 +140,37 @@ def register(function: Callable[..., Any], timeout_s: float) -> Task:
 
 def request(task: Task, given: Mapping[str, Any], callbacks: Sequence[str]) -> str:
     """The line that asks for it."""
-    arguments = {name: _bare(value) if isinstance(value, Config) else value for name, value in given.items()}
+    arguments = {name: _form(value) if isinstance(value, Config) else value for name, value in given.items()}
     line = {"task": task.name, "arguments": arguments, "callbacks": list(callbacks)}
     return codec.to_json(line, max_bytes=REQUEST_MAX_BYTES)
 
 
-def _bare(config: Config) -> Config:
-    """The configuration without what PostgreSQL's user must not know: how hosts are powered off."""
+class _Last:
+    """The configuration of the last request, which is that of the next: in this form, and as a value again."""
+
+    sent: tuple[Config, Any] | None = None
+    read: tuple[Any, Config] | None = None
+
+
+def _form(config: Config) -> Any:
+    """The configuration in JSON's types, without what PostgreSQL's user must not know: how hosts are powered off."""
+    last = _Last.sent
+    if last is not None and last[0] is config:
+        return last[1]
     none: tuple[FenceMethod, ...] = ()
-    return replace(config, me=replace(config.me, fencing=none), peer=replace(config.peer, fencing=none))
+    bare = replace(config, me=replace(config.me, fencing=none), peer=replace(config.peer, fencing=none))
+    form = codec.encode(bare)
+    _Last.sent = (config, form)
+    return form
+
+
+def _argument(hint: Any, value: Any, name: str) -> Any:
+    if hint is not Config:
+        return codec.decode_as(hint, value, name)
+    last = _Last.read
+    if last is None or last[0] != value:
+        last = _Last.read = (value, codec.decode(Config, value))
+    return last[1]
 
 
 def read_request(line: bytes) -> tuple[Task, dict[str, Any], list[str]]:
@@ -157,9 +179,7 @@ def read_request(line: bytes) -> tuple[Task, dict[str, Any], list[str]]:
     task = REGISTERED.get(str(said["task"]))
     if task is None:
         raise FormatError(f"there is no task {said['task']}")
-    arguments = {
-        name: codec.decode_as(task.hints[name], value, name) for name, value in dict(said["arguments"]).items()
-    }
+    arguments = {name: _argument(task.hints[name], value, name) for name, value in dict(said["arguments"]).items()}
     return task, arguments, list(said["callbacks"])
 
 
