@@ -7,6 +7,7 @@ Its name carries a hash of all that it is made from, so that a change here or of
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -182,7 +183,8 @@ def wheels() -> Path:
             "--platform=manylinux_2_34_x86_64", "--dest", part, "--require-hashes", "-r", lock,
         )
         part.chmod(0o755)
-        part.rename(path)
+        with contextlib.suppress(OSError):  # both machines ask at once: the other one was first
+            part.rename(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return path
