@@ -132,6 +132,8 @@ def follow(config: Config, session: Session) -> None:
     timeline = int(hex_timeline, 16)
     if not timeline:
         return
+    if len(names) != len(positions):
+        raise ProbeError("the peer's database did not give a position for each slot")
     theirs = {name: at for name, at in zip(names, positions, strict=True) if not name.startswith(OWN_PREFIX)}
     before = _followed(config)
     follows = _copy_missing(config, session, theirs, before)

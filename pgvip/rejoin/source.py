@@ -53,6 +53,8 @@ def prove_source(config: Config, system_id: str) -> Source:
         raise RejoinError("the peer's database does not answer", str(failure)) from failure
     if in_recovery:
         raise RejoinError("the peer's database is a standby", "Only a read-write primary can be followed.")
+    if flush is None:
+        raise RejoinError("the peer's database does not say how far its WAL is flushed")
     if system_id and found != system_id:
         raise RejoinError(
             "the peer has another database cluster",
