@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.values import Lsn
-from pgvip.errors import FormatError
+from pgvip.errors import FormatError, ProbeError
 from pgvip.state import codec, files
 from pgvip.system import pgconf, pgtools
 from pgvip.system.sql import connect_peer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pgvip.actions import slots
 from pgvip.actions.replication import ensure_slot_in
 from pgvip.core.values import Lsn, WalPoint
-from pgvip.errors import ProbeError, RejoinError
+from pgvip.errors import FormatError, ProbeError, RejoinError
 from pgvip.system import pgconf
 from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_peer
 from pgvip.system.wal_files import parse_history
@@ -62,7 +62,11 @@ def prove_source(config: Config, system_id: str) -> Source:
             "Nothing was touched. Find out which of the two is the right one.",
         )
     point = WalPoint(int(timeline, 16), Lsn.parse(flush))
-    return Source(found, point, parse_history(history), tuple(files))
+    try:
+        return Source(found, point, parse_history(history), tuple(files))
+    except FormatError as failure:
+        what = f"did not understand the history of the peer's timeline {point.timeline}"
+        raise RejoinError(what, f"{failure}.") from failure
 
 
 def prepare_source(config: Config) -> None:
