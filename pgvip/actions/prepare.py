@@ -11,6 +11,7 @@ from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.sql import connect_peer
 from pgvip.system.workers import as_postgres
+from pgvip.text.numbers import whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +118,8 @@ def forget_killed_postmaster(config: Config) -> None:
     for file in (postgres.data_directory / "postmaster.pid", socket_lock):
         with suppress(FileNotFoundError):
             pid = file.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
-            if not pid.isdigit() or processes.ref_of(int(pid)) is None:
+            number = whole(pid)
+            if number is None or processes.ref_of(number) is None:
                 file.unlink()
 
 

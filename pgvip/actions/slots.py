@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.values import Lsn
-from pgvip.errors import FormatError
+from pgvip.errors import FormatError, ProbeError
 from pgvip.state import codec, files
 from pgvip.system import pgconf, pgtools
 from pgvip.system.sql import connect_peer
@@ -132,6 +132,8 @@ def follow(config: Config, session: Session) -> None:
     timeline = int(hex_timeline, 16)
     if not timeline:
         return
+    if len(names) != len(positions):
+        raise ProbeError("the peer's database did not give a position for each slot")
     theirs = {name: at for name, at in zip(names, positions, strict=True) if not name.startswith(OWN_PREFIX)}
     before = _followed(config)
     follows = _copy_missing(config, session, theirs, before)

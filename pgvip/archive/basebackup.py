@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Bytes = Callable[[int, int], None]
 
-PROGRESS = re.compile(r"^\s*(?P<done>\d+)/(?P<total>\d+) kB")
+PROGRESS = re.compile(r"^\s*(?P<done>\d{1,15})/(?P<total>\d{1,15}) kB")
 HEADROOM = 1.05
 """The copy grows a little while it is made."""
 QUERY_S = 60.0
-LABEL_START = re.compile(r"^START WAL LOCATION: (?P<lsn>[0-9A-F]+/[0-9A-F]+)", re.MULTILINE)
-LABEL_TIMELINE = re.compile(r"^START TIMELINE: (?P<timeline>\d+)", re.MULTILINE)
+LABEL_START = re.compile(r"^START WAL LOCATION: (?P<lsn>[0-9A-F]{1,8}/[0-9A-F]{1,8})", re.MULTILINE)
+LABEL_TIMELINE = re.compile(r"^START TIMELINE: (?P<timeline>\d{1,10})", re.MULTILINE)
 
 MANIFEST_BYTES_MAX = 1 << 30
 """It has about 150 bytes for each file of the cluster."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.values import Lsn, WalPoint
+from pgvip.errors import ArchiveError, FormatError
 from pgvip.system.wal_files import parse_history, segment_name
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def position(name: str, segment_bytes: int) -> Position | None:
 
 
 def holdings(files: Iterable[Stored], histories: Mapping[str, str], segment_bytes: int) -> Holdings:
-    """Arrange the whole segments among the files."""
+    """Arrange the whole segments among the files. ArchiveError when a history among them is damaged."""
     numbers: dict[int, set[int]] = defaultdict(set)
     for file in files:
         if SEGMENT.fullmatch(file.name):
@@ -80,10 +81,17 @@ def holdings(files: Iterable[Stored], histories: Mapping[str, str], segment_byte
         for timeline, found in sorted(numbers.items())
         for first, last in _runs(sorted(found))
     ]
-    parsed = {
-        int(name[:8], 16): parse_history(text) for name, text in histories.items() if HISTORY.fullmatch(name)
-    }
+    parsed = {int(name[:8], 16): _history(name, text) for name, text in histories.items() if HISTORY.fullmatch(name)}
     return Holdings(tuple(stretches), parsed)
+
+
+def _history(name: str, text: str) -> tuple[WalPoint, ...]:
+    """One that cannot be read says nothing of what may be removed: ArchiveError."""
+    try:
+        return parse_history(text)
+    except FormatError as failure:
+        hint = f"Compare it with pg_wal/{name} of both hosts, and replace it."
+        raise ArchiveError(f"{name} in the archive is damaged", f"{failure}.", hint) from failure
 
 
 def _runs(numbers: Sequence[int]) -> Iterable[tuple[int, int]]:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pgvip.archive import packing
+from pgvip.text.numbers import whole
 
 DIRECTORY = ".pgvip"
 """In the archive; the peer can read it with the rest."""
@@ -101,8 +102,9 @@ class Memory:
         pid, _, start = self._read("hung", name).strip().partition(" ")
         if not pid:
             return 0
-        if pid.isdigit() and start and start_of(int(pid)) == start:
-            return int(pid)
+        number = whole(pid)
+        if number is not None and start and start_of(number) == start:
+            return number
         self._remove("hung", name)
         return 0
 

@@ -100,7 +100,7 @@ def left_behind(name: str, wal: Path) -> bool:
     if not SEGMENT.fullmatch(name):
         return False
     histories = sorted(path.name for path in wal.glob("*.history"))
-    sizes = {path.stat().st_size for path in wal.iterdir() if SEGMENT.fullmatch(path.name)}
+    sizes = {path.stat().st_size for path in wal.iterdir() if SEGMENT.fullmatch(path.name)} - {0}
     if not histories or not sizes:
         return False
     timeline, log, number = (int(name[at : at + 8], 16) for at in (0, 8, 16))
@@ -108,7 +108,10 @@ def left_behind(name: str, wal: Path) -> bool:
         words = line.split("#")[0].split()
         if len(words) >= 2 and words[0] == str(timeline):
             high, _, low = words[1].partition("/")
-            return (log, number) >= (int(high, 16), int(low, 16) // max(sizes))
+            try:
+                return (log, number) >= (int(high, 16), int(low, 16) // max(sizes))
+            except ValueError:
+                return True  # a damaged history: rather ask the primary for the WAL
     return False
 
 

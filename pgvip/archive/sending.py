@@ -17,6 +17,7 @@ from typing import NamedTuple
 from pgvip.archive import packing
 from pgvip.archive.memory import DIRECTORY, start_of
 from pgvip.archive.packing import ArchiveFailed
+from pgvip.text.numbers import whole
 
 REASON_BYTES_MAX = 4000
 DYING_S = 0.2
@@ -118,8 +119,9 @@ def _temporary(directory: Path, name: str) -> Path:
 def _left_over(file: Path, boot: str) -> bool:
     """True when its writer is dead. A wrong guess (a host in a container) costs that writer one attempt."""
     made_in, pid, start, *_ = (file.name + "...").split(".")
-    if made_in == boot and pid.isdigit():
-        return not start or start_of(int(pid)) != start
+    number = whole(pid)
+    if made_in == boot and number is not None:
+        return not start or start_of(number) != start
     try:
         return abs(time.time() - file.stat().st_mtime) > ABANDONED_S
     except FileNotFoundError:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config
     from pgvip.core.values import Durable
     from pgvip.state.record import PairIdentity
-    from pgvip.system.sql import Row, Session
+    from pgvip.system.sql import Session
+    from pgvip.system.sql_shapes import Row
 
 T = TypeVar("T")
 Document = dict[str, Any]

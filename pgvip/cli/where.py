@@ -35,7 +35,7 @@ def _path(args: argparse.Namespace, key: str, default: str) -> Path:
     try:
         paths = tomllib.loads(file.read_text(encoding="utf-8")).get("paths", {})
         found = paths.get(key, default) if isinstance(paths, dict) else None
-    except (OSError, ValueError):  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+    except (OSError, ValueError, RecursionError):  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         found = None
     if isinstance(found, str):
         return Path(found)

@@ -20,7 +20,7 @@ from pgvip import __version__
 from pgvip.config import rules
 from pgvip.config.model import Config, Host
 from pgvip.config.ownership import changeable
-from pgvip.config.read import Table, shown
+from pgvip.config.read import Table, check_bounds, shown
 from pgvip.config.sections import Draft, read_draft
 from pgvip.core.settings import Settings
 from pgvip.core.values import Vip
@@ -107,7 +107,8 @@ def raise_all(found: list[ConfigError], file: Path) -> None:
 def _examine(text: str, host: str | None, file: Path) -> tuple[Config | None, list[ConfigError]]:
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        check_bounds(values)
+    except (ValueError, RecursionError) as error:  # endless digits or nesting are no TOMLDecodeError
         return None, [ConfigError(f"{file} is not valid TOML", f"{error}.", "Repair that line; strings need quotes.")]
     found: list[ConfigError] = []
     draft = read_draft(Table("", values, found))

@@ -23,8 +23,24 @@ if TYPE_CHECKING:
 
 Address = IPv4Address | IPv6Address
 
+DEPTH_MAX = 32
+"""The sample has five levels."""
+
 REQUIRED = object()
 """Default of a key that must be written."""
+
+
+def check_bounds(values: object) -> None:
+    """ValueError for tables and lists nested without end, and for numbers beyond TOML's 64 bits (toml.io, v1.0)."""
+    level = [values]
+    for _ in range(DEPTH_MAX):
+        if any(isinstance(one, int) and not -(1 << 63) <= one < 1 << 63 for one in level):
+            raise ValueError("a whole number needs more than 64 bits")
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [value for one in inner for value in one]
+        if not level:
+            return
+    raise ValueError(f"tables and lists are nested more than {DEPTH_MAX} levels deep")
 
 
 def shown(value: object) -> str:

@@ -236,10 +236,18 @@ class Facts:
 
     @fact
     def heard_life_s(self) -> float:
-        """When the peer last gave a sign of life that counts: message, query or new WAL."""
+        """When the peer last gave a sign of life that counts: message, query or new WAL.
+
+        A query counts when the answer is the pair's own: anybody on the network can answer at a dead host's address.
+        """
         seen = self.seen
         heard_s = self.k.peer.heard.at_s if self.k.peer.heard else NEVER
-        return max(heard_s, self.stream_at_s, seen.peer_own.at_s, seen.peer_vip.at_s)
+        asked_s = (watch.at_s for watch in (seen.peer_own, seen.peer_vip) if self._proven(watch))
+        return max(heard_s, self.stream_at_s, *asked_s)
+
+    def _proven(self, watch: Observation[PeerDatabase]) -> bool:
+        """What answered has the pair's system identifier."""
+        return watch.value is not None and watch.value.system_id == self.k.who.system_id
 
     @fact
     def peer_silent(self) -> bool:
@@ -252,13 +260,15 @@ class Facts:
         if self.now_s - last_s < self.s.dead_after_s:
             return False
         own = self.seen.peer_own
-        return own.failures >= 1 and own.failed_at_s >= last_s
+        asked_s = own.failed_at_s if own.failures or self._proven(own) else own.at_s  # a stranger's answer is none
+        return asked_s >= last_s
 
     @fact
     def peer_database(self) -> PeerDatabase | None:
         """The peer's database as a new connection to its own address saw it lately."""
         watch = self.seen.peer_own
-        return watch.value if watch.ok() and watch.fresh(self.now_s, 12 * self.s.interval_s) else None
+        lately = watch.ok() and watch.fresh(self.now_s, 12 * self.s.interval_s)
+        return watch.value if lately and self._proven(watch) else None
 
     @fact
     def peer_serves(self) -> bool:

@@ -119,12 +119,12 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class PeerDatabase:
-    """The peer's database, seen over the network (a new connection and a query).
+    """The peer's database, seen over the network: a new connection, a login and a query.
 
-    `in_recovery`: None for a server that works but did not let us ask (too many clients).
+    It counts only with the pair's `system_id` (`Facts.heard_life_s`).
     """
 
-    in_recovery: bool | None
+    in_recovery: bool
     timeline: int = 0
     system_id: str = ""
 
@@ -138,7 +138,8 @@ class Observations:
     own was written and fsynced on every file system under the cluster. `arp`: who answers for a VIP (MAC, "" for
     nobody; this host itself is not counted). `held`: the VIPs that this host's interfaces carry now. `commits`: where
     commits do not wait for the standby by somebody's settings, "" for nowhere. `veto`: there are hooks to
-    ask before a takeover by fence.
+    ask before a takeover by fence. `stranger`: what answers at the peer's address or its VIP and does not prove to be
+    the peer, "" for nothing; it counts for nothing, and people are told.
     `watchdog`: it can be armed, or is; False where there is none and need not be any.
     """
 
@@ -153,6 +154,7 @@ class Observations:
     arp_standby: Observation[str] = Observation()
     peer_vip: Observation[PeerDatabase] = Observation()
     peer_own: Observation[PeerDatabase] = Observation()
+    stranger: Observation[str] = Observation()
     archive: Observation[bool] = Observation()
     fence: Observation[str] = Observation()
     commits: Observation[str] = Observation()

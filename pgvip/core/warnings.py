@@ -141,6 +141,12 @@ def _silent(v: Facts) -> bool:
     return v.message is None and v.peer_silent and v.k.confirmed
 
 
+def _answers_in_its_place(v: Facts) -> str:
+    """What answers where the peer should, while its daemon is not heard."""
+    watch = v.seen.stranger
+    return (watch.value or "") if v.message is None and watch.ok() else ""
+
+
 def _differs(v: Facts) -> bool:
     return v.message is not None and v.message.digest != v.s.digest
 
@@ -167,7 +173,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "this host has no record and waits for the confirmed primary's",
                f"if the peer has none either: {FORCE}"),
     WarningRow("vip-answers", _stranger,
-               "somebody else answers for the primary VIP, so this solo primary does not start",
+               "{it} answers for the primary VIP, so this solo primary does not start",
                "find out who serves; then pgvip promote --force here, or on the peer"),
     WarningRow("unconfirmed", lambda v: v.record is not None and not v.k.confirmed and not _stranger(v),
                "the peer has not confirmed this host's record since this boot",
@@ -220,6 +226,9 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "see that table pgvip.heartbeat is there, who locks it, and that role pgvip may write it"),
     WarningRow("peer-silent", lambda v: v.message is None, "the peer's daemon does not answer",
                "systemctl status pgvip on the peer"),
+    WarningRow("stranger", _answers_in_its_place,
+               "something answers in place of {peer}, and is not known to be {peer}: {it}",
+               "find that machine; if it is {peer}, see why its database does not let pgvip in: pgvip check"),
     WarningRow("primary-lost", lambda v: _silent(v) and v.standby and not eligible(v),
                "the primary answers by no path, and this standby does not hold all that it had",
                "bring the primary back; if it is lost for good: pgvip promote --force here"),

@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from queue import SimpleQueue
 
-from pgvip.core.actions import Action, Result, StopPostgres
+from pgvip.core.actions import Action, Result, StopPostgres, WriteState
 from pgvip.core.values import WalPoint
+from pgvip.daemon.internal_errors import InternalErrors
 from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError, PostgresError
+from pgvip.state.record import InDoubtError
 
 TEXT_MAX = 2000
 """Characters of a failure that are kept: they travel in messages, which have a limit (link.wire.MAX_BYTES)."""
@@ -36,6 +38,7 @@ class Workshop:
 
     `interrupt` is called before a stop waits for its turn: it ends what a start or promotion waits for. `took_s`: where
     it is noted how long the last action of each kind took that worked; `explain` expects that of the next one.
+    `faults`: where an action that fails in no foreseen way is reported; it is a failed one like any other.
     """
 
     def __init__(
@@ -45,8 +48,11 @@ class Workshop:
         inbox: SimpleQueue[object],
         log: Callable[[str, str], None] = lambda _event, _text: None,
         took_s: dict[str, float] | None = None,
+        *,
+        faults: InternalErrors | None = None,
     ) -> None:
         self._log = log
+        self._faults = faults or InternalErrors()
         self._functions = functions
         self._interrupt = interrupt
         self._inbox = inbox
@@ -61,7 +67,7 @@ class Workshop:
         threading.Thread(target=self._run, args=(action, self._stops), name=name, daemon=True).start()
 
     def _run(self, action: Action, stops: int) -> None:
-        began_s = now_s()
+        began_s, what = now_s(), f"action {type(action).__name__}"
         try:
             outcome = self._do(action, stops) or Outcome()
             result = Result(action, ok=True, at_s=now_s(), text=outcome.text, point=outcome.point)
@@ -71,6 +77,15 @@ class Workshop:
         except (PgvipError, OSError) as failure:
             text = str(failure).replace("\n", "; ")[:TEXT_MAX] or type(failure).__name__
             result = Result(action, ok=False, at_s=now_s(), text=text)
+        except InDoubtError:
+            raise  # which record is on the disk is not known: this process ends, and the next one settles it
+        except Exception as fault:  # one of the two runners: what nobody foresaw ends no daemon
+            if isinstance(action, WriteState):
+                raise  # in doubt as well
+            text = self._faults.failed(what, fault)[:TEXT_MAX]
+            self._inbox.put(Result(action, ok=False, at_s=now_s(), text=text))
+            return
+        self._faults.ended(what)
         self._inbox.put(result)
 
     def _do(self, action: Action, stops: int) -> Outcome | None:

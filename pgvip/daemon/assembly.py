@@ -17,6 +17,7 @@ from pgvip.daemon.action_threads import Workshop
 from pgvip.daemon.background import QUESTION, Background
 from pgvip.daemon.crash import CrashHandler
 from pgvip.daemon.guardian import Guardian
+from pgvip.daemon.internal_errors import InternalErrors
 from pgvip.daemon.kept_facts import KeptFacts
 from pgvip.daemon.live_config import LiveConfig, Options, log_style
 from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received
@@ -67,7 +68,10 @@ class Assembly:
         self._took_s: dict[str, float] = {}
         self._link = _link(config, self._inbox)
         self._ask_peer = partial(ask_document, self._link)
-        self._background = Background(self._config, lambda: self._schedule.waiting, self._ask_peer)
+        self._faults = InternalErrors(event_log.log)
+        self._background = Background(
+            self._config, lambda: self._schedule.waiting, self._ask_peer, self._faults.warnings
+        )
         self._recorder = Recorder(self._config, boot_id, self._newest, self._link.send_bulk, self._background.warnings)
         self._counts = EventCounts()
         self._begin_to_log(config, options)
@@ -96,7 +100,7 @@ class Assembly:
     def _observe_and_act(self, config: Config) -> None:
         """Who looks, and who acts: their words go into the loop's inbox."""
         self._guardian = Guardian(config, event_log.log, config.paths.watchdog_armed)
-        self._probe_threads = ProbeThreads(self._inbox)
+        self._probe_threads = ProbeThreads(self._inbox, self._faults)
         wake = self._probe_threads.wake
         self._arrivals = Arrivals(wake)
         watch = self._arrivals.watch_postmaster
@@ -104,7 +108,9 @@ class Assembly:
             self._config, self._newest, wake, self._guardian.look, postmaster=watch, took_s=self._took_s
         )
         actions = Actions(self._config, self._store, event_log.log, self._recorder.hooks.ask_veto)
-        self._workshop = Workshop(actions.functions(), actions.interrupt, self._inbox, event_log.log, self._took_s)
+        self._workshop = Workshop(
+            actions.functions(), actions.interrupt, self._inbox, event_log.log, self._took_s, faults=self._faults
+        )
 
     def _outside(self, facts: KeptFacts) -> Outside:
         return Outside(

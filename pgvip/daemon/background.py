@@ -98,15 +98,16 @@ class _Seen:
 
 
 class Background:
-    """`scheduled`: what waits on this host. `ask`: asks the peer's daemon (`Desk.ask_peer`)."""
+    """`scheduled`: what waits on this host. `ask`: asks the peer's daemon. `faults`: warnings of pgvip's own faults."""
 
     def __init__(
         self,
         config: Callable[[], Config],
         scheduled: Callable[[], Scheduled | None],
         ask: Callable[[Mapping[str, Any], float], Mapping[str, Any]],
+        faults: Callable[[], tuple[StandingWarning, ...]] = tuple,
     ) -> None:
-        self._config, self._scheduled, self._ask = config, scheduled, ask
+        self._config, self._scheduled, self._ask, self._faults = config, scheduled, ask, faults
         self._own, self._peer = _Seen(), _Seen()
         self._drill: Document | None = None
         self._exposed: tuple[StandingWarning, ...] = ()
@@ -173,9 +174,9 @@ class Background:
         }
 
     def warnings(self) -> tuple[StandingWarning, ...]:
-        """What is wrong with this host's archiving and lies open of its secrets, as warnings of `status`."""
+        """What is wrong with this host's archiving and in pgvip itself, and lies open of its secrets."""
         part = self._own.parts.get("archiving")
-        return (*(warned(WARNINGS, part) if part else ()), *self._exposed)
+        return (*(warned(WARNINGS, part) if part else ()), *self._exposed, *self._faults())
 
     def _own_schedule(self) -> Document | None:
         waiting = self._scheduled()

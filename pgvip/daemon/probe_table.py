@@ -10,7 +10,7 @@ from pgvip.actions import replication, vip
 from pgvip.config.model import Config
 from pgvip.core.actions import DropVip
 from pgvip.core.changes import NONE
-from pgvip.core.values import Vip
+from pgvip.core.values import Mode, Vip
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError, VipError
@@ -67,6 +67,7 @@ class Probes:
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
         self._announced: dict[Vip, tuple[float, float]] = {}
         self._renewed_s: dict[Vip, float] = {}
+        self._answered = {"own": "", "vip": ""}
 
     def all(self) -> list[Probe]:
         """Every probe with its pace."""
@@ -83,6 +84,7 @@ class Probes:
             ("arp_standby", lambda: addresses.who_answers(self._config(), Vip.STANDBY), self._arp_s),
             ("peer_own", self._peer_own, quiet),
             ("peer_vip", self._peer_vip, quiet),
+            ("stranger", self._stranger, quiet),
             ("slots", self._slots, lambda: REST_S),
             ("commits", self._commits, lambda: COMMITS_S),
             ("veto", self._veto, lambda: VETO_S),
@@ -200,20 +202,39 @@ class Probes:
             vip.announce(config, name)
 
     def _peer_own(self) -> PeerDatabase:
-        config = self._config()
-        return peer_database.probe(config, config.peer.address, self._limit_s())
+        return self._ask_peer("own", self._config().peer.address)
 
     def _peer_vip(self) -> PeerDatabase:
         """The peer's VIP by the record; an address that this host carries itself would answer for nobody."""
         snapshot, config = self._newest.get(), self._config()
         record = snapshot.decision.knowledge.durable.record if snapshot else None
-        if snapshot is None or record is None or record.mode.value != "pair":
-            raise ProbeError("the peer has no VIP in this mode")
+        if snapshot is None or record is None or record.mode is not Mode.PAIR:
+            raise self._no_vip("the peer has no VIP in this mode")
         name = Vip.STANDBY if record.primary == config.me.name else Vip.PRIMARY
         held = snapshot.seen.held.value
         if held is None or name in held:
-            raise ProbeError("the peer's VIP is not the peer's now")
-        return peer_database.probe(config, str(config.vips[name].ip), self._limit_s())
+            raise self._no_vip("the peer's VIP is not the peer's now")
+        return self._ask_peer("vip", str(config.vips[name].ip))
+
+    def _no_vip(self, why: str) -> ProbeError:
+        self._answered["vip"] = ""
+        return ProbeError(why)
+
+    def _ask_peer(self, place: str, address: str) -> PeerDatabase:
+        snapshot = self._newest.get()
+        system_id = snapshot.decision.knowledge.who.system_id if snapshot is not None else ""
+        text = ""
+        try:
+            return peer_database.probe(self._config(), address, system_id, self._limit_s())
+        except peer_database.StrangerError as failure:
+            text = failure.message
+            raise
+        finally:
+            self._answered[place] = text
+
+    def _stranger(self) -> str:
+        """What the last looks at the peer's addresses met that did not prove to be the peer."""
+        return "; ".join(dict.fromkeys(filter(None, self._answered.values())))
 
     def _slots(self) -> bool:
         """A chore: each host keeps WAL for the other; the standby's slot follows what it has replayed."""

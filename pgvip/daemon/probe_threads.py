@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import SimpleQueue
 
+from pgvip.daemon.internal_errors import InternalErrors
 from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError
 from pgvip.system import netlink, processes
@@ -46,11 +47,15 @@ Inbox = SimpleQueue[object]
 
 
 class ProbeThread:
-    """One probe in its thread. A look that hangs makes its observation old, and nothing else."""
+    """One probe in its thread. A look that hangs makes its observation old, and nothing else.
 
-    def __init__(self, probe: Probe, inbox: Inbox) -> None:
+    `faults`: where one that fails in no foreseen way is reported; it is a failed look like any other.
+    """
+
+    def __init__(self, probe: Probe, inbox: Inbox, faults: InternalErrors | None = None) -> None:
         self.probe = probe
         self._inbox = inbox
+        self._faults = faults or InternalErrors()
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"probe-{probe.name}", daemon=True)
@@ -75,25 +80,29 @@ class ProbeThread:
             self._wake.wait(self.probe.period_s() if again_s is None else again_s)
 
     def _look(self) -> Probed:
-        began_s = now_s()
+        began_s, what = now_s(), f"probe {self.probe.name}"
         try:
-            # The value is as old as the moment at which the look began: never newer than what it saw.
-            return Probed(self.probe.name, self.probe.look(), "", began_s)
+            value, reason = self.probe.look(), ""
         except (PgvipError, OSError) as failure:
-            reason = failure.message if isinstance(failure, PgvipError) else str(failure)
-            return Probed(self.probe.name, None, reason or type(failure).__name__, now_s())
+            value, reason = None, failure.message if isinstance(failure, PgvipError) else str(failure)
+            reason = reason or type(failure).__name__
+        except Exception as fault:  # noqa: BLE001 - one of the two runners: what nobody foresaw ends no daemon
+            return Probed(self.probe.name, None, self._faults.failed(what, fault), now_s())
+        self._faults.ended(what)
+        # The value is as old as the moment at which the look began: never newer than what it saw.
+        return Probed(self.probe.name, value, reason, now_s() if reason else began_s)
 
 
 class ProbeThreads:
     """All probes, each in its thread; `wake` reaches them by name."""
 
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
+    def __init__(self, inbox: Inbox, faults: InternalErrors | None = None) -> None:
+        self._inbox, self._faults = inbox, faults
         self._threads: dict[str, ProbeThread] = {}
 
     def start(self, probes: Iterable[Probe]) -> None:
         """Begin to look."""
-        self._threads = {probe.name: ProbeThread(probe, self._inbox) for probe in probes}
+        self._threads = {probe.name: ProbeThread(probe, self._inbox, self._faults) for probe in probes}
         for thread in self._threads.values():
             thread.start()
 

@@ -184,6 +184,7 @@ _TABLE: tuple[Kind, ...] = (
         clock_jump="the clocks moved apart: the lease to take over was dropped, and is granted again",
         configuration="something in the configuration does not fit this machine",
         reload_failed="the configuration could not be read again; the old one stays",
+        work_crash="a fault of pgvip itself in a probe or an action: it counts as failed, and the daemon continues",
         bad_message="the peer's daemon sent what could not be read",
         hook_failed="a hook failed, or was ended at its time limit",
         hook_refused="a hook was not called: others than root may change it, or it cannot be executed",
@@ -243,11 +244,13 @@ _TABLE: tuple[Kind, ...] = (
         version_differs="the two hosts run different versions of pgvip",
         vip_taken="somebody else answers for an address that this host should raise",
         archiving_failing="this host's server cannot archive its WAL",
+        internal_error="a fault of pgvip itself in a probe or an action; its event work-crash says where",
         archive_backlog="many WAL files wait to be archived",
         fence_unfit="a configured way to fence is not used: its program is no fence, or others than root may change it",
         secret_exposed="a file with a secret can be read by others, or a secret is written into the configuration",  # noqa: S106 # nosec B106 # a meaning
         bundle_left="a bundle, which holds secrets, is still on a disk of this host",
         key_expires="a certificate expires within 30 days, or has expired",
+        stranger="something answers in place of the silent peer and is not known to be the peer; it counts for nothing",
         no_fencing="no way to fence is configured: no takeover on silence",
     ),
     *_rows(

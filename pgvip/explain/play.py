@@ -169,7 +169,7 @@ class Stage(Pair):
         answers = self.linked and peer.powered and peer.server.up
         seen = server.seen
         if answers and (seen.peer_own.ok() or not peer.mute):
-            found = saw(peer_database(peer.server), now_s)
+            found = saw(peer_database(peer.server, player.k.who.system_id), now_s)
             vip = Vip.PRIMARY if peer.server.read_write else Vip.STANDBY
             has_vip = vip in peer.server.held
             server.see(peer_own=found, peer_vip=found if has_vip else seen.peer_vip.failed("no answer", now_s))

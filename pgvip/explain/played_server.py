@@ -162,9 +162,9 @@ def replica(position: Lsn, *, sync: bool) -> Replica:
     return Replica("streaming", "sync" if sync else "async", position, position)
 
 
-def peer_database(peer: Server) -> PeerDatabase:
+def peer_database(peer: Server, system_id: str) -> PeerDatabase:
     """What a query of the peer's database says."""
-    return PeerDatabase(in_recovery=not peer.read_write, timeline=peer.point.timeline)
+    return PeerDatabase(in_recovery=not peer.read_write, timeline=peer.point.timeline, system_id=system_id)
 
 
 def _living(seen: Observations, settings: Settings, now_s: float) -> Observations:

@@ -87,7 +87,7 @@ def observations(settings: Settings, decision: Decision, seen: Observations, now
     works = saw(value=True, at_s=now_s)
     nobody = saw("", now_s)
     answers = decision.message.database_ok
-    peer = saw(PeerDatabase(in_recovery=not mine.read_write), now_s)
+    peer = saw(PeerDatabase(in_recovery=not mine.read_write, system_id=message.system_id), now_s)
     asked = peer if answers else peer.failed("no answer", now_s)
     silent = Observation("gateway", NEVER, 9, now_s, NEVER, "as it says")
     return Observations(

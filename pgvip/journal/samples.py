@@ -162,6 +162,9 @@ def unpack(data: bytes) -> Iterator[Sample]:
             continue
         at, span_s, role, sync_state, timeline, term, lsn, *spreads = _RECORD.unpack(body)
         known = [None if math.isnan(value) else value for value in spreads]
+        groups = [known[at : at + 3] for at in range(0, len(known), 3)]
+        if not math.isfinite(at) or any(None in group and group != [None] * 3 for group in groups):
+            continue
         yield Sample(
             at, span_s, _word(ROLES, role), _word(SYNC_STATES, sync_state), None if term < 0 else term, timeline, lsn,
             *known,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pgvip.actions.postgres import checkpoint
-from pgvip.errors import PgvipError, RefusedError
+from pgvip.errors import FormatError, PgvipError, RefusedError
 from pgvip.link.operator_socket import failure
 from pgvip.orders.desk import Desk, Document
 from pgvip.orders.readiness import fence_word
@@ -33,11 +33,14 @@ class PeerQuestions:
             name = str(request.get("ask", ""))
             handler = self.handlers.get(name)
             if handler is None:
-                raise RefusedError(f"unknown question of the peer: {name!r}", hint="Run the same version on both.")
+                raise RefusedError(f"unknown question of the peer: {name[:40]!r}", hint="Run the same version on both.")
             answer: Document = {"ok": True, **handler(request)}
         except PgvipError as error:
             answer = failure(error)
-        return codec.plain_to_json(answer)
+        try:
+            return codec.plain_to_json(answer)
+        except FormatError as error:
+            return codec.plain_to_json(failure(error))
 
     def _readiness(self, _request: Document) -> Document:
         snapshot = self._desk.snapshot()

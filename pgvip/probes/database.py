@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgvip.core.observations import Database, Replica
 from pgvip.core.values import NEVER, Lsn, WalPoint
 from pgvip.deadlines import now_s
-from pgvip.errors import PostgresError, ProbeError
+from pgvip.errors import FormatError, PostgresError, ProbeError
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_local
@@ -210,7 +210,7 @@ class DatabaseProbe:
             return known
         try:
             return max(known, timeline_of(self._wal, at, said.segment_bytes))
-        except (OSError, PostgresError) as failure:
+        except (OSError, FormatError, PostgresError) as failure:
             raise ProbeError("could not look into pg_wal", f"{failure}.") from failure
 
     def _streams(self, said: Answers) -> bool:
@@ -236,8 +236,9 @@ class DatabaseProbe:
         if timeline not in self._histories:
             try:
                 self._histories[timeline] = read_history(self._wal, timeline)
-            except FileNotFoundError:
-                # A standby that has not fetched it yet; asked again the next time.
+            except (FileNotFoundError, FormatError):
+                # A standby that has not fetched it yet, or a file that a power cut emptied: what came before is not
+                # known, and the server works for all that. Asked again the next time.
                 return ()
             except (OSError, PostgresError) as failure:
                 raise ProbeError(f"could not read the history of timeline {timeline}", f"{failure}.") from failure

@@ -1,4 +1,9 @@
-"""The peer's database, over the network: a new connection and a query, as any client would."""
+"""The peer's database, over the network: a new connection, a login and a query, as any client would.
+
+Only what proves to be the pair's own counts: an answer to the query, with the pair's system identifier. A refusal, an
+error, another cluster or a connection that is accepted and no more may come from anybody who took the address: each is
+a failed look, and what answered is named, for people.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +11,45 @@ from typing import TYPE_CHECKING
 
 from pgvip.core.observations import PeerDatabase
 from pgvip.deadlines import Deadline
-from pgvip.system.pgping import ping
-from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_peer
+from pgvip.errors import ProbeError
+from pgvip.system.pgping import NotPostgresError, ping
+from pgvip.system.sql import DATABASE_ROLE, NoAnswer, connect_peer
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
-    from pgvip.system.pgping import Answer
-
-BUSY, FORBIDDEN = "53300", "28"
-"""SQLSTATE of too many connections, and class of a refused login (manual, Appendix A)."""
 
 
-def probe(config: Config, address: str, timeout_s: float) -> PeerDatabase:
-    """Ask the database at `address` (the peer's own, or a VIP) who it is.
+class StrangerError(ProbeError):
+    """Something answers at the address, and does not prove to be the peer's database."""
 
-    One that is full, or does not let this role in, works for others: it is an answer, from nobody known. Raises
-    NoAnswer, or ServerAnswered when a live server said that it serves nobody; both are ProbeErrors.
+
+def probe(config: Config, address: str, system_id: str, timeout_s: float) -> PeerDatabase:
+    """Ask the database at `address` (the peer's own, or a VIP) who it is. `system_id`: the pair's; "" when not known.
+
+    Raises NoAnswer when nobody answers, StrangerError when something does that does not prove to be the peer.
     """
     deadline = Deadline.after(timeout_s)
     try:
         with connect_peer(config, address) as session:
-            in_recovery, timeline, system_id = session.query("peer_database", timeout_s=timeout_s)[0]
-    except ServerAnswered:
-        # The driver does not tell why a connection was refused (which is no reason to think it dead).
-        answer = ping(address, config.postgres.port, DATABASE_ROLE, config.postgres.database, deadline.left_s())
-        if not _works(answer):
-            raise
-        return PeerDatabase(in_recovery=None)
-    return PeerDatabase(in_recovery=in_recovery, timeline=timeline, system_id=system_id)
+            in_recovery, timeline, found = session.query("peer_database", timeout_s=timeout_s)[0]
+    except NoAnswer as silence:
+        if text := _not_postgres(config, address, deadline):
+            raise StrangerError(f"something answers at {address}: {text}") from silence
+        raise
+    except ProbeError as failure:
+        text = " ".join(f"{failure.message}: {failure.detail}".rstrip(": ").split())
+        raise StrangerError(f"something answers at {address}: {text}") from failure
+    if system_id and found != system_id:
+        raise StrangerError(f"something answers at {address}: a database with the system identifier {found}")
+    return PeerDatabase(in_recovery=in_recovery, timeline=timeline, system_id=found)
 
 
-def _works(answer: Answer) -> bool:
-    """The server serves, though not us: it came as far as to ask for a password, is full, or forbids the login."""
-    asked = not answer.sqlstate and not answer.text
-    return answer.ready or asked or answer.sqlstate == BUSY or answer.sqlstate.startswith(FORBIDDEN)
+def _not_postgres(config: Config, address: str, deadline: Deadline) -> str:
+    """What is said there that is not PostgreSQL's protocol; the driver tells that like silence."""
+    try:
+        ping(address, config.postgres.port, DATABASE_ROLE, config.postgres.database, deadline.left_s())
+    except NotPostgresError as failure:
+        return failure.message
+    except ProbeError:
+        return ""
+    return ""

@@ -36,7 +36,7 @@ Say = Callable[[str], None]
 Bytes = Callable[[int, int], None]
 Spaces = list[tuple[int, str]]
 
-PROGRESS = re.compile(r"^\s*(?P<done>\d+)/(?P<total>\d+) kB")
+PROGRESS = re.compile(r"^\s*(?P<done>\d{1,15})/(?P<total>\d{1,15}) kB")
 HEADROOM = 1.05
 """The copy grows a little while it is made."""
 

@@ -36,11 +36,13 @@ FACTS_BYTES_MAX = 1 << 24
 TRANSACTIONS_MAX = 10_000
 """Transactions that are kept one by one; the totals count all."""
 
-BLOCK = re.compile(r"\brel (?P<tablespace>\d+)/(?P<database>\d+)/(?P<file>\d+)")
-HEAP = re.compile(r"rmgr: (?P<manager>Heap2?) .*desc: (?P<kind>[A-Z_+]+)(?: (?:ntuples: )?(?P<count>\d+)(?: tuples)?)?")
-COMMIT = re.compile(r"desc: COMMIT(?:_PREPARED)?(?: (?P<prepared>\d+):)? (?P<at>\d{4}-\d\d-\d\d [0-9:.]+ \S+)")
-SUBXACTS = re.compile(r"subxacts: (?P<list>[\d ]+)")
-ABORT = re.compile(r"desc: ABORT(?:_PREPARED (?P<prepared>\d+):)?")
+BLOCK = re.compile(r"\brel (?P<tablespace>\d{1,10})/(?P<database>\d{1,10})/(?P<file>\d{1,10})")
+HEAP = re.compile(
+    r"rmgr: (?P<manager>Heap2?) .*desc: (?P<kind>[A-Z_+]+)(?: (?:ntuples: )?(?P<count>\d{1,10})(?: tuples)?)?"
+)
+COMMIT = re.compile(r"desc: COMMIT(?:_PREPARED)?(?: (?P<prepared>\d{1,10}):)? (?P<at>\d{4}-\d\d-\d\d [0-9:.]+ \S+)")
+SUBXACTS = re.compile(r"subxacts: (?P<list>\d{1,10}(?: \d{1,10})*)")
+ABORT = re.compile(r"desc: ABORT(?:_PREPARED (?P<prepared>\d{1,10}):)?")
 KINDS = {"INSERT": "inserted", "MULTI_INSERT": "inserted", "UPDATE": "updated", "HOT_UPDATE": "updated",
          "DELETE": "deleted", "TRUNCATE": "truncated"}  # fmt: skip
 """Heap records that change rows (src/backend/access/rmgrdesc/heapdesc.c); locks and clean-ups do not."""

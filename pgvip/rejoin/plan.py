@@ -94,7 +94,9 @@ def _running(config: Config, found: Source) -> Plan:
             "A rejoin would destroy what its clients write.",
             "Stop it first, if the peer is the rightful primary.",
         )
-    end = WalPoint(timeline, Lsn(int(position)))
+    if position is None or timeline is None:
+        raise RejoinError("the standby on this host has neither received nor replayed any WAL", hint="Wait, ask again.")
+    end = WalPoint(timeline, Lsn(position))
     fork, strange = follow.fork_from(config, [*local_history(config, end.timeline), end], found)
     if streaming:
         return Plan(Way.NOTHING, f"it streams from {config.peer.name}", fork, fork, exact=False)

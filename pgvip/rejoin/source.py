@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pgvip.actions import slots
 from pgvip.actions.replication import ensure_slot_in
 from pgvip.core.values import Lsn, WalPoint
-from pgvip.errors import ProbeError, RejoinError
+from pgvip.errors import FormatError, ProbeError, RejoinError
 from pgvip.system import pgconf
 from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_peer
 from pgvip.system.wal_files import parse_history
@@ -53,6 +53,8 @@ def prove_source(config: Config, system_id: str) -> Source:
         raise RejoinError("the peer's database does not answer", str(failure)) from failure
     if in_recovery:
         raise RejoinError("the peer's database is a standby", "Only a read-write primary can be followed.")
+    if flush is None:
+        raise RejoinError("the peer's database does not say how far its WAL is flushed")
     if system_id and found != system_id:
         raise RejoinError(
             "the peer has another database cluster",
@@ -60,7 +62,11 @@ def prove_source(config: Config, system_id: str) -> Source:
             "Nothing was touched. Find out which of the two is the right one.",
         )
     point = WalPoint(int(timeline, 16), Lsn.parse(flush))
-    return Source(found, point, parse_history(history), tuple(files))
+    try:
+        return Source(found, point, parse_history(history), tuple(files))
+    except FormatError as failure:
+        what = f"did not understand the history of the peer's timeline {point.timeline}"
+        raise RejoinError(what, f"{failure}.") from failure
 
 
 def prepare_source(config: Config) -> None:

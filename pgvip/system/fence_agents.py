@@ -131,6 +131,8 @@ def read_secret(path: Path) -> str:
             return file.readline().rstrip("\r\n")
     except OSError as failure:
         raise FenceError(f"could not read the secret in {path}", f"{failure.strerror}.") from failure
+    except UnicodeDecodeError as failure:
+        raise FenceError(f"the secret in {path} is not UTF-8") from failure
 
 
 def _said(method: FenceMethod, done: Completed) -> str:

@@ -1,7 +1,8 @@
 """Who answers for an address, and telling everybody who has it: ARP, neighbour discovery, echo.
 
-Scapy builds and reads the packets; plain sockets carry them, which is what makes a probe take 40 ms and not
-a second. Only scapy's l2 layer is loaded with this module, IPv6 when it is first needed.
+Scapy builds the packets; plain sockets carry them, which is what makes a probe take 40 ms and not a second. What comes
+is read by hand: whoever is on the network decides what that is, and one form of it alone is of interest. Only scapy's
+l2 layer is loaded with this module, IPv6 when it is first needed.
 """
 
 from __future__ import annotations
@@ -57,6 +58,12 @@ PACKET_OUTGOING = 4
 """Of a packet socket's address: this host sent it itself (packet(7))."""
 
 ARP_REQUEST, ARP_REPLY = 1, 2
+ARP_HEAD = struct.pack(">HHHBB", ETH_P_ARP, 1, 0x0800, 6, 4)
+"""Of a frame that carries ARP for IPv4 on Ethernet, from its type on."""
+ARP_END = 42
+ND_END = 24
+"""Where the options of a neighbour advertisement begin (RFC 4861, 4.4)."""
+ND_TARGET_OPTION = 2
 ICMP_ECHO_REPLY, ICMP_ECHO = 0, 8
 ICMP6_ECHO, ICMP6_ECHO_REPLY = 128, 129
 ND_SOLICITATION, ND_ADVERTISEMENT = 135, 136
@@ -159,11 +166,19 @@ def _arp_answer(sock: socket.socket, ip: str, own: str) -> str:
         return ""
     if source[2] == PACKET_OUTGOING:
         return ""
-    packet = Ether(data)
-    if ARP not in packet:
-        return ""
-    mac = str(packet[ARP].hwsrc).lower()
-    return mac if packet[ARP].psrc == ip and mac != own else ""
+    mac, claimed = read_arp(data)
+    return mac if claimed == ip and mac != own else ""
+
+
+def read_arp(frame: bytes) -> tuple[str, str]:
+    """The sender's hardware and IPv4 address of an ARP packet in its Ethernet frame (RFC 826); "" twice for any other.
+
+    >>> read_arp(bytes(12) + bytes.fromhex("0806 0001 0800 06 04 0002 525400000001 0a090064") + bytes(10))
+    ('52:54:00:00:00:01', '10.9.0.100')
+    """
+    if len(frame) < ARP_END or frame[12:20] != ARP_HEAD or frame[20:22] not in (b"\0\x01", b"\0\x02"):
+        return "", ""
+    return frame[22:28].hex(":"), str(IPv4Address(frame[28:32]))
 
 
 def _solicit(interface: str, address: IPv6Address, count: int, wait_s: float) -> str:
@@ -186,16 +201,20 @@ def _solicit(interface: str, address: IPv6Address, count: int, wait_s: float) ->
 
 def _nd_answer(sock: socket.socket, address: IPv6Address, own: str) -> str:
     """The target link-layer address of one advertisement for the address by another host (RFC 4861, 4.4)."""
-    data, _ = _receive_from(sock)
-    if len(data) < 24 or data[0] != ND_ADVERTISEMENT or data[8:24] != address.packed:
-        return ""
-    options = data[24:]
+    mac, claimed = read_advertisement(_receive_from(sock)[0])
+    return mac if claimed == address and mac != own else ""
+
+
+def read_advertisement(data: bytes) -> tuple[str, IPv6Address | None]:
+    """The target link-layer address and the target of an ICMPv6 neighbour advertisement; "" and None for any other."""
+    if len(data) < ND_END or data[0] != ND_ADVERTISEMENT:
+        return "", None
+    options = data[ND_END:]
     while len(options) >= 8 and options[1]:
-        if options[0] == 2:  # target link-layer address
-            mac = options[2:8].hex(":")
-            return "" if mac == own else mac
+        if options[0] == ND_TARGET_OPTION:
+            return options[2:8].hex(":"), IPv6Address(data[8:ND_END])
         options = options[8 * options[1] :]
-    return ""
+    return "", None
 
 
 def _advertisement(own: str, address: IPv6Address) -> bytes:
@@ -259,7 +278,11 @@ def _send_echo(sock: socket.socket, address: Address, ident: int, number: int, i
 def _echo_reply(sock: socket.socket, ident: int) -> tuple[Address, int]:
     """Whose reply to which of our requests has come; (address, 0) for anything else."""
     data, sender = _receive_from(sock)
-    address = ip_address(sender.partition("%")[0])
+    return read_echo_reply(data, ip_address(sender.partition("%")[0]), ident)
+
+
+def read_echo_reply(data: bytes, address: Address, ident: int) -> tuple[Address, int]:
+    """Which of our requests (those with `ident`) a packet of `address` replies to: (address, its number), or 0."""
     if address.version == 4:
         data = data[(data[0] & 0xF) * 4 :] if data else b""  # behind the IP header
     reply_type = ICMP_ECHO_REPLY if address.version == 4 else ICMP6_ECHO_REPLY

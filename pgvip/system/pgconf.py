@@ -20,6 +20,7 @@ from pgvip.state import files
 from pgvip.system import wal_commands
 from pgvip.system.sql import REPLICATION_ROLE
 from pgvip.system.workers import as_postgres
+from pgvip.text.numbers import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config
 
 FILE_NAME = "pgvip.conf"
+FILE_BYTES_MAX = 16 << 20
+BLANKS = " \t\r"
+"""All that PostgreSQL takes for blanks in a configuration file."""
 INCLUDE = f"include '{FILE_NAME}'"
 
 HEADER = """\
@@ -122,7 +126,7 @@ def refresh_commands(config: Config) -> bool:
     }
     try:
         with _WRITING:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = _lines(path)
             new = [f"{key} = {quoted(wanted[key])}" if (key := _key(line)) in wanted else line for line in lines]
             if new == lines:
                 return False
@@ -138,9 +142,9 @@ def _raised_in(path: Path) -> dict[str, str]:
     """Read the raised settings back from the file, so that a reload does not seem to take them away."""
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found = [line.partition(" = ") for line in lines if _key(line) in STANDBY_KEYS]
-    return {key: value.strip("'") for key, _, value in found}
+    found = [line.partition(" = ") for line in _lines(path) if _key(line) in STANDBY_KEYS]
+    values = {key: value.strip("'") for key, _, value in found}
+    return {key: value for key, value in values.items() if whole(value) is not None}
 
 
 def ensure_include(main: Path) -> None:
@@ -148,11 +152,11 @@ def ensure_include(main: Path) -> None:
 
     `include`, not `include_if_exists`: without the file a standby would come up with settings of nobody.
     """
-    lines = main.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    settings = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    lines = _lines(main)
+    settings = [word for line in lines if (word := line.strip(BLANKS)) and not word.startswith("#")]
     if settings and settings[-1] == INCLUDE:
         return
-    kept = [line for line in lines if line.strip() != INCLUDE]
+    kept = [line for line in lines if line.strip(BLANKS) != INCLUDE]
     text = "\n".join([*kept, "", "# pgvip: must stay the last line", INCLUDE, ""])
     files.write_like(main, text, main)
 
@@ -166,12 +170,12 @@ def strip_auto_conf(config: Config, version: int) -> list[str]:
     path = config.postgres.data_directory / "postgresql.auto.conf"
     ours = {key for key, _ in _settings(config, sync=True, version=version)} | set(RECOVERY_KEYS)
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
+        lines = _lines(path)
     except FileNotFoundError:
         return []
     removed = [key for line in lines if (key := _key(line)) in ours]
     if removed:
-        files.write_like(path, "".join(line for line in lines if _key(line) not in ours), path)
+        files.write_like(path, "".join(f"{line}\n" for line in lines if _key(line) not in ours), path)
     return removed
 
 
@@ -184,12 +188,12 @@ def raise_auto_conf(config: Config, raised: Mapping[str, str]) -> None:
     """
     path = config.postgres.data_directory / "postgresql.auto.conf"
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
+        lines = _lines(path)
     except FileNotFoundError:
         return
-    text = "".join(f"{key} = {quoted(raised[key])}\n" if (key := _key(line)) in raised else line for line in lines)
-    if text != "".join(lines):
-        files.write_like(path, text, path)
+    new = [f"{key} = {quoted(raised[key])}" if (key := _key(line)) in raised else line for line in lines]
+    if new != lines:
+        files.write_like(path, "\n".join([*new, ""]), path)
 
 
 @as_postgres()
@@ -197,12 +201,18 @@ def auto_conf_keys(config: Config) -> frozenset[str]:
     """The settings that somebody made with ALTER SYSTEM; they win over pgvip.conf."""
     path = config.postgres.data_directory / "postgresql.auto.conf"
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = _lines(path)
     except FileNotFoundError:
         return frozenset()
     except OSError as failure:
         raise PostgresError(f'could not read "{path}"', f"{failure}.") from failure
     return frozenset(key for line in lines if (key := _key(line)))
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a configuration file, in whatever encoding: only a line feed ends one (guc-file.l), not U+2028."""
+    lines = files.read(path, FILE_BYTES_MAX).decode(errors="surrogateescape").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def _key(line: str) -> str:

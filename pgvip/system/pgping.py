@@ -23,6 +23,11 @@ MESSAGE_BYTES_MAX = 65536
 """Longer than any message before ReadyForQuery: more is not PostgreSQL."""
 
 TERMINATE = b"X\x00\x00\x00\x04"
+FOREIGN = "what answers does not speak PostgreSQL's protocol"
+
+
+class NotPostgresError(ProbeError):
+    """Something answered, in another protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +103,14 @@ def _first_answer(connection: socket.socket, deadline: Deadline) -> Answer:
             connection.sendall(TERMINATE)
             return Answer(ready=True)
         if kind not in (b"R", b"S", b"K", b"N"):
-            raise ConnectionError("what answers does not speak PostgreSQL's protocol")
+            raise NotPostgresError(FOREIGN)
 
 
 def _message(connection: socket.socket, deadline: Deadline) -> tuple[bytes, bytes]:
     kind = _exactly(connection, 1, deadline)
     (length,) = struct.unpack("!i", _exactly(connection, 4, deadline))
     if not 4 <= length <= MESSAGE_BYTES_MAX:
-        raise ConnectionError("what answers does not speak PostgreSQL's protocol")
+        raise NotPostgresError(FOREIGN)
     return kind, _exactly(connection, length - 4, deadline)
 
 

@@ -114,7 +114,7 @@ def parse_control_data(text: str) -> ControlData:
         if colon:
             words[key.strip()] = value.strip()
     try:
-        return ControlData(
+        found = ControlData(
             state=words["Database cluster state"],
             system_id=words["Database system identifier"],
             checkpoint=WalPoint(
@@ -136,6 +136,13 @@ def parse_control_data(text: str) -> ControlData:
         )
     except (KeyError, ValueError) as failure:
         raise PostgresError("did not understand the output of pg_controldata", f"{failure}.") from failure
+    for name, bytes_, least, most in (
+        ("WAL segment", found.segment_bytes, 1 << 20, 1 << 30),
+        ("WAL block", found.page_bytes, 1 << 10, 1 << 16),
+    ):
+        if not least <= bytes_ <= most or bytes_ & (bytes_ - 1):
+            raise PostgresError("did not understand the output of pg_controldata", f"A {name} of {bytes_} bytes.")
+    return found
 
 
 @as_postgres()

@@ -23,6 +23,7 @@ from pgvip.errors import PostgresError
 from pgvip.system import workers
 from pgvip.system.procfs import ProcessRef, alive, is_server, lines_of, link_of, parent_of, pids, ref_of, stat_of
 from pgvip.system.standing import belongs, standing_postmaster
+from pgvip.text.numbers import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,9 +81,9 @@ def postmaster(data_directory: str | Path) -> ProcessRef | None:
             _learn_segment(data, found)
         return found
     lines = _pid_file(data)
-    if not lines or not lines[0].strip().isdigit():
+    pid = whole(lines[0].strip()) if lines else None
+    if pid is None:
         return None
-    pid = int(lines[0])
     ref = ref_of(pid)
     if ref is None or link_of(pid, "cwd") != data or not is_server(pid):
         return None

@@ -19,6 +19,7 @@ import psycopg2.extensions as driver
 
 from pgvip.deadlines import Deadline
 from pgvip.errors import ProbeError
+from pgvip.system.sql_shapes import Row, UnexpectedAnswerError, checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,11 +38,11 @@ STATEMENT_TIMEOUT_S = 60.0
 CONNECTION_ENDED = ("57P01", "57P02", "57P05", "25P03", "08")
 """SQLSTATE (or class) of a connection that ended, not of a query that failed (manual, Appendix A)."""
 
+UNREADABLE = (ValueError, ArithmeticError)
+"""What the driver raises beside its own errors for a value that is not of the type that the server says it has."""
+
 SEVERITY = re.compile(r"(?:^|failed:)\s*[^\s:]+:  (?P<message>.*)", re.DOTALL)
 """libpq writes a server's message as `SEVERITY:  text`, two spaces after the colon, in any language."""
-
-Row = tuple[Any, ...]
-
 
 class NoAnswer(ProbeError):
     """Nobody answered: refused, unreachable, silent for too long, or the connection broke."""
@@ -101,10 +102,11 @@ class Session:
     def query(
         self, name: str, params: Sequence[object] = (), *, timeout_s: float, reopen: bool = True
     ) -> list[Row]:
-        """Run `sql/NAME.sql` and return its rows; a statement without a result returns none.
+        """Run `sql/NAME.sql` and return its rows, which have the shape that `sql_shapes` says for it.
 
         A kept connection that turns out to have ended is opened again, once, within the same limit: so a
-        query must be repeatable (`reopen`: False for one that tells its caller). Raises NoAnswer or ServerAnswered.
+        query must be repeatable (`reopen`: False for one that tells its caller). Raises NoAnswer, ServerAnswered, or
+        UnexpectedAnswerError for an answer of another shape.
         """
         deadline = Deadline.after(timeout_s)
         kept = self._connection is not None
@@ -151,11 +153,19 @@ class Session:
             with connection.cursor() as cursor:
                 cursor.execute(load_sql(name, self.version), tuple(params) or None)
                 self._wait(connection, deadline)
-                return cursor.fetchall() if cursor.description else []
+                rows = cursor.fetchall() if cursor.description else []
         except psycopg2.Error as failure:
             self.close()
             raise self._query_error(name, failure) from failure
+        except UNREADABLE as failure:
+            self.close()
+            raise UnexpectedAnswerError(f"did not understand what {self._what} answered", f"{failure}.") from failure
         except ProbeError:
+            self.close()
+            raise
+        try:
+            return checked(name, self._what, rows)
+        except UnexpectedAnswerError:
             self.close()
             raise
 

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.core.values import Lsn, WalPoint
-from pgvip.errors import PostgresError, RejoinError
+from pgvip.errors import FormatError, PostgresError, RejoinError
 from pgvip.system import pgtools, processes
 from pgvip.system.commands import run
 from pgvip.system.wal_files import read_history, segment_name
@@ -33,10 +33,13 @@ SHORT_HEADER_BYTES = 24
 
 ALIGN_BYTES = 8
 
-RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+), tx:\s*(?P<tx>\d+), lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
+RECORD = re.compile(
+    r"len \(rec/tot\):\s*\d{1,10}/\s*(?P<length>\d{1,10}), tx:\s*(?P<tx>\d{1,10}), "
+    r"lsn: (?P<lsn>[0-9A-F]{1,8}/[0-9A-F]{1,8})"
+)
 SEGMENT = re.compile(r"[0-9A-F]{24}")
-CHECKPOINT = re.compile(r"desc: CHECKPOINT\w* redo (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
-LAST_READ = re.compile(r"error in WAL record at (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
+CHECKPOINT = re.compile(r"desc: CHECKPOINT\w* redo (?P<lsn>[0-9A-F]{1,8}/[0-9A-F]{1,8})")
+LAST_READ = re.compile(r"error in WAL record at (?P<lsn>[0-9A-F]{1,8}/[0-9A-F]{1,8})")
 OTHER_WAL = "the data were not made by the WAL beside them"
 LAST = Lsn((1 << 64) - 1)
 """After every position: where a timeline that goes on ends."""
@@ -126,10 +129,10 @@ def _record_at(config: Config, control: ControlData, point: WalPoint, end: Lsn) 
 
 @as_postgres()
 def local_history(config: Config, timeline: int) -> tuple[WalPoint, ...]:
-    """Timelines before this one, by the file in pg_wal; PostgresError when it is missing."""
+    """Timelines before this one, by the file in pg_wal; PostgresError when it is missing or damaged."""
     try:
         return read_history(config.postgres.data_directory / "pg_wal", timeline)
-    except OSError as failure:
+    except (OSError, FormatError) as failure:
         raise PostgresError(f"could not read the history of timeline {timeline}", f"{failure}.") from failure
 
 
@@ -233,6 +236,9 @@ def waldump(
 def _segment_bytes(directory: Path) -> int:
     """Size of WAL files: that of any one, for they are whole from the beginning. PostgresError without one."""
     try:
-        return next(path.stat().st_size for path in directory.iterdir() if SEGMENT.fullmatch(path.name))
+        size = next(path.stat().st_size for path in directory.iterdir() if SEGMENT.fullmatch(path.name))
     except (OSError, StopIteration) as failure:
         raise PostgresError(f'there are no WAL files in "{directory}"') from failure
+    if not 1 << 20 <= size <= 1 << 30 or size & (size - 1):
+        raise PostgresError(f'the WAL files in "{directory}" are not whole', f"One of them has {size} bytes.")
+    return size

@@ -241,6 +241,15 @@ class Faults:
 
         self._ends(fault, heal)
 
+    def stranger(self, host: Host, fault: Fault) -> None:
+        """Somebody's server answers at this host's address whenever it does not itself."""
+        host.stranger = str(fault.how[0])
+
+        def gone() -> None:
+            host.stranger = ""
+
+        self._ends(fault, gone)
+
     cut_off = isolated = apart = gateway = cut
 
     def fence_mood(self, host: Host, fault: Fault) -> None:
@@ -382,6 +391,7 @@ def heal(world: World, leaving: set[Host] | None = None) -> None:
         host.settings = replace(host.settings, sync=world.a.settings.sync)
         host.disk_bad = host.pg.stuck = host.state_hangs = False
         host.blind.clear()
+        host.stranger = ""
         host.pg.quick()
         if leaving and host in leaving:
             host.power_off("the orderly shutdown ends")

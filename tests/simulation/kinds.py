@@ -144,6 +144,7 @@ KINDS = (
     Kind("seen_dead", 1.0),
     Kind("rejoin", 0.3),
     Kind("mode", 0.5, (0.0, 10.0)),
+    Kind("stranger", 0.7, (5.0, 60.0), how=one_of("refuses", "other")),
     Kind("record_lost", 0.7, operators=True),
     Kind("record_back", 0.5, how=one_of(1.0, 2.0, 4.0), operators=True),
     Kind("force", 0.7, operators=True),

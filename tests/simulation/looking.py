@@ -99,9 +99,9 @@ class Probes:
         host.later(self.world.look_s(), arrive)
 
     def _processes(self) -> Processes:
-        pg = self.host.pg
         from tests.simulation.machine import SYSTEM_ID
 
+        pg = self.host.pg
         return Processes(
             installed=True,
             system_id=SYSTEM_ID,
@@ -144,6 +144,8 @@ class Probes:
     # --- remote ---------------------------------------------------------------------------------------------
 
     def _remote(self) -> Report:
+        from tests.simulation.machine import SYSTEM_ID
+
         host, peer, now_s = self.host, self.host.peer, self.host.clock_s
         net = self.world.net
         gateway = net.sends("gateway", host)
@@ -157,13 +159,22 @@ class Probes:
             report[name] = (True, peer.mac if answers else "", now_s)
         pg = peer.pg
         if net.open("connect", host, peer) and pg.answers and not peer.disk_bad:
-            value = PeerDatabase(pg.phase != "primary", pg.timeline, "")
+            value = PeerDatabase(pg.phase != "primary", pg.timeline, SYSTEM_ID)
             report["peer_own"] = (True, value, now_s)
             wanted = Vip.PRIMARY if pg.phase == "primary" else Vip.STANDBY
             if wanted in peer.held:
                 report["peer_vip"] = (True, value, now_s)
             else:
                 report["peer_vip"] = (False, "no route", now_s)
+        elif peer.stranger and net.sends("connect", host):
+            report |= _stranger(peer.stranger, now_s)
         else:
             report["peer_own"] = report["peer_vip"] = (False, "no answer", now_s)
         return report
+
+
+def _stranger(how: str, now_s: float) -> Report:
+    """Somebody else's server at a host's address: it refuses the login, or lets everybody in."""
+    other = PeerDatabase(in_recovery=False, timeline=9, system_id="7999999999999999999")
+    told = (how == "other", other if how == "other" else "something answers", now_s)
+    return {"peer_own": told, "peer_vip": told, "stranger": (True, "something answers", now_s)}

@@ -45,6 +45,7 @@ class Host:
         self.frozen = False
         self.disk_bad = False
         self.state_hangs = False
+        self.stranger = ""  # whose server answers at this host's address while it does not itself: "refuses", "other"
         self.blind: dict[str, str] = {}  # looks that do not come back: whether they say so
         self.veto = ""  # what its veto hooks do: "allows", "refuses", "hangs", "random"; "" when there are none
         self.boots = 0

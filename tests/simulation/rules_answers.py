@@ -132,6 +132,18 @@ def everything_but_the_kernel(play: Play) -> None:
     play.must(lambda: play.serves(play.b), 15.0, "5: nobody serves: the standby waits for a primary that hangs")
 
 
+def strangers_count(patch: Patch) -> None:
+    """Whatever answers at the peer's address is a sign of life."""
+    patch.setattr(Facts, "_proven", lambda _facts, watch: watch.value is not None)
+
+
+def somebody_has_the_address(play: Play) -> None:
+    """The primary loses its power, and somebody's server answers at its address."""
+    play.a.stranger = "other"
+    play.a.power_off("test")
+    play.must(lambda: play.serves(play.b), 15.0, "5: nobody serves: a stranger's server counts as the primary")
+
+
 RULES = (
     Rule("link-answers", "the daemon link, the database (a new connection and a query, through VIP and own address)"
          " and the replication stream are all silent", link_is_nothing, only_the_link, FENCED, "replication cut"),
@@ -147,4 +159,6 @@ RULES = (
          "5: nobody serves", "a frozen host"),
     Rule("arp-is-no-answer", "an open connection, an ARP reply, a ping", arp_is_life, everything_but_the_kernel,
          "5: nobody serves", "a stopped daemon, a hung database"),
+    Rule("own-words", "An answer counts only from the pair's own", strangers_count, somebody_has_the_address,
+         "5: nobody serves", "a power cut, a stranger's server"),
 )  # fmt: skip

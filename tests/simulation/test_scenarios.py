@@ -27,6 +27,11 @@ def serves_alone(host: Host) -> bool:
     return alone and host.pg.phase == "primary" and host.held == set(Vip)
 
 
+def warnings(host: Host) -> set[str]:
+    last = host.daemon.last if host.daemon else None
+    return {warning.name for warning in last.warnings} if last else set()
+
+
 @both
 @seeded
 def test_fresh_pair(seed: int, sync: bool) -> None:
@@ -44,6 +49,22 @@ def test_primary_powered_off_and_back(seed: int, sync: bool) -> None:
     took_s = until(world, lambda: serves_alone(world.b), 30.0)
     assert took_s < 8.0, tail(world)
     writes_again(world)
+    heals(world)
+    assert primary(world) is world.b
+
+
+@both
+@seeded
+@pytest.mark.parametrize("how", ["refuses", "other"])
+def test_a_stranger_at_the_address_of_a_dead_primary_delays_nothing(seed: int, sync: bool, how: str) -> None:
+    """Its server refuses the login, or lets everybody in and is another cluster; people are told."""
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.a.stranger = how
+    world.a.power_off("test")
+    took_s = until(world, lambda: "stranger" in warnings(world.b), 5.0)
+    took_s += until(world, lambda: serves_alone(world.b), 30.0)
+    assert took_s < 8.0, tail(world)
     heals(world)
     assert primary(world) is world.b
 

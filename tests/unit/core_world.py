@@ -165,7 +165,8 @@ class Host:
         since_s = self.now_s - for_s
         heard = self.k.peer.heard
         quiet = self.knows(heard=Heard(heard.message, since_s) if heard else None)
-        quiet = quiet.sees(peer_own=failing(PeerDatabase(in_recovery=False), since_s), peer_vip=failing())
+        asked = PeerDatabase(in_recovery=False, system_id=SYSTEM_ID)
+        quiet = quiet.sees(peer_own=failing(asked, since_s), peer_vip=failing())
         return quiet.database(moved_at_s=since_s) if quiet.seen.database.value else quiet
 
     def down(self, *, clean: bool = False) -> Host:
@@ -314,8 +315,8 @@ def _observations(me: str, *, read_write: bool, held: frozenset[Vip], sync: bool
         held=saw(held),
         arp_primary=saw(""),
         arp_standby=saw(""),
-        peer_vip=saw(PeerDatabase(in_recovery=read_write)),
-        peer_own=saw(PeerDatabase(in_recovery=read_write)),
+        peer_vip=saw(PeerDatabase(in_recovery=read_write, system_id=SYSTEM_ID)),
+        peer_own=saw(PeerDatabase(in_recovery=read_write, system_id=SYSTEM_ID)),
         archive=saw(value=True),
     )
 

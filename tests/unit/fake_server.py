@@ -26,8 +26,11 @@ PASSWORD = message(b"R", (10).to_bytes(4, "big") + b"SCRAM-SHA-256\0\0")
 
 
 @contextmanager
-def serving(answer: bytes | None) -> Iterator[int]:
-    """A port of 127.0.0.1 where each connection gets `answer` (None: accepted by the kernel, never answered)."""
+def serving(answer: bytes | None, then: bytes = b"") -> Iterator[int]:
+    """A port of 127.0.0.1 where each connection gets `answer` (None: accepted by the kernel, never answered).
+
+    `then`: what is said to all that comes after it.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -44,7 +47,7 @@ def serving(answer: bytes | None) -> Iterator[int]:
                 connection.sendall(answer or b"")
                 # Until the client leaves: closing first could throw away what was sent.
                 while connection.recv(1000):
-                    pass
+                    connection.sendall(then)
 
     thread = threading.Thread(target=serve, daemon=True)
     if answer is not None:

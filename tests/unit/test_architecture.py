@@ -217,9 +217,26 @@ def test_no_checker_is_silenced_for_a_whole_module() -> None:
             assert not re.match(r"#\s*(ruff|flake8):\s*noqa|#\s*mypy:", line), module
 
 
-@pytest.mark.parametrize("module", MODULES, ids=relative)
+RUNNERS = {"daemon/probe_threads.py": ["_look"], "daemon/action_threads.py": ["_run"]}
+"""The two runners, and the functions in which they catch everything: whatever a probe or an action fails by is a failed
+observation with its cause, and a warning. No input ends the daemon."""
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if relative(m) in RUNNERS], ids=relative)
+def test_the_two_runners_catch_everything_once(module: Path) -> None:
+    functions = [node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.FunctionDef)]
+    catching = {f.name: catches_everything(f) for f in functions}
+    assert [name for name, count in catching.items() for _ in range(count)] == RUNNERS[relative(module)]
+
+
+def catches_everything(function: ast.FunctionDef) -> int:
+    caught = [node.type for node in ast.walk(function) if isinstance(node, ast.ExceptHandler)]
+    return sum(isinstance(one, ast.Name) and one.id == "Exception" for one in caught)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if relative(m) not in RUNNERS], ids=relative)
 def test_nothing_catches_everything(module: Path) -> None:
-    """A failed assertion is never caught: crash, restart, observe."""
+    """A failed assertion of the core is never caught: crash, restart, observe."""
     broad = {"Exception", "BaseException", "AssertionError"}
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ExceptHandler):

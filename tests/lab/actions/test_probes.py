@@ -13,6 +13,7 @@ from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import ProbeError
 from pgvip.probes import peer_database
 from pgvip.probes.database import DatabaseProbe
+from pgvip.probes.peer_database import StrangerError
 from pgvip.system import pgtools, processes
 from pgvip.system.sql import ServerAnswered, connect_local
 from tests.lab.actions.servers import caught_up, look, stopped
@@ -98,7 +99,7 @@ def test_stopped_dead_server_costs_the_deadline(streaming: Pair, everything: boo
             assert probe.heartbeat(1.0)
         assert now_s() - begun_s < 1.5
         with pytest.raises(ProbeError):
-            peer_database.probe(streaming.b, streaming.a.me.address, 0.3)
+            peer_database.probe(streaming.b, streaming.a.me.address, "", 0.3)
     finally:
         for start_again in go_on:
             start_again()
@@ -108,14 +109,14 @@ def test_stopped_dead_server_costs_the_deadline(streaming: Pair, everything: boo
 
 
 def test_peer_database_over_the_network(streaming: Pair) -> None:
-    seen = peer_database.probe(streaming.b, streaming.a.me.address, 2.0)
+    seen = peer_database.probe(streaming.b, streaming.a.me.address, "", 2.0)
     own = look(streaming.a)
     assert (seen.in_recovery, seen.timeline) == (False, own.point.timeline)
     assert seen.system_id == pgtools.control_data(streaming.a).system_id
-    assert peer_database.probe(streaming.a, streaming.b.me.address, 2.0).in_recovery
+    assert peer_database.probe(streaming.a, streaming.b.me.address, seen.system_id, 2.0).in_recovery
 
 
-def test_too_many_clients_is_an_answer(streaming: Pair) -> None:
+def test_too_many_clients_prove_nothing_over_the_network_and_are_named(streaming: Pair) -> None:
     sessions = [connect_local(streaming.a) for _ in range(30)]
 
     def take_all() -> None:
@@ -127,7 +128,8 @@ def test_too_many_clients_is_an_answer(streaming: Pair) -> None:
             take_all()
         probe = DatabaseProbe(streaming.a)
         assert probe.connection()
-        assert peer_database.probe(streaming.b, streaming.a.me.address, 2.0).in_recovery is None
+        with pytest.raises(StrangerError, match="something answers at"):
+            peer_database.probe(streaming.b, streaming.a.me.address, "", 2.0)
     finally:
         for session in sessions:
             session.close()

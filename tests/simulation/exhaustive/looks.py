@@ -76,7 +76,7 @@ def observed(old: Observations, look: Look, now_s: float = NOW_S) -> Observation
         database = Observation()  # it said nothing yet; what another postmaster said is never asked for again
     peer_own, peer_vip = old.peer_own, old.peer_vip
     if look.peer is not None:
-        value = PeerDatabase(look.peer[0], look.peer[1], "")
+        value = PeerDatabase(look.peer[0], look.peer[1], SYSTEM_ID)
         peer_own = Observation(value, now_s)
         peer_vip = Observation(value, now_s) if look.peer[2] else peer_vip.failed("", now_s)
     else:

@@ -21,7 +21,8 @@ from pgvip.drill.ready import obstacles
 from pgvip.drill.result import last
 from pgvip.errors import Exit, RefusedError
 from pgvip.system import sql
-from pgvip.system.sql import NoAnswer, Row
+from pgvip.system.sql import NoAnswer
+from pgvip.system.sql_shapes import Row
 from pgvip.text.writing import moment
 from tests.unit.cli.test_orders import Daemon
 from tests.unit.status.test_document import healthy

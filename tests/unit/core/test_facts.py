@@ -10,7 +10,19 @@ from pgvip.core.actions import AddVip, Promote, Rejoin, StartPostgres
 from pgvip.core.messages import Heard
 from pgvip.core.observations import Observation, PeerDatabase, Processes
 from pgvip.core.values import NEVER, Lsn, Vip, WalPoint
-from tests.unit.core_world import HERE, NOW_S, Host, failing, heard_from, in_vain, primary, record, saw, standby
+from tests.unit.core_world import (
+    HERE,
+    NOW_S,
+    SYSTEM_ID,
+    Host,
+    failing,
+    heard_from,
+    in_vain,
+    primary,
+    record,
+    saw,
+    standby,
+)
 
 # --- the peer's silence -------------------------------------------------------------------------------------
 
@@ -24,7 +36,7 @@ def test_silence_needs_every_path_to_be_silent_for_the_configured_time() -> None
 @pytest.mark.parametrize("path", ["message", "own", "vip", "stream"])
 def test_any_single_path_breaks_the_silence(path: str) -> None:
     host = standby().silence()
-    database = PeerDatabase(in_recovery=False)
+    database = PeerDatabase(in_recovery=False, system_id=SYSTEM_ID)
     one: dict[str, Host] = {
         "message": host.knows(heard=Heard(heard_from("a", record()), NOW_S - 2.9)),
         "own": host.sees(peer_own=saw(database, NOW_S - 2.9)),
@@ -32,6 +44,30 @@ def test_any_single_path_breaks_the_silence(path: str) -> None:
         "stream": host.database(moved_at_s=NOW_S - 2.9),
     }
     assert not one[path].facts.peer_silent
+
+
+@pytest.mark.parametrize("system_id", ["", "7999999999999999999"])
+@pytest.mark.parametrize("path", ["peer_own", "peer_vip"])
+def test_the_answer_of_another_cluster_is_no_sign_of_life(path: str, system_id: str) -> None:
+    """Anybody on the network can answer at a dead host's address."""
+    stranger = PeerDatabase(in_recovery=False, system_id=system_id)
+    host = standby().silence().sees(**{path: saw(stranger, NOW_S)})
+    assert host.facts.peer_silent
+    assert host.facts.peer_database is None
+
+
+def test_a_stranger_s_answer_before_the_last_sign_of_life_does_not_say_that_the_database_was_asked_since() -> None:
+    host = standby().silence().knows(heard=Heard(heard_from("a", record()), NOW_S - 3.0))
+    stranger = PeerDatabase(in_recovery=False, system_id="7999999999999999999")
+    assert not host.sees(peer_own=saw(stranger, NOW_S - 3.1)).facts.peer_silent
+    assert host.sees(peer_own=saw(stranger, NOW_S - 2.9)).facts.peer_silent
+
+
+def test_what_answers_in_the_silent_peer_s_place_is_a_warning_and_beside_a_peer_that_is_heard_none() -> None:
+    stranger = saw("something answers at 10.0.0.1: no pg_hba.conf entry")
+    assert "stranger" not in standby().sees(stranger=stranger).round().warnings()
+    assert "stranger" in standby().silence().sees(stranger=stranger).round().warnings()
+    assert "stranger" not in standby().silence().sees(stranger=saw("")).round().warnings()
 
 
 def test_what_a_kernel_answers_for_a_frozen_host_is_no_sign_of_life() -> None:
@@ -65,7 +101,7 @@ def test_an_old_message_is_none() -> None:
 
 
 def test_the_peer_s_database_was_seen_lately_and_without_a_failure_since() -> None:
-    seen = PeerDatabase(in_recovery=True)
+    seen = PeerDatabase(in_recovery=True, system_id=SYSTEM_ID)
     assert primary().sees(peer_own=saw(seen, NOW_S - 12.0)).facts.peer_database == seen
     assert primary().sees(peer_own=saw(seen, NOW_S - 12.1)).facts.peer_database is None
     assert primary().sees(peer_own=Observation(seen, NOW_S - 1, 1, NOW_S, NOW_S, "no")).facts.peer_database is None
@@ -119,7 +155,7 @@ def test_limits_go_with_the_interval_that_is_configured() -> None:
     slow = primary().configured(interval_s=0.5)
     assert slow.sees(gateway=saw("gw", NOW_S - 0.79)).facts.gateway
     assert not slow.sees(gateway=saw("gw", NOW_S - 0.81)).facts.gateway
-    seen = PeerDatabase(in_recovery=True)
+    seen = PeerDatabase(in_recovery=True, system_id=SYSTEM_ID)
     assert slow.sees(peer_own=saw(seen, NOW_S - 6.0)).facts.peer_database == seen
     assert slow.sees(peer_own=saw(seen, NOW_S - 6.1)).facts.peer_database is None
 

@@ -10,7 +10,7 @@ from pgvip.core.actions import DropVip, StartPostgres, StopPostgres
 from pgvip.core.observations import PeerDatabase
 from pgvip.core.rights import entitled, write_right
 from pgvip.core.values import NEVER, Mode, Pause, Vip
-from tests.unit.core_world import NOW_S, SOLO_B, Host, failing, heard_from, primary, role_wish, saw, standby
+from tests.unit.core_world import NOW_S, SOLO_B, SYSTEM_ID, Host, failing, heard_from, primary, role_wish, saw, standby
 
 LIMIT_S = 20.0
 
@@ -62,7 +62,7 @@ def test_a_probe_that_says_nothing_is_no_silence_of_the_gateway() -> None:
 
 
 def test_a_probe_of_the_peer_that_says_nothing_is_no_silence_either() -> None:
-    hangs = alone(60.0).sees(peer_own=saw(PeerDatabase(in_recovery=True), NOW_S - 60))
+    hangs = alone(60.0).sees(peer_own=saw(PeerDatabase(in_recovery=True, system_id=SYSTEM_ID), NOW_S - 60))
     assert not hangs.round().k.isolation.isolated
 
 

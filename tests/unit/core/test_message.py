@@ -106,6 +106,7 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "fence-status": lambda: primary().sees(fence=failing()).round(),
     "sync-names": lambda: primary().database(sync_names="").round(),
     "peer-silent": lambda: primary().knows(heard=None).round(),
+    "stranger": lambda: standby().silence().sees(stranger=saw("something answers at 192.0.2.11: refused")).round(),
     "configuration-differs": lambda: primary().hears(digest="x").round(),
     "version-differs": lambda: primary().hears(version="0").round(),
     "peer-cannot": lambda: primary().hears(cannot="StopPostgres: D state").round(),
@@ -512,14 +513,14 @@ def test_a_record_that_cannot_be_written_keeps_also_from_beginning_to_give_up() 
 
 
 def test_once_two_heartbeats_are_missing_the_peer_s_database_is_asked_at_once() -> None:
-    asked_before = saw(PeerDatabase(in_recovery=True), NOW_S - 2)
+    asked_before = saw(PeerDatabase(in_recovery=True, system_id=SYSTEM_ID), NOW_S - 2)
     host = primary().sees(peer_own=asked_before, peer_vip=asked_before)
 
     def woken(age_s: float, asked_s: float = -2.0) -> set[str]:
         heard = host.k.peer.heard
         assert heard is not None
         quiet = host.knows(heard=replace(heard, at_s=NOW_S - age_s), round_s=NOW_S)
-        quiet = quiet.sees(peer_own=saw(PeerDatabase(in_recovery=True), NOW_S + asked_s))
+        quiet = quiet.sees(peer_own=saw(PeerDatabase(in_recovery=True, system_id=SYSTEM_ID), NOW_S + asked_s))
         last = quiet.round().last
         assert last is not None
         return {name for name in last.wake if name.startswith("peer")}

@@ -135,7 +135,7 @@ def test_nothing_seen_is_nothing_known() -> None:
     files = Processes()
     assert (files.installed, files.system_id, files.postmaster, files.left) == (False, "", "", 0)
     assert (files.standby_signal, files.control_state, files.checkpoint) == (False, "", None)
-    other = PeerDatabase(in_recovery=None)
+    other = PeerDatabase(in_recovery=False)
     assert (other.timeline, other.system_id) == (0, "")
     assert (START, str(START)) == (0, "0/0")
 

@@ -14,7 +14,7 @@ import pytest
 from pgvip.checks import exposed
 from pgvip.core import warnings as core_warnings
 from pgvip.core.changes import TABLE
-from pgvip.daemon import background
+from pgvip.daemon import background, internal_errors
 from pgvip.events.event_table import EVENTS, VETO, Event, Level, kind, read
 from pgvip.hooks.calls import ROLE_EVENTS
 from pgvip.status import document
@@ -54,7 +54,7 @@ def test_every_name_in_the_table_is_told() -> None:
 
 
 def test_each_warning_of_the_tables_is_a_state_and_each_state_a_warning() -> None:
-    tables = (core_warnings.TABLE, background.WARNINGS, exposed.WARNINGS)
+    tables = (core_warnings.TABLE, background.WARNINGS, exposed.WARNINGS, internal_errors.WARNINGS)
     names = [row.name for table in tables for row in table]
     assert len(names) == len(set(names)) > 30
     assert {name for name, row in EVENTS.items() if row.state} == set(names)
