@@ -10,12 +10,12 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.actions import prepare, replication
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, PromoteError
-from pgvip.system import pgtools, processes, units
+from pgvip.system import pgtools, processes, server_log, units
 from pgvip.system.commands import check, run
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
@@ -47,6 +47,19 @@ KILL_S = 10.0
 PM_STATUS_LINE, READY = 7, "ready"
 
 LOG_LINES, LOG_BYTES = 8, 1 << 16
+STAYS_S = 3.0
+"""How long a server is watched that ended after its last start; replay comes to the same record again."""
+
+
+class _Start(NamedTuple):
+    """When the server was started last, and how long its logs were then."""
+
+    at_s: float
+    logs: list[server_log.Log]
+
+
+_STARTED: dict[Path, _Start] = {}
+"""By data directory, for the life of this process."""
 
 
 def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> None:
@@ -56,12 +69,17 @@ def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> 
     `system_id`: of the pair's record; another cluster is not started. A server that runs as wanted already is
     a success. Raises PostgresError.
     """
+    ended_before = ""
     if processes.postmaster(config.postgres.data_directory) is None:
         prepare.open_directory(config.paths.no_restore.parent)
         config.paths.no_restore.unlink(missing_ok=True)
         prepare.prepare(config, standby=standby, sync=sync, system_id=system_id)
+        ended_before = _cause(config)
+        _STARTED[config.postgres.data_directory] = _Start(now_s(), _logs(config))
         _launch(config)
     _await_start(config, standby=standby)
+    if ended_before:
+        _stays(config)
     with suppress(ProbeError):
         replication.ensure_slot(config)
 
@@ -228,10 +246,49 @@ def _in_recovery(config: Config) -> bool:
         return pgtools.control_data(config).state != "in production"
 
 
-def _last_words(config: Config) -> str:
+def _stays(config: Config) -> None:
+    """See that a server that ended after its last start lives on: what ended it may come back in a moment."""
+    limit_s = now_s() + STAYS_S
+
+    def decided() -> bool:
+        if processes.postmaster(config.postgres.data_directory) is None:
+            raise PostgresError("the server ended soon after its start", _last_words(config))
+        return now_s() >= limit_s
+
+    wait_until(decided, 2 * STAYS_S, every_s=10 * START_POLL_S, what="a server that stays", error=PostgresError)
+
+
+def _logs(config: Config) -> list[server_log.Log]:
+    with suppress(PostgresError):
+        return server_log.now(config, log_file(config))
+    return []
+
+
+def _written(config: Config) -> list[str]:
+    """What the server wrote since it was started last by this process; without it, a failure is only told in less."""
+    started = _STARTED.get(config.postgres.data_directory)
+    if started is None:
+        return []
+    lines: list[str] = []
+    with suppress(PostgresError):
+        lines = server_log.added(config, log_file(config), started.logs)
     if config.postgres.unit:
+        lines += server_log.of_unit(config.postgres.unit, now_s() - started.at_s)
+    return lines
+
+
+def _cause(config: Config) -> str:
+    return server_log.cause(_written(config))
+
+
+def _last_words(config: Config) -> str:
+    """Why the server ended: PostgreSQL's own reason and hint, else the last lines of its log."""
+    lines = _written(config)
+    if found := server_log.cause(lines):
+        return found
+    if not lines and config.postgres.unit:
         return f"See journalctl -u {config.postgres.unit}."
-    return end_of_log(config)
+    return "\n".join(lines[-LOG_LINES:]) or end_of_log(config)
 
 
 @as_postgres()

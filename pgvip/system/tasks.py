@@ -25,6 +25,7 @@ MODULES = (
     "pgvip.system.pgtools",
     "pgvip.system.processes",
     "pgvip.system.pgconf",
+    "pgvip.system.server_log",
     "pgvip.system.stopped_wal",
     "pgvip.system.units",
     "pgvip.system.wal_files",
