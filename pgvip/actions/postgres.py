@@ -10,12 +10,13 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pgvip.actions import prepare, replication
+from pgvip.actions import last_words, prepare, replication
+from pgvip.actions.last_words import end_of_log, log_file
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, PromoteError
-from pgvip.system import pgtools, processes, server_log, units
+from pgvip.system import pgtools, processes, units
 from pgvip.system.commands import check, run
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config
     from pgvip.system.sql import Session
 
-__all__ = ["checkpoint", "end_of_wal", "promote", "start", "stop"]
+__all__ = ["checkpoint", "end_of_log", "end_of_wal", "log_file", "promote", "start", "stop"]
 
 START_POLL_S = 0.01
 PROMOTE_POLL_S = 0.003
@@ -46,20 +47,8 @@ KILL_S = 10.0
 
 PM_STATUS_LINE, READY = 7, "ready"
 
-LOG_LINES, LOG_BYTES = 8, 1 << 16
 STAYS_S = 3.0
 """How long a server is watched that ended after its last start; replay comes to the same record again."""
-
-
-class _Start(NamedTuple):
-    """When the server was started last, and how long its logs were then."""
-
-    at_s: float
-    logs: list[server_log.Log]
-
-
-_STARTED: dict[Path, _Start] = {}
-"""By data directory, for the life of this process."""
 
 
 def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> None:
@@ -74,8 +63,7 @@ def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> 
         prepare.open_directory(config.paths.no_restore.parent)
         config.paths.no_restore.unlink(missing_ok=True)
         prepare.prepare(config, standby=standby, sync=sync, system_id=system_id)
-        ended_before = _cause(config)
-        _STARTED[config.postgres.data_directory] = _Start(now_s(), _logs(config))
+        ended_before = last_words.begin(config)
         _launch(config)
     _await_start(config, standby=standby)
     if ended_before:
@@ -139,12 +127,6 @@ def checkpoint(config: Config, limit_s: float) -> float:
     return now_s() - begun_s
 
 
-def log_file(config: Config) -> Path:
-    """Where the server writes until its own logging collector starts (without a systemd unit)."""
-    data = config.postgres.data_directory
-    return data.with_name(f"{data.name}.log")
-
-
 # --- start -----------------------------------------------------------------------------------------------
 
 
@@ -172,7 +154,7 @@ def _await_start(config: Config, *, standby: bool) -> None:
         if postmaster is None:
             # pg_ctl and systemctl return before there is a pid file.
             if seen or (now_s() - begun_s > INCONSISTENT_S and not _unit_starts(config)):
-                raise PostgresError("the server ended while it started", _last_words(config))
+                raise PostgresError("the server ended while it started", last_words.why(config))
             return False
         seen = True
         return _takes_connections(config) or (standby and now_s() - begun_s > INCONSISTENT_S)
@@ -252,55 +234,10 @@ def _stays(config: Config) -> None:
 
     def decided() -> bool:
         if processes.postmaster(config.postgres.data_directory) is None:
-            raise PostgresError("the server ended soon after its start", _last_words(config))
+            raise PostgresError("the server ended soon after its start", last_words.why(config))
         return now_s() >= limit_s
 
     wait_until(decided, 2 * STAYS_S, every_s=10 * START_POLL_S, what="a server that stays", error=PostgresError)
-
-
-def _logs(config: Config) -> list[server_log.Log]:
-    with suppress(PostgresError):
-        return server_log.now(config, log_file(config))
-    return []
-
-
-def _written(config: Config) -> list[str]:
-    """What the server wrote since it was started last by this process; without it, a failure is only told in less."""
-    started = _STARTED.get(config.postgres.data_directory)
-    if started is None:
-        return []
-    lines: list[str] = []
-    with suppress(PostgresError):
-        lines = server_log.added(config, log_file(config), started.logs)
-    if config.postgres.unit:
-        lines += server_log.of_unit(config.postgres.unit, now_s() - started.at_s)
-    return lines
-
-
-def _cause(config: Config) -> str:
-    return server_log.cause(_written(config))
-
-
-def _last_words(config: Config) -> str:
-    """Why the server ended: PostgreSQL's own reason and hint, else the last lines of its log."""
-    lines = _written(config)
-    if found := server_log.cause(lines):
-        return found
-    if not lines and config.postgres.unit:
-        return f"See journalctl -u {config.postgres.unit}."
-    return "\n".join(lines[-LOG_LINES:]) or end_of_log(config)
-
-
-@as_postgres()
-def end_of_log(config: Config) -> str:
-    """The last lines of the server's log."""
-    try:
-        with log_file(config).open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
-            lines = file.read(LOG_BYTES).decode(errors="replace").splitlines()
-    except OSError as failure:
-        return f"Its log could not be read: {failure}."
-    return "\n".join(lines[-LOG_LINES:])
 
 
 # --- stop ------------------------------------------------------------------------------------------------

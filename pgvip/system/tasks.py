@@ -29,6 +29,7 @@ MODULES = (
     "pgvip.system.stopped_wal",
     "pgvip.system.units",
     "pgvip.system.wal_files",
+    "pgvip.actions.last_words",
     "pgvip.actions.postgres",
     "pgvip.actions.prepare",
     "pgvip.actions.salvage",
