@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import prepare, replication
+from pgvip.actions import last_words, prepare, replication
+from pgvip.actions.last_words import end_of_log, log_file
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, PromoteError
 from pgvip.system import pgtools, processes, units
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config
     from pgvip.system.sql import Session
 
-__all__ = ["checkpoint", "end_of_wal", "promote", "start", "stop"]
+__all__ = ["checkpoint", "end_of_log", "end_of_wal", "log_file", "promote", "start", "stop"]
 
 START_POLL_S = 0.01
 PROMOTE_POLL_S = 0.003
@@ -46,7 +47,8 @@ KILL_S = 10.0
 
 PM_STATUS_LINE, READY = 7, "ready"
 
-LOG_LINES, LOG_BYTES = 8, 1 << 16
+STAYS_S = 3.0
+"""How long a server is watched that ended after its last start; replay comes to the same record again."""
 
 
 def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> None:
@@ -56,12 +58,16 @@ def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> 
     `system_id`: of the pair's record; another cluster is not started. A server that runs as wanted already is
     a success. Raises PostgresError.
     """
+    ended_before = ""
     if processes.postmaster(config.postgres.data_directory) is None:
         prepare.open_directory(config.paths.no_restore.parent)
         config.paths.no_restore.unlink(missing_ok=True)
         prepare.prepare(config, standby=standby, sync=sync, system_id=system_id)
+        ended_before = last_words.begin(config)
         _launch(config)
     _await_start(config, standby=standby)
+    if ended_before:
+        _stays(config)
     with suppress(ProbeError):
         replication.ensure_slot(config)
 
@@ -121,12 +127,6 @@ def checkpoint(config: Config, limit_s: float) -> float:
     return now_s() - begun_s
 
 
-def log_file(config: Config) -> Path:
-    """Where the server writes until its own logging collector starts (without a systemd unit)."""
-    data = config.postgres.data_directory
-    return data.with_name(f"{data.name}.log")
-
-
 # --- start -----------------------------------------------------------------------------------------------
 
 
@@ -154,7 +154,7 @@ def _await_start(config: Config, *, standby: bool) -> None:
         if postmaster is None:
             # pg_ctl and systemctl return before there is a pid file.
             if seen or (now_s() - begun_s > INCONSISTENT_S and not _unit_starts(config)):
-                raise PostgresError("the server ended while it started", _last_words(config))
+                raise PostgresError("the server ended while it started", last_words.why(config))
             return False
         seen = True
         return _takes_connections(config) or (standby and now_s() - begun_s > INCONSISTENT_S)
@@ -228,22 +228,16 @@ def _in_recovery(config: Config) -> bool:
         return pgtools.control_data(config).state != "in production"
 
 
-def _last_words(config: Config) -> str:
-    if config.postgres.unit:
-        return f"See journalctl -u {config.postgres.unit}."
-    return end_of_log(config)
+def _stays(config: Config) -> None:
+    """See that a server that ended after its last start lives on: what ended it may come back in a moment."""
+    limit_s = now_s() + STAYS_S
 
+    def decided() -> bool:
+        if processes.postmaster(config.postgres.data_directory) is None:
+            raise PostgresError("the server ended soon after its start", last_words.why(config))
+        return now_s() >= limit_s
 
-@as_postgres()
-def end_of_log(config: Config) -> str:
-    """The last lines of the server's log."""
-    try:
-        with log_file(config).open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
-            lines = file.read(LOG_BYTES).decode(errors="replace").splitlines()
-    except OSError as failure:
-        return f"Its log could not be read: {failure}."
-    return "\n".join(lines[-LOG_LINES:])
+    wait_until(decided, 2 * STAYS_S, every_s=10 * START_POLL_S, what="a server that stays", error=PostgresError)
 
 
 # --- stop ------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from contextlib import suppress
@@ -198,3 +199,28 @@ def test_clean_stop_leaves_the_checkpoint_with_the_standby(streaming: Pair) -> N
     end = postgres.end_of_wal(streaming.a)
     wait_until(lambda: look(streaming.b).point >= end, 5, what="shutdown checkpoint on the standby")
     assert look(streaming.b).point == end
+
+
+def test_standby_without_a_tablespaces_directory_says_so(streaming: Pair) -> None:
+    """Its replay ends it, a moment after each start: PostgreSQL's reason and hint are the failure's, and no log."""
+    place = streaming.root / "only-on-a"
+    place.mkdir()
+    shutil.chown(place, "postgres")
+    data = streaming.b.postgres.data_directory
+    postgres.stop(streaming.b, clean=True)
+    pgtools.psql(streaming.a, f"CREATE TABLESPACE lonely LOCATION '{place}'")
+    kept = place.rename(streaming.root / "away")  # both hosts have the same paths here
+    try:
+        with suppress(PostgresError):  # it may have ended already when the first start looks
+            postgres.start(streaming.b, standby=True, sync=False)
+        wait_until(lambda: processes.postmaster(data) is None, 20, what="the end of the standby")
+        with pytest.raises(PostgresError, match="the server ended") as failed:
+            postgres.start(streaming.b, standby=True, sync=False)
+        assert f'FATAL: directory "{place}" does not exist; HINT: Create this directory' in failed.value.detail
+        assert len(str(failed.value)) < 300
+    finally:
+        kept.rename(place)
+    pgtools.psql(streaming.a, "DROP TABLESPACE lonely")
+    postgres.start(streaming.b, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
+    place.rmdir()
