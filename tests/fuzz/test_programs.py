@@ -43,9 +43,9 @@ def test_what_a_fence_agent_prints(root: Path, data: bytes, code: int) -> None:
 
 
 @fuzz(data=raw(b"secret\n", b"\xff\n", b""))
-def test_a_password_file(root: Path, data: bytes) -> None:
+def test_a_secret_file(root: Path, data: bytes) -> None:
     file = root / "secret"
     file.write_bytes(data)
     file.chmod(0o600)
     with suppress(FenceError):
-        assert "\n" not in fence_agents.read_password(file)
+        assert "\n" not in fence_agents.read_secret(file)
