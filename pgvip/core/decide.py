@@ -1,13 +1,25 @@
 """The decision: a pure function of what is known, what was seen, the settings and the time.
 
-No I/O, no clock, no threads, no randomness. The daemon and the simulation call this very function.
+Two things to know before reading on.
+
+First: everything that decides who may serve is in this package, and nothing in this package touches the world. No I/O,
+no clock, no threads, no randomness. What happened since the last round comes in as `Inputs`, what is to be done goes
+out as `Decision`. The daemon, `explain`, the simulation and the exhaustive search call this very function.
+
+Second: a round follows no plan. It compares what is so with what the rights allow and starts at most the next step;
+what is not done yet is found again by the next round. Only three things are carried on from round to round, because
+none of them may be forgotten half done: a give-up that this host agreed to, a claim that it opened, a record that it is
+writing. The table is not read while it gives up or writes, and a host that claims gives no consent.
+
+The order of the blocks in `decide` is the contract: whoever loses by a change gives up, verified, and writes that down
+before whoever gains. Each block rests on what the blocks above it made of the knowledge, never on what comes below.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import converge, intake, power_orders, speak, steps
+from pgvip.core import adoption, consent, converge, fencing, intake, power_orders, speak
 from pgvip.core.changes import NONE, NOT_CALLED_OFF, Change, choose
 from pgvip.core.guard import guard
 from pgvip.core.isolation import isolate
@@ -53,31 +65,51 @@ def boot_facts(knowledge: Knowledge) -> BootFacts:
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
     """One round: take in, carry on what is under way, choose, converge, speak."""
     r = Round(knowledge.copy(), inputs, settings, now_s)
+
+    # What came in. Results first: orders and messages are judged by the record that is really on disk by now.
     intake.awake(r)
     intake.results(r)
     intake.commands(r)
     intake.messages(r)
+
+    # What time alone changes: pauses, leases and orders that have run out are gone before anything rests on them.
     intake.pause_ends(r)
     intake.passing(r)
     power_orders.orders(r)
+
+    # Whether this host is confirmed, and whether it is cut off: the rights below depend on both.
     intake.confirm(r)
     isolate(r)
-    steps.force(r)
-    steps.adopt(r)
+
+    # A higher record ends every intent of this host, so it comes before the table; an operator's force comes before it.
+    fencing.force(r)
+    adoption.adopt(r)
+
+    # What this host would change. A claim goes on before a consent is given: a claimer gives none [m 4].
     row = chosen = _choose(r)
     drawn = r.facts()
-    steps.claim(r, row)
-    steps.consent(r, row)
-    steps.give_up(r)
+    fencing.claim(r, row)
+    consent.begin(r, row)
+    consent.give_up(r)
+
+    # Where that changed anything, the table is read again: what it said before may be true no more. Then the change
+    # that takes from this host alone; it needs nobody, and waits for the others.
     row = chosen if r.facts() is drawn else _choose(r)
-    steps.own(r, row)
+    consent.own(r, row)
+
+    # The server, the synchronous names, the proof for the standby, the addresses, the archive: as the rights are by
+    # now. The server comes first, since the addresses wait for it; among the addresses, dropping comes before raising.
     converge.postgres(r, row)
     converge.sync_names(r)
     converge.grants(r)
     converge.addresses(r)
     converge.archive(r)
+
+    # The peer's power after all that: it is switched on only when no claim and no write is left open.
     power_orders.off(r)
     converge.power_on(r)
+
+    # At the end, what others are told: the peer, operators and the watchdog are to hear what this round has come to.
     speak.role(r)
     message = speak.message(r, row)
     wake = tuple(dict.fromkeys(r.wake))
@@ -97,7 +129,7 @@ def _choose(r: Round) -> Change:
         if row != NONE:
             r.note("intent", f"{row.name}: {row.because}", change=row.name)
     elif NOT_CALLED_OFF in row.when and r.now_s - k.intent.row_since_s >= r.s.consent_s:
-        steps.call_off(r, f"{row.name}: {r.s.peer} did not take the role")
+        consent.call_off(r, f"{row.name}: {r.s.peer} did not take the role")
         row = _chosen(r)
     return row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import veto
+from pgvip.core import fencing, veto
 from pgvip.core.actions import (
     AskVeto,
     CheckVip,
@@ -17,14 +17,11 @@ from pgvip.core.actions import (
     Salvage,
     WriteState,
 )
-from pgvip.core.knowledge import Clock, DatabaseTimes, FenceOrder, Power, Switchover, Why
+from pgvip.core.knowledge import Clock, DatabaseTimes, FenceOrder, Power, Switchover
 from pgvip.core.messages import Command, Heard, Message, Order
-from pgvip.core.rights import entitled, next_term, write_right
+from pgvip.core.rights import entitled, write_right
 from pgvip.core.round import Round
-from pgvip.core.values import FORCE_STEP, NEVER, Durable, Mode, Pause, Record
-
-FORCED = "forced by an operator"
-"""How the cause of a forced record begins."""
+from pgvip.core.values import NEVER, Durable, Pause, Record
 
 LATE_FENCE_S = 60.0
 """How long after its failure a fence may still do its work (a power controller's queue; fence agents wait 20 s)."""
@@ -51,7 +48,7 @@ def _result(r: Round, result: Result) -> None:
     if isinstance(action, WriteState):
         _written(r, action.durable, ok=result.ok)
     elif isinstance(action, Fence):
-        fenced(r, action.attempt, ok=result.ok, text=result.text)
+        fencing.fenced(r, action.attempt, ok=result.ok, text=result.text)
     elif isinstance(action, ConfirmGrant) and result.ok:
         r.k.grants = replace(r.k.grants, given=action.key, given_at_s=result.at_s)
     elif isinstance(action, CheckVip) and result.ok:
@@ -98,32 +95,6 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
     )
 
 
-def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
-    """A fence ended. Only the open claim's own attempt counts, once [m 5]."""
-    claim = r.k.fencing.claim
-    mine = claim is not None and claim.attempt == attempt and not claim.fenced
-    if ok:
-        r.k.power = replace(r.k.power, peer_off=True, power_pending=True)
-        r.note("fenced", f"{r.s.peer} is verified off" if mine else f"{r.s.peer} is off, but the claim has ended")
-    else:
-        r.k.power = replace(r.k.power, doubt_s=r.now_s)
-        r.note("fence-failed", text, peer=r.s.peer, tries=claim.tries if claim else "")
-    if claim is None or not mine:
-        return
-    if ok:
-        r.k.fencing = replace(r.k.fencing, claim=replace(claim, fenced=True))
-    elif claim.why is Why.ORDER:
-        r.k.fencing = replace(r.k.fencing, claim=None)
-        r.k.orders = replace(r.k.orders, force=False)
-        r.note("force-failed", "the peer could not be fenced; nothing changed")
-    elif claim.why is Why.OPERATOR:
-        r.k.fencing = replace(r.k.fencing, claim=None)
-        r.k.orders = replace(r.k.orders, fence_order=None)
-        r.note("fence-order-failed", "the peer could not be fenced, as an operator ordered; nothing changed")
-    else:
-        r.k.fencing = replace(r.k.fencing, claim=replace(claim, retry_at_s=r.now_s + r.s.fence_retry_s))
-
-
 def awake(r: Round) -> None:
     """After a time without rounds (SIGSTOP, a paused or starved machine) nothing is known to have lasted that long."""
     k = r.k
@@ -168,7 +139,7 @@ def _command(r: Round, command: Command) -> bool:
     elif order is Order.FENCE_CONFIRMED and k.fencing.claim is not None:
         claim = replace(k.fencing.claim, by_word=True)
         k.fencing = replace(k.fencing, claim=claim)
-        fenced(r, claim.attempt, ok=True, text="")
+        fencing.fenced(r, claim.attempt, ok=True, text="")
         # The operator saw it dead: it is theirs to switch on.
         k.power = replace(k.power, peer_off=False, power_pending=False)
     elif order is Order.CLEAR_HOLD:
@@ -188,31 +159,6 @@ def _command(r: Round, command: Command) -> bool:
         k.orders = replace(k.orders, rejoin_clone=command.text == "clone")
         k.database = replace(k.database, unstreamed_since_s=r.now_s - r.s.stuck_s)
     return True
-
-
-def force(r: Round) -> None:
-    """Write the forced record: own parity, a large step above everything heard.
-
-    The fence came before (a claim with `Why.ORDER`), or the operator said that there is none; the record's cause,
-    which both hosts log, says which.
-    """
-    claim = r.k.fencing.claim
-    fenced_first = r.k.power.peer_off or (claim is not None and claim.why is Why.ORDER and claim.fenced)
-    heard = r.k.peer.heard_record.term if r.k.peer.heard_record else 0
-    own = r.k.durable.record
-    above = max(heard, own.term if own else 0) + FORCE_STEP
-    record = Record(
-        pair_id=r.k.who.pair_id,
-        system_id=r.k.who.system_id,
-        term=next_term(above, first=r.s.me_first),
-        primary=r.s.me,
-        mode=Mode.SOLO,
-        sync=r.s.sync,
-        cause=FORCED if fenced_first else f"{FORCED}; {r.s.peer} was not fenced",
-        at=r.inputs.wall,
-    )
-    served = r.k.durable.served and own is not None and own.primary == r.s.me
-    r.write(replace(r.k.durable, record=record, served=served, complete=True, hold=""))
 
 
 def messages(r: Round) -> None:

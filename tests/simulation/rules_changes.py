@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import changes, converge, speak, steps
+from pgvip.core import changes, consent, converge, speak
 from pgvip.core.actions import StopPostgres
 from pgvip.core.changes import Change
 from pgvip.core.facts import Facts
@@ -30,9 +30,9 @@ def writes_then_stops(patch: Patch) -> None:
     """The loser of a hand-over writes at once, and stops PostgreSQL when it has adopted what it wrote."""
 
     def broken(r: Round, y: GiveUp) -> None:
-        steps._write_change(r, primary=r.s.peer, handover=None, cause=y.change)
+        consent._write_change(r, primary=r.s.peer, handover=None, cause=y.change)
 
-    patch.setattr(steps, "_give_up_role", broken)
+    patch.setattr(consent, "_give_up_role", broken)
 
 
 def switched_over_slowly(play: Play) -> None:
@@ -53,16 +53,16 @@ def switched_over(play: Play) -> None:
 
 def gives_way_then_drops(patch: Patch) -> None:
     """The standby that consents to solo writes at once, and drops its address when it has written."""
-    whole = steps.give_up
+    whole = consent.give_up
 
     def broken(r: Round) -> None:
         y = r.k.consent.giving_up
         if y is not None and y.want is Want.SOLO and r.k.intent.writing is None:
-            steps._write_change(r, primary=r.s.peer, handover=None, cause=y.change)
+            consent._write_change(r, primary=r.s.peer, handover=None, cause=y.change)
         else:
             whole(r)
 
-    patch.setattr(steps, "give_up", broken)
+    patch.setattr(consent, "give_up", broken)
 
 
 def standby_freezes(play: Play) -> None:
@@ -112,9 +112,9 @@ def checkpoint_unconfirmed(patch: Patch) -> None:
 
     def broken(r: Round, y: GiveUp, checkpoint: WalPoint) -> None:
         end = WalPoint(checkpoint.timeline, type(checkpoint.lsn)(checkpoint.lsn + 1))
-        steps._write_change(r, primary=r.s.peer, handover=end, cause=y.change)
+        consent._write_change(r, primary=r.s.peer, handover=end, cause=y.change)
 
-    patch.setattr(steps, "_write_after_clean_stop", broken)
+    patch.setattr(consent, "_write_after_clean_stop", broken)
 
 
 def winner_is_behind(play: Play) -> None:
@@ -130,7 +130,7 @@ def winner_is_behind(play: Play) -> None:
 
 def not_asked_any_more(patch: Patch) -> None:
     """A hand-over is written although the winner's request does not stand any more."""
-    patch.setattr(steps, "_still_wanted", lambda r, y: True)
+    patch.setattr(consent, "_still_wanted", lambda r, y: True)
 
 
 def winner_is_gone(play: Play) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import intake, steps, veto
+from pgvip.core import fencing, intake, veto
 from pgvip.core.actions import Fence
 from pgvip.core.changes import Change
 from pgvip.core.facts import Facts
@@ -29,7 +29,7 @@ Patch = pytest.MonkeyPatch
 
 def claims_afterwards(patch: Patch) -> None:
     """The claim is opened when the fence has worked, not before it is sent."""
-    fenced = intake.fenced
+    fenced = fencing.fenced
     wanted: dict[str, tuple[str, Why, bool]] = {}
 
     def no_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
@@ -43,8 +43,8 @@ def claims_afterwards(patch: Patch) -> None:
             r.k.fencing = replace(r.k.fencing, claim=Claim(change, r.facts().term, why, takeover, attempt, r.now_s))
         fenced(r, attempt, ok=ok, text=text)
 
-    patch.setattr(steps, "open_claim", no_claim)
-    patch.setattr(intake, "fenced", at_last)
+    patch.setattr(fencing, "open_claim", no_claim)
+    patch.setattr(fencing, "fenced", at_last)
 
 
 def target_is_back_early(play: Play) -> None:
@@ -63,12 +63,12 @@ def target_is_back_early(play: Play) -> None:
 
 def failure_counts(patch: Patch) -> None:
     """A fence that failed or timed out counts as done."""
-    whole = intake.fenced
+    whole = fencing.fenced
 
     def broken(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         whole(r, attempt, ok=True, text=text)
 
-    patch.setattr(intake, "fenced", broken)
+    patch.setattr(fencing, "fenced", broken)
 
 
 def unheard_and_unfenced(play: Play) -> None:
@@ -100,12 +100,12 @@ def unheard(play: Play) -> None:
 
 def no_delay(patch: Patch) -> None:
     """Whoever fences the primary does not wait."""
-    whole = steps.claim
+    whole = fencing.claim
 
     def broken(r: Round, row: Change) -> None:
         whole(r, replace(row, delayed=False))
 
-    patch.setattr(steps, "claim", broken)
+    patch.setattr(fencing, "claim", broken)
 
 
 def both_unheard(play: Play) -> None:
@@ -128,7 +128,7 @@ def both_unheard(play: Play) -> None:
 
 def delay_is_blind(patch: Patch) -> None:
     """Once the delay has begun the fence comes, whatever is heard meanwhile."""
-    whole = steps.claim
+    whole = fencing.claim
     waits: dict[int, tuple[Change, float]] = {}
 
     def broken(r: Round, row: Change) -> None:
@@ -138,10 +138,10 @@ def delay_is_blind(patch: Patch) -> None:
         free = r.k.fencing.claim is None and not r.k.intent.writing
         if who in waits and r.now_s - waits[who][1] >= r.s.fence_delay_s and free:
             row, _ = waits.pop(who)
-            steps.open_claim(r, row.name, Why.SILENCE, takeover=True)
+            fencing.open_claim(r, row.name, Why.SILENCE, takeover=True)
         whole(r, row)
 
-    patch.setattr(steps, "claim", broken)
+    patch.setattr(fencing, "claim", broken)
 
 
 def heard_within_the_delay(play: Play) -> None:
@@ -157,14 +157,14 @@ def heard_within_the_delay(play: Play) -> None:
 
 def not_again(patch: Patch) -> None:
     """A fence that fails is not tried again."""
-    whole = intake.fenced
+    whole = fencing.fenced
 
     def broken(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         whole(r, attempt, ok=ok, text=text)
         if r.k.fencing.claim is not None and not ok:
             r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, retry_at_s=float("inf")))
 
-    patch.setattr(intake, "fenced", broken)
+    patch.setattr(fencing, "fenced", broken)
 
 
 def device_comes_back(play: Play) -> None:
@@ -192,7 +192,7 @@ def lease_at_the_beginning(patch: Patch) -> None:
 
 def any_parity(patch: Patch) -> None:
     """A forced record's term has whatever parity comes."""
-    patch.setattr(intake, "next_term", lambda above, first: above + 1)
+    patch.setattr(fencing, "next_term", lambda above, first: above + 1)
 
 
 def both_forced(play: Play) -> None:
@@ -215,7 +215,7 @@ def both_forced(play: Play) -> None:
 
 def word_is_kept(patch: Patch) -> None:
     """An operator's word that the peer is off counts for the next claim too."""
-    whole, opened = intake._command, steps.open_claim
+    whole, opened = intake._command, fencing.open_claim
     said: set[str] = set()
 
     def broken(r: Round, command: Command) -> bool:
@@ -229,7 +229,7 @@ def word_is_kept(patch: Patch) -> None:
             r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, fenced=True))
 
     patch.setattr(intake, "_command", broken)
-    patch.setattr(steps, "open_claim", open_claim)
+    patch.setattr(fencing, "open_claim", open_claim)
 
 
 def said_to_be_off(play: Play) -> None:
@@ -244,13 +244,13 @@ def said_to_be_off(play: Play) -> None:
 
 def force_fences_nobody(patch: Patch) -> None:
     """A forced promotion does not fence."""
-    whole = steps.force
+    whole = fencing.force
 
     def broken(r: Round) -> None:
         r.k.orders = replace(r.k.orders, unfenced=True)
         whole(r)
 
-    patch.setattr(steps, "force", broken)
+    patch.setattr(fencing, "force", broken)
 
 
 def forced_beside_a_primary(play: Play) -> None:
@@ -269,7 +269,7 @@ def forced_beside_a_primary(play: Play) -> None:
 
 def small_step(patch: Patch) -> None:
     """A forced record's term is the next one."""
-    patch.setattr(intake, "FORCE_STEP", 0)
+    patch.setattr(fencing, "FORCE_STEP", 0)
 
 
 def forced_while_it_moves_on(play: Play) -> None:

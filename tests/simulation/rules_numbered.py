@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import conditions, converge, intake, speak, steps
+from pgvip.core import conditions, consent, converge, fencing, intake, speak
 from pgvip.core.actions import SetSyncNames
 from pgvip.core.changes import Change
 from pgvip.core.facts import Facts
@@ -21,7 +21,7 @@ from tests.simulation.rule import Rule, everywhere, sees
 
 def parity(patch: pytest.MonkeyPatch) -> None:
     """[m 1] Both hosts write the next term, whatever its parity."""
-    for module in ("pgvip.core.round", "pgvip.core.intake"):
+    for module in ("pgvip.core.round", "pgvip.core.fencing"):
         patch.setattr(f"{module}.next_term", lambda above, first: above + 1)
 
 
@@ -55,17 +55,17 @@ def claimer_answers(patch: pytest.MonkeyPatch) -> None:
 
 def attempt(patch: pytest.MonkeyPatch) -> None:
     """[m 5] Any fence's result counts for the open claim."""
-    whole = intake.fenced
+    whole = fencing.fenced
 
     def broken(r: Round, attempt: str, *, ok: bool, text: str) -> None:
         whole(r, r.k.fencing.claim.attempt if r.k.fencing.claim else attempt, ok=ok, text=text)
 
-    patch.setattr(intake, "fenced", broken)
+    patch.setattr(fencing, "fenced", broken)
 
 
 def void(patch: pytest.MonkeyPatch) -> None:
     """[m 6] A claim outlives a change of the record, and its reasons are not checked again."""
-    written, carry_on, end = intake._written, steps._carry_on, steps.end_claim
+    written, carry_on, end = intake._written, fencing._carry_on, fencing.end_claim
 
     def keeping(r: Round, durable: Durable, *, ok: bool) -> None:
         claim = r.k.fencing.claim
@@ -75,7 +75,7 @@ def void(patch: pytest.MonkeyPatch) -> None:
 
     def unchecked(r: Round, c: Claim) -> None:
         if c.fenced and r.k.intent.writing is None:
-            steps._write_claimed(r, c)
+            fencing._write_claimed(r, c)
         else:
             carry_on(r, c)
 
@@ -84,21 +84,21 @@ def void(patch: pytest.MonkeyPatch) -> None:
             end(r, why)
 
     patch.setattr(intake, "_written", keeping)
-    patch.setattr(steps, "_carry_on", unchecked)
-    patch.setattr(steps, "end_claim", stays)
+    patch.setattr(fencing, "_carry_on", unchecked)
+    patch.setattr(fencing, "end_claim", stays)
 
 
 def abandon(patch: pytest.MonkeyPatch) -> None:
     """[m 7] A claim is not abandoned when the peer is heard, which is answered all the same."""
     claimer_answers(patch)
-    whole = steps.open_claim
+    whole = fencing.open_claim
 
     def deaf(r: Round, change: str, why: Why, *, takeover: bool) -> None:
         whole(r, change, why, takeover=takeover)
         if r.k.fencing.claim is not None:
             r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, since_s=float("inf")))
 
-    patch.setattr(steps, "open_claim", deaf)
+    patch.setattr(fencing, "open_claim", deaf)
 
 
 def request_term(patch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def request_term(patch: pytest.MonkeyPatch) -> None:
     def asked(r: Round, request: Request, row: Change) -> str:
         return "old" if request.eligible and entitled(r.facts()) else ""
 
-    patch.setattr(steps, "_role_asked", asked)
+    patch.setattr(consent, "_role_asked", asked)
 
 
 def grant_term(patch: pytest.MonkeyPatch) -> None:
@@ -183,12 +183,12 @@ def hand_back(patch: pytest.MonkeyPatch) -> None:
 
 def both_vips(patch: pytest.MonkeyPatch) -> None:
     """[m 14] Only the address of its role is given up."""
-    whole = steps.give_up_addresses
+    whole = consent.give_up_addresses
 
     def broken(r: Round, vips: tuple[Vip, ...]) -> bool:
         return whole(r, tuple(vip for vip in vips if (vip is Vip.PRIMARY) == r.facts().primary))
 
-    patch.setattr(steps, "give_up_addresses", broken)
+    patch.setattr(consent, "give_up_addresses", broken)
 
 
 def no_record(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import steps
+from pgvip.core import fencing
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Claim, Why
 from pgvip.core.messages import Order
@@ -58,7 +58,7 @@ def word_of_a_living_peer(patch: Patch) -> None:
 
         return broken
 
-    given(patch, steps, "_carry_on", make)
+    given(patch, fencing, "_carry_on", make)
 
 
 def ordered_and_said(play: Play) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import conditions, converge, decide, intake, steps
+from pgvip.core import conditions, consent, converge, decide, intake
 from pgvip.core.changes import Change
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Knowledge
@@ -61,7 +61,7 @@ def foreign_primary(play: Play) -> None:
 
 def sync_in_place(patch: Patch) -> None:
     """A primary of a pair writes another `sync` straight away."""
-    whole = steps.own
+    whole = consent.own
 
     def broken(r: Round, row: Change) -> None:
         v = r.facts()
@@ -69,7 +69,7 @@ def sync_in_place(patch: Patch) -> None:
             r.write(replace(r.k.durable, record=replace(v.record, term=r.next_term(), sync=r.s.sync)))
         whole(r, row)
 
-    patch.setattr(steps, "own", broken)
+    patch.setattr(consent, "own", broken)
 
 
 def becomes_async_unheard(play: Play) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from pgvip.core import converge, intake, speak, steps
+from pgvip.core import consent, converge, fencing, intake, speak
 from pgvip.core.changes import Change
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Why
@@ -99,7 +99,7 @@ def eligible_after_consent(patch: Patch) -> None:
 
         return broken
 
-    given(patch, steps, "consent", make)
+    given(patch, consent, "begin", make)
 
 
 def term_is_not_checked_again(patch: Patch) -> None:
@@ -113,7 +113,7 @@ def term_is_not_checked_again(patch: Patch) -> None:
 
         return broken
 
-    given(patch, steps, "give_up", make)
+    given(patch, consent, "give_up", make)
 
 
 def _heard_as(patch: Patch, change: Callable[[Round, Message], Message]) -> None:
@@ -165,7 +165,7 @@ def consents_while_it_claims(patch: Patch) -> None:
 
         return broken
 
-    given(patch, steps, "consent", make)
+    given(patch, consent, "begin", make)
 
 
 def grants_in_solo(patch: Patch) -> None:
@@ -214,12 +214,12 @@ def confirmed_before_adopting(patch: Patch) -> None:
 
 def cannot_is_silence(patch: Patch) -> None:
     """A claim for "cannot" ends, like one for silence, when the peer is heard."""
-    whole = steps.open_claim
+    whole = fencing.open_claim
 
     def broken(r: Round, change: str, why: Why, *, takeover: bool) -> None:
         whole(r, change, Why.SILENCE if why is Why.CANNOT else why, takeover=takeover)
 
-    patch.setattr(steps, "open_claim", broken)
+    patch.setattr(fencing, "open_claim", broken)
 
 
 def same_attempts(patch: Patch) -> None:
@@ -229,7 +229,7 @@ def same_attempts(patch: Patch) -> None:
         r.k.work = replace(r.k.work, attempts=r.k.work.attempts + 1)
         return str(r.k.work.attempts)
 
-    patch.setattr(steps, "_attempt", broken)
+    patch.setattr(Round, "attempt", broken)
 
 
 def claim_outlives_the_record(patch: Patch) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import converge, steps
+from pgvip.core import adoption, consent, converge
 from pgvip.core.actions import Action, StartPostgres
 from pgvip.core.facts import Facts
 from pgvip.core.messages import Order
@@ -113,13 +113,13 @@ def adopts_first(patch: Patch) -> None:
     def make(whole: Callable[[Round], None]) -> Callable[[Round], None]:
         def broken(r: Round) -> None:
             with pytest.MonkeyPatch.context() as inner:
-                inner.setattr(steps, "give_up_writing", lambda r, clean: True)
-                inner.setattr(steps, "give_up_addresses", lambda r, vips: True)
+                inner.setattr(consent, "give_up_writing", lambda r, clean: True)
+                inner.setattr(consent, "give_up_addresses", lambda r, vips: True)
                 whole(r)
 
         return broken
 
-    given(patch, steps, "adopt", make)
+    given(patch, adoption, "adopt", make)
 
 
 def hears_of_a_force(play: Play) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core import steps
+from pgvip.core import fencing
 from pgvip.core.knowledge import Why
 from pgvip.core.round import Round
 from tests.simulation.plan import Drawn, Fixed, Plan, Traits
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.simulation
 @pytest.fixture
 def unfenced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim counts as carried out before its fence has a result."""
-    whole: Callable[..., None] = steps.open_claim
+    whole: Callable[..., None] = fencing.open_claim
 
     def broken(r: Round, change: str, why: Why, *, takeover: bool) -> None:
         whole(r, change, why, takeover=takeover)
         if r.k.fencing.claim is not None:
             r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, fenced=True))
 
-    monkeypatch.setattr(steps, "open_claim", broken)
+    monkeypatch.setattr(fencing, "open_claim", broken)
 
 
 def _found(what: str) -> Outcome:

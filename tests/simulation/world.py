@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pgvip.core.actions import VipAction
-from pgvip.core.intake import FORCED
+from pgvip.core.fencing import FORCED
 from pgvip.core.knowledge import Decision
 from pgvip.core.messages import Message
 from pgvip.core.settings import Settings

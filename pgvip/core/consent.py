@@ -1,82 +1,24 @@
-"""Changes under way: adopting what was heard, giving up by consent, claiming by fence.
+"""Changes by consent: this host gives up what the peer asks for, and writes that it did; or takes from itself alone.
 
-The order is the contract: give up, verify it, write the record, report to the peer; only then gain. Each function
-does at most the next step; what is not done yet stands in the knowledge and is looked at again next round.
+The order is the contract: give up, verified, write the record, tell the peer, only then does the peer gain. Each
+function does at most the next step; what is not done yet stands in the knowledge, and the next round looks at it again.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import intake, veto, wal_tail
-from pgvip.core.actions import DropVip, Fence, FindEnd, Salvage, StopPostgres, Subject
+from pgvip.core import wal_tail
+from pgvip.core.actions import DropVip, FindEnd, Salvage, StopPostgres, Subject
 from pgvip.core.changes import HAND_BACK, HAND_OVER_SWITCHOVER, TAKE_OVER_BY_ORDER, By, Change
-from pgvip.core.knowledge import Claim, GiveUp, Why
+from pgvip.core.knowledge import GiveUp
 from pgvip.core.messages import Request, Stopped, Want
-from pgvip.core.rights import entitled, keeps_standby_vip, solo_right, takeover_right, takes_from_me
+from pgvip.core.rights import entitled
 from pgvip.core.round import Round
-from pgvip.core.values import NEVER, Durable, Lsn, Mode, Record, Vip, WalPoint
+from pgvip.core.values import NEVER, Lsn, Mode, Record, Vip, WalPoint
 
 
-def adopt(r: Round) -> None:
-    """Adopt a higher record that was heard, after giving up whatever it takes, verified."""
-    v = r.facts()
-    target = v.higher
-    if target is None or r.k.intent.writing is not None:
-        return
-    if r.k.fencing.claim is not None:
-        end_claim(r, "a higher term was heard")
-    if r.k.consent.giving_up is not None:
-        r.k.consent = replace(r.k.consent, giving_up=None)
-    lost = target.primary != r.s.me
-    if lost and not give_up_writing(r, clean=False):
-        return
-    taken = () if keeps_standby_vip(target, r.s.me) else ((Vip.PRIMARY, Vip.STANDBY) if lost else (Vip.STANDBY,))
-    if not give_up_addresses(r, taken):
-        return
-    durable = r.k.durable
-    hold = durable.hold
-    if takes_from_me(r.facts(), target):
-        hold = f"term {target.term} took the role from this host without its consent, after it had served"
-    stays = not lost and v.primary
-    r.write(
-        replace(
-            durable,
-            record=target,
-            served=durable.served and stays,
-            complete=durable.complete and stays,
-            hold=hold,
-            handbacks=0 if target.mode is Mode.PAIR else durable.handbacks,
-        )
-    )
-
-
-def give_up_writing(r: Round, *, clean: bool) -> bool:
-    """PostgreSQL is seen not to be read-write; else it is being stopped."""
-    v = r.facts()
-    if v.processes is not None and (not v.may_write or v.gone):
-        return True
-    last_s = max(r.k.who.started_s, r.k.work.ended.get(Subject.POSTGRES, NEVER))
-    if v.processes is None and r.now_s - last_s < r.s.hung_after_s:
-        return False  # not looked at since this start, or since the last action on it ended: that look comes first
-    r.start(StopPostgres(clean=clean))
-    return False
-
-
-def give_up_addresses(r: Round, vips: tuple[Vip, ...]) -> bool:
-    """None of `vips` is held by this host, as netlink saw; else they are being dropped."""
-    v = r.facts()
-    held = [vip for vip in vips if vip in v.held]
-    for vip in held:
-        if not v.unsure(vip):
-            r.start(DropVip(vip))
-    return not held
-
-
-# --- consent ---------------------------------------------------------------------------------------
-
-
-def consent(r: Round, row: Change) -> None:
+def begin(r: Round, row: Change) -> None:
     """Begin to give up on the peer's valid request for this very term [m 8]."""
     v, k = r.facts(), r.k
     peer = v.peer
@@ -245,7 +187,26 @@ def _write_change(r: Round, primary: str, handover: WalPoint | None, cause: str,
     )
 
 
-# --- own and fence ------------------------------------------------------------------------------------
+def give_up_writing(r: Round, *, clean: bool) -> bool:
+    """PostgreSQL is seen not to be read-write; else it is being stopped."""
+    v = r.facts()
+    if v.processes is not None and (not v.may_write or v.gone):
+        return True
+    last_s = max(r.k.who.started_s, r.k.work.ended.get(Subject.POSTGRES, NEVER))
+    if v.processes is None and r.now_s - last_s < r.s.hung_after_s:
+        return False  # not looked at since this start, or since the last action on it ended: that look comes first
+    r.start(StopPostgres(clean=clean))
+    return False
+
+
+def give_up_addresses(r: Round, vips: tuple[Vip, ...]) -> bool:
+    """None of `vips` is held by this host, as netlink saw; else they are being dropped."""
+    v = r.facts()
+    held = [vip for vip in vips if vip in v.held]
+    for vip in held:
+        if not v.unsure(vip):
+            r.start(DropVip(vip))
+    return not held
 
 
 def own(r: Round, row: Change) -> None:
@@ -264,104 +225,3 @@ def own(r: Round, row: Change) -> None:
         at=r.inputs.wall,
     )
     r.write(replace(r.k.durable, record=record, handbacks=0))
-
-
-def claim(r: Round, row: Change) -> None:
-    """Open a claim when a row by fence has held for its delay; carry an open one on."""
-    k = r.k
-    if k.fencing.claim is not None:
-        _carry_on(r, k.fencing.claim)
-        return
-    if row.why is None or k.intent.writing is not None or k.consent.giving_up is not None:
-        if k.fencing.waiting:
-            k.fencing = replace(k.fencing, waiting="")
-        return
-    if not r.s.fencing:
-        return
-    if k.fencing.waiting != row.name:
-        k.fencing = replace(k.fencing, waiting=row.name, waiting_since_s=r.now_s)
-    if not veto.permitted(r, row) or (row.delayed and r.now_s - k.fencing.waiting_since_s < r.s.fence_delay_s):
-        return
-    open_claim(r, row.name, row.why, takeover=row.takes_over)
-
-
-def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
-    """A claim begins before its fence command is sent."""
-    claim = Claim(change, r.facts().term, why, takeover, r.attempt(), r.now_s)
-    r.k.fencing = replace(r.k.fencing, claim=claim, waiting="", veto=None)
-    r.k.power = replace(r.k.power, fence_s=r.now_s)
-    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.facts().term}", change=change, why=why.value, tries=1)
-    r.start(Fence(claim.attempt))
-
-
-def end_claim(r: Round, why: str) -> None:
-    """Abandon the claim: whatever its fence still does, its result does not count."""
-    if r.k.fencing.claim is not None and r.k.fencing.claim.why is Why.OPERATOR:
-        r.k.orders = replace(r.k.orders, fence_order=None)  # it was good for this one
-    r.k.fencing = replace(r.k.fencing, claim=None, waiting="")
-    r.note("claim-ended", why)
-
-
-def _carry_on(r: Round, c: Claim) -> None:
-    """Check the claim's reasons again; then fence again, or write once the peer is verified off [m 6].
-
-    What the peer said before it was off says nothing once it is; and should it have booted since, nobody answered it.
-    """
-    v, k = r.facts(), r.k
-    if k.intent.writing is not None:
-        return
-    right = (takeover_right(v) if c.takeover else solo_right(v) and not k.orders.leaving) or c.why is Why.ORDER
-    if c.term != v.term or v.higher is not None:
-        end_claim(r, "the record changed")
-    elif c.why is Why.SILENCE and v.heard_life_s > c.since_s and (not c.fenced or c.by_word):
-        end_claim(r, "the peer was heard")
-    elif c.why is Why.OPERATOR and c.by_word and not v.peer_silent:
-        end_claim(r, "the peer answers, and nothing but an operator's word says that it is off")
-    elif c.why is Why.CANNOT and v.message is not None and not v.message.cannot:
-        end_claim(r, "the peer says that it has given up")
-    elif not right:
-        end_claim(r, "the right to it was lost")
-    elif c.fenced:
-        _write_claimed(r, c)
-    elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
-        c = replace(c, attempt=r.attempt(), tries=c.tries + 1)
-        k.fencing = replace(k.fencing, claim=c)
-        k.power = replace(k.power, fence_s=r.now_s)
-        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {c.tries}", change=c.change, tries=c.tries)
-        r.start(Fence(c.attempt))
-
-
-def _write_claimed(r: Round, c: Claim) -> None:
-    v, durable = r.facts(), r.k.durable
-    if c.why is Why.ORDER:
-        intake.force(r)
-        return
-    if v.record is None:
-        return
-    record = replace(
-        v.record,
-        term=r.next_term(),
-        primary=r.s.me,
-        mode=Mode.SOLO,
-        from_term=None,
-        handover=None,
-        cause=c.change,
-        at=r.inputs.wall,
-    )
-    taken = Durable(record, complete=True, hold=durable.hold, pause=durable.pause, kept_off=durable.kept_off)
-    r.write(taken if c.takeover else replace(durable, record=record))
-
-
-def force(r: Round) -> None:
-    """Carry out an operator's forced promotion: fence first, where there is a way."""
-    k = r.k
-    forced = k.fencing.claim is not None and k.fencing.claim.why is Why.ORDER
-    if not k.orders.force or k.intent.writing is not None or forced:
-        return
-    k.consent = replace(k.consent, giving_up=None)  # nothing is written yet: the operator's word comes first
-    if k.fencing.claim is not None:
-        end_claim(r, "an operator forces a promotion")  # its fence may fail for ever, which is why they do
-    if r.s.fencing and not k.orders.unfenced and not k.power.peer_off:
-        open_claim(r, "forced", Why.ORDER, takeover=True)
-        return
-    intake.force(r)

@@ -1,0 +1,172 @@
+"""Changes by fence: a claim, the fence command, the record once the peer is verified off [m 6]; an operator's force.
+
+A claim begins before its fence command is sent, its reasons are checked again in every round, and any change of the
+record ends it. Only the result of its own attempt counts [m 5].
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pgvip.core import veto
+from pgvip.core.actions import Fence
+from pgvip.core.changes import Change
+from pgvip.core.knowledge import Claim, Why
+from pgvip.core.rights import next_term, solo_right, takeover_right
+from pgvip.core.round import Round
+from pgvip.core.values import FORCE_STEP, Durable, Mode, Record
+
+FORCED = "forced by an operator"
+"""How the cause of a forced record begins."""
+
+
+def claim(r: Round, row: Change) -> None:
+    """Open a claim when a row by fence has held for its delay; carry an open one on."""
+    k = r.k
+    if k.fencing.claim is not None:
+        _carry_on(r, k.fencing.claim)
+        return
+    if row.why is None or k.intent.writing is not None or k.consent.giving_up is not None:
+        if k.fencing.waiting:
+            k.fencing = replace(k.fencing, waiting="")
+        return
+    if not r.s.fencing:
+        return
+    if k.fencing.waiting != row.name:
+        k.fencing = replace(k.fencing, waiting=row.name, waiting_since_s=r.now_s)
+    if not veto.permitted(r, row) or (row.delayed and r.now_s - k.fencing.waiting_since_s < r.s.fence_delay_s):
+        return
+    open_claim(r, row.name, row.why, takeover=row.takes_over)
+
+
+def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
+    """A claim begins before its fence command is sent."""
+    begun = Claim(change, r.facts().term, why, takeover, r.attempt(), r.now_s)
+    r.k.fencing = replace(r.k.fencing, claim=begun, waiting="", veto=None)
+    r.k.power = replace(r.k.power, fence_s=r.now_s)
+    r.note("claim", f"{change}: fencing {r.s.peer}, term {r.facts().term}", change=change, why=why.value, tries=1)
+    r.start(Fence(begun.attempt))
+
+
+def end_claim(r: Round, why: str) -> None:
+    """Abandon the claim: whatever its fence still does, its result does not count."""
+    if r.k.fencing.claim is not None and r.k.fencing.claim.why is Why.OPERATOR:
+        r.k.orders = replace(r.k.orders, fence_order=None)  # it was good for this one
+    r.k.fencing = replace(r.k.fencing, claim=None, waiting="")
+    r.note("claim-ended", why)
+
+
+def _carry_on(r: Round, c: Claim) -> None:
+    """Check the claim's reasons again; then fence again, or write once the peer is verified off [m 6].
+
+    What the peer said before it was off says nothing once it is; and should it have booted since, nobody answered it.
+    """
+    v, k = r.facts(), r.k
+    if k.intent.writing is not None:
+        return
+    right = (takeover_right(v) if c.takeover else solo_right(v) and not k.orders.leaving) or c.why is Why.ORDER
+    if c.term != v.term or v.higher is not None:
+        end_claim(r, "the record changed")
+    elif c.why is Why.SILENCE and v.heard_life_s > c.since_s and (not c.fenced or c.by_word):
+        end_claim(r, "the peer was heard")
+    elif c.why is Why.OPERATOR and c.by_word and not v.peer_silent:
+        end_claim(r, "the peer answers, and nothing but an operator's word says that it is off")
+    elif c.why is Why.CANNOT and v.message is not None and not v.message.cannot:
+        end_claim(r, "the peer says that it has given up")
+    elif not right:
+        end_claim(r, "the right to it was lost")
+    elif c.fenced:
+        _write_claimed(r, c)
+    elif r.now_s >= c.retry_at_s and not v.is_running(Fence):
+        c = replace(c, attempt=r.attempt(), tries=c.tries + 1)
+        k.fencing = replace(k.fencing, claim=c)
+        k.power = replace(k.power, fence_s=r.now_s)
+        r.note("claim", f"{c.change}: fencing {r.s.peer} again, try {c.tries}", change=c.change, tries=c.tries)
+        r.start(Fence(c.attempt))
+
+
+def _write_claimed(r: Round, c: Claim) -> None:
+    v, durable = r.facts(), r.k.durable
+    if c.why is Why.ORDER:
+        _write_forced(r)
+        return
+    if v.record is None:
+        return
+    record = replace(
+        v.record,
+        term=r.next_term(),
+        primary=r.s.me,
+        mode=Mode.SOLO,
+        from_term=None,
+        handover=None,
+        cause=c.change,
+        at=r.inputs.wall,
+    )
+    taken = Durable(record, complete=True, hold=durable.hold, pause=durable.pause, kept_off=durable.kept_off)
+    r.write(taken if c.takeover else replace(durable, record=record))
+
+
+def fenced(r: Round, attempt: str, *, ok: bool, text: str) -> None:
+    """A fence ended. Only the open claim's own attempt counts, once [m 5]."""
+    claim = r.k.fencing.claim
+    mine = claim is not None and claim.attempt == attempt and not claim.fenced
+    if ok:
+        r.k.power = replace(r.k.power, peer_off=True, power_pending=True)
+        r.note("fenced", f"{r.s.peer} is verified off" if mine else f"{r.s.peer} is off, but the claim has ended")
+    else:
+        r.k.power = replace(r.k.power, doubt_s=r.now_s)
+        r.note("fence-failed", text, peer=r.s.peer, tries=claim.tries if claim else "")
+    if claim is None or not mine:
+        return
+    if ok:
+        r.k.fencing = replace(r.k.fencing, claim=replace(claim, fenced=True))
+    elif claim.why is Why.ORDER:
+        r.k.fencing = replace(r.k.fencing, claim=None)
+        r.k.orders = replace(r.k.orders, force=False)
+        r.note("force-failed", "the peer could not be fenced; nothing changed")
+    elif claim.why is Why.OPERATOR:
+        r.k.fencing = replace(r.k.fencing, claim=None)
+        r.k.orders = replace(r.k.orders, fence_order=None)
+        r.note("fence-order-failed", "the peer could not be fenced, as an operator ordered; nothing changed")
+    else:
+        r.k.fencing = replace(r.k.fencing, claim=replace(claim, retry_at_s=r.now_s + r.s.fence_retry_s))
+
+
+def force(r: Round) -> None:
+    """Carry out an operator's forced promotion: fence first, where there is a way."""
+    k = r.k
+    forced = k.fencing.claim is not None and k.fencing.claim.why is Why.ORDER
+    if not k.orders.force or k.intent.writing is not None or forced:
+        return
+    k.consent = replace(k.consent, giving_up=None)  # nothing is written yet: the operator's word comes first
+    if k.fencing.claim is not None:
+        end_claim(r, "an operator forces a promotion")  # its fence may fail for ever, which is why they do
+    if r.s.fencing and not k.orders.unfenced and not k.power.peer_off:
+        open_claim(r, "forced", Why.ORDER, takeover=True)
+        return
+    _write_forced(r)
+
+
+def _write_forced(r: Round) -> None:
+    """Write the forced record: own parity, a large step above everything heard.
+
+    The fence came before (a claim with `Why.ORDER`), or the operator said that there is none; the record's cause,
+    which both hosts log, says which.
+    """
+    claim = r.k.fencing.claim
+    fenced_first = r.k.power.peer_off or (claim is not None and claim.why is Why.ORDER and claim.fenced)
+    heard = r.k.peer.heard_record.term if r.k.peer.heard_record else 0
+    own = r.k.durable.record
+    above = max(heard, own.term if own else 0) + FORCE_STEP
+    record = Record(
+        pair_id=r.k.who.pair_id,
+        system_id=r.k.who.system_id,
+        term=next_term(above, first=r.s.me_first),
+        primary=r.s.me,
+        mode=Mode.SOLO,
+        sync=r.s.sync,
+        cause=FORCED if fenced_first else f"{FORCED}; {r.s.peer} was not fenced",
+        at=r.inputs.wall,
+    )
+    served = r.k.durable.served and own is not None and own.primary == r.s.me
+    r.write(replace(r.k.durable, record=record, served=served, complete=True, hold=""))
