@@ -131,31 +131,27 @@ def _piece(random: Random) -> bytes:
 
 def _edited_text(random: Random, samples: tuple[str, ...]) -> str:
     if random.random() < 0.1:
-        return "".join(_odd_text(random) for _ in range(random.randint(0, 4)))
+        return "".join(odd_text(random) for _ in range(random.randint(0, 4)))
     lines = random.choice(samples).split("\n")
     for _ in range(random.randint(0, EDITS_MAX)):
         at, what = random.randrange(len(lines)), random.random()
         if what < 0.5:
             words = lines[at].split(" ")
-            words[random.randrange(len(words))] = _odd_text(random)
+            words[random.randrange(len(words))] = odd_text(random)
             lines[at] = " ".join(words)
         elif what < 0.65:
             cut = random.randint(0, len(lines[at]))
-            lines[at] = lines[at][:cut] + _odd_text(random) + lines[at][cut + random.choice((0, 1)) :]
+            lines[at] = lines[at][:cut] + odd_text(random) + lines[at][cut + random.choice((0, 1)) :]
         elif what < 0.75 and len(lines) > 1:
             del lines[at]
         else:
-            lines.insert(at, lines[at] if what < 0.9 else _odd_text(random))
+            lines.insert(at, lines[at] if what < 0.9 else odd_text(random))
     return "\n".join(lines)
 
 
-def _odd_text(random: Random) -> str:
-    return random.choice(ODD_TEXTS) if random.random() < 0.7 else chr(random.randrange(0xD800)) * random.randint(1, 3)
-
-
-def odd_text() -> SearchStrategy[str]:
+def odd_text(random: Random) -> str:
     """A text that somebody did not think of."""
-    return st.one_of(st.sampled_from(ODD_TEXTS), st.text(max_size=20))
+    return random.choice(ODD_TEXTS) if random.random() < 0.7 else chr(random.randrange(0xD800)) * random.randint(1, 3)
 
 
 # --- documents ------------------------------------------------------------------------------------------------
@@ -203,9 +199,9 @@ def _value(random: Random, depth: int = 0) -> Any:
     if depth < 3 and kind < 0.1:
         return [_value(random, depth + 1) for _ in range(random.randint(0, 3))]
     if depth < 3 and kind < 0.2:
-        return {_odd_text(random): _value(random, depth + 1) for _ in range(random.randint(0, 3))}
+        return {odd_text(random): _value(random, depth + 1) for _ in range(random.randint(0, 3))}
     if kind < 0.5:
-        return _odd_text(random)
+        return odd_text(random)
     if kind < 0.7:
         return random.choice((None, True, False))
     return random.choice((*ODD_NUMBERS, random.randint(-5, 300), random.random()))
