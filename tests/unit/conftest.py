@@ -5,11 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from pgvip.system import privileges
+
 TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="write the recorded texts anew; review the diff")
+
+
+@pytest.fixture(autouse=True)
+def keeps_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is called here would change the user of this very process, for good."""
+    monkeypatch.setattr(privileges, "become_postgres", lambda _config: None)
+    monkeypatch.setattr(privileges, "give_up", lambda _config: None)
 
 
 @pytest.fixture
