@@ -6,10 +6,12 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.sql import connect_peer
+from pgvip.system.stopped_wal import end_of_wal
 from pgvip.system.workers import as_postgres
 from pgvip.text.numbers import whole
 
@@ -48,6 +50,8 @@ def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> Non
     if standby:
         # First of all: whoever starts it from now on, starts a standby.
         write_signals(config, standby=True)
+    else:
+        _refuse_older_data(config)
     forget_killed_postmaster(config)
     pgconf.strip_auto_conf(config, version)
     pgconf.write(config, sync=sync, version=version, raised={})
@@ -138,6 +142,30 @@ def _refuse_strangers(config: Config, system_id: str) -> None:
             f'"{data}" is another database cluster',
             f"Its system identifier is {found}, the pair's is {system_id}.",
             "Clone this host again, or correct data_directory.",
+        )
+
+
+def _refuse_older_data(config: Config) -> None:
+    """PostgresError when the peer's standby has replayed WAL of this very timeline that this host does not have.
+
+    The primary had flushed all that it sent: its data were put back to an older copy, or its disk has forgotten what it
+    had synced. Started, it would write other WAL in its place, and what was acknowledged would be gone on both hosts.
+    """
+    try:
+        with connect_peer(config, config.peer.address) as session:
+            rows = session.query("replayed", timeout_s=PEER_S)
+    except ProbeError:
+        return  # nobody there has more, or nobody can say so
+    control = pgtools.control_data(config)
+    if not rows or rows[0][0] != control.timeline or rows[0][1] <= control.checkpoint.lsn:
+        return
+    replayed, end = Lsn(int(rows[0][1])), end_of_wal(config)
+    # After a switch to the next file, the rest of the last one counts as replayed.
+    if replayed > end.lsn and replayed != end.lsn + -end.lsn % control.segment_bytes:
+        raise PostgresError(
+            f"the data on this host are older than those of {config.peer.name}, its standby",
+            f"{config.peer.name} has replayed {WalPoint(end.timeline, replayed)}, the WAL here ends at {end}.",
+            f"Let {config.peer.name} take over: pgvip failover there; this host then follows it.",
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pgvip.checks.finding import Finding, Perf, critical, gathered, judged, ok, unknown, warning
 from pgvip.checks.subject import Facts
 from pgvip.errors import PostgresError, ProbeError
-from pgvip.system import pgconf, pgtools
+from pgvip.system import mounts, pgconf, pgtools
 from pgvip.system.sql import ServerAnswered, connect_local
 from pgvip.system.workers import as_postgres
 
@@ -159,6 +159,9 @@ def _data(facts: Facts) -> Iterator[Finding]:
     user = config.postgres.user
     if owner != pgtools.account(config).pw_uid:
         yield critical(f"{directory} does not belong to {user}", f"chown -R {user} {directory}")
+    for point in mounts.below(Path(os.path.realpath(directory))):
+        text = f"{point} in the data directory is a mount point: no clone can replace the data"
+        yield warning(text, "mount it elsewhere, and put a symbolic link in its place")
     if facts.server_runs:
         running = str(facts.local("check_data_directory")[0][0])
         if os.path.realpath(running) != os.path.realpath(directory):

@@ -10,6 +10,7 @@ import pytest
 
 from pgvip.actions import postgres
 from pgvip.deadlines import wait_until
+from pgvip.errors import PostgresError
 from pgvip.rejoin import follow, plan
 from pgvip.system import pgtools
 from pgvip.system.commands import check
@@ -95,14 +96,18 @@ def test_primary_whose_directory_was_put_back_to_an_older_copy(streaming: Pair) 
     acknowledged = "".join(f"INSERT INTO numbers VALUES ({number});" for number in range(120))
     pgtools.psql(streaming.a, acknowledged)
     wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
-    postgres.stop(streaming.b, clean=True)
     postgres.stop(streaming.a, clean=True)
     shutil.rmtree(data)
     earlier.rename(data)
+    with pytest.raises(PostgresError, match="older than those of b"):
+        postgres.start(streaming.a, standby=False, sync=False)
+    assert pgtools.control_data(streaming.a).state == "shut down"
+    postgres.stop(streaming.b, clean=True)
     for path in set(streaming.a.archive.directory.iterdir()) - archived:
         path.unlink()  # it will be written again, with another content
     postgres.start(streaming.a, standby=False, sync=False)
-    pgtools.psql(streaming.a, acknowledged * 2)
+    pgtools.psql(streaming.a, acknowledged)
+    go_further(streaming.a)
     assert look(streaming.a).point.lsn > postgres.end_of_wal(streaming.b).lsn
     before = saved(streaming.b)
     assert plan.plan(streaming.b).commits == 120
