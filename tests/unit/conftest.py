@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def keeps_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that is called here would change the user of this very process, for good."""
-    monkeypatch.setattr(privileges, "become_postgres", lambda _config: None)
-    monkeypatch.setattr(privileges, "give_up", lambda _config: None)
+def keeps_its_identity() -> Iterator[None]:
+    """A command that is called here would change the user of this very process, for good.
+
+    With a patch of its own: the tests' `monkeypatch` is undone before their fixtures end, in the usual order.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(privileges, "become_postgres", lambda _config: None)
+        patch.setattr(privileges, "give_up", lambda _config: None)
+        yield
 
 
 @pytest.fixture
