@@ -127,6 +127,7 @@ SHAPES: dict[str, Shape] = {
     # --- rejoin
     "source": one(BOOL, NUMBER, TIMELINE_HEX, LSN.or_null, TEXT, TEXTS),
     "rejoin_plan": one(BOOL, COUNT.or_null, TIMELINE.or_null, BOOL),
+    "replayed": at_most_one(TIMELINE, COUNT),
     "data_files": any_of(TEXT, BOOL.or_null),
     "listable": one(COUNT),
     "readable": one(COUNT.or_null),
