@@ -152,7 +152,7 @@ def test_what_cannot_be_exchanged_is_refused_while_the_standby_runs(streaming: P
         assert look(streaming.b).postmaster == before
         return
     postgres.stop(streaming.b, clean=True)
-    kept = data.rename(data.with_name("kept"))
+    kept = data.rename(data.with_name("moved"))
     data.symlink_to(streaming.root / "not-mounted" / "data")
     with pytest.raises(RejoinError, match="which is not there"):
         follow.rejoin(streaming.b, clone=True, progress=print)

@@ -119,5 +119,5 @@ def test_slots_are_made_and_advance(streaming: Pair) -> None:
     wait_until(lambda: caught_up(streaming.a, streaming.b), 10, what="catching up")
     replication.advance_slot(streaming.b)
     replication.advance_slot(streaming.a)
-    slot = pgtools.psql(streaming.b, "SELECT slot_name, restart_lsn FROM pg_replication_slots").strip()
-    assert slot == f"pgvip_a|{look(streaming.b).replay_lsn}"
+    slot = pgtools.psql(streaming.b, "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'pgvip_a'").strip()
+    assert slot == str(look(streaming.b).replay_lsn)

@@ -162,7 +162,9 @@ def third(pair: Pair, data: Path) -> Iterator[Path]:
     server = f"host={pair.a.me.address},{pair.b.me.address} port={pair.a.postgres.port} target_session_attrs=primary"
     conninfo = f"{server} user=pgvip_replication passfile={pair.a.paths.passwords} application_name=third"
     copy: list[str | Path] = [pgtools.tool(pair.a, "pg_basebackup"), "-D", data, "-d", conninfo, "-c", "fast"]
-    check([*copy, "-C", "-S", "third", "-w"], timeout_s=60, user="postgres")
+    # Another test's tablespace is on this very machine.
+    elsewhere = ["-T", f"{pair.root / 'space'}={data.parent / 'space'}"]
+    check([*copy, *elsewhere, "-C", "-S", "third", "-w"], timeout_s=60, user="postgres")
     (data / "postgresql.conf").write_text(
         f"port = 1\nlisten_addresses = ''\nunix_socket_directories = '{data.parent}'\nshared_buffers = 16MB\n"
         f"dynamic_shared_memory_type = mmap\nwal_level = logical\nmax_connections = 20\n"

@@ -41,4 +41,4 @@ def test_a_look_that_fails_ends_no_daemon(
 
     monkeypatch.setattr(units, "start_files", fail)
     at_start._tell_auto_starts(configs.make(tmp_path))
-    assert "could not look" in capsys.readouterr().err
+    assert "could not search" in capsys.readouterr().err
