@@ -129,6 +129,7 @@ def follow(config: Config, session: Session) -> None:
     with connect_peer(config, config.peer.address) as peer:
         hex_timeline, names, positions = peer.query("slots_of_primary", timeout_s=ANSWER_S)[0]
         _drop_copy_slot(config, session, peer)
+        _let_be_synchronized(session, peer)
     timeline = int(hex_timeline, 16)
     if not timeline:
         return
@@ -152,6 +153,18 @@ def _drop_copy_slot(config: Config, session: Session, peer: Session) -> None:
     if copy_waits(config) and session.query("rejoin_plan", timeout_s=ANSWER_S)[0][3]:
         peer.query("slot_drop", (copy_slot_name(config.me.name),), timeout_s=ANSWER_S)
         copy_streams(config)
+
+
+def _let_be_synchronized(session: Session, peer: Session) -> None:
+    """Make room for the primary's failover slots (17 and newer).
+
+    A returned primary has its own of the same name. While it does, the server's slot synchronization fails for every
+    slot (manual, 47.2.3 Replication Slot Synchronization), and the next takeover would have none of them.
+    """
+    theirs = {str(name) for name, _, failover, _ in peer.query("logical_slots", timeout_s=ANSWER_S) if failover}
+    for name, active, failover, synced in session.query("logical_slots", timeout_s=ANSWER_S):
+        if failover and not synced and not active and name in theirs:
+            session.query("slot_drop", (name,), timeout_s=ANSWER_S)
 
 
 def _copy_missing(config: Config, session: Session, theirs: Mapping[str, str], before: Followed) -> frozenset[str]:

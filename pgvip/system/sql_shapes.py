@@ -116,6 +116,7 @@ SHAPES: dict[str, Shape] = {
     "setting": one(TEXT),
     "slot_status": at_most_one(TEXT.or_null, BOOL, LSN.or_null),
     "slot_create": at_most_one(ANY),
+    "logical_slots": any_of(TEXT, BOOL, BOOL, BOOL),
     "slot_drop": at_most_one(ANY),
     "slot_advance": at_most_one(ANY),
     "slot_copy": at_most_one(ANY),
