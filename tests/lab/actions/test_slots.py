@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,7 @@ def others(streaming: Pair) -> Iterator[Pair]:
         for config in (streaming.a, streaming.b):
             if not up(config):
                 postgres.start(config, standby=True, sync=False)
+                wait_until(partial(up, config), 60, what="consistent data")
             pgtools.psql(config, f"{drop} AND NOT active")
 
 
