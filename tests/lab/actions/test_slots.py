@@ -50,6 +50,7 @@ def others(streaming: Pair) -> Iterator[Pair]:
             if not up(config):
                 postgres.start(config, standby=True, sync=False)
                 wait_until(partial(up, config), 60, what="consistent data")
+            replication.ensure_slot(config)  # as the daemon does: what a start was too slow for
             pgtools.psql(config, f"{drop} AND NOT active")
 
 
@@ -74,6 +75,7 @@ def test_a_return_keeps_them(others: Pair, way: str) -> None:
     assert follow.rejoin(others.a, clone=way == "cloned", progress=print).startswith(way)
     postgres.start(others.a, standby=True, sync=False)
     wait_until(lambda: caught_up(others.b, others.a), 20, what="catching up")
+    replication.ensure_slot(others.a)
     assert "barman" in slots(others.a)
     assert "barman" in slots(others.b)
     if way != "cloned":
@@ -115,6 +117,8 @@ def test_what_others_made_on_the_standby_is_theirs(others: Pair) -> None:
     assert slots(others.b)["local"] == made
     follow.rejoin(others.b, clone=True, progress=print)
     postgres.start(others.b, standby=True, sync=False)
+    wait_until(lambda: up(others.b), 60, what="consistent data")
+    replication.ensure_slot(others.b)
     assert set(slots(others.b)) == {"barman", "local"}
 
 
