@@ -129,6 +129,8 @@ def follow(config: Config, session: Session) -> None:
     with connect_peer(config, config.peer.address) as peer:
         hex_timeline, names, positions = peer.query("slots_of_primary", timeout_s=ANSWER_S)[0]
         _drop_copy_slot(config, session, peer)
+        if hex_timeline != "0":
+            _make_way_for_synced(session, peer)
     timeline = int(hex_timeline, 16)
     if not timeline:
         return
@@ -145,6 +147,20 @@ def follow(config: Config, session: Session) -> None:
         session.query("slot_drop", (name,), timeout_s=ANSWER_S)
     known = follows & mine.keys()
     _remember(config, Followed(frozenset(known - dropped), timeline, frozenset(known & theirs.keys())))
+
+
+def _make_way_for_synced(session: Session, peer: Session) -> None:
+    """Let PostgreSQL copy failover slots that this host had itself as primary: it copies none over a slot that is here.
+
+    Only where it does copy them, and the primary's slot of that name has come as far: nothing is lost then.
+    """
+    mine = [row for row in session.query("failover_slots", timeout_s=ANSWER_S) if not row[1] and not row[2]]
+    if not mine or session.query("setting", ("sync_replication_slots",), timeout_s=ANSWER_S)[0][0] != "on":
+        return
+    theirs = {row[0]: Lsn.parse(row[3]) for row in peer.query("failover_slots", timeout_s=ANSWER_S)}
+    for name, *_, position in mine:
+        if name in theirs and theirs[name] >= Lsn.parse(position):
+            session.query("slot_drop", (name,), timeout_s=ANSWER_S)
 
 
 def _drop_copy_slot(config: Config, session: Session, peer: Session) -> None:

@@ -114,6 +114,7 @@ SHAPES: dict[str, Shape] = {
     "written": one(TIMELINE_HEX, LSN),
     "replicas": any_of(COUNT, TEXT.or_null, TEXT, TEXT.or_null, TEXT.or_null, LSN.or_null, TEXT.or_null),
     "setting": one(TEXT),
+    "failover_slots": any_of(TEXT, BOOL, BOOL, LSN),
     "slot_status": at_most_one(TEXT.or_null, BOOL, LSN.or_null),
     "slot_create": at_most_one(ANY),
     "slot_drop": at_most_one(ANY),

@@ -141,6 +141,43 @@ def test_a_slot_that_the_new_primary_never_had_stays_on_the_old_one(others: Pair
     assert {"late", "barman"} <= set(slots(others.a))
 
 
+def synced(config: Config) -> bool:
+    query = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'consumer' AND synced AND NOT temporary"
+    return pgtools.psql(config, query).strip() == "1"
+
+
+def test_a_failover_slot_is_copied_to_the_old_primary_too(streaming: Pair) -> None:
+    """PostgreSQL copies none over a slot that the standby had itself, when it was the primary."""
+    if pgtools.major_version(streaming.a.postgres.data_directory) < 17:
+        pytest.skip("failover slots are there from version 17 on")
+    on = "ALTER SYSTEM SET sync_replication_slots = on;\nALTER SYSTEM SET hot_standby_feedback = on"
+    for config in (streaming.b, streaming.a):
+        pgtools.psql(config, f"{on}; SELECT pg_reload_conf()")
+    pgtools.psql(streaming.a, "SELECT pg_create_logical_replication_slot('consumer', 'pgoutput', false, false, true)")
+    wait_until(lambda: synced(streaming.b), 60, what="the copy")
+    postgres.stop(streaming.a, clean=True)
+    end = postgres.end_of_wal(streaming.a)
+    wait_until(lambda: look(streaming.b).point >= end, 5, what="shutdown checkpoint on the standby")
+    postgres.promote(streaming.b)
+    follow.rejoin(streaming.a, progress=print)
+    postgres.start(streaming.a, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.b, streaming.a), 20, what="catching up")
+    assert not synced(streaming.a)
+    replication.advance_slot(streaming.a)
+
+    def consumed_and_synced() -> bool:
+        """PostgreSQL keeps a copy when the slot's user has come further than where the copy began."""
+        pgtools.psql(streaming.b, "SELECT pg_log_standby_snapshot()")
+        pgtools.psql(streaming.b, "SELECT pg_replication_slot_advance('consumer', pg_current_wal_flush_lsn())")
+        return synced(streaming.a)
+
+    wait_until(consumed_and_synced, 60, every_s=1.0, what="the copy on the old primary")
+    pgtools.psql(streaming.b, "SELECT pg_drop_replication_slot('consumer')")
+    for config in (streaming.b, streaming.a):
+        off = "ALTER SYSTEM RESET sync_replication_slots; ALTER SYSTEM RESET hot_standby_feedback"
+        pgtools.psql(config, f"{off}; SELECT pg_reload_conf()")
+
+
 @contextmanager
 def receiving(pair: Pair, directory: Path, slot: str) -> Iterator[None]:
     """pg_receivewal of somebody, who follows the primary wherever it is, as through the primary VIP."""
