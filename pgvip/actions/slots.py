@@ -129,7 +129,8 @@ def follow(config: Config, session: Session) -> None:
     with connect_peer(config, config.peer.address) as peer:
         hex_timeline, names, positions = peer.query("slots_of_primary", timeout_s=ANSWER_S)[0]
         _drop_copy_slot(config, session, peer)
-        _let_be_synchronized(session, peer)
+        if hex_timeline != "0":
+            _make_way_for_synced(session, peer)
     timeline = int(hex_timeline, 16)
     if not timeline:
         return
@@ -148,23 +149,25 @@ def follow(config: Config, session: Session) -> None:
     _remember(config, Followed(frozenset(known - dropped), timeline, frozenset(known & theirs.keys())))
 
 
+def _make_way_for_synced(session: Session, peer: Session) -> None:
+    """Let PostgreSQL copy failover slots that this host had itself as primary: it copies none over a slot that is here.
+
+    Only where it does copy them, and the primary's slot of that name has come as far: nothing is lost then.
+    """
+    mine = [row for row in session.query("failover_slots", timeout_s=ANSWER_S) if not row[1] and not row[2]]
+    if not mine or session.query("setting", ("sync_replication_slots",), timeout_s=ANSWER_S)[0][0] != "on":
+        return
+    theirs = {row[0]: Lsn.parse(row[3]) for row in peer.query("failover_slots", timeout_s=ANSWER_S)}
+    for name, *_, position in mine:
+        if name in theirs and theirs[name] >= Lsn.parse(position):
+            session.query("slot_drop", (name,), timeout_s=ANSWER_S)
+
+
 def _drop_copy_slot(config: Config, session: Session, peer: Session) -> None:
     """The copy streams by its own slot: that of the base backup has done its work."""
     if copy_waits(config) and session.query("rejoin_plan", timeout_s=ANSWER_S)[0][3]:
         peer.query("slot_drop", (copy_slot_name(config.me.name),), timeout_s=ANSWER_S)
         copy_streams(config)
-
-
-def _let_be_synchronized(session: Session, peer: Session) -> None:
-    """Make room for the primary's failover slots (17 and newer).
-
-    A returned primary has its own of the same name. While it does, the server's slot synchronization fails for every
-    slot (manual, 47.2.3 Replication Slot Synchronization), and the next takeover would have none of them.
-    """
-    theirs = {str(name) for name, _, failover, _ in peer.query("logical_slots", timeout_s=ANSWER_S) if failover}
-    for name, active, failover, synced in session.query("logical_slots", timeout_s=ANSWER_S):
-        if failover and not synced and not active and name in theirs:
-            session.query("slot_drop", (name,), timeout_s=ANSWER_S)
 
 
 def _copy_missing(config: Config, session: Session, theirs: Mapping[str, str], before: Followed) -> frozenset[str]:

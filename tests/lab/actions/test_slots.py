@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,8 @@ def others(streaming: Pair) -> Iterator[Pair]:
         for config in (streaming.a, streaming.b):
             if not up(config):
                 postgres.start(config, standby=True, sync=False)
+                wait_until(partial(up, config), 60, what="consistent data")
+            replication.ensure_slot(config)  # as the daemon does: what a start was too slow for
             pgtools.psql(config, f"{drop} AND NOT active")
 
 
@@ -72,6 +75,7 @@ def test_a_return_keeps_them(others: Pair, way: str) -> None:
     assert follow.rejoin(others.a, clone=way == "cloned", progress=print).startswith(way)
     postgres.start(others.a, standby=True, sync=False)
     wait_until(lambda: caught_up(others.b, others.a), 20, what="catching up")
+    replication.ensure_slot(others.a)
     assert "barman" in slots(others.a)
     assert "barman" in slots(others.b)
     if way != "cloned":
@@ -113,6 +117,8 @@ def test_what_others_made_on_the_standby_is_theirs(others: Pair) -> None:
     assert slots(others.b)["local"] == made
     follow.rejoin(others.b, clone=True, progress=print)
     postgres.start(others.b, standby=True, sync=False)
+    wait_until(lambda: up(others.b), 60, what="consistent data")
+    replication.ensure_slot(others.b)
     assert set(slots(others.b)) == {"barman", "local"}
 
 
@@ -133,6 +139,43 @@ def test_a_slot_that_the_new_primary_never_had_stays_on_the_old_one(others: Pair
     for _ in range(2):
         replication.advance_slot(others.a)
     assert {"late", "barman"} <= set(slots(others.a))
+
+
+def synced(config: Config) -> bool:
+    query = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'consumer' AND synced AND NOT temporary"
+    return pgtools.psql(config, query).strip() == "1"
+
+
+def test_a_failover_slot_is_copied_to_the_old_primary_too(streaming: Pair) -> None:
+    """PostgreSQL copies none over a slot that the standby had itself, when it was the primary."""
+    if pgtools.major_version(streaming.a.postgres.data_directory) < 17:
+        pytest.skip("failover slots are there from version 17 on")
+    on = "ALTER SYSTEM SET sync_replication_slots = on;\nALTER SYSTEM SET hot_standby_feedback = on"
+    for config in (streaming.b, streaming.a):
+        pgtools.psql(config, f"{on}; SELECT pg_reload_conf()")
+    pgtools.psql(streaming.a, "SELECT pg_create_logical_replication_slot('consumer', 'pgoutput', false, false, true)")
+    wait_until(lambda: synced(streaming.b), 60, what="the copy")
+    postgres.stop(streaming.a, clean=True)
+    end = postgres.end_of_wal(streaming.a)
+    wait_until(lambda: look(streaming.b).point >= end, 5, what="shutdown checkpoint on the standby")
+    postgres.promote(streaming.b)
+    follow.rejoin(streaming.a, progress=print)
+    postgres.start(streaming.a, standby=True, sync=False)
+    wait_until(lambda: caught_up(streaming.b, streaming.a), 20, what="catching up")
+    assert not synced(streaming.a)
+    replication.advance_slot(streaming.a)
+
+    def consumed_and_synced() -> bool:
+        """PostgreSQL keeps a copy when the slot's user has come further than where the copy began."""
+        pgtools.psql(streaming.b, "SELECT pg_log_standby_snapshot()")
+        pgtools.psql(streaming.b, "SELECT pg_replication_slot_advance('consumer', pg_current_wal_flush_lsn())")
+        return synced(streaming.a)
+
+    wait_until(consumed_and_synced, 60, every_s=1.0, what="the copy on the old primary")
+    pgtools.psql(streaming.b, "SELECT pg_drop_replication_slot('consumer')")
+    for config in (streaming.b, streaming.a):
+        off = "ALTER SYSTEM RESET sync_replication_slots; ALTER SYSTEM RESET hot_standby_feedback"
+        pgtools.psql(config, f"{off}; SELECT pg_reload_conf()")
 
 
 @contextmanager
