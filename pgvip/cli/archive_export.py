@@ -9,6 +9,7 @@ from pgvip.cli.steps import Step, add_dry_run, require_root, run_steps, warn
 from pgvip.config.load import load
 from pgvip.errors import MountError
 from pgvip.setup import export
+from pgvip.system import privileges
 
 if TYPE_CHECKING:
     import argparse
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Export it. Returns 0."""
     require_root()
     config = load(args.config, args.host)
+    privileges.give_up(config)
     require_archive(config)
     run_steps(steps(config), dry_run=args.dry_run)
     return 0

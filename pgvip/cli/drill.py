@@ -19,6 +19,7 @@ from pgvip.drill.ready import obstacles, primary_of
 from pgvip.drill.result import Result, Switched, keep
 from pgvip.errors import Exit, LinkError, PgvipError, ProbeError, RefusedError
 from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.system import privileges
 from pgvip.text.times import TIMES, of_wall
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     require_root()
     _check_numbers(args)
     config = load(args.config, args.host)
+    privileges.give_up(config)
     say = _quiet if args.json else _loud
     try:
         result = Drill(config, args, say).run()

@@ -13,6 +13,7 @@ from pgvip.errors import Exit, PgvipError, RefusedError
 from pgvip.events.event_table import EVENTS, VETO, Event
 from pgvip.hooks.calls import alert_name, alerts, event_words, pair_words, veto_words
 from pgvip.hooks.program import call, refuses
+from pgvip.system import privileges
 from pgvip.system.executables import Executable, listed
 from pgvip.text.times import utc
 
@@ -95,6 +96,7 @@ def _test(config: Config, args: argparse.Namespace) -> int:
     if args.dry_run:
         outcomes = [_would(each) for each in (*found, *also)]
     else:
+        privileges.give_up(config)  # as the daemon that calls them
         words = _words(config, args.event)
         arguments = (args.event, words["ROLE"], config.name)
         outcomes = [_try(config, args.event, each, arguments, words) for each in found]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from pgvip.cli.main import main
 from pgvip.cli.steps import warn_of_host
 from pgvip.config.load import load
 from pgvip.errors import Exit
+from pgvip.system import capabilities
 from tests.unit.checks.test_checks import Known
 from tests.unit.cli.test_orders import CONFIG
 
@@ -75,6 +79,16 @@ def test_a_try_calls_them_with_made_up_words(place: Place, capsys: pytest.Captur
     assert place.run("test", "role-change") == Exit.OK
     assert "10: done (" in capsys.readouterr().out
     assert path.with_name("10.said").read_text() == "role-change primary shop 1 standby primary 10.0.0.10\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has any")
+def test_they_are_called_with_the_capabilities_of_the_daemon(place: Place) -> None:
+    path = place.add("role-change", "10", 'grep CapEff /proc/self/status > "$0.said"')
+    command = [sys.executable, "-m", "pgvip.cli.main", "--config", place.file, "--host", "alpha", "hooks", "test", "role-change"]
+    subprocess.run(command, check=True, timeout=30)
+    held = int(path.with_name("10.said").read_text().split()[1], 16)
+    assert not held & sum(1 << number for number in capabilities.GIVEN_UP.values())
+    assert held
 
 
 @pytest.mark.parametrize("script", ["exit 3", "sleep 60"])
