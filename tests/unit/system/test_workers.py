@@ -123,13 +123,16 @@ def test_a_worker_that_dies_is_an_error_and_the_next_call_works(engaged: None, c
     assert prepare.why_unusable(config) == ""
 
 
-def test_workers_end_with_their_caller(engaged: None, config: Config) -> None:
+def test_a_worker_at_work_ends_with_its_caller(engaged: None, config: Config, tmp_path: Path) -> None:
     prepare.why_unusable(config)
     one = workers._STATE.idle.pop()
+    os.mkfifo(tmp_path / "PG_VERSION")
+    one.send(tasks.request(tasks.REGISTERED["pgvip.system.pgtools:major_version"], {"data_directory": tmp_path}, []))
     assert one.child.stdin is not None
     one.child.stdin.close()
-    assert one.child.wait(10) == -signal.SIGKILL
+    code = one.child.wait(10)
     one.end()
+    assert code == -signal.SIGKILL
 
 
 class Liar:
