@@ -84,8 +84,8 @@ def test_a_try_calls_them_with_made_up_words(place: Place, capsys: pytest.Captur
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has any")
 def test_they_are_called_with_the_capabilities_of_the_daemon(place: Place) -> None:
     path = place.add("role-change", "10", 'grep CapEff /proc/self/status > "$0.said"')
-    command = [sys.executable, "-m", "pgvip.cli.main", "--config", place.file, "--host", "alpha", "hooks", "test", "role-change"]
-    subprocess.run(command, check=True, timeout=30)
+    program = [sys.executable, "-m", "pgvip.cli.main", "--config", str(place.file), "--host", "alpha"]
+    subprocess.run([*program, "hooks", "test", "role-change"], check=True, timeout=30)
     held = int(path.with_name("10.said").read_text().split()[1], 16)
     assert not held & sum(1 << number for number in capabilities.GIVEN_UP.values())
     assert held
