@@ -190,8 +190,10 @@ def server_setting(config: Config, name: str) -> str:
 def psql(config: Config, script: str, timeout_s: float = TOOL_TIMEOUT_S, database: str = "") -> str:
     """Run an SQL script as PostgreSQL's superuser, which has the name of its system user.
 
-    The script goes in by standard input, so nothing of it is in an argument list. Raises PostgresError.
+    The script goes in by standard input, so nothing of it is in an argument list. Its functions and operators are
+    PostgreSQL's own: whoever owns the database may set a search_path that has others first. Raises PostgresError.
     """
+    options = {"PGOPTIONS": "-c search_path=pg_catalog"}
     command: list[str | Path] = [
         tool(config, "psql"),
         *("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"),
@@ -199,7 +201,8 @@ def psql(config: Config, script: str, timeout_s: float = TOOL_TIMEOUT_S, databas
         *("-U", config.postgres.user, "-d", database or config.postgres.database),
     ]
     try:
-        return check(command, timeout_s=timeout_s, user=config.postgres.user, input_text=script).stdout
+        user = config.postgres.user
+        return check(command, timeout_s=timeout_s, user=user, input_text=script, env=options).stdout
     except CommandError as failure:
         raise PostgresError("an SQL script failed", failure.detail or str(failure)) from failure
 

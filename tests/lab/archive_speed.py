@@ -23,9 +23,9 @@ from tests.lab.postgres import bin_directory
 
 MB = 1 << 20
 WORK = """
-CREATE TABLE IF NOT EXISTS orders (id bigint PRIMARY KEY, customer int, at timestamptz DEFAULT now(), note text);
-INSERT INTO orders SELECT i, i % 9973, now(), md5(i::text) FROM generate_series({0}, {1}) AS i;
-UPDATE orders SET note = md5(note), customer = customer + 1 WHERE id % 3 = 0 AND id >= {0};
+CREATE TABLE IF NOT EXISTS public.orders (id bigint PRIMARY KEY, customer int, at timestamptz DEFAULT now(), note text);
+INSERT INTO public.orders SELECT i, i % 9973, now(), md5(i::text) FROM generate_series({0}, {1}) AS i;
+UPDATE public.orders SET note = md5(note), customer = customer + 1 WHERE id % 3 = 0 AND id >= {0};
 SELECT pg_switch_wal();
 """
 

@@ -43,7 +43,7 @@ def made(request: pytest.FixtureRequest) -> Iterator[Pair]:
     pair.a, pair.b = packed(pair.a, "lz4"), packed(pair.b, "zstd")
     try:
         pair.create(pair.a)
-        pgtools.psql(pair.a, "CREATE TABLE numbers (n bigint)")
+        pgtools.psql(pair.a, "CREATE TABLE public.numbers (n bigint)")
         cloning.clone(pair.b, print)
         yield pair
         for config in (pair.a, pair.b):
@@ -74,11 +74,11 @@ def verifier(pair: Pair) -> None:
 
 
 def insert(config: Config, number: int) -> None:
-    pgtools.psql(config, f"INSERT INTO numbers VALUES ({number})")
+    pgtools.psql(config, f"INSERT INTO public.numbers VALUES ({number})")
 
 
 def rows(config: Config) -> list[int]:
-    return [int(word) for word in pgtools.psql(config, "SELECT n FROM numbers ORDER BY n").split()]
+    return [int(word) for word in pgtools.psql(config, "SELECT n FROM public.numbers ORDER BY n").split()]
 
 
 def holds(config: Config, wanted: list[int]) -> bool:
@@ -111,7 +111,7 @@ def push_out(config: Config, name: str) -> None:
         if not in_wal(config, name):
             break
     assert not in_wal(config, name)
-    pgtools.psql(config, "DELETE FROM numbers WHERE n <= 0")
+    pgtools.psql(config, "DELETE FROM public.numbers WHERE n <= 0")
 
 
 def drop_slot(config: Config) -> None:
@@ -256,7 +256,7 @@ def restored(config: Config, to: str, backup: str = "", mount: Path | None = Non
 
 @needs_verifier
 def test_backup_from_the_standby_restores_to_lsn_time_name_and_end(pair: Pair) -> None:
-    pgtools.psql(pair.a, "DELETE FROM numbers")
+    pgtools.psql(pair.a, "DELETE FROM public.numbers")
     wait_until(lambda: caught_up(pair.a, pair.b), 20, what="catching up")
     said: list[str] = []
     made = basebackup.make(pair.b, said.append, bandwidth_mb_s=900)

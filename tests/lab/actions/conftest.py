@@ -23,7 +23,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     made = make_pair(bin_directory(request.config.getoption("--postgres")))
     try:
         made.create(made.a)
-        pgtools.psql(made.a, "CREATE TABLE numbers (n bigint)")
+        pgtools.psql(made.a, "CREATE TABLE public.numbers (n bigint)")
         cloning.clone(made.b, print)
         yield made
     finally:

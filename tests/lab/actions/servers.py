@@ -68,11 +68,11 @@ def caught_up(primary: Config, standby: Config) -> bool:
 
 
 def count(config: Config) -> int:
-    return int(pgtools.psql(config, "SELECT count(*) FROM numbers"))
+    return int(pgtools.psql(config, "SELECT count(*) FROM public.numbers"))
 
 
 def insert(config: Config, number: int = 1) -> None:
-    pgtools.psql(config, f"INSERT INTO numbers VALUES ({number})")
+    pgtools.psql(config, f"INSERT INTO public.numbers VALUES ({number})")
 
 
 def stopped(pid: int) -> Callable[[], None]:

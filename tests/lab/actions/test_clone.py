@@ -217,7 +217,7 @@ def test_tablespaces_come_along_and_are_exchanged(streaming: Pair) -> None:
         shutil.chown(directory, "postgres")
     postgres.stop(streaming.b, clean=True)
     pgtools.psql(streaming.a, f"CREATE TABLESPACE space LOCATION '{place}'")
-    pgtools.psql(streaming.a, "CREATE TABLE spaced TABLESPACE space AS SELECT generate_series(1, 7) AS n")
+    pgtools.psql(streaming.a, "CREATE TABLE public.spaced TABLESPACE space AS SELECT generate_series(1, 7) AS n")
 
     def elsewhere() -> None:
         clone_newns = 0x20000
@@ -227,7 +227,7 @@ def test_tablespaces_come_along_and_are_exchanged(streaming: Pair) -> None:
         for _ in range(2):
             assert cloning.clone(streaming.b, print) == "cloned from a"
         postgres.start(streaming.b, standby=True, sync=False)
-        assert pgtools.psql(streaming.b, "SELECT count(*) FROM spaced").strip() == "7"
+        assert pgtools.psql(streaming.b, "SELECT count(*) FROM public.spaced").strip() == "7"
         postgres.stop(streaming.b, clean=True)
 
     child = multiprocessing.get_context("fork").Process(target=elsewhere)

@@ -189,9 +189,9 @@ def test_rewound_data_is_not_started_before_its_archive_is_clean(
     streaming: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash in between: the standby would read the diverged files of its own archive."""
-    pgtools.psql(streaming.a, "INSERT INTO numbers VALUES (2)")
+    pgtools.psql(streaming.a, "INSERT INTO public.numbers VALUES (2)")
     postgres.stop(streaming.b, clean=True)
-    pgtools.psql(streaming.a, "INSERT INTO numbers VALUES (3)")
+    pgtools.psql(streaming.a, "INSERT INTO public.numbers VALUES (3)")
     postgres.stop(streaming.a, clean=False)
     postgres.start(streaming.b, standby=True, sync=False)
     postgres.promote(streaming.b)

@@ -32,9 +32,9 @@ def open_by_hand(config: Config, rows: int, *, stop: str = "fast") -> None:
     signal = config.postgres.data_directory / "standby.signal"
     signal.unlink()
     assert pgtools.pg_ctl(config, "start", "-w", "-s", "-l", postgres.log_file(config)).returncode == 0
-    pgtools.psql(config, "SET synchronous_commit = local; CREATE TABLE by_hand (n bigint)")
+    pgtools.psql(config, "SET synchronous_commit = local; CREATE TABLE public.by_hand (n bigint)")
     for number in range(rows - 1):
-        pgtools.psql(config, f"SET synchronous_commit = local; INSERT INTO by_hand VALUES ({number})")
+        pgtools.psql(config, f"SET synchronous_commit = local; INSERT INTO public.by_hand VALUES ({number})")
     assert pgtools.pg_ctl(config, "stop", "-w", "-s", "-m", stop).returncode == 0
     signal.touch(mode=0o600)
     pgtools.give(config, signal)
@@ -93,7 +93,7 @@ def test_primary_whose_directory_was_put_back_to_an_older_copy(streaming: Pair) 
     check(["cp", "-a", data, earlier], timeout_s=60)
     archived = set(streaming.a.archive.directory.iterdir())
     postgres.start(streaming.a, standby=False, sync=False)
-    acknowledged = "".join(f"INSERT INTO numbers VALUES ({number});" for number in range(120))
+    acknowledged = "".join(f"INSERT INTO public.numbers VALUES ({number});" for number in range(120))
     pgtools.psql(streaming.a, acknowledged)
     wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
     postgres.stop(streaming.a, clean=True)
@@ -131,11 +131,12 @@ def test_standby_that_streamed_over_its_own_wal(streaming: Pair) -> None:
     open_by_hand(streaming.b, 3, stop="immediate")
     end = postgres.end_of_wal(streaming.b)
     assert wal(streaming.a, end) != wal(streaming.b, end)
-    pgtools.psql(streaming.a, "CREATE TABLE further AS SELECT generate_series(1, 10000) AS n; DROP TABLE further")
+    pgtools.psql(streaming.a, "CREATE TABLE public.further AS SELECT generate_series(1, 10000) AS n")
+    pgtools.psql(streaming.a, "DROP TABLE public.further")
     postgres.start(streaming.b, standby=True, sync=False)
     wait_until(lambda: wal(streaming.a, end) == wal(streaming.b, end), 20, what="end of what it wrote itself")
     said: list[str] = []
     assert follow.rejoin(streaming.b, progress=said.append) == "cloned from a"
     assert any("not made by the WAL" in line for line in said), said
     back_in_step(streaming)
-    assert pgtools.psql(streaming.b, "SELECT to_regclass('by_hand')").strip() == ""
+    assert pgtools.psql(streaming.b, "SELECT to_regclass('public.by_hand')").strip() == ""

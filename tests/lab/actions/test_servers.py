@@ -182,7 +182,7 @@ def test_end_of_wal_is_where_recovery_ends(streaming: Pair) -> None:
     postgres.stop(streaming.b, clean=True)
     with pytest.raises(PostgresError, match="while the server runs"):
         postgres.end_of_wal(streaming.a)
-    pgtools.psql(streaming.a, "INSERT INTO numbers SELECT generate_series(1, 20000)")
+    pgtools.psql(streaming.a, "INSERT INTO public.numbers SELECT generate_series(1, 20000)")
     flushed = look(streaming.a).point
     postgres.stop(streaming.a, clean=False)
     crashed = postgres.end_of_wal(streaming.a)
@@ -224,3 +224,22 @@ def test_standby_without_a_tablespaces_directory_says_so(streaming: Pair) -> Non
     postgres.start(streaming.b, standby=True, sync=False)
     wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
     place.rmdir()
+
+
+def test_a_script_of_the_superuser_calls_nothing_of_the_databases_owner(streaming: Pair) -> None:
+    """Whoever owns the database chooses its search_path, and could put functions of its own before PostgreSQL's."""
+    database = streaming.a.postgres.database
+    pgtools.psql(
+        streaming.a,
+        "CREATE ROLE application; CREATE SCHEMA first;\n"
+        "CREATE FUNCTION first.pg_conf_load_time() RETURNS timestamptz LANGUAGE plpgsql AS\n"
+        "  'BEGIN ALTER ROLE application SUPERUSER; RETURN NULL; END';\n"
+        f"ALTER DATABASE {database} SET search_path = first, pg_catalog;",
+    )
+    try:
+        assert pgtools.psql(streaming.a, "SELECT pg_conf_load_time();").strip()
+        said = pgtools.psql(streaming.a, "SELECT rolsuper FROM pg_roles WHERE rolname = 'application';")
+        assert said.strip() == "f"
+    finally:
+        pgtools.psql(streaming.a, f"ALTER DATABASE {database} RESET search_path;")
+        pgtools.psql(streaming.a, "DROP SCHEMA first CASCADE; DROP ROLE application;")

@@ -227,13 +227,13 @@ def third(pair: Pair, data: Path) -> Iterator[Path]:
 
 def rows(pair: Pair, socket: Path) -> int:
     psql: list[str | Path] = [pgtools.tool(pair.a, "psql"), "-XAt", "-h", socket, "-p", "1", "-d", "postgres", "-c"]
-    return int(check([*psql, "SELECT count(*) FROM numbers"], timeout_s=20, user="postgres").stdout)
+    return int(check([*psql, "SELECT count(*) FROM public.numbers"], timeout_s=20, user="postgres").stdout)
 
 
 def expect(pair: Pair, primary: Config, socket: Path, directory: Path) -> None:
     """Both of the others have what the primary writes now."""
     insert(primary)
-    wanted = int(pgtools.psql(primary, "SELECT count(*) FROM numbers"))
+    wanted = int(pgtools.psql(primary, "SELECT count(*) FROM public.numbers"))
     wait_until(lambda: rows(pair, socket) == wanted, 20, what="the third standby")
     pgtools.psql(primary, "SELECT pg_switch_wal()")
     insert(primary)

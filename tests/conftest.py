@@ -1,8 +1,9 @@
-"""Fixtures of the lab tests: a lab of one's own, or a healthy real pair that tests share."""
+"""Fixtures of all tests in the lab: a lab of one's own, or a healthy real pair that tests share."""
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from tests.lab.pair import Options, Pair
 from tests.lab.scene import Scene
 from tests.lab.store import PairStore
 
+IN_LAB = re.compile("/tests/(lab|security/pair)/")
 REPORT = pytest.StashKey[pytest.TestReport]()
 first_numbers = itertools.count(1_000_000, 1_000_000)
 
@@ -27,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark all as lab tests, and bring those together that can share a pair."""
-    ours = [item for item in items if "tests/lab/" in str(item.path)]
+    ours = [item for item in items if IN_LAB.search(str(item.path))]
     for item in ours:
         item.add_marker(pytest.mark.lab)
         if item.get_closest_marker("timeout") is None:
