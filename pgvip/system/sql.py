@@ -138,6 +138,10 @@ class Session:
             if connection is not None:
                 connection.close()
             raise self._connect_error(failure) from failure
+        except UNREADABLE as failure:  # the driver decodes what a server says, and reads what is no PostgreSQL server
+            if connection is not None:
+                connection.close()
+            raise NoAnswer(f"could not connect to {self._what}", f"Its answer cannot be read: {failure}.") from failure
         except ProbeError:
             if connection is not None:
                 connection.close()

@@ -41,6 +41,12 @@ def test_refusal_is_an_answer_in_any_language(severity: str) -> None:
         assert "too many clients" in caught.value.detail
 
 
+def test_what_is_not_even_text_is_no_answer() -> None:
+    """libpq names the first byte in its message, as it came; from Python 3.13 on the driver fails to decode that."""
+    with serving(b"\xb8\0\0\0\x08abcd") as port, session(port) as strange, pytest.raises(NoAnswer):
+        strange.connect(2.0)
+
+
 def test_both_are_probe_errors() -> None:
     assert issubclass(NoAnswer, ProbeError)
     assert issubclass(ServerAnswered, ProbeError)
