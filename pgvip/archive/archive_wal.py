@@ -2,8 +2,8 @@
 
 PostgreSQL starts this file as a script for every segment, so it and what it imports use the standard library alone.
 A file that is there already with the same content is a success (PostgreSQL archives again after a crash: manual,
-26.3.1); with another content it is never overwritten. A retry sends to those destinations only that lack the file. An
-optional destination that fails is pending the file, and gets it later from the first one.
+26.3.1); with another content it is never overwritten. A retry sends to those destinations only that lack the file. The
+file is pending for an optional destination that fails, which gets it later from the first one.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def owe(destination: Destination, segment: str, memory: Memory) -> None:
     except OSError as failure:
         raise ArchiveFailed(f"{destination.name} failed, and that could not be noted: {failure}") from failure
     for oldest in memory.pending(destination.name)[:-PENDING_MAX]:
-        complain(f'{destination.name} will never get "{oldest}": it is pending more than {PENDING_MAX} files')
+        complain(f'{destination.name} will never get "{oldest}": more than {PENDING_MAX} files are pending for it')
         memory.settle(destination.name, oldest)
 
 
@@ -139,7 +139,7 @@ def _pay(segment: str, debtor: Destination, first: Destination, memory: Memory) 
             packing.unpack(stored, plain)
         done = send(plain, packing.digest(plain), [debtor], memory)
     except (OSError, ArchiveFailed) as failure:
-        why = f'could not read "{stored}", which {debtor.name} is pending: {failure}'
+        why = f'could not read "{stored}", which is pending for {debtor.name}: {failure}'
         memory.failed(debtor.name, why)
         raise ArchiveFailed(why) from failure
     finally:

@@ -68,7 +68,7 @@ def destination(name: str, required: bool, seen: Picture) -> Document:
     return {
         "name": name,
         "required": required,
-        "owed_files": len(seen.own.pending.get(name, ())),
+        "pending_files": len(seen.own.pending.get(name, ())),
         "failed": why or None,
         "failed_ago_s": max(0.0, seen.at - at) if why else None,
     }
@@ -108,6 +108,6 @@ def problems(found: Document) -> list[str]:
     for one in found["destinations"]:
         if one["failed"]:
             said.append(f"destination {one['name']} failed: {one['failed']}")
-        if one["owed_files"]:
-            said.append(f"destination {one['name']} is pending {one['owed_files']} files")
+        if one["pending_files"]:
+            said.append(f"{one['pending_files']} files are pending for destination {one['name']}")
     return said

@@ -68,7 +68,7 @@ def judge(
 ) -> Verdict:
     """Which files of an archive may go.
 
-    Timeline histories stay: they are small, and every restore asks for them. So does what a destination is pending, and
+    Timeline histories stay: they are small, and every restore asks for them. So does WAL pending for a destination, and
     what is younger than an hour. What is younger than `keep_days` stays unless the archive is larger than `max_mb`;
     the oldest go first, so that what is left has no hole. There must be a need at least: the server's own.
     """

@@ -90,6 +90,6 @@ def _archiver(state: Document | None) -> str:
 
 def _destination(one: Document) -> str:
     kind = "required" if one["required"] else "optional"
-    pending = f", is pending {one['owed_files']} files" if one["owed_files"] else ""
+    pending = f", {one['pending_files']} files pending" if one["pending_files"] else ""
     failed = f", failed {duration(one['failed_ago_s'])} ago: {one['failed']}" if one["failed"] else ""
     return f"{kind}{pending}{failed}"

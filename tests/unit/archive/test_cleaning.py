@@ -392,11 +392,11 @@ def test_status_says_what_is_wrong(config: Config) -> None:
         "the archive of paris cannot be read: there is no index in the archive of paris",
         "the local database does not answer",
         'destination far failed: "x": no space left',
-        "destination far is pending 1 files",
+        "1 files are pending for destination far",
     ]
     assert json.dumps(found)
     shown = "\n".join(archive_status.text(found))
-    assert "optional, is pending 1 files, failed" in shown
+    assert "optional, 1 files pending, failed" in shown
     assert "would refuse: " in shown
     state = {"in_recovery": False, "failing": True, "waiting_files": 17, "last_failed": "0A"}
     said = report.problems({**found, "archiver": state})

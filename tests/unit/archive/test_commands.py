@@ -244,7 +244,8 @@ def test_owed_file_that_cannot_be_read_fails_no_other(segment: Path, archive: Pa
     command = (archive_wal.__file__, "--directory", archive, "--destination", words)
     done = run_script(*command, second)
     assert done.returncode == 0
-    assert f'could not read "{archive / NAME}.gz", which far is pending: gzip failed with exit code 1' in done.stderr
+    why = "which is pending for far: gzip failed with exit code 1"
+    assert f'could not read "{archive / NAME}.gz", {why}' in done.stderr
     assert (names(archive), names(far)) == ([f"{NAME}.gz", second.name], [second.name])
     assert memory.failed_ago_s("far") < 60  # so it rests, and the next ones take no time for it
     done = run_script(*command, third)
@@ -254,7 +255,7 @@ def test_owed_file_that_cannot_be_read_fails_no_other(segment: Path, archive: Pa
     memory.works("far")
     done = run_script(*command, "--catch-up", 9)
     assert (done.returncode, names(far)) == (1, [second.name, third.name])
-    assert "which far is pending" in done.stderr
+    assert "which is pending for far" in done.stderr
     assert memory.pending("far") == [NAME]
     assert names(archive / DIRECTORY / "tmp") == []
 
@@ -268,7 +269,7 @@ def test_nowhere_to_unpack_what_is_owed_fails_no_other(segment: Path, archive: P
     second = segment.rename(segment.with_name(NAME[:-1] + "2"))
     done = run_script(archive_wal.__file__, "--directory", archive, "--destination", words, second)
     assert (done.returncode, names(archive)) == (0, [f"{NAME}.gz", second.name])
-    assert "which far is pending" in done.stderr
+    assert "which is pending for far" in done.stderr
 
 
 def test_debt_is_bounded(

@@ -211,7 +211,7 @@ def test_upkeep_says_what_it_cannot_send(config: Config) -> None:
     Memory(config.archive.directory / DIRECTORY).owe("far", "000000010000000000000001")
     with pytest.raises(ArchiveError, match="could not send what is pending") as failed:
         maintenance.catch_up(config)
-    assert "which far is pending" in failed.value.detail
+    assert "which is pending for far" in failed.value.detail
 
 
 @pytest.mark.parametrize(("clean", "times"), [("auto", 1), ("never", 0)])
