@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 POLL_S = 0.01
-"""How often a condition is looked at while it is awaited: well under what a client notices."""
+"""How often a condition is checked while it is awaited: well under what a client notices."""
 
 
 def now_s() -> float:
@@ -60,9 +60,9 @@ def wait_until(
     what: str = "a condition",
     error: type[PgvipError] = ActionError,
 ) -> T:
-    """Look at `condition` until it returns something (None and False mean: not yet).
+    """Check `condition` until it returns something (None and False mean: not yet).
 
-    It is looked at once at least, and once more when the time is over. `deadline_s` is in seconds from
+    It is checked once at least, and once more when the time is over. `deadline_s` is in seconds from
     now; when they have passed, `error` says that `what` did not happen.
     """
     deadline = Deadline.after(deadline_s)

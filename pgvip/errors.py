@@ -66,7 +66,7 @@ class CommandError(PgvipError):
 
 
 class ProbeError(PgvipError):
-    """A probe could not look, or what it looked at did not answer."""
+    """A probe could not run, or what it probed did not answer."""
 
 
 class LinkError(PgvipError):

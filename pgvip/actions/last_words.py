@@ -56,7 +56,7 @@ def why(config: Config) -> str:
 
 
 def _written(config: Config) -> list[str]:
-    """What the server wrote since it was started last by this process; a log that cannot be read only tells less."""
+    """What the server wrote since it was started last by this process; a log that cannot be read only reports less."""
     started = _STARTED.get(config.postgres.data_directory)
     if started is None:
         return []

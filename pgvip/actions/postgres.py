@@ -31,7 +31,7 @@ __all__ = ["checkpoint", "end_of_log", "end_of_wal", "log_file", "promote", "sta
 
 START_POLL_S = 0.01
 PROMOTE_POLL_S = 0.003
-"""How often a promotion is looked at: what a client waits on top of PostgreSQL's own time."""
+"""How often a promotion is checked: what a client waits on top of PostgreSQL's own time."""
 
 INCONSISTENT_S = 5.0
 """A standby that replays towards consistency for longer than this counts as started: it may need hours."""

@@ -24,7 +24,7 @@ UNUSABLE = "data-unusable"
 """File in the work directory: what it names was begun, and the data is not whole until it has ended."""
 
 PEER_S = 1.0
-"""For the peer to tell its settings; a standby also starts without them."""
+"""For the peer to report its settings; a standby also starts without them."""
 
 GOOD_COMMITS = ("on", "remote_apply")
 """synchronous_commit at which an acknowledged commit is flushed on the standby."""
@@ -79,7 +79,7 @@ def mark_unusable(config: Config, why: str) -> None:
 
 @as_postgres()
 def why_unusable(config: Config) -> str:
-    """Return what `mark_unusable` was told; "" when the data is whole."""
+    """Return the reason that `mark_unusable` has kept; "" when the data is whole."""
     try:
         return (config.paths.work / UNUSABLE).read_text(encoding="utf-8") or UNUSABLE
     except FileNotFoundError:
@@ -95,7 +95,7 @@ def mark_usable(config: Config) -> None:
 def _too_low(config: Config) -> dict[str, str]:
     """Find settings lower than the primary's, and the values that they need.
 
-    The primary's own word counts, if it can be had, and what this cluster's control file has seen of its WAL.
+    The primary's own report counts, if there is one, and what this cluster's control file has seen of its WAL.
     """
     seen = dict(pgtools.control_data(config).settings)
     needed = {key: int(seen.get(name, "0")) for key, name in pgconf.STANDBY_KEYS.items()}
@@ -115,7 +115,7 @@ def forget_killed_postmaster(config: Config) -> None:
     """Remove the lock files of a postmaster that was killed and that nobody has collected yet.
 
     The server takes the zombie for a live one and refuses to start. No process of the cluster is left, which
-    is more than the files could tell.
+    is more than the files could show.
     """
     postgres = config.postgres
     socket_lock = postgres.socket_directory / f".s.PGSQL.{postgres.port}.lock"

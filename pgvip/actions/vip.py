@@ -25,7 +25,7 @@ ANNOUNCE_TIMES = 5
 
 
 _changing = threading.Lock()
-"""Between a look at the addresses and what is done by it, nobody drops one: it would come back, or be announced."""
+"""Between a check of the addresses and what is done by it, nobody drops one: it would come back, or be announced."""
 
 
 def add(config: Config, vip: Vip) -> None:
@@ -45,7 +45,7 @@ def renew(config: Config, vip: Vip) -> bool:
 
 
 def announce(config: Config, vip: Vip) -> bool:
-    """Tell every neighbour that the address is here; False when it is not. ProbeError when nothing can be sent."""
+    """Announce the address to every neighbour; False when it is not here. ProbeError when nothing can be sent."""
     with _changing:
         here = config.vips[vip].ip in netlink.held(config.me.interface)
         if here:

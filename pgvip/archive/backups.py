@@ -5,7 +5,7 @@
     20261125T223000Z/data            what pg_basebackup wrote
     20261125T223000Z/tablespaces/N   content of tablespace N
 
-A host tells the other what it has, and what WAL it needs, by a small file in its archive, which the other has mounted.
+A host reports what it has, and what WAL it needs, by a small file in its archive, which the other has mounted.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _read(config: Config, path: Path) -> Backup:
 
 
 def is_done(config: Config, backup: Backup) -> bool:
-    """True when a backup of this host is whole now, whatever it was when it was looked at."""
+    """True when a backup of this host is whole now, whatever it was when it was checked."""
     return (config.backup.directory / backup.name / DONE).exists()
 
 
@@ -168,7 +168,7 @@ def held(config: Config, *, exclusive: bool) -> Iterator[None]:
 
 
 def write_index(config: Config, known: Sequence[Backup], need: WalPoint | None) -> None:
-    """Tell the peer which backups are here and from where on this host itself needs WAL (None: unknown)."""
+    """Report to the peer which backups are here and from where on this host itself needs WAL (None: unknown)."""
     notes = config.archive.directory / DIRECTORY
     try:
         notes.mkdir(mode=0o750, exist_ok=True)
@@ -183,7 +183,7 @@ def write_index(config: Config, known: Sequence[Backup], need: WalPoint | None) 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What a host tells the other. `need`: from where on it needs WAL itself; None: it did not know.
+    """What a host reports to the other. `need`: from where on it needs WAL itself; None: it did not know.
 
     `within`: where in its archive its backups are; "" when they are elsewhere.
     """

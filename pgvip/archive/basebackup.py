@@ -109,7 +109,7 @@ def remove_interrupted(config: Config, progress: Say) -> None:
 
 
 def tell(config: Config) -> None:
-    """Write the index again for the peer; the need for WAL by the server's own word."""
+    """Write the index again for the peer; the need for WAL as the server reports it."""
     if config.archive.enabled:
         backups.write_index(config, backups.own(config), inventory.ask_server(config).redo)
 

@@ -30,7 +30,7 @@ class Plan:
 def plan(config: Config, seen: Picture, *, without_peer: bool = False) -> Plan:
     """Decide what may go; RefusedError, with every reason, while it is in doubt.
 
-    What a peer told last that is not there holds WAL, and stands in for no backup of this host: it may be lost.
+    What a peer reported last that is not there holds WAL, and replaces no backup of this host: it may be lost.
     """
     doubts = seen.doubts(config, without_peer=without_peer)
     if doubts:
@@ -47,9 +47,9 @@ def plan(config: Config, seen: Picture, *, without_peer: bool = False) -> Plan:
 
 
 def carry_out(config: Config, decided: Plan, seen: Picture) -> Plan:
-    """Remove it: backups first, then the peer is told, then their WAL; returns what is gone.
+    """Remove it: backups first, then the report to the peer, then their WAL; returns what is gone.
 
-    A backup that became whole since it was looked at stays, and all WAL with it: the plan knew nothing of its need.
+    A backup that became whole since it was checked stays, and all WAL with it: the plan knew nothing of its need.
     ArchiveError when something cannot be removed; RefusedError while a backup is made or restored from.
     """
     if decided.backups or decided.interrupted:

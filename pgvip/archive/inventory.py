@@ -1,6 +1,6 @@
-"""All that is known of the archives of the pair at one time, with whatever stands in the way of removing anything.
+"""All that is known of the archives of the pair at one time, with whatever prevents removing anything.
 
-Bounded in time: each archive is looked at by a child process, the local server by queries with a deadline.
+Bounded in time: each archive is read by a child process, the local server by queries with a deadline.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Server:
 class Picture:
     """`peer` None: it could not be checked, and `peer_why` says why. `backups`: of both hosts.
 
-    `index`: what the peer tells now; `last`: the same, or else what it told last.
+    `index`: what the peer reports now; `last`: the same, or else what it reported last.
     """
 
     at: float
@@ -73,7 +73,7 @@ class Picture:
 
     @property
     def reachable(self) -> list[Backup]:
-        """The backups that can be restored from now: what a host told that is not there is no backup to count on."""
+        """The backups that can be restored from now: what a host that is not there reported does not count."""
         return [one for one in self.backups if self.index is not None or one.host != self.peer_name]
 
     @property
@@ -96,7 +96,7 @@ class Picture:
 
 
 def take(config: Config) -> Picture:
-    """Look at everything. ArchiveError when this host's own archive or backups cannot be read."""
+    """Read everything. ArchiveError when this host's own archive or backups cannot be read."""
     own = look(config, config.archive.directory)
     peer, index, why = _look_at_peer(config)
     segment_bytes = pgtools.control_data(config).segment_bytes
@@ -108,14 +108,14 @@ def take(config: Config) -> Picture:
 
 
 def remember(config: Config, picture: Picture) -> None:
-    """Keep what the peer told last, for the day on which it is not there. ArchiveError when that fails."""
+    """Keep what the peer reported last, for the day on which it is not there. ArchiveError when that fails."""
     if picture.index is not None and picture.peer is not None:
         config.paths.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         backups.write(config.paths.work / PEER_INDEX, picture.peer.index, config)
 
 
 def _last_heard(config: Config) -> Index | None:
-    """What the peer told last; None when it never did."""
+    """What the peer reported last; None when it never did."""
     try:
         text = files.read(config.paths.work / PEER_INDEX, backups.BYTES_MAX)
         return backups.read_index(codec.parse_object(text, max_bytes=backups.BYTES_MAX), config.peer.name)
@@ -145,7 +145,7 @@ def look(config: Config, directory: Path) -> Survey:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line that `archive.listing` prints as a script; which fields it has depends on what it tells of."""
+    """One line that `archive.listing` prints as a script; which fields it has depends on what it describes."""
 
     what: str = field(metadata=codec.key("is"))
     file: str = ""

@@ -1,7 +1,7 @@
 """What `archive-wal` remembers between its runs, in `.pgvip` within this host's own archive. Standard library alone.
 
     got/SEGMENT      digest, then the destinations that have it: kept only while another one still lacks it
-    pending/NAME/SEGMENT  an optional destination lacks it; PostgreSQL was told that it is archived
+    pending/NAME/SEGMENT  an optional destination lacks it; for PostgreSQL it is archived
     failed/NAME      why a destination failed last, since when; removed when it works again
     hung/NAME        process that did not end when it was killed (a dead server): no other is started beside it
     new/             files that are being written, in this archive or in a further directory (archive.sending)

@@ -30,7 +30,7 @@ def host_problems(config: Config) -> list[ConfigError]:
 
 
 def host_warnings(config: Config) -> list[ConfigError]:
-    """What is worth a word and stands in nobody's way: hooks that are never called. Nobody's service hangs on them."""
+    """What is worth a message and prevents nothing: hooks that are never called. Nobody's service hangs on them."""
     return list(_hooks(config))
 
 
@@ -65,7 +65,7 @@ def _password_files(config: Config) -> Iterator[ConfigError]:
 
 
 def _fence_programs(config: Config) -> Iterator[ConfigError]:
-    """Agents that are no fence or that others may change; secrets that are written out, by the agents' own words."""
+    """Agents that are no fence or that others may change; secrets that are written out, by the agents' metadata."""
     for number, method in enumerate(config.peer.fencing, 1):
         key = f"hosts.{config.peer.name}.fencing[{number}]"
         refused = fence_agents.program_refusal(method)

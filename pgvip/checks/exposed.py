@@ -1,7 +1,7 @@
 """What of the pair's secrets lies open, for `pgvip check` and for the daemon's standing warnings.
 
 Files that others may read, bundles that were left, certificates that expire, fence programs that root must not call.
-Only files of this host are looked at; no program is started and nothing is asked of the network.
+Only files of this host are read; no program is started and nothing is asked of the network.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pgvip.system.sql import ServerAnswered, connect_local
 from pgvip.system.workers import as_postgres
 
 HEARTBEAT_S = 2.0
-"""How long the heartbeat row may be locked by somebody before that is told."""
+"""How long the heartbeat row may be locked by somebody before that is reported."""
 LEVELS = {"warning": warning, "critical": critical}
 ON = ("on",)
 WANTED: tuple[tuple[str, tuple[str, ...], str, str], ...] = (

@@ -30,7 +30,7 @@ def run(
 ) -> list[Finding]:  # fmt: skip
     """Every check's finding, in the order given. One that hangs is left behind and is UNKNOWN.
 
-    `on_wait`: told every WAIT_S which checks have not ended.
+    `on_wait`: called every WAIT_S with the checks that have not ended.
     """
     done: SimpleQueue[Finding] = SimpleQueue()
     slots = threading.Semaphore(AT_ONCE)

@@ -1,4 +1,4 @@
-"""What the checks look at, each thing looked at once however many ask for it."""
+"""What the checks examine, each thing read once however many ask for it."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Limits:
 
 
 class Skipped(PgvipError):
-    """A check has nothing to look at here, which is well: its text says why."""
+    """A check has nothing to examine here, which is well: its text says why."""
 
 
 class Facts:
-    """Everything looked at. Methods may be called from several threads; an error comes to all who asked."""
+    """Everything that was read. Methods may be called from several threads; an error comes to all who asked."""
 
     def __init__(self, config: Config, limits: Limits) -> None:
         self.config, self.limits = config, limits
@@ -95,14 +95,14 @@ class Facts:
 
     @property
     def peer_fresh(self) -> bool:
-        """The peer's last word is of about now; it may still be older than what was looked at since."""
+        """The peer's last message is of about now; it may still be older than what was read since."""
         age_s = self.status["peer"]["age_s"]
         return age_s is not None and age_s < self.config.settings.dead_after_s
 
     def later_status(self) -> Document | None:
         """The status after a word that the peer spoke after this call; None when none comes in time.
 
-        The peer's last word may be of before a fence, when what it says is over. Waits for `dead_after_s` at most.
+        The peer's last message may be of before a fence, when what it says is over. Waits for `dead_after_s` at most.
         """
         settings, began_s = self.config.settings, now_s()
         margin_s = 2 * settings.heartbeat_s  # what is on its way, and the age of the daemon's last round

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bundle`."""
     parser.description = (
         "Make new keys for the other host of this pair and write its bundle, on either host. The keys that it has now "
-        "are void then, until pgvip clone or pgvip join has installed the bundle there. "
+        "become invalid: the hosts cannot connect until pgvip clone or pgvip join has installed the bundle there. "
         "Example: pgvip bundle /root/pair.bundle"
     )
     parser.add_argument("path", type=Path, nargs="?", metavar="PATH", help="where to write it [STATE/bundle]")
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         raise RecordError("this host belongs to no pair", f"{config.paths.identity} does not exist.", hint)
     _refuse_without_passwords(config)
     if not args.dry_run:
-        warning = f"The keys of {peer} are void from now on: the hosts are apart until it has installed {path}."
+        warning = f"The keys of {peer} are not valid any more: the hosts cannot connect until it has installed {path}."
         confirm(args, warning, peer, f"the name of the host that needs new keys ({peer})")
     run_steps([Step(f"new keys and bundle for {peer} in {path}", lambda: bundles.make(config, identity, path)),
                Step("the daemon here takes the new keys", lambda: tell_daemon(config))],

@@ -40,7 +40,7 @@ UNITS = {"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `check`."""
     parser.description = (
-        "Look at everything that the pair relies on, from this host: run it on both. Works before init, and with the "
+        "Check everything that the pair relies on, from this host: run it on both. Works before init, and with the "
         "daemon down; what cannot be known is UNKNOWN with its reason. Nothing is changed, nobody is powered off. "
         "Example: pgvip check --nagios --only attached lag --lag-warning 8MB"
     )
@@ -223,7 +223,7 @@ def _weight(level: Level) -> int:
 
 
 def _all_well(found: Sequence[Finding]) -> str:
-    """One check's own words, or how many there were."""
+    """One check's own text, or how many there were."""
     return found[0].text if len(found) == 1 else f"{len(found)} checks"
 
 

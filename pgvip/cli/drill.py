@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Drill:
-    """One drill. `say`: tells the operator what is under way."""
+    """One drill. `say`: reports to the operator what is under way."""
 
     def __init__(self, config: Config, args: argparse.Namespace, say: Callable[[str], None]) -> None:
         self._config, self._args, self._say = config, args, say

@@ -28,7 +28,7 @@ HELP = "show what happened on both hosts"
 TIMEOUT_S = 10.0
 NEWEST = 50
 AGAIN_S = 1.0
-"""How often the files are looked at, and the daemon is tried again, while it does not run."""
+"""How often the files are read, and the daemon is tried again, while it does not run."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +112,7 @@ def _show_new(event: Event, shown: dict[tuple[str, str], int], *, as_json: bool)
 
 
 def _directory(args: argparse.Namespace, error: LinkError) -> Path:
-    """Where the files are. Whoever may not read them, or has none, is told why the daemon does not answer: `error`."""
+    """Where the files are. Whoever may not read them, or has none, gets `error`: why the daemon does not answer."""
     from pgvip.config.load import load  # noqa: PLC0415 - slow to import; only where the daemon is down
 
     directory = load(args.config, args.host).paths.events

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Say what would happen now, by the same table that the daemons decide by: if the primary's host or its "
         "database died, if the standby died, if the link were cut, if the primary lost its gateway, if a switchover "
-        "were ordered. Step by step, with the expected outage and loss, and everything that stands in the way. "
+        "were ordered. Step by step, with the expected outage and loss, and everything that prevents it. "
         "Nothing is changed. The keys of --json are in docs/explain.md. Example: pgvip explain primary-host"
     )
     parser.add_argument("scenario", nargs="*", choices=[[], *NAMES], metavar="SCENARIO", help=", ".join(NAMES))

@@ -27,7 +27,7 @@ EXIT_CODES = {1: "there is nothing in that time, or it cannot be read", 4: "", 5
 WIDTH_MAX = 200
 TABLE_ROWS = 40
 RAW_POINTS = 20_000
-"""More than a day of samples, every five seconds: --json and --csv give each of them unless told otherwise."""
+"""More than a day of samples, every five seconds: --json and --csv give each of them unless options say otherwise."""
 
 VALUES: dict[str, tuple[str, Callable[[float], str]]] = {
     "lag_s": ("replay lag", lag),

@@ -1,4 +1,4 @@
-"""`pgvip hold clear`: the operator has looked at data that nobody else has, and lets it be rewound or rebuilt."""
+"""`pgvip hold clear`: the operator has examined data that nobody else has, and lets it be rewound or rebuilt."""
 
 from __future__ import annotations
 

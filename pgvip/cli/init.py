@@ -147,7 +147,7 @@ class Setup:
         return [
             RefusedError(
                 f"the pair is at work already, and there is no bundle in {self.bundle_path}",
-                f"A new one means new keys for {self.config.peer.name}, and its present ones would be void.",
+                f"A new one means new keys for {self.config.peer.name}, and its present ones would be invalid.",
                 f"If it needs them, because it has lost its state: pgvip bundle {self.bundle_path}",
             )
         ]
@@ -233,7 +233,7 @@ class Setup:
                  lambda: enrolment.make_roles(config, access.ensure_passwords(config))),
             Step("PostgreSQL settings (pgvip.conf)", lambda: enrolment.write_settings(config, self.version)),
             Step("replication slot for the second host", lambda: replication.ensure_slot(config)),
-            Step("look at what is set for roles and databases", self._weak_roles),
+            Step("check what is set for roles and databases", self._weak_roles),
         ]  # fmt: skip
         after = [
             Step("restart, if settings need it", self._restart_if_needed),
@@ -304,7 +304,7 @@ class Setup:
         save_boot_facts(self.config.paths.boot_facts, boot_identity(), facts)
 
     def _bundle(self) -> None:
-        """New keys for the second host, and for this one where it has none: each run makes earlier bundles void."""
+        """New keys for the second host, and for this one where it has none: each run makes earlier bundles invalid."""
         if self.identity is None:
             raise RecordError("no identity was written")
         bundles.make(self.config, self.identity, self.bundle_path)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Without SET: list the sets of diverged WAL that this host kept before it was rewound or cloned again (each "
         "host keeps its own). With SET: read it, and say which transactions changed how many rows of which table. "
-        "WAL tells which rows, not what was in them; the files stay where they are for whoever wants more. "
+        "WAL shows which rows, not what was in them; the files stay where they are for whoever wants more. "
         "Example: pgvip lost-writes latest"
     )
     parser.add_argument("set", nargs="?", metavar="SET", help=f"the name of a set, or {NEWEST}")
@@ -111,7 +111,7 @@ def _tables(tally: Tally, known: dict[File, str]) -> list[str]:
 
 
 def _by_table(rows: Rows, known: dict[File, str]) -> dict[str, dict[str, int]]:
-    """Counts by a table's name, by name; a file without a name stands for itself."""
+    """Counts by a table's name, by name; a file without a name has its number."""
     tables: dict[str, dict[str, int]] = {}
     for (file, kind), count in rows.items():
         table = tables.setdefault(known.get(file, str(file)), dict.fromkeys(KINDS, 0))

@@ -32,7 +32,7 @@ def spread(
 ) -> list[float | None]:
     """The largest known value in each of `width` equal parts of the time; None where nothing is known.
 
-    Each point is a time, the seconds before it that its value stands for, and the value.
+    Each point is a time, the seconds before it that its value covers, and the value.
 
     >>> spread([(1, 0, 5.0), (3.9, 1, 7.0), (9, 3.5, 1.0)], 0, 10, 5)
     [5.0, 7.0, None, 1.0, 1.0]

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Make this host's data follow the primary now: diverged WAL is saved, then rewind, else a new copy. A host "
         "that returns does this by itself; the command is for one that gave up, or waits for its window. It is refused "
-        "on a primary and while the data is on hold. --dry-run looks at both clusters and says whether it would rewind "
+        "on a primary and while the data is on hold. --dry-run checks both clusters and says whether it would rewind "
         "or clone, why, and how much WAL with how many transactions has diverged; exit code 5 when it is refused. "
         "Example: pgvip rejoin --dry-run"
     )
@@ -75,7 +75,7 @@ def _dry_run(args: argparse.Namespace) -> int:
 
 
 def _daemon_says(args: argparse.Namespace) -> str:
-    """What stands in the way by the daemon's word, "" for nothing. RefusedError when it would refuse."""
+    """What prevents a rejoin as the daemon reports it, "" for nothing. RefusedError when it would refuse."""
     try:
         request = {"command": "order", "order": "rejoin", "text": "", "dry_run": True}
         reply = call(daemon_socket(args), request, DAEMON_S)

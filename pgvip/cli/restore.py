@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_beyond(config: Config, order: Order, seen: Picture) -> None:
-    """RefusedError for an LSN that no archived WAL reaches, as far as both archives tell."""
+    """RefusedError for an LSN that no archived WAL reaches, as far as both archives show."""
     lsn = order.target.lsn
     end = reach(seen.holdings, order.backup.start, seen.segment_bytes)
     if lsn is None or order.timeline != "latest" or end.lsn >= lsn or config.archive.destinations:

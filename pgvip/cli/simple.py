@@ -23,9 +23,9 @@ PATIENCE_S = 2.0
 """A command that takes longer says what it waits for."""
 REMIND_S = 5.0
 MARGIN_S = 5.0
-"""How much longer than the daemon the command waits: the daemon's own word is better than a time-out."""
+"""How much longer than the daemon the command waits: the daemon's own message is better than a time-out."""
 PLAN_S = 20.0
-"""For the answer to what would be done; the daemon only looks at what it knows, and asks its peer."""
+"""For the answer to what would be done; the daemon only reads what it knows, and asks its peer."""
 
 Document = dict[str, Any]
 

@@ -66,7 +66,7 @@ def warn(text: str, hint: str = "") -> None:
 
 
 def warn_of_host(config: Config) -> None:
-    """What of this host stands in nobody's way, in the words of `pgvip check`."""
+    """What of this host prevents nothing, in the words of `pgvip check`."""
     for problem in host_warnings(config):
         warn(f"{problem.message} ({problem.detail.rstrip('.')})", problem.hint)
 

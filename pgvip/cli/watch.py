@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `watch`."""
     parser.description = (
         "Show both hosts as the daemon here knows them, again every second: roles, addresses, positions, lag, what is "
-        "being done, warnings with their hint, the last events. Keys: q quits, space looks at once. Where the output "
+        "being done, warnings with their hint, the last events. Keys: q quits, space refreshes now. Where the output "
         "is no terminal, plain text. Example: pgvip watch --interval 2"
     )
     parser.add_argument("--interval", type=_interval, default=1.0, metavar="SECONDS", help="(default %(default)g)")

@@ -39,7 +39,7 @@ GAP = Line("", rank=4)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What one look brought: the newest status and its age, the lag of the last looks, events, what failed.
+    """What one refresh brought: the newest status and its age, the lag of the last ones, events, what failed.
 
     `lags`: pairs of lag_s and lag_bytes, oldest first. `at`: unix time of the look. `failure`: why there is no newer
     status.

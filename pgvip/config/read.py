@@ -44,7 +44,7 @@ def check_bounds(values: object) -> None:
 
 
 def shown(value: object) -> str:
-    """A value as it stands in the file, shortened to one line.
+    """A value as it is in the file, shortened to one line.
 
     >>> shown("a"), shown(True), shown([1])
     ('"a"', 'true', '[1]')

@@ -1,6 +1,6 @@
 """Contradictions: values that are each well-formed and together are wrong, or unsafe.
 
-`contradictions` needs only the configuration; `config_host` looks at this machine. Every rule yields errors that name
+`contradictions` needs only the configuration; `config_host` reads this machine. Every rule yields errors that name
 the key, the value and the hint.
 """
 
@@ -326,8 +326,8 @@ RESTART_S = 5
 def watchdog_limits_s(config: Config) -> tuple[float, float]:
     """The shortest and the longest time that a watchdog may have here.
 
-    Shorter, and a crash of the daemon would reset the host. Longer, and a host that is cut off while its daemon stands
-    still would go on after its peer had tried all its fence methods, which is when an operator is asked to judge; in
+    Shorter, and a crash of the daemon would reset the host. Longer, and a host that is cut off while its daemon is
+    frozen would go on after its peer had tried all its fence methods, which is when an operator is asked to judge; in
     async, for more than half of the time whose commits may be lost.
     """
     s = config.settings

@@ -42,13 +42,13 @@ class Properties:
     """It works on the local server or its files: one such action at a time, and a stop before the others."""
 
     urgent: bool = True
-    """It is short, or clients wait for it: until it has ended, every observation is looked at as soon as it comes."""
+    """It is short, or clients wait for it: until it has ended, every observation is renewed as soon as it comes."""
 
     routine: bool = False
     """Its success is no news: what it brings about is reported by the core. Neither logged nor shown as under way."""
 
     probes: tuple[str, ...] = ()
-    """Observations that are looked at again as soon as it has ended."""
+    """Observations that are renewed as soon as it has ended."""
 
     usual_s: float = 0.05
     """How long it takes, for `explain`, until this daemon has measured it."""

@@ -1,7 +1,7 @@
 """Changes by consent: this host gives up what the peer asks for, and writes that it did; or takes from itself alone.
 
 The order is the contract: give up, verified; write the record; report it; only then does the peer gain. Each function
-does at most the next step; what is not done yet stands in the knowledge and is looked at again in the next round.
+does at most the next step; what is not done yet is in the knowledge and is examined again in the next round.
 """
 
 from __future__ import annotations

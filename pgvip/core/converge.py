@@ -158,7 +158,7 @@ def _as_standby(r: Round) -> None:
 def _rebuild(r: Round, *, clone: bool) -> None:
     """Overwrite this host's data, unless the peer is just offering its role to what they are now.
 
-    Nor while it may be giving the role up on this host's own word, which stands for `consent_s`: what is heard of the
+    Nor while it may be giving the role up by its own message, which is in force for `consent_s`: what is heard of the
     peer meanwhile may be an old message.
     """
     peer = r.facts().peer

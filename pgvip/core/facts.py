@@ -191,7 +191,7 @@ class Facts:
 
     @fact
     def held(self) -> frozenset[Vip]:
-        """The addresses that this host may carry: seen, being raised, or not looked at since they were touched."""
+        """The addresses that this host may carry: seen, being raised, or not observed since they were touched."""
         return frozenset(vip for vip in Vip if self.unsure(vip)) | (self.seen.held.value or frozenset())
 
     def unsure(self, vip: Vip) -> bool:

@@ -1,4 +1,4 @@
-"""First half of a round: take in results, orders and messages, and let time void what it voids."""
+"""First half of a round: take in results, orders and messages, and drop what has expired."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Peer:
     heard: Heard | None = None
     """Its newest message, and when it came."""
     heard_record: Record | None = None
-    """The record of the highest term that it told of."""
+    """The record of the highest term that it reported."""
     met: bool = False
     """It was heard in this boot of this host."""
     answered_term: int = -1
@@ -319,7 +319,7 @@ class Knowledge:
     work: Work = field(default_factory=Work)
     clock: Clock = Clock()
     role: Role = Role.NONE
-    """The role that users were told last."""
+    """The role that was announced to users last."""
     changed: bool = field(default=True, init=False, compare=False, repr=False)
     """Something was replaced since facts were last drawn."""
 

@@ -1,4 +1,4 @@
-"""What the two daemons tell each other, and what operators order."""
+"""What the two daemons report to each other, and what operators order."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class Database:
     `moved_at_s`: on this daemon's clock, when new WAL last arrived (standby) or when the peer's flushed position
     last moved (primary). `slot_lost`: the peer's slot no longer holds the WAL that the peer needs.
     `recovered_end`: where this postmaster was first seen read-write: the end of recovery, or a little more.
-    `settings_low`: a standby's replay stands still until it is restarted with settings as high as its primary's.
+    `settings_low`: a standby's replay is paused until it is restarted with settings as high as its primary's.
     `foreign_names`: the synchronous names are not pgvip's: commits wait for somebody else than the peer.
     `history`: the current timeline's ancestors, each with the position where it was left.
     """
@@ -139,7 +139,7 @@ class Observations:
     nobody; this host itself is not counted). `held`: the VIPs that this host's interfaces carry now. `commits`: where
     commits do not wait for the standby by somebody's settings, "" for nowhere. `veto`: there are hooks to
     ask before a takeover by fence. `stranger`: what answers at the peer's address or its VIP and does not prove to be
-    the peer, "" for nothing; it counts for nothing, and people are told.
+    the peer, "" for nothing; it counts for nothing, and is reported.
     `watchdog`: it can be armed, or is; False where there is none and need not be any.
     """
 

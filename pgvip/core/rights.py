@@ -1,4 +1,4 @@
-"""Who may do what: each right of docs/protocol.md, "Rights", as the list of its conditions, in the order of telling.
+"""Who may do what: each right of docs/protocol.md, "Rights", as the list of its conditions, in the order of reports.
 
 Every path that starts PostgreSQL read-write, promotes, or raises an address asks here; the table of changes, `explain`,
 `status` and the refusals of orders read the same lists.

@@ -33,7 +33,7 @@ class Round:
         return self._facts
 
     def note(self, event: str, text: str, **words: object) -> None:
-        """Tell people; `words`: the same for programs, by name."""
+        """Report to people; `words`: the same for programs, by name."""
         self.notes.append(Note(event, text, tuple((name, str(word)) for name, word in words.items())))
 
     def start(self, action: Action) -> bool:

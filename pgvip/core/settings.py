@@ -1,4 +1,4 @@
-"""What a round is given besides sights and messages: settings, identity, inputs; and what it tells people."""
+"""What a round is given besides sights and messages: settings, identity, inputs; and what it reports to people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Last part of a round: what this host tells its peer, and its role."""
+"""Last part of a round: what this host reports to its peer, and its role."""
 
 from __future__ import annotations
 

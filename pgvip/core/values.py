@@ -145,7 +145,7 @@ class Durable:
 class Grant:
     """`eligible`: the holder has everything it needs to take over.
 
-    Void when term, boot or postmaster differ [m 9, 11]. `expires_s` is None in sync; in async a time on
+    Not valid any more when term, boot or postmaster differ [m 9, 11]. `expires_s` is None in sync; in async a time on
     the holder's own clock.
     """
 
@@ -162,7 +162,7 @@ class BootFacts:
 
     `address_term`: in this term the peer said that the standby address is free for this host. `doubt_s`: see
     `Knowledge.doubt_s`; here also a fence whose result this process has not used yet. `met`: the peer was heard.
-    `offset_s`: how far the wall clock was ahead of CLOCK_BOOTTIME when these were kept (None: not kept); it tells of a
+    `offset_s`: how far the wall clock was ahead of CLOCK_BOOTTIME when these were kept (None: not kept); it shows a
     jump between two processes.
     """
 

@@ -1,6 +1,6 @@
 """Every warning of `status` in one table: while what it stands, what it says, and what to do about it.
 
-A warning stands for a state and ends with it; what happens once is a note. docs/events.md has the same names, with what
+A warning belongs to a state and ends with it; what happens once is a note. docs/events.md has the same names, with what
 they mean and how much they matter; a test compares the two.
 """
 
@@ -28,7 +28,7 @@ HEARTBEAT_LATE_S = 10.0
 class WarningRow(Generic[T]):
     """One warning: it stands while `when` finds something; where that is a list, once for each of it.
 
-    `text` and `hint` may name {it}, what was found, and {v}, what was looked at.
+    `text` and `hint` may name {it}, what was found, and {v}, what was examined.
     """
 
     name: str

@@ -24,7 +24,7 @@ TEXT_MAX = 2000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an action's function may tell beyond "it worked"."""
+    """What an action's function may report beyond "it worked"."""
 
     text: str = ""
     point: WalPoint | None = None

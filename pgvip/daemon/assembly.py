@@ -156,7 +156,7 @@ class Assembly:
         self._maintenance = Maintenance(self._config, event_log.log)
 
     def run(self) -> None:
-        """Start all threads, tell systemd, go round."""
+        """Start all threads, notify systemd, go round."""
         self._probe_threads.start(self._probes.all())
         self._arrivals.start()
         self._link.start()

@@ -1,7 +1,7 @@
 """What `status` gathers in the background: archiving and base backups of both hosts, and the peer's schedule.
 
 Two threads look: a disk or a database that hangs holds up one of them, a silent peer the other, and neither holds up
-the loop, a health check or whoever asks: what was seen last is told, with its age.
+the loop, a health check or whoever asks: what was seen last is reported, with its age.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Waiting(Scheduled):
 
 
 PARTS: dict[str, type] = {"archiving": Archiving, "backup": NewestBackup, "scheduled": Waiting}
-"""What one host tells of itself."""
+"""What one host reports of itself."""
 
 _ARCHIVE = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
 WARNINGS: tuple[WarningRow[Document], ...] = (
@@ -137,7 +137,7 @@ class Background:
         self._drill = result.last(self._config().paths.drill)
 
     def look(self) -> None:
-        """At this host's archiver and backups. What cannot be seen is not told."""
+        """At this host's archiver and backups. What cannot be seen is not reported."""
         config = self._config()
         self.read_drill()
         parts = {"archiving": archiving(config), "backup": backup(config)} if config.archive.enabled else {}

@@ -60,7 +60,7 @@ class Guardian:
                 self._failed(failure)
 
     def alive(self, guard: Guard) -> None:
-        """A round has gone by, which systemd's watchdog is told too. Never waits: called by the loop."""
+        """A round has gone by, which is reported to systemd's watchdog too. Never waits: called by the loop."""
         service.notify("WATCHDOG=1")
         self._guard = guard
         self._rounds += 1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pgvip.core.settings import StandingWarning
 
 TEXT_MAX = 500
-"""Characters of one fault's text: whoever sent odd input decides what stands in it."""
+"""Characters of one fault's text: whoever sent odd input decides what is in it."""
 WARNINGS: tuple[WarningRow[list[str]], ...] = (
     WarningRow("internal-error", "; ".join, "{it}",
                "this is a fault of pgvip: please report it with the event work-crash of pgvip events"),

@@ -1,6 +1,6 @@
 """The daemon: one loop that drains one inbox, decides, and starts what was decided.
 
-Nothing here waits for a probe or an action. Facts that matter wake the loop at once; the rest is looked at
+Nothing here waits for a probe or an action. Facts that matter wake the loop at once; the rest is processed
 with the next heartbeat.
 """
 
@@ -60,7 +60,7 @@ class Outside:
     """Everything through which the loop touches the world; the tests of the loop give their own.
 
     `keep` is False when the facts could not be kept: then the next daemon of this boot knows none.
-    `reload` reads the configuration again. `note` takes what the core tells, `ended` the snapshot of a round that has
+    `reload` reads the configuration again. `note` takes what the core reports, `ended` the snapshot of a round that has
     ended; neither may wait.
     """
 
@@ -114,7 +114,7 @@ class Daemon:
         self._commands: list[Command] = []
 
     def run(self) -> None:
-        """Go round until told to leave."""
+        """Go round until ordered to leave."""
         signal.signal(signal.SIGHUP, lambda _number, _frame: self._inbox.put(Reload()))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: self._inbox.put(Leave()))

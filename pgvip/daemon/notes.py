@@ -1,4 +1,4 @@
-"""Logs what the core tells, and knows the term that every event is of."""
+"""Logs what the core reports, and knows the term that every event is of."""
 
 from __future__ import annotations
 

@@ -38,14 +38,14 @@ ANNOUNCE_S = 60.0
 ANNOUNCE_EARLY_S = 10.0
 """For so long after a raise the announcement is repeated every second."""
 AGAIN_S = {"connection": 0.05, "disks": 0.05}
-"""A local failure is looked at again at once: it decides whether the role is handed over."""
+"""A local failure is probed again at once: it decides whether the role is handed over."""
 
 
 class Probes:
     """All probes of one daemon. `config` is asked again each time, and may change.
 
-    `wake`: makes a probe look at once, by its name. `watchdog`: whether one is ready. `postmaster`: is told of the
-    process at each look, None when there is none. `took_s`: where it is noted how long a look took that `explain`
+    `wake`: makes a probe run at once, by its name. `watchdog`: whether one is ready. `postmaster`: is called with the
+    process at each run, None when there is none. `took_s`: where it is noted how long a run took that `explain`
     wants to know.
     """
 
@@ -179,7 +179,7 @@ class Probes:
         return held
 
     def _renew(self, config: Config, name: Vip) -> None:
-        """Not at every look: each renewal is an event that brings the next look."""
+        """Not at every run: each renewal is an event that causes the next run."""
         if not config.valid_lft_s or now_s() - self._renewed_s.get(name, 0.0) < config.valid_lft_s / 5:
             return
         if self._may_renew(name) and vip.renew(config, name):
@@ -233,7 +233,7 @@ class Probes:
             self._answered[place] = text
 
     def _stranger(self) -> str:
-        """What the last looks at the peer's addresses met that did not prove to be the peer."""
+        """What the last probes of the peer's addresses met that did not prove to be the peer."""
         return "; ".join(dict.fromkeys(filter(None, self._answered.values())))
 
     def _slots(self) -> bool:

@@ -64,7 +64,7 @@ class ProbeThread:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look at once (or once more, if a look is under way)."""
+        """Run at once (or once more, if a run is under way)."""
         self._wake.set()
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class ProbeThreads:
             thread.start()
 
     def wake(self, name: str) -> None:
-        """Let a probe look at once; one that is not configured does not."""
+        """Let a probe run at once; one that is not configured does not."""
         if name in self._threads:
             self._threads[name].wake()
 

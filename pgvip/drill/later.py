@@ -11,14 +11,14 @@ from pgvip.deadlines import now_s
 from pgvip.text.writing import duration, moment
 
 LOOK_S = 20.0
-"""The wall clock may be set: it is looked at this often (as for `switchover --at`)."""
+"""The wall clock may be set: it is read this often (as for `switchover --at`)."""
 TELL_S = 60.0
-"""How often a wait tells that it goes on."""
+"""How often a wait reports that it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """When a drill begins. `left_s`: how long that is from now; `words`: how it is told."""
+    """When a drill begins. `left_s`: how long that is from now; `words`: how it is reported."""
 
     left_s: Callable[[], float]
     words: str

@@ -1,4 +1,4 @@
-"""Is the pair ready for a drill? Pure: the status document in, what stands in the way out."""
+"""Is the pair ready for a drill? What prevents one, from the status document. Pure."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def unlisten(hear: Callable[[Event], None]) -> None:
 
 
 def log(event: str, text: str, fields: Fields = ()) -> None:
-    """Write one event on standard error, and tell it to whoever listens."""
+    """Write one event on standard error, and pass it to whoever listens."""
     chosen = _Log.style
     at = datetime.now(tz=UTC)
     stamp = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -86,7 +86,7 @@ def _human_line(one: Event, at: datetime) -> str:
 
 
 def _json_line(one: Event) -> str:
-    """For programs: the same keys in every line, then the event's own words."""
+    """For programs: the same keys in every line, then the event's own fields."""
     keys = {
         "time": one.at,
         "level": one.level.word,

@@ -38,7 +38,7 @@ WORDS = {level.word: level for level in Level}
 class Kind:
     """One row. `hooks`: executables in hooks.d/NAME are called; `kept`: it goes into the history on both hosts.
 
-    `state`: it stands in `status` as a warning as long as it lasts; its end is the event `cleared`.
+    `state`: it is in `status` as a warning as long as it lasts; its end is the event `cleared`.
     """
 
     name: str
@@ -104,7 +104,7 @@ def read(document: object) -> Event | None:
 
 
 def _rows(level: Level, *, hooks: bool = False, kept: bool = True, state: bool = False, **meanings: str) -> list[Kind]:
-    """Rows of one level and sort; `_` in a name stands for `-`."""
+    """Rows of one level and sort; `_` in a name means `-`."""
     named = {name.rstrip("_").replace("_", "-"): text for name, text in meanings.items()}
     return [Kind(name, level, text, hooks, kept, state) for name, text in named.items()]
 

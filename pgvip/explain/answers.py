@@ -1,4 +1,4 @@
-"""What the operator's side is told by `explain`: played from the newest snapshot, once for all who ask meanwhile."""
+"""What `explain` answers to the operator's side: played from the newest snapshot, once for all who ask meanwhile."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Explainer:
             "name": scenario.name,
             "title": title,
             "summary": _summary(scenario, stage, lost, blocked, self.primary),
-            "steps": [asdict(step) for step in steps(stage, self.config, scenario.struck.format(**hosts))],
+            "steps": [asdict(step) for step in steps(stage, self.config, scenario.happens.format(**hosts))],
             "served_by": writer.name if writer else None,
             "moves": moves,
             "outage_s": outage_s(stage, Vip.PRIMARY),
@@ -153,7 +153,7 @@ class Explainer:
     # --- why not -------------------------------------------------------------------------------------------
 
     def blockers(self, scenario: Scenario, stage: Stage) -> Iterator[Blocker]:
-        """What stands in the way of the wanted rows, and of what they begin."""
+        """What prevents the wanted rows, and what they begin."""
         if scenario.either and stage.writer() is not None:
             return
         rows = [stage.blockers.get(name) for name in scenario.rows]
@@ -167,9 +167,9 @@ class Explainer:
                 yield from found
         elif unmet:
             yield from unmet[0]
-        struck = {"primary-host": self.primary, "standby-host": self.standby}.get(scenario.name)
+        hit = {"primary-host": self.primary, "standby-host": self.standby}.get(scenario.name)
         for player in stage.players:
-            if player.name != struck and (player.powered or player.mute):
+            if player.name != hit and (player.powered or player.mute):
                 yield from self._of_player(scenario, stage, player, unmet=bool(unmet))
 
     def _of_player(self, scenario: Scenario, stage: Stage, player: Player, *, unmet: bool) -> Iterator[Blocker]:

@@ -1,4 +1,4 @@
-"""What stands in the way of a change: every condition of its row that does not hold, with its reason and its hint."""
+"""What prevents a change: every condition of its row that does not hold, with its reason and its hint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgvip.core.facts import Facts
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """`name`: of a condition. `change`: the row that it stands in the way of, "" for none."""
+    """`name`: of a condition. `change`: the row that it prevents, "" for none."""
 
     name: str
     text: str

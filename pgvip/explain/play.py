@@ -80,7 +80,7 @@ class Stage(Pair):
     # --- what happens -----------------------------------------------------------------------------------
 
     def run(self, fault: Callable[[Stage], None], within_s: float, *, whole: bool = True) -> None:
-        """Strike, then go round until nothing is under way any more, or for `within_s`.
+        """Cause the fault, then go round until nothing is under way any more, or for `within_s`.
 
         Without `whole` it ends when writes, once gone, are back.
         """
@@ -140,7 +140,7 @@ class Stage(Pair):
         return woken
 
     def _note_blockers(self, player: Player) -> None:
-        """For each wanted row of this host: the least that ever stood in its way."""
+        """For each wanted row of this host: the least that ever prevented it."""
         facts = player.facts(self.now_s)
         for name in self.wanted:
             if is_of(facts, name) and self.blockers.get(name) != ():

@@ -12,7 +12,7 @@ from pgvip.core.values import NEVER, Lsn, Vip, WalPoint
 RECORD_BYTES = 120
 """About a checkpoint record: what a clean stop adds to the WAL."""
 STEADY = ("gateway", "database", "connection", "disks", "processes")
-"""What is looked at in every interval: an older success says that the look hangs."""
+"""What is probed in every interval: an older success says that the probe hangs."""
 NOBODY: frozenset[Vip] = frozenset()
 START = Lsn(0)
 

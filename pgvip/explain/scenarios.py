@@ -12,19 +12,19 @@ from pgvip.explain.played_pair import Player
 from pgvip.explain.played_server import failing
 
 Fault = Callable[[Stage, Player, Player], None]
-"""Strikes; called with the stage, the primary and the standby, by the records."""
+"""Causes the fault; called with the stage, the primary and the standby, by the records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`title` and `struck` name the hosts by {p} and {s}. `rows`: what the table must come to for service to go on.
+    """`title` and `happens` name the hosts by {p} and {s}. `rows`: what the table must come to for service to go on.
 
     Each row in turn; with `either`, any one of them will do. `takeover`: it counts for "a takeover would work now".
     """
 
     name: str
     title: str
-    struck: str
+    happens: str
     fault: Fault
     rows: tuple[str, ...]
     takeover: bool = False

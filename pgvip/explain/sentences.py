@@ -40,9 +40,9 @@ class Step:
     change: str = ""
 
 
-def steps(stage: Stage, config: Config, struck: str) -> list[Step]:
+def steps(stage: Stage, config: Config, happens: str) -> list[Step]:
     """What happens, in order; a sentence that would come twice in a row comes once."""
-    found = [Step(0.0, "", struck)]
+    found = [Step(0.0, "", happens)]
     told: set[str] = set()
     change = ""
     for event in stage.events:
@@ -132,7 +132,7 @@ def _server(action: Action | None, peer: str) -> str:
 
 
 def _written(stage: Stage, action: WriteState, host: str) -> str:
-    """A new record, told of the host that makes it; who adopts it writes the same."""
+    """A new record, reported of the host that makes it; who adopts it writes the same."""
     record = action.durable.record
     if record is None or (record.term % 2 == 0) is not stage.of(host).settings.me_first:
         return ""

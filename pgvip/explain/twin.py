@@ -1,4 +1,4 @@
-"""The other host, as far as its last message tells: what its core knows and what it sees."""
+"""The other host, as far as its last message reports it: what its core knows and what it sees."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _grant(decision: Decision, message: Message, heard: Heard, term: int) -> Gra
 
 
 def observations(settings: Settings, decision: Decision, seen: Observations, now_s: float) -> Observations:
-    """What the other host sees, by its message; what that does not tell is taken to be well."""
+    """What the other host sees, by its message; what that does not report is taken to be well."""
     heard = decision.knowledge.peer.heard
     assert heard is not None  # asked only about a host that was heard
     message, mine = heard.message, decision.message

@@ -141,7 +141,7 @@ def alerts(config: Config) -> list[Executable]:
 
 
 def alert_name(event: str) -> str:
-    """The event's name as `hooks.alert` is told it."""
+    """The event's name as `hooks.alert` gets it."""
     return "role" if event == "role-change" else event
 
 
@@ -171,7 +171,7 @@ def veto_words(config: Config, role: str) -> dict[str, str]:
 
 
 def pair_words(config: Config, snapshot: Snapshot | None) -> dict[str, str]:
-    """What every hook is told of the pair, as this host knows it now."""
+    """What every hook gets about the pair, as this host knows it now."""
     record = snapshot.decision.knowledge.durable.record if snapshot else None
     held = (snapshot.seen.held.value if snapshot else None) or frozenset()
     return {

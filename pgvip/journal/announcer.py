@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Log = Callable[[str, str, tuple[tuple[str, str], ...]], None]
 
 STANDS_S = 5.0
-"""A warning is an event when it has stood for this long, and has ended when it was away for as long."""
+"""A warning is an event when it has lasted this long, and has ended when it was away for as long."""
 NO_ROLE_S = 5.0
 """Without a role for this long it is a change of role; a daemon that starts knows its own a moment later."""
 PRIMARIES = (Role.PRIMARY, Role.PRIMARY_STANDBY)
@@ -29,7 +29,7 @@ PRIMARIES = (Role.PRIMARY, Role.PRIMARY_STANDBY)
 
 @dataclass(slots=True)
 class _Standing:
-    """A warning: since when it is there or away, and whether that was told."""
+    """A warning: since when it is there or away, and whether that was reported."""
 
     since_s: float
     there: bool = True
@@ -37,7 +37,7 @@ class _Standing:
 
 
 class Announcer:
-    """Told of every round by the loop, and of nothing else. `role`: in effect as last told in this boot."""
+    """Called by the loop for every round, and by nothing else. `role`: in effect as last reported in this boot."""
 
     def __init__(self, log: Log, boot_id: str, role: Role = Role.NONE) -> None:
         self._log, self._boot_id = log, boot_id
@@ -48,7 +48,7 @@ class Announcer:
         self._postmaster: str | None = None
 
     def look(self, snapshot: Snapshot, warnings: tuple[StandingWarning, ...] = ()) -> None:
-        """Tell what is new after a round. `warnings`: those that stand beside the core's."""
+        """Report what is new after a round. `warnings`: those in addition to the core's."""
         self._look_at_server(snapshot.seen.processes.value)
         self._look_at_role(snapshot)
         self._look_at_warnings((*snapshot.decision.warnings, *warnings), snapshot.at_s)

@@ -1,7 +1,7 @@
 """The event history: what happened on both hosts, kept on each of them.
 
 Events are numbered for each host within one series; `journal.exchange` brings the peer's. Memory holds the newest
-ones, a thread writes all of them to files: whoever tells of an event never waits for a disk. A disk that hangs or is
+ones, a thread writes all of them to files: whoever reports an event never waits for a disk. A disk that hangs or is
 full loses events, which is an event in turn.
 """
 
@@ -97,7 +97,7 @@ def stored(directory: Path, host: str = "") -> list[Event]:
 
 
 class EventStore:
-    """The history of both hosts on this one. `log`: how the store itself tells of lost events."""
+    """The history of both hosts on this one. `log`: how the store itself reports lost events."""
 
     def __init__(self, directory: Path, me: str, peer: str, log: Callable[[str, str], None]) -> None:
         self._directory, self.me, self.peer, self._log = directory, me, peer, log

@@ -56,7 +56,7 @@ class Recorder:
         self._newest.listen(lambda snapshot: self._announcer.look(snapshot, self._warnings()))
 
     def close(self) -> None:
-        """Let what was told be written."""
+        """Let what was reported be written."""
         event_log.unlisten(self._hear)
         self.exchange.close()
         self.store.close()

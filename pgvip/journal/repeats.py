@@ -1,4 +1,4 @@
-"""Thins out what is told over and over, such as a fence that fails every five seconds for a night.
+"""Thins out what is reported over and over, such as a fence that fails every five seconds for a night.
 
 The log has every event. The history and hooks get the first few of a kind, then one in ten minutes with the number of
 those left out: else a night of them would push everything else out of the bounded files, and send a thousand mails.
@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pgvip.events.event_table import Event, kind
 
 FREE = 5
-"""So many in a row are told."""
+"""So many in a row are reported."""
 QUIET_S = 600.0
-"""Then one in this time; and what was not told for so long begins again."""
+"""Then one in this time; and what was not reported for so long begins again."""
 KINDS_MAX = 500
 
 THINNED = frozenset({
@@ -23,7 +23,7 @@ THINNED = frozenset({
     "fence-failed", "hook", "hook-dropped", "hook-failed", "hook-refused", "intent", "link", "power-on", "rejoin",
     "veto-late",
 })  # fmt: skip
-"""What may come in crowds; so may every state. What tells of roles, records and orders is never left out."""
+"""What may come in crowds; so may every state. What reports roles, records and orders is never left out."""
 
 _DIGITS = re.compile(r"\d+")
 
@@ -39,7 +39,7 @@ class _Crowd:
 
 
 class Repeats:
-    """Decides which events are told on. From any thread."""
+    """Decides which events are passed on. From any thread."""
 
     def __init__(self) -> None:
         self._crowds: dict[tuple[str, str], _Crowd] = {}

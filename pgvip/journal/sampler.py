@@ -1,4 +1,4 @@
-"""Writes the monitoring history: a thread of its own, which looks at the newest snapshot every few seconds.
+"""Writes the monitoring history: a thread of its own, which reads the newest snapshot every few seconds.
 
 The loop never waits for it. Where the disk takes nothing, the history has a gap and nothing else happens.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OFF_S = 10.0
 """How often it is looked whether a history that was switched off is wanted again."""
 GAP = 3
-"""After so many intervals without a sample, the next stands for one interval and has no rate."""
+"""After so many intervals without a sample, the next covers one interval and has no rate."""
 
 
 class Sampler:
@@ -61,7 +61,7 @@ class Sampler:
         return monitor.interval_s - time.time() % monitor.interval_s if monitor.keep_days else OFF_S
 
     def record(self, at: float) -> None:
-        """Keep one sample of this moment (`at`: unix time); the first of several failures is told."""
+        """Keep one sample of this moment (`at`: unix time); the first of several failures is reported."""
         span_s, before = self._config().monitor.interval_s, self._before
         if self._age_s() > span_s:  # the daemon has just started, or its loop hangs
             return

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MEASURES = ("lag_bytes", "apply_bytes", "lag_s", "flush_lag_s", "wal_bytes_per_s", "heard_age_s")
-"""What has a smallest, an average and a largest value in the time that a sample stands for."""
+"""What has a smallest, an average and a largest value in the time that a sample covers."""
 
 ROLES = ("none", "primary", "standby", "primary_standby")
 SYNC_STATES = ("", "async", "potential", "sync", "quorum")

@@ -37,7 +37,7 @@ class OperatorServer:
     """Serves the socket at `path` on threads of its own.
 
     `handle(request, reply)` runs in a thread per connection and calls `reply` for each line; it may take as long as it
-    likes. When it returns without a final line, or fails with a PgvipError, the caller is told so. A reply to a
+    likes. When it returns without a final line, or fails with a PgvipError, the caller gets an error. A reply to a
     caller that has gone raises LinkError: the handler may stop waiting then.
     """
 
@@ -212,7 +212,7 @@ def _clear_place(path: Path) -> None:
 
 
 def _is_allowed(client: socket.socket) -> bool:
-    """Look at the caller itself too: the mode of a file can be changed by mistake."""
+    """Check the caller itself too: the mode of a file can be changed by mistake."""
     size = struct.calcsize("3i")
     _pid, uid, _gid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return uid in (0, os.geteuid())

@@ -103,7 +103,7 @@ class PeerLink:
         on_bulk: Callable[[bytes], None] = lambda _body: None,
         on_question: Callable[[str], str] = lambda _text: "{}",
     ) -> None:
-        """Name the others who are told, before the start: they are made with this link in hand."""
+        """Name the others that are notified, before the start: they are made with this link in hand."""
         self._on_change, self._on_bulk = on_change, on_bulk
         self._asking = Asking(on_question, self._post)
 
@@ -369,7 +369,7 @@ class PeerLink:
         self._publish(error=f"connection {direction} {one.remote}: {why}")
 
     def _publish(self, *, error: str = "", heard_s: float = 0.0) -> None:
-        """Put a fresh LinkState where other threads read it, and tell of a change."""
+        """Put a fresh LinkState where other threads read it, and report a change."""
         old, live = self._state, sum(one.live for one in self._connections.values())
         self._state = LinkState(
             connected=live > 0,

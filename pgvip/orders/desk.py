@@ -20,7 +20,7 @@ Handler = Callable[[Document, Reply], Document]
 """Takes a request, may reply with lines of `progress`, returns what the last reply has beside `ok`."""
 
 TEXT_MAX = 500
-"""Of a reason: it is kept in the record's file and told to the peer with every heartbeat."""
+"""Of a reason: it is kept in the record's file and sent to the peer with every heartbeat."""
 WAIT_MAX_S = 3600.0
 
 

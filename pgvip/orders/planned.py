@@ -67,7 +67,7 @@ class Switchover:
         return {"text": "dry run: the ordered switchover is dropped" if request.get("dry_run") else "dropped"}
 
     def _refuse(self, findings: Iterable[Finding], *, force: bool) -> None:
-        """RefusedError when a check failed that stands in the way."""
+        """RefusedError when a check failed that prevents the order."""
         failed = refused(findings, force=force)
         if not failed:
             return
@@ -107,7 +107,7 @@ class Switchover:
         reply({"progress": f"checkpoint done in {took_s:.1f} s"})
 
     def _until_it_serves(self, before: Snapshot, old: Record, deadline: Deadline, reply: Reply) -> Record:
-        """Tell each step; RefusedError when it was called off, or did not come about in time."""
+        """Report each step; RefusedError when it was called off, or did not come about in time."""
         watch = _Watch(before, old)
 
         def served() -> Record | None:
@@ -152,7 +152,7 @@ class _Watch:
         self.last = ""
 
     def news(self, now: Snapshot) -> Iterable[str]:
-        """The step that was begun since the last look, if any."""
+        """The step that was begun since the last check, if any."""
         text = step(self._old, now)
         if text and text != self.last:
             self.last = text

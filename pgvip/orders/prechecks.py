@@ -48,7 +48,7 @@ class Readiness:
     """What one host says of itself when asked just now (readiness.sql and its configuration).
 
     `archive_failing`: the WAL file that could not be archived, "" when archiving works. `archive_ready`: files that
-    wait for it. `oldest_s`: age of the oldest client's transaction. `fence`: how its look at its peer's fence device
+    wait for it. `oldest_s`: age of the oldest client's transaction. `fence`: how its probe of its peer's fence device
     went: "" well, "none" for no device, else what is wrong.
     """
 

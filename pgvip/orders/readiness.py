@@ -1,4 +1,4 @@
-"""What the pre-checks need to know, gathered: this host's own word and server, and the peer's, asked just now."""
+"""What the pre-checks need to know, gathered: this host's own report and server, and the peer's, asked just now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgvip.system import pgconf
 from pgvip.system.sql import connect_local
 
 LOOK_S = 3.0
-"""For the whole look at the local server."""
+"""For all queries to the local server."""
 PEER_S = 5.0
 FRESH_S = 5.0
 """A peer's heartbeat that is older says nothing of now."""
@@ -57,7 +57,7 @@ def look(config: Config, fence: str) -> Readiness:
 
 
 def fence_word(snapshot: Snapshot) -> str:
-    """How this host's last look at its peer's fence device went (`Readiness.fence`)."""
+    """How this host's last probe of its peer's fence device went (`Readiness.fence`)."""
     watch = snapshot.seen.fence
     if not snapshot.config.settings.fencing:
         return "none"

@@ -1,4 +1,4 @@
-"""What stands in the way of a fence by order, in words, and what an operator must know and type before it. Pure."""
+"""What prevents a fence by order, in words, and what an operator must know and type before it. Pure."""
 
 from __future__ import annotations
 

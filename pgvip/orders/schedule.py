@@ -19,7 +19,7 @@ GRACE_S = 300.0
 SETTLE_S = 20.0
 """A daemon that has just started is given this long to hear its peer."""
 LOOK_S = 20.0
-"""The wall clock may be set: it is looked at this often."""
+"""The wall clock may be set: it is read this often."""
 
 Clock = Callable[[], datetime]
 
@@ -96,7 +96,7 @@ class Schedule:
             self._changed.wait(self.due())
 
     def due(self) -> float:
-        """Do what is due; how long to wait until the next look, in seconds."""
+        """Do what is due; how long to wait until the next check, in seconds."""
         waiting = self._waiting
         if waiting is None:
             return 3600.0

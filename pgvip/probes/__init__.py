@@ -1,1 +1,1 @@
-"""Probes observe: each looks at one thing and leaves an observation, never a judgement."""
+"""Probes observe: each examines one thing and leaves an observation, never a judgement."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ASK_TIMES = 2
 ASK_WAIT_S = 0.1
-"""Longer than before a claim: this one looks at leisure, and a wrong "nobody" would be noise."""
+"""Longer than before a claim: this one has time, and a wrong "nobody" would be noise."""
 
 
 def held_vips(config: Config) -> frozenset[Vip]:

@@ -63,9 +63,9 @@ class Memory(NamedTuple):
 
 
 class DatabaseProbe:
-    """Looks at the local database; each of the three looks may run in a thread of its own.
+    """Observes the local database; each of the three probes may run in a thread of its own.
 
-    `config` may be replaced: the next look goes by it (connections stay).
+    `config` may be replaced: the next probe goes by it (connections stay).
     """
 
     def __init__(self, config: Config) -> None:
@@ -204,7 +204,7 @@ class DatabaseProbe:
         return False
 
     def _standby_timeline(self, said: Answers, at: Lsn) -> int:
-        """The timeline of what was received; without a receiver the server does not tell, but its files do."""
+        """The timeline of what was received; without a receiver the server does not report it, but its files do."""
         known = max(said.control_timeline or 0, said.received_timeline or 0, self._memory.timeline)
         if said.received_timeline is not None:
             return known

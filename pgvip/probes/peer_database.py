@@ -45,7 +45,7 @@ def probe(config: Config, address: str, system_id: str, timeout_s: float) -> Pee
 
 
 def _not_postgres(config: Config, address: str, deadline: Deadline) -> str:
-    """What is said there that is not PostgreSQL's protocol; the driver tells that like silence."""
+    """What is said there that is not PostgreSQL's protocol; the driver reports that like silence."""
     try:
         ping(address, config.postgres.port, DATABASE_ROLE, config.postgres.database, deadline.left_s())
     except NotPostgresError as failure:

@@ -27,7 +27,7 @@ UNREADABLE = "unreadable"
 """In place of a cluster state: there is a control file, and pg_controldata fails on it."""
 
 LOOK_S = 20.0
-"""For a look at a few files; more means a disk that hangs."""
+"""For reading a few files; more means a disk that hangs."""
 
 Signature = tuple[int, int, int, str]
 
@@ -45,7 +45,7 @@ class Files(NamedTuple):
 
 @as_postgres(LOOK_S)
 def look_at_files(data: Path) -> Files:
-    """Look at them, unless the disk hangs. OSError."""
+    """Read them, unless the disk hangs. OSError."""
     control = None
     if _is_there(data / "global" / "pg_control"):
         status = (data / "global" / "pg_control").stat()
@@ -54,9 +54,9 @@ def look_at_files(data: Path) -> Files:
 
 
 class ProcessesProbe:
-    """Looks at procfs each time, and at pg_control only when that may say something new.
+    """Reads procfs each time, and pg_control only when that may say something new.
 
-    `postmaster` is told of the process that was seen, None for none: whoever waits for its end.
+    `postmaster` is called with the process that was seen, None for none: whoever waits for its end.
     """
 
     def __init__(self, postmaster: Callable[[ProcessRef | None], None] = lambda _ref: None) -> None:

@@ -43,7 +43,7 @@ HEADROOM = 1.05
 SWAP = "exchange of old and new data"
 
 UNSAVED = "pgvip-unsaved"
-"""File in replaced data: what it has that the peer lacks could not be told, nor saved."""
+"""File in replaced data: what it has that the peer lacks could not be found out, nor saved."""
 
 
 @as_postgres(LONG_S)
@@ -102,7 +102,7 @@ def make_standby(config: Config) -> None:
 
 @as_postgres()
 def mark_unsaved(config: Config) -> bool:
-    """Remember that nobody could tell what the data here has that the peer lacks: its WAL outlives it.
+    """Remember that nobody could find out what the data here has that the peer lacks: its WAL outlives it.
 
     False when there is no WAL.
     """
@@ -182,7 +182,7 @@ def _refuse_full_disk(config: Config, directory: Path, needed: int) -> None:
 
 
 def _keep_unsaved(config: Config, replaced: Path) -> None:
-    """WAL that could not be read when its data was replaced is kept where diverged WAL is, for people to look at.
+    """WAL that could not be read when its data was replaced is kept where diverged WAL is, for people to examine.
 
     Can be repeated: the copy has the time of the marker in its name. Raises RejoinError when there is no space.
     """

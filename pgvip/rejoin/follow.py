@@ -248,7 +248,7 @@ def _pieces(mine: Sequence[WalPoint], fork: WalPoint) -> tuple[Piece, ...]:
 
 
 def _divergence_if_readable(config: Config, found: Source, progress: Say) -> Divergence | None:
-    """None where nobody can tell what only this host has: not silently, since it cannot be saved either."""
+    """None where nobody can find out what only this host has: not silently, since it cannot be saved either."""
     if prepare.why_unusable(config):
         return None
     try:
@@ -302,7 +302,7 @@ def _keep(
 def _save(
     config: Config, divergence: Divergence | None, found: Source, progress: Say
 ) -> tuple[Divergence, Path] | None:
-    """Keep the diverged WAL, once; None when there is none, or none that can be told."""
+    """Keep the diverged WAL, once; None when there is none, or none that can be found out."""
     if divergence is None or not divergence.diverged:
         return None
     target, lost = save_diverged(config, divergence, found.heartbeat_files)
@@ -317,7 +317,7 @@ def _save(
 def _clone(
     config: Config, known: Divergence | None, found: Source, progress: Say, on_bytes: cloning.Bytes | None
 ) -> str:
-    """Replace the data here by a copy; where nobody could tell what only they have, their WAL outlives them."""
+    """Replace the data here by a copy; where nobody could find out what only they have, their WAL outlives them."""
     if known is None:
         _mark_unsaved(config, progress)
     return cloning.clone(config, progress, on_bytes, system_id=found.system_id)

@@ -1,6 +1,6 @@
 """What a host had and its peer did not: counted before its data is rewound, read back later from the saved WAL.
 
-WAL tells which rows of which file changed, not their contents. Files are turned into names by the database as it is
+WAL shows which rows of which file changed, not their contents. Files are turned into names by the database as it is
 now: what has been rewritten since (VACUUM FULL, TRUNCATE) or never came back keeps its number.
 """
 

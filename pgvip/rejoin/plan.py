@@ -1,4 +1,4 @@
-"""What a rejoin would do now, and why; looks at both clusters and changes neither."""
+"""What a rejoin would do now, and why; reads both clusters and changes neither."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Who may connect for pgvip: passwords, SCRAM verifiers, and pgvip's own lines in pg_hba.conf and pg_ident.conf.
 
-The lines are the same on both hosts (`samehost` stands for whatever addresses the server has), so that a
+The lines are the same on both hosts (`samehost` means whatever addresses the server has), so that a
 clone or a rewind, which copies them, copies nothing wrong.
 """
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def make(config: Config, identity: PairIdentity, path: Path) -> None:
     """Write a bundle for the other host to `path`, with new keys for it, and for this one where it has none.
 
-    Each call makes earlier bundles void, and the keys that the other host has now. A daemon that runs here does
+    Each call makes earlier bundles invalid, and the keys that the other host has now. A daemon that runs here does
     not know of it yet. Raises LinkError.
     """
     from pgvip.link.certificates import make_pair_certificates  # noqa: PLC0415  # slow to import, needed only here

@@ -1,4 +1,4 @@
-"""What only the second host does: unpack the bundle, and look at the first host before anything changes."""
+"""What only the second host does: unpack the bundle, and check the first host before anything changes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SELECT pg_is_in_recovery(), (SELECT host(sender_host::inet) FROM pg_stat_wal_rec
 
 
 def identity_of(bundle: Bundle, config: Config) -> PairIdentity:
-    """The pair as the bundle tells it; a bundle of `pgvip bundle` may also be for the first host."""
+    """The pair as the bundle describes it; a bundle of `pgvip bundle` may also be for the first host."""
     second = next(host.name for host in (config.me, config.peer) if host.name != bundle.first_host)
     return PairIdentity(bundle.pair_id, bundle.system_id, bundle.first_host, second)
 
@@ -107,7 +107,7 @@ def pair_problems(bundle: Bundle, config: Config) -> list[PgvipError]:
     if durable is None or durable.record is None:
         return found
     if durable.hold:
-        hint = "Look at the data first; pgvip status names the command that clears it."
+        hint = "Examine the data first; pgvip status names the command that clears it."
         found.append(RefusedError("this host's data may hold commits that nobody else has", durable.hold, hint))
     if durable.record.primary == config.me.name:
         hint = "Hand the role over first (pgvip switchover); a returned host is cloned by its daemon."

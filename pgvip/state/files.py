@@ -1,4 +1,4 @@
-"""The one writer of files that must outlive a power cut, and the reader that takes no more than it was told.
+"""The one writer of files that must outlive a power cut, and the reader that takes no more than its limit.
 
 A file gets its name when its content is on disk (rename(2), fsync(2)), so whoever reads it finds the old or the new
 content, never a part. The directory may be another user's: nothing that lies there is followed or reused. The archive

@@ -126,7 +126,7 @@ class RecordStore:
 def load_boot_facts(path: Path, boot_id: str, tell: Callable[[str], None] = lambda _why: None) -> BootFacts:
     """The facts of this boot; empty ones when there are none, or when they are another boot's.
 
-    What cannot be read is not known, as after a boot: `tell` is told why.
+    What cannot be read is not known, as after a boot; the reason is reported.
     """
     try:
         kept = _load(_KeptFacts, path, read=_decode_facts)
@@ -182,7 +182,7 @@ def _decode(cls: type[T], body: object) -> T:
 
 
 def _decode_facts(cls: type[T], body: object) -> T:
-    """Facts that are missing are not known; null stood for those that never happened."""
+    """Facts that are missing are not known; null meant those that never happened."""
     return codec.decode(cls, _without_nulls(body))
 
 

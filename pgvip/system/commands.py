@@ -34,7 +34,7 @@ DYING_S = 2.0
 """How long the end of a killed process is awaited; one in D state is left to itself after that."""
 
 PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-"""What systemd told the daemon and nobody else."""
+"""What systemd passed to the daemon and nobody else."""
 
 
 @dataclass(frozen=True, slots=True)

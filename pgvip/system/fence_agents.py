@@ -29,9 +29,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def order(method: FenceMethod, action: str) -> None:
-    """Tell the device `on`, `off` or the like; FenceError unless it reports success.
+    """Order the device `on`, `off` or the like; FenceError unless it reports success.
 
-    Success is no proof: look at `power` afterwards. Nothing is asked of the agent's metadata here, for a takeover
+    Success is no proof: check `power` afterwards. Nothing is asked of the agent's metadata here, for a takeover
     waits for it: what a probe has learned by then must do, and the proof asks again.
     """
     _refuse_fabric(method, known_metadata(method))

@@ -1,4 +1,4 @@
-"""Mounts that may be dead: looked at in /proc, touched only by child processes with a deadline.
+"""Mounts that may be dead: read in /proc, touched only by child processes with a deadline.
 
 A process that touches the mount of a dead NFS server may hang in the kernel until the server is back. One such
 child at a time is accepted for each mount point, a thread of the daemon never.

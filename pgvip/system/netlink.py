@@ -90,7 +90,7 @@ def drop_address(interface: str, address: Interface) -> None:
 
 
 class AddressWatch:
-    """Tells that some address or interface of this host changed; what, is for `held` to say."""
+    """Reports that some address or interface of this host changed; what, is for `held` to say."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)

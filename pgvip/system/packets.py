@@ -1,4 +1,4 @@
-"""Who answers for an address, and telling everybody who has it: ARP, neighbour discovery, echo.
+"""Who answers for an address, and announcing who has it: ARP, neighbour discovery, echo.
 
 Scapy builds the packets; plain sockets carry them, which is what makes a probe take 40 ms and not a second. What comes
 is read by hand: whoever is on the network decides what that is, and one form of it alone is of interest. Only scapy's
@@ -99,7 +99,7 @@ def arp_who_has(interface: str, ip: str, count: int = 3, wait_s: float = 0.04, s
 
 
 def announce(interface: str, ip: str, count: int = 5) -> None:
-    """Tell every neighbour that the address is here: gratuitous ARP as a request and as a reply.
+    """Announce the address to every neighbour: gratuitous ARP as a request and as a reply.
 
     Some stacks take only one of the two; a reply's target is its sender (RFC 5227, 3). For
     IPv6: unsolicited advertisements with the override flag (RFC 4861, 7.2.6).

@@ -1,7 +1,7 @@
 """The first messages of PostgreSQL's protocol, spoken directly: is somebody there, and saying what.
 
 The driver hides the SQLSTATE of a refused connection, and its text is in the server's language. A health
-probe needs to tell "too many clients" (alive) from "starting up" (not serving) from silence
+probe must distinguish "too many clients" (alive) from "starting up" (not serving) from silence
 (PostgreSQL manual, 55.2.1 Start-up, 55.8 Error and Notice Message Fields).
 """
 

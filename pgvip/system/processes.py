@@ -134,7 +134,7 @@ def kill_cluster(data_directory: str | Path, deadline_s: float) -> None:
         raise PostgresError(
             "could not end every process of the cluster",
             f"Still there after {deadline_s:g} s: {left or 'none at last'}.",
-            "A process that ignores SIGKILL hangs in the kernel: look at the disk; the host may need a reset.",
+            "A process that ignores SIGKILL hangs in the kernel: check the disk; the host may need a reset.",
         ) from None
 
 
@@ -225,7 +225,7 @@ def resolve(path: str) -> tuple[str, bool]:
 
 
 def _learn_segment(data: str, postmaster: ProcessRef) -> None:
-    """Remember the System V segment that a live postmaster has attached; looked at once."""
+    """Remember the System V segment that a live postmaster has attached; read at once."""
     if _LEARNED.get(data) == postmaster:
         return
     try:

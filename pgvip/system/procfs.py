@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SERVERS = ("postgres", "postmaster", "edb-postgres", "edb-postmaster")
-"""What the server's executable is called: tells a backend from an administrator's shell in the same directory."""
+"""The name of the server's executable: distinguishes a backend from an administrator's shell in its directory."""
 
 
 class ProcessRef(NamedTuple):

@@ -1,4 +1,4 @@
-"""Why a server ended, in its own words: the FATAL or PANIC line of its log, with its detail and hint.
+"""Why a server ended, in its own text: the FATAL or PANIC line of its log, with its detail and hint.
 
 A log line is a prefix of the administrator's choice, then `SEVERITY:  text`, two spaces after the colon
 (src/backend/utils/error/elog.c); detail and hint follow the message that they belong to.

@@ -14,7 +14,7 @@ def under_systemd() -> bool:
 
 
 def notify(state: str) -> None:
-    """Tell systemd `state` (READY=1, WATCHDOG=1, STATUS=…); nothing happens without systemd."""
+    """Notify systemd of `state` (READY=1, WATCHDOG=1, STATUS=…); nothing happens without systemd."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

@@ -51,7 +51,7 @@ class NoAnswer(ProbeError):
 class ServerAnswered(ProbeError):
     """A live server answered, with an error (starting up, too many clients, no permission, ...).
 
-    `sqlstate` is "" where the driver does not tell it (errors while connecting).
+    `sqlstate` is "" where the driver does not report it (errors while connecting).
     """
 
     def __init__(self, message: str, detail: str = "", hint: str = "", sqlstate: str = "") -> None:
@@ -105,7 +105,7 @@ class Session:
         """Run `sql/NAME.sql` and return its rows, which have the shape that `sql_shapes` says for it.
 
         A kept connection that turns out to have ended is opened again, once, within the same limit: so a
-        query must be repeatable (`reopen`: False for one that tells its caller). Raises NoAnswer, ServerAnswered, or
+        query must be repeatable (`reopen`: False if its caller must know). Raises NoAnswer, ServerAnswered, or
         UnexpectedAnswerError for an answer of another shape.
         """
         deadline = Deadline.after(timeout_s)

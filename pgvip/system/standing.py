@@ -29,7 +29,7 @@ def belongs(pid: int, owner: int | None) -> bool:
 
 
 def standing_postmaster(data: str, owner: int) -> ProcessRef | None:
-    """The postmaster by what the kernel says of it: a server of this user that stands in the data directory.
+    """The postmaster by what the kernel says of it: a server of this user that runs in the data directory.
 
     Its children have titles of their own (src/backend/utils/misc/ps_status.c); the oldest wins where a second one is
     just being refused by the first.

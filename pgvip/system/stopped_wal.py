@@ -96,7 +96,7 @@ def _refuse_other_wal(config: Config, control: ControlData, timeline: int, start
     """PostgresError when a standby's data were not made by the WAL beside them.
 
     A standby whose WAL had left its primary's streams over it all the same, from the beginning of a file. So its last
-    checkpoint is looked at, and what its data have replayed: that ends where a record ends, which other WAL has there
+    checkpoint is read, and what its data have replayed: that ends where a record ends, which other WAL has there
     by chance alone. A copy or rewound data that were never started have yet to get their WAL.
     """
     if not control.in_recovery or (config.postgres.data_directory / "backup_label").exists():
@@ -171,7 +171,7 @@ def strange_timelines(mine: Sequence[WalPoint], theirs: Sequence[WalPoint]) -> f
 def _last_end(config: Config, control: ControlData, timeline: int, start: Lsn) -> Lsn:
     """The end of the last valid record from `start` on.
 
-    pg_waldump is told where the files end: it would wait five seconds for the next one to appear.
+    pg_waldump is given the end of the files: it would wait five seconds for the next one to appear.
     """
     files_end = _files_end(config, timeline, start, control.segment_bytes)
     if control.closed:
@@ -218,7 +218,7 @@ def waldump(
 ) -> Completed:
     """Run pg_waldump over a stretch of WAL; it ends with an error at the end of valid WAL, which is no failure.
 
-    `directory`: where the files are, by default the cluster's own. It is told the first and the last file: else it asks
+    `directory`: where the files are, by default the cluster's own. It gets the first and the last file: else it asks
     any one for the size of segments, and one that was made ahead of its time holds nothing. Raises CommandError,
     PostgresError.
     """

@@ -56,7 +56,7 @@ def _destination(one: ArchiveDestination) -> dict[str, object]:
 
 
 def restore_command(config: Config) -> str:
-    """Return restore_command; the shell itself looks at the flag first.
+    """Return restore_command; the shell itself checks the flag first.
 
     A promotion asks several times for history files that are not there: starting an interpreter for each
     costs more than the promotion. And an interpreter that an upgrade is exchanging is a file that is not there just

@@ -185,7 +185,7 @@ def _take() -> _Worker:
         _STATE.hung = [child for child in _STATE.hung if child.poll() is None]
         if len(_STATE.hung) >= HUNG_MAX:
             pids = ", ".join(str(child.pid) for child in _STATE.hung)
-            raise PostgresError("worker processes hang in the kernel", f"Their pids: {pids}.", "Look at the disk.")
+            raise PostgresError("worker processes hang in the kernel", f"Their pids: {pids}.", "Check the disk.")
     return _Worker(_STATE.engaged)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 
 BACKGROUND_STALE_S = 30.0
-"""A word about archiving or a schedule that is older is marked "?": each is told again every ten seconds or less."""
+"""A report of archiving or a schedule that is older is marked "?": each is reported again every ten seconds or less."""
 
 
 _ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -16,7 +16,7 @@ from pgvip.core.values import Lsn
 from pgvip.web.sources import Document, Limits
 
 LIVE_S = 10.0
-"""A loop that has stood still for so long is stuck: WatchdogSec of systemd/pgvip.service."""
+"""A loop that has made no round for so long is stuck: WatchdogSec of systemd/pgvip.service."""
 SILENT_S = 5.0
 """A peer's report that is older is marked for people: it may have changed since."""
 PRIMARY_ROLES = ("primary", "primary_standby")
@@ -135,7 +135,7 @@ def _role(role: str) -> str:
 
 
 def _known(query: Mapping[str, str], parameters: tuple[str, ...]) -> None:
-    """Every parameter and its value, before the check looks at the host: what is wrong is wrong on both hosts."""
+    """Every parameter and its value, before the check reads the host: what is wrong is wrong on both hosts."""
     for name, value in query.items():
         if name not in parameters:
             known = ", ".join(parameters) or "none"

@@ -131,7 +131,7 @@ def _of(section: str, key: str, scale: float = 1.0) -> Value:
 
 
 def _archiving(key: str) -> Value:
-    """Of this host's own archiver: the other host tells of its own."""
+    """Of this host's own archiver: the other host reports its own."""
 
     def value(document: Document) -> object:
         found = document["archiving"]

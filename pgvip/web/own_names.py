@@ -1,7 +1,7 @@
 """By which names this host answers HTTP: the Host field of a request must name this host (RFC 9110, 7.2).
 
-A page from elsewhere can point a name of its own at this host's address (DNS rebinding): the browser of whoever looks
-at that page then reads this host's answers for it. Such a request carries that other name.
+A page from elsewhere can point a name of its own at this host's address (DNS rebinding): the browser of whoever opens
+that page then reads this host's answers for it. Such a request carries that other name.
 """
 
 from __future__ import annotations
