@@ -180,7 +180,7 @@ def behind_and_fenced_late(play: Play) -> None:
 
 
 def jump_unseen(patch: Patch) -> None:
-    """A jump between the clocks is not looked at."""
+    """A jump between the clocks is not checked."""
     whole = decide.decide
 
     def broken(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:

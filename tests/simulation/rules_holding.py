@@ -82,7 +82,7 @@ def restarts_without_a_stream(play: Play) -> None:
 
 
 def untold(patch: Patch) -> None:
-    """The standby raises its address without having been told that it is free."""
+    """The standby raises its address without a report that it is free."""
 
     def broken(facts: Facts) -> bool:
         if facts.primary:
@@ -105,7 +105,7 @@ def freezes_as_the_pair_is_made(play: Play) -> None:
 
 
 def told_unverified(patch: Patch) -> None:
-    """The primary tells that the standby address is free without having seen it dropped."""
+    """The primary reports that the standby address is free without having seen it dropped."""
 
     def make(whole: Callable[[Round], object]) -> Callable[[Round], object]:
         def broken(r: Round) -> object:

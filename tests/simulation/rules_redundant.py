@@ -257,7 +257,7 @@ REDUNDANT = (
     Redundant("no-power-on-while-fencing", "but not while a fence attempt of its own is open",
               powers_on_while_it_fences, "m 2, m 4, write-confirmed",
               "A host that is switched on in the middle of a fence boots unconfirmed and asks; the claimer does not"
-              " answer (m 4), so it has no right before the claim has ended and told it the new record. What is at"
+              " answer (m 4), so it has no right before the claim has ended and reported the new record. What is at"
               " stake is the fence itself (off and on may meet in the device), which the simulated one does not"
               " confuse."),
     Redundant("solo-drops-eligible", "B: `eligible`, **both VIPs [m 14]**", eligible_after_consent, "m 9, solo-stays",
@@ -292,7 +292,7 @@ REDUNDANT = (
               "The fence that was sent does its work although its claim has ended; then the peer is silent, and a"
               " second claim for silence fences it again and is confirmed. It takes longer, and nothing is lost."),
     Redundant("no-old-results", "A starting daemon has no claim: old results are ignored.", same_attempts, "m 5",
-              "A result is told to the process that asked (a fence is its child), so none reaches another daemon;"
+              "A result goes to the process that asked (a fence is its child), so none reaches another daemon;"
               " the random part of the attempt guards a driver that would."),
     Redundant("record-ends-claim", "Any change of the record ends the claim.", claim_outlives_the_record, "m 6",
               "The claim carries its term, and is checked against the record's before anything is written (m 6)."),

@@ -278,7 +278,7 @@ def paused_and_lost(play: Play) -> None:
 
 
 def ineligible(patch: Patch) -> None:
-    """A standby takes over without having been told that it holds everything."""
+    """A standby takes over without a report that it holds everything."""
     everywhere(patch, "eligible", lambda whole: lambda facts: facts.standby and facts.pair)
 
 
@@ -295,7 +295,7 @@ RULES = (
          "a broken stream, a server stopped by hand, a power cut"),
     Rule("flushed-before-address", "after a restart there, no VIP until the standby has flushed the recovered end",
          address_at_once, clients_see_what_nobody_has, "2: b is read-write without",
-         "a broken stream, a server stopped by hand, a power cut; clients that read what they were not told"),
+         "a broken stream, a server stopped by hand, a power cut; clients that read what was not acknowledged to them"),
     Rule("fence-confirmed", "Neither fence nor serve before being confirmed in this boot", solo_unconfirmed,
          back_and_cut_off, "2: a is read-write without", "a fence, then link and replication cut at the boot"),
     Rule("solo-healthy", "`pair`, `primary == me`, confirmed, read-write, healthy", solo_sick,
