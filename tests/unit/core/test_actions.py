@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from pgvip.core import actions
@@ -16,6 +18,7 @@ from pgvip.core.actions import (
     MountArchive,
     PowerOn,
     Promote,
+    Properties,
     Rejoin,
     SetSyncNames,
     StartPostgres,
@@ -100,3 +103,14 @@ def test_what_an_action_is_called_and_about(
 
 def test_actions_on_two_addresses_are_of_two_kinds() -> None:
     assert len({AddVip(Vip.PRIMARY).kind, AddVip(Vip.STANDBY).kind, DropVip(Vip.PRIMARY).kind}) == 3
+
+
+def test_the_properties_of_every_class_are_as_recorded(golden: Callable[[str, str], None]) -> None:
+    """Waits, times and hints are judgement: a change of one is read in the recording before it is made."""
+    rows = []
+    for kind in KINDS:
+        values = kind.properties
+        words = [f"{name}={getattr(values, name)!s}" for name in Properties.__dataclass_fields__]
+        rows.append("\n".join([name_of(kind), *(f"    {word}" for word in words)]))
+    subjects = ", ".join(f"{one.name}={one.value}" for one in Subject)
+    golden("actions.txt", "\n".join([f"subjects: {subjects}", *rows]) + "\n")

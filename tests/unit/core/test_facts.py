@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from pgvip.core.actions import AddVip, Promote, Rejoin, StartPostgres
-from pgvip.core.messages import Heard
+from pgvip.core.changes import STANDBY_DOWN
+from pgvip.core.knowledge import Claim, GiveUp, Why
+from pgvip.core.messages import Heard, Want
 from pgvip.core.observations import Observation, PeerDatabase, Processes
-from pgvip.core.values import NEVER, Lsn, Vip, WalPoint
+from pgvip.core.values import NEVER, Durable, Lsn, Vip, WalPoint
+from tests.knowing import knowing
 from tests.unit.core_world import (
     HERE,
     NOW_S,
@@ -360,3 +364,24 @@ def test_reads_are_too_old_beyond_the_limit_and_bytes_count_only_where_there_is_
     assert not host.database(replay_lsn=Lsn(0)).facts.lagging
     assert host.configured(lag_bytes_max=1).database(replay_lsn=Lsn(HERE - 2)).facts.lagging
     assert not host.configured(lag_bytes_max=1).database(replay_lsn=Lsn(HERE - 1)).facts.lagging
+
+
+@pytest.mark.parametrize(
+    "under_way",
+    [
+        {"giving_up": GiveUp("hand-over-database", Want.HANDOVER, 4, "boot-b", NOW_S)},
+        {"claim": Claim("solo-by-fence", 4, Why.SILENCE, takeover=False, attempt="1", since_s=NOW_S)},
+        {"waiting": "solo-by-fence"},
+        {"writing": Durable()},
+    ],
+    ids=lambda case: next(iter(case)),
+)
+def test_each_change_that_is_under_way_makes_a_host_busy(under_way: dict[str, Any]) -> None:
+    """Then every observation is acted on as it comes (daemon/loop.py)."""
+    assert primary().k.busy is False
+    assert knowing(primary().k, **under_way).busy is True
+
+
+def test_who_was_never_heard_of_does_not_follow_and_is_not_known_to_be_down() -> None:
+    """Right after the start of a daemon: silence is judged by other rows, after a time."""
+    assert not STANDBY_DOWN.test(primary().knows(heard=None).facts)

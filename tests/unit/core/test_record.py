@@ -7,10 +7,27 @@ from typing import Any
 
 import pytest
 
+from pgvip.core import intake
 from pgvip.core.actions import WriteState
-from pgvip.core.messages import Order
+from pgvip.core.knowledge import Claim, FenceOrder, GiveUp, Switchover, Veto, Why
+from pgvip.core.messages import Order, Want
+from pgvip.core.round import Round
+from pgvip.core.settings import Inputs
 from pgvip.core.values import FORCE_STEP, NEVER, Durable, Mode, Pause, Record, WalPoint
-from tests.unit.core_world import HERE, attempt, claiming, primary, record, role_wish, solo_wish, standby
+from tests.knowing import PART_OF, knowing
+from tests.unit.core_world import (
+    HERE,
+    NOW_S,
+    TERM,
+    attempt,
+    claiming,
+    grant,
+    primary,
+    record,
+    role_wish,
+    solo_wish,
+    standby,
+)
 
 OLD: dict[str, Any] = {"from_term": 3, "handover": WalPoint(1, HERE), "cause": "of old", "at": "once"}
 
@@ -110,3 +127,30 @@ def test_a_hold_off_begins_when_the_role_has_moved_and_only_then() -> None:
 def test_the_first_record_of_all_is_adopted_by_a_host_without_one() -> None:
     blank = standby(term=0).durable(record=None).holds()
     assert blank.told(record=record(term=0)).must_start(WriteState).durable.record == record(term=0)
+
+
+CLAIM = Claim("solo-by-fence", 4, Why.SILENCE, takeover=False, attempt="run-a/7", since_s=NOW_S - 1)
+UNDER_WAY: dict[str, Any] = {
+    "claim": CLAIM,
+    "waiting": "solo-by-fence",
+    "veto": Veto("run-a/7", NOW_S - 1),
+    "giving_up": GiveUp("hand-over-database", Want.HANDOVER, 4, "boot-b", NOW_S - 1),
+    "end": WalPoint(1, HERE),
+    "given": grant(),
+    "switchover": Switchover(NOW_S, NOW_S + 60),
+    "fence_order": FenceOrder(NOW_S + 60, off=True),
+    "alarm": "something of the old term",
+}
+
+
+@pytest.mark.parametrize("name", UNDER_WAY)
+def test_a_record_of_another_term_ends_what_was_under_way_for_the_one_before(name: str) -> None:
+    """Above all a claim, whose result may still come [m 6]; a write of the same term ends nothing."""
+    host = primary()
+    for term, kept in ((TERM, True), (TERM + 2, False)):
+        knowledge = knowing(host.k, **UNDER_WAY)
+        r = Round(knowledge, Inputs(host.seen), host.s, host.now_s)
+        intake._written(r, replace(host.k.durable, record=record(term=term)), ok=True)
+        left = getattr(getattr(r.k, PART_OF[name]), name)
+        assert (left == UNDER_WAY[name]) is kept
+        assert kept or not left
