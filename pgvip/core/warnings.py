@@ -223,7 +223,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "acknowledged commits may be lost: {it}",
                "set synchronous_commit to on there, or configure async mode"),
     WarningRow("heartbeat-failing", _heartbeat, "the heartbeat row cannot be written: {it}",
-               "see that table pgvip.heartbeat is there, who locks it, and that role pgvip may write it"),
+               "see that sequence pgvip.heartbeat is there, who locks it, and that role pgvip may update it"),
     WarningRow("peer-silent", lambda v: v.message is None, "the peer's daemon does not answer",
                "systemctl status pgvip on the peer"),
     WarningRow("stranger", _answers_in_its_place,

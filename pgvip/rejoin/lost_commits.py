@@ -40,6 +40,7 @@ BLOCK = re.compile(r"\brel (?P<tablespace>\d{1,10})/(?P<database>\d{1,10})/(?P<f
 HEAP = re.compile(
     r"rmgr: (?P<manager>Heap2?) .*desc: (?P<kind>[A-Z_+]+)(?: (?:ntuples: )?(?P<count>\d{1,10})(?: tuples)?)?"
 )
+SEQUENCE = re.compile(r"rmgr: Sequence .*desc: LOG ")
 COMMIT = re.compile(r"desc: COMMIT(?:_PREPARED)?(?: (?P<prepared>\d{1,10}):)? (?P<at>\d{4}-\d\d-\d\d [0-9:.]+ \S+)")
 SUBXACTS = re.compile(r"subxacts: (?P<list>\d{1,10}(?: \d{1,10})*)")
 ABORT = re.compile(r"desc: ABORT(?:_PREPARED (?P<prepared>\d{1,10}):)?")
@@ -76,7 +77,7 @@ class Stretch:
 class SavedFacts:
     """What was saved of a host's WAL, as `lost.json` beside it says. `commits`: None where they could not be counted.
 
-    `heartbeat_files`: "database/file" of pgvip's own table. An older one has no `pieces`.
+    `heartbeat_files`: "database/file" of pgvip's own sequence. An older one has no `pieces`.
     """
 
     at: str
@@ -148,7 +149,7 @@ def saved_sets(directory: Path) -> tuple[list[SavedSet], list[str]]:
 def read(config: Config, directory: Path, pieces: Iterable[Piece], heartbeat_files: Sequence[str]) -> Tally:
     """Read stretches of the WAL in `directory`. PostgresError when not all of it can be read.
 
-    `heartbeat_files`: "database/file" of pgvip's own table, whose commits nobody misses.
+    `heartbeat_files`: "database/file" of pgvip's own sequence, whose commits nobody misses.
     """
     reader = Reader(heartbeat_files)
     for piece in pieces:
@@ -194,13 +195,12 @@ class Reader:
     def _change(self, xid: int, line: str) -> None:
         heap = HEAP.search(line)
         block = BLOCK.search(line)
+        if SEQUENCE.search(line) and block and f"{block['database']}/{block['file']}" in self._heartbeats:
+            self._beats.add(xid)
         kind = KINDS.get(heap["kind"].removesuffix("+INIT")) if heap else None
         if heap is None or kind is None:
             return
         file = File(*map(int, block.groups())) if block else File(0, 0, 0)
-        if f"{file.database}/{file.file}" in self._heartbeats:
-            self._beats.add(xid)
-            return
         count = int(heap["count"]) if heap["kind"].startswith("MULTI") and heap["count"] else 1
         self._open.setdefault(xid, Counter())[file, kind] += count
 

@@ -22,15 +22,14 @@ SELECT 'GRANT pg_use_reserved_connections TO pgvip'
  WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_use_reserved_connections') \gexec
 
 CREATE SCHEMA IF NOT EXISTS pgvip AUTHORIZATION pgvip_owner;
-CREATE TABLE IF NOT EXISTS pgvip.heartbeat (
-    id   integer PRIMARY KEY CHECK (id = 1),
-    beat bigint NOT NULL,
-    at   timestamptz NOT NULL
-) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 10000);
-ALTER TABLE pgvip.heartbeat OWNER TO pgvip_owner;
 GRANT USAGE ON SCHEMA pgvip TO pgvip;
-GRANT SELECT, INSERT, UPDATE ON pgvip.heartbeat TO pgvip;
-INSERT INTO pgvip.heartbeat VALUES (1, 0, now()) ON CONFLICT DO NOTHING;
+-- A sequence, whose one row is written in place: a row of a table leaves a dead one with every beat, and where something
+-- holds the horizon (a forgotten transaction, a slot), all of them are read by the next. Earlier versions had a table.
+SELECT 'DROP TABLE pgvip.heartbeat' WHERE EXISTS (
+    SELECT FROM pg_class WHERE relnamespace = 'pgvip'::regnamespace AND relname = 'heartbeat' AND relkind = 'r') \gexec
+CREATE SEQUENCE IF NOT EXISTS pgvip.heartbeat;
+ALTER SEQUENCE pgvip.heartbeat OWNER TO pgvip_owner;
+GRANT SELECT, UPDATE ON SEQUENCE pgvip.heartbeat TO pgvip;
 
 -- What `pgvip drill` writes, as a client does; a drill deletes its rows.
 CREATE TABLE IF NOT EXISTS pgvip.drill (

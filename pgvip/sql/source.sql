@@ -9,7 +9,7 @@ SELECT r.in_recovery,
           FROM pg_class AS c, pg_database AS d
          WHERE d.datname = current_database()
            AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'pgvip')
-           AND c.relname IN ('heartbeat', 'heartbeat_pkey')) AS heartbeat_files
+           AND c.relname = 'heartbeat') AS heartbeat_files
   FROM (SELECT pg_is_in_recovery() AS in_recovery OFFSET 0) AS r,
        LATERAL (SELECT CASE WHEN r.in_recovery THEN NULL
                             ELSE substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END AS hex OFFSET 0) AS t

@@ -110,7 +110,7 @@ SHAPES: dict[str, Shape] = {
         *(TEXT.or_null, FLOAT.or_null, TEXT.or_null, FLOAT.or_null, BOOL, COUNT, FLOAT.or_null, BOOL, COUNT),
     ),
     # --- replication
-    "heartbeat": NOTHING,
+    "heartbeat": one(COUNT),
     "written": one(TIMELINE_HEX, LSN),
     "replicas": any_of(COUNT, TEXT.or_null, TEXT, TEXT.or_null, TEXT.or_null, LSN.or_null, TEXT.or_null),
     "setting": one(TEXT),

@@ -15,7 +15,7 @@ from tests.lab.scene import Scene
 TOLD_WITHIN_S = 30.0
 LOCKED_S = 40.0
 """Long enough for ten sessions, were none of them ended."""
-LOCK = "begin; lock table pgvip.heartbeat in access exclusive mode; select pg_sleep(300)"
+LOCK = "begin; alter sequence pgvip.heartbeat cache 1; select pg_sleep(300)"
 SESSIONS = "select count(*) from pg_stat_activity where usename = 'pgvip'"
 SETUP = (SQL_DIRECTORY / "setup.sql").read_text(encoding="utf-8")
 MADE_ANEW = SETUP[SETUP.index("CREATE SCHEMA") :]
@@ -61,14 +61,14 @@ def test_the_schema_is_dropped(scene: Scene) -> None:
 
 
 def test_the_right_is_revoked(scene: Scene) -> None:
-    scene.primary.sql("revoke insert, update on pgvip.heartbeat from pgvip")
-    see_the_warning(scene, "permission denied for table heartbeat")
-    scene.primary.sql("grant insert, update on pgvip.heartbeat to pgvip")
+    scene.primary.sql("revoke update on sequence pgvip.heartbeat from pgvip")
+    see_the_warning(scene, "permission denied for sequence heartbeat")
+    scene.primary.sql("grant update on sequence pgvip.heartbeat to pgvip")
     see_it_end(scene)
 
 
 @pytest.mark.timeout(300)
-def test_the_table_is_locked_and_no_sessions_pile_up(scene: Scene) -> None:
+def test_the_row_is_locked_and_no_sessions_pile_up(scene: Scene) -> None:
     before = int(scene.primary.sql(SESSIONS))
     locker = scene.primary.popen(["psql", "-Xq", "-h", SOCKET_DIRECTORY, "-c", LOCK], user="postgres")
     try:
@@ -79,6 +79,6 @@ def test_the_table_is_locked_and_no_sessions_pile_up(scene: Scene) -> None:
         print(f"sessions of pgvip: {before} before, {most} at most beside the lock")
         assert most <= before + 2
     finally:
-        scene.primary.sql("select pg_terminate_backend(pid) from pg_stat_activity where query like 'begin; lock%'")
+        scene.primary.sql("select pg_terminate_backend(pid) from pg_stat_activity where query like 'begin; alter%'")
         locker.wait(20)
     see_it_end(scene)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pgvip.actions import replication
+from pgvip.config.model import Config
 from pgvip.deadlines import now_s, wait_until
-from pgvip.errors import ProbeError
+from pgvip.errors import PostgresError, ProbeError
 from pgvip.probes import peer_database
 from pgvip.probes.database import DatabaseProbe
 from pgvip.probes.peer_database import StrangerError
@@ -133,3 +136,28 @@ def test_too_many_clients_prove_nothing_over_the_network_and_are_named(streaming
     finally:
         for session in sessions:
             session.close()
+
+
+def test_a_beat_costs_the_same_however_long_something_holds_the_horizon(streaming: Pair) -> None:
+    """The row is written in place: there is no dead one for the next beat to read, and nothing for VACUUM."""
+    probe = DatabaseProbe(streaming.a)
+    size = "SELECT pg_relation_size('pgvip.heartbeat')"
+    hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_current_snapshot(); SELECT pg_sleep(60)"
+    held = "SELECT pid FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND query LIKE '%pg_sleep(60)'"
+    holder = threading.Thread(target=lambda: suppressed(streaming.a, hold))
+    holder.start()
+    wait_until(lambda: pgtools.psql(streaming.a, held), 10, what="a transaction with a snapshot")
+    before = pgtools.psql(streaming.a, size)
+    for _ in range(500):
+        probe.heartbeat()
+    assert pgtools.psql(streaming.a, size) == before
+    pgtools.psql(streaming.a, f"SELECT pg_terminate_backend(pid) FROM ({held}) AS found")
+    holder.join(10)
+    beats = "SELECT clock_timestamp() - to_timestamp(last_value / 1e6) < '5 s' FROM pgvip.heartbeat"
+    assert pgtools.psql(streaming.a, beats).strip() == "t"
+    probe.close()
+
+
+def suppressed(config: Config, script: str) -> None:
+    with suppress(PostgresError):
+        pgtools.psql(config, script, timeout_s=70)

@@ -66,10 +66,10 @@ SHADOWS = (
     "pg_last_wal_receive_lsn() returns pg_lsn",
 )
 REFUSED = (
-    "update pgvip.heartbeat set beat = 0",
-    "lock table pgvip.heartbeat",
+    "select setval('pgvip.heartbeat', 1)",
+    "alter sequence pgvip.heartbeat restart",
     "drop schema pgvip cascade",
-    "create trigger t before update on pgvip.heartbeat execute function public.trap()",
+    "create trigger t before delete on pgvip.drill execute function public.trap()",
     "set role pgvip",
     "set role pgvip_owner",
     "alter role pgvip password 'known'",

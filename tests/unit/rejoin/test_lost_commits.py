@@ -21,6 +21,10 @@ def heap(xid: int, what: str, file: File = ORDERS, manager: str = "Heap") -> str
     )
 
 
+def beat(xid: int, file: File = BEAT) -> str:
+    return heap(xid, f"LOG rel {file.tablespace}/{file.database}/{file.file}", file, manager="Sequence")
+
+
 def end(xid: int, what: str, lsn: str = "0/01529F00") -> str:
     return f"rmgr: Transaction len (rec/tot):     34/    34, tx: {xid:10}, lsn: {lsn}, prev 0/01529EB0, desc: {what}"
 
@@ -85,9 +89,10 @@ def test_a_prepared_transaction_counts_once_it_is_committed() -> None:
 
 
 def test_pgvip_s_own_heartbeat_is_missed_by_nobody() -> None:
-    beat = heap(735, "HOT_UPDATE off 1 xmax 735", BEAT)
-    assert read(beat, end(735, COMMITTED)).tally.heartbeats == 1
-    both = read(beat, heap(735, "INSERT off 1 flags 0x08"), end(735, COMMITTED)).tally
+    assert read(beat(735), end(735, COMMITTED)).tally.heartbeats == 1
+    other = read(beat(735, ORDERS), end(735, COMMITTED)).tally
+    assert (other.commits, other.heartbeats) == (1, 0), "a sequence of somebody else"
+    both = read(beat(735), heap(735, "INSERT off 1 flags 0x08"), end(735, COMMITTED)).tally
     assert (both.commits, both.heartbeats, both.rows) == (1, 0, {(ORDERS, "inserted"): 1})
 
 
@@ -112,7 +117,7 @@ def test_sets_are_listed_newest_first_and_a_broken_one_is_named(tmp_path: Path) 
 def test_what_was_begun_before_the_stretch_counts_with_its_commit() -> None:
     reader = Reader(["5/16390"])
     insert = "INSERT off 1 flags 0x08"
-    for line in (heap(735, insert), end(735, COMMITTED), heap(736, insert), heap(737, insert, BEAT)):
+    for line in (heap(735, insert), end(735, COMMITTED), heap(736, insert), beat(737)):
         reader.before(line)
     for line in (end(736, COMMITTED), end(737, COMMITTED), end(738, COMMITTED)):
         reader.take(line)

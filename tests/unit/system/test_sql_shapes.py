@@ -29,7 +29,7 @@ def test_the_shape_of_the_database_has_the_columns_that_the_probe_names() -> Non
         ("in_recovery", [(True,)]),
         ("peer_database", [(False, 3, "7300000000000000001")]),
         ("slot_status", []),
-        ("heartbeat", []),
+        ("heartbeat", [(1764,)]),
         ("written", [("0000000A", "1/3000028")]),
     ],
 )
@@ -54,7 +54,8 @@ def test_what_has_the_shape_is_given_on(name: str, rows: list[Row]) -> None:
         ("written", [("0000000g", "0/1")], "Column 1 must be a timeline in eight digits, not '0000000g'."),
         ("written", [("00000001", "0x1/1")], "Column 2 must be a WAL position, not '0x1/1'."),
         ("check_clock", [(float("nan"),)], "Column 1 must be a finite number, not nan."),
-        ("heartbeat", [(1,)], "It has 1 rows."),
+        ("drill_write", [(1,)], "It has 1 rows."),
+        ("heartbeat", [], "It has 0 rows."),
     ],
 )
 def test_what_has_another_shape_is_a_failed_query(name: str, rows: list[Row], says: str) -> None:
