@@ -55,7 +55,7 @@ def see_it_end(scene: Scene) -> None:
 def test_the_schema_is_dropped(scene: Scene) -> None:
     assert checked(scene)[0] == "OK"
     scene.primary.sql("drop schema pgvip cascade")
-    see_the_warning(scene, 'relation "pgvip.heartbeat" does not exist')
+    see_the_warning(scene, 'schema "pgvip" does not exist')
     scene.primary.sql(MADE_ANEW)
     see_it_end(scene)
 
