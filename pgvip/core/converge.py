@@ -151,18 +151,23 @@ def _as_standby(r: Round) -> None:
         # The start raises them. Not while the primary is away: this postmaster may be the eligible one [m 11].
         if r.start(StopPostgres(clean=True)):
             r.note("settings", "the primary's settings were raised: this standby is restarted with them")
-    elif v.hung and not v.disks_bad and _hung_long(r):
+    elif v.hung and not v.disks_bad and _hung_long(r) and not _is_offered_the_role(r):
         r.start(StopPostgres(clean=False))  # a standby that hangs for ever would keep the pair solo for ever
 
 
-def _rebuild(r: Round, *, clone: bool) -> None:
-    """Overwrite this host's data, unless the peer is just offering its role to what they are now.
+def _is_offered_the_role(r: Round) -> bool:
+    """The peer is just offering its role to this host's data and server as they are now.
 
-    Nor while it may be giving the role up by its own message, which is in force for `consent_s`: what is heard of the
-    peer meanwhile may be an old message.
+    Or may be giving the role up by its own message, which is in force for `consent_s`: what is heard of the peer
+    meanwhile may be an old message.
     """
     peer = r.facts().peer
-    if peer is None or peer.invite or r.now_s - r.k.consent.offered_s < r.s.consent_s:
+    return (peer is not None and bool(peer.invite)) or r.now_s - r.k.consent.offered_s < r.s.consent_s
+
+
+def _rebuild(r: Round, *, clone: bool) -> None:
+    """Overwrite this host's data, unless the peer is just offering its role to what they are now."""
+    if r.facts().peer is None or _is_offered_the_role(r):
         return
     if r.start(Rejoin(clone=clone)):
         r.k.grants = replace(r.k.grants, grant=None)  # whatever was proved of the data, it is true no more [m 11]

@@ -16,6 +16,9 @@ from pgvip.core.observations import Database, Observation, Observations, PeerDat
 from pgvip.core.settings import Settings
 from pgvip.core.values import NEVER, Mode, Override, Record, Vip, WalPoint
 
+STARVED = 4
+"""So many times `hung_after_s` may new connections wait beside a kept one that is answered."""
+
 T = TypeVar("T")
 
 if TYPE_CHECKING:
@@ -164,12 +167,29 @@ class Facts:
 
     @fact
     def hung(self) -> bool:
-        """The postmaster lives, and new connections or the disks have not answered for too long."""
+        """The postmaster lives, and neither new connections nor the kept one, or no disk, have answered for too long.
+
+        New connections alone wait where a CPU is short: a process is made for each. That is a failure only after
+        STARVED times as long, since then clients are served no better than by a server that is frozen.
+        """
         if not self.postmaster or self.is_running(StartPostgres):
             return False
+        limit_s = self.s.hung_after_s * (STARVED if self.responding else 1)
+        return self.disks_bad or self.unconnected_s >= limit_s
+
+    @fact
+    def unconnected_s(self) -> float:
+        """For how long the present server has not answered a new connection; 0: it does, or failed only once."""
         watch = self.seen.connection
+        if watch.failures < 2:
+            return 0.0
         since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s, self.k.database.postmaster_since_s)
-        return self.disks_bad or (watch.failures >= 2 and self.now_s - since_s >= self.s.hung_after_s)
+        return self.now_s - since_s
+
+    @fact
+    def starved(self) -> bool:
+        """New connections have not been answered for too long, and the kept one is."""
+        return self.responding and not self.hung and self.unconnected_s >= self.s.hung_after_s
 
     @fact
     def disks_bad(self) -> bool:

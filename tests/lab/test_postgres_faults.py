@@ -191,3 +191,12 @@ def test_replay_paused_on_the_standby_loses_nothing_at_a_takeover(scene: Scene) 
     scene.strike()
     os.kill(scene.primary.postmaster(), signal.SIGKILL)
     scene.finish(swapped=None)
+
+
+def test_postmaster_that_answers_late_while_its_backends_go_on_keeps_its_role(scene: Scene) -> None:
+    """As a machine short of CPU looks from within: new connections wait, sessions are served."""
+    os.kill(scene.primary.postmaster(), signal.SIGSTOP)
+    wait_until(lambda: scene.says(scene.primary, "new connections"), 10, "people are told", every_s=0.2)
+    os.kill(scene.primary.postmaster(), signal.SIGCONT)
+    scene.finish(swapped=False)
+    assert scene.fenced(scene.primary) == 0

@@ -97,13 +97,14 @@ def test_postmaster_killed_hands_over(seed: int, sync: bool) -> None:
 
 @both
 @seeded
-@pytest.mark.parametrize("how", ["all", "postmaster"])
-def test_hung_primary_is_handed_over(seed: int, sync: bool, how: str) -> None:
+@pytest.mark.parametrize(("how", "limit_s"), [("all", 8.0), ("postmaster", 17.0)])
+def test_hung_primary_is_handed_over(seed: int, sync: bool, how: str, limit_s: float) -> None:
+    """Later where the sessions that there are go on: so it looks where a CPU is short."""
     world = pair(seed, sync=sync)
     run(world, 5.0)
     world.a.pg.hung = how
     took_s = until(world, lambda: world.b.pg.phase == "primary" and Vip.PRIMARY in world.b.held, 30.0)
-    assert took_s < 8.0, tail(world)
+    assert took_s < limit_s, tail(world)
     assert world.fencing.fences == 0, tail(world)
     heals(world)
 

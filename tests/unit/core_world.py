@@ -139,6 +139,10 @@ class Host:
         assert old is not None
         return self.sees(database=saw(replace(old, **changes), self.now_s))
 
+    def hangs(self, connection: Observation[bool]) -> Host:
+        """A copy whose server answers no new connection, as given, and has fallen silent on the kept one as well."""
+        return self.sees(connection=connection, database=replace(self.seen.database, at_s=connection.at_s - 0.05))
+
     def database_moved(self, at_s: float) -> Host:
         """A copy whose database saw WAL move for the last time at `at_s`."""
         return self.database(moved_at_s=at_s)

@@ -138,9 +138,9 @@ def test_a_server_is_not_restarted_while_its_role_is_on_offer() -> None:
 
 
 def test_a_primary_s_hung_server_without_a_taker_is_ended_to_be_restarted() -> None:
-    hung = primary().hears(eligible=False).sees(connection=failing(value=True, since_s=NOW_S - 7))
+    hung = primary().hears(eligible=False).hangs(failing(value=True, since_s=NOW_S - 7))
     assert hung.round().must_start(StopPostgres).clean is False
-    assert not hung.sees(connection=failing(value=True, since_s=NOW_S - 5)).round().started(StopPostgres)
+    assert not hung.hangs(failing(value=True, since_s=NOW_S - 5)).round().started(StopPostgres)
 
 
 def test_data_that_begin_to_be_rebuilt_are_eligible_for_nothing_whatever_is_still_seen_of_them() -> None:
@@ -491,6 +491,7 @@ def test_nothing_is_rebuilt_while_a_record_is_being_written() -> None:
 # --- a server that hangs for long ---------------------------------------------------------------------------
 
 
+HUNG_LONG = in_vain(NOW_S - 60, 30, NOW_S - 59)
 HUNG: dict[str, tuple[Observation[bool], bool]] = {
     "thrice and twice the time": (in_vain(NOW_S - 9, 3, NOW_S - 6.0), True),
     "not twice the time": (in_vain(NOW_S - 9, 3, NOW_S - 5.9), False),
@@ -507,13 +508,21 @@ def blocked() -> Host:
 @pytest.mark.parametrize("host", [ALONE, standby(), blocked()], ids=["primary", "standby", "blocked"])
 def test_a_server_that_hangs_for_long_is_killed(host: Host, case: str) -> None:
     connection, killed = HUNG[case]
-    stop = host.sees(connection=connection).round().started(StopPostgres)
+    stop = host.hangs(connection).round().started(StopPostgres)
     assert stop == (StopPostgres(clean=False) if killed else None)
+
+
+def test_a_standby_whose_primary_gives_up_for_it_is_not_killed_however_slow_it_is() -> None:
+    """In a planned switchover the loser's checkpoint and the winner's replay take the CPU from everything else."""
+    slow = standby().hangs(HUNG_LONG)
+    assert slow.round().must_start(StopPostgres) == StopPostgres(clean=False)
+    assert not slow.hears(invite=True).round().started(StopPostgres)
+    assert not slow.knows(offered_s=NOW_S - 1).round().started(StopPostgres)
 
 
 @pytest.mark.parametrize("host", [ALONE, standby(), blocked()], ids=["primary", "standby", "blocked"])
 def test_silence_from_before_the_postmaster_s_start_is_not_held_against_it(host: Host) -> None:
-    silent = host.sees(connection=in_vain(NEVER, 30, NOW_S - 300))
+    silent = host.hangs(in_vain(NEVER, 30, NOW_S - 300))
     started = silent.knows(postmaster_since_s=NEVER).round()  # a return, a rewind: long without a server, and now one
     assert not started.started(StopPostgres)
     assert not started.facts.hung

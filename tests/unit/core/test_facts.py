@@ -208,9 +208,9 @@ def test_the_word_of_another_postmaster_does_not_count() -> None:
 
 
 def test_hung_needs_two_failures_and_the_time() -> None:
-    assert primary().sees(connection=failing(value=True, since_s=NOW_S - 2.95)).facts.hung
-    assert not primary().sees(connection=failing(value=True, since_s=NOW_S - 2.85)).facts.hung
-    assert not primary().sees(connection=failing(value=True, failures=1)).facts.hung
+    assert primary().hangs(failing(value=True, since_s=NOW_S - 2.95)).facts.hung
+    assert not primary().hangs(failing(value=True, since_s=NOW_S - 2.85)).facts.hung
+    assert not primary().hangs(failing(value=True, failures=1)).facts.hung
     assert primary().sees(disks=failing(value=True)).facts.hung
     assert not primary().down().facts.hung
 
@@ -238,7 +238,16 @@ def test_no_data_directory_is_not_installed() -> None:
     ],
 )
 def test_hung_is_no_answer_for_the_whole_time_and_twice(connection: Observation[bool], hung: bool) -> None:
-    assert primary().sees(connection=connection).facts.hung is hung
+    assert primary().hangs(connection).facts.hung is hung
+
+
+def test_new_connections_that_wait_beside_a_kept_one_that_is_answered_are_given_longer() -> None:
+    """A CPU is short, in a bulk load say: each new connection is a process to be made."""
+    for waited_s, hung, starved in ((2.9, False, False), (3.1, False, True), (11.8, False, True), (12.1, True, False)):
+        host = primary().sees(connection=failing(value=True, since_s=NOW_S - waited_s + 0.1))
+        assert (host.facts.hung, host.facts.starved) == (hung, starved), waited_s
+        assert ("connections-slow" in host.round().warnings()) is starved
+    assert not primary().hangs(failing(value=True)).facts.starved
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "kept-off": lambda: primary(Mode.SOLO).durable(kept_off=True).knows(heard=None).round(),
     "no-fencing": lambda: primary().configured(fencing=False).round(),
     "no-data": lambda: standby().processes(installed=False).round(),
+    "connections-slow": lambda: primary().sees(connection=failing(value=True, since_s=NOW_S - 5)).round(),
     "database-hung": lambda: primary().sees(connection=failing(value=True)).round(),
     "not-eligible": lambda: standby().knows(grant=None).round(),
     "lag": lambda: standby().database(replay_lag_s=61.0).round(),
