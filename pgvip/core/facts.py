@@ -196,7 +196,21 @@ class Facts:
         """Nothing could be written and synced for `disk_hung_after_s`: a disk may be slow for longer than a server."""
         watch = self.seen.disks
         since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s)
-        return watch.failures >= 2 and self.now_s - since_s >= self.s.disk_hung_after_s
+        return self.stalled or (watch.failures >= 2 and self.now_s - since_s >= self.s.disk_hung_after_s)
+
+    @fact
+    def stalled(self) -> bool:
+        """This primary has committed nothing for `disk_hung_after_s`, whatever else answers. A refusal is an answer."""
+        return self.uncommitted_s >= self.s.disk_hung_after_s + self.s.interval_s
+
+    @fact
+    def uncommitted_s(self) -> float:
+        """For how long the heartbeat row has neither been written nor refused, on a primary; 0.0 elsewhere."""
+        watch = self.seen.heartbeat
+        if not self.read_write or max(watch.at_s, watch.failing_since_s) == NEVER:
+            return 0.0
+        k = self.k
+        return self.now_s - max(watch.at_s, k.who.started_s, k.clock.awake_s, k.database.postmaster_since_s)
 
     @fact
     def database_healthy(self) -> bool:

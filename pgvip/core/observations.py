@@ -134,7 +134,8 @@ class Observations:
     """Everything the probes saw, as one value; a field is an empty Observation until its probe spoke.
 
     `connection`: a new connection to the local database was answered (any answer of a live server counts).
-    `heartbeat`: the primary's row was written and flushed locally (a standby has none). `disks`: a file of pgvip's
+    `heartbeat`: the primary's row was written and flushed locally, "" (a standby has none), or why the server refused
+    to; a flush that does not end is no answer. `disks`: a file of pgvip's
     own was written and fsynced on every file system under the cluster. `arp`: who answers for a VIP (MAC, "" for
     nobody; this host itself is not counted). `held`: the VIPs that this host's interfaces carry now. `commits`: where
     commits do not wait for the standby by somebody's settings, "" for nowhere. `veto`: there are hooks to
@@ -147,7 +148,7 @@ class Observations:
     processes: Observation[Processes] = Observation()
     database: Observation[Database] = Observation()
     connection: Observation[bool] = Observation()
-    heartbeat: Observation[bool] = Observation()
+    heartbeat: Observation[str] = Observation()
     disks: Observation[bool] = Observation()
     held: Observation[frozenset[Vip]] = Observation()
     arp_primary: Observation[str] = Observation()

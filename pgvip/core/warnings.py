@@ -20,8 +20,6 @@ from pgvip.core.values import NEVER, Override, Vip
 
 T = TypeVar("T")
 
-HEARTBEAT_LATE_S = 10.0
-"""A heartbeat row that was not written for so long, and one look more, is a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +125,8 @@ def _not_waited_for(v: Facts) -> bool:
 
 
 def _heartbeat(v: Facts) -> str:
-    """Why the heartbeat row is not written, on a primary that may and can write."""
-    watch = v.seen.heartbeat
-    if not v.read_write or v.hung or not write_right(v) or max(watch.at_s, watch.failing_since_s) == NEVER:
-        return ""
-    since_s = max(watch.at_s, v.k.who.started_s, v.k.clock.awake_s, v.k.database.postmaster_since_s)
-    late = v.now_s - since_s >= HEARTBEAT_LATE_S + v.s.interval_s
-    return (watch.reason or "no answer") if late else ""
+    """Why the server refuses to write the heartbeat row, on a primary that may write."""
+    return v.seen.heartbeat.value or "" if v.read_write and write_right(v) else ""
 
 
 def _silent(v: Facts) -> bool:
@@ -195,6 +188,9 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("no-data", lambda v: v.processes is not None and not v.installed, "there is no data directory",
                "mount it, or pgvip clone"),
     WarningRow("database-hung", lambda v: v.hung, "the local database or its disks do not answer"),
+    WarningRow("commits-stalled", lambda v: v.stalled and v.uncommitted_s,
+               "this primary has committed nothing for {it:.0f} s",
+               "see its disks: a write is not synced in time; an eligible standby takes the role over"),
     WarningRow("connections-slow", lambda v: v.starved,
                "new connections to the local database are not answered, although its sessions are",
                "see the load of this host: a CPU or memory is short; or the postmaster alone is stopped"),

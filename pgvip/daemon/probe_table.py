@@ -156,9 +156,9 @@ class Probes:
         """Two of these fail within the time after which the server counts as hung."""
         return self._server().connection(self._config().settings.hung_after_s / 2)
 
-    def _beat(self) -> bool:
+    def _beat(self) -> str:
         """The heartbeat row; a standby has none to write, and that is no failure."""
-        return self._server().heartbeat() if self._read_write() else True
+        return self._server().heartbeat() if self._read_write() else ""
 
     def _write(self) -> bool:
         return self._disks.probe(self._config().settings.disk_hung_after_s / 2)

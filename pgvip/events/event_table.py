@@ -231,6 +231,7 @@ _TABLE: tuple[Kind, ...] = (
         action_failing="an action failed several times in a row",
         no_data="there is no data directory",
         alone="this primary serves alone",
+        commits_stalled="this primary commits nothing, although it answers",
         connections_slow="new connections to the local database are not answered, although its sessions are",
         watchdog_unusable="the watchdog cannot be used",
         not_eligible="this standby may not take over",

@@ -95,7 +95,7 @@ def observations(settings: Settings, decision: Decision, seen: Observations, now
         processes=saw(files, now_s),
         database=saw(database, now_s) if database is not None and up else Observation(database, NEVER, 9, now_s, NEVER),
         connection=works if up else replace(gone, failures=9),
-        heartbeat=works,
+        heartbeat=nobody,
         disks=works,
         held=saw(frozenset(Vip(name) for name in message.vips), now_s),
         arp_primary=nobody,

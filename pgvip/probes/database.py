@@ -62,6 +62,10 @@ class Memory(NamedTuple):
     recovered_end: Lsn = Lsn(0)
 
 
+QUERY_CANCELED = "57014"
+"""SQLSTATE of a statement that took longer than statement_timeout; a wait for a lock ends by another one."""
+
+
 class DatabaseProbe:
     """Observes the local database; each of the three probes may run in a thread of its own.
 
@@ -107,13 +111,14 @@ class DatabaseProbe:
         )
         return answer.serving
 
-    def heartbeat(self, timeout_s: float | None = None) -> bool:
-        """Write and commit the heartbeat row with a local flush; raises ProbeError with the server's reason.
+    def heartbeat(self, timeout_s: float | None = None) -> str:
+        """Write and commit the heartbeat row with a local flush; "" or the server's reason for a refusal.
 
-        The server gives up before this side does: else every try would leave a session behind that waits for the lock,
-        until no connections are left.
+        ProbeError when neither comes in half of `disk_hung_after_s`, as for the probe of the disks. The server gives
+        up before this side does: else every try would leave a session behind that waits for the lock, until no
+        connections are left.
         """
-        limit_s = self._limit_s(timeout_s)
+        limit_s = self.config.settings.disk_hung_after_s / 2 if timeout_s is None else timeout_s
         if limit_s != self._beat_limit_s:
             self._beat.close()
             self._beat = connect_local(self.config, 0.8 * limit_s, lock_timeout_s=0.7 * limit_s)
@@ -122,8 +127,10 @@ class DatabaseProbe:
         try:
             self._beat.query("heartbeat", timeout_s=limit_s)
         except ServerAnswered as failure:
-            raise ProbeError(failure.reason, failure.detail) from failure
-        return True
+            if failure.sqlstate == QUERY_CANCELED:
+                raise ProbeError(failure.reason, failure.detail) from failure
+            return failure.reason
+        return ""
 
     def close(self) -> None:
         """Close the kept connections."""

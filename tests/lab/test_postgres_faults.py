@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -199,4 +202,29 @@ def test_postmaster_that_answers_late_while_its_backends_go_on_keeps_its_role(sc
     wait_until(lambda: scene.says(scene.primary, "new connections"), 10, "people are told", every_s=0.2)
     os.kill(scene.primary.postmaster(), signal.SIGCONT)
     scene.finish(swapped=False)
+    assert scene.fenced(scene.primary) == 0
+
+
+@contextmanager
+def slow_sync(host: Host, seconds: float) -> Iterator[None]:
+    """Each flush of WAL takes so long, and nothing else does; strace delays the call in whoever commits."""
+    words = ["strace", "-q", "-f", "-o", "/dev/null", "-e", "trace=fdatasync"]
+    words += ["-e", f"inject=fdatasync:delay_enter={int(seconds * 1e6)}"]
+    found = [process for process in host.processes("postgres") if "walsender" not in process.command]
+    pids = [word for process in found for word in ("-p", str(process.pid))]
+    with subprocess.Popen([*words, *pids], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:
+        try:
+            yield
+        finally:
+            tracer.terminate()
+
+
+@pytest.mark.pair(preset="default")
+def test_a_primary_whose_commits_take_seconds_is_handed_over(scene: Scene) -> None:
+    """Its sessions, its new connections and its disks answer; an eligible standby is better off."""
+    scene.strike()
+    with slow_sync(scene.primary, 7.0):
+        scene.wait_roles(standby="primary_standby", deadline_s=60)
+        scene.wait_writes()
+    scene.finish(swapped=True, outage_max_s=45)
     assert scene.fenced(scene.primary) == 0

@@ -51,6 +51,10 @@ def failing(value: Any = None, since_s: float = NOW_S - 60, failures: int = 9) -
     return Observation(value, at_s, failures, NOW_S, since_s, "no answer")
 
 
+STALLED = Observation("", NOW_S - 60)
+"""Of the heartbeat row: the last one was committed a minute ago."""
+
+
 def in_vain(at_s: float, failures: int, failing_since_s: float) -> Observation[Any]:
     """A probe that last worked at `at_s` and has failed so many times since."""
     return Observation(True, at_s, failures, NOW_S, failing_since_s, "no answer")
@@ -314,7 +318,7 @@ def _observations(me: str, *, read_write: bool, held: frozenset[Vip], sync: bool
         processes=saw(processes),
         database=saw(database),
         connection=saw(value=True),
-        heartbeat=saw(value=True),
+        heartbeat=saw(""),
         disks=saw(value=True),
         held=saw(held),
         arp_primary=saw(""),

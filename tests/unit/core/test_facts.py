@@ -216,7 +216,7 @@ def test_hung_needs_two_failures_and_the_time() -> None:
 
 
 def test_a_single_query_that_timed_out_is_no_dead_database() -> None:
-    host = primary().sees(database=failing(primary().seen.database.value), heartbeat=failing(value=True))
+    host = primary().sees(database=failing(primary().seen.database.value), heartbeat=failing("", since_s=NOW_S - 9))
     assert not host.facts.hung
     assert not host.facts.dead
 

@@ -8,7 +8,7 @@ from pgvip.core.actions import StopPostgres, WriteState
 from pgvip.core.messages import Order
 from pgvip.core.observations import Observation
 from pgvip.core.values import Mode
-from tests.unit.core_world import NOW_S, SOLO_B, Host, failing, primary, record, role_wish, solo_wish, standby
+from tests.unit.core_world import NOW_S, SOLO_B, STALLED, Host, failing, primary, record, role_wish, solo_wish, standby
 
 # --- what is given up, and to whom --------------------------------------------------------------------------
 
@@ -79,6 +79,17 @@ def test_a_server_that_hangs_is_not_asked_for_a_clean_stop() -> None:
     hung = primary().sees(connection=failing(value=True))
     assert hung.round().message.invite
     assert hung.told(request=role_wish()).must_start(StopPostgres) == StopPostgres(clean=False)
+
+
+def test_a_primary_that_commits_nothing_is_handed_over_whatever_else_it_answers() -> None:
+    """Each fsync takes seconds, and no probe alone hangs: what clients cannot do is a failure."""
+    stalled = primary().sees(heartbeat=STALLED)
+    assert stalled.facts.responding
+    assert stalled.round().message.invite
+    assert stalled.told(request=role_wish()).must_start(StopPostgres) == StopPostgres(clean=False)
+    alone = stalled.hears(eligible=False)
+    assert not alone.round().message.invite
+    assert not alone.round().started(StopPostgres), "a restart mends no disk"
 
 
 def test_a_server_that_is_being_stopped_is_looked_at_before_it_is_stopped_again() -> None:

@@ -19,6 +19,7 @@ from tests.unit.core_world import (
     NOW_S,
     PAIR_ID,
     POSTMASTER,
+    STALLED,
     SYSTEM_ID,
     Host,
     attempt,
@@ -119,7 +120,8 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "watchdog-required": lambda: standby().configured(watchdog_required=True).sees(watchdog=failing()).round(),
     "watchdog-unusable": lambda: standby().sees(watchdog=failing()).round(),
     "weak-commits": lambda: primary().sees(commits=saw("synchronous_commit=off for app")).round(),
-    "heartbeat-failing": lambda: primary().sees(heartbeat=failing(value=True)).round(),
+    "heartbeat-failing": lambda: primary().sees(heartbeat=saw("permission denied for sequence heartbeat")).round(),
+    "commits-stalled": lambda: primary().sees(heartbeat=STALLED).round(),
     "alone-by-choice": lambda: standby().configured(peer_override=Override.PRIMARY_STANDBY).round(),
 }
 """For each warning that needs no operator at once a host that has it."""
@@ -330,26 +332,25 @@ NOT_TOLD: dict[str, tuple[Host, str]] = {
     "vip-taken, where nobody answered": (taken(mac=""), "vip-taken"),
     "vip-answers, where nobody was asked yet": (
         primary(Mode.SOLO).knows(confirmed=False).sees(arp_primary=Observation()), "vip-answers"),
-    "heartbeat-failing, of a daemon that has just started": (
-        primary().sees(heartbeat=failing(value=True)).knows(
-            who=replace(primary().k.who, started_s=NOW_S - 5), postmaster_since_s=NOW_S - 90), "heartbeat-failing"),
-    "heartbeat-failing, for a moment": (
-        primary().sees(heartbeat=failing(value=True, since_s=NOW_S - 10.8)), "heartbeat-failing",
-    ),
-    "heartbeat-failing, of a standby": (standby().sees(heartbeat=failing(value=True)), "heartbeat-failing"),
+    "heartbeat-failing, of a standby": (standby().sees(heartbeat=saw("refused")), "heartbeat-failing"),
     "heartbeat-failing, without the right": (
-        primary().sees(heartbeat=failing(value=True)).knows(confirmed=False), "heartbeat-failing",
+        primary().sees(heartbeat=saw("refused")).knows(confirmed=False), "heartbeat-failing",
     ),
-    "heartbeat-failing, of a server that hangs": (
-        primary().sees(heartbeat=failing(value=True), connection=failing(value=True)), "heartbeat-failing",
+    "commits-stalled, of a daemon that has just started": (
+        primary().sees(heartbeat=STALLED).knows(
+            who=replace(primary().k.who, started_s=NOW_S - 5), postmaster_since_s=NOW_S - 90), "commits-stalled"),
+    "commits-stalled, for a moment": (primary().sees(heartbeat=saw("", NOW_S - 10.1)), "commits-stalled"),
+    "commits-stalled, of a standby": (standby().sees(heartbeat=STALLED), "commits-stalled"),
+    "commits-stalled, of a server that has just started": (
+        primary().sees(heartbeat=STALLED).knows(postmaster_since_s=NOW_S - 5), "commits-stalled",
     ),
-    "heartbeat-failing, of a server that has just started": (
-        primary().sees(heartbeat=failing(value=True)).knows(postmaster_since_s=NOW_S - 5), "heartbeat-failing",
+    "commits-stalled, after a time without rounds": (
+        primary().sees(heartbeat=STALLED).knows(awake_s=NOW_S - 5), "commits-stalled",
     ),
-    "heartbeat-failing, after a time without rounds": (
-        primary().sees(heartbeat=failing(value=True)).knows(awake_s=NOW_S - 5), "heartbeat-failing",
+    "commits-stalled, before one was tried": (primary().sees(heartbeat=Observation()), "commits-stalled"),
+    "commits-stalled, refused": (
+        primary().sees(heartbeat=saw("lock timeout")), "commits-stalled",
     ),
-    "heartbeat-failing, before it was looked at": (primary().sees(heartbeat=Observation()), "heartbeat-failing"),
     "not-served, at once": (
         standby(me="a", term=5).durable(record=record("a", Mode.PAIR, 6)).knows(blocked_since_s=NOW_S - 2.9),
         "not-served",
@@ -386,13 +387,15 @@ def text_of(host: Host, name: str) -> str:
     return next((warning.text for warning in host.last.warnings if warning.name == name), "")
 
 
-def test_a_heartbeat_that_fails_is_told_with_the_server_s_reason() -> None:
-    """Also where its probe hangs: then what it said last is old."""
-    failed = Observation(True, NOW_S - 11, 3, NOW_S, NOW_S - 10, 'relation "pgvip.heartbeat" does not exist')
-    told = text_of(primary().sees(heartbeat=failed).round(), "heartbeat-failing")
-    assert told == 'the heartbeat row cannot be written: relation "pgvip.heartbeat" does not exist'
-    hangs = primary().sees(heartbeat=saw(value=True, at_s=NOW_S - 11))
-    assert text_of(hangs.round(), "heartbeat-failing") == "the heartbeat row cannot be written: no answer"
+def test_a_heartbeat_that_is_refused_is_told_with_the_server_s_reason() -> None:
+    told = text_of(primary().sees(heartbeat=saw('schema "pgvip" does not exist')).round(), "heartbeat-failing")
+    assert told == 'the heartbeat row cannot be written: schema "pgvip" does not exist'
+
+
+def test_commits_that_stall_are_told_with_their_time_whether_an_attempt_has_ended_or_not() -> None:
+    told = "this primary has committed nothing for 11 s"
+    for watch in (saw("", NOW_S - 11), Observation("", NOW_S - 11, 3, NOW_S, NOW_S - 10, "no answer in time")):
+        assert text_of(primary().sees(heartbeat=watch).round(), "commits-stalled") == told
 
 
 def test_a_standby_that_may_not_take_over_names_the_reason() -> None:
