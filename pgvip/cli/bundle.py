@@ -12,10 +12,11 @@ from pgvip.cli.steps import Step, add_dry_run, require_root, run_steps, warn
 from pgvip.config.load import load
 from pgvip.errors import LinkError, RecordError, RefusedError
 from pgvip.link.operator_socket import call, raise_failure
-from pgvip.setup import access, bundles
+from pgvip.setup import access, bundles, server_keys
 from pgvip.state.record import load_identity
 from pgvip.system import privileges
-from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE, password_file
+from pgvip.system.server_tls import password_file
+from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -76,6 +77,8 @@ def tell_daemon(config: Config) -> None:
 
 def _refuse_without_passwords(config: Config) -> None:
     """New passwords would not be those that the pair's databases know."""
+    if server_keys.used(config):
+        return
     try:
         text = password_file(config).read_text(encoding="ascii")
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, 
 from pgvip.config.load import default_file
 from pgvip.link.bundle import read_bundle
 from pgvip.rejoin import follow
-from pgvip.setup import access, enrolment, second_host
+from pgvip.setup import access, enrolment, second_host, server_keys
 from pgvip.setup.hands import Hands
 from pgvip.system import pgtools, privileges, units
 
@@ -70,6 +70,9 @@ def _check_here(bundle: Bundle, config: Config, args: argparse.Namespace) -> Non
     found = second_host.pair_problems(bundle, config)
     found += enrolment.unit_problems(config)
     found += second_host.target_problems(config, allow_replace=args.replace)
+    postgres = config.postgres
+    copied = postgres.config_directory == postgres.data_directory or not pgtools.is_there(postgres.data_directory)
+    found += server_keys.problems(config, new=copied)
     refuse(found)
     refuse(second_host.first_host_problems(bundle, config))
 

@@ -19,7 +19,7 @@ from pgvip.config.load import load
 from pgvip.config.model import Config
 from pgvip.core.values import BootFacts, Durable, Mode, Record
 from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
-from pgvip.setup import access, bundles, enrolment
+from pgvip.setup import access, bundles, enrolment, server_keys
 from pgvip.setup.hands import Hands
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
 from pgvip.system import pgtools, privileges, units
@@ -110,7 +110,7 @@ class Setup:
         if not self.durable.record:
             enrolment.refuse_daemon(config)
         found += [*enrolment.unit_problems(config), *self._identity_problems(), *self._bundle_problems()]
-        found += self._vip_problems()
+        found += [*self._vip_problems(), *server_keys.problems(config, new=self.new)]
         found += self._new_problems() if self.new else self._cluster_problems()
         refuse(found)
 
@@ -221,11 +221,14 @@ class Setup:
 
     def _prepare(self) -> None:
         config, args = self.config, self.args
+        passwords = "" if server_keys.used(config) else ", passwords of pgvip's roles"
         before = [
-            Step("directories for state and archive, passwords of pgvip's roles", self.hands.do,
-                 lambda: enrolment.directories_ready(config) and config.paths.own_passwords.exists()),
+            Step(f"directories for state and archive{passwords}", self.hands.do,
+                 lambda: enrolment.directories_ready(config) and access.passwords_ready(config)),
             Step(f"new database cluster in {config.postgres.data_directory}",
                  lambda: enrolment.make_cluster(config, args.locale), lambda: not self.new),
+            *([Step("keys and certificates for PostgreSQL", lambda: server_keys.ensure_own(config),
+                    lambda: server_keys.is_complete(config))] if server_keys.used(config) else []),
             Step("pg_hba.conf and pg_ident.conf", lambda: enrolment.write_access(config, args.allow)),
         ]  # fmt: skip
         inside = [

@@ -14,7 +14,7 @@ from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, 
 from pgvip.config.load import default_file
 from pgvip.errors import RefusedError
 from pgvip.link.bundle import read_bundle
-from pgvip.setup import enrolment, second_host
+from pgvip.setup import enrolment, second_host, server_keys
 from pgvip.setup.hands import Hands
 from pgvip.system import pgtools, privileges
 
@@ -90,6 +90,7 @@ def _check(bundle: Bundle, config: Config, args: argparse.Namespace) -> None:
     found += enrolment.unit_problems(config)
     found += second_host.standby_problems(bundle, config)
     refuse(found)
+    refuse(server_keys.problems(config, new=False))
     foreign = enrolment.foreign_archiving(config)
     if foreign and not args.replace_archive_command:
         raise RefusedError(

@@ -47,7 +47,8 @@ class FenceMethod:
 class Host:
     """One of the two hosts. `address` is its own; the peer and replication use it, never a VIP.
 
-    `network`: that of the address, where the file says it (`address = "192.0.2.11/24"`).
+    `network`: that of the address, where the file says it (`address = "192.0.2.11/24"`). `certificate_name`: what
+    the administrator's server certificate calls the host (`tls = "own"`); "" is its name here.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Host:
     fencing: tuple[FenceMethod, ...] = ()
     data_directory: Path | None = None
     network: IPv4Network | IPv6Network | None = None
+    certificate_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class PostgresConfig:
 
     `config_directory`: where postgresql.conf and pg_hba.conf are (Debian: /etc/postgresql/15/main); by
     default the data directory. Time-outs in seconds.
+    `tls`: of pgvip's connections between the hosts: "pair" (certificates made by pgvip), "own" (the administrator's
+    server certificate, verified by `tls_authority`), "off".
     """
 
     data_directory: Path
@@ -76,6 +80,8 @@ class PostgresConfig:
     database: str = "postgres"
     unit: str = ""
     listen_addresses: str = "*"
+    tls: str = "pair"
+    tls_authority: Path | None = None
     start_timeout_s: float = 300.0
     stop_timeout_s: float = 60.0
     promote_timeout_s: float = 60.0
@@ -244,6 +250,16 @@ class Paths:
     @property
     def certificates(self) -> Path:
         return self.state / "tls"
+
+    @property
+    def postgres_keys(self) -> Path:
+        """Root's own key and certificates for connections to PostgreSQL (setup.server_keys)."""
+        return self.certificates / "postgresql"
+
+    @property
+    def server_keys(self) -> Path:
+        """Those of PostgreSQL's user: of the server, of the WAL receiver, of pg_basebackup and pg_rewind."""
+        return self.work / "tls"
 
     @property
     def events(self) -> Path:

@@ -31,7 +31,7 @@ _RESERVED = {"action", "port_action"}
 
 def contradictions(config: Config) -> list[ConfigError]:
     """Every contradiction in the configuration, in the order of the file."""
-    network = (_names, _hosts, _roles, _fencing, _addresses, _gateways, _ports, _http)
+    network = (_names, _hosts, _roles, _fencing, _addresses, _gateways, _ports, _tls, _http)
     rules = (*network, _directories, _windows, _timing, _lease, _watchdog)
     return [error for rule in rules for error in rule(config)]
 
@@ -206,6 +206,22 @@ def _http(config: Config) -> Iterator[ConfigError]:
             'Name http.certificate and http.key, or write listen = "loopback".',
             "Whoever listens on the network would read the password.",
         )
+
+
+def _tls(config: Config) -> Iterator[ConfigError]:
+    postgres = config.postgres
+    if postgres.tls == "own" and postgres.tls_authority is None:
+        hint = "Name the PEM file with the authority of the server's certificate, the same path on both hosts."
+        yield missing("postgresql.tls_authority", hint)
+    if postgres.tls == "own":
+        return
+    only = 'belongs to tls = "own"'
+    if postgres.tls_authority is not None:
+        yield wrong("postgresql.tls_authority", str(postgres.tls_authority), only, "Remove it, or change tls.")
+    for host in _both(config):
+        if host.certificate_name:
+            key = f"hosts.{host.name}.certificate_name"
+            yield wrong(key, host.certificate_name, only, "Remove it, or change postgresql.tls.")
 
 
 def _directories(config: Config) -> Iterator[ConfigError]:

@@ -186,6 +186,7 @@ def read_host(name: str, table: Table) -> Host:
         fencing=read_fencing(table),
         data_directory=table.optional_path("data_directory", "/var/lib/postgresql/15/main"),
         network=network,
+        certificate_name=table.text("certificate_name", "", "db1.example.org"),
     )
     table.finish()
     return host
@@ -260,6 +261,8 @@ def read_postgres(table: Table) -> PostgresConfig:
         user=table.text("user", "postgres", "postgres"),
         database=table.text("database", "postgres", "postgres"),
         unit=table.text("unit", "", "postgresql@15-main.service"),
+        tls=table.choice("tls", "pair", ["pair", "own", "off"]),
+        tls_authority=table.optional_path("tls_authority", "/etc/ssl/certs/our-authority.pem"),
         start_timeout_s=table.number("start_timeout_s", 300.0, 1.0, 86400.0),
         stop_timeout_s=table.number("stop_timeout_s", 60.0, 1.0, 3600.0),
         promote_timeout_s=table.number("promote_timeout_s", 60.0, 1.0, 3600.0),

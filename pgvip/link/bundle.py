@@ -26,8 +26,9 @@ class Bundle:
     """What `init` hands to the second host.
 
     `host`: whose bundle it is; `first_host`: the host of even terms. `config`: text of the configuration file; `key`,
-    `certificate`, `peer_certificate`: PEM for the link; `passwords`: text of the libpq password file. `extra`: further
-    words of `init` for `clone` and `join`. Secrets are kept out of the repr.
+    `certificate`, `peer_certificate`: PEM for the link; `passwords`: text of the libpq password file, "" without one;
+    `server_keys`: files for PostgreSQL's connections (setup.server_keys). `extra`: further words of `init` for `clone`
+    and `join`. Secrets are kept out of the repr.
     """
 
     host: str
@@ -40,6 +41,7 @@ class Bundle:
     peer_certificate: str
     passwords: str = field(repr=False)
     extra: dict[str, str] = field(default_factory=dict, repr=False)
+    server_keys: dict[str, str] = field(default_factory=dict, repr=False)
     format: int = FORMAT
 
 

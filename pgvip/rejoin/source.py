@@ -10,7 +10,7 @@ from pgvip.actions import slots
 from pgvip.actions.replication import ensure_slot_in
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import FormatError, ProbeError, RejoinError
-from pgvip.system import pgconf
+from pgvip.system import pgconf, pgtools, server_tls
 from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_peer
 from pgvip.system.wal_files import parse_history
 
@@ -198,12 +198,12 @@ def tablespaces(config: Config) -> list[tuple[int, str]]:
 
 def conninfo(config: Config, user: str = DATABASE_ROLE) -> str:
     """Connection string for PostgreSQL's programs, which run as its system user."""
+    version = pgtools.program_version(config)
     words = {
-        "host": config.peer.address,
+        **server_tls.client_words(config, user, config.peer.address, version, program=True),
         "port": str(config.postgres.port),
         "user": user,
         "dbname": config.postgres.database,
-        "passfile": str(config.paths.passwords),
         "application_name": f"{config.application_name}_copy",
         "connect_timeout": "10",
         "gssencmode": "disable",

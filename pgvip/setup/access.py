@@ -1,4 +1,4 @@
-"""Who may connect for pgvip: passwords, SCRAM verifiers, and pgvip's own lines in pg_hba.conf and pg_ident.conf.
+"""Who may connect for pgvip: passwords (not with certificates), and pgvip's lines in pg_hba.conf and pg_ident.conf.
 
 The lines are the same on both hosts (`samehost` means whatever addresses the server has), so that a
 clone or a rewind, which copies them, copies nothing wrong.
@@ -20,7 +20,8 @@ from pgvip.core.values import Vip
 from pgvip.errors import ActionError
 from pgvip.state import files
 from pgvip.system import pgtools
-from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE, password_file
+from pgvip.system.server_tls import client_name, password_file
+from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
 from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ ALLOWED = "# pgvip init --allow"
 FILES = ("pg_hba.conf", "pg_ident.conf")
 """As `access_files` returns them; the bundle's words for them."""
 
-MAP = "pgvip"
+MAP, CERTIFICATE_MAP = "pgvip", "pgvip_certificate"
 ITERATIONS = 4096
 """Of PBKDF2, as PostgreSQL's own (src/include/common/scram-common.h)."""
 
@@ -46,10 +47,12 @@ METHODS = ("scram-sha-256", "md5", "cert", "ldap", "radius", "gss", "trust", "re
 
 
 def ensure_passwords(config: Config) -> str:
-    """The text of the password file; made with new random passwords where there is none.
+    """The text of the password file; made with new random passwords where there is none. "" where none are used.
 
     It belongs to PostgreSQL's user, whose WAL receiver reads it, and to nobody else.
     """
+    if config.postgres.tls == "pair":
+        return ""
     path = password_file(config)
     try:
         text = path.read_text(encoding="ascii")
@@ -65,8 +68,18 @@ def ensure_passwords(config: Config) -> str:
     return text
 
 
+def passwords_ready(config: Config) -> bool:
+    """True when the password files are there, or none are needed."""
+    return config.postgres.tls == "pair" or config.paths.own_passwords.exists()
+
+
 def write_passwords(config: Config, text: str) -> None:
-    """Write the libpq password file (manual, 34.16), mode 0600, by rename. ActionError when that fails."""
+    """Write the libpq password file (manual, 34.16), mode 0600, by rename. ActionError when that fails.
+
+    Nothing without passwords: pgvip's roles log in by certificate then.
+    """
+    if not text:
+        return
     path, owner = config.paths.passwords, pgtools.account(config)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -108,6 +121,11 @@ def hba_lines(config: Config) -> list[str]:
     vips = [str(config.vips[vip].ip) for vip in Vip]
     database = _word(config.postgres.database)
     ours = f"{DATABASE_ROLE},{REPLICATION_ROLE}"
+    kind, method = {
+        "pair": ("hostssl", f"cert map={CERTIFICATE_MAP}"),
+        "own": ("hostssl", "scram-sha-256"),
+        "off": ("host", "scram-sha-256"),
+    }[config.postgres.tls]
     rows = [
         ("local", "all", _word(config.postgres.user), "", "peer"),
         ("local", "all", DATABASE_ROLE, "", f"peer map={MAP}"),
@@ -116,23 +134,31 @@ def hba_lines(config: Config) -> list[str]:
         # A host that follows itself, or whoever holds an address, would loop.
         ("host", "replication", ours, "samehost", "reject"),
         *(("host", "replication", ours, _network(vip), "reject") for vip in vips),
-        *(("host", "replication", REPLICATION_ROLE, _network(host), "scram-sha-256") for host in hosts),
+        *((kind, "replication", REPLICATION_ROLE, _network(host), method) for host in hosts),
         # The replication role as well: from 17 on, a standby asks for logical failover slots by primary_conninfo.
-        *(("host", database, ours, _network(host), "scram-sha-256") for host in hosts),
-        *(("host", database, DATABASE_ROLE, _network(vip), "scram-sha-256") for vip in vips),
+        *((kind, database, ours, _network(host), method) for host in hosts),
+        *((kind, database, DATABASE_ROLE, _network(vip), method) for vip in vips),
         ("host", "replication", ours, "all", "reject"),
         ("host", "all", ours, "all", "reject"),
     ]
-    return [f"{kind:<7} {name:<15} {user:<25} {address:<22} {method}" for kind, name, user, address, method in rows]
+    return [f"{first:<7} {name:<15} {user:<25} {address:<22} {last}" for first, name, user, address, last in rows]
 
 
 def ident_lines(config: Config) -> list[str]:
     """Let root, which the daemon runs as, in as role `pgvip` (peer authentication, by the kernel's word).
 
-    PostgreSQL's user as well, with whose identity the daemon's workers run: it is the superuser anyway.
+    PostgreSQL's user as well, with whose identity the daemon's workers run: it is the superuser anyway. And from the
+    network each role by the certificate that either host has for it.
     """
-    users = ("root", config.postgres.user)
-    return [f"{MAP}           {_word(user):<23} {DATABASE_ROLE}" for user in users]
+    rows = [(MAP, _word(user), DATABASE_ROLE) for user in ("root", config.postgres.user)]
+    if config.postgres.tls == "pair":
+        hosts = sorted((config.me, config.peer), key=lambda host: host.name)
+        rows += [
+            (CERTIFICATE_MAP, f'"{client_name(role, host)}"', role)
+            for role in (DATABASE_ROLE, REPLICATION_ROLE)
+            for host in hosts
+        ]
+    return [f"{name:<17} {user:<31} {role}" for name, user, role in rows]
 
 
 def with_block(text: str, lines: Sequence[str]) -> str:

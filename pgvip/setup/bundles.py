@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgvip.link import bundle, tls
-from pgvip.setup import access
+from pgvip.setup import access, server_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,7 @@ def make(config: Config, identity: PairIdentity, path: Path) -> None:
             peer_certificate=own.certificate,
             passwords=access.ensure_passwords(config),
             extra=access.others_lines(config),
+            server_keys=server_keys.for_peer(config),
         ),
     )
     bundle.remember(config.paths.state, path)

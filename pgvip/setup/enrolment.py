@@ -43,11 +43,7 @@ PING_S = 1.0
 
 def program_version(config: Config) -> int:
     """Major version of the installed server. PostgresError when it is too old, or says something odd."""
-    said = check([pgtools.tool(config, "postgres"), "--version"], timeout_s=PROGRAM_TIMEOUT_S).stdout
-    found = re.search(r"\) (\d+)", said)
-    if found is None:
-        raise PostgresError("did not understand postgres --version", f"It said: {said.strip()}.")
-    version = int(found[1])
+    version = pgtools.program_version(config)
     if version < VERSION_MIN:
         raise PostgresError(
             f"PostgreSQL {version} is too old",
@@ -315,11 +311,13 @@ def _lets_in(config: Config) -> bool:
 
 
 def make_roles(config: Config, passwords: str) -> None:
-    """Roles, schema and heartbeat row. The passwords go to the server as verifiers, by standard input."""
-    verifiers = {
-        "verifier": access.scram_verifier(access.password_of(passwords, sql.DATABASE_ROLE)),
-        "replication_verifier": access.scram_verifier(access.password_of(passwords, sql.REPLICATION_ROLE)),
-    }
+    """Roles, schema and heartbeat row. The passwords go to the server as verifiers, by standard input.
+
+    Without `passwords` the roles have none, and one that they had is cleared.
+    """
+    names = {"verifier": sql.DATABASE_ROLE, "replication_verifier": sql.REPLICATION_ROLE}
+    words = {name: access.password_of(passwords, role) for name, role in names.items()}
+    verifiers = {name: access.scram_verifier(word) if word else "" for name, word in words.items()}
     preamble = "".join(f"\\set {name} '{value}'\n" for name, value in verifiers.items())
     pgtools.psql(config, preamble + sql.load_sql("setup", program_version(config)), timeout_s=SQL_TIMEOUT_S)
 

@@ -14,7 +14,7 @@ from pgvip.errors import CommandError, ConfigError, PgvipError, PostgresError, P
 from pgvip.link import tls
 from pgvip.link.bundle import remember
 from pgvip.rejoin import source
-from pgvip.setup import access, enrolment
+from pgvip.setup import access, enrolment, server_keys
 from pgvip.setup.hands import Hands
 from pgvip.state import files
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_identity
@@ -24,6 +24,8 @@ from pgvip.system.sql import REPLICATION_ROLE, NoAnswer, connect_peer
 from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgvip.config.model import Config
     from pgvip.link.bundle import Bundle
 
@@ -32,9 +34,12 @@ STREAM_S = 30.0
 """For the WAL receiver to come back with new settings: some rounds of the old wal_retrieve_retry_interval."""
 
 FOLLOWED = """
-SELECT pg_is_in_recovery(), (SELECT host(sender_host::inet) FROM pg_stat_wal_receiver
-                              WHERE status = 'streaming' AND sender_host ~ '^[0-9a-fA-F.:]+$');
+SELECT pg_is_in_recovery(), (
+    SELECT host(address::inet) FROM pg_stat_wal_receiver,
+           coalesce(substring(conninfo from 'hostaddr=''?([0-9a-fA-F.:]+)'), sender_host) AS address
+     WHERE status = 'streaming' AND address ~ '^[0-9a-fA-F.:]+$');
 """
+"""A connection string of pgvip's own has the host's name as host, for its certificate, and its address beside it."""
 
 
 def identity_of(bundle: Bundle, config: Config) -> PairIdentity:
@@ -87,6 +92,8 @@ def install(bundle: Bundle, config: Config, path: Path, hands: Hands) -> None:
         config.file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         files.write(config.file, bundle.config, mode=0o644)
     hands.do()
+    if bundle.server_keys:
+        server_keys.install(config, bundle.server_keys)
     tls.install(config.paths.certificates, tls.KeyPair(bundle.key, bundle.certificate), bundle.peer_certificate)
     save_identity(config.paths.identity, identity_of(bundle, config))
     remember(config.paths.state, path)
@@ -118,17 +125,19 @@ def pair_problems(bundle: Bundle, config: Config) -> list[PgvipError]:
 def first_host_problems(bundle: Bundle, config: Config) -> list[PgvipError]:
     """Whether the first host's database lets both roles in, is read-write, and is the right one.
 
-    Nothing of the bundle needs to be installed: its passwords are tried from a directory of their own.
+    Nothing of the bundle needs to be installed: its keys and passwords are tried from a directory of their own.
     """
     with tempfile.TemporaryDirectory(prefix="pgvip-") as name:
-        trial = replace(config, paths=replace(config.paths, passwords=Path(name) / "passwords"))
+        trial = _trial(config, Path(name))
         for path in (trial.paths.passwords, trial.paths.own_passwords):
             files.write(path, bundle.passwords)
+        if bundle.server_keys:
+            server_keys.install_roots(trial, bundle.server_keys)
         try:
             with connect_peer(trial, config.peer.address) as session:
                 in_recovery, _, system_id = session.query("peer_database", timeout_s=ANSWER_S)[0]
                 version = session.version
-            replication_answers(config, bundle.passwords)
+            replication_answers(config, bundle.passwords, bundle.server_keys)
         except ProbeError as failure:
             return [_unreachable(config, failure)]
         except CommandError as failure:
@@ -162,12 +171,19 @@ def _unreachable(config: Config, failure: ProbeError) -> PgvipError:
     return PostgresError(f"the database on {config.peer.name} does not answer", str(failure), hint)
 
 
+def _trial(config: Config, directory: Path) -> Config:
+    """The configuration with other places for keys and passwords."""
+    return replace(config, paths=replace(config.paths, passwords=directory / "passwords", state=directory))
+
+
 @as_postgres()
-def replication_answers(config: Config, passwords: str) -> None:
-    """Open a replication connection as the WAL receiver will: as PostgreSQL's user, by a password file."""
+def replication_answers(config: Config, passwords: str, keys: Mapping[str, str]) -> None:
+    """Open a replication connection as the WAL receiver will: as PostgreSQL's user, by its keys or a password file."""
     with tempfile.TemporaryDirectory(prefix="pgvip-") as name:
-        trial = replace(config, paths=replace(config.paths, passwords=Path(name) / "passwords"))
+        trial = _trial(config, Path(name))
         files.write(trial.paths.passwords, passwords)
+        if keys:
+            server_keys.install_server(trial, keys)
         words = f"{source.conninfo(trial, REPLICATION_ROLE)} replication=true"
         program = pgtools.tool(config, "psql")
         command: list[str | Path] = [program, "-X", "-A", "-t", "-d", words, "-c", "IDENTIFY_SYSTEM"]

@@ -1,5 +1,6 @@
 -- Roles, schema and heartbeat row. Run by psql as a superuser, repeatable, on a read-write server.
--- psql variables: verifier, replication_verifier: SCRAM verifiers of the two passwords (never the passwords).
+-- psql variables: verifier, replication_verifier: SCRAM verifiers of the two passwords (never the passwords); empty for
+-- a role that has no password.
 SET client_min_messages = warning;
 SET log_statement = 'none';
 SET log_min_duration_statement = -1;

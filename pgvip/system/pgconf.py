@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.errors import PostgresError
 from pgvip.state import files
-from pgvip.system import wal_commands
+from pgvip.system import server_tls, wal_commands
 from pgvip.system.sql import REPLICATION_ROLE
 from pgvip.system.workers import as_postgres
 from pgvip.text.numbers import whole
@@ -233,7 +233,7 @@ def _settings(config: Config, *, sync: bool, version: int) -> Iterator[tuple[str
         # commits that the standby lacks, and nobody would have looked.
         ("restart_after_crash", "off"),
         ("synchronous_standby_names", sync_names(config) if sync else ""),
-        ("primary_conninfo", _conninfo(config)),
+        ("primary_conninfo", _conninfo(config, version)),
         ("primary_slot_name", slot_name(config.me.name)),
         ("recovery_target_timeline", "latest"),
         # Decides whether a promotion takes 0.05 or 5 s: the startup process sleeps it out.
@@ -244,6 +244,7 @@ def _settings(config: Config, *, sync: bool, version: int) -> Iterator[tuple[str
         ("wal_sender_timeout", "10s"),
         ("max_slot_wal_keep_size", f"{config.max_slot_wal_keep_mb}MB"),
     )
+    yield from server_tls.server_settings(config)
     if version >= 18:
         # The slot of an absent peer is bounded in bytes, not in time.
         yield "idle_replication_slot_timeout", "0"
@@ -256,15 +257,14 @@ def _settings(config: Config, *, sync: bool, version: int) -> Iterator[tuple[str
     yield "restore_command", wal_commands.restore_command(config)
 
 
-def _conninfo(config: Config) -> str:
+def _conninfo(config: Config, version: int) -> str:
     """How this host's WAL receiver reaches the peer: by its own address, the stream must work before a VIP does."""
     words = {
-        "host": config.peer.address,
+        **server_tls.client_words(config, REPLICATION_ROLE, config.peer.address, version, program=True),
         "port": str(config.postgres.port),
         "user": REPLICATION_ROLE,
         # For the worker that keeps logical failover slots in step (17 and newer); a WAL receiver ignores it.
         "dbname": config.postgres.database,
-        "passfile": str(config.paths.passwords),
         "application_name": config.application_name,
         "connect_timeout": "3",
         "tcp_user_timeout": "10000",

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shlex
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.core.values import Lsn, WalPoint
@@ -17,8 +20,6 @@ from pgvip.system.commands import Completed, check, run
 from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pgvip.config.model import Config
 
 TOOL_TIMEOUT_S = 20.0
@@ -75,6 +76,26 @@ class ControlData:
 def tool(config: Config, name: str) -> Path:
     """Path of one of PostgreSQL's programs."""
     return config.postgres.bin_directory / name
+
+
+def program_version(config: Config) -> int:
+    """Major version of the installed programs. PostgresError when they say something odd, CommandError when nothing."""
+    said = check([tool(config, "postgres"), "--version"], timeout_s=TOOL_TIMEOUT_S).stdout
+    found = re.search(r"\) (\d+)", said)
+    if found is None:
+        raise PostgresError("did not understand postgres --version", f"It said: {said.strip()}.")
+    return int(found[1])
+
+
+@as_postgres()
+def has_tls(config: Config) -> bool:
+    """Whether the installed server can speak TLS: its build decides (manual, 20.15, ssl_library)."""
+    with tempfile.TemporaryDirectory(prefix="pgvip-") as name:
+        (Path(name) / "postgresql.conf").touch()
+        command: list[str | Path] = [tool(config, "postgres"), "-D", name, "-C", "ssl_library"]
+        if os.geteuid() == 0:
+            give(config, Path(name), Path(name) / "postgresql.conf")
+        return bool(check(command, timeout_s=TOOL_TIMEOUT_S, user=config.postgres.user).stdout.strip())
 
 
 def account(config: Config) -> pwd.struct_passwd:

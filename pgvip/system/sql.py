@@ -7,7 +7,6 @@ deadline. Queries live in `pgvip/sql/NAME.sql`; `NAME_15.sql` is for servers of 
 
 from __future__ import annotations
 
-import os
 import re
 import select
 from functools import cache
@@ -19,6 +18,7 @@ import psycopg2.extensions as driver
 
 from pgvip.deadlines import Deadline
 from pgvip.errors import ProbeError
+from pgvip.system import server_tls
 from pgvip.system.sql_shapes import Row, UnexpectedAnswerError, checked
 
 if TYPE_CHECKING:
@@ -43,6 +43,17 @@ UNREADABLE = (ValueError, ArithmeticError)
 
 SEVERITY = re.compile(r"(?:^|failed:)\s*[^\s:]+:  (?P<message>.*)", re.DOTALL)
 """libpq writes a server's message as `SEVERITY:  text`, two spaces after the colon, in any language."""
+
+UNVERIFIED = re.compile(
+    r"SSL error: certificate|SSL error: .* alert|does not match host name|could not get server's host name"
+    r"|server does not support SSL|authentication method requirement|server certificate"
+)
+"""libpq's words for a server that answered and did not prove to be the one that is meant."""
+
+
+class UnverifiedError(ProbeError):
+    """Something answered that did not prove to be the server, or to which this host did not prove itself."""
+
 
 class NoAnswer(ProbeError):
     """Nobody answered: refused, unreachable, silent for too long, or the connection broke."""
@@ -184,6 +195,8 @@ class Session:
     def _connect_error(self, failure: psycopg2.Error) -> ProbeError:
         text = str(failure).strip()
         said = SEVERITY.search(text)
+        if UNVERIFIED.search(text):
+            return UnverifiedError(f"{self._what} is not verified", text)
         if said is None:
             return NoAnswer(f"could not connect to {self._what}", text)
         return ServerAnswered(f"{self._what} refused the connection", said["message"].strip())
@@ -224,8 +237,7 @@ def connect_parameters(
 ) -> dict[str, Any]:
     """What a session over the network has."""
     return {
-        "host": address,
-        "passfile": str(password_file(config)),
+        **_verified(config, DATABASE_ROLE, address),
         # A kept connection to a host that lost power must not look alive for two hours.
         "tcp_user_timeout": 5000,
         "keepalives_idle": 2,
@@ -235,10 +247,8 @@ def connect_parameters(
     }
 
 
-def password_file(config: Config) -> Path:
-    """The password file that this process may read: root has a copy of its own (libpq wants the mode 0600)."""
-    own = config.paths.own_passwords
-    return own if os.geteuid() == 0 and own.exists() else config.paths.passwords
+def _verified(config: Config, role: str, address: str) -> dict[str, str]:
+    return server_tls.client_words(config, role, address, driver.libpq_version() // 10000)
 
 
 def connect_client(config: Config, address: str) -> Session:
@@ -251,7 +261,11 @@ def connect_client(config: Config, address: str) -> Session:
 def connect_peer_replication(config: Config, address: str) -> Session:
     """Make a session to the peer's WAL sender, as the replication role; it is only connected, never asked."""
     peer = connect_peer(config, address)
-    words = {**peer.parameters, "user": REPLICATION_ROLE, "replication": "true", "application_name": "pgvip_check"}
+    words = {
+        **peer.parameters,
+        **_verified(config, REPLICATION_ROLE, address),
+        "user": REPLICATION_ROLE, "replication": "true", "application_name": "pgvip_check",
+    }
     words.pop("options")  # a WAL sender refuses none of them, and needs none
     return Session(words, f"the WAL sender at {address}")
 

@@ -49,6 +49,7 @@ MODULES = (
     "pgvip.setup.access",
     "pgvip.setup.enrolment",
     "pgvip.setup.second_host",
+    "pgvip.setup.server_keys",
 )
 """Where tasks are. A worker imports these while it is still root, and no other afterwards."""
 

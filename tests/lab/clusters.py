@@ -112,6 +112,7 @@ def host_config(root: Path, me: str, port: int, binaries: Path) -> Config:
             socket_directory=home,
             port=port,
             listen_addresses=ADDRESSES[me],
+            tls="off",
             start_timeout_s=30,
             stop_timeout_s=20,
             promote_timeout_s=20,
