@@ -10,6 +10,7 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING
 from pgvip.core.warnings import WarningRow, warned
 from pgvip.errors import LinkError, PgvipError
 from pgvip.link import bundle
-from pgvip.link.expiry import not_after
+from pgvip.link.expiry import not_after, not_after_der
 from pgvip.system import fence_agents, pgtools
+from pgvip.system.pgping import served_certificate
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 BUNDLE_S = 3600.0
 """Long enough to carry a bundle over and to use it."""
+ANSWER_S = 2.0
 EXPIRES = timedelta(days=30)
 """As certbot, which renews then."""
 
@@ -44,6 +47,7 @@ WARNINGS: tuple[WarningRow[Mapping[str, Exposure]], ...] = (
     WarningRow("secret-exposed", lambda v: v.get("secret-exposed"), "{it.text}", "{it.hint}"),
     WarningRow("bundle-left", lambda v: v.get("bundle-left"), "{it.text}", "{it.hint}"),
     WarningRow("key-expires", lambda v: v.get("key-expires"), "{it.text}", "{it.hint}"),
+    WarningRow("tls-off", lambda v: v.get("tls-off"), "{it.text}", "{it.hint}"),
     WarningRow("fence-unfit", lambda v: v.get("fence-unfit"), "{it.text}", "{it.hint}"),
 )
 """Each stands once, whatever it is about."""
@@ -62,13 +66,14 @@ def standing(config: Config) -> tuple[StandingWarning, ...]:
 
 def exposures(config: Config) -> list[Exposure]:
     """All of them, each by itself."""
-    return [*files(config), *bundles(config), *certificates(config), *fences(config)]
+    return [*files(config), *bundles(config), *certificates(config), *wire(config), *fences(config)]
 
 
 def secret_files(config: Config) -> Iterator[tuple[Path, int]]:
     """Every file with a secret that this host needs, and who alone may read it. PostgresError without that user."""
     root = 0
-    yield config.paths.passwords, pgtools.account(config).pw_uid
+    if config.postgres.tls != "pair":
+        yield config.paths.passwords, pgtools.account(config).pw_uid
     if config.paths.own_passwords.exists():
         yield config.paths.own_passwords, 0
     for method in config.peer.fencing:
@@ -77,7 +82,8 @@ def secret_files(config: Config) -> Iterator[tuple[Path, int]]:
     if config.http.listen != "off":
         yield from ((path, root) for path in (config.http.password_file, config.http.key) if path is not None)
     try:
-        yield from ((key, root) for key in sorted(config.paths.certificates.glob("*.key")))
+        for directory in (config.paths.certificates, config.paths.postgres_keys):
+            yield from ((key, root) for key in sorted(directory.glob("*.key")))
     except OSError:
         return  # the daemon has read its key before, or does not run
 
@@ -122,20 +128,39 @@ def bundles(config: Config) -> Iterator[Exposure]:
 
 
 def certificates(config: Config) -> Iterator[Exposure]:
-    """Certificates that people have to renew. Those of the daemons' link have no end."""
-    path = config.http.certificate
-    if path is None or config.http.listen == "off":
-        return
-    hint = "renew it, then: systemctl reload pgvip"
+    """Certificates that people have to renew. Those that pgvip makes have no end."""
+    http, postgres = config.http, config.postgres
+    if http.certificate is not None and http.listen != "off":
+        yield from _expiring(http.certificate, "renew it, then: systemctl reload pgvip")
+    if postgres.tls == "own" and postgres.tls_authority is not None:
+        yield from _expiring(postgres.tls_authority, "install the authority's new certificate, on both hosts")
+        served = served_certificate(config.me.address, postgres.port, ANSWER_S)
+        with suppress(LinkError):  # TLS has come about with it
+            if served is not None:  # else it does not run, or speaks no TLS: said by those who connect to it
+                what = "PostgreSQL's certificate (ssl_cert_file)"
+                yield from _ends(what, not_after_der(served), "renew it, then: SELECT pg_reload_conf()")
+
+
+def _expiring(path: Path, hint: str) -> Iterator[Exposure]:
     try:
-        left = not_after(path) - datetime.now(tz=UTC)
+        yield from _ends(f"certificate {path}", not_after(path), hint)
     except LinkError as failure:
         yield Exposure("key-expires", failure.message, hint)
-        return
+
+
+def _ends(what: str, end: datetime, hint: str) -> Iterator[Exposure]:
+    left = end - datetime.now(tz=UTC)
     if left < timedelta(0):
-        yield Exposure("key-expires", f"certificate {path} has expired", hint)
+        yield Exposure("key-expires", f"{what} has expired", hint)
     elif left < EXPIRES:
-        yield Exposure("key-expires", f"certificate {path} expires in {left.days} days", hint)
+        yield Exposure("key-expires", f"{what} expires in {left.days} days", hint)
+
+
+def wire(config: Config) -> Iterator[Exposure]:
+    """What goes between the hosts in clear because the configuration says so."""
+    if config.postgres.tls == "off":
+        text = 'postgresql.tls = "off": replication and logins between the hosts are neither encrypted nor verified'
+        yield Exposure("tls-off", text, 'see docs/security.md, and write tls = "pair" for a new pair')
 
 
 def fences(config: Config) -> Iterator[Exposure]:

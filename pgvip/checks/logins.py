@@ -1,4 +1,4 @@
-"""Who may connect, by real connections with the stored passwords, and who may read the files with secrets."""
+"""Who may connect, by real connections with the stored keys or passwords, and who may read the files with secrets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE, NoAnswer, connect_
 from pgvip.system.workers import as_postgres
 
 REFUSED = "refused"
-_NOT_YET = "pgvip's roles and passwords are not made yet"
-_HBA = "see pgvip's block in pg_hba.conf there, and its password file; pgvip init or clone write both"
+_NOT_YET = "pgvip's roles and keys are not made yet"
+_HBA = "see pgvip's block in pg_hba.conf there, and the keys or passwords here; pgvip init, clone and join write them"
 
 
 def monitoring(facts: Facts) -> Finding:
@@ -81,7 +81,7 @@ def _files(facts: Facts) -> Iterator[Finding]:
     for path, owner in exposed.secret_files(config):
         yield from _secret(facts, path, owner, needed=True)
     yield from _secret(facts, config.paths.record, 0, needed=False)
-    for one in (*exposed.bundles(config), *exposed.certificates(config), *exposed.fences(config)):
+    for one in (*exposed.bundles(config), *exposed.certificates(config), *exposed.wire(config), *exposed.fences(config)):
         yield warning(one.text, one.hint)
     if config.file.exists() and config.file.stat().st_mode & 0o022:
         yield warning(f"{config.file} can be written by others", f"chmod 0644 {config.file}")

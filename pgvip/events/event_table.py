@@ -252,6 +252,7 @@ _TABLE: tuple[Kind, ...] = (
         secret_exposed="a file with a secret can be read by others, or a secret is written into the configuration",  # noqa: S106 # nosec B106 # a meaning
         bundle_left="a bundle, which holds secrets, is still on a disk of this host",
         key_expires="a certificate expires within 30 days, or has expired",
+        tls_off="replication and logins between the hosts are neither encrypted nor verified, by configuration",
         stranger="something answers in place of the silent peer and is not known to be the peer; it counts for nothing",
         no_fencing="no way to fence is configured: no takeover on silence",
     ),

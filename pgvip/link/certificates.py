@@ -48,7 +48,8 @@ def make_postgres_certificates(
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = _name(f"pgvip authority of {host}")
     constraint = x509.BasicConstraints(ca=True, path_length=0)
-    authority = _signed(issuer, issuer, key, key, [(constraint, True), (_SIGNS, True)])
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    authority = _signed(issuer, issuer, key, key, [(constraint, True), (_SIGNS, True), (identifier, False)])
     san = x509.SubjectAlternativeName(
         [*map(x509.DNSName, names), *(x509.IPAddress(ip_address(address)) for address in addresses)]
     )
@@ -64,6 +65,8 @@ def _leaf(
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (x509.ExtendedKeyUsage([usage]), True),
+        # A later authority of this host has the same name: they are told apart by their keys.
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False),
         *((one, False) for one in more),
     ]
     return KeyPair(_pem(key), _signed(_name(name), issuer, key, signer, extensions))

@@ -28,6 +28,14 @@ def not_after(path: Path) -> datetime:
         raise LinkError(f"cannot read the certificate {path}", f"{failure}.") from failure
 
 
+def not_after_der(der: bytes) -> datetime:
+    """The end of the validity of a certificate. LinkError when it is none."""
+    try:
+        return _end(der)
+    except (ValueError, IndexError) as failure:
+        raise LinkError("cannot read a certificate", f"{failure}.") from failure
+
+
 def _end(der: bytes) -> datetime:
     """RFC 5280, 4.1: Certificate { tbsCertificate { [version], serial, algorithm, issuer, validity { from, to } ..."""
     body = _children(_children(der)[0][1])[0][1]

@@ -8,6 +8,7 @@ probe must distinguish "too many clients" (alive) from "starting up" (not servin
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from pgvip.deadlines import Deadline
 from pgvip.errors import ProbeError
 
-PROTOCOL_3 = 196608
+PROTOCOL_3, SSL_REQUEST = 196608, 80877103
 CANNOT_CONNECT_NOW = "57P03"
 """The server is starting up, shutting down, or recovering."""
 
@@ -60,6 +61,26 @@ def ping(address: str | Path, port: int, user: str, database: str, timeout_s: fl
             return _first_answer(connection, deadline)
     except (OSError, struct.error) as failure:
         raise ProbeError(f"no database answers at {address}:{port}", str(failure)) from failure
+
+
+def served_certificate(address: str, port: int, timeout_s: float) -> bytes | None:
+    """The certificate (DER) of the server at `address`, believed or not; None when there is none to be had.
+
+    Only TLS is begun, by the request for it (manual, 55.2.10); nobody logs in.
+    """
+    deadline = Deadline.after(timeout_s)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with _connect(address, port, deadline) as connection:
+            connection.sendall(struct.pack("!ii", 8, SSL_REQUEST))
+            if _exactly(connection, 1, deadline) != b"S":
+                return None
+            connection.settimeout(_left_s(deadline))
+            with context.wrap_socket(connection) as secure:
+                return secure.getpeercert(binary_form=True)
+    except OSError:
+        return None
 
 
 def _connect(address: str | Path, port: int, deadline: Deadline) -> socket.socket:

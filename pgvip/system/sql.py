@@ -45,10 +45,10 @@ SEVERITY = re.compile(r"(?:^|failed:)\s*[^\s:]+:  (?P<message>.*)", re.DOTALL)
 """libpq writes a server's message as `SEVERITY:  text`, two spaces after the colon, in any language."""
 
 UNVERIFIED = re.compile(
-    r"SSL error: certificate|SSL error: .* alert|does not match host name|could not get server's host name"
-    r"|server does not support SSL|authentication method requirement|server certificate"
+    r"SSL error: (?!unexpected eof)|does not match host name|could not get server's host name"
+    r"|server does not support SSL|authentication method requirement|certificate file|private key file"
 )
-"""libpq's words for a server that answered and did not prove to be the one that is meant."""
+"""libpq's words for a server that answered and did not prove to be the one that is meant, and for keys missing here."""
 
 
 class UnverifiedError(ProbeError):

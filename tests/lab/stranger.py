@@ -3,7 +3,9 @@
     stranger.py PORT HOW
 
 HOW: refuses (no login), no-row (lets everybody in, and answers each query with no row), other (as the primary of
-another cluster), accepts (takes the connection and says nothing).
+another cluster), accepts (takes the connection and says nothing), asks (for the password, in clear).
+
+What is heard in clear and is more than the request for TLS is printed.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ def message(kind: bytes, body: bytes) -> bytes:
 
 
 REFUSAL = message(b"E", b"SFATAL\0VFATAL\0C28000\0Mno pg_hba.conf entry for this host\0\0")
+CLEAR = message(b"R", (3).to_bytes(4, "big"))
 LOGIN = b"".join((
     message(b"R", bytes(4)),
     *(message(b"S", f"{key}\0{value}\0".encode()) for key, value in SAYS.items()),
@@ -45,8 +48,12 @@ def answer(how: str) -> bytes:
 def serve(client: socket.socket, how: str) -> None:
     with client, suppress(OSError):
         client.settimeout(30)
-        while how != "accepts" and struct.unpack("!i", client.recv(4096)[4:8])[0] in SSL_REQUESTS:
+        while how != "accepts" and struct.unpack("!i", (said := client.recv(4096))[4:8])[0] in SSL_REQUESTS:
             client.sendall(b"N")
+        if how == "asks":
+            client.sendall(CLEAR)
+            print(said, client.recv(4096), flush=True)
+            return
         if how == "refuses":
             client.sendall(REFUSAL)
         elif how != "accepts":

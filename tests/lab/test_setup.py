@@ -85,7 +85,7 @@ def test_init_can_be_repeated_after_each_step(pair: Pair) -> None:
     """Interrupted after any step, a second run ends in the same state."""
     pair.pgvip(pair.alpha, "init", "--bundle", BUNDLE, *ALLOW)
     hba = (pair.alpha.directory / "postgresql/data/pg_hba.conf").read_text()
-    passwords = (pair.alpha.directory / "etc/pgpass").read_text()
+    key = (pair.alpha.directory / "state/work/tls/server.key").read_text()
     identity = (pair.alpha.directory / "state/identity.json").read_text()
     for missing in (("record.json", "tls/own.key"), ("tls/own.key",)):
         for name in missing:
@@ -93,7 +93,8 @@ def test_init_can_be_repeated_after_each_step(pair: Pair) -> None:
         (pair.alpha.directory / "etc/beta.bundle").unlink()
         pair.pgvip(pair.alpha, "init", "--bundle", BUNDLE, *ALLOW)
     assert (pair.alpha.directory / "postgresql/data/pg_hba.conf").read_text() == hba
-    assert (pair.alpha.directory / "etc/pgpass").read_text() == passwords
+    assert (pair.alpha.directory / "state/work/tls/server.key").read_text() == key
+    assert not (pair.alpha.directory / "etc/pgpass").exists()
     assert (pair.alpha.directory / "state/identity.json").read_text() == identity
     assert not pair.alpha.postmaster()
 
@@ -116,16 +117,22 @@ def test_a_vip_in_use_is_refused_unless_accepted(pair: Pair) -> None:
     assert f"! {PRIMARY_VIP} is in use already, by" in said
 
 
-def test_no_secret_is_told(pair: Pair) -> None:
+@pytest.mark.parametrize("tls", ["pair", "off"])
+def test_no_secret_is_told(pair: Pair, tls: str) -> None:
+    write_config(pair, pair.alpha, Options(overrides={"postgresql": {"tls": tls}}))
     said = pair.pgvip(pair.alpha, "init", "--bundle", BUNDLE, "--start")
-    passwords = (pair.alpha.directory / "etc/pgpass").read_text().split()
+    private = ["etc/beta.bundle", "state/record.json", "state/tls/own.key"]
+    private += ["etc/pgpass", "etc/pgpass.root"] if tls == "off" else ["state/tls/postgresql/pgvip.key"]
+    secrets = [line for name in private if "pgpass" in name or name.endswith(".key")
+               for line in (pair.alpha.directory / name).read_text().splitlines() if "PRIVATE KEY" not in line]
     logs = "".join(path.read_text(errors="replace") for path in (pair.alpha.directory / "postgresql").glob("*.log"))
-    for line in passwords:
-        secret = line.split(":")[4]
+    assert secrets
+    for line in secrets:
+        secret = line.rpartition(":")[2]
         assert secret not in said.stdout + said.stderr + logs
     assert "SCRAM-SHA-256" not in said.stdout + said.stderr + logs
-    for private in ("etc/pgpass", "etc/beta.bundle", "state/record.json", "state/tls/own.key"):
-        assert (pair.alpha.directory / private).stat().st_mode & 0o077 == 0
+    for name in private:
+        assert (pair.alpha.directory / name).stat().st_mode & 0o077 == 0
 
 
 def test_refusals_on_the_first_host(pair: Pair) -> None:
@@ -148,7 +155,7 @@ def test_refusals_on_the_second_host(pair: Pair) -> None:
     pair.pgvip(pair.alpha, "init", "--bundle", BUNDLE, *ALLOW)
     bring_bundle(pair)
     assert "does not answer" in refusal(pair, pair.beta, "clone", BUNDLE)
-    assert not (pair.beta.directory / "etc/pgpass").exists()
+    assert not (pair.beta.directory / "state/tls").exists()
     assert "no server runs here" in refusal(pair, pair.beta, "join", BUNDLE)
     (pair.beta.directory / "etc/beta.bundle").chmod(0o644)
     assert "can be read by others" in refusal(pair, pair.beta, "clone", BUNDLE)

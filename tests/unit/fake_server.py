@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -26,12 +27,36 @@ PASSWORD = message(b"R", (10).to_bytes(4, "big") + b"SCRAM-SHA-256\0\0")
 
 
 @contextmanager
-def serving(answer: bytes | None, then: bytes = b"") -> Iterator[int]:
+def serving(
+    answer: bytes | None, then: bytes = b"", *, tls: ssl.SSLContext | None = None, heard: list[bytes] | None = None
+) -> Iterator[int]:
     """A port of 127.0.0.1 where each connection gets `answer` (None: accepted by the kernel, never answered).
 
-    `then`: what is said to all that comes after it.
+    `then`: what is said to all that comes after it. `tls`: it is spoken where the client asks for it. `heard`: gets
+    what the client says.
     """
     listener = socket.create_server(("127.0.0.1", 0))
+    kept: list[bytes] = [] if heard is None else heard
+
+    def begin(connection: socket.socket) -> None:
+        kept.append(connection.recv(1000))
+        if kept[-1][4:8] == SSL_REQUEST and tls is not None:
+            connection.sendall(b"S")
+            with tls.wrap_socket(connection, server_side=True) as secure:
+                kept.append(secure.recv(1000))
+                speak(secure)
+            return
+        if kept[-1][4:8] == SSL_REQUEST:
+            connection.sendall(b"N")
+            kept.append(connection.recv(1000))
+        speak(connection)
+
+    def speak(connection: socket.socket) -> None:
+        connection.sendall(answer or b"")
+        # Until the client leaves: closing first could throw away what was sent.
+        while said := connection.recv(1000):
+            kept.append(said)
+            connection.sendall(then)
 
     def serve() -> None:
         while True:
@@ -41,13 +66,7 @@ def serving(answer: bytes | None, then: bytes = b"") -> Iterator[int]:
                 return
             with connection, suppress(OSError):
                 connection.settimeout(5)
-                if connection.recv(1000)[4:8] == SSL_REQUEST:
-                    connection.sendall(b"N")
-                    connection.recv(1000)
-                connection.sendall(answer or b"")
-                # Until the client leaves: closing first could throw away what was sent.
-                while connection.recv(1000):
-                    connection.sendall(then)
+                begin(connection)
 
     thread = threading.Thread(target=serve, daemon=True)
     if answer is not None:

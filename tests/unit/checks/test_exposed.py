@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from pgvip.link import bundle
 from pgvip.link.certificates import make_pair_certificates
 from pgvip.link.expiry import not_after
 from tests.unit import configs
+from tests.unit.fake_server import serving
 from tests.unit.system.test_fence_agents import describe, make_agent
 
 
@@ -39,7 +41,7 @@ def config(tmp_path: Path) -> Config:
     """A host all of whose secrets are as they should be."""
     made = configs.make(tmp_path)
     made = replace(made, postgres=replace(made.postgres, user="nobody"))
-    os.chown(secret(made.paths.passwords), 65534, 65534)
+    secret(made.paths.postgres_keys / "pgvip.key")
     secret(made.paths.certificates / "own.key")
     agent = make_agent(tmp_path / "device")
     describe(agent.parent)
@@ -73,8 +75,9 @@ def test_a_secret_that_others_may_read(config: Config, number: int, spoil: Calla
 
 
 def test_no_such_user_is_said_and_ends_nothing(config: Config) -> None:
-    config = replace(config, postgres=replace(config.postgres, user="nobody-at-all"))
-    (found,) = exposures(config)
+    """Whose password file is inspected."""
+    config = replace(config, postgres=replace(config.postgres, user="nobody-at-all", tls="off"))
+    (found,) = exposed.files(config)
     assert "does not exist" in found.text
 
 
@@ -118,6 +121,9 @@ def certificate(path: Path, end: datetime) -> Path:
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(77)
         .not_valid_before(datetime(1971, 1, 1, tzinfo=UTC)).not_valid_after(end).sign(key, hashes.SHA256())
     )  # fmt: skip
+    path.with_suffix(".key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
     path.write_bytes(b"# ours\n" + made.public_bytes(serialization.Encoding.PEM))
     return path
 
@@ -159,6 +165,35 @@ def test_a_certificate_that_ends_soon_is_a_warning(
     found = exposures(config)
     assert [one.name for one in found] == (["key-expires"] if told else [])
     assert all(told in one.text and "reload" in one.hint for one in found)
+
+
+@pytest.mark.parametrize(("days", "told"), [(-1, "has expired"), (29.5, "expires in 29 days"), (31, "")])
+def test_the_certificate_that_the_administrator_s_server_shows_is_watched(
+    config: Config, tmp_path: Path, days: float, told: str
+) -> None:
+    path = certificate(tmp_path / "server.crt", datetime.now(tz=UTC) + timedelta(days=days))
+    authority = certificate(tmp_path / "authority.crt", datetime.now(tz=UTC) + timedelta(days=400))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, path.with_suffix(".key"))
+    with serving(b"", tls=context) as port:
+        postgres = replace(config.postgres, port=port, tls="own", tls_authority=authority)
+        config = replace(config, postgres=postgres, me=replace(config.me, address="127.0.0.1"))
+        found = list(exposed.certificates(config))
+    assert [one.name for one in found] == (["key-expires"] if told else [])
+    assert all(told in one.text and "ssl_cert_file" in one.text for one in found)
+    assert list(exposed.certificates(config)) == []  # nobody listens there now
+
+
+def test_an_authority_that_cannot_be_read_is_a_warning(config: Config, tmp_path: Path) -> None:
+    postgres = replace(config.postgres, tls="own", tls_authority=tmp_path / "authority.crt", port=1)
+    (found,) = exposed.certificates(replace(config, postgres=postgres, me=replace(config.me, address="127.0.0.1")))
+    assert "cannot read the certificate" in found.text
+
+
+def test_tls_off_is_a_standing_warning(config: Config) -> None:
+    config = replace(config, postgres=replace(config.postgres, tls="off"))
+    assert "tls-off" in names(config)
+    assert any(one.name == "tls-off" and "postgresql.tls" in one.text for one in exposed.standing(config))
 
 
 # --- fences -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +17,16 @@ from pgvip.system.sql import NoAnswer
 from tests.fuzz.fake_postgres import GREETING, spoken
 from tests.unit import configs
 from tests.unit.fake_server import PASSWORD, error, message, serving
+from tests.unit.verified_pair import ADDRESS, pair, server
 
-ADDRESS = "127.0.0.1"
 SYSTEM_ID = "7300000000000000001"
 
 
 def look(tmp_path: Path, answer: bytes | None, then: bytes = b"") -> PeerDatabase:
-    with serving(answer, then) as port:
-        config = configs.make(tmp_path)
-        config = replace(config, postgres=replace(config.postgres, port=port))
+    """At what has the peer's key; what has none does not get as far as an answer."""
+    here, there = pair(tmp_path)
+    with serving(None) if answer is None else server(there, answer, then) as port:
+        config = replace(here, postgres=replace(here.postgres, port=port))
         return peer_database.probe(config, ADDRESS, SYSTEM_ID, 0.5)
 
 
@@ -65,3 +69,26 @@ def test_a_connection_that_is_accepted_and_no_more_is_silence(tmp_path: Path, an
     """The kernel of a frozen host does as much."""
     with pytest.raises(NoAnswer):
         look(tmp_path, answer)
+
+
+def test_what_has_no_key_of_the_pair_s_is_named_whatever_it_answers(tmp_path: Path) -> None:
+    here, _ = pair(tmp_path)
+    with serving(GREETING, says(SYSTEM_ID)) as port, pytest.raises(StrangerError) as caught:
+        peer_database.probe(replace(here, postgres=replace(here.postgres, port=port)), ADDRESS, SYSTEM_ID, 0.5)
+    assert "is not verified: server does not support SSL" in caught.value.message
+
+
+def test_what_hangs_up_is_silence(tmp_path: Path) -> None:
+    config = replace(pair(tmp_path)[0], peer=configs.make(tmp_path).peer)
+    with socket.create_server((ADDRESS, 0)) as listener:
+        config = replace(config, postgres=replace(config.postgres, port=listener.getsockname()[1]))
+        threading.Thread(target=hang_up, args=(listener,), daemon=True).start()
+        with pytest.raises(NoAnswer):
+            peer_database.probe(config, ADDRESS, SYSTEM_ID, 0.5)
+
+
+def hang_up(listener: socket.socket) -> None:
+    """On whoever comes."""
+    with suppress(OSError):
+        while True:
+            listener.accept()[0].close()

@@ -24,10 +24,25 @@ def test_verifiers_of_one_password_differ() -> None:
     assert access.scram_verifier("x") != access.scram_verifier("x")
 
 
-def test_passwords_are_made_once_and_kept_private(tmp_path: Path) -> None:
+def with_passwords(tmp_path: Path, tls: str = "off") -> Config:
+    made = configs.make(tmp_path)
+    return replace(made, postgres=replace(made.postgres, tls=tls))
+
+
+def test_no_password_exists_where_certificates_are_used(tmp_path: Path) -> None:
     config = configs.make(tmp_path)
+    assert access.ensure_passwords(config) == ""
+    access.write_passwords(config, "")
+    assert access.passwords_ready(config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_passwords_are_made_once_and_kept_private(tmp_path: Path) -> None:
+    config = with_passwords(tmp_path)
+    assert not access.passwords_ready(config)
     text = access.ensure_passwords(config)
     assert access.ensure_passwords(config) == text
+    assert access.passwords_ready(config)
     words = {role: access.password_of(text, role) for role in ("pgvip", "pgvip_replication")}
     assert min(map(len, words.values())) >= 40
     assert len(set(words.values())) == 2
@@ -37,7 +52,7 @@ def test_passwords_are_made_once_and_kept_private(tmp_path: Path) -> None:
 
 
 def test_incomplete_password_file_is_made_anew(tmp_path: Path) -> None:
-    config = configs.make(tmp_path)
+    config = with_passwords(tmp_path)
     config.paths.passwords.write_text("*:*:*:pgvip:old\n")
     text = access.ensure_passwords(config)
     assert access.password_of(text, "pgvip") != "old"
@@ -48,28 +63,53 @@ def test_lines_are_the_same_on_both_hosts(tmp_path: Path) -> None:
     mine = configs.make(tmp_path)
     theirs = configs.make(tmp_path, me=mine.peer, peer=mine.me)
     assert access.hba_lines(mine) == access.hba_lines(theirs)
+    assert access.ident_lines(mine) == access.ident_lines(theirs)
 
 
 def fields(lines: list[str]) -> list[list[str]]:
     return [line.split() for line in lines]
 
 
-def test_a_host_cannot_follow_itself_or_a_virtual_address(tmp_path: Path) -> None:
-    rows = fields(access.hba_lines(configs.make(tmp_path)))
-    replication = [row for row in rows if row[1] == "replication"]
-    kinds = [(row[3], row[4]) for row in replication if row[0] == "host"]
-    refused = [kinds.index(entry) for entry in (("samehost", "reject"), ("10.9.0.100/32", "reject"))]
-    allowed = [kinds.index((f"10.9.0.{n}/32", "scram-sha-256")) for n in (1, 2)]
+WAYS = {"pair": ("hostssl", "cert"), "own": ("hostssl", "scram-sha-256"), "off": ("host", "scram-sha-256")}
+
+
+@pytest.mark.parametrize("tls", WAYS)
+def test_a_host_cannot_follow_itself_or_a_virtual_address(tmp_path: Path, tls: str) -> None:
+    rows = fields(access.hba_lines(with_passwords(tmp_path, tls)))
+    replication = [row[:1] + row[3:5] for row in rows if row[1] == "replication" and row[0] != "local"]
+    kind, method = WAYS[tls]
+    refused = [replication.index(["host", who, "reject"]) for who in ("samehost", "10.9.0.100/32", "10.9.0.101/32")]
+    allowed = [replication.index([kind, f"10.9.0.{n}/32", method]) for n in (1, 2)]
     assert max(refused) < min(allowed)
-    assert kinds[-1] == ("all", "reject")
+    assert replication[-1] == ["host", "all", "reject"]
 
 
-def test_both_roles_may_connect_to_the_database_from_the_hosts_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tls", WAYS)
+def test_both_roles_may_connect_to_the_database_from_the_hosts_alone(tmp_path: Path, tls: str) -> None:
     """The replication role for the worker that synchronizes logical failover slots (17 and newer)."""
-    rows = [row for row in fields(access.hba_lines(configs.make(tmp_path))) if row[:2] == ["host", "postgres"]]
+    kind, method = WAYS[tls]
+    rows = [row for row in fields(access.hba_lines(with_passwords(tmp_path, tls))) if row[:2] == [kind, "postgres"]]
     both = [row[3] for row in rows if row[2] == "pgvip,pgvip_replication"]
     assert both == ["10.9.0.1/32", "10.9.0.2/32"]
     assert {row[2] for row in rows if row[3] not in both} == {"pgvip"}
+    assert {row[4] for row in rows} == {method}
+
+
+def test_nothing_but_a_reject_fits_a_connection_without_tls(tmp_path: Path) -> None:
+    for tls in ("pair", "own"):
+        rows = fields(access.hba_lines(with_passwords(tmp_path, tls)))
+        assert {row[4] for row in rows if row[0] == "host"} == {"reject"}
+
+
+def test_a_role_is_that_of_either_host_s_certificate(tmp_path: Path) -> None:
+    rows = [row for row in fields(access.ident_lines(configs.make(tmp_path))) if row[0] != access.MAP]
+    assert rows == [
+        [access.CERTIFICATE_MAP, '"pgvip@berlin"', "pgvip"],
+        [access.CERTIFICATE_MAP, '"pgvip@paris"', "pgvip"],
+        [access.CERTIFICATE_MAP, '"pgvip_replication@berlin"', "pgvip_replication"],
+        [access.CERTIFICATE_MAP, '"pgvip_replication@paris"', "pgvip_replication"],
+    ]
+    assert len(access.ident_lines(with_passwords(tmp_path))) == 2
 
 
 def test_names_that_are_keywords_are_quoted(tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ hot_standby = 'on'
 wal_log_hints = 'on'
 restart_after_crash = 'off'
 synchronous_standby_names = 'FIRST 1 ("pgvip_db2")'
-primary_conninfo = 'host=192.0.2.12 port=5433 user=pgvip_replication dbname=postgres passfile=/etc/pgvip/pgpass \
+primary_conninfo = 'host=db2 hostaddr=192.0.2.12 sslmode=verify-full \
+sslrootcert=/var/lib/pgvip/work/tls/authorities.crt sslcert=/var/lib/pgvip/work/tls/pgvip_replication.crt \
+sslkey=/var/lib/pgvip/work/tls/pgvip_replication.key port=5433 user=pgvip_replication dbname=postgres \
 application_name=pgvip_db1 connect_timeout=3 tcp_user_timeout=10000 gssencmode=disable'
 primary_slot_name = 'pgvip_db1'
 recovery_target_timeline = 'latest'
@@ -32,6 +34,10 @@ wal_receiver_status_interval = '1s'
 wal_receiver_timeout = '10s'
 wal_sender_timeout = '10s'
 max_slot_wal_keep_size = '8192MB'
+ssl = 'on'
+ssl_cert_file = '/var/lib/pgvip/work/tls/server.crt'
+ssl_key_file = '/var/lib/pgvip/work/tls/server.key'
+ssl_ca_file = '/var/lib/pgvip/work/tls/authorities.crt'
 archive_mode = 'on'
 archive_library = ''
 archive_command = 'PYTHON -I -S PGVIP/archive_wal.py --timeout 10 --directory /var/lib/pgvip/archive "%p"'
@@ -84,13 +90,13 @@ def test_odd_names_are_quoted(config: Config) -> None:
         config,
         peer=Host('db "2"', "192.0.2.12", "eth0"),
         me=Host("db-1.example", "192.0.2.11", "eth0"),
-        paths=Paths(passwords=Path("/etc/it's/pass word")),
+        paths=Paths(state=Path("/etc/it's/the state")),
         archive=ArchiveConfig(directory=Path("/mnt/100%/o'clock")),
     )
     text = pgconf.render(config, sync=True, version=15)
     assert value(text, "synchronous_standby_names") == '\'FIRST 1 ("pgvip_db ""2""")\''
     assert value(text, "primary_slot_name") == "'pgvip_db_1_example'"
-    assert r"passfile=''/etc/it\\''s/pass word''" in value(text, "primary_conninfo")
+    assert r"sslkey=''/etc/it\\''s/the state/work/tls/pgvip_replication.key''" in value(text, "primary_conninfo")
     assert "/mnt/100%%/o" in value(text, "archive_command")
 
 

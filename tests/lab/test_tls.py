@@ -1,0 +1,165 @@
+"""What goes between the hosts' PostgreSQL servers is encrypted, and both ends prove who they are."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from pgvip.link.certificates import make_postgres_certificates
+from tests.lab.hosts import Host
+from tests.lab.lab import Lab
+from tests.lab.network import ADDRESSES, NETWORK
+from tests.lab.nodes import wait_until
+from tests.lab.pair import BUNDLE, CONFIG, Options, Pair, config_text
+from tests.lab.postgres import PlainCluster
+from tests.lab.scene import Scene
+from tests.lab.test_strangers import PORT, PROGRAM, address
+
+SESSIONS = """
+select distinct usename || ' ' || ssl || ' ' || coalesce(client_dn, '')
+  from pg_stat_activity join pg_stat_ssl using (pid)
+ where usename like 'pgvip%' and client_addr is not null order by 1
+"""
+OWN = "/etc/pgvip/authority.pem"
+
+
+def sessions(host: Host) -> list[str]:
+    """Role, TLS and client certificate of pgvip's sessions that came over the network."""
+    return host.sql(SESSIONS).splitlines()
+
+
+def check_wire(primary: Host, standby: Host) -> None:
+    """Whatever is connected has proved itself, by the other host's certificate (or by its own: the virtual address)."""
+    ours = f"pgvip_replication true /CN=pgvip_replication@{standby.name}"
+    wait_until(lambda: ours in sessions(primary), 20, f"{ours}, not {sessions(primary)}")
+    for host in (primary, standby):
+        for said in sessions(host):
+            role, encrypted, name = said.split()
+            assert encrypted == "true"
+            assert name in {f"/CN={role}@{one.name}" for one in (primary, standby)}
+
+
+def test_every_session_of_pgvip_s_proves_itself_whoever_is_primary(scene: Scene) -> None:
+    pair, primary, standby = scene.pair, scene.primary, scene.standby
+    check_wire(primary, standby)
+    assert primary.sql("select count(*) from pg_authid where rolname like 'pgvip%' and rolpassword is not null") == "0"
+    said = pair.pgvip(primary, "check", "--only", "monitoring-connection", "replication-connection", "files")
+    assert said.returncode == 0
+    pair.pgvip(primary, "switchover", "--yes")
+    scene.wait_roles(primary="standby", standby="primary", deadline_s=60)
+    check_wire(standby, primary)
+    pair.pgvip(standby, "switchover", "--yes")
+    scene.wait_roles(primary="primary", standby="standby", deadline_s=60)
+    scene.finish(swapped=False)
+
+
+def test_a_primary_that_lost_its_power_is_rewound_over_the_verified_connection(scene: Scene) -> None:
+    scene.strike()
+    scene.primary.power_off()
+    scene.wait_writes()
+    scene.primary.boot()
+    scene.finish(swapped=True)
+    check_wire(scene.standby, scene.primary)
+
+
+def test_a_stranger_at_the_standby_s_address_gets_nothing(scene: Scene) -> None:
+    """It asks for the password in clear, as whoever spoofs ARP can."""
+    dead, survivor = scene.standby, scene.primary
+    scene.fence.failures[dead.name].stay_off = True
+    program = scene.lab.stranger.popen([sys.executable, PROGRAM, PORT, "asks"], stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    try:
+        dead.power_off()
+        address(scene, "add", dead.address)
+        survivor.run(["ip", "neigh", "flush", "dev", "eth0"])
+        wait_until(lambda: scene.says(survivor, "is not verified: server does not support SSL"), 30, "people are told")
+        scene.wait_writes()
+    finally:
+        address(scene, "del", dead.address)
+        program.kill()
+    assert program.communicate(timeout=10)[0] == ""
+    survivor.run(["ip", "neigh", "flush", "dev", "eth0"])
+    scene.fence.soothe()
+    dead.boot()
+    scene.finish(swapped=False)
+
+
+def test_new_keys_by_a_bundle_leave_the_pair_at_work(scene: Scene) -> None:
+    """`bundle` on the primary, `join` on the standby: what is connected stays, what comes after has new keys."""
+    pair, primary, standby = scene.pair, scene.primary, scene.standby
+    key = standby.directory / "state/work/tls/pgvip_replication.key"
+    old = key.read_text()
+    receiver = primary.sql("select pid from pg_stat_replication")
+    pair.pgvip(primary, "bundle", "/etc/pgvip/new.bundle", "--yes", standby.name)
+    assert primary.sql("select pid from pg_stat_replication") == receiver
+    standby.stop_service("pgvip")
+    shutil.copy2(primary.directory / "etc/new.bundle", standby.directory / "etc/new.bundle")
+    pair.pgvip(standby, "join", "/etc/pgvip/new.bundle")
+    standby.start_service(standby.services[0])
+    assert key.read_text() != old
+    primary.sql("select pg_terminate_backend(pid) from pg_stat_replication")
+    pair.wait_healthy()
+    scene.finish(swapped=False)
+    check_wire(primary, standby)
+
+
+def plain_with_tls(pair: Pair) -> None:
+    """A database in service on alpha, with a certificate of the administrator's own that names both hosts."""
+    cluster = PlainCluster(pair.alpha)
+    cluster.create()
+    names = [f"{host}.example.org" for host in ("alpha", "beta")]
+    authority, server, _ = make_postgres_certificates("site", [ADDRESSES["alpha"]], names, ())
+    data = pair.alpha.directory / "postgresql/data"
+    for name, text in (("server.crt", server.certificate), ("server.key", server.key)):
+        (data / name).write_text(text)
+        (data / name).chmod(0o600)
+        shutil.chown(data / name, "postgres")
+    for host in pair.hosts.values():
+        path = host.directory / "etc/authority.pem"
+        path.write_text(authority)
+        path.chmod(0o644)
+    pair.alpha.sql("alter system set ssl = on")
+    pair.alpha.sql("select pg_reload_conf()")
+    wait_until(lambda: pair.alpha.sql("show ssl") == "on", 10, "ssl = on")
+
+
+def test_an_administrator_s_certificate_stays(lab: Lab) -> None:
+    pair = Pair(lab, Options())
+    for host in pair.hosts.values():
+        host.boot(start_daemon=False)
+    write(pair, Options())
+    plain_with_tls(pair)
+    done = pair.pgvip(pair.alpha, "init", "--bundle", BUNDLE, check=False)
+    assert "the server has a certificate of its own" in done.stderr
+    assert 'tls = "own"' in done.stderr
+    names = {f"hosts.{name}": {"certificate_name": f"{name}.example.org"} for name in ("alpha", "beta")}
+    pair.options = Options(overrides={**names, "postgresql": {"tls": "own", "tls_authority": OWN}})
+    write(pair, pair.options)
+    pair.pgvip(pair.alpha, "init", "--bundle", BUNDLE, "--allow", f"{NETWORK}=trust", "--restart")
+    assert pair.alpha.sql("show ssl_cert_file") == "server.crt"
+    pair.start_services(pair.alpha)
+    pair.wait_roles(60, alpha="primary_standby")
+    shutil.copy2(pair.alpha.directory / "etc/beta.bundle", pair.beta.directory / "etc/beta.bundle")
+    pair.pgvip(pair.beta, "clone", BUNDLE)
+    pair.start_services(pair.beta)
+    pair.wait_healthy()
+    assert sessions(pair.alpha)
+    for said in sessions(pair.alpha) + sessions(pair.beta):
+        assert said.split()[1:] == ["true"]
+
+
+def write(pair: Pair, options: Options) -> None:
+    (pair.alpha.directory / CONFIG).write_text(config_text(options))
+
+
+@pytest.mark.pair(overrides={"postgresql": {"tls": "off"}})
+def test_without_tls_there_are_passwords_and_a_warning(pair: Pair) -> None:
+    pair.wait_healthy()
+    assert not (pair.alpha.directory / "state/work/tls").exists()
+    assert (pair.alpha.directory / "etc/pgpass").exists()
+    wait_until(lambda: "tls-off" in str(pair.status(pair.alpha)["warnings"]), 30, "the warning")
+    assert (pair.alpha.directory / "etc/pgpass.root").stat().st_mode & 0o077 == 0
