@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.state import files
-from pgvip.system import pgconf, pgtools, processes
+from pgvip.system import pgconf, pgtools, processes, server_tls
 from pgvip.system.sql import connect_peer
 from pgvip.system.stopped_wal import end_of_wal
 from pgvip.system.workers import as_postgres
 from pgvip.text.numbers import whole
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pgvip.config.model import Config
 
 UNUSABLE = "data-unusable"
@@ -47,6 +46,7 @@ def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> Non
             "the data on this host is not whole", f"An earlier {why} was interrupted.", "It must be cloned again."
         )
     _refuse_strangers(config, system_id)
+    _refuse_without_keys(config)
     if standby:
         # First of all: whoever starts it from now on, starts a standby.
         write_signals(config, standby=True)
@@ -61,6 +61,17 @@ def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> Non
     if sync:
         _refuse_weak_commit(config)
     write_signals(config, standby=standby)
+
+
+def _refuse_without_keys(config: Config) -> None:
+    """The server would say it as well, but in its log and without a hint."""
+    for name, value in server_tls.server_settings(config):
+        if name != "ssl" and not Path(value).is_file():
+            raise PostgresError(
+                f"{value} ({name}) is missing",
+                'With postgresql.tls = "pair" the server proves itself to the other host by it.',
+                f"Run pgvip bundle on {config.peer.name}, and pgvip join with that bundle here; or restore the file.",
+            )
 
 
 @as_postgres()

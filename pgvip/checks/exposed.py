@@ -20,8 +20,9 @@ from pgvip.core.warnings import WarningRow, warned
 from pgvip.errors import LinkError, PgvipError
 from pgvip.link import bundle
 from pgvip.link.expiry import not_after, not_after_der
-from pgvip.system import fence_agents, pgtools
+from pgvip.system import fence_agents, pgtools, server_tls
 from pgvip.system.pgping import served_certificate
+from pgvip.system.sql import DATABASE_ROLE
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -66,13 +67,20 @@ def standing(config: Config) -> tuple[StandingWarning, ...]:
 
 def exposures(config: Config) -> list[Exposure]:
     """All of them, each by itself."""
-    return [*files(config), *bundles(config), *certificates(config), *wire(config), *fences(config)]
+    return [*files(config), *others(config)]
+
+
+def others(config: Config) -> list[Exposure]:
+    """All but the modes of files."""
+    return [*bundles(config), *certificates(config), *wire(config), *fences(config)]
 
 
 def secret_files(config: Config) -> Iterator[tuple[Path, int]]:
     """Every file with a secret that this host needs, and who alone may read it. PostgresError without that user."""
     root = 0
-    if config.postgres.tls != "pair":
+    if config.postgres.tls == "pair":
+        yield config.paths.postgres_keys / server_tls.key_file(DATABASE_ROLE), root
+    else:
         yield config.paths.passwords, pgtools.account(config).pw_uid
     if config.paths.own_passwords.exists():
         yield config.paths.own_passwords, 0
@@ -82,8 +90,7 @@ def secret_files(config: Config) -> Iterator[tuple[Path, int]]:
     if config.http.listen != "off":
         yield from ((path, root) for path in (config.http.password_file, config.http.key) if path is not None)
     try:
-        for directory in (config.paths.certificates, config.paths.postgres_keys):
-            yield from ((key, root) for key in sorted(directory.glob("*.key")))
+        yield from ((key, root) for key in sorted(config.paths.certificates.glob("*.key")))
     except OSError:
         return  # the daemon has read its key before, or does not run
 

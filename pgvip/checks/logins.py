@@ -81,7 +81,7 @@ def _files(facts: Facts) -> Iterator[Finding]:
     for path, owner in exposed.secret_files(config):
         yield from _secret(facts, path, owner, needed=True)
     yield from _secret(facts, config.paths.record, 0, needed=False)
-    for one in (*exposed.bundles(config), *exposed.certificates(config), *exposed.wire(config), *exposed.fences(config)):
+    for one in exposed.others(config):
         yield warning(one.text, one.hint)
     if config.file.exists() and config.file.stat().st_mode & 0o022:
         yield warning(f"{config.file} can be written by others", f"chmod 0644 {config.file}")

@@ -14,9 +14,9 @@ from pathlib import Path
 from pgvip.actions import postgres
 from pgvip.config.model import ArchiveConfig, Config, Host, Paths, PostgresConfig, RejoinConfig
 from pgvip.core.settings import Settings
+from pgvip.setup.access import scram_verifier
 from pgvip.system import pgtools, processes
 from pgvip.system.commands import check, run
-from pgvip.system.scram import verifier
 from pgvip.system.sql import SQL_DIRECTORY
 
 ADDRESSES = {"a": "127.0.0.1", "b": "127.0.0.2"}
@@ -74,7 +74,7 @@ class Pair:
         make_cluster(config)
         postgres.start(config, standby=False, sync=False)
         script = (SQL_DIRECTORY / "setup.sql").read_text()
-        secret = verifier(PASSWORD)
+        secret = scram_verifier(PASSWORD)
         pgtools.psql(config, f"\\set verifier '{secret}'\n\\set replication_verifier '{secret}'\n{script}")
 
     def close(self) -> None:

@@ -48,10 +48,10 @@ def test_every_session_of_pgvip_s_proves_itself_whoever_is_primary(scene: Scene)
     assert primary.sql("select count(*) from pg_authid where rolname like 'pgvip%' and rolpassword is not null") == "0"
     said = pair.pgvip(primary, "check", "--only", "monitoring-connection", "replication-connection", "files")
     assert said.returncode == 0
-    pair.pgvip(primary, "switchover", "--yes")
+    pair.pgvip(primary, "switchover")
     scene.wait_roles(primary="standby", standby="primary", deadline_s=60)
     check_wire(standby, primary)
-    pair.pgvip(standby, "switchover", "--yes")
+    pair.pgvip(standby, "switchover")
     scene.wait_roles(primary="primary", standby="standby", deadline_s=60)
     scene.finish(swapped=False)
 
