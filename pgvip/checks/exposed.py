@@ -130,7 +130,7 @@ def bundles(config: Config) -> Iterator[Exposure]:
         except OSError:
             continue  # it is gone, or where nobody looks
         if age_s > BUNDLE_S:
-            text = f"bundle {path} is still there; it holds a private key and passwords"
+            text = f"bundle {path} is still there; it holds private keys"
             yield Exposure("bundle-left", text, f"delete it once it has been used: rm {path}")
 
 

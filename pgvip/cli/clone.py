@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     put(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
-    steps = [Step("configuration, passwords, certificates, identity",
+    steps = [Step("configuration, keys, certificates, identity",
                   lambda: second_host.install(bundle, config, args.bundle, hands))]
     run_steps(steps, dry_run=args.dry_run)
     run_exports(args, config)

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     slot = second_host.old_slot(config)
     version = enrolment.program_version(config)
     steps = [
-        Step("configuration, passwords, certificates, identity",
+        Step("configuration, keys, certificates, identity",
              lambda: second_host.install(bundle, config, args.bundle, hands)),
         Step("pg_hba.conf and pg_ident.conf", lambda: enrolment.write_access(config)),
         Step("PostgreSQL settings (pgvip.conf)", lambda: enrolment.write_settings(config, version)),

@@ -32,7 +32,7 @@ INTRODUCTION = (
 )
 FILES = (
     ("/etc/pgvip/pgvip.toml", "configuration, the same on both hosts; each key is explained in pgvip.toml.sample"),
-    ("/etc/pgvip/pgpass", "passwords of pgvip's database roles, made by pgvip init"),
+    ("/etc/pgvip/pgpass", "passwords of pgvip's database roles, where postgresql.tls is not \"pair\""),
     ("/var/lib/pgvip", "record, identity, certificates, archive, saved WAL, monitoring history"),
     ("/run/pgvip/pgvip.sock", "the operator's socket of the daemon"),
 )

@@ -1,7 +1,7 @@
 """The bundle: everything that the second host needs to become one of the pair, in one root-only file.
 
 `pgvip init` writes it on the first host, the operator carries it over (scp as root), `pgvip clone` or `pgvip join`
-reads it. It holds a private key and passwords, so it is never printed, and refused when others can read it.
+reads it. It holds private keys (or passwords), so it is never printed, and refused when others can read it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def read_bundle(path: Path) -> Bundle:
     if mode & 0o077:
         raise LinkError(
             f"bundle {path} can be read by others",
-            f"Its mode is {mode:o}, and it holds a private key and passwords.",
+            f"Its mode is {mode:o}, and it holds private keys.",
             f"Run chmod 600 {path}, and think about who may have read it.",
         )
     try:

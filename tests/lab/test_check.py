@@ -38,6 +38,8 @@ def differing(found: dict[str, dict[str, Any]], wanted: Levels) -> dict[str, Any
     wrong |= {name: one for name, one in found.items() if one["level"] in ("WARNING", "CRITICAL") and not one["hint"]}
     return wrong
 
+TRUSTED = ("state/tls/postgresql/authorities.crt", "state/work/tls/authorities.crt")
+
 
 def all_ok(pair: Pair) -> bool:
     return not any(levels(checked(pair, host)) for host in pair.hosts.values())
@@ -53,8 +55,8 @@ def break_host(pair: Pair, primary: Host, standby: Host) -> None:
     cluster.mkdir(parents=True)
     (cluster / "postgresql.conf").write_text(f"data_directory = '{DATA_DIRECTORY}'\n")
     (cluster / "start.conf").write_text("auto\n")
-    passwords = primary.directory / "etc/pgpass"
-    passwords.write_text("\n".join(line + "wrong" for line in passwords.read_text().split()) + "\n")
+    for name in TRUSTED:  # whom root and PostgreSQL's user believe: this host alone, and no longer its peer
+        (primary.directory / name).write_text((primary.directory / "state/tls/postgresql/authority.crt").read_text())
     pair.lab.fence.failures[standby.name].lies = True
     pair.lab.switch.disconnect("gateway")
     pair.lab.stranger.run(["ip", "address", "add", f"{STANDBY_VIP}/32", "dev", "eth0"])
@@ -75,7 +77,8 @@ def hint(pair: Pair, primary: Host, standby: Host, text: str) -> None:
     pair.lab.stranger.run(["ip", "address", "del", f"{STANDBY_VIP}/32", "dev", "eth0"])
     pair.lab.switch.connect("gateway")
     pair.lab.fence.soothe()
-    (primary.directory / "etc/pgpass").write_text(text)
+    for name in TRUSTED:
+        (primary.directory / name).write_text(text)
     for name in ("start.conf", "postgresql.conf"):
         (primary.directory / "etc-postgresql/15/main" / name).unlink()
     (primary.directory / "etc-postgresql/15/main").rmdir()
@@ -100,7 +103,7 @@ def test_what_is_broken_is_found(pair: Pair) -> None:
         "--connections-warning", "0",
     )  # fmt: skip
     assert levels(strict) == {"lag": "WARNING", "disk": "WARNING", "clock": "CRITICAL", "database": "WARNING"}
-    passwords = (primary.directory / "etc/pgpass").read_text()
+    trusted = (primary.directory / TRUSTED[0]).read_text()
     pair.pgvip(primary, "pause", "check")
     wait_until(lambda: "paused" in pair.pgvip(standby, "status").stdout, 10, "both are paused")
     break_host(pair, primary, standby)
@@ -119,7 +122,7 @@ def test_what_is_broken_is_found(pair: Pair) -> None:
     assert nagios.returncode == 2
     assert nagios.stdout.startswith("PGVIP CRITICAL - files: ")
     assert "| 'slots'=2;; 'retained'=" in nagios.stdout.splitlines()[0]
-    hint(pair, primary, standby, passwords)
+    hint(pair, primary, standby, trusted)
     pair.wait_healthy()
     wait_until(lambda: all_ok(pair), 60, "every check is well again", every_s=1.0)
 
