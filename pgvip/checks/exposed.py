@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,6 +36,16 @@ EXPIRES = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of a certificate's validity; None: it cannot be read, as `what` says."""
+
+    name: str
+    what: str
+    hint: str
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Exposure:
     """One thing that lies open. `name`: of the warning."""
 
@@ -54,9 +64,9 @@ WARNINGS: tuple[WarningRow[Mapping[str, Exposure]], ...] = (
 """Each stands once, whatever it is about."""
 
 
-def standing(config: Config) -> tuple[StandingWarning, ...]:
-    """The daemon's standing warnings. Never raises: what cannot be inspected is one too."""
-    found = exposures(config)
+def standing(config: Config, ends: Sequence[Ending] | None = None) -> tuple[StandingWarning, ...]:
+    """The daemon's standing warnings. Never raises: what cannot be inspected is one too. `ends`: see `endings`."""
+    found = [*files(config), *others(config, ends)]
     gathered = {}
     for name in {one.name for one in found}:
         same = [one for one in found if one.name == name]
@@ -70,9 +80,10 @@ def exposures(config: Config) -> list[Exposure]:
     return [*files(config), *others(config)]
 
 
-def others(config: Config) -> list[Exposure]:
+def others(config: Config, ends: Sequence[Ending] | None = None) -> list[Exposure]:
     """All but the modes of files."""
-    return [*bundles(config), *certificates(config), *wire(config), *fences(config)]
+    known = endings(config) if ends is None else ends
+    return [*bundles(config), *certificates(known), *wire(config), *fences(config)]
 
 
 def secret_files(config: Config) -> Iterator[tuple[Path, int]]:
@@ -134,33 +145,41 @@ def bundles(config: Config) -> Iterator[Exposure]:
             yield Exposure("bundle-left", text, f"delete it once it has been used: rm {path}")
 
 
-def certificates(config: Config) -> Iterator[Exposure]:
-    """Certificates that people have to renew. Those that pgvip makes have no end."""
-    http, postgres = config.http, config.postgres
+def endings(config: Config) -> list[Ending]:
+    """When each certificate ends that people have to renew. Those that pgvip makes have no end."""
+    http, postgres, found = config.http, config.postgres, []
     if http.certificate is not None and http.listen != "off":
-        yield from _expiring(http.certificate, "renew it, then: systemctl reload pgvip")
+        hint = "renew it, then: systemctl reload pgvip"
+        found.append(_ending("http", http.certificate, hint))
     if postgres.tls == "own" and postgres.tls_authority is not None:
-        yield from _expiring(postgres.tls_authority, "install the authority's new certificate, on both hosts")
+        hint = "install the authority's new certificate, on both hosts"
+        found.append(_ending("authority", postgres.tls_authority, hint))
         served = served_certificate(config.me.address, postgres.port, ANSWER_S)
-        with suppress(LinkError):  # TLS has come about with it
-            if served is not None:  # else it does not run, or speaks no TLS: said by those who connect to it
-                what = "PostgreSQL's certificate (ssl_cert_file)"
-                yield from _ends(what, not_after_der(served), "renew it, then: SELECT pg_reload_conf()")
+        # Without one the server does not run, or speaks no TLS: said by those who connect to it.
+        with suppress(LinkError):
+            if served is not None:
+                what, hint = "PostgreSQL's certificate (ssl_cert_file)", "renew it, then: SELECT pg_reload_conf()"
+                found.append(Ending("postgresql", what, hint, not_after_der(served)))
+    return found
 
 
-def _expiring(path: Path, hint: str) -> Iterator[Exposure]:
+def _ending(name: str, path: Path, hint: str) -> Ending:
     try:
-        yield from _ends(f"certificate {path}", not_after(path), hint)
+        return Ending(name, f"certificate {path}", hint, not_after(path))
     except LinkError as failure:
-        yield Exposure("key-expires", failure.message, hint)
+        return Ending(name, failure.message, hint)
 
 
-def _ends(what: str, end: datetime, hint: str) -> Iterator[Exposure]:
-    left = end - datetime.now(tz=UTC)
-    if left < timedelta(0):
-        yield Exposure("key-expires", f"{what} has expired", hint)
-    elif left < EXPIRES:
-        yield Exposure("key-expires", f"{what} expires in {left.days} days", hint)
+def certificates(found: Sequence[Ending]) -> Iterator[Exposure]:
+    """Those that have ended, end soon, or cannot be read."""
+    for one in found:
+        left = None if one.end is None else one.end - datetime.now(tz=UTC)
+        if left is None:
+            yield Exposure("key-expires", one.what, one.hint)
+        elif left < timedelta(0):
+            yield Exposure("key-expires", f"{one.what} has expired", one.hint)
+        elif left < EXPIRES:
+            yield Exposure("key-expires", f"{one.what} expires in {left.days} days", one.hint)
 
 
 def wire(config: Config) -> Iterator[Exposure]:

@@ -111,6 +111,7 @@ class Background:
         self._own, self._peer = _Seen(), _Seen()
         self._drill: Document | None = None
         self._exposed: tuple[StandingWarning, ...] = ()
+        self._certificates: dict[str, str] = {}
         self._ended = threading.Event()
 
     def start(self) -> None:
@@ -142,7 +143,9 @@ class Background:
         self.read_drill()
         parts = {"archiving": archiving(config), "backup": backup(config)} if config.archive.enabled else {}
         self._own = _Seen(parts, now_s())
-        self._exposed = exposed.standing(config)
+        ends = exposed.endings(config)
+        self._certificates = {one.name: one.end.isoformat() for one in ends if one.end is not None}
+        self._exposed = exposed.standing(config, ends)
 
     def look_peer(self) -> None:
         """Ask the peer's daemon for the same, and its schedule; without an answer the last one stands, and ages."""
@@ -170,6 +173,7 @@ class Background:
             "backup": min(known, key=lambda one: float(one["age_s"]), default=None),
             "scheduled": self._own_schedule() or self._peer_schedule(at_s),
             "drill": self._drill,
+            "certificates": self._certificates,
             "warnings": self.warnings(),
         }
 

@@ -6,7 +6,7 @@ known is null or "unknown", never false.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgvip import __version__
@@ -41,7 +41,8 @@ WARNINGS: tuple[WarningRow[Any], ...] = (
 class Live:
     """What the document takes beside the snapshot, as of this moment; None where it is not known.
 
-    `armed`: the watchdog. `archiving`, `backup`, `scheduled`, `drill` and `warnings`: what was seen in the background.
+    `armed`: the watchdog. `archiving`, `backup`, `scheduled`, `drill`, `certificates` (their ends) and `warnings`: what
+    was seen in the background.
     """
 
     link: LinkState | None = None
@@ -53,6 +54,7 @@ class Live:
     backup: Document | None = None
     scheduled: Document | None = None
     drill: Document | None = None
+    certificates: Document = field(default_factory=dict)
     warnings: tuple[StandingWarning, ...] = ()
 
 
@@ -101,6 +103,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         ],
         "blockers": [{"change": change, "why": why} for change, why in k.intent.blockers],
         "drill": live.drill,
+        "certificates": live.certificates,
         "link": _link(live.link, now_s),
         "http": _http(live.http),
         "loop": _loop(snapshot.stats, now_s),

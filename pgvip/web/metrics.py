@@ -103,6 +103,11 @@ def _by_label(document: Document) -> Iterable[Family]:
     for one in document["doing"]["failures"]:
         failures.add(one["times"], action=one["action"])
     yield failures
+    text = "When a certificate ends that people have to renew, in seconds since 1970."
+    ends = Family("pgvip_certificate_expiry_timestamp_seconds", "gauge", text)
+    for name in sorted(document["certificates"]):
+        ends.add(_unix("certificates", name)(document), certificate=name)
+    yield ends
 
 
 def _states(name: str, text: str, label: str, states: tuple[str, ...], now: str) -> Family:

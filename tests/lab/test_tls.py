@@ -62,6 +62,7 @@ def test_a_primary_that_lost_its_power_is_rewound_over_the_verified_connection(s
     scene.wait_writes()
     scene.primary.boot()
     scene.finish(swapped=True)
+    assert "done: Rewind(" in scene.primary.log()
     check_wire(scene.standby, scene.primary)
 
 

@@ -178,15 +178,16 @@ def test_the_certificate_that_the_administrator_s_server_shows_is_watched(
     with serving(b"", tls=context) as port:
         postgres = replace(config.postgres, port=port, tls="own", tls_authority=authority)
         config = replace(config, postgres=postgres, me=replace(config.me, address="127.0.0.1"))
-        found = list(exposed.certificates(config))
+        found = list(exposed.certificates(exposed.endings(config)))
     assert [one.name for one in found] == (["key-expires"] if told else [])
     assert all(told in one.text and "ssl_cert_file" in one.text for one in found)
-    assert list(exposed.certificates(config)) == []  # nobody listens there now
+    assert list(exposed.certificates(exposed.endings(config))) == []  # nobody listens there now
 
 
 def test_an_authority_that_cannot_be_read_is_a_warning(config: Config, tmp_path: Path) -> None:
     postgres = replace(config.postgres, tls="own", tls_authority=tmp_path / "authority.crt", port=1)
-    (found,) = exposed.certificates(replace(config, postgres=postgres, me=replace(config.me, address="127.0.0.1")))
+    config = replace(config, postgres=postgres, me=replace(config.me, address="127.0.0.1"))
+    (found,) = exposed.certificates(exposed.endings(config))
     assert "cannot read the certificate" in found.text
 
 

@@ -454,6 +454,26 @@ MISTAKES = {
         'rejoin.clone = "later": is not one of the known words',
         'Write one of "now", "window", "never".',
     ),
+    "unknown way of TLS": (
+        [("[postgresql]", '[postgresql]\ntls = "of"')],
+        'postgresql.tls = "of": is not one of the known words',
+        'Did you mean "off"? Known: "pair", "own", "off".',
+    ),
+    "own certificate without an authority": (
+        [("[postgresql]", '[postgresql]\ntls = "own"')],
+        "postgresql.tls_authority is missing",
+        "Name the PEM file with the authority of the server's certificate, the same path on both hosts.",
+    ),
+    "authority without an own certificate": (
+        [("[postgresql]", '[postgresql]\ntls_authority = "/etc/ssl/ours.pem"')],
+        'postgresql.tls_authority = "/etc/ssl/ours.pem": belongs to tls = "own"',
+        "Remove it, or change tls.",
+    ),
+    "name of a certificate that is the pair's": (
+        [("[hosts.db1]", '[hosts.db1]\ncertificate_name = "db1.example.org"')],
+        'hosts.db1.certificate_name = "db1.example.org": belongs to tls = "own"',
+        "Remove it, or change postgresql.tls.",
+    ),
     "section that is a value": (
         [("[rejoin]", "[rejoins]"), ("\n[pair]", "rejoin = 5\n[pair]")],
         None,

@@ -80,7 +80,8 @@ def schedule(in_s: float = 3600.0) -> Scheduled:
 
 def test_nothing_is_told_before_the_first_look(world: World) -> None:
     found = world.seen.facts()
-    assert found == {"archiving": None, "backup": None, "scheduled": None, "drill": None, "warnings": ()}
+    empty = dict.fromkeys(("archiving", "backup", "scheduled", "drill"))
+    assert found == {**empty, "certificates": {}, "warnings": ()}
 
 
 def test_ages_go_on_between_two_looks(world: World) -> None:

@@ -196,3 +196,51 @@ def test_an_older_libpq_is_asked_for_what_it_knows(tmp_path: Path) -> None:
     assert old["sslmode"] == "verify-full"
     assert old["sslkey"].startswith(str(config.paths.server_keys))
     assert libpq_version() >= 16_00_00
+
+
+def postgres(config: Config, directory: Path, *, ssl_library: str = "OpenSSL", **settings: str) -> Config:
+    """A server's program that says its settings."""
+    directory.mkdir()
+    program = directory / "postgres"
+    cases = "".join(f"{name}) echo '{value}';; " for name, value in {**settings, "ssl_library": ssl_library}.items())
+    program.write_text(f'#!/bin/sh\nfor name; do :; done\ncase "$name" in {cases} esac\n')
+    program.chmod(0o755)
+    return replace(config, postgres=replace(config.postgres, bin_directory=directory, user="root"))
+
+
+@pytest.mark.parametrize(
+    ("tls", "settings", "named"),
+    [
+        ("pair", {"ssl": "off", "ssl_cert_file": "server.crt"}, ""),
+        ("pair", {"ssl": "on", "ssl_cert_file": "/etc/ssl/certs/ssl-cert-snakeoil.pem"}, ""),
+        ("pair", {"ssl": "on", "ssl_cert_file": "server.crt"}, "the server has a certificate of its own"),
+        ("pair", {"ssl_library": ""}, "built without TLS"),
+        ("own", {"ssl": "on"}, ""),
+        ("own", {"ssl": "off"}, "the server has ssl = off"),
+        ("own", {"ssl_library": ""}, "built without TLS"),
+        ("off", {"ssl_library": ""}, ""),
+    ],
+)
+def test_what_stands_against_it_is_found_before_anything_changes(
+    tmp_path: Path, tls: str, settings: dict[str, str], named: str
+) -> None:
+    config = postgres(configs.make(tmp_path), tmp_path / "programs", **settings)
+    authority = tmp_path / "authority.pem"
+    authority.touch()
+    config = replace(config, postgres=replace(config.postgres, tls=tls, tls_authority=authority))
+    found = server_keys.problems(config, new=False)
+    assert [named in one.message for one in found] == ([True] if named else [])
+    assert all(one.hint for one in found)
+
+
+def test_own_certificates_of_an_earlier_run_are_no_obstacle(tmp_path: Path) -> None:
+    config = configs.make(tmp_path)
+    path = str(config.paths.server_keys / "server.crt")
+    assert server_keys.problems(postgres(config, tmp_path / "programs", ssl="on", ssl_cert_file=path), new=False) == []
+
+
+def test_an_authority_that_is_not_there_is_named(tmp_path: Path) -> None:
+    config = postgres(configs.make(tmp_path), tmp_path / "programs", ssl="on")
+    config = replace(config, postgres=replace(config.postgres, tls="own", tls_authority=tmp_path / "none.pem"))
+    (problem,) = server_keys.problems(config, new=True)
+    assert "none.pem (postgresql.tls_authority) cannot be read" in problem.message

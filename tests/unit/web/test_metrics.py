@@ -78,7 +78,7 @@ def test_names_and_units_are_by_the_conventions() -> None:
                 assert not re.search(r"_(ms|milliseconds|kb|mb|count|percent)\b", one.name), one.name
                 assert set(one.labels) <= {
                     "pair", "host", "role", "state", "vip", "warning", "action", "event", "change", "version",
-                    "primary", "mode", "cause",
+                    "primary", "mode", "cause", "certificate",
                 }  # fmt: skip
 
 
@@ -118,6 +118,12 @@ def test_what_is_seen_beside_the_loop() -> None:
     assert (found["pgvip_drill_ok"], found["pgvip_drill_outage_seconds"]) == (1, 1.25)
     assert found["pgvip_drill_timestamp_seconds"] == 1767268800
     assert found["pgvip_switchover_scheduled_timestamp_seconds"] == 1767321000
+
+
+def test_the_ends_of_certificates_are_told() -> None:
+    found = samples({**healthy(), "certificates": {"http": "2026-01-01T12:00:00+00:00", "postgresql": "no date"}})
+    assert found["pgvip_certificate_expiry_timestamp_seconds{http}"] == 1767268800
+    assert "pgvip_certificate_expiry_timestamp_seconds{postgresql}" not in found
 
 
 def test_the_standby_does_not_tell_the_primarys_archiving_as_its_own() -> None:
