@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def host_problems(config: Config) -> list[ConfigError]:
     """What does not fit this machine: interface, networks, password files. Looks, changes nothing."""
-    rules = (_interface, _password_files, _fence_programs, _http_files, _programs, _packers)
+    rules = (_interface, _password_files, _fence_programs, _http_files, _tls_authority, _programs, _packers)
     return [error for rule in rules for error in rule(config)]
 
 
@@ -92,6 +92,13 @@ def _http_files(config: Config) -> Iterator[ConfigError]:
         yield from _secret("http.key", http.key, f"Install the private key: install -m 0600 KEY {http.key}")
     if http.certificate and not os.access(http.certificate, os.R_OK):
         yield wrong("http.certificate", str(http.certificate), "cannot be read", "Install it there, readable by root.")
+
+
+def _tls_authority(config: Config) -> Iterator[ConfigError]:
+    path = config.postgres.tls_authority
+    if path is not None and not os.access(path, os.R_OK):
+        hint = "Install the PEM file with the authority of the server's certificate there, readable by all."
+        yield wrong("postgresql.tls_authority", str(path), "cannot be read", hint)
 
 
 def _secret(key: str, path: Path, hint: str) -> Iterator[ConfigError]:

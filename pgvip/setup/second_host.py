@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from pgvip.config.load import parse
 from pgvip.deadlines import wait_until
-from pgvip.errors import CommandError, ConfigError, PgvipError, PostgresError, ProbeError, RecordError, RefusedError
+from pgvip.errors import (
+    CommandError,
+    ConfigError,
+    LinkError,
+    PgvipError,
+    PostgresError,
+    ProbeError,
+    RecordError,
+    RefusedError,
+)
 from pgvip.link import tls
 from pgvip.link.bundle import remember
 from pgvip.rejoin import source
@@ -127,6 +136,9 @@ def first_host_problems(bundle: Bundle, config: Config) -> list[PgvipError]:
 
     Nothing of the bundle needs to be installed: its keys and passwords are tried from a directory of their own.
     """
+    if server_keys.used(config) and not bundle.server_keys:
+        hint = f"Make a new one: pgvip bundle on {config.peer.name}."
+        return [LinkError("the bundle has no keys for PostgreSQL", 'postgresql.tls is "pair".', hint)]
     with tempfile.TemporaryDirectory(prefix="pgvip-") as name:
         trial = _trial(config, Path(name))
         for path in (trial.paths.passwords, trial.paths.own_passwords):

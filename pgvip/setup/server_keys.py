@@ -46,9 +46,6 @@ def problems(config: Config, *, new: bool) -> list[PgvipError]:
     if not pgtools.has_tls(config):
         hint = 'Install one that is, or write tls = "off" in [postgresql]: nothing between the hosts is encrypted then.'
         return [PostgresError(f'postgresql.tls = "{tls}": this PostgreSQL is built without TLS', "", hint)]
-    if tls == "own" and not os.access(str(config.postgres.tls_authority), os.R_OK):
-        hint = "Install the PEM file with the authority of the server's certificate there, on both hosts."
-        return [PostgresError(f"{config.postgres.tls_authority} (postgresql.tls_authority) cannot be read", "", hint)]
     if new:
         return []
     on = pgtools.server_setting(config, "ssl") == "on"

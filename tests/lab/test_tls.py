@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,6 @@ from tests.lab.nodes import wait_until
 from tests.lab.pair import BUNDLE, CONFIG, Options, Pair, config_text
 from tests.lab.postgres import PlainCluster
 from tests.lab.scene import Scene
-from tests.lab.test_strangers import PORT, PROGRAM, address
 
 SESSIONS = """
 select distinct usename || ' ' || ssl || ' ' || coalesce(client_dn, '')
@@ -24,6 +24,7 @@ select distinct usename || ' ' || ssl || ' ' || coalesce(client_dn, '')
  where usename like 'pgvip%' and client_addr is not null order by 1
 """
 OWN = "/etc/pgvip/authority.pem"
+STRANGER = Path(__file__).with_name("stranger.py")
 
 
 def sessions(host: Host) -> list[str]:
@@ -70,17 +71,17 @@ def test_a_stranger_at_the_standby_s_address_gets_nothing(scene: Scene) -> None:
     """It asks for the password in clear, as whoever spoofs ARP can."""
     dead, survivor = scene.standby, scene.primary
     scene.fence.failures[dead.name].stay_off = True
-    program = scene.lab.stranger.popen([sys.executable, PROGRAM, PORT, "asks"], stdout=subprocess.PIPE)
+    program = scene.lab.stranger.popen([sys.executable, STRANGER, 5432, "asks"], stdout=subprocess.PIPE)
     assert program.stdout is not None
     assert program.stdout.readline() == "ready\n"
     try:
         dead.power_off()
-        address(scene, "add", dead.address)
+        scene.lab.stranger.run(["ip", "addr", "add", f"{dead.address}/32", "dev", "eth0"])
         survivor.run(["ip", "neigh", "flush", "dev", "eth0"])
         wait_until(lambda: scene.says(survivor, "is not verified: server does not support SSL"), 30, "people are told")
         scene.wait_writes()
     finally:
-        address(scene, "del", dead.address)
+        scene.lab.stranger.run(["ip", "addr", "del", f"{dead.address}/32", "dev", "eth0"])
         program.kill()
     assert program.communicate(timeout=10)[0] == ""
     survivor.run(["ip", "neigh", "flush", "dev", "eth0"])

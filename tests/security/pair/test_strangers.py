@@ -13,7 +13,7 @@ import pytest
 from tests.lab.nodes import wait_until
 from tests.lab.scene import Scene
 
-PROGRAM = Path(__file__).with_name("stranger.py")
+PROGRAM = Path(__file__).parents[2] / "lab" / "stranger.py"
 PORT = 5432
 
 

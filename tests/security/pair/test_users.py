@@ -48,8 +48,11 @@ def test_a_local_user_writes_to_nothing_reads_no_secret_and_orders_nothing(scene
 def test_no_command_line_shows_a_secret(scene: Scene) -> None:
     """Everybody may read them in /proc."""
     hosts = (scene.primary, scene.standby)
-    reading = ["sh", "-c", f"find {' '.join(PLACES)} -name '*pgpass*' -exec cat {{}} +"]
-    secrets = {line.rpartition(":")[2] for host in hosts for line in host.run(reading).stdout.split()} - {""}
+    named = "\\( -name '*pgpass*' -o -name '*.key' \\)"
+    reading = ["sh", "-c", f"find {' '.join(PLACES)} {named} -exec cat {{}} +"]
+    lines = [line for host in hosts for line in host.run(reading).stdout.splitlines() if "PRIVATE KEY" not in line]
+    secrets = {line.rpartition(":")[2] for line in lines} - {""}
+    assert secrets
     for host in hosts:
         shown = as_local_user(host, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
         assert "pgvip" in shown

@@ -11,6 +11,7 @@ from cryptography import x509  # the test looks into what the one module that im
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from psycopg2.extensions import libpq_version
 
+from pgvip.checks import configuration
 from pgvip.config.model import Config
 from pgvip.errors import LinkError, ProbeError
 from pgvip.setup import server_keys
@@ -225,9 +226,7 @@ def test_what_stands_against_it_is_found_before_anything_changes(
     tmp_path: Path, tls: str, settings: dict[str, str], named: str
 ) -> None:
     config = postgres(configs.make(tmp_path), tmp_path / "programs", **settings)
-    authority = tmp_path / "authority.pem"
-    authority.touch()
-    config = replace(config, postgres=replace(config.postgres, tls=tls, tls_authority=authority))
+    config = replace(config, postgres=replace(config.postgres, tls=tls))
     found = server_keys.problems(config, new=False)
     assert [named in one.message for one in found] == ([True] if named else [])
     assert all(one.hint for one in found)
@@ -240,7 +239,9 @@ def test_own_certificates_of_an_earlier_run_are_no_obstacle(tmp_path: Path) -> N
 
 
 def test_an_authority_that_is_not_there_is_named(tmp_path: Path) -> None:
-    config = postgres(configs.make(tmp_path), tmp_path / "programs", ssl="on")
+    config = configs.make(tmp_path)
     config = replace(config, postgres=replace(config.postgres, tls="own", tls_authority=tmp_path / "none.pem"))
-    (problem,) = server_keys.problems(config, new=True)
-    assert "none.pem (postgresql.tls_authority) cannot be read" in problem.message
+    (problem,) = configuration._tls_authority(config)
+    assert problem.message == f'postgresql.tls_authority = "{tmp_path}/none.pem": cannot be read'
+    (tmp_path / "none.pem").touch()
+    assert list(configuration._tls_authority(config)) == []
