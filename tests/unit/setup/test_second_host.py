@@ -109,7 +109,7 @@ def test_data_directory_is_never_overwritten_unasked(config: Config) -> None:
     assert second_host.target_problems(config, allow_replace=True) == []
 
 
-def test_a_bundle_without_keys_for_postgresql_is_refused_before_anything_is_asked(bundle: Bundle, config: Config) -> None:
+def test_a_bundle_without_keys_for_postgresql_is_refused_at_once(bundle: Bundle, config: Config) -> None:
     (problem,) = second_host.first_host_problems(bundle, config)
     assert problem.message == "the bundle has no keys for PostgreSQL"
     assert "pgvip bundle on db1" in problem.hint
