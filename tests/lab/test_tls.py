@@ -17,6 +17,7 @@ from tests.lab.nodes import wait_until
 from tests.lab.pair import BUNDLE, CONFIG, Options, Pair, config_text
 from tests.lab.postgres import PlainCluster
 from tests.lab.scene import Scene
+from tests.lab.test_versions import diverge
 
 SESSIONS = """
 select distinct usename || ' ' || ssl || ' ' || coalesce(client_dn, '')
@@ -57,14 +58,21 @@ def test_every_session_of_pgvip_s_proves_itself_whoever_is_primary(scene: Scene)
     scene.finish(swapped=False)
 
 
-def test_a_primary_that_lost_its_power_is_rewound_over_the_verified_connection(scene: Scene) -> None:
+def test_a_host_is_rewound_and_cloned_over_the_verified_connection(scene: Scene) -> None:
+    pair, first, second = scene.pair, scene.primary, scene.standby
+    diverge(scene, first, second)
     scene.strike()
-    scene.primary.power_off()
+    first.power_off()
+    scene.switch.heal()
     scene.wait_writes()
-    scene.primary.boot()
+    first.boot()
+    pair.wait_healthy()
+    assert "rejoined: rewound" in first.log()
+    check_wire(second, first)
+    pair.pgvip(first, "rejoin", "--clone")
+    wait_until(lambda: "rejoined: cloned" in first.log(), 60, "a new copy")
     scene.finish(swapped=True)
-    assert "done: Rewind(" in scene.primary.log()
-    check_wire(scene.standby, scene.primary)
+    check_wire(second, first)
 
 
 def test_a_stranger_at_the_standby_s_address_gets_nothing(scene: Scene) -> None:
