@@ -18,12 +18,12 @@ from collections import Counter
 from pathlib import Path
 
 from tests.mutation.cases import files
+from tests.mutation.checkout import REPOSITORY, copy_to
 from tests.mutation.judge import REFUSED, SURVIVED, Bench, Spoilt, Verdict, judge_all
 from tests.mutation.kept import KEPT, Kept, harmless
 from tests.mutation.mutants import CORE, Mutant, modules, mutants
 from tests.mutation.typed import refused
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 GOAL = 90.0
 SAVE_EVERY_S = 20.0
 QUICK_S = 0.01
@@ -149,11 +149,7 @@ def keep(kept: Kept, options: argparse.Namespace) -> None:
 def in_copy(options: argparse.Namespace) -> int:
     """Do it all in a copy of the tree, which stays as it is meanwhile."""
     with tempfile.TemporaryDirectory(prefix="pgvip-mutants-") as copy:
-        for name in ("pgvip", "tests", "docs", "scripts", "conf"):
-            shutil.copytree(REPOSITORY / name, Path(copy, name), ignore=shutil.ignore_patterns("__pycache__"))
-        for path in (REPOSITORY / "setup.cfg", REPOSITORY / "pyproject.toml", REPOSITORY / KEPT):
-            if path.exists():
-                shutil.copy(path, copy)
+        copy_to(Path(copy), KEPT)
         command = [sys.executable, "-m", "tests.mutation.main", *sys.argv[1:], "--copy-of", str(REPOSITORY)]
         command += ["--json", str(options.json.absolute())] if options.json else []
         # Without compiled files every mutant at module level would compile all tests anew.

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ def test_orphaned_backend_is_not_the_database(streaming: Pair) -> None:
     for call in (probe.probe, probe.heartbeat, probe.connection):
         with pytest.raises(ProbeError):
             wait_until(lambda call=call: call(1.0) and False, 5)  # type: ignore[misc]  # a bound default
+    probe.close()
+
+
+def test_backend_of_another_postmaster_is_not_the_database(streaming: Pair) -> None:
+    """As one that outlives its own: what answers at the socket is no child of the postmaster that runs here."""
+    there = streaming.b.postgres.socket_directory
+    probe = DatabaseProbe(replace(streaming.a, postgres=replace(streaming.a.postgres, socket_directory=there)))
+    with pytest.raises(ProbeError, match="not the server that runs now"):
+        probe.probe(2.0)
     probe.close()
 
 

@@ -236,6 +236,34 @@ def test_read_write_server_is_never_rejoined(streaming: Pair) -> None:
     assert look(streaming.a).postmaster == postmaster
 
 
+def test_server_that_was_promoted_while_it_was_copied_over_is_not_stopped(streaming: Pair) -> None:
+    """An operator's clone copies beside a standby, for hours; the last check is made when it is to be stopped."""
+    seen: list[bool] = []
+
+    def promote(*_: int) -> None:
+        if not seen:
+            seen.append(True)
+            postgres.promote(streaming.b)
+
+    postmaster = look(streaming.b).postmaster
+    with pytest.raises(RejoinError, match="read-write"):
+        follow.rejoin(streaming.b, clone=True, progress=print, on_bytes=promote)
+    after = look(streaming.b)
+    assert (after.postmaster, after.in_recovery) == (postmaster, False)
+
+
+def test_source_that_changed_its_role_during_the_stop_is_not_followed(streaming: Pair) -> None:
+    """Between the first proof and the stop the peer's server has become a standby, which has nobody to follow it."""
+
+    def demote(text: str) -> None:
+        if text == "stopping the standby":
+            postgres.stop(streaming.a, clean=True)
+            postgres.start(streaming.a, standby=True, sync=False)
+
+    with pytest.raises(RejoinError, match="the peer's database is a standby"):
+        follow.rejoin(streaming.b, progress=demote)
+
+
 def test_rejoin_to_a_silent_peer_touches_nothing(streaming: Pair) -> None:
     postgres.stop(streaming.a, clean=True)
     with pytest.raises(RejoinError, match="does not answer"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError
 from pgvip.probes import commits
 from pgvip.probes.database import DatabaseProbe
+from pgvip.rejoin import source
 from pgvip.system import pgtools, processes
+from pgvip.system.sql import REPLICATION_ROLE
 from tests.lab.actions.servers import caught_up, insert, look, stopped
 from tests.lab.clusters import Pair
 
@@ -111,6 +114,28 @@ def test_grant_is_not_confirmed_by_what_was_seen_before(streaming: Pair) -> None
             start_again()
         replication.set_sync_names(streaming.a, on=False)
     replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
+
+
+def test_grant_is_not_confirmed_by_a_standby_that_answers_and_flushes_nothing(streaming: Pair) -> None:
+    """A WAL receiver that writes and does not sync, as a disk that hangs makes of every one; it answers each second."""
+    postgres.stop(streaming.b, clean=True)
+    primary = replace(streaming.a, settings=replace(streaming.a.settings, lag_bytes_max=0))
+    heard = f"SELECT count(*) FROM pg_stat_replication WHERE application_name = '{streaming.b.application_name}'"
+    conninfo = source.conninfo(streaming.b, REPLICATION_ROLE)
+    name = f"application_name={streaming.b.application_name}"
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o777)
+        words = [str(pgtools.tool(streaming.a, "pg_receivewal")), "-D", directory, "-s", "1", "-d", f"{conninfo} {name}"]
+        user = pgtools.account(streaming.a)
+        with subprocess.Popen(words, user=user.pw_uid, group=user.pw_gid, cwd="/") as receiver:
+            try:
+                answered = f"{heard} AND state = 'streaming' AND reply_time > backend_start + interval '1 s'"
+                wait_until(lambda: pgtools.psql(streaming.a, answered).strip() == "1", 20, what="its answers")
+                with pytest.raises(PostgresError, match="flush of .* by the peer|did not answer in time"):
+                    replication.confirm_grant(primary, sync=False, timeout_s=3)
+            finally:
+                receiver.terminate()
+    wait_until(lambda: pgtools.psql(streaming.a, heard).strip() == "0", 20, what="end of the receiver")
 
 
 def test_slots_are_made_and_advance(streaming: Pair) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from pgvip.core.values import Lsn
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import PgvipError, PostgresError, PromoteError
 from pgvip.system import pgtools, processes
-from tests.lab.actions.servers import caught_up, insert, look
+from tests.lab.actions.servers import caught_up, insert, look, role_is, stopped
 from tests.lab.clusters import Pair
 
 if TYPE_CHECKING:
@@ -169,6 +170,26 @@ def test_hanging_archive_does_not_hold_up_a_promotion(streaming: Pair, tmp_path:
     finally:
         for name in names:
             name.unlink()
+
+
+def test_promotion_that_does_not_come_to_its_end_is_none(streaming: Pair) -> None:
+    """It was asked for, and the server serves; but the process that would end recovery does not run."""
+    postgres.stop(streaming.a, clean=False)
+    data = streaming.b.postgres.data_directory
+    (startup,) = [
+        ref.pid
+        for ref in processes.cluster_processes(data)
+        if b"startup" in Path(f"/proc/{ref.pid}/cmdline").read_bytes()
+    ]
+    hasty = replace(streaming.b, postgres=replace(streaming.b.postgres, promote_timeout_s=0.5))
+    go_on = stopped(startup)
+    try:
+        with pytest.raises(PromoteError, match="promotion of the server"):
+            postgres.promote(hasty)
+        assert look(streaming.b).in_recovery
+    finally:
+        go_on()
+    wait_until(lambda: role_is(streaming.b, in_recovery=False), 20, what="the end of the promotion")
 
 
 def test_promotion_of_a_dead_server_says_so(streaming: Pair) -> None:

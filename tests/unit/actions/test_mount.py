@@ -159,6 +159,18 @@ def test_a_mount_that_stays_is_an_error_also_when_umount_lingers(
         mount.unmount(config)
 
 
+def test_a_mount_that_only_says_so_is_an_error(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "mount"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin")
+    with pytest.raises(MountError, match="could not mount") as failed:
+        mount.mount(config)
+    assert "although mount succeeded" in failed.value.detail
+
+
 def test_an_archive_that_the_administrator_mounts_is_only_looked_at(config: Config) -> None:
     config = replace(config, archive=replace(config.archive, mount_type=""))
     mount.mount(config)

@@ -15,7 +15,7 @@ import pytest
 
 from pgvip.config import load
 from pgvip.config.model import Config
-from pgvip.core.actions import Action, Result, WriteState
+from pgvip.core.actions import Action, Result, StopPostgres, WriteState
 from pgvip.core.knowledge import Guard
 from pgvip.core.messages import Command, Heard, Message, Order
 from pgvip.core.observations import Observations, Processes
@@ -266,6 +266,32 @@ def test_results_reach_the_core_once_and_make_the_probes_concerned_look(bench: B
 
     bench.run(act)
     assert len([action for action in bench.recorder.started if isinstance(action, WriteState)]) == 1
+
+
+def test_a_result_makes_the_probes_run_that_see_what_was_done(bench: Bench) -> None:
+    """Else the next decision would go by what was seen before it."""
+    stop = StopPostgres(clean=False)
+    assert "processes" in stop.properties.probes
+
+    def act() -> None:
+        assert "processes" not in bench.recorder.woken
+        assert bench.wakes(Result(stop, ok=True, at_s=now_s()))
+
+    bench.run(act)
+    assert set(stop.properties.probes) <= set(bench.recorder.woken)
+
+
+@pytest.mark.usefixtures("bench")  # puts the signals back
+def test_a_round_makes_the_probes_run_that_the_core_asks_for() -> None:
+    """Two heartbeats are missing: the peer's database is asked at once."""
+    bench = make(heartbeat_s=0.2)
+
+    def act() -> None:
+        bench.inbox.put(peer_says())
+        bench.wait(lambda: any(one.decision.wake for one in bench.recorder.snapshots))
+
+    bench.run(act)
+    assert {"peer_own", "peer_vip"} <= set(bench.recorder.woken)
 
 
 def test_boot_facts_are_kept_when_they_change_and_only_then(bench: Bench) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,18 @@ import pytest
 from pgvip.actions import vip
 from pgvip.config.model import Config, FenceMethod
 from pgvip.core.actions import DropVip
-from pgvip.core.observations import Observations
+from pgvip.core.observations import Observation, Observations
 from pgvip.core.values import Vip
 from pgvip.daemon import probe_table
 from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
+from pgvip.probes.peer_database import StrangerError
 from pgvip.status.snapshot import LoopStats, Newest, Snapshot
 from tests.unit import configs
 from tests.unit.core_world import primary
+from tests.unit.fake_server import error, serving
 from tests.unit.namespaces import inside, ip, pair_of_hosts
 
 LEASE_S = 300
@@ -137,3 +140,35 @@ def test_the_look_at_the_fence_device_is_timed_for_explain(tmp_path: Path) -> No
     probes = probes_of(lambda: config, took_s=took_s)
     assert next(probe for probe in probes.all() if probe.name == "fence").look() == "on"
     assert took_s["fence-status"] > 0
+
+
+@pytest.mark.parametrize("held", [None, frozenset({Vip.STANDBY}), frozenset({Vip.PRIMARY, Vip.STANDBY})])
+def test_the_peer_is_not_asked_at_an_address_that_may_be_this_host_s(
+    tmp_path: Path, held: frozenset[Vip] | None
+) -> None:
+    """This host's own database would answer there, and count as the peer's."""
+    with serving(error("57P03", "the database system is starting up")) as port:
+        config = standby_s_vip_at_loopback(tmp_path, port)
+        with pytest.raises(ProbeError, match="not the peer's now"):
+            peer_vip_look(config, held)
+
+
+@pytest.mark.parametrize("held", [frozenset[Vip](), frozenset({Vip.PRIMARY})])
+def test_the_peer_is_asked_at_its_vip(tmp_path: Path, held: frozenset[Vip]) -> None:
+    with serving(error("57P03", "the database system is starting up")) as port:
+        config = standby_s_vip_at_loopback(tmp_path, port)
+        with pytest.raises(StrangerError, match="starting up"):
+            peer_vip_look(config, held)
+
+
+def standby_s_vip_at_loopback(tmp_path: Path, port: int) -> Config:
+    """Of host "a", the primary of the pair: the standby VIP is the peer's."""
+    made = configs.make(tmp_path)
+    vips = {Vip.PRIMARY: made.vips[Vip.PRIMARY], Vip.STANDBY: ip_interface("127.0.0.1/32")}
+    return replace(made, me=replace(made.me, name="a"), vips=vips, postgres=replace(made.postgres, port=port))
+
+
+def peer_vip_look(config: Config, held: frozenset[Vip] | None) -> object:
+    seen = Observations() if held is None else Observations(held=Observation(held, now_s()))
+    probes = probes_of(lambda: config, replace(snapshot_of(config), seen=seen))
+    return next(probe for probe in probes.all() if probe.name == "peer_vip").look()

@@ -94,6 +94,20 @@ def test_no_name_comes_and_goes(disk: Path) -> None:
     os.close(watch)
 
 
+def test_each_round_waits_until_what_was_written_is_on_the_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write alone ends in memory, and succeeds on a disk that is gone."""
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def seen(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    assert disk_writer.look([str(disk)]) == ""
+    assert synced == [disk_writer.BYTES]
+
+
 def test_a_file_system_without_nameless_files_has_one_that_stays(disk: Path) -> None:
     for _ in range(2):
         descriptor = disk_writer.open_named(str(disk))

@@ -1,0 +1,353 @@
+"""The mutations of `scripts/mutate --shell`: what is left out or done wrongly, where, and the test that must notice."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """`old` is in `file` exactly once, and `new` takes its place; `test`: pytest's name of what must turn red."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+ACTIONS = "tests/unit/daemon/test_action_table.py::test_"
+ASSEMBLY = "tests/unit/daemon/test_assembly.py::test_"
+THREADS = "tests/unit/daemon/test_action_threads.py::test_"
+PROBE_THREADS = "tests/unit/daemon/test_probe_threads.py::test_"
+PROBES = "tests/unit/daemon/test_probe_table.py::test_"
+LOOP = "tests/unit/daemon/test_loop.py::test_"
+STOPS = "tests/unit/actions/test_postgres.py::test_"
+PREPARE = "tests/unit/actions/test_prepare.py::test_"
+VIPS = "tests/unit/actions/test_vip.py::test_"
+FENCE = "tests/unit/actions/test_fence.py::test_"
+MOUNT = "tests/unit/actions/test_mount.py::test_"
+DATABASE = "tests/unit/probes/test_database.py::test_"
+PROCESSES = "tests/unit/system/test_processes.py::test_"
+RECORD = "tests/unit/state/test_record.py::test_"
+LAB = "tests/lab/actions/test_"
+
+DAEMON = (
+    Mutation(
+        "the record is not written", "pgvip/daemon/action_table.py",
+        "        self._store.save(action.durable)\n", "",
+        f"{ACTIONS}a_state_that_was_written_is_what_the_next_daemon_reads",
+    ),
+    Mutation(
+        "a start without the system identifier", "pgvip/daemon/action_table.py",
+        ", system_id=system_id)", ")",
+        f"{ACTIONS}a_cluster_that_is_not_the_record_s_is_not_started",
+    ),
+    Mutation(
+        "a clean stop kills", "pgvip/daemon/action_table.py",
+        "clean=action.clean)", "clean=False)",
+        f"{ACTIONS}only_a_stop_that_may_kill_kills[True]",
+    ),
+    Mutation(
+        "who has the VIP is not reported", "pgvip/daemon/action_table.py",
+        "Outcome(text=vip.check(self._config(), action.vip))", "Outcome()",
+        f"{ACTIONS}addresses_are_raised_dropped_and_checked",
+    ),
+    Mutation(
+        "a veto is not reported", "pgvip/daemon/action_table.py",
+        "Outcome(text=self._ask_veto())", "Outcome()",
+        f"{ACTIONS}a_veto_comes_back_in_the_words_of_the_hook",
+    ),
+    Mutation(
+        "an interrupt ends nothing", "pgvip/daemon/action_table.py",
+        "        kill_cluster(self._config().postgres.data_directory, INTERRUPT_S)\n", "",
+        f"{ACTIONS}an_interrupt_ends_the_server_that_a_start_waits_for",
+    ),
+    Mutation(
+        "a stop waits for a start that hangs", "pgvip/daemon/action_threads.py",
+        "            self._interrupt(action)\n", "            pass\n",
+        f"{THREADS}a_stop_ends_what_a_hanging_action_waits_for[StartPostgres]",
+    ),
+    Mutation(
+        "a start that waited undoes a stop", "pgvip/daemon/action_threads.py",
+        "if stops != self._stops and", "if False and",
+        f"{THREADS}a_start_that_still_waits_when_a_stop_is_ordered_never_begins",
+    ),
+    Mutation(
+        "the peer's VIP is asked where it is one's own", "pgvip/daemon/probe_table.py",
+        "if held is None or name in held:", "if False:",
+        f"{PROBES}the_peer_is_not_asked_at_an_address_that_may_be_this_host_s[held1]",
+    ),
+    Mutation(
+        "the peer's VIP is asked where nobody knows whose it is", "pgvip/daemon/probe_table.py",
+        "if held is None or name in held:", "if held is not None and name in held:",
+        f"{PROBES}the_peer_is_not_asked_at_an_address_that_may_be_this_host_s[None]",
+    ),
+    Mutation(
+        "a lease is renewed for a loop that hangs", "pgvip/daemon/probe_table.py",
+        "if snapshot is None or now_s() - snapshot.at_s > ", "if snapshot is None or 0 > ",
+        f"{PROBES}a_lease_is_not_renewed_for_a_loop_that_hangs_or_has_lost_the_right[loop hangs]",
+    ),
+    Mutation(
+        "an observation is as new as its answer", "pgvip/daemon/probe_threads.py",
+        "now_s() if reason else began_s)", "now_s())",
+        f"{PROBE_THREADS}a_look_is_as_old_as_the_moment_at_which_it_began",
+    ),
+    Mutation(
+        "the end of the postmaster is not waited for", "pgvip/daemon/probe_threads.py",
+        "        self._selector.register(descriptor, selectors.EVENT_READ)\n", "",
+        f"{PROBE_THREADS}the_end_of_the_postmaster_is_told_at_once",
+    ),
+    Mutation(
+        "no hook for a fault in a thread", "pgvip/daemon/crash.py",
+        "        threading.excepthook = self.handle\n", "        pass\n",
+        f"{ASSEMBLY}a_fault_in_any_thread_ends_the_daemon",
+    ),
+    Mutation(
+        "the hook for a fault is not installed", "pgvip/daemon/assembly.py",
+        "        CrashHandler(self._recorder.store).install()\n", "",
+        f"{ASSEMBLY}a_fault_in_any_thread_ends_the_daemon",
+    ),
+    Mutation(
+        "the daemon takes no lock", "pgvip/daemon/assembly.py",
+        "        lock.take(config.paths.run)", "        pass",
+        f"{ASSEMBLY}a_second_daemon_touches_nothing",
+    ),
+    Mutation(
+        "the lock locks nothing", "pgvip/system/lock.py",
+        "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "        pass\n",
+        f"{ASSEMBLY}a_second_daemon_touches_nothing",
+    ),
+    Mutation(
+        "no probe runs after a result", "pgvip/daemon/loop.py",
+        "            for name in event.action.properties.probes:\n                self._outside.wake(name)\n", "",
+        f"{LOOP}a_result_makes_the_probes_run_that_see_what_was_done",
+    ),
+    Mutation(
+        "no database probe after a change of the processes", "pgvip/daemon/loop.py",
+        '            self._outside.wake("database")\n', "",
+        f"{LOOP}a_change_of_the_processes_makes_the_database_be_looked_at",
+    ),
+    Mutation(
+        "the core's probes do not run", "pgvip/daemon/loop.py",
+        "        for name in decision.wake:\n            self._outside.wake(name)\n", "",
+        f"{LOOP}a_round_makes_the_probes_run_that_the_core_asks_for",
+    ),
+    Mutation(
+        "a message before its facts are kept", "pgvip/daemon/loop.py",
+        "        self._keep(decision.knowledge)\n", "",
+        f"{LOOP}facts_are_kept_before_they_are_told",
+    ),
+    Mutation(
+        "facts of another boot are believed", "pgvip/state/record.py",
+        "kept is not None and kept.boot_id == boot_id", "kept is not None",
+        f"{RECORD}boot_facts_live_for_one_boot",
+    ),
+    Mutation(
+        "the record is not on the disk", "pgvip/state/record.py",
+        "        _save(self.path, durable, durable=True)", "        _save(self.path, durable, durable=False)",
+        f"{RECORD}a_save_is_synced_before_and_after_the_rename",
+    ),
+    Mutation(
+        "the record's name is not on the disk", "pgvip/state/files.py",
+        "    if durable:\n        try:\n            sync_directory(path.parent)", "    if False:\n        try:\n            pass",
+        f"{RECORD}a_save_is_synced_before_and_after_the_rename",
+    ),
+)  # fmt: skip
+
+OBSERVATIONS = (
+    Mutation(
+        "a disk counts as written before it is", "pgvip/probes/disk_writer.py",
+        "        os.fsync(descriptor)\n", "",
+        "tests/unit/probes/test_disks.py::test_each_round_waits_until_what_was_written_is_on_the_disk",
+    ),
+    Mutation(
+        "a backend of another postmaster is believed", "pgvip/probes/database.py",
+        "if session.backend_pid and processes.parent_of(session.backend_pid) != postmaster.pid:", "if False:",
+        f"{LAB}probes.py::test_backend_of_another_postmaster_is_not_the_database",
+    ),
+    Mutation(
+        "a dead postmaster is not noticed", "pgvip/probes/database.py",
+        '            raise ProbeError("there is no postmaster")\n', '            return ""\n',
+        f"{LAB}probes.py::test_orphaned_backend_is_not_the_database",
+    ),
+    Mutation(
+        "what was seen of one postmaster counts for the next", "pgvip/probes/database.py",
+        "            self._memory = Memory(postmaster)\n", "            self._memory = self._memory._replace(postmaster=postmaster)\n",
+        f"{DATABASE}where_recovery_ended_is_remembered_of_one_postmaster",
+    ),
+    Mutation(
+        "a stream is what the view calls so", "pgvip/probes/database.py",
+        "            and said.message_age_s <= self.config.settings.dead_after_s\n", "",
+        f"{DATABASE}a_stream_is_one_over_which_its_sender_was_heard[streaming-60.0-False]",
+    ),
+    Mutation(
+        "any database at the peer's address is the peer's", "pgvip/probes/peer_database.py",
+        "    if system_id and found != system_id:", "    if False:",
+        "tests/unit/probes/test_peer_database.py::"
+        "test_what_does_not_prove_to_be_the_peer_is_named_and_counts_for_nothing[other cluster]",
+    ),
+)  # fmt: skip
+
+SERVER = (
+    Mutation(
+        "a stop is not verified", "pgvip/actions/postgres.py",
+        "        _kill(config)\n    _verify_gone(config)\n", "        _kill(config)\n",
+        f"{STOPS}a_server_that_somebody_starts_again_during_the_stop_is_found",
+    ),
+    Mutation(
+        "a clean stop without the control file", "pgvip/actions/postgres.py",
+        '    if state not in ("shut down", "shut down in recovery"):', "    if False:",
+        f"{STOPS}a_server_that_ended_without_its_checkpoint_was_not_stopped_cleanly[in production]",
+    ),
+    Mutation(
+        "orphans count as a clean stop", "pgvip/actions/postgres.py",
+        "        if processes.cluster_processes(data):\n", "        if False:\n",
+        f"{STOPS}orphans_are_nothing_that_a_clean_stop_could_end",
+    ),
+    Mutation(
+        "a promotion is not awaited", "pgvip/actions/postgres.py",
+        "                _await_promotion(config, session)\n", "",
+        f"{LAB}servers.py::test_promotion_that_does_not_come_to_its_end_is_none",
+    ),
+    Mutation(
+        "a promotion waits for the archive", "pgvip/actions/postgres.py",
+        "    flag.touch()\n", "",
+        f"{LAB}servers.py::test_hanging_archive_does_not_hold_up_a_promotion",
+    ),
+    Mutation(
+        "standby.signal is not the first thing", "pgvip/actions/prepare.py",
+        "        # First of all: whoever starts it from now on, starts a standby.\n"
+        "        write_signals(config, standby=True)\n", "        pass\n",
+        f"{PREPARE}the_data_are_a_standby_s_before_anything_else_is_written",
+    ),
+    Mutation(
+        "data that are not whole are started", "pgvip/actions/prepare.py",
+        "    if why := why_unusable(config):", "    if why := '':",
+        f"{PREPARE}data_that_are_not_whole_are_not_started_until_they_are",
+    ),
+    Mutation(
+        "a start beside processes of the cluster", "pgvip/actions/prepare.py",
+        "    if left:\n", "    if False:\n",
+        f"{PREPARE}nothing_is_written_while_processes_of_the_cluster_are_left",
+    ),
+    Mutation(
+        "a primary whose data are older than its standby's", "pgvip/actions/prepare.py",
+        "    else:\n        _refuse_older_data(config)\n", "",
+        f"{LAB}same_timeline.py::test_primary_whose_directory_was_put_back_to_an_older_copy",
+    ),
+    Mutation(
+        "commits that do not wait are allowed", "pgvip/actions/prepare.py",
+        "        _refuse_weak_commit(config)\n", "        pass\n",
+        f"{LAB}servers.py::test_start_refuses_weak_commits_in_sync",
+    ),
+    Mutation(
+        "synchronous names without a reload", "pgvip/actions/replication.py",
+        "    if postmaster is None or not processes.send(postmaster, signal.SIGHUP):", "    if postmaster is None:",
+        f"{LAB}replication.py::test_sync_names_are_in_effect_when_it_returns",
+    ),
+    Mutation(
+        "a grant for any flush", "pgvip/actions/replication.py",
+        "            if lsn(receiver.flush_lsn) + lag_bytes_max >= point.lsn:\n                return True\n",
+        "            return True\n",
+        f"{LAB}replication.py::test_grant_is_not_confirmed_by_a_standby_that_answers_and_flushes_nothing",
+    ),
+    Mutation(
+        "a grant for what was seen before", "pgvip/actions/replication.py",
+        "                continue\n", "                return True\n",
+        f"{LAB}replication.py::test_grant_is_not_confirmed_by_what_was_seen_before",
+    ),
+    Mutation(
+        "the postmaster is killed first", "pgvip/system/processes.py",
+        "        for ref in reversed(left):", "        for ref in left:",
+        f"{PROCESSES}the_postmaster_is_killed_last",
+    ),
+    Mutation(
+        "one process of the cluster is left", "pgvip/system/processes.py",
+        "        return not left and not cluster_processes(data_directory)\n", "        return len(left) <= 1\n",
+        f"{PROCESSES}killing_takes_everything_also_what_is_stopped_or_just_forked",
+    ),
+)  # fmt: skip
+
+REJOIN = (
+    Mutation(
+        "the source is not proved again", "pgvip/rejoin/follow.py",
+        "        # Stopped, so it cannot be this host's own server that answers now.\n"
+        "        found = source.prove_source(config, found.system_id)\n", "",
+        f"{LAB}rejoin.py::test_source_that_changed_its_role_during_the_stop_is_not_followed",
+    ),
+    Mutation(
+        "a read-write server is taken for a standby", "pgvip/rejoin/follow.py",
+        "    if not standby:\n", "    if False:\n",
+        f"{LAB}rejoin.py::test_read_write_server_is_never_rejoined",
+    ),
+    Mutation(
+        "a server is stopped unasked", "pgvip/rejoin/follow.py",
+        '    _refuse_read_write(config)\n    progress("stopping the standby")\n',
+        '    progress("stopping the standby")\n',
+        f"{LAB}rejoin.py::test_server_that_was_promoted_while_it_was_copied_over_is_not_stopped",
+    ),
+    Mutation(
+        "diverged WAL is not saved", "pgvip/rejoin/follow.py",
+        "    return _save(config, divergence, found, progress)\n", "    return None\n",
+        f"{LAB}rejoin.py::test_crashed_primary_with_more_wal_is_rewound_and_its_loss_listed",
+    ),
+    Mutation(
+        "data under a rewind look whole", "pgvip/rejoin/rewind.py",
+        '    prepare.mark_unusable(config, "rewind")\n', "",
+        f"{LAB}rejoin.py::test_rewound_data_is_not_started_before_its_archive_is_clean",
+    ),
+    Mutation(
+        "data under a swap look whole", "pgvip/rejoin/copy.py",
+        "        prepare.mark_unusable(config, SWAP)\n", "",
+        f"{LAB}clone.py::test_clone_keeps_the_old_data_under_another_name",
+    ),
+    Mutation(
+        "another cluster's data are replaced", "pgvip/rejoin/copy.py",
+        "        if here != system_id:\n", "        if False:\n",
+        f"{LAB}clone.py::test_other_cluster_is_not_touched",
+    ),
+)  # fmt: skip
+
+HOST = (
+    Mutation(
+        "neighbours are not told of a new address", "pgvip/actions/vip.py",
+        "        netlink.add_address(config.me.interface, config.vips[vip], config.valid_lft_s)\n"
+        "        _announce(config, vip)\n",
+        "        netlink.add_address(config.me.interface, config.vips[vip], config.valid_lft_s)\n",
+        f"{VIPS}an_address_is_added_announced_and_dropped_and_all_can_be_repeated",
+    ),
+    Mutation(
+        "sessions outlive their address", "pgvip/actions/vip.py",
+        "            left = sessions.end_sessions(\n"
+        "                str(address.ip), config.postgres.port, END_SESSIONS_S, config.postgres.data_directory\n"
+        "            )\n", "            left = 0\n",
+        f"{VIPS}sessions_through_an_address_end_before_it_goes",
+    ),
+    Mutation(
+        "a renewal brings back what was dropped", "pgvip/actions/vip.py",
+        "        if here:\n            netlink.add_address(", "        if True:\n            netlink.add_address(",
+        f"{VIPS}what_was_dropped_is_neither_renewed_nor_announced",
+    ),
+    Mutation(
+        "an accepted order is a fence", "pgvip/actions/fence.py",
+        '        return answer == "off"\n', "        return True\n",
+        f"{FENCE}an_accepted_order_is_no_proof",
+    ),
+    Mutation(
+        "no answer of the device is a fence", "pgvip/actions/fence.py",
+        '        return answer == "off"\n', '        return answer != "on"\n',
+        f"{FENCE}a_status_that_always_fails_is_no_proof",
+    ),
+    Mutation(
+        "an unmount that ends badly is one", "pgvip/system/mounts.py",
+        "            if mounted(point):\n                raise\n", "",
+        f"{MOUNT}a_mount_that_stays_is_an_error_also_when_umount_lingers",
+    ),
+    Mutation(
+        "a mount that says so is one", "pgvip/system/mounts.py",
+        "    if not mounted(point):\n        raise", "    if False:\n        raise",
+        f"{MOUNT}a_mount_that_only_says_so_is_an_error",
+    ),
+)  # fmt: skip
+
+MUTATIONS = (*DAEMON, *OBSERVATIONS, *SERVER, *REJOIN, *HOST)
