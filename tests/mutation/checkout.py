@@ -7,7 +7,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DIRECTORIES = ("pgvip", "tests", "docs", "scripts", "conf")
-FILES = ("setup.cfg", "pyproject.toml")
+FILES = (Path("setup.cfg"), Path("pyproject.toml"))
 
 
 def copy_to(target: Path, *more: Path) -> None:

@@ -66,11 +66,12 @@ class Bench:
         command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider", *self._words]
         # No compiled files: a mutation of the same second and size would not be noticed.
         environment = os.environ | {"PYTHONPATH": str(self._copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        command += [f"--basetemp={self._temporary}", *tests]
+        limit_s = LIMIT_S * len(tests)
         try:
             done = subprocess.run(
-                [*command, f"--basetemp={self._temporary}", *tests],
-                cwd=self._copy, env=environment, capture_output=True, text=True, timeout=LIMIT_S * len(tests), check=False,
-            )  # fmt: skip
+                command, cwd=self._copy, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
+            )
         except subprocess.TimeoutExpired:
             return -1, "out of time"
         return done.returncode, done.stdout.strip()
@@ -101,7 +102,8 @@ def judged(bench: Bench, mutations: list[Mutation]) -> dict[str, str]:
     outcomes: dict[str, str] = {}
     begun_s = time.monotonic()
     for number, mutation in enumerate(mutations, 1):
-        say(f"\r\x1b[K{number}/{len(mutations)}, {time.monotonic() - begun_s:.0f} s: {mutation.name}", end="", error=True)
+        passed_s = time.monotonic() - begun_s
+        say(f"\r\x1b[K{number}/{len(mutations)}, {passed_s:.0f} s: {mutation.name}", end="", error=True)
         outcomes[mutation.name] = bench.judge(mutation)
     say("", error=True)
     return outcomes

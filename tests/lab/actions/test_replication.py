@@ -125,13 +125,14 @@ def test_grant_is_not_confirmed_by_a_standby_that_answers_and_flushes_nothing(st
     name = f"application_name={streaming.b.application_name}"
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o777)
-        words = [str(pgtools.tool(streaming.a, "pg_receivewal")), "-D", directory, "-s", "1", "-d", f"{conninfo} {name}"]
+        program = str(pgtools.tool(streaming.a, "pg_receivewal"))
+        words = [program, "-D", directory, "-s", "1", "-d", f"{conninfo} {name}"]
         user = pgtools.account(streaming.a)
         with subprocess.Popen(words, user=user.pw_uid, group=user.pw_gid, cwd="/") as receiver:
             try:
                 answered = f"{heard} AND state = 'streaming' AND reply_time > backend_start + interval '1 s'"
                 wait_until(lambda: pgtools.psql(streaming.a, answered).strip() == "1", 20, what="its answers")
-                with pytest.raises(PostgresError, match="flush of .* by the peer|did not answer in time"):
+                with pytest.raises(PostgresError, match=r"flush of .* by the peer|did not answer in time"):
                     replication.confirm_grant(primary, sync=False, timeout_s=3)
             finally:
                 receiver.terminate()

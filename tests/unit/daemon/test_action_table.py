@@ -1,4 +1,4 @@
-"""Each action really does what its name says: the record is on the disk, the server is the pair's, the answer comes back.
+"""Each action does what its name says: the record is on the disk, the server is the pair's, the answer comes back.
 
 pg_controldata is a script that prints what PostgreSQL 15's prints; servers are real processes called `postgres`.
 """

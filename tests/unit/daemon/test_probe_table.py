@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,11 +23,9 @@ from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
-from pgvip.probes.peer_database import StrangerError
 from pgvip.status.snapshot import LoopStats, Newest, Snapshot
 from tests.unit import configs
 from tests.unit.core_world import primary
-from tests.unit.fake_server import error, serving
 from tests.unit.namespaces import inside, ip, pair_of_hosts
 
 LEASE_S = 300
@@ -142,26 +142,30 @@ def test_the_look_at_the_fence_device_is_timed_for_explain(tmp_path: Path) -> No
     assert took_s["fence-status"] > 0
 
 
-@pytest.mark.parametrize("held", [None, frozenset({Vip.STANDBY}), frozenset({Vip.PRIMARY, Vip.STANDBY})])
-def test_the_peer_is_not_asked_at_an_address_that_may_be_this_host_s(
-    tmp_path: Path, held: frozenset[Vip] | None
+@pytest.mark.parametrize(
+    ("held", "asked"),
+    [
+        (None, False),
+        (frozenset({Vip.STANDBY}), False),
+        (frozenset({Vip.PRIMARY, Vip.STANDBY}), False),
+        (frozenset({Vip.PRIMARY}), True),
+        (frozenset[Vip](), True),
+    ],
+    ids=["unknown", "its own", "both", "the other", "none"],
+)
+def test_the_peer_is_asked_at_its_vip_unless_that_may_be_this_host_s(
+    tmp_path: Path, held: frozenset[Vip] | None, asked: bool
 ) -> None:
-    """This host's own database would answer there, and count as the peer's."""
-    with serving(error("57P03", "the database system is starting up")) as port:
-        config = standby_s_vip_at_loopback(tmp_path, port)
-        with pytest.raises(ProbeError, match="not the peer's now"):
+    """There, this host's own database would answer, and count as the peer's."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = standby_vip_at_loopback(tmp_path, listener.getsockname()[1])
+        with pytest.raises(ProbeError) as refused:
             peer_vip_look(config, held)
+        assert bool(select.select([listener], [], [], 0)[0]) is asked
+        assert ("not the peer's now" in refused.value.message) is not asked
 
 
-@pytest.mark.parametrize("held", [frozenset[Vip](), frozenset({Vip.PRIMARY})])
-def test_the_peer_is_asked_at_its_vip(tmp_path: Path, held: frozenset[Vip]) -> None:
-    with serving(error("57P03", "the database system is starting up")) as port:
-        config = standby_s_vip_at_loopback(tmp_path, port)
-        with pytest.raises(StrangerError, match="starting up"):
-            peer_vip_look(config, held)
-
-
-def standby_s_vip_at_loopback(tmp_path: Path, port: int) -> Config:
+def standby_vip_at_loopback(tmp_path: Path, port: int) -> Config:
     """Of host "a", the primary of the pair: the standby VIP is the peer's."""
     made = configs.make(tmp_path)
     vips = {Vip.PRIMARY: made.vips[Vip.PRIMARY], Vip.STANDBY: ip_interface("127.0.0.1/32")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,26 +13,16 @@ from tests.unit import configs
 if TYPE_CHECKING:
     from pathlib import Path
 
-PRIMARY = Answers(
+NOTHING: dict[str, Any] = dict.fromkeys(Answers._fields)
+PRIMARY = Answers(**NOTHING)._replace(
     in_recovery=False,
     timeline_hex="00000001",
     flush_lsn="0/2000",
-    receive_lsn=None,
-    replay_lsn=None,
     control_timeline=1,
-    received_timeline=None,
-    receiver_status=None,
-    message_age_s=None,
     replay_paused=False,
-    replay_age_s=None,
     sync_names="",
-    slot_wal_status="reserved",
     replica_state="streaming",
-    replica_sync_state="async",
     replica_flush_lsn="0/2000",
-    replica_replay_lsn="0/2000",
-    replica_flush_lag_s=0.0,
-    replica_replay_lag_s=0.0,
     segment_bytes=1 << 24,
     settings_read_at="",
 )
