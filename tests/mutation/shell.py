@@ -46,26 +46,33 @@ class Bench:
 
     def __init__(self, place: Path, words: Sequence[str]) -> None:
         self._copy, self._temporary, self._words = place / "copy", place / "tests", words
+        self._stamp = int(time.time())
         copy_to(self._copy)
 
     def judge(self, mutation: Mutation) -> str:
         """What the named test makes of it."""
         path = self._copy / mutation.file
         text = path.read_text(encoding="utf-8")
-        path.write_text(mutated(text, mutation), encoding="utf-8")
+        self._write(path, mutated(text, mutation))
         try:
             code, said = self.run([mutation.test])
         finally:
-            path.write_text(text, encoding="utf-8")
+            self._write(path, text)
         if code == 0:
             return GREEN
         return RED if f"FAILED {mutation.test}" in said else f"{ELSE}: {said[-200:]}"
 
+    def _write(self, path: Path, text: str) -> None:
+        """With a time that it never had: what was compiled of another text of the same size is not used."""
+        path.write_text(text, encoding="utf-8")
+        self._stamp += 1
+        os.utime(path, (self._stamp, self._stamp))
+
     def run(self, tests: list[str]) -> tuple[int, str]:
         """Run tests of the copy; pytest's exit code and what it said."""
         command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider", *self._words]
-        # No compiled files: a mutation of the same second and size would not be noticed.
-        environment = os.environ | {"PYTHONPATH": str(self._copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = os.environ | {"PYTHONPATH": str(self._copy)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         command += [f"--basetemp={self._temporary}", *tests]
         limit_s = LIMIT_S * len(tests)
         try:
