@@ -142,7 +142,7 @@ SERVER = (
         f"{STOPS}orphans_are_nothing_that_a_clean_stop_could_end"),
     Mutation("a promotion is not awaited", "pgvip/actions/postgres.py",
         "                _await_promotion(config, session)\n", "",
-        f"{LAB}servers.py::test_promotion_that_does_not_come_to_its_end_is_none"),
+        f"{LAB}promotion.py::test_promotion_that_does_not_come_to_its_end_is_none"),
     Mutation("a promotion waits for the archive", "pgvip/actions/postgres.py",
         "    flag.touch()\n", "",
         f"{LAB}servers.py::test_hanging_archive_does_not_hold_up_a_promotion"),

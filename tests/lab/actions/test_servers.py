@@ -7,7 +7,6 @@ import shutil
 import signal
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from pgvip.core.values import Lsn
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import PgvipError, PostgresError, PromoteError
 from pgvip.system import pgtools, processes
-from tests.lab.actions.servers import caught_up, insert, look, role_is
+from tests.lab.actions.servers import caught_up, insert, look
 from tests.lab.clusters import Pair
 
 if TYPE_CHECKING:
@@ -170,25 +169,6 @@ def test_hanging_archive_does_not_hold_up_a_promotion(streaming: Pair, tmp_path:
     finally:
         for name in names:
             name.unlink()
-
-
-def test_promotion_that_does_not_come_to_its_end_is_none(streaming: Pair) -> None:
-    """It was asked for, and the server serves; but it is in recovery for as long as a command of somebody's runs."""
-    go_on = streaming.root / "go-on"
-    command = f"until test -e {go_on}; do sleep 0.05; done"
-    pgtools.psql(streaming.b, f"ALTER SYSTEM SET recovery_end_command = '{command}'; SELECT pg_reload_conf();")
-    shown = "SHOW recovery_end_command"
-    wait_until(lambda: pgtools.psql(streaming.b, shown).strip() == command, 10, what="the command in effect")
-    postgres.stop(streaming.a, clean=False)
-    hasty = replace(streaming.b, postgres=replace(streaming.b.postgres, promote_timeout_s=0.5))
-    try:
-        with pytest.raises(PromoteError, match="promotion of the server"):
-            postgres.promote(hasty)
-        assert look(streaming.b).in_recovery
-    finally:
-        go_on.touch()
-    wait_until(lambda: role_is(streaming.b, in_recovery=False), 20, what="the end of the promotion")
-    pgtools.psql(streaming.b, "ALTER SYSTEM RESET recovery_end_command")
 
 
 def test_promotion_of_a_dead_server_says_so(streaming: Pair) -> None:
