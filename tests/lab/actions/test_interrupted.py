@@ -49,6 +49,27 @@ def test_clone_that_was_interrupted_while_renaming_is_finished(streaming: Pair, 
     assert not data.with_name("data.pgvip-new").exists()
 
 
+def test_clone_that_could_not_be_put_in_place_is_remembered(streaming: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the data directory then is not started: nobody could tell old data from a part of the new."""
+    postgres.stop(streaming.b, clean=True)
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name == "data.pgvip-new":
+            raise OSError(errno.EIO, "the disk does not want to")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        with pytest.raises(OSError, match="does not want to"):
+            cloning.clone(streaming.b, print)
+    with pytest.raises(PostgresError, match="not whole") as refused:
+        postgres.start(streaming.b, standby=True, sync=False)
+    assert cloning.SWAP in refused.value.detail
+    assert cloning.finish_swap(streaming.b)
+    postgres.start(streaming.b, standby=True, sync=False)
+
+
 def test_renaming_that_fails_leaves_the_old_data_in_its_place(streaming: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     data = streaming.b.postgres.data_directory
     postgres.stop(streaming.b, clean=True)

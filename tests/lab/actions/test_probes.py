@@ -20,6 +20,7 @@ from pgvip.probes.database import DatabaseProbe
 from pgvip.probes.peer_database import StrangerError
 from pgvip.system import pgtools, processes
 from pgvip.system.sql import ServerAnswered, connect_local
+from pgvip.system.sql_shapes import Row
 from tests.lab.actions.servers import caught_up, look, stopped
 from tests.lab.clusters import Pair
 
@@ -88,6 +89,27 @@ def test_backend_of_another_postmaster_is_not_the_database(streaming: Pair) -> N
     there = streaming.b.postgres.socket_directory
     probe = DatabaseProbe(replace(streaming.a, postgres=replace(streaming.a.postgres, socket_directory=there)))
     with pytest.raises(ProbeError, match="not the server that runs now"):
+        probe.probe(2.0)
+    probe.close()
+
+
+def test_answer_of_a_backend_whose_postmaster_died_meanwhile_is_not_the_database_s(
+    streaming: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = streaming.a.postgres.data_directory
+    probe = DatabaseProbe(streaming.a)
+    really = probe._state.query
+
+    def query(name: str, params: tuple[object, ...], *, timeout_s: float) -> list[Row]:
+        rows = really(name, params, timeout_s=timeout_s)
+        postmaster = processes.postmaster(data)
+        assert postmaster is not None
+        os.kill(postmaster.pid, signal.SIGKILL)
+        wait_until(lambda: processes.postmaster(data) is None, 5, what="its end")
+        return rows
+
+    monkeypatch.setattr(probe._state, "query", query)
+    with pytest.raises(ProbeError):
         probe.probe(2.0)
     probe.close()
 

@@ -253,11 +253,11 @@ def test_server_that_was_promoted_while_it_was_copied_over_is_not_stopped(stream
 
 
 def test_source_that_changed_its_role_during_the_stop_is_not_followed(streaming: Pair) -> None:
-    """Between the first proof and the stop the peer's server has become a standby, which has nobody to follow it."""
+    """After the first proof the peer's server has become a standby, with no more WAL than it had then."""
 
     def demote(text: str) -> None:
         if text == "stopping the standby":
-            postgres.stop(streaming.a, clean=True)
+            postgres.stop(streaming.a, clean=False)
             postgres.start(streaming.a, standby=True, sync=False)
 
     with pytest.raises(RejoinError, match="the peer's database is a standby"):
