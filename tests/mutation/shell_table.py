@@ -150,7 +150,7 @@ SERVER = (
     Mutation("standby.signal is not the first thing", "pgvip/actions/prepare.py",
         "        # First of all: whoever starts it from now on, starts a standby.\n"
         "        write_signals(config, standby=True)\n", "        pass\n",
-        f"{PREPARE}the_data_are_a_standby_s_before_anything_else_is_written"),
+        f"{LAB}prepare.py::test_data_are_a_standbys_before_anything_else_is_written"),
     Mutation("data that are not whole are started", "pgvip/actions/prepare.py",
         "    if why := why_unusable(config):", "    if why := '':",
         f"{PREPARE}data_that_are_not_whole_are_not_started_until_they_are"),
