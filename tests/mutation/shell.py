@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.mutation.checkout import copy_to
+from tests.mutation.checkout import REPOSITORY, copy_to
 from tests.mutation.shell_table import MUTATIONS, Mutation
 
 if TYPE_CHECKING:
@@ -104,6 +104,17 @@ def chosen(options: argparse.Namespace) -> list[Mutation]:
     ]
 
 
+def misplaced(mutations: list[Mutation]) -> list[str]:
+    """What the table says of the code that is not so."""
+    wrong: list[str] = []
+    for mutation in mutations:
+        try:
+            mutated((REPOSITORY / mutation.file).read_text(encoding="utf-8"), mutation)
+        except (OSError, ValueError) as failure:
+            wrong.append(str(failure))
+    return wrong
+
+
 def judged(bench: Bench, mutations: list[Mutation]) -> dict[str, str]:
     """The outcome of each by its name, with progress."""
     outcomes: dict[str, str] = {}
@@ -126,6 +137,9 @@ def main() -> int:
         for mutation in mutations:
             say(f"{mutation.name}: {mutation.test}")
         return 0
+    if wrong := misplaced(mutations):
+        say("\n".join(wrong), error=True)
+        return 1
     words = [f"--postgres={options.postgres}"] if options.postgres else []
     with tempfile.TemporaryDirectory(prefix="pgvip-shell-") as place:
         Path(place).chmod(0o755)  # PostgreSQL's user runs commands of the copy
