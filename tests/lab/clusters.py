@@ -100,6 +100,9 @@ def host_config(root: Path, me: str, port: int, binaries: Path) -> Config:
     shutil.chown(home, "postgres")
     shutil.chown(directories["archive"], "postgres")
     shutil.chown(directories["etc"], "postgres")
+    work = directories["state"] / "work"  # as setup makes it
+    work.mkdir(mode=0o700)
+    shutil.chown(work, "postgres")
     config = Config(
         name="test",
         me=Host(me, ADDRESSES[me], "lo"),
