@@ -58,10 +58,16 @@ def filled(text: str, facts: Facts) -> str:
 
 
 def names(facts: Facts) -> dict[str, str]:
-    """What texts may name: {me}, {peer}, {primary}, and what is on {hold}."""
+    """What texts may name: {me}, {peer}, {primary}, what is on {hold}, and why either is not fit to take over."""
     record = facts.record
-    primary = record.primary if record else "nobody"
-    return {"me": facts.s.me, "peer": facts.s.peer, "primary": primary, "hold": facts.k.durable.hold}
+    return {
+        "me": facts.s.me,
+        "peer": facts.s.peer,
+        "primary": record.primary if record else "nobody",
+        "hold": facts.k.durable.hold,
+        "unfit": facts.unfit or "its PostgreSQL has not been asked yet",
+        "peer_unfit": facts.peer.unfit if facts.peer else "",
+    }
 
 
 # --- what takes more than a line ---------------------------------------------------------------------------
@@ -158,6 +164,8 @@ GUARDED = Condition(
     "guarded", lambda v: v.guarded, "{me} may not begin to serve without its watchdog, and none can be armed",
     "see the watchdog of {me}, or do not require one",
 )
+FIT_HINT = "pgvip status there says what it is; pg_wal_replay_resume() ends a pause, a restart of PostgreSQL the rest"
+FIT = Condition("fit", lambda v: v.fit, "{me} is not fit to take over: {unfit}", FIT_HINT)
 GRANTED = Condition(
     "granted", lambda v: grant_holds(v, v.k.grants.grant, v.term),
     "{me} is not eligible: {peer} has not said that it holds all it needs",
@@ -201,6 +209,9 @@ PEER_GUARDED = Condition(
     "{peer} may not begin to serve without its watchdog, and none can be armed",
     "see the watchdog of {peer}, or do not require one",
 )  # fmt: skip
+PEER_FIT = Condition(
+    "peer-fit", lambda v: v.peer is None or not v.peer.unfit, "{peer} is not fit to take over: {peer_unfit}", FIT.hint
+)
 PEER_ELIGIBLE = Condition(
     "peer-eligible", lambda v: v.peer is not None and v.peer.eligible,
     "{peer} is not eligible: it does not say that it holds all it needs", GRANTED.hint,

@@ -208,8 +208,8 @@ def grants(r: Round) -> None:
     peer = v.peer
     if peer is None or not (v.pair and write_right(v) and v.read_write and v.replica_streams) or k.consent.giving_up:
         return
-    if not peer.postmaster or not peer.in_recovery or alone_by_choice(v):
-        return
+    if not peer.postmaster or not peer.in_recovery or peer.unfit or alone_by_choice(v):
+        return  # flushed is not replayable: a server that is not fit is granted nothing
     expires_s = None if v.sync_term else peer.sent_s + r.s.lag_s_max
     wanted = Grant(v.term, peer.boot_id, peer.postmaster, peer.sent_s, expires_s)
     given = k.grants.given

@@ -347,6 +347,27 @@ class Facts:
         return self.database.point if self.database else None
 
     @fact
+    def unfit(self) -> str:
+        """Why a promotion here might not bring back all that was flushed, or this server may not take over otherwise.
+
+        Flushed is not replayable. A replay that waits for higher settings is none of it: the promotion ends the server,
+        and its next start has them.
+        """
+        database = self.database
+        if database is None or not database.in_recovery:
+            return ""
+        if database.recovery_target:
+            return f"its recovery ends at {database.recovery_target}"
+        if database.replay_paused and not database.settings_low:
+            return "its replay is paused"
+        return database.unfit
+
+    @fact
+    def fit(self) -> bool:
+        """Seen: nothing keeps this server from taking over with all that it flushed. Unknown counts as no."""
+        return self.database is not None and not self.unfit
+
+    @fact
     def lagging(self) -> bool:
         """Reads here would be older than the limit, by the peer's own position as far as it is known."""
         database = self.database

@@ -53,7 +53,7 @@ class Message:
 
     Each demand and promise in it names the term and the boot it is meant for. `question` is a nonce of
     the sender's boot while it is not confirmed; `answer` echoes the peer's. `guarded`: a watchdog stands ready, or
-    none is required.
+    none is required. `unfit`: why the sender's server may not take over, "" for nothing that is known.
     """
 
     pair_id: str
@@ -95,6 +95,7 @@ class Message:
     version: str = ""
     leaving: bool = False
     guarded: bool = True
+    unfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

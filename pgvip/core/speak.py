@@ -67,6 +67,7 @@ def message(r: Round, row: Change) -> Message:
         version=r.s.version,
         leaving=k.orders.leaving,
         guarded=v.guarded,
+        unfit=v.unfit,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pgvip.core.actions import StartPostgres, name_of
-from pgvip.core.conditions import Unmet, names, unmet
+from pgvip.core.conditions import FIT, Unmet, names, unmet
 from pgvip.core.converge import CHECK_FRESH_S
 from pgvip.core.facts import Facts
 from pgvip.core.rights import ELIGIBLE, eligible, standby_address, standby_right, write_right
@@ -100,6 +100,11 @@ def _not_eligible(v: Facts) -> Unmet | None:
     """The first reason why this standby may not take over."""
     missing = unmet(ELIGIBLE, v) if v.standby and v.pair and v.k.confirmed else ()
     return missing[0] if missing else None
+
+
+def _peer_unfit(v: Facts) -> str:
+    """Why the standby's server may not take over, by its own word."""
+    return v.peer.unfit if v.peer is not None and v.primary and v.pair and v.k.confirmed else ""
 
 
 def _lags(v: Facts) -> bool:
@@ -202,6 +207,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "repair its network; it serves again by itself"),
     WarningRow("not-eligible", _not_eligible,
                "this standby may not take over: {it.text}", "{it.hint}"),
+    WarningRow("peer-unfit", _peer_unfit, "{peer} may not take over: {it}", FIT.hint),
     WarningRow("lag", _lags, "this standby lags more than the limit: it does not hold the standby VIP"),
     WarningRow("hand-backs", lambda v: v.primary and v.k.confirmed and not write_right(v)
                and v.k.durable.handbacks >= v.s.handbacks_max,

@@ -287,6 +287,7 @@ def _significant(message: Message) -> tuple[object, ...]:
         message.pause,
         message.hold,
         message.leaving,
+        message.unfit,
     )
 
 
@@ -301,5 +302,8 @@ def _significant_value(value: object) -> object:
         value.streaming,
         value.sync_names,
         value.slot_lost,
+        value.replay_paused,
+        value.unfit,
+        value.recovery_target,
         (replica.state, replica.sync_state) if replica else None,
     )

@@ -235,6 +235,7 @@ _TABLE: tuple[Kind, ...] = (
         connections_slow="new connections to the local database are not answered, although its sessions are",
         watchdog_unusable="the watchdog cannot be used",
         not_eligible="this standby may not take over",
+        peer_unfit="the standby's server may not take over, by its own word",
         lag="this standby lags more than the limit",
         fence_status="the peer's fence device does not answer",
         sync_names="somebody changed synchronous_standby_names",

@@ -103,12 +103,14 @@ BREAKS: dict[str, Alter] = {
     "database-healthy": lambda h: h.sees(disks=failing(value=True)),
     "gateway": lambda h: h.sees(gateway=failing("192.0.2.1", since_s=NOW_S - 1)),
     "guarded": lambda h: h.configured(watchdog_required=True),
+    "fit": lambda h: h.database(replay_paused=True),
     "granted": lambda h: h.knows(grant=None),
     "no-hold": lambda h: h.durable(hold="both wrote"),
     "peer-stays": lambda h: h.hears(leaving=True),
     "peer-hold": lambda h: h.hears(hold="both wrote"),
     "peer-database": lambda h: h.hears(database_ok=False),
     "peer-guarded": lambda h: h.hears(guarded=False, eligible=False),
+    "peer-fit": lambda h: h.hears(unfit="its replay is paused"),
     "peer-eligible": lambda h: h.hears(eligible=False),
 }
 """For each condition the smallest change after which it alone does not hold."""

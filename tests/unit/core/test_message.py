@@ -103,6 +103,7 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "connections-slow": lambda: primary().sees(connection=failing(value=True, since_s=NOW_S - 5)).round(),
     "database-hung": lambda: primary().sees(connection=failing(value=True)).round(),
     "not-eligible": lambda: standby().knows(grant=None).round(),
+    "peer-unfit": lambda: primary().hears(unfit="its replay is paused", eligible=False).round(),
     "lag": lambda: standby().database(replay_lag_s=61.0).round(),
     "alone": lambda: primary(Mode.SOLO).told(database_ok=False),
     "fence-status": lambda: primary().sees(fence=failing()).round(),
@@ -404,6 +405,15 @@ def test_a_standby_that_may_not_take_over_names_the_reason() -> None:
     unguarded = standby().configured(watchdog_required=True).sees(watchdog=failing()).round()
     assert "may not begin to serve without its watchdog" in text_of(unguarded, "not-eligible")
     assert not unguarded.message.guarded
+
+
+def test_both_hosts_name_what_keeps_the_standby_from_replaying_all_that_it_flushed() -> None:
+    paused = standby().database(replay_paused=True).round()
+    told = text_of(paused, "not-eligible")
+    assert told == "this standby may not take over: b is not fit to take over: its replay is paused"
+    assert (paused.message.eligible, paused.message.unfit) == (False, "its replay is paused")
+    other = primary().hears(unfit=paused.message.unfit, eligible=False).round()
+    assert text_of(other, "peer-unfit") == "b may not take over: its replay is paused"
 
 
 def test_a_watchdog_is_told_with_its_reason() -> None:
