@@ -159,6 +159,10 @@ NOT_ISOLATED = Condition(
     "not-isolated", lambda v: not v.k.isolation.isolated, "{me} has no gateway and no answer from {peer} by any path",
     "repair the network of {me}; it serves again by itself",
 )
+WHOLE = Condition(
+    "whole", lambda v: not (v.k.durable.lacks or v.k.promotion.lacks),
+    "the promotion of {me} left out WAL that it had flushed", "pgvip status on {me} says what, and what to do",
+)  # fmt: skip
 HOLDS_ALL = Condition("holds-all", _holds_all, "{me} is not known to hold all that its role needs")
 GUARDED = Condition(
     "guarded", lambda v: v.guarded, "{me} may not begin to serve without its watchdog, and none can be armed",

@@ -47,6 +47,20 @@ NOTICED_S = 0.3
 """How long a stop that pgvip did not ask for is left alone: whoever did must see it, and pg_ctl looks every 0.1 s."""
 
 
+def verify(r: Round) -> None:
+    """Write down, before anything else, that this host's promotion left out what it had flushed.
+
+    Then nothing is served, and nothing is overwritten: an operator decides which of the two hosts' data shall live.
+    """
+    k = r.k
+    if not k.promotion.lacks:
+        return
+    if k.durable.lacks:
+        k.promotion = replace(k.promotion, lacks="")
+    else:
+        r.write(replace(k.durable, hold=k.promotion.lacks, lacks=True))
+
+
 def postgres(r: Round, row: Change) -> None:
     """Run PostgreSQL as the rights say."""
     v, k = r.facts(), r.k
@@ -97,7 +111,15 @@ def _as_primary(r: Round, row: Change) -> None:
     elif v.hung and not v.disks_bad and row.by is not By.INVITE and _hung_long(r):
         r.start(StopPostgres(clean=False))
     elif v.recovering and v.guarded and not v.is_running(StartPostgres):
-        r.start(Promote())
+        if _at_a_target(v):
+            _without_target(r)  # its promotion would drop what lies beyond
+        elif r.start(Promote()):
+            k.promotion = replace(k.promotion, unverified=True)
+    elif v.read_write and k.promotion.unverified:
+        if Vip.PRIMARY in (v.seen.held.value or ()):
+            k.promotion = replace(k.promotion, unverified=False)  # an earlier process saw it, and raised the address
+        else:
+            r.start(Promote())  # it has come about since: where it forks is still to be looked at
 
 
 def _noticed(r: Round) -> bool:
@@ -127,7 +149,7 @@ def _as_blocked_primary(r: Round) -> None:
             r.start(StopPostgres(clean=False))
     elif v.processes.left:
         r.start(StopPostgres(clean=False))
-    elif entitled(v) and not v.k.isolation.isolated:
+    elif entitled(v) and not v.k.isolation.isolated and not v.k.durable.lacks:
         r.start(StartPostgres(standby=True, sync=False))
 
 
@@ -151,8 +173,24 @@ def _as_standby(r: Round) -> None:
         # The start raises them. Not while the primary is away: this postmaster may be the eligible one [m 11].
         if r.start(StopPostgres(clean=True)):
             r.note("settings", "the primary's settings were raised: this standby is restarted with them")
+    elif _at_a_target(v) and v.peer_serves:
+        _without_target(r)
     elif v.hung and not v.disks_bad and _hung_long(r) and not _is_offered_the_role(r):
         r.start(StopPostgres(clean=False))  # a standby that hangs for ever would keep the pair solo for ever
+
+
+def _at_a_target(v: Facts) -> str:
+    """The recovery target in force, unless this server was restarted for it before."""
+    target = v.database.recovery_target if v.database is not None else ""
+    return "" if target == v.k.promotion.restarted_for else target
+
+
+def _without_target(r: Round) -> None:
+    """Restart the server: the start writes settings without a recovery target. Once: who gives it may do so again."""
+    target = _at_a_target(r.facts())
+    if r.start(StopPostgres(clean=True)):
+        r.k.promotion = replace(r.k.promotion, restarted_for=target)
+        r.note("settings", f"its recovery would end at {target}: the server is restarted without it")
 
 
 def _is_offered_the_role(r: Round) -> bool:
@@ -236,7 +274,7 @@ def addresses(r: Round) -> None:
     if v.paused or v.higher is not None:
         return
     soon = write_right(v) and (v.is_running(Promote, StartPostgres) or v.recovering)
-    _raise(r, Vip.PRIMARY, ok=primary_ok and _caught_up(r), soon=soon)
+    _raise(r, Vip.PRIMARY, ok=primary_ok and _caught_up(r) and v.verified, soon=soon)
     _raise(r, Vip.STANDBY, ok=standby_ok and (v.primary or v.streams), soon=soon and v.solo)
 
 

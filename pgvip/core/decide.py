@@ -23,7 +23,7 @@ from pgvip.core import adoption, consent, converge, fencing, intake, power_order
 from pgvip.core.changes import NONE, NOT_CALLED_OFF, Change, choose
 from pgvip.core.guard import guard
 from pgvip.core.isolation import isolate
-from pgvip.core.knowledge import Clock, Decision, Grants, Knowledge, Peer, Power
+from pgvip.core.knowledge import Clock, Decision, Grants, Knowledge, Peer, Power, Promotion
 from pgvip.core.messages import AddressFree
 from pgvip.core.round import Round
 from pgvip.core.settings import Identity, Inputs, Settings
@@ -49,6 +49,7 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
             address=AddressFree(term, who.boot_id) if told else None,
         ),
         power=Power(doubt_s=facts.doubt_s),
+        promotion=Promotion(unverified=durable.served),
         peer=Peer(met=facts.met),
         clock=Clock(jumped_s=who.started_s),
     )
@@ -97,8 +98,10 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     row = chosen if r.facts() is drawn else _choose(r)
     consent.own(r, row)
 
-    # The server, the synchronous names, the proof for the standby, the addresses, the archive: as the rights are by
-    # now. The server comes first, since the addresses wait for it; among the addresses, dropping comes before raising.
+    # What a promotion left out, the server, the synchronous names, the proof for the standby, the addresses, the
+    # archive: as the rights are by now. The server comes before the addresses, which wait for it; among the addresses,
+    # dropping comes before raising.
+    converge.verify(r)
     converge.postgres(r, row)
     converge.sync_names(r)
     converge.grants(r)

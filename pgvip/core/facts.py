@@ -161,6 +161,16 @@ class Facts:
         return not self.processes.standby_signal
 
     @fact
+    def verified(self) -> bool:
+        """It was seen that the last promotion here kept all that had been flushed. Unknown counts as no.
+
+        Until then nothing is served, and the peer's data are not rebuilt from these.
+        """
+        promotion = self.k.promotion
+        known = not promotion.unverified and not self.is_running(Promote)
+        return known and not promotion.lacks and not self.k.durable.lacks
+
+    @fact
     def dead(self) -> bool:
         """Seen: there is no postmaster."""
         return self.processes is not None and not self.postmaster

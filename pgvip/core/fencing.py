@@ -169,4 +169,4 @@ def _write_forced(r: Round) -> None:
         at=r.inputs.wall,
     )
     served = r.k.durable.served and own is not None and own.primary == r.s.me
-    r.write(replace(r.k.durable, record=record, served=served, complete=True, hold=""))
+    r.write(replace(r.k.durable, record=record, served=served, complete=True, hold="", lacks=False))

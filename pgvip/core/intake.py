@@ -12,6 +12,7 @@ from pgvip.core.actions import (
     Fence,
     FindEnd,
     PowerOn,
+    Promote,
     Rejoin,
     Result,
     Salvage,
@@ -51,6 +52,8 @@ def _result(r: Round, result: Result) -> None:
         fencing.fenced(r, action.attempt, ok=result.ok, text=result.text)
     elif isinstance(action, ConfirmGrant) and result.ok:
         r.k.grants = replace(r.k.grants, given=action.key, given_at_s=result.at_s)
+    elif isinstance(action, Promote) and result.ok:
+        r.k.promotion = replace(r.k.promotion, unverified=False, lacks=result.text)
     elif isinstance(action, CheckVip) and result.ok:
         r.k.work = replace(r.k.work, checked={**r.k.work.checked, action.vip: (result.at_s, result.text)})
     elif isinstance(action, FindEnd | Salvage) and result.ok:
@@ -143,7 +146,9 @@ def _command(r: Round, command: Command) -> bool:
         # The operator saw it dead: it is theirs to switch on.
         k.power = replace(k.power, peer_off=False, power_pending=False)
     elif order is Order.CLEAR_HOLD:
-        return r.write(replace(k.durable, hold=""))
+        # Who lacks what it had flushed does not serve for that: which data shall live is said by a forced promotion.
+        lacking = k.durable.lacks and r.facts().primary
+        return lacking or r.write(replace(k.durable, hold="", lacks=False))
     elif order is Order.FORCE_PROMOTE:
         k.orders = replace(k.orders, force=True, unfenced=command.text == "without-fence")
     elif order in (Order.FAILOVER, Order.FENCE_OFF):
@@ -279,6 +284,8 @@ def passing(r: Round) -> None:
     if k.orders.switchover is not None and r.now_s >= k.orders.switchover.until_s:
         k.orders = replace(k.orders, switchover=None)
         r.note("switchover-dropped", "the ordered switchover did not come about in time")
+    if k.promotion.restarted_for and v.recovering and v.database is not None and not v.database.recovery_target:
+        k.promotion = replace(k.promotion, restarted_for="")
     _lasting(r)
 
 

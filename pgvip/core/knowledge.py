@@ -254,6 +254,18 @@ class DatabaseTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class Promotion:
+    """Whether this host's promotion kept all that the host had flushed."""
+
+    unverified: bool = False
+    """A promotion was begun, perhaps by an earlier process, and where its timeline forks was not looked at since."""
+    lacks: str = ""
+    """What it left out, until that is written (`Durable.lacks`)."""
+    restarted_for: str = ""
+    """The recovery target for which this process last restarted the server: not again for the same one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Isolation:
     """Whether this primary is cut off from everything."""
 
@@ -315,6 +327,7 @@ class Knowledge:
     orders: Orders = Orders()
     power: Power = Power()
     database: DatabaseTimes = DatabaseTimes()
+    promotion: Promotion = Promotion()
     isolation: Isolation = Isolation()
     work: Work = field(default_factory=Work)
     clock: Clock = Clock()

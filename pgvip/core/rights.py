@@ -39,6 +39,7 @@ from pgvip.core.conditions import (
     RECOVERING,
     STANDBY,
     STAYS,
+    WHOLE,
     holds,
 )
 from pgvip.core.facts import Facts
@@ -46,7 +47,7 @@ from pgvip.core.values import Mode, Override, Record
 
 # The write right but for what it needs of the data and the network: this host is the pair's one primary, here and now.
 ENTITLED = (CONFIRMED, PRIMARY, NO_ALARM, NOT_GIVING_UP, KEEPS_ROLE)
-WRITE = (*ENTITLED, NOT_ISOLATED, HOLDS_ALL)
+WRITE = (*ENTITLED, NOT_ISOLATED, HOLDS_ALL, WHOLE)
 SERVING = (*WRITE, READ_WRITE)
 # This primary may make the pair solo.
 SOLO = (PAIR, *SERVING, HEALTHY, GATEWAY, NOT_PAUSED)

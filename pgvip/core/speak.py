@@ -51,7 +51,7 @@ def message(r: Round, row: Change) -> Message:
         address_free=_address_free(r),
         eligible=eligible(v),
         postmaster=v.postmaster,
-        read_write=v.read_write,
+        read_write=v.read_write and v.verified,
         in_recovery=v.recovering,
         database_ok=v.database_healthy and v.responding,
         streaming=v.streams,

@@ -128,6 +128,8 @@ class Pause:
 class Durable:
     """All that is written with fsync: the record and the local facts beside it.
 
+    `lacks`: this host's own promotion left out WAL that it had flushed (`hold` says what); nothing is served from these
+    data until an operator clears the hold.
     `kept_off`: an operator ordered this host to power its peer off: it is not switched on again before they say so, or
     before it was heard again.
     """
@@ -139,6 +141,7 @@ class Durable:
     pause: Pause = Pause()
     handbacks: int = 0
     kept_off: bool = False
+    lacks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

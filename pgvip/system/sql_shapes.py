@@ -111,6 +111,7 @@ SHAPES: dict[str, Shape] = {
     ),
     # --- replication
     "heartbeat": one(COUNT),
+    "flushed": one(LSN.or_null),
     "written": one(TIMELINE_HEX, LSN),
     "replicas": any_of(COUNT, TEXT.or_null, TEXT, TEXT.or_null, TEXT.or_null, LSN.or_null, TEXT.or_null),
     "setting": one(TEXT),

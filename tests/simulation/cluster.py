@@ -53,6 +53,12 @@ class Cluster:
         self.names_in_force = False
         self.waiting: list[tuple[int, int]] = []
         self.recovered_end = 0
+        self.forks_early = 0  # entries that the next promotion leaves out, though they were flushed
+        self.left_out = 0  # what the last one left out
+        self.target = ""  # a recovery target that is in force: replay ends at `replay_end`
+        self.given_target = ""  # one that comes back with every start
+        self.replay_end = 0
+        self.paused = False  # replay, by hand; a promotion ends the pause
         self.revealed = ""
         self.inbound: Stream | None = None  # this standby's stream
         self.outbound: Stream | None = None  # the peer's, as this primary's pg_stat_replication has it
@@ -142,7 +148,8 @@ class Cluster:
         self.starts += 1
         self.proc = f"{self.world.new_entry()}:{self.host.name}"
         self.phase = "starting"
-        self.hung = ""
+        self.hung, self.target, self.replay_end = "", self.given_target if self.standby_signal else "", len(self.wal)
+        self.paused = False
         self.names_shown = self.names_in_force = sync
         self.waiting = []
         self.host.log(f"postgres {self.proc} starts{' as standby' if self.standby_signal else ''}")
@@ -166,6 +173,14 @@ class Cluster:
 
     def promoted(self) -> None:
         self.drop_inbound()
+        kept = len(self.wal) - self.forks_early
+        if self.target:
+            kept = min(kept, self.replay_end)
+        self.left_out, self.forks_early, self.target = len(self.wal) - max(1, kept), 0, ""
+        if self.left_out > 0:
+            self.host.log(f"the promotion leaves out {self.left_out} entries")
+            del self.wal[max(1, kept) :]
+            self.history = [start for start in self.history if start[1] <= len(self.wal)]
         self.history.append((self.timeline + 1, len(self.wal)))
         self.standby_signal = False
         self.flushed = len(self.wal)

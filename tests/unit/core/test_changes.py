@@ -98,6 +98,7 @@ BREAKS: dict[str, Alter] = {
     "no-higher-term": lambda h: h.knows(heard_record=record("a", Mode.SOLO, 9)),
     "not-isolated": lambda h: h.knows(isolated=True),
     "holds-all": lambda h: h.durable(served=False),
+    "whole": lambda h: h.durable(lacks=True),
     "read-write": lambda h: h.database(in_recovery=True),
     "standby-runs": lambda h: h.database(in_recovery=False),
     "database-healthy": lambda h: h.sees(disks=failing(value=True)),

@@ -103,6 +103,8 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "connections-slow": lambda: primary().sees(connection=failing(value=True, since_s=NOW_S - 5)).round(),
     "database-hung": lambda: primary().sees(connection=failing(value=True)).round(),
     "not-eligible": lambda: standby().knows(grant=None).round(),
+    "early-fork": lambda: primary(Mode.SOLO).durable(hold="the promotion left timeline 1", lacks=True).round(),
+    "peer-hold": lambda: primary().hears(hold="both wrote").round(),
     "peer-unfit": lambda: primary().hears(unfit="its replay is paused", eligible=False).round(),
     "lag": lambda: standby().database(replay_lag_s=61.0).round(),
     "alone": lambda: primary(Mode.SOLO).told(database_ok=False),

@@ -37,7 +37,7 @@ def right(conditions: tuple[Condition, ...]) -> Callable[[Any], bool]:
 
 
 ENTITLED = ("record", "confirmed", "giving-up", "alarm", "higher")
-WRITE = (*ENTITLED, "isolated", "served", "complete", "handed-over")
+WRITE = (*ENTITLED, "isolated", "served", "complete", "handed-over", "lacks")
 SERVING = (*WRITE, "database")
 TAKER = ("record", "confirmed", "leaving", "higher", "guarded", "fit", "granted", "database", "healthy", "hold",
          "alarm")
@@ -107,6 +107,9 @@ class Given:
 
     def _healthy(self, _name: str, value: str) -> None:
         self.facts.database_healthy = value == "yes"
+
+    def _lacks(self, _name: str, value: str) -> None:
+        self.durable.lacks, self.k.promotion.lacks = value == "yes", ""
 
     def _giving_up(self, _name: str, value: str) -> None:
         self.k.consent.giving_up = object() if value == "yes" else None
