@@ -109,6 +109,7 @@ def awake(r: Round) -> None:
         k.database = replace(
             k.database,
             unfollowed_since_s=NEVER, unstreamed_since_s=NEVER, behind_since_s=NEVER, blocked_since_s=NEVER,
+            unflushed_since_s=NEVER,
         )  # fmt: skip
         r.note("awake", f"no round for {gap_s:.1f} s: what the peer did not say meanwhile is not held against it")
     k.clock = Clock(k.clock.seq + 1, r.now_s, awake_s, r.now_s if r.inputs.jumped else jumped_s)
@@ -308,6 +309,9 @@ def _lasting(r: Round) -> None:
         stopped_since_s=_since(r, s.stopped_since_s, in_order),
         unfollowed_since_s=_since(r, s.unfollowed_since_s, wants_following and not following),
         unstreamed_since_s=_since(r, s.unstreamed_since_s, v.recovering and not v.streams),
+        unflushed_since_s=_since(
+            r, s.unflushed_since_s, wants_following and (not v.replica_streams or v.replica_behind)
+        ),
         behind_since_s=_since(r, s.behind_since_s, v.replica_behind),
         blocked_since_s=_since(r, s.blocked_since_s, blocked),
         clear_since_s=s.clear_since_s,

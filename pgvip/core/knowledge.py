@@ -15,10 +15,12 @@ from pgvip.core.values import NEVER, Durable, Grant, Record, Role, Vip, WalPoint
 class Why(StrEnum):
     """Why a host claims: it decides when the claim ends (docs/protocol.md, "Claiming (fence)").
 
+    UNFOLLOWED: the peer's daemon is silent and its database does not follow, whatever else of it answers.
     ORDER: a forced promotion, which needs no right. OPERATOR: an order to power the peer off, with the ordinary right.
     """
 
     SILENCE = "silence"
+    UNFOLLOWED = "unfollowed"
     CANNOT = "cannot"
     ORDER = "order"
     OPERATOR = "operator"
@@ -245,6 +247,8 @@ class DatabaseTimes:
     """This standby receives no WAL."""
     behind_since_s: float = NEVER
     """The standby streams and has not flushed all that this primary has."""
+    unflushed_since_s: float = NEVER
+    """This primary of a pair has WAL that its standby has not flushed, or no stream to it."""
     blocked_since_s: float = NEVER
     """Primary by the record, not served yet, and without the write right."""
     clear_since_s: float = NEVER

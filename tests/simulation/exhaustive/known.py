@@ -99,6 +99,7 @@ class Clock:
             "blocked_since_s": int(s.standby_down_s) + 1,
             "unfollowed_since_s": int(s.standby_down_s) + 1,
             "unstreamed_since_s": int(s.stuck_s) + 1,
+            "unflushed_since_s": int(s.unfollowed_s) + 1,
             "behind_since_s": int(s.sync_stall_s) + 1,
             "round_s": LONG,
             "doubt_s": OLD,
