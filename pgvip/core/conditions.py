@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pgvip.core.facts import Facts
+from pgvip.core.messages import Revoked
 from pgvip.core.values import Grant, Record, Vip
 
 STATUS = "see pgvip status on {me}"
@@ -83,6 +84,11 @@ def grant_holds(facts: Facts, grant: Grant | None, term: int) -> bool:
         and grant.postmaster == facts.postmaster
         and (grant.expires_s is None or facts.now_s < grant.expires_s)
     )
+
+
+def void(revoked: Revoked | None, boot_id: str, echo_s: float) -> bool:
+    """A grant that began with this message of the peer's is withdrawn."""
+    return revoked is not None and revoked.boot_id == boot_id and echo_s <= revoked.echo_s
 
 
 def handover_met(facts: Facts) -> bool:
@@ -217,7 +223,7 @@ PEER_FIT = Condition(
     "peer-fit", lambda v: v.peer is None or not v.peer.unfit, "{peer} is not fit to take over: {peer_unfit}", FIT.hint
 )
 PEER_ELIGIBLE = Condition(
-    "peer-eligible", lambda v: v.peer is not None and v.peer.eligible,
+    "peer-eligible", lambda v: v.peer is not None and v.peer.eligible and not v.k.grants.unwaited,
     "{peer} is not eligible: it does not say that it holds all it needs", GRANTED.hint,
 )  # fmt: skip
 PEER_HEALTHY = Condition(

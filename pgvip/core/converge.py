@@ -24,7 +24,9 @@ from pgvip.core.actions import (
     UnmountArchive,
 )
 from pgvip.core.changes import HAND_BACK, By, Change
+from pgvip.core.conditions import void
 from pgvip.core.facts import Facts
+from pgvip.core.messages import Revoked
 from pgvip.core.rights import (
     alone_by_choice,
     eligible,
@@ -211,6 +213,21 @@ def _rebuild(r: Round, *, clone: bool) -> None:
         r.k.grants = replace(r.k.grants, grant=None)  # whatever was proved of the data, it is true no more [m 11]
 
 
+def revoke(r: Round) -> None:
+    """Withdraw what was granted as soon as the synchronous names are seen wrong: commits do not wait for the peer.
+
+    The standby is told in every message from now on, and granted again when it is proved to have what was acknowledged
+    meanwhile.
+    """
+    v, k = r.facts(), r.k
+    if not v.unwaited or v.database is None or not write_right(v):
+        return
+    heard = k.peer.heard.message if k.peer.heard else None
+    revoked = Revoked(heard.boot_id, heard.sent_s) if heard else k.grants.revoked
+    why = f"synchronous_standby_names was '{v.database.sync_names}' at {v.database.point}"
+    k.grants = replace(k.grants, given=None, revoked=revoked, unwaited=k.grants.unwaited or why)
+
+
 def sync_names(r: Round) -> None:
     """Set the synchronous names before a pair in sync; clear them only after the record says solo [m 16]."""
     v, k = r.facts(), r.k
@@ -248,6 +265,8 @@ def grants(r: Round) -> None:
         return
     if not peer.postmaster or not peer.in_recovery or peer.unfit or alone_by_choice(v):
         return  # flushed is not replayable: a server that is not fit is granted nothing
+    if v.unwaited or void(k.grants.revoked, peer.boot_id, peer.sent_s):
+        return
     expires_s = None if v.sync_term else peer.sent_s + r.s.lag_s_max
     wanted = Grant(v.term, peer.boot_id, peer.postmaster, peer.sent_s, expires_s)
     given = k.grants.given

@@ -47,6 +47,7 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
         grants=Grants(
             grant=facts.grant if confirmed else None,
             address=AddressFree(term, who.boot_id) if told else None,
+            revoked_s=facts.revoked_s,
         ),
         power=Power(doubt_s=facts.doubt_s),
         promotion=Promotion(unverified=durable.served),
@@ -60,7 +61,8 @@ def boot_facts(knowledge: Knowledge) -> BootFacts:
     k = knowledge
     term = k.durable.record.term if k.durable.record and k.confirmed else 0
     told = k.grants.address.term if k.grants.address else -1
-    return BootFacts(k.confirmed, term, k.grants.grant, told, max(k.power.doubt_s, k.power.fence_s), k.peer.met)
+    doubt_s = max(k.power.doubt_s, k.power.fence_s)
+    return BootFacts(k.confirmed, term, k.grants.grant, told, doubt_s, k.peer.met, revoked_s=k.grants.revoked_s)
 
 
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
@@ -103,6 +105,7 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     # dropping comes before raising.
     converge.verify(r)
     converge.postgres(r, row)
+    converge.revoke(r)
     converge.sync_names(r)
     converge.grants(r)
     converge.addresses(r)

@@ -362,6 +362,16 @@ class Facts:
         return since_s > NEVER and self.now_s - max(since_s, self.stream_at_s) >= self.s.sync_stall_s
 
     @fact
+    def unwaited(self) -> bool:
+        """Seen: commits of this sync pair do not wait for the peer, by the names in force just now."""
+        database = self.database
+        if not self.read_write or not self.sync_term or database is None:
+            return False
+        return not self.stale(self.seen.database, Subject.NAMES) and (
+            not database.sync_names or database.foreign_names
+        )
+
+    @fact
     def replica_lag_bytes(self) -> int:
         database = self.database
         if database is None or database.replica is None:

@@ -18,6 +18,7 @@ from pgvip.core.actions import (
     Salvage,
     WriteState,
 )
+from pgvip.core.conditions import void
 from pgvip.core.knowledge import Clock, DatabaseTimes, FenceOrder, Power, Switchover
 from pgvip.core.messages import Command, Heard, Message, Order
 from pgvip.core.rights import entitled, write_right
@@ -51,7 +52,8 @@ def _result(r: Round, result: Result) -> None:
     elif isinstance(action, Fence):
         fencing.fenced(r, action.attempt, ok=result.ok, text=result.text)
     elif isinstance(action, ConfirmGrant) and result.ok:
-        r.k.grants = replace(r.k.grants, given=action.key, given_at_s=result.at_s)
+        if not void(r.k.grants.revoked, action.key.boot_id, action.key.echo_s):
+            r.k.grants = replace(r.k.grants, given=action.key, given_at_s=result.at_s, unwaited="")
     elif isinstance(action, Promote) and result.ok:
         r.k.promotion = replace(r.k.promotion, unverified=False, lacks=result.text)
     elif isinstance(action, CheckVip) and result.ok:
@@ -79,7 +81,7 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
         return
     r.k.fencing = replace(r.k.fencing, claim=None, waiting="", veto=None)  # any change of the record ends the claim
     r.k.consent = replace(r.k.consent, giving_up=None, end=None)
-    r.k.grants = replace(r.k.grants, given=None)
+    r.k.grants = replace(r.k.grants, given=None, unwaited="")
     r.k.orders = replace(r.k.orders, switchover=None, fence_order=None)
     r.k.peer = replace(r.k.peer, alarm="")  # it was about the old term
     if r.k.orders.force and new.primary == r.s.me and durable.complete:
@@ -203,11 +205,24 @@ def _message(r: Round, message: Message) -> None:
     meant = grant is not None and own is not None and (grant.term, grant.boot_id) == (own.term, k.who.boot_id)
     # A lease that began before the clocks moved apart is of unknown age, however often it is told.
     aged = grant is not None and grant.expires_s is not None and grant.echo_s <= k.clock.jumped_s
+    _revoked(r, message)
+    aged = aged or (grant is not None and grant.echo_s <= k.grants.revoked_s > NEVER)
     if grant is not None and meant and not aged and grant.postmaster and grant.postmaster == r.facts().postmaster:
         k.grants = replace(k.grants, grant=grant)
     free = message.address_free
     if free is not None and own is not None and free.term == own.term and free.boot_id == k.who.boot_id:
         k.grants = replace(k.grants, address=free)
+
+
+def _revoked(r: Round, message: Message) -> None:
+    """The primary withdraws its grants up to a time: also those that an old message may still bring."""
+    revoked, grants = message.revoked, r.k.grants
+    if revoked is None or revoked.boot_id != r.k.who.boot_id or revoked.echo_s <= grants.revoked_s:
+        return
+    kept = grants.grant is not None and grants.grant.echo_s > revoked.echo_s
+    r.k.grants = replace(grants, revoked_s=revoked.echo_s, grant=grants.grant if kept else None)
+    if grants.grant is not None and not kept:
+        r.note("revoked", f"{r.s.peer} has withdrawn that this standby holds all it needs")
 
 
 def _gateway_since_s(r: Round, heard: Heard | None, message: Message) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from pgvip.core.actions import Action, Kind, Subject
-from pgvip.core.messages import AddressFree, Command, Heard, Message, Stopped, Want
+from pgvip.core.messages import AddressFree, Command, Heard, Message, Revoked, Stopped, Want
 from pgvip.core.settings import Identity, Note, StandingWarning
 from pgvip.core.values import NEVER, Durable, Grant, Record, Role, Vip, WalPoint
 
@@ -149,6 +149,12 @@ class Grants:
     """On the primary: what it last proved for the peer."""
     given_at_s: float = NEVER
     """When that was."""
+    revoked: Revoked | None = None
+    """On the primary: what it last withdrew."""
+    revoked_s: float = NEVER
+    """On the standby: grants that began before this reading of its own clock are void."""
+    unwaited: str = ""
+    """On the primary: why commits may have been acknowledged without the peer, until the peer is seen to have them."""
 
 
 @dataclass(frozen=True, slots=True)

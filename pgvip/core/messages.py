@@ -48,6 +48,14 @@ class AddressFree:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoked:
+    """The primary withdraws what it granted in that boot, until that reading of the peer's clock."""
+
+    boot_id: str
+    echo_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One heartbeat: the sender's whole public state. Losing one, or getting it twice, changes nothing.
 
@@ -75,6 +83,7 @@ class Message:
     stopped: Stopped | None = None
     has_checkpoint: Stopped | None = None
     grant: Grant | None = None
+    revoked: Revoked | None = None
     address_free: AddressFree | None = None
     echo_s: float = NEVER
     eligible: bool = False

@@ -48,6 +48,7 @@ def message(r: Round, row: Change) -> Message:
         stopped=stop_over,
         has_checkpoint=_has_checkpoint(r),
         grant=_grant(r),
+        revoked=k.grants.revoked if v.primary and v.pair else None,
         address_free=_address_free(r),
         eligible=eligible(v),
         postmaster=v.postmaster,

@@ -121,14 +121,6 @@ def _watchdog(v: Facts, *, required: bool) -> str:
     return watch.reason or "no reason given" if watch.failures and v.s.watchdog_required is required else ""
 
 
-def _not_waited_for(v: Facts) -> bool:
-    """Commits of a sync pair do not wait for the peer."""
-    database = v.database
-    if not v.read_write or not v.sync_term or database is None:
-        return False
-    return not database.sync_names or database.foreign_names
-
-
 def _heartbeat(v: Facts) -> str:
     """Why the server refuses to write the heartbeat row, on a primary that may write."""
     return v.seen.heartbeat.value or "" if v.read_write and write_right(v) else ""
@@ -227,9 +219,12 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                'repair it, or write watchdog.mode = "off"'),
     WarningRow("fence-status", lambda v: v.seen.fence.failures,
                "the peer's fence device does not answer: {v.seen.fence.reason}", "pgvip fence test"),
-    WarningRow("sync-names", _not_waited_for,
+    WarningRow("sync-names", lambda v: v.unwaited,
                "synchronous_standby_names is '{v.database.sync_names}': commits do not wait for the peer",
                "ALTER SYSTEM RESET synchronous_standby_names"),
+    WarningRow("unwaited", lambda v: v.k.grants.unwaited if v.primary else "",
+               "{it}: commits may have been acknowledged that {peer} lacks; it may not take over before it has them",
+               "see who changed it (ALTER SYSTEM, postgresql.conf), and that {peer} streams"),
     WarningRow("weak-commits", lambda v: v.read_write and v.sync_term and v.seen.commits.value,
                "acknowledged commits may be lost: {it}",
                "set synchronous_commit to on there, or configure async mode"),

@@ -275,6 +275,7 @@ def _significant(message: Message) -> tuple[object, ...]:
         message.stopped,
         message.has_checkpoint,
         (grant.term, grant.boot_id, grant.postmaster) if grant else None,
+        message.revoked is not None,
         message.address_free,
         message.eligible,
         message.postmaster,

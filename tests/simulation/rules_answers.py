@@ -153,7 +153,8 @@ RULES = (
     Rule("query-answers", "the daemon link, the database (a new connection and a query, through VIP and own address)"
          " and the replication stream are all silent", query_is_nothing, only_the_query, FENCED,
          "a link cut, a standby that receives without flushing"),
-    Rule("stopped-daemon", "A stopped daemon beside a healthy database is no reason to fence.", stopped_daemon_is_dead,
+    Rule("stopped-daemon", "A stopped daemon beside a database that follows is no reason to fence.",
+         stopped_daemon_is_dead,
          daemon_stands_still, "a host whose database works is fenced", "a stopped daemon"),
     Rule("stream-moves", "The stream counts only while new WAL arrives", connection_is_life, standby_stands_still,
          "5: nobody serves", "a frozen host"),

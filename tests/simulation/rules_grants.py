@@ -265,7 +265,26 @@ def forks_early(play: Play) -> None:
     play.world.operators = True
 
 
+def never_withdrawn(patch: Patch) -> None:
+    """Names that somebody clears are set again, and what was granted before stays."""
+    patch.setattr(converge, "revoke", lambda _r: None)
+
+
+def names_cleared_by_hand(play: Play) -> None:
+    """Replication is cut; somebody clears the names, so that commits go on; then the primary is lost."""
+    pg = play.a.pg
+    play.apart("stream")
+    play.world.clients.every_s = 0.1
+    pg.names_shown = False
+    pg.set_names_in_force(False)
+    play.wait(1.2, 2.2)
+    play.off(play.a)
+    play.wait(4.0, 6.0)
+
+
 RULES = (
+    Rule("names-now", "The grant is withdrawn as soon as the names are seen wrong", never_withdrawn,
+         names_cleared_by_hand, "2: b is read-write without", "names cleared by hand, a stream cut, a power cut"),
     Rule("fit", "flushed is not replayable", flushed_is_enough, lost_beside_a_target, "2: b was promoted",
          "a standby restarted by hand with a recovery target, a power cut"),
     Rule("fork", "A promotion is verified by where its new timeline forks", fork_unseen, forks_early, "2: b serves",

@@ -110,6 +110,7 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "alone": lambda: primary(Mode.SOLO).told(database_ok=False),
     "fence-status": lambda: primary().sees(fence=failing()).round(),
     "sync-names": lambda: primary().database(sync_names="").round(),
+    "unwaited": lambda: primary().database(sync_names="").round().database(sync_names="peer").round(),
     "peer-silent": lambda: primary().knows(heard=None).round(),
     "stranger": lambda: standby().silence().sees(stranger=saw("something answers at 192.0.2.11: refused")).round(),
     "configuration-differs": lambda: primary().hears(digest="x").round(),

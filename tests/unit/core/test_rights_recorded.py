@@ -69,6 +69,7 @@ class Given:
         self.k = SimpleNamespace(durable=self.durable, who=SimpleNamespace(boot_id="boot"), **parts)
         self.facts = SimpleNamespace(k=self.k, s=SimpleNamespace(me="a", peer="b", restart_times=2), term=4)
         self.setters = [(name, getattr(self, "_" + name.replace("-", "_"), self._plain)) for name in inputs]
+        self.k.grants.unwaited = ""
         self.before: tuple[str, ...] = ("",) * len(inputs)
 
     def set(self, values: tuple[str, ...]) -> SimpleNamespace:
