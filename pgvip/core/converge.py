@@ -27,6 +27,7 @@ from pgvip.core.changes import HAND_BACK, By, Change
 from pgvip.core.conditions import void
 from pgvip.core.facts import Facts
 from pgvip.core.messages import Revoked
+from pgvip.core.promotion import STRAYS_MAX, at_a_target, count_stray, without_target
 from pgvip.core.rights import (
     alone_by_choice,
     eligible,
@@ -47,20 +48,6 @@ CLEAR_SYNC_S = 1.0
 
 NOTICED_S = 0.3
 """How long a stop that pgvip did not ask for is left alone: whoever did must see it, and pg_ctl looks every 0.1 s."""
-
-
-def verify(r: Round) -> None:
-    """Write down, before anything else, that this host's promotion left out what it had flushed.
-
-    Then nothing is served, and nothing is overwritten: an operator decides which of the two hosts' data shall live.
-    """
-    k = r.k
-    if not k.promotion.lacks:
-        return
-    if k.durable.lacks:
-        k.promotion = replace(k.promotion, lacks="")
-    else:
-        r.write(replace(k.durable, hold=k.promotion.lacks, lacks=True))
 
 
 def postgres(r: Round, row: Change) -> None:
@@ -90,6 +77,8 @@ def _without_right(r: Round) -> bool:
         return False
     if v.database is None and v.processes is not None and not v.processes.control_state.startswith("in production"):
         return False  # starting: what it becomes is seen in a moment, by its own connection
+    if v.standby and v.read_write:
+        count_stray(r)
     # Nobody gains by an isolation, so there is time for a clean stop, after which it starts at once when it ends.
     unhurried = v.k.isolation.isolated and StopPostgres not in v.k.work.failures
     r.start(StopPostgres(clean=unhurried and v.responding and not v.hung))
@@ -113,8 +102,8 @@ def _as_primary(r: Round, row: Change) -> None:
     elif v.hung and not v.disks_bad and row.by is not By.INVITE and _hung_long(r):
         r.start(StopPostgres(clean=False))
     elif v.recovering and v.guarded and not v.is_running(StartPostgres):
-        if _at_a_target(v):
-            _without_target(r)  # its promotion would drop what lies beyond
+        if at_a_target(v):
+            without_target(r)  # its promotion would drop what lies beyond
         elif r.start(Promote()):
             k.promotion = replace(k.promotion, unverified=True)
     elif v.read_write and k.promotion.unverified:
@@ -175,24 +164,10 @@ def _as_standby(r: Round) -> None:
         # The start raises them. Not while the primary is away: this postmaster may be the eligible one [m 11].
         if r.start(StopPostgres(clean=True)):
             r.note("settings", "the primary's settings were raised: this standby is restarted with them")
-    elif _at_a_target(v) and v.peer_serves:
-        _without_target(r)
+    elif at_a_target(v) and v.peer_serves:
+        without_target(r)
     elif v.hung and not v.disks_bad and _hung_long(r) and not _is_offered_the_role(r):
         r.start(StopPostgres(clean=False))  # a standby that hangs for ever would keep the pair solo for ever
-
-
-def _at_a_target(v: Facts) -> str:
-    """The recovery target in force, unless this server was restarted for it before."""
-    target = v.database.recovery_target if v.database is not None else ""
-    return "" if target == v.k.promotion.restarted_for else target
-
-
-def _without_target(r: Round) -> None:
-    """Restart the server: the start writes settings without a recovery target. Once: who gives it may do so again."""
-    target = _at_a_target(r.facts())
-    if r.start(StopPostgres(clean=True)):
-        r.k.promotion = replace(r.k.promotion, restarted_for=target)
-        r.note("settings", f"its recovery would end at {target}: the server is restarted without it")
 
 
 def _is_offered_the_role(r: Round) -> bool:
@@ -207,6 +182,8 @@ def _is_offered_the_role(r: Round) -> bool:
 
 def _rebuild(r: Round, *, clone: bool) -> None:
     """Overwrite this host's data, unless the peer is just offering its role to what they are now."""
+    if r.k.promotion.strays >= STRAYS_MAX:
+        return  # it would leave recovery again: an operator sees why, and orders a rejoin
     if r.facts().peer is None or _is_offered_the_role(r):
         return
     if r.start(Rejoin(clone=clone)):

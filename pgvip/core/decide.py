@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import adoption, consent, converge, fencing, intake, power_orders, speak
+from pgvip.core import adoption, consent, converge, fencing, intake, power_orders, promotion, speak
 from pgvip.core.changes import NONE, NOT_CALLED_OFF, Change, choose
 from pgvip.core.guard import guard
 from pgvip.core.isolation import isolate
@@ -103,7 +103,7 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     # What a promotion left out, the server, the synchronous names, the proof for the standby, the addresses, the
     # archive: as the rights are by now. The server comes before the addresses, which wait for it; among the addresses,
     # dropping comes before raising.
-    converge.verify(r)
+    promotion.verify(r)
     converge.postgres(r, row)
     converge.revoke(r)
     converge.sync_names(r)

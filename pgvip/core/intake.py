@@ -21,6 +21,7 @@ from pgvip.core.actions import (
 from pgvip.core.conditions import void
 from pgvip.core.knowledge import Clock, DatabaseTimes, FenceOrder, Power, Switchover
 from pgvip.core.messages import Command, Heard, Message, Order
+from pgvip.core.promotion import SETTLED_S
 from pgvip.core.rights import entitled, write_right
 from pgvip.core.round import Round
 from pgvip.core.values import NEVER, Durable, Pause, Record
@@ -165,6 +166,7 @@ def _command(r: Round, command: Command) -> bool:
         k.consent = replace(k.consent, called_off_until_s=NEVER)  # by either, things are not as they were then
     elif order is Order.REJOIN:
         k.orders = replace(k.orders, rejoin_clone=command.text == "clone")
+        k.promotion = replace(k.promotion, stray="", strays=0, stray_why="")
         k.database = replace(k.database, unstreamed_since_s=r.now_s - r.s.stuck_s)
     return True
 
@@ -302,6 +304,8 @@ def passing(r: Round) -> None:
         r.note("switchover-dropped", "the ordered switchover did not come about in time")
     if k.promotion.restarted_for and v.recovering and v.database is not None and not v.database.recovery_target:
         k.promotion = replace(k.promotion, restarted_for="")
+    if k.promotion.strays and v.streams and r.now_s - k.database.postmaster_since_s >= SETTLED_S:
+        k.promotion = replace(k.promotion, stray="", strays=0, stray_why="")
     _lasting(r)
 
 

@@ -273,6 +273,12 @@ class Promotion:
     """What it left out, until that is written (`Durable.lacks`)."""
     restarted_for: str = ""
     """The recovery target for which this process last restarted the server: not again for the same one."""
+    stray: str = ""
+    """The postmaster that was last seen read-write on this standby, without the right to it."""
+    strays: int = 0
+    """How many of them in a row became so within a short time of their start."""
+    stray_why: str = ""
+    """What made the last one do so, as far as it can be seen."""
 
 
 @dataclass(frozen=True, slots=True)

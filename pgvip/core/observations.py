@@ -96,7 +96,7 @@ class Database:
     last moved (primary). `slot_lost`: the peer's slot no longer holds the WAL that the peer needs.
     `recovered_end`: where this postmaster was first seen read-write: the end of recovery, or a little more.
     `unfit`: why this server may not take over, whatever it has flushed; "" for fit. `recovery_target`: the one that is
-    in force: a promotion ends recovery there, and what was flushed beyond it is gone.
+    in force: a promotion ends recovery there, and what was flushed beyond it is gone (a primary has left it behind).
     `settings_low`: a standby's replay is paused until it is restarted with settings as high as its primary's.
     `foreign_names`: the synchronous names are not pgvip's: commits wait for somebody else than the peer.
     `history`: the current timeline's ancestors, each with the position where it was left.

@@ -14,6 +14,7 @@ from pgvip.core.actions import StartPostgres, name_of
 from pgvip.core.conditions import FIT, Unmet, names, unmet
 from pgvip.core.converge import CHECK_FRESH_S
 from pgvip.core.facts import Facts
+from pgvip.core.promotion import STRAYS_MAX
 from pgvip.core.rights import ELIGIBLE, eligible, standby_address, standby_right, write_right
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Override, Vip
@@ -107,6 +108,15 @@ def _peer_unfit(v: Facts) -> str:
     return v.peer.unfit if v.peer is not None and v.primary and v.pair and v.k.confirmed else ""
 
 
+def _stray(v: Facts) -> str:
+    """How often this standby's server left recovery, and why."""
+    stray = v.k.promotion
+    if not stray.strays or not v.standby:
+        return ""
+    end = "; it is not rejoined again" if stray.strays >= STRAYS_MAX else ""
+    return f", {stray.strays} times in a row ({stray.stray_why}){end}"
+
+
 def _lags(v: Facts) -> bool:
     return v.standby and v.pair and v.recovering and v.k.confirmed and not standby_right(v) and v.lagging
 
@@ -163,6 +173,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("early-fork", lambda v: v.k.durable.hold if v.k.durable.lacks else v.k.promotion.lacks,
                "{it}: nothing is served here",
                "compare the data; pgvip promote --force on {peer} if it has them, or here, without what is missing"),
+    WarningRow("stray", _stray, "PostgreSQL on this standby became read-write without the right to it{it}",
+               "take the setting away, see who promotes it; then pgvip rejoin"),
     WarningRow("peer-hold", lambda v: v.message.hold if v.message else "", "the data of {peer} is on hold: {it}",
                "compare the data, then on {peer}: pgvip hold clear; or pgvip promote --force where the right data is"),
     WarningRow("no-record", lambda v: v.record is None,

@@ -238,6 +238,7 @@ _TABLE: tuple[Kind, ...] = (
         watchdog_unusable="the watchdog cannot be used",
         not_eligible="this standby may not take over",
         peer_hold="the other host's data may hold acknowledged commits that nobody else has",
+        stray="this standby's PostgreSQL became read-write without the right to it",
         peer_unfit="the standby's server may not take over, by its own word",
         lag="this standby lags more than the limit",
         fence_status="the peer's fence device does not answer",

@@ -179,6 +179,7 @@ class DatabaseProbe:
             replica=replica(said),
             slot_lost=said.slot_wal_status == "lost",
             recovered_end=self._memory.recovered_end,
+            recovery_target=said.recovery_target or "",
             history=self._history(point.timeline),
         )
 

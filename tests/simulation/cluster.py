@@ -6,6 +6,7 @@ place are therefore the same up to there. A position (LSN) is a count of entries
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgvip.core.values import Lsn, WalPoint
@@ -59,6 +60,8 @@ class Cluster:
         self.given_target = ""  # one that comes back with every start
         self.replay_end = 0
         self.paused = False  # replay, by hand; a promotion ends the pause
+        self.promotes_itself = False  # soon after each start as a standby
+        self.by_hand = False  # it became read-write without pgvip
         self.revealed = ""
         self.inbound: Stream | None = None  # this standby's stream
         self.outbound: Stream | None = None  # the peer's, as this primary's pg_stat_replication has it
@@ -160,6 +163,8 @@ class Cluster:
         if self.standby_signal:
             self.phase, self.control = "standby", "in archive recovery"
             self.host.log("postgres is up as standby")
+            if self.promotes_itself:
+                self.host.later(2.8, partial(self.promoted_by_hand, self.proc))
             self.world.replication.seek(self.host)
         else:
             self.become_writer()
@@ -170,6 +175,13 @@ class Cluster:
         self.append()  # the end-of-recovery record
         self.host.log(f"postgres is READ-WRITE, timeline {self.timeline}, {len(self.wal)} entries")
         self.world.became_writer(self.host)
+
+    def promoted_by_hand(self, proc: str) -> None:
+        """An administrator promotes it, or a setting does."""
+        if self.proc == proc and self.phase == "standby" and not self.hung:
+            self.host.log("postgres is promoted without pgvip")
+            self.by_hand = True
+            self.promoted()
 
     def promoted(self) -> None:
         self.drop_inbound()
@@ -218,7 +230,7 @@ class Cluster:
         if self.phase != "down":
             self.world.watch.stopped(self.host)
             self.host.log(f"postgres {self.proc} is gone ({self.control}{', orphans' if self.orphans else ''})")
-        self.phase, self.proc, self.hung = "down", "", ""
+        self.phase, self.proc, self.hung, self.by_hand = "down", "", "", False
         self.drop_inbound()
         self.world.replication.sender_gone(self)
         self.host.postmaster_died()
@@ -248,6 +260,7 @@ class Cluster:
                 self.history.pop()
         self.flushed = len(self.wal)
         self.phase, self.proc, self.hung, self.orphans, self.stuck = "down", "", "", False, False
+        self.by_hand = False
         self.waiting = []
         if self.inbound is not None:
             self.inbound.receiver_open = False

@@ -188,6 +188,10 @@ class Faults:
 
         host.later(0.3, up)
 
+    def dba_promotes(self, host: Host, _fault: Fault) -> None:
+        """Somebody opens the standby: two write, until pgvip has stopped it."""
+        host.pg.promoted_by_hand(host.pg.proc)
+
     def replay_paused(self, host: Host, fault: Fault) -> None:
         pg, proc = host.pg, host.pg.proc
         pg.paused = pg.phase == "standby"
@@ -427,7 +431,7 @@ def heal(world: World, leaving: set[Host] | None = None) -> None:
         host.blind.clear()
         host.stranger = ""
         host.pg.quick()
-        host.pg.forks_early, host.pg.paused = 0, False
+        host.pg.forks_early, host.pg.paused, host.pg.promotes_itself = 0, False, False
         if leaving and host in leaving:
             host.power_off("the orderly shutdown ends")
         host.power_on()

@@ -122,6 +122,7 @@ KINDS = (
     Kind("dba_stop", 1.0),
     Kind("recovery_target", 0.5),
     Kind("replay_paused", 0.5),
+    Kind("dba_promotes", 0.5),
     Kind("disk", 1.0, how=_disk),
     Kind("state_hangs", 0.7, (0.2, 20.0)),
     Kind("probes_hang", 1.5, how=_probes),

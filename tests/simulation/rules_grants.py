@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from pgvip.core import converge, decide, intake
+from pgvip.core import converge, decide, intake, promotion
 from pgvip.core.actions import Action, ConfirmGrant
 from pgvip.core.conditions import WHOLE
 from pgvip.core.knowledge import Decision, Knowledge
@@ -244,7 +244,7 @@ def lost_beside_a_target(play: Play) -> None:
 
 def fork_unseen(patch: Patch) -> None:
     """A promotion is served from wherever its timeline forks."""
-    patch.setattr(converge, "verify", lambda _r: None)
+    patch.setattr(promotion, "verify", lambda _r: None)
     always(patch, WHOLE)
     sees(patch, "verified", lambda _whole: lambda _view: True)
 

@@ -177,7 +177,7 @@ class World(Engine):
         record = host.durable.record
         if self.parted and self._superseded(host):
             return
-        if host.pg.left_out:
+        if host.pg.left_out or host.pg.by_hand:
             return  # its own address is not kept from clients in the moment before it is stopped
         self.acknowledged[entry] = self.now_s
         if record is not None and record.mode is Mode.PAIR and not record.sync:
@@ -189,7 +189,9 @@ class World(Engine):
         self.moment("writer", host)
         if self.forced_over and (self.unheard(host) or self.now_s - self.watch.unheard_s[host.name] < HEARING_S):
             self.parted = True
-        if peer.powered and peer.pg.writes and not (self.split or self.parted):
+        if host.pg.by_hand:
+            return  # what a server acknowledges that somebody promotes by hand is lost: it must be stopped at once
+        if peer.powered and peer.pg.writes and not (self.split or self.parted or peer.pg.by_hand):
             raise Violation(f"1: two writers: {host.name} became read-write while {peer.name} is")
         if host.durable.record is not None and host.durable.record.cause.startswith(FORCED):
             host.pg.left_out = 0  # an operator said so

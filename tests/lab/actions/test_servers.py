@@ -177,6 +177,7 @@ def test_a_promotion_that_leaves_out_what_was_flushed_says_so(streaming: Pair, t
     postgres.stop(streaming.a, clean=False)
     said = postgres.promote(streaming.b)
     assert re.fullmatch(r"the promotion left timeline \d+ at \S+, before [0-9A-F/]+, which had been flushed", said)
+    assert look(streaming.b).recovery_target == "recovery_target_name = 'later'", "what made it so can be named"
     again = postgres.promote(streaming.b)
     assert again.endswith("before what had been flushed there"), "a later look finds the record that follows"
     postgres.stop(streaming.b, clean=False)

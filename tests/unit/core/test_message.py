@@ -104,6 +104,7 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "database-hung": lambda: primary().sees(connection=failing(value=True)).round(),
     "not-eligible": lambda: standby().knows(grant=None).round(),
     "early-fork": lambda: primary(Mode.SOLO).durable(hold="the promotion left timeline 1", lacks=True).round(),
+    "stray": lambda: standby().database(in_recovery=False).round(),
     "peer-hold": lambda: primary().hears(hold="both wrote").round(),
     "peer-unfit": lambda: primary().hears(unfit="its replay is paused", eligible=False).round(),
     "lag": lambda: standby().database(replay_lag_s=61.0).round(),

@@ -9,7 +9,7 @@ import pytest
 from pgvip.core.actions import AddVip, Promote, Rejoin, StartPostgres, StopPostgres
 from pgvip.core.messages import Order
 from pgvip.core.values import Mode, Vip
-from tests.unit.core_world import NO_VIPS, SOLO_B, Host, primary, standby
+from tests.unit.core_world import NO_VIPS, NOW_S, SOLO_B, Host, primary, standby
 
 MISSING = "the promotion left timeline 1 at 0/900, before 0/1000, which had been flushed"
 TARGET = "recovery_target_name = 'old'"
@@ -84,6 +84,60 @@ def test_a_hold_for_missing_data_ends_by_force_or_where_the_other_is_primary() -
     cleared = other.order(Order.CLEAR_HOLD)
     assert cleared.k.intent.writing is not None
     assert not cleared.k.intent.writing.lacks
+
+
+# --- a standby's server that becomes read-write by itself or by hand ---------------------------------------------
+
+
+def text_of(host: Host, name: str) -> str:
+    assert host.last is not None
+    return next((warning.text for warning in host.last.warnings if warning.name == name), "")
+
+
+def stray(host: Host, times: int = 1, **seen: object) -> Host:
+    """The standby after its server became read-write so many times, each soon after its start."""
+    for number in range(times):
+        new = f"{900 + number}:1"
+        host = host.processes(postmaster=new, standby_signal=False, control_state="in production")
+        host = host.database(postmaster=new, in_recovery=False, streaming=False, **seen)
+        host = host.knows(postmaster_since_s=host.now_s - 3, running=()).round()
+    return host
+
+
+def test_a_standby_s_server_that_became_read_write_is_stopped_at_once() -> None:
+    host = stray(standby())
+    assert host.must_start(StopPostgres) == StopPostgres(clean=False)
+    assert host.said("stray") == {}
+    assert "pgvip rejoin" in host.warnings()["stray"]
+    assert "StopPostgres" not in {type(action).__name__ for action in standby().round().actions}
+
+
+def test_it_is_counted_once_for_each_server_and_says_what_made_it() -> None:
+    host = stray(standby(), recovery_target=TARGET)
+    assert host.round().k.promotion.strays == 1
+    assert f"became read-write without the right to it, 1 times in a row ({TARGET})" in text_of(host, "stray")
+    by_hand = stray(standby()).k.promotion
+    assert by_hand.stray_why == "somebody promoted it, or started it without standby.signal"
+
+
+def test_after_three_in_a_row_its_data_are_not_rebuilt_until_an_operator_orders_it() -> None:
+    def rebuilt(host: Host) -> Host:
+        down = host.down().processes(standby_signal=False, control_state="shut down").knows(running=())
+        return down.hears(read_write=True, confirmed=True).round()
+
+    assert rebuilt(stray(standby(Mode.SOLO), 2)).started(Rejoin)
+    third = rebuilt(stray(standby(Mode.SOLO), 3))
+    assert not third.started(Rejoin)
+    assert text_of(third, "stray").endswith("; it is not rejoined again")
+    assert third.order(Order.REJOIN).k.promotion.strays == 0
+
+
+def test_a_standby_that_has_streamed_for_a_while_is_no_more_suspected() -> None:
+    host = standby().knows(stray="900:1", strays=2, stray_why="x", postmaster_since_s=NOW_S - 59)
+    assert host.round().k.promotion.strays == 2
+    assert host.knows(postmaster_since_s=NOW_S - 60).round().k.promotion.strays == 0
+    late = stray(standby().knows(strays=2)).knows(strays=2, stray="", postmaster_since_s=NOW_S - 60)
+    assert late.round().k.promotion.strays == 1
 
 
 def test_a_server_at_a_recovery_target_is_restarted_and_not_promoted() -> None:
