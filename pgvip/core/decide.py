@@ -28,7 +28,7 @@ from pgvip.core.messages import AddressFree
 from pgvip.core.round import Round
 from pgvip.core.settings import Identity, Inputs, Settings
 from pgvip.core.values import BootFacts, Durable
-from pgvip.core.warnings import standing
+from pgvip.core.warnings import reported, standing
 
 
 def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
@@ -117,9 +117,10 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
 
     # At the end, what others are told: the peer, operators and the watchdog are to hear what this round has come to.
     speak.role(r)
-    message = speak.message(r, row)
+    warnings = standing(r.facts())
+    message = speak.message(r, row, reported(warnings))
     wake = tuple(dict.fromkeys(r.wake))
-    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), standing(r.facts()), wake, guard(r))
+    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), warnings, wake, guard(r))
 
 
 def _choose(r: Round) -> Change:

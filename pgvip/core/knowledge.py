@@ -169,6 +169,8 @@ class Intent:
     """For each row of this state that does not hold, its first condition that is not met, in words."""
     writing: Durable | None = None
     """What is being written; it counts when the result is in, and nothing else is begun before."""
+    writing_since_s: float = NEVER
+    """Since when."""
     holdoff_until_s: float = NEVER
     """Until then the role is not handed over for a lost gateway or a preference: it has just moved."""
 

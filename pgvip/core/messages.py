@@ -62,6 +62,7 @@ class Message:
     Each demand and promise in it names the term and the boot it is meant for. `question` is a nonce of
     the sender's boot while it is not confirmed; `answer` echoes the peer's. `guarded`: a watchdog stands ready, or
     none is required. `unfit`: why the sender's server may not take over, "" for nothing that is known.
+    `failing`, `failing_hint`: the first of the sender's warnings that both hosts are to show.
     """
 
     pair_id: str
@@ -105,6 +106,8 @@ class Message:
     leaving: bool = False
     guarded: bool = True
     unfit: str = ""
+    failing: str = ""
+    failing_hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

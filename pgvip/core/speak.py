@@ -10,17 +10,21 @@ from pgvip.core.changes import By, Change
 from pgvip.core.messages import AddressFree, Message, Request, Stopped, Want
 from pgvip.core.rights import eligible
 from pgvip.core.round import Round
+from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Grant, Mode, Role, Vip
 
 SLOW_GIVE_UP = 1.0
 """A give-up that takes longer than `consent_s` times this is reported as `cannot`."""
 
+TEXT_MAX = 500
+"""Of a warning, that many characters go to the peer: a heartbeat is one small packet."""
+
 GIVING_UP = (WriteState, StopPostgres, DropVip(Vip.PRIMARY), DropVip(Vip.STANDBY))
 """What a host that gives up must be able to do."""
 
 
-def message(r: Round, row: Change) -> Message:
-    """This host's whole public state."""
+def message(r: Round, row: Change, failing: StandingWarning | None = None) -> Message:
+    """This host's whole public state. `failing`: what of its warnings the peer's operator is to see as well."""
     v, k = r.facts(), r.k
     _look_for_quiet_peer(r)
     database = v.database
@@ -69,6 +73,8 @@ def message(r: Round, row: Change) -> Message:
         leaving=k.orders.leaving,
         guarded=v.guarded,
         unfit=v.unfit,
+        failing=failing.text[:TEXT_MAX] if failing else "",
+        failing_hint=failing.hint[:TEXT_MAX] if failing else "",
     )
 
 

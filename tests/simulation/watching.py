@@ -70,16 +70,16 @@ class Watch:
         return bool(host.blind) or host.state_hangs or self.world.now_s - self._slow_s < 4.0
 
     def recorded(self, host: Host, term: int) -> None:
-        """6: only daemons fail, and a role moves."""
+        """7: only daemons fail, and a role moves."""
         if self.only_daemons:
-            raise Violation(f"6: {host.name} writes term {term} although only daemons failed")
+            raise Violation(f"7: {host.name} writes term {term} although only daemons failed")
 
     def stopped(self, host: Host) -> None:
-        """6: only daemons fail, and a PostgreSQL ends."""
+        """7: only daemons fail, and a PostgreSQL ends."""
         if self.only_daemons:
-            raise Violation(f"6: the postgres of {host.name} ends although only daemons failed")
+            raise Violation(f"7: the postgres of {host.name} ends although only daemons failed")
 
     def dropped(self, host: Host, vip: Vip) -> None:
-        """6: only daemons fail, and an address is taken down."""
+        """7: only daemons fail, and an address is taken down."""
         if self.only_daemons:
-            raise Violation(f"6: {host.name} drops the {vip.value} VIP although only daemons failed")
+            raise Violation(f"7: {host.name} drops the {vip.value} VIP although only daemons failed")

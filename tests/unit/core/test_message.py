@@ -44,6 +44,12 @@ def fence_fails() -> Host:
     return host.done(attempt(host), ok=False).round(after_s=6.0)
 
 
+def stalled_without_a_gateway() -> Host:
+    """Commits wait for a standby that flushes nothing, and this primary may not go on alone."""
+    host = primary().replica(flush_lsn=Lsn(HERE - 8)).sees(gateway=failing("192.0.2.1"))
+    return host.knows(unflushed_since_s=NOW_S - 6).database_moved(NOW_S - 6)
+
+
 NEEDS_OPERATOR: dict[str, tuple[Callable[[], Host], str, str]] = {
     "the primary of a pair boots and its peer never comes back": (
         lambda: primary().reboots().round(after_s=60.0), "unconfirmed", "pgvip promote --force"),
@@ -105,6 +111,10 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "not-eligible": lambda: standby().knows(grant=None).round(),
     "early-fork": lambda: primary(Mode.SOLO).durable(hold="the promotion left timeline 1", lacks=True).round(),
     "stray": lambda: standby().database(in_recovery=False).round(),
+    "peer-failing": lambda: standby().hears(failing="the record cannot be written", failing_hint="see it").round(),
+    "database-unseen": lambda: standby().sees(database=failing(since_s=NOW_S - 7)).round(),
+    "state-hangs": lambda: primary().knows(writing=primary().k.durable, writing_since_s=NOW_S - 5).round(),
+    "commits-wait": lambda: stalled_without_a_gateway().round(),
     "peer-hold": lambda: primary().hears(hold="both wrote").round(),
     "peer-unfit": lambda: primary().hears(unfit="its replay is paused", eligible=False).round(),
     "lag": lambda: standby().database(replay_lag_s=61.0).round(),
