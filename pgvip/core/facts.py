@@ -162,13 +162,9 @@ class Facts:
 
     @fact
     def verified(self) -> bool:
-        """It was seen that the last promotion here kept all that had been flushed. Unknown counts as no.
-
-        Until then nothing is served, and the peer's data are not rebuilt from these.
-        """
-        promotion = self.k.promotion
-        known = not promotion.unverified and not self.is_running(Promote)
-        return known and not promotion.lacks and not self.k.durable.lacks
+        """Seen: the last promotion here kept all that had been flushed. Unknown counts as no: nothing is served."""
+        promotion, durable = self.k.promotion, self.k.durable
+        return not (promotion.unverified or promotion.lacks or durable.lacks or self.is_running(Promote))
 
     @fact
     def dead(self) -> bool:
@@ -310,9 +306,8 @@ class Facts:
     @fact
     def daemon_silent(self) -> bool:
         """The peer's daemon has not been heard for `dead_after_s`, by a process that listened; see `peer_silent`."""
-        heard_s = self.k.peer.heard.at_s if self.k.peer.heard else NEVER
-        last_s = max(heard_s, self.k.who.started_s, self.k.clock.awake_s)
-        return self.now_s - last_s >= self.s.dead_after_s
+        listened_s = self.now_s - max(self.k.who.started_s, self.k.clock.awake_s)
+        return min(self.heard_age_s, listened_s) >= self.s.dead_after_s
 
     @fact
     def unflushed_s(self) -> float:
@@ -365,11 +360,10 @@ class Facts:
     def unwaited(self) -> bool:
         """Seen: commits of this sync pair do not wait for the peer, by the names in force just now."""
         database = self.database
-        if not self.read_write or not self.sync_term or database is None:
+        if database is None or not (self.read_write and self.sync_term):
             return False
-        return not self.stale(self.seen.database, Subject.NAMES) and (
-            not database.sync_names or database.foreign_names
-        )
+        wrong = not database.sync_names or database.foreign_names
+        return wrong and not self.stale(self.seen.database, Subject.NAMES)
 
     @fact
     def replica_lag_bytes(self) -> int:
@@ -384,10 +378,9 @@ class Facts:
 
     @fact
     def unfit(self) -> str:
-        """Why a promotion here might not bring back all that was flushed, or this server may not take over otherwise.
+        """Why a promotion here may drop what was flushed, or this server may not take over otherwise.
 
-        Flushed is not replayable. A replay that waits for higher settings is none of it: the promotion ends the server,
-        and its next start has them.
+        Not for a replay that waits for higher settings: the promotion ends the server, and its next start has them.
         """
         database = self.database
         if database is None or not database.in_recovery:
