@@ -193,7 +193,7 @@ def _rebuild(r: Round, *, clone: bool) -> None:
 def revoke(r: Round) -> None:
     """Withdraw what was granted as soon as the synchronous names are seen wrong: commits do not wait for the peer.
 
-    The standby is told in every message from now on, and granted again when it is proved to have what was acknowledged
+    Every message from now on reports it. The standby is granted again when it is proved to have what was acknowledged
     meanwhile.
     """
     v, k = r.facts(), r.k

@@ -152,7 +152,7 @@ class Grants:
     revoked: Revoked | None = None
     """On the primary: what it last withdrew."""
     revoked_s: float = NEVER
-    """On the standby: grants that began before this reading of its own clock are void."""
+    """On the standby: grants that began before this reading of its own clock are not valid any more."""
     unwaited: str = ""
     """On the primary: why commits may have been acknowledged without the peer, until the peer is seen to have them."""
 
@@ -270,7 +270,7 @@ class Promotion:
     """Whether this host's promotion kept all that the host had flushed."""
 
     unverified: bool = False
-    """A promotion was begun, perhaps by an earlier process, and where its timeline forks was not looked at since."""
+    """A promotion was begun, perhaps by an earlier process, and where its timeline forks was not checked since."""
     lacks: str = ""
     """What it left out, until that is written (`Durable.lacks`)."""
     restarted_for: str = ""

@@ -165,7 +165,7 @@ class BootFacts:
 
     `address_term`: in this term the peer said that the standby address is free for this host. `doubt_s`: see
     `Knowledge.doubt_s`; here also a fence whose result this process has not used yet. `met`: the peer was heard.
-    `revoked_s`: grants that began before this reading of the own clock are void.
+    `revoked_s`: grants that began before this reading of the own clock are invalid.
     `offset_s`: how far the wall clock was ahead of CLOCK_BOOTTIME when these were kept (None: not kept); it shows a
     jump between two processes.
     """

@@ -145,7 +145,7 @@ def _peer_failing(v: Facts) -> dict[str, str] | None:
 
 
 def _peer_unfit(v: Facts) -> str:
-    """Why the standby's server may not take over, by its own word."""
+    """Why the standby's server may not take over, as it reports."""
     return v.peer.unfit if v.peer is not None and v.primary and v.pair and v.k.confirmed else ""
 
 

@@ -24,8 +24,8 @@ def left_out(config: Config, timeline: int, flushed: Lsn | None) -> str:
     """What was flushed before the promotion to `timeline` and is not on it, in words; "" for nothing.
 
     `flushed`: how far the server had flushed just before; None when it was promoted earlier: then only a record that is
-    still there is held against it. The last record that arrived may be torn, since its sender has died: nobody was told
-    that it is safe, and a promotion leaves it out. Raises PostgresError when the new timeline's history cannot be read.
+    still there is held against it. The last record that arrived may be torn, since its sender has died: no client has
+    its commit acknowledged, and a promotion leaves it out. Raises PostgresError when the new timeline's history cannot be read.
     """
     if timeline <= 1:
         return ""
@@ -50,7 +50,7 @@ def record_follows(config: Config, fork: WalPoint) -> bool:
     """Whether a whole record begins where a timeline was left.
 
     A promotion renames the file that it leaves in the middle (src/backend/access/transam/xlog.c,
-    CleanupAfterArchiveRecovery), so it is looked at under its old name. Without the file nothing is known to follow.
+    CleanupAfterArchiveRecovery), so it is read under its old name. Without the file nothing is known to follow.
     """
     wal = config.postgres.data_directory / "pg_wal"
     control = pgtools.control_data(config)
