@@ -117,8 +117,9 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
 
     # At the end, what others are told: the peer, operators and the watchdog are to hear what this round has come to.
     speak.role(r)
+    message = speak.message(r, row)
     warnings = standing(r.facts())
-    message = speak.message(r, row, reported(warnings))
+    message = speak.reporting(message, reported(warnings))
     wake = tuple(dict.fromkeys(r.wake))
     return Decision(r.k, tuple(r.actions), message, tuple(r.notes), warnings, wake, guard(r))
 

@@ -23,8 +23,15 @@ GIVING_UP = (WriteState, StopPostgres, DropVip(Vip.PRIMARY), DropVip(Vip.STANDBY
 """What a host that gives up must be able to do."""
 
 
-def message(r: Round, row: Change, failing: StandingWarning | None = None) -> Message:
-    """This host's whole public state. `failing`: what of its warnings the peer's operator is to see as well."""
+def reporting(message: Message, failing: StandingWarning | None) -> Message:
+    """The message with that warning of this host which the peer's status shows as well."""
+    if failing is None:
+        return message
+    return replace(message, failing=failing.text[:TEXT_MAX], failing_hint=failing.hint[:TEXT_MAX])
+
+
+def message(r: Round, row: Change) -> Message:
+    """This host's whole public state."""
     v, k = r.facts(), r.k
     _look_for_quiet_peer(r)
     database = v.database
@@ -73,8 +80,6 @@ def message(r: Round, row: Change, failing: StandingWarning | None = None) -> Me
         leaving=k.orders.leaving,
         guarded=v.guarded,
         unfit=v.unfit,
-        failing=failing.text[:TEXT_MAX] if failing else "",
-        failing_hint=failing.hint[:TEXT_MAX] if failing else "",
     )
 
 

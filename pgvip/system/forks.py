@@ -25,7 +25,8 @@ def left_out(config: Config, timeline: int, flushed: Lsn | None) -> str:
 
     `flushed`: how far the server had flushed just before; None when it was promoted earlier: then only a record that is
     still there is held against it. The last record that arrived may be torn, since its sender has died: no client has
-    its commit acknowledged, and a promotion leaves it out. Raises PostgresError when the new timeline's history cannot be read.
+    its commit acknowledged, and a promotion leaves it out. Raises PostgresError when the new timeline's history cannot
+    be read.
     """
     if timeline <= 1:
         return ""
