@@ -62,11 +62,11 @@ def only_the_stream(play: Play) -> None:
 
 
 def only_the_query(play: Play) -> None:
-    """The link is cut and the standby does not flush; the database answers."""
+    """The link is cut and the standby does not flush, for less than `unfollowed_s`; the database answers."""
     play.apart("link")
     play.world.replication.stalled.add("b")
     play.no("Fence", FENCED)
-    play.wait(6.0, 10.0)
+    play.wait(3.0, play.a.settings.unfollowed_s - 0.5)
 
 
 def stopped_daemon_is_dead(patch: Patch) -> None:
