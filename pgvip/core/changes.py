@@ -13,6 +13,7 @@ from enum import StrEnum
 from pgvip.core.actions import SetSyncNames, StartPostgres, Subject
 from pgvip.core.conditions import CONFIRMED, NOT_PAUSED, PEER_ANSWERS, STAYS, Condition, filled
 from pgvip.core.facts import Facts
+from pgvip.core.following import daemon_silent, unflushed_s
 from pgvip.core.knowledge import Why
 from pgvip.core.messages import Want
 from pgvip.core.rights import ENTITLED, PEER_READY, SERVING, SOLO, TAKEOVER, TAKER, alone_by_choice
@@ -166,7 +167,7 @@ def _blocked(facts: Facts) -> bool:
 
 PEER_SILENT = Condition("peer-silent", lambda v: v.peer_silent, "{peer} still answers by some path")
 UNFOLLOWED = Condition(
-    "unfollowed", lambda v: v.daemon_silent and v.unflushed_s >= v.s.unfollowed_s,
+    "unfollowed", lambda v: daemon_silent(v) and unflushed_s(v) >= v.s.unfollowed_s,
     "the daemon of {peer} answers, or {peer} flushes what {me} writes",
 )  # fmt: skip
 PEER_CANNOT = Condition(

@@ -304,21 +304,6 @@ class Facts:
         return asked_s >= last_s
 
     @fact
-    def daemon_silent(self) -> bool:
-        """The peer's daemon has not been heard for `dead_after_s`, by a process that listened; see `peer_silent`."""
-        listened_s = self.now_s - max(self.k.who.started_s, self.k.clock.awake_s)
-        return min(self.heard_age_s, listened_s) >= self.s.dead_after_s
-
-    @fact
-    def unflushed_s(self) -> float:
-        """For how long the standby has flushed nothing of what this primary has for it; 0.0 when it does."""
-        since_s = self.k.database.unflushed_since_s
-        if since_s == NEVER or not self.responding:
-            return 0.0
-        last_s = max(since_s, self.stream_at_s, self.k.who.started_s, self.k.clock.awake_s)
-        return max(0.0, self.now_s - last_s)
-
-    @fact
     def peer_database(self) -> PeerDatabase | None:
         """The peer's database as a new connection to its own address saw it lately."""
         watch = self.seen.peer_own

@@ -14,6 +14,7 @@ from pgvip.core.actions import Rejoin, StartPostgres, name_of
 from pgvip.core.conditions import FIT, Unmet, names, unmet
 from pgvip.core.converge import CHECK_FRESH_S
 from pgvip.core.facts import Facts
+from pgvip.core.following import daemon_silent, unflushed_s
 from pgvip.core.promotion import STRAYS_MAX
 from pgvip.core.rights import ELIGIBLE, SOLO, eligible, standby_address, standby_right, write_right
 from pgvip.core.settings import StandingWarning
@@ -23,7 +24,6 @@ T = TypeVar("T")
 
 STATE_HANGS_S = 5.0
 """A write of the record takes milliseconds; one that takes so long hangs."""
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +128,12 @@ def _state_hangs(v: Facts) -> bool:
 
 def _commits_wait(v: Facts) -> dict[str, str] | None:
     """Why commits of this sync pair have waited for the standby for longer than a change would take."""
-    if not v.sync_term or v.unwaited or v.unflushed_s < v.s.standby_down_s + v.s.dead_after_s:
+    if not v.sync_term or v.unwaited or unflushed_s(v) < v.s.standby_down_s + v.s.dead_after_s:
         return None
     missing = unmet(SOLO, v)
     if missing:
         return {"text": missing[0].text, "hint": missing[0].hint}
-    if not v.s.fencing and v.daemon_silent:
+    if not v.s.fencing and daemon_silent(v):
         return {"text": "there is no way to fence it", "hint": "bring its daemon back: systemctl status pgvip there"}
     why = dict(v.k.intent.blockers).get("solo-by-consent") or "the change is under way"
     return {"text": why, "hint": "see pgvip status and PostgreSQL's log on both hosts"}
