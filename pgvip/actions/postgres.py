@@ -16,7 +16,8 @@ from pgvip.actions import last_words, prepare, replication
 from pgvip.actions.last_words import end_of_log, log_file
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, PromoteError
-from pgvip.system import pgtools, processes, units
+from pgvip.probes.database import lsn
+from pgvip.system import forks, pgtools, processes, units
 from pgvip.system.commands import check, run
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, connect_local
@@ -25,6 +26,7 @@ from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
+    from pgvip.core.values import Lsn
     from pgvip.system.sql import Session
 
 __all__ = ["checkpoint", "end_of_log", "end_of_wal", "log_file", "promote", "start", "stop"]
@@ -86,10 +88,11 @@ def stop(config: Config, *, clean: bool) -> None:
     _verify_gone(config)
 
 
-def promote(config: Config) -> None:
-    """Make the standby read-write, with restore_command out of the way, and see that it is.
+def promote(config: Config) -> str:
+    """Make the standby read-write, with restore_command out of the way; see that it is, and where its timeline forks.
 
-    Raises PromoteError. A server that is read-write already is a success.
+    Returns what was flushed before and is not on the new timeline, in words; "" for nothing. Raises PromoteError. A
+    server that is read-write already is a success, if its fork is.
     """
     flag = config.paths.no_restore
     prepare.open_directory(flag.parent)
@@ -97,8 +100,9 @@ def promote(config: Config) -> None:
     try:
         with connect_local(config) as session:
             try:
-                _request_promotion(config, session)
+                flushed = _request_promotion(config, session)
                 _await_promotion(config, session)
+                timeline = _timeline(config, session)
             except ProbeError as failure:
                 raise PromoteError("lost the server while it was promoted", str(failure)) from failure
             except PromoteError:
@@ -107,8 +111,13 @@ def promote(config: Config) -> None:
                 raise PromoteError("could not ask the server for its promotion", str(failure)) from failure
     finally:
         flag.unlink(missing_ok=True)
+    try:
+        lacks = forks.left_out(config, timeline, flushed)
+    except PostgresError as failure:
+        raise PromoteError(failure.message, failure.detail, failure.hint) from failure
     with suppress(ProbeError):
         replication.ensure_slot(config)
+    return lacks
 
 
 def checkpoint(config: Config, limit_s: float) -> float:
@@ -310,15 +319,21 @@ def _signal_postmaster(config: Config, number: signal.Signals) -> None:
 # --- promote ---------------------------------------------------------------------------------------------
 
 
-def _request_promotion(config: Config, session: Session) -> None:
-    """Ask by SQL; where no connection is to be had (clients took them all), by pg_ctl's file and signal."""
+def _request_promotion(config: Config, session: Session) -> Lsn | None:
+    """Ask by SQL; where no connection is to be had (clients took them all), by pg_ctl's file and signal.
+
+    Returns how far the server had flushed; None when that could not be asked, or it was promoted before.
+    """
+    flushed: Lsn | None = None
     try:
         if not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
-            return
+            return None
+        flushed = lsn(session.query("flushed", timeout_s=ANSWER_S)[0][0])
         session.query("promote", timeout_s=ANSWER_S)
     except ProbeError:
         write_request(config)
         _signal_postmaster(config, signal.SIGUSR1)
+    return flushed
 
 
 @as_postgres()
@@ -327,6 +342,13 @@ def write_request(config: Config) -> None:
     request = config.postgres.data_directory / "promote"
     request.touch(mode=0o600)
     pgtools.give(config, request)
+
+
+def _timeline(config: Config, session: Session) -> int:
+    """The timeline of the read-write server; by its control file, where no connection is to be had."""
+    with suppress(ProbeError):
+        return int(session.query("written", timeout_s=ANSWER_S)[0][0], 16)
+    return pgtools.control_data(config).timeline
 
 
 def _await_promotion(config: Config, session: Session) -> None:

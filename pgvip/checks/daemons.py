@@ -15,7 +15,8 @@ _LOG = "see the daemon's log: journalctl -u pgvip"
 OLD_S = 5.0
 """A peer's word that is older is none (heartbeats come every half second)."""
 OWN_CHECK = frozenset({
-    "paused", "hold", "not-eligible", "alone", "peer-silent", "no-fencing", "fence-status", "configuration-differs",
+    "paused", "hold", "peer-hold", "not-eligible", "alone", "peer-silent", "no-fencing", "fence-status",
+    "configuration-differs",
     "version-differs", "unconfirmed", "no-record", "lag", "sync-names", "weak-commits", "heartbeat-failing",
 })  # fmt: skip
 """Warnings of `status` that have a check of their own here."""

@@ -304,6 +304,10 @@ def _timing(config: Config) -> Iterator[ConfigError]:
         hint = f"Write 0 (never) or at least {2 * s.dead_after_s:g}."
         detail = "A link that fails for a moment would stop the database."
         yield wrong("timing.isolation_demote_s", s.isolation_demote_s, what, hint, detail)
+    if s.unfollowed_s < 2 * s.dead_after_s:
+        what = f"is shorter than twice interval_s * check_times = {s.dead_after_s:g} s"
+        detail = "A daemon that is restarted beside a stream that breaks for a moment would be fenced."
+        yield wrong("timing.unfollowed_s", s.unfollowed_s, what, f"Write at least {2 * s.dead_after_s:g}.", detail)
     if config.postgres.stop_timeout_s > s.stop_s:
         what = f"is shorter than postgresql.stop_timeout_s = {config.postgres.stop_timeout_s:g}"
         yield wrong("timing.stop_s", s.stop_s, what, f"Write at least {config.postgres.stop_timeout_s:g}.")

@@ -54,6 +54,7 @@ _SECONDS = {
     "hung_after_s": (0.3, 300.0),
     "disk_hung_after_s": (1.0, 300.0),
     "standby_down_s": (0.3, 300.0),
+    "unfollowed_s": (0.5, 3600.0),
     "consent_s": (0.5, 300.0),
     "stop_s": (1.0, 3600.0),
     "solo_boot_wait_s": (0.5, 300.0),
@@ -285,6 +286,8 @@ def read_settings(replication: Table, timing: Table, stop_timeout_s: float) -> S
     if sync and not timing.given("isolation_demote_s"):
         detection_s = values["interval_s"] * values["check_times"]
         values["isolation_demote_s"] = max(values["isolation_demote_s"], 2 * detection_s)
+    if not timing.given("unfollowed_s"):
+        values["unfollowed_s"] = max(values["unfollowed_s"], 2 * values["interval_s"] * values["check_times"])
     if not timing.given("salvage_s"):
         values["salvage_s"] = min(values["salvage_s"], values["consent_s"] / 2)
     timing.finish()

@@ -147,7 +147,10 @@ class StopPostgres(Action):
 
 @dataclass(frozen=True, slots=True)
 class Promote(Action):
-    """Promote, restore_command out of the way, and verify that it is read-write."""
+    """Promote, restore_command out of the way, and verify that it is read-write and where its new timeline forks.
+
+    Result.text: what was flushed before and is not on the new timeline, "" for nothing.
+    """
 
     properties: ClassVar[Properties] = Properties(
         Subject.POSTGRES, retry_s=(1.0, 10.0), exclusive=True, probes=("database", "processes"), usual_s=0.15,

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pgvip.core.actions import SetSyncNames, StartPostgres, Subject
 from pgvip.core.conditions import CONFIRMED, NOT_PAUSED, PEER_ANSWERS, STAYS, Condition, filled
 from pgvip.core.facts import Facts
+from pgvip.core.following import daemon_silent, unflushed_s
 from pgvip.core.knowledge import Why
 from pgvip.core.messages import Want
 from pgvip.core.rights import ENTITLED, PEER_READY, SERVING, SOLO, TAKEOVER, TAKER, alone_by_choice
@@ -165,6 +166,10 @@ def _blocked(facts: Facts) -> bool:
 
 
 PEER_SILENT = Condition("peer-silent", lambda v: v.peer_silent, "{peer} still answers by some path")
+UNFOLLOWED = Condition(
+    "unfollowed", lambda v: daemon_silent(v) and unflushed_s(v) >= v.s.unfollowed_s,
+    "the daemon of {peer} answers, or {peer} flushes what {me} writes",
+)  # fmt: skip
 PEER_CANNOT = Condition(
     "peer-cannot", lambda v: v.peer is not None and bool(v.peer.cannot), "{peer} does not say that it cannot give up"
 )
@@ -232,6 +237,8 @@ TABLE: tuple[Change, ...] = (
            "the configuration changed how the pair replicates", Want.SOLO),
     Change("solo-by-fence", P, PAIR, By.FENCE, (PEER_SILENT, *SOLO, STAYS),
            "the standby does not answer", why=Why.SILENCE),
+    Change("solo-by-fence-unfollowed", P, PAIR, By.FENCE, (UNFOLLOWED, *SOLO, STAYS),
+           "the standby's daemon is silent, and the standby does not follow", why=Why.UNFOLLOWED),
     Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, *TAKEOVER),
            "the primary cannot give up", why=Why.CANNOT, delayed=True, takes_over=True),
     Change("take-over-by-consent", S, PAIR, By.REQUEST, (INVITED, *TAKER),

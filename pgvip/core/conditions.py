@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pgvip.core.facts import Facts
+from pgvip.core.messages import Revoked
 from pgvip.core.values import Grant, Record, Vip
 
 STATUS = "see pgvip status on {me}"
@@ -58,10 +59,16 @@ def filled(text: str, facts: Facts) -> str:
 
 
 def names(facts: Facts) -> dict[str, str]:
-    """What texts may name: {me}, {peer}, {primary}, and what is on {hold}."""
+    """What texts may name: {me}, {peer}, {primary}, what is on {hold}, and why either is not fit to take over."""
     record = facts.record
-    primary = record.primary if record else "nobody"
-    return {"me": facts.s.me, "peer": facts.s.peer, "primary": primary, "hold": facts.k.durable.hold}
+    return {
+        "me": facts.s.me,
+        "peer": facts.s.peer,
+        "primary": record.primary if record else "nobody",
+        "hold": facts.k.durable.hold,
+        "unfit": facts.unfit or "its PostgreSQL has not been asked yet",
+        "peer_unfit": facts.peer.unfit if facts.peer else "",
+    }
 
 
 # --- what takes more than a line ---------------------------------------------------------------------------
@@ -77,6 +84,11 @@ def grant_holds(facts: Facts, grant: Grant | None, term: int) -> bool:
         and grant.postmaster == facts.postmaster
         and (grant.expires_s is None or facts.now_s < grant.expires_s)
     )
+
+
+def void(revoked: Revoked | None, boot_id: str, echo_s: float) -> bool:
+    """A grant that began with this message of the peer's is withdrawn."""
+    return revoked is not None and revoked.boot_id == boot_id and echo_s <= revoked.echo_s
 
 
 def handover_met(facts: Facts) -> bool:
@@ -153,11 +165,17 @@ NOT_ISOLATED = Condition(
     "not-isolated", lambda v: not v.k.isolation.isolated, "{me} has no gateway and no answer from {peer} by any path",
     "repair the network of {me}; it serves again by itself",
 )
+WHOLE = Condition(
+    "whole", lambda v: not (v.k.durable.lacks or v.k.promotion.lacks),
+    "the promotion of {me} left out WAL that it had flushed", "pgvip status on {me} says what, and what to do",
+)  # fmt: skip
 HOLDS_ALL = Condition("holds-all", _holds_all, "{me} is not known to hold all that its role needs")
 GUARDED = Condition(
     "guarded", lambda v: v.guarded, "{me} may not begin to serve without its watchdog, and none can be armed",
     "see the watchdog of {me}, or do not require one",
 )
+FIT_HINT = "pgvip status there says what it is; pg_wal_replay_resume() ends a pause, a restart of PostgreSQL the rest"
+FIT = Condition("fit", lambda v: v.fit, "{me} is not fit to take over: {unfit}", FIT_HINT)
 GRANTED = Condition(
     "granted", lambda v: grant_holds(v, v.k.grants.grant, v.term),
     "{me} is not eligible: {peer} has not said that it holds all it needs",
@@ -201,8 +219,11 @@ PEER_GUARDED = Condition(
     "{peer} may not begin to serve without its watchdog, and none can be armed",
     "see the watchdog of {peer}, or do not require one",
 )  # fmt: skip
+PEER_FIT = Condition(
+    "peer-fit", lambda v: v.peer is None or not v.peer.unfit, "{peer} is not fit to take over: {peer_unfit}", FIT.hint
+)
 PEER_ELIGIBLE = Condition(
-    "peer-eligible", lambda v: v.peer is not None and v.peer.eligible,
+    "peer-eligible", lambda v: v.peer is not None and v.peer.eligible and not v.k.grants.unwaited,
     "{peer} is not eligible: it does not say that it holds all it needs", GRANTED.hint,
 )  # fmt: skip
 PEER_HEALTHY = Condition(

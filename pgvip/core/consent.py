@@ -54,7 +54,7 @@ def _role_asked(r: Round, request: Request, row: Change) -> str:
         return ""
     if v.solo:
         return row.name if row == HAND_BACK else ""
-    if not request.eligible:
+    if not request.eligible or r.k.grants.unwaited:
         return ""
     # Not again and again, when a switchover that was ordered on the standby had to be called off here.
     ordered = request.reason == TAKE_OVER_BY_ORDER.name and r.now_s >= r.k.consent.called_off_until_s

@@ -24,7 +24,10 @@ from pgvip.core.actions import (
     UnmountArchive,
 )
 from pgvip.core.changes import HAND_BACK, By, Change
+from pgvip.core.conditions import void
 from pgvip.core.facts import Facts
+from pgvip.core.messages import Revoked
+from pgvip.core.promotion import STRAYS_MAX, at_a_target, count_stray, without_target
 from pgvip.core.rights import (
     alone_by_choice,
     eligible,
@@ -74,6 +77,8 @@ def _without_right(r: Round) -> bool:
         return False
     if v.database is None and v.processes is not None and not v.processes.control_state.startswith("in production"):
         return False  # starting: what it becomes is seen in a moment, by its own connection
+    if v.standby and v.read_write:
+        count_stray(r)
     # Nobody gains by an isolation, so there is time for a clean stop, after which it starts at once when it ends.
     unhurried = v.k.isolation.isolated and StopPostgres not in v.k.work.failures
     r.start(StopPostgres(clean=unhurried and v.responding and not v.hung))
@@ -97,7 +102,15 @@ def _as_primary(r: Round, row: Change) -> None:
     elif v.hung and not v.disks_bad and row.by is not By.INVITE and _hung_long(r):
         r.start(StopPostgres(clean=False))
     elif v.recovering and v.guarded and not v.is_running(StartPostgres):
-        r.start(Promote())
+        if at_a_target(v):
+            without_target(r)  # its promotion would drop what lies beyond
+        elif r.start(Promote()):
+            k.promotion = replace(k.promotion, unverified=True)
+    elif v.read_write and k.promotion.unverified:
+        if Vip.PRIMARY in (v.seen.held.value or ()):
+            k.promotion = replace(k.promotion, unverified=False)  # an earlier process saw it, and raised the address
+        else:
+            r.start(Promote())  # it has come about since: where it forks is still to be looked at
 
 
 def _noticed(r: Round) -> bool:
@@ -127,7 +140,7 @@ def _as_blocked_primary(r: Round) -> None:
             r.start(StopPostgres(clean=False))
     elif v.processes.left:
         r.start(StopPostgres(clean=False))
-    elif entitled(v) and not v.k.isolation.isolated:
+    elif entitled(v) and not v.k.isolation.isolated and not v.k.durable.lacks:
         r.start(StartPostgres(standby=True, sync=False))
 
 
@@ -151,6 +164,8 @@ def _as_standby(r: Round) -> None:
         # The start raises them. Not while the primary is away: this postmaster may be the eligible one [m 11].
         if r.start(StopPostgres(clean=True)):
             r.note("settings", "the primary's settings were raised: this standby is restarted with them")
+    elif at_a_target(v) and v.peer_serves:
+        without_target(r)
     elif v.hung and not v.disks_bad and _hung_long(r) and not _is_offered_the_role(r):
         r.start(StopPostgres(clean=False))  # a standby that hangs for ever would keep the pair solo for ever
 
@@ -167,10 +182,27 @@ def _is_offered_the_role(r: Round) -> bool:
 
 def _rebuild(r: Round, *, clone: bool) -> None:
     """Overwrite this host's data, unless the peer is just offering its role to what they are now."""
+    if r.k.promotion.strays >= STRAYS_MAX:
+        return  # it would leave recovery again: an operator sees why, and orders a rejoin
     if r.facts().peer is None or _is_offered_the_role(r):
         return
     if r.start(Rejoin(clone=clone)):
         r.k.grants = replace(r.k.grants, grant=None)  # whatever was proved of the data, it is true no more [m 11]
+
+
+def revoke(r: Round) -> None:
+    """Withdraw what was granted as soon as the synchronous names are seen wrong: commits do not wait for the peer.
+
+    Every message from now on reports it. The standby is granted again when it is proved to have what was acknowledged
+    meanwhile.
+    """
+    v, k = r.facts(), r.k
+    if not v.unwaited or v.database is None or not write_right(v):
+        return
+    heard = k.peer.heard.message if k.peer.heard else None
+    revoked = Revoked(heard.boot_id, heard.sent_s) if heard else k.grants.revoked
+    why = f"synchronous_standby_names was '{v.database.sync_names}' at {v.database.point}"
+    k.grants = replace(k.grants, given=None, revoked=revoked, unwaited=k.grants.unwaited or why)
 
 
 def sync_names(r: Round) -> None:
@@ -208,7 +240,9 @@ def grants(r: Round) -> None:
     peer = v.peer
     if peer is None or not (v.pair and write_right(v) and v.read_write and v.replica_streams) or k.consent.giving_up:
         return
-    if not peer.postmaster or not peer.in_recovery or alone_by_choice(v):
+    if not peer.postmaster or not peer.in_recovery or peer.unfit or alone_by_choice(v):
+        return  # flushed is not replayable: a server that is not fit is granted nothing
+    if v.unwaited or void(k.grants.revoked, peer.boot_id, peer.sent_s):
         return
     expires_s = None if v.sync_term else peer.sent_s + r.s.lag_s_max
     wanted = Grant(v.term, peer.boot_id, peer.postmaster, peer.sent_s, expires_s)
@@ -236,7 +270,7 @@ def addresses(r: Round) -> None:
     if v.paused or v.higher is not None:
         return
     soon = write_right(v) and (v.is_running(Promote, StartPostgres) or v.recovering)
-    _raise(r, Vip.PRIMARY, ok=primary_ok and _caught_up(r), soon=soon)
+    _raise(r, Vip.PRIMARY, ok=primary_ok and _caught_up(r) and v.verified, soon=soon)
     _raise(r, Vip.STANDBY, ok=standby_ok and (v.primary or v.streams), soon=soon and v.solo)
 
 

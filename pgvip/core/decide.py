@@ -19,16 +19,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import adoption, consent, converge, fencing, intake, power_orders, speak
+from pgvip.core import adoption, consent, converge, fencing, intake, power_orders, promotion, speak
 from pgvip.core.changes import NONE, NOT_CALLED_OFF, Change, choose
 from pgvip.core.guard import guard
 from pgvip.core.isolation import isolate
-from pgvip.core.knowledge import Clock, Decision, Grants, Knowledge, Peer, Power
+from pgvip.core.knowledge import Clock, Decision, Grants, Knowledge, Peer, Power, Promotion
 from pgvip.core.messages import AddressFree
 from pgvip.core.round import Round
 from pgvip.core.settings import Identity, Inputs, Settings
 from pgvip.core.values import BootFacts, Durable
-from pgvip.core.warnings import standing
+from pgvip.core.warnings import reported, standing
 
 
 def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
@@ -47,8 +47,10 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
         grants=Grants(
             grant=facts.grant if confirmed else None,
             address=AddressFree(term, who.boot_id) if told else None,
+            revoked_s=facts.revoked_s,
         ),
         power=Power(doubt_s=facts.doubt_s),
+        promotion=Promotion(unverified=durable.served),
         peer=Peer(met=facts.met),
         clock=Clock(jumped_s=who.started_s),
     )
@@ -59,7 +61,8 @@ def boot_facts(knowledge: Knowledge) -> BootFacts:
     k = knowledge
     term = k.durable.record.term if k.durable.record and k.confirmed else 0
     told = k.grants.address.term if k.grants.address else -1
-    return BootFacts(k.confirmed, term, k.grants.grant, told, max(k.power.doubt_s, k.power.fence_s), k.peer.met)
+    doubt_s = max(k.power.doubt_s, k.power.fence_s)
+    return BootFacts(k.confirmed, term, k.grants.grant, told, doubt_s, k.peer.met, revoked_s=k.grants.revoked_s)
 
 
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
@@ -97,9 +100,12 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     row = chosen if r.facts() is drawn else _choose(r)
     consent.own(r, row)
 
-    # The server, the synchronous names, the proof for the standby, the addresses, the archive: as the rights are by
-    # now. The server comes first, since the addresses wait for it; among the addresses, dropping comes before raising.
+    # What a promotion left out, the server, the synchronous names, the proof for the standby, the addresses, the
+    # archive: as the rights are by now. The server comes before the addresses, which wait for it; among the addresses,
+    # dropping comes before raising.
+    promotion.verify(r)
     converge.postgres(r, row)
+    converge.revoke(r)
     converge.sync_names(r)
     converge.grants(r)
     converge.addresses(r)
@@ -112,8 +118,10 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     # At the end, what others are told: the peer, operators and the watchdog are to hear what this round has come to.
     speak.role(r)
     message = speak.message(r, row)
+    warnings = standing(r.facts())
+    message = speak.reporting(message, reported(warnings))
     wake = tuple(dict.fromkeys(r.wake))
-    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), standing(r.facts()), wake, guard(r))
+    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), warnings, wake, guard(r))
 
 
 def _choose(r: Round) -> Change:

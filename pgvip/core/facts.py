@@ -161,6 +161,12 @@ class Facts:
         return not self.processes.standby_signal
 
     @fact
+    def verified(self) -> bool:
+        """Seen: the last promotion here kept all that had been flushed. Unknown counts as no: nothing is served."""
+        promotion, durable = self.k.promotion, self.k.durable
+        return not (promotion.unverified or promotion.lacks or durable.lacks or self.is_running(Promote))
+
+    @fact
     def dead(self) -> bool:
         """Seen: there is no postmaster."""
         return self.processes is not None and not self.postmaster
@@ -336,6 +342,15 @@ class Facts:
         return since_s > NEVER and self.now_s - max(since_s, self.stream_at_s) >= self.s.sync_stall_s
 
     @fact
+    def unwaited(self) -> bool:
+        """Seen: commits of this sync pair do not wait for the peer, by the names in force just now."""
+        database = self.database
+        if database is None or not (self.read_write and self.sync_term):
+            return False
+        wrong = not database.sync_names or database.foreign_names
+        return wrong and not self.stale(self.seen.database, Subject.NAMES)
+
+    @fact
     def replica_lag_bytes(self) -> int:
         database = self.database
         if database is None or database.replica is None:
@@ -345,6 +360,26 @@ class Facts:
     @fact
     def point(self) -> WalPoint | None:
         return self.database.point if self.database else None
+
+    @fact
+    def unfit(self) -> str:
+        """Why a promotion here may drop what was flushed, or this server may not take over otherwise.
+
+        Not for a replay that waits for higher settings: the promotion ends the server, and its next start has them.
+        """
+        database = self.database
+        if database is None or not database.in_recovery:
+            return ""
+        if database.recovery_target:
+            return f"its recovery ends at {database.recovery_target}"
+        if database.replay_paused and not database.settings_low:
+            return "its replay is paused"
+        return database.unfit
+
+    @fact
+    def fit(self) -> bool:
+        """Seen: nothing keeps this server from taking over with all that it flushed. Unknown counts as no."""
+        return self.database is not None and not self.unfit
 
     @fact
     def lagging(self) -> bool:

@@ -14,7 +14,7 @@ from pgvip.core.changes import Change
 from pgvip.core.knowledge import Claim, Why
 from pgvip.core.rights import next_term, solo_right, takeover_right
 from pgvip.core.round import Round
-from pgvip.core.values import FORCE_STEP, Durable, Mode, Record
+from pgvip.core.values import FORCE_STEP, NEVER, Durable, Mode, Record
 
 FORCED = "forced by an operator"
 """How the cause of a forced record begins."""
@@ -65,10 +65,13 @@ def _carry_on(r: Round, c: Claim) -> None:
     if k.intent.writing is not None:
         return
     right = (takeover_right(v) if c.takeover else solo_right(v) and not k.orders.leaving) or c.why is Why.ORDER
+    followed_s = max(k.peer.heard.at_s if k.peer.heard else NEVER, v.stream_at_s)
     if c.term != v.term or v.higher is not None:
         end_claim(r, "the record changed")
     elif c.why is Why.SILENCE and v.heard_life_s > c.since_s and (not c.fenced or c.by_word):
         end_claim(r, "the peer was heard")
+    elif c.why is Why.UNFOLLOWED and followed_s > c.since_s and (not c.fenced or c.by_word):
+        end_claim(r, "the peer's daemon was heard, or the peer follows again")
     elif c.why is Why.OPERATOR and c.by_word and not v.peer_silent:
         end_claim(r, "the peer answers, and nothing but an operator's word says that it is off")
     elif c.why is Why.CANNOT and v.message is not None and not v.message.cannot:
@@ -169,4 +172,4 @@ def _write_forced(r: Round) -> None:
         at=r.inputs.wall,
     )
     served = r.k.durable.served and own is not None and own.primary == r.s.me
-    r.write(replace(r.k.durable, record=record, served=served, complete=True, hold=""))
+    r.write(replace(r.k.durable, record=record, served=served, complete=True, hold="", lacks=False))

@@ -12,13 +12,16 @@ from pgvip.core.actions import (
     Fence,
     FindEnd,
     PowerOn,
+    Promote,
     Rejoin,
     Result,
     Salvage,
     WriteState,
 )
+from pgvip.core.conditions import void
 from pgvip.core.knowledge import Clock, DatabaseTimes, FenceOrder, Power, Switchover
 from pgvip.core.messages import Command, Heard, Message, Order
+from pgvip.core.promotion import SETTLED_S
 from pgvip.core.rights import entitled, write_right
 from pgvip.core.round import Round
 from pgvip.core.values import NEVER, Durable, Pause, Record
@@ -50,7 +53,10 @@ def _result(r: Round, result: Result) -> None:
     elif isinstance(action, Fence):
         fencing.fenced(r, action.attempt, ok=result.ok, text=result.text)
     elif isinstance(action, ConfirmGrant) and result.ok:
-        r.k.grants = replace(r.k.grants, given=action.key, given_at_s=result.at_s)
+        if not void(r.k.grants.revoked, action.key.boot_id, action.key.echo_s):
+            r.k.grants = replace(r.k.grants, given=action.key, given_at_s=result.at_s, unwaited="")
+    elif isinstance(action, Promote) and result.ok:
+        r.k.promotion = replace(r.k.promotion, unverified=False, lacks=result.text)
     elif isinstance(action, CheckVip) and result.ok:
         r.k.work = replace(r.k.work, checked={**r.k.work.checked, action.vip: (result.at_s, result.text)})
     elif isinstance(action, FindEnd | Salvage) and result.ok:
@@ -76,7 +82,7 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
         return
     r.k.fencing = replace(r.k.fencing, claim=None, waiting="", veto=None)  # any change of the record ends the claim
     r.k.consent = replace(r.k.consent, giving_up=None, end=None)
-    r.k.grants = replace(r.k.grants, given=None)
+    r.k.grants = replace(r.k.grants, given=None, unwaited="")
     r.k.orders = replace(r.k.orders, switchover=None, fence_order=None)
     r.k.peer = replace(r.k.peer, alarm="")  # it was about the old term
     if r.k.orders.force and new.primary == r.s.me and durable.complete:
@@ -106,6 +112,7 @@ def awake(r: Round) -> None:
         k.database = replace(
             k.database,
             unfollowed_since_s=NEVER, unstreamed_since_s=NEVER, behind_since_s=NEVER, blocked_since_s=NEVER,
+            unflushed_since_s=NEVER,
         )  # fmt: skip
         r.note("awake", f"no round for {gap_s:.1f} s: what the peer did not say meanwhile is not held against it")
     k.clock = Clock(k.clock.seq + 1, r.now_s, awake_s, r.now_s if r.inputs.jumped else jumped_s)
@@ -143,7 +150,9 @@ def _command(r: Round, command: Command) -> bool:
         # The operator saw it dead: it is theirs to switch on.
         k.power = replace(k.power, peer_off=False, power_pending=False)
     elif order is Order.CLEAR_HOLD:
-        return r.write(replace(k.durable, hold=""))
+        # Who lacks what it had flushed does not serve for that: which data shall live is said by a forced promotion.
+        lacking = k.durable.lacks and r.facts().primary
+        return lacking or r.write(replace(k.durable, hold="", lacks=False))
     elif order is Order.FORCE_PROMOTE:
         k.orders = replace(k.orders, force=True, unfenced=command.text == "without-fence")
     elif order in (Order.FAILOVER, Order.FENCE_OFF):
@@ -157,6 +166,7 @@ def _command(r: Round, command: Command) -> bool:
         k.consent = replace(k.consent, called_off_until_s=NEVER)  # by either, things are not as they were then
     elif order is Order.REJOIN:
         k.orders = replace(k.orders, rejoin_clone=command.text == "clone")
+        k.promotion = replace(k.promotion, stray="", strays=0, stray_why="")
         k.database = replace(k.database, unstreamed_since_s=r.now_s - r.s.stuck_s)
     return True
 
@@ -197,11 +207,24 @@ def _message(r: Round, message: Message) -> None:
     meant = grant is not None and own is not None and (grant.term, grant.boot_id) == (own.term, k.who.boot_id)
     # A lease that began before the clocks moved apart is of unknown age, however often it is told.
     aged = grant is not None and grant.expires_s is not None and grant.echo_s <= k.clock.jumped_s
+    _revoked(r, message)
+    aged = aged or (grant is not None and grant.echo_s <= k.grants.revoked_s > NEVER)
     if grant is not None and meant and not aged and grant.postmaster and grant.postmaster == r.facts().postmaster:
         k.grants = replace(k.grants, grant=grant)
     free = message.address_free
     if free is not None and own is not None and free.term == own.term and free.boot_id == k.who.boot_id:
         k.grants = replace(k.grants, address=free)
+
+
+def _revoked(r: Round, message: Message) -> None:
+    """The primary withdraws its grants up to a time: also those that an old message may still bring."""
+    revoked, grants = message.revoked, r.k.grants
+    if revoked is None or revoked.boot_id != r.k.who.boot_id or revoked.echo_s <= grants.revoked_s:
+        return
+    kept = grants.grant is not None and grants.grant.echo_s > revoked.echo_s
+    r.k.grants = replace(grants, revoked_s=revoked.echo_s, grant=grants.grant if kept else None)
+    if grants.grant is not None and not kept:
+        r.note("revoked", f"{r.s.peer} has withdrawn that this standby holds all it needs")
 
 
 def _gateway_since_s(r: Round, heard: Heard | None, message: Message) -> float:
@@ -279,6 +302,10 @@ def passing(r: Round) -> None:
     if k.orders.switchover is not None and r.now_s >= k.orders.switchover.until_s:
         k.orders = replace(k.orders, switchover=None)
         r.note("switchover-dropped", "the ordered switchover did not come about in time")
+    if k.promotion.restarted_for and v.recovering and v.database is not None and not v.database.recovery_target:
+        k.promotion = replace(k.promotion, restarted_for="")
+    if k.promotion.strays and v.streams and r.now_s - k.database.postmaster_since_s >= SETTLED_S:
+        k.promotion = replace(k.promotion, stray="", strays=0, stray_why="")
     _lasting(r)
 
 
@@ -301,6 +328,9 @@ def _lasting(r: Round) -> None:
         stopped_since_s=_since(r, s.stopped_since_s, in_order),
         unfollowed_since_s=_since(r, s.unfollowed_since_s, wants_following and not following),
         unstreamed_since_s=_since(r, s.unstreamed_since_s, v.recovering and not v.streams),
+        unflushed_since_s=_since(
+            r, s.unflushed_since_s, wants_following and (not v.replica_streams or v.replica_behind)
+        ),
         behind_since_s=_since(r, s.behind_since_s, v.replica_behind),
         blocked_since_s=_since(r, s.blocked_since_s, blocked),
         clear_since_s=s.clear_since_s,

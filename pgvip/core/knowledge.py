@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from pgvip.core.actions import Action, Kind, Subject
-from pgvip.core.messages import AddressFree, Command, Heard, Message, Stopped, Want
+from pgvip.core.messages import AddressFree, Command, Heard, Message, Revoked, Stopped, Want
 from pgvip.core.settings import Identity, Note, StandingWarning
 from pgvip.core.values import NEVER, Durable, Grant, Record, Role, Vip, WalPoint
 
@@ -15,10 +15,12 @@ from pgvip.core.values import NEVER, Durable, Grant, Record, Role, Vip, WalPoint
 class Why(StrEnum):
     """Why a host claims: it decides when the claim ends (docs/protocol.md, "Claiming (fence)").
 
+    UNFOLLOWED: the peer's daemon is silent and its database does not follow, whatever else of it answers.
     ORDER: a forced promotion, which needs no right. OPERATOR: an order to power the peer off, with the ordinary right.
     """
 
     SILENCE = "silence"
+    UNFOLLOWED = "unfollowed"
     CANNOT = "cannot"
     ORDER = "order"
     OPERATOR = "operator"
@@ -147,6 +149,12 @@ class Grants:
     """On the primary: what it last proved for the peer."""
     given_at_s: float = NEVER
     """When that was."""
+    revoked: Revoked | None = None
+    """On the primary: what it last withdrew."""
+    revoked_s: float = NEVER
+    """On the standby: grants that began before this reading of its own clock are not valid any more."""
+    unwaited: str = ""
+    """On the primary: why commits may have been acknowledged without the peer, until the peer is seen to have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +169,8 @@ class Intent:
     """For each row of this state that does not hold, its first condition that is not met, in words."""
     writing: Durable | None = None
     """What is being written; it counts when the result is in, and nothing else is begun before."""
+    writing_since_s: float = NEVER
+    """Since when."""
     holdoff_until_s: float = NEVER
     """Until then the role is not handed over for a lost gateway or a preference: it has just moved."""
 
@@ -245,12 +255,32 @@ class DatabaseTimes:
     """This standby receives no WAL."""
     behind_since_s: float = NEVER
     """The standby streams and has not flushed all that this primary has."""
+    unflushed_since_s: float = NEVER
+    """This primary of a pair has WAL that its standby has not flushed, or no stream to it."""
     blocked_since_s: float = NEVER
     """Primary by the record, not served yet, and without the write right."""
     clear_since_s: float = NEVER
     """A time: when the peer was last near enough for a solo primary to let commits wait for it."""
     caught_up: str = ""
     """The postmaster whose recovered end the standby has flushed, or needs not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """Whether this host's promotion kept all that the host had flushed."""
+
+    unverified: bool = False
+    """A promotion was begun, perhaps by an earlier process, and where its timeline forks was not checked since."""
+    lacks: str = ""
+    """What it left out, until that is written (`Durable.lacks`)."""
+    restarted_for: str = ""
+    """The recovery target for which this process last restarted the server: not again for the same one."""
+    stray: str = ""
+    """The postmaster that was last seen read-write on this standby, without the right to it."""
+    strays: int = 0
+    """How many of them in a row became so within a short time of their start."""
+    stray_why: str = ""
+    """What made the last one do so, as far as it can be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +345,7 @@ class Knowledge:
     orders: Orders = Orders()
     power: Power = Power()
     database: DatabaseTimes = DatabaseTimes()
+    promotion: Promotion = Promotion()
     isolation: Isolation = Isolation()
     work: Work = field(default_factory=Work)
     clock: Clock = Clock()

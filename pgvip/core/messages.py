@@ -48,12 +48,21 @@ class AddressFree:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoked:
+    """The primary withdraws what it granted in that boot, until that reading of the peer's clock."""
+
+    boot_id: str
+    echo_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One heartbeat: the sender's whole public state. Losing one, or getting it twice, changes nothing.
 
     Each demand and promise in it names the term and the boot it is meant for. `question` is a nonce of
     the sender's boot while it is not confirmed; `answer` echoes the peer's. `guarded`: a watchdog stands ready, or
-    none is required.
+    none is required. `unfit`: why the sender's server may not take over, "" for nothing that is known.
+    `failing`, `failing_hint`: the first of the sender's warnings that both hosts are to show.
     """
 
     pair_id: str
@@ -75,6 +84,7 @@ class Message:
     stopped: Stopped | None = None
     has_checkpoint: Stopped | None = None
     grant: Grant | None = None
+    revoked: Revoked | None = None
     address_free: AddressFree | None = None
     echo_s: float = NEVER
     eligible: bool = False
@@ -95,6 +105,9 @@ class Message:
     version: str = ""
     leaving: bool = False
     guarded: bool = True
+    unfit: str = ""
+    failing: str = ""
+    failing_hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,8 @@ class Database:
     `moved_at_s`: on this daemon's clock, when new WAL last arrived (standby) or when the peer's flushed position
     last moved (primary). `slot_lost`: the peer's slot no longer holds the WAL that the peer needs.
     `recovered_end`: where this postmaster was first seen read-write: the end of recovery, or a little more.
+    `unfit`: why this server may not take over, whatever it has flushed; "" for fit. `recovery_target`: the one that is
+    in force: a promotion ends recovery there, and what was flushed beyond it is gone (a primary has left it behind).
     `settings_low`: a standby's replay is paused until it is restarted with settings as high as its primary's.
     `foreign_names`: the synchronous names are not pgvip's: commits wait for somebody else than the peer.
     `history`: the current timeline's ancestors, each with the position where it was left.
@@ -107,6 +109,8 @@ class Database:
     moved_at_s: float = NEVER
     streaming: bool = False
     replay_paused: bool = False
+    unfit: str = ""
+    recovery_target: str = ""
     replay_lag_s: float = 0.0
     settings_low: bool = False
     sync_names: str = ""

@@ -10,6 +10,7 @@ from pgvip.core.conditions import (
     ADDRESS_FREE,
     ALONE,
     CONFIRMED,
+    FIT,
     GATEWAY,
     GRANTED,
     GUARDED,
@@ -26,6 +27,7 @@ from pgvip.core.conditions import (
     PAIR,
     PEER_ANSWERS,
     PEER_ELIGIBLE,
+    PEER_FIT,
     PEER_GUARDED,
     PEER_HEALTHY,
     PEER_NO_HOLD,
@@ -37,6 +39,7 @@ from pgvip.core.conditions import (
     RECOVERING,
     STANDBY,
     STAYS,
+    WHOLE,
     holds,
 )
 from pgvip.core.facts import Facts
@@ -44,14 +47,14 @@ from pgvip.core.values import Mode, Override, Record
 
 # The write right but for what it needs of the data and the network: this host is the pair's one primary, here and now.
 ENTITLED = (CONFIRMED, PRIMARY, NO_ALARM, NOT_GIVING_UP, KEEPS_ROLE)
-WRITE = (*ENTITLED, NOT_ISOLATED, HOLDS_ALL)
+WRITE = (*ENTITLED, NOT_ISOLATED, HOLDS_ALL, WHOLE)
 SERVING = (*WRITE, READ_WRITE)
 # This primary may make the pair solo.
 SOLO = (PAIR, *SERVING, HEALTHY, GATEWAY, NOT_PAUSED)
-# This standby holds all it needs to take over, by its primary's word, and may serve.
-ELIGIBLE = (STANDBY, PAIR, GUARDED, GRANTED)
+# This standby holds all it needs to take over, by its primary's word, can replay all of it, and may serve.
+ELIGIBLE = (STANDBY, PAIR, GUARDED, FIT, GRANTED)
 # This standby could take the role by consent; by fence it needs its gateway besides, and no pause.
-TAKER = (CONFIRMED, STANDBY, PAIR, NO_ALARM, NO_HIGHER, STAYS, NO_HOLD, RECOVERING, HEALTHY, GUARDED, GRANTED)
+TAKER = (CONFIRMED, STANDBY, PAIR, NO_ALARM, NO_HIGHER, STAYS, NO_HOLD, RECOVERING, HEALTHY, GUARDED, FIT, GRANTED)
 TAKEOVER = (*TAKER, NOT_GIVING_UP, GATEWAY, NOT_PAUSED)
 # The standby VIP is this host's, whatever its database does: that of a standby, and of a primary that serves alone.
 ADDRESS = (CONFIRMED, PAIR, NO_ALARM, NOT_GIVING_UP, NO_HIGHER, ADDRESS_FREE)
@@ -61,7 +64,7 @@ READERS_ALONE = (*ADDRESS_ALONE, READS)
 # Rewind or rebuild this host's data.
 REBUILD = (STANDBY, CONFIRMED, NO_HOLD, NO_ALARM, PEER_SERVES)
 # The other host could take the role by consent, by its own word.
-PEER_READY = (PEER_ANSWERS, PEER_STAYS, PEER_NO_HOLD, PEER_HEALTHY, PEER_GUARDED, PEER_ELIGIBLE)
+PEER_READY = (PEER_ANSWERS, PEER_STAYS, PEER_NO_HOLD, PEER_HEALTHY, PEER_GUARDED, PEER_FIT, PEER_ELIGIBLE)
 
 RIGHTS = {
     "entitled": ENTITLED,
@@ -97,7 +100,7 @@ def solo_right(facts: Facts) -> bool:
 
 
 def eligible(facts: Facts) -> bool:
-    """This standby holds all it needs to take over, and may serve."""
+    """This standby holds all it needs to take over, can replay it, and may serve."""
     return holds(ELIGIBLE, facts)
 
 

@@ -70,7 +70,7 @@ class Round:
         """Begin to write `durable`; at most one write is under way. It counts when its result is in."""
         if self.k.intent.writing is not None or not self.start(WriteState(durable)):
             return False
-        self.k.intent = replace(self.k.intent, writing=durable)
+        self.k.intent = replace(self.k.intent, writing=durable, writing_since_s=self.now_s)
         return True
 
     def attempt(self) -> str:

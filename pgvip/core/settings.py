@@ -33,6 +33,7 @@ class Settings:
     disk_hung_after_s: float = 10.0
     standby_down_s: float = 3.0
     sync_stall_s: float = 10.0
+    unfollowed_s: float = 10.0
     lag_bytes_max: int = 16 * 1024 * 1024
     lag_s_max: float = 60.0
     consent_s: float = 10.0

@@ -10,13 +10,24 @@ from pgvip.core.changes import By, Change
 from pgvip.core.messages import AddressFree, Message, Request, Stopped, Want
 from pgvip.core.rights import eligible
 from pgvip.core.round import Round
+from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Grant, Mode, Role, Vip
 
 SLOW_GIVE_UP = 1.0
 """A give-up that takes longer than `consent_s` times this is reported as `cannot`."""
 
+TEXT_MAX = 500
+"""Of a warning, that many characters go to the peer: a heartbeat is one small packet."""
+
 GIVING_UP = (WriteState, StopPostgres, DropVip(Vip.PRIMARY), DropVip(Vip.STANDBY))
 """What a host that gives up must be able to do."""
+
+
+def reporting(message: Message, failing: StandingWarning | None) -> Message:
+    """The message with that warning of this host which the peer's status shows as well."""
+    if failing is None:
+        return message
+    return replace(message, failing=failing.text[:TEXT_MAX], failing_hint=failing.hint[:TEXT_MAX])
 
 
 def message(r: Round, row: Change) -> Message:
@@ -48,10 +59,11 @@ def message(r: Round, row: Change) -> Message:
         stopped=stop_over,
         has_checkpoint=_has_checkpoint(r),
         grant=_grant(r),
+        revoked=k.grants.revoked if v.primary and v.pair else None,
         address_free=_address_free(r),
         eligible=eligible(v),
         postmaster=v.postmaster,
-        read_write=v.read_write,
+        read_write=v.read_write and v.verified,
         in_recovery=v.recovering,
         database_ok=v.database_healthy and v.responding,
         streaming=v.streams,
@@ -67,6 +79,7 @@ def message(r: Round, row: Change) -> Message:
         version=r.s.version,
         leaving=k.orders.leaving,
         guarded=v.guarded,
+        unfit=v.unfit,
     )
 
 

@@ -128,6 +128,8 @@ class Pause:
 class Durable:
     """All that is written with fsync: the record and the local facts beside it.
 
+    `lacks`: this host's own promotion left out WAL that it had flushed (`hold` says what); nothing is served from these
+    data until an operator clears the hold.
     `kept_off`: an operator ordered this host to power its peer off: it is not switched on again before they say so, or
     before it was heard again.
     """
@@ -139,6 +141,7 @@ class Durable:
     pause: Pause = Pause()
     handbacks: int = 0
     kept_off: bool = False
+    lacks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ class BootFacts:
 
     `address_term`: in this term the peer said that the standby address is free for this host. `doubt_s`: see
     `Knowledge.doubt_s`; here also a fence whose result this process has not used yet. `met`: the peer was heard.
+    `revoked_s`: grants that began before this reading of the own clock are invalid.
     `offset_s`: how far the wall clock was ahead of CLOCK_BOOTTIME when these were kept (None: not kept); it shows a
     jump between two processes.
     """
@@ -173,3 +177,4 @@ class BootFacts:
     doubt_s: float = NEVER
     met: bool = False
     offset_s: float | None = None
+    revoked_s: float = NEVER

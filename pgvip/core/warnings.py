@@ -10,29 +10,35 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pgvip.core.actions import StartPostgres, name_of
-from pgvip.core.conditions import Unmet, names, unmet
+from pgvip.core.actions import Rejoin, StartPostgres, name_of
+from pgvip.core.conditions import FIT, Unmet, names, unmet
 from pgvip.core.converge import CHECK_FRESH_S
 from pgvip.core.facts import Facts
-from pgvip.core.rights import ELIGIBLE, eligible, standby_address, standby_right, write_right
+from pgvip.core.following import daemon_silent, unflushed_s
+from pgvip.core.promotion import STRAYS_MAX
+from pgvip.core.rights import ELIGIBLE, SOLO, eligible, standby_address, standby_right, write_right
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Override, Vip
 
 T = TypeVar("T")
 
+STATE_HANGS_S = 5.0
+"""A write of the record takes milliseconds; one that takes so long hangs."""
 
 
 @dataclass(frozen=True, slots=True)
 class WarningRow(Generic[T]):
     """One warning: it stands while `when` finds something; where that is a list, once for each of it.
 
-    `text` and `hint` may name {it}, what was found, and {v}, what was examined.
+    `text` and `hint` may name {it}, what was found, and {v}, what was examined. `both`: the peer's status shows it as
+    well, since clients may be unable to commit because of it.
     """
 
     name: str
     when: Callable[[T], object]
     text: str
     hint: str = ""
+    both: bool = False
 
 
 def warned(rows: Iterable[WarningRow[T]], v: T, **words: object) -> tuple[StandingWarning, ...]:
@@ -50,6 +56,11 @@ def warned(rows: Iterable[WarningRow[T]], v: T, **words: object) -> tuple[Standi
 def standing(facts: Facts) -> tuple[StandingWarning, ...]:
     """The core's own warnings at the end of a round."""
     return warned(TABLE, facts, **names(facts))
+
+
+def reported(warnings: Iterable[StandingWarning]) -> StandingWarning | None:
+    """The first of the core's own warnings that the peer's status shows as well (invariant 6, never silent)."""
+    return next((one for one in warnings if one.name in BOTH), None)
 
 
 # --- what takes more than a line -----------------------------------------------------------------------------
@@ -102,6 +113,51 @@ def _not_eligible(v: Facts) -> Unmet | None:
     return missing[0] if missing else None
 
 
+def _unseen(v: Facts) -> str:
+    """Why the local database has not answered pgvip for longer than a start takes, whether or not it was restarted."""
+    watch = v.seen.database
+    since_s = max(watch.at_s, watch.failing_since_s, v.k.who.started_s, v.k.clock.awake_s)
+    late = watch.failures >= 2 and v.now_s - since_s >= v.s.hung_after_s + v.s.standby_down_s
+    return (watch.reason or "no answer") if late and v.record is not None and not v.is_running(Rejoin) else ""
+
+
+def _state_hangs(v: Facts) -> bool:
+    """A write of the record has not ended for so long that it may never end."""
+    return v.k.intent.writing is not None and v.now_s - v.k.intent.writing_since_s >= STATE_HANGS_S
+
+
+def _commits_wait(v: Facts) -> dict[str, str] | None:
+    """Why commits of this sync pair have waited for the standby for longer than a change would take."""
+    if not v.sync_term or v.unwaited or unflushed_s(v) < v.s.standby_down_s + v.s.dead_after_s:
+        return None
+    missing = unmet(SOLO, v)
+    if missing:
+        return {"text": missing[0].text, "hint": missing[0].hint}
+    if not v.s.fencing and daemon_silent(v):
+        return {"text": "there is no way to fence it", "hint": "bring its daemon back: systemctl status pgvip there"}
+    why = dict(v.k.intent.blockers).get("solo-by-consent") or "the change is under way"
+    return {"text": why, "hint": "see pgvip status and PostgreSQL's log on both hosts"}
+
+
+def _peer_failing(v: Facts) -> dict[str, str] | None:
+    message = v.message
+    return {"text": message.failing, "hint": message.failing_hint} if message and message.failing else None
+
+
+def _peer_unfit(v: Facts) -> str:
+    """Why the standby's server may not take over, as it reports."""
+    return v.peer.unfit if v.peer is not None and v.primary and v.pair and v.k.confirmed else ""
+
+
+def _stray(v: Facts) -> str:
+    """How often this standby's server left recovery, and why."""
+    stray = v.k.promotion
+    if not stray.strays or not v.standby:
+        return ""
+    end = "; it is not rejoined again" if stray.strays >= STRAYS_MAX else ""
+    return f", {stray.strays} times in a row ({stray.stray_why}){end}"
+
+
 def _lags(v: Facts) -> bool:
     return v.standby and v.pair and v.recovering and v.k.confirmed and not standby_right(v) and v.lagging
 
@@ -114,14 +170,6 @@ def _not_served(v: Facts) -> bool:
 def _watchdog(v: Facts, *, required: bool) -> str:
     watch = v.seen.watchdog
     return watch.reason or "no reason given" if watch.failures and v.s.watchdog_required is required else ""
-
-
-def _not_waited_for(v: Facts) -> bool:
-    """Commits of a sync pair do not wait for the peer."""
-    database = v.database
-    if not v.read_write or not v.sync_term or database is None:
-        return False
-    return not database.sync_names or database.foreign_names
 
 
 def _heartbeat(v: Facts) -> str:
@@ -157,17 +205,25 @@ def _left_alone(v: Facts) -> bool:
 FORCE = "pgvip promote --force on the host whose data shall live"
 TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("vip-taken", _taken, "{it[1]} answers for the {it[0]} VIP",
-               "find that host and take the address from it"),
+               "find that host and take the address from it", both=True),
     WarningRow("records-differ", lambda v: v.k.peer.alarm, "{it}", FORCE),
     WarningRow("foreign-message", lambda v: v.k.peer.conflict, "ignored {it}",
                "see that both hosts belong to the same pair"),
-    WarningRow("hold", lambda v: v.k.durable.hold, "{it}", "compare the data, then: pgvip hold clear"),
+    WarningRow("hold", lambda v: "" if v.k.durable.lacks else v.k.durable.hold, "{it}",
+               "compare the data, then: pgvip hold clear"),
+    WarningRow("early-fork", lambda v: v.k.durable.hold if v.k.durable.lacks else v.k.promotion.lacks,
+               "{it}: nothing is served here",
+               "compare the data; pgvip promote --force on {peer} if it has them, or here, without what is missing"),
+    WarningRow("stray", _stray, "PostgreSQL on this standby became read-write without the right to it{it}",
+               "take the setting away, see who promotes it; then pgvip rejoin", both=True),
+    WarningRow("peer-hold", lambda v: v.message.hold if v.message else "", "the data of {peer} is on hold: {it}",
+               "compare the data, then on {peer}: pgvip hold clear; or pgvip promote --force where the right data is"),
     WarningRow("no-record", lambda v: v.record is None,
                "this host has no record and waits for the confirmed primary's",
-               f"if the peer has none either: {FORCE}"),
+               f"if the peer has none either: {FORCE}", both=True),
     WarningRow("vip-answers", _stranger,
                "{it} answers for the primary VIP, so this solo primary does not start",
-               "find out who serves; then pgvip promote --force here, or on the peer"),
+               "find out who serves; then pgvip promote --force here, or on the peer", both=True),
     WarningRow("unconfirmed", lambda v: v.record is not None and not v.k.confirmed and not _stranger(v),
                "the peer has not confirmed this host's record since this boot",
                "bring the peer back; if it never comes: pgvip promote --force"),
@@ -180,49 +236,66 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("no-fencing", lambda v: not v.s.fencing, "no way to fence is configured: no takeover on silence",
                "configure fencing for both hosts"),
     WarningRow("fence-failing", lambda v: v.k.fencing.claim.tries - 1 if v.k.fencing.claim else 0,
-               "the peer could not be fenced in {it} tries", "if you see that it is off: pgvip fence confirm"),
+               "the peer could not be fenced in {it} tries", "if you see that it is off: pgvip fence confirm",
+               both=True),
     WarningRow("vetoed", lambda v: v.k.fencing.veto.refused if v.k.fencing.veto else "",
                "a veto hook puts the takeover off: {it}",
                "see what the hook is about; when it allows it, this host takes over"),
-    WarningRow("action-failing", _failing, "{it[name]} failed {it[times]} times: {it[text]}", "{it[hint]}"),
+    WarningRow("action-failing", _failing, "{it[name]} failed {it[times]} times: {it[text]}", "{it[hint]}", both=True),
+    WarningRow("state-hangs", _state_hangs, "the record cannot be written: a write of it does not end",
+               "see that the disk of the state directory works", both=True),
+    WarningRow("commits-wait", _commits_wait, "commits wait for {peer}, which flushes nothing: {it[text]}",
+               "{it[hint]}", both=True),
     WarningRow("no-data", lambda v: v.processes is not None and not v.installed, "there is no data directory",
-               "mount it, or pgvip clone"),
-    WarningRow("database-hung", lambda v: v.hung, "the local database or its disks do not answer"),
+               "mount it, or pgvip clone", both=True),
+    WarningRow("database-hung", lambda v: v.hung, "the local database or its disks do not answer",
+               "see PostgreSQL's log, the kernel's log and the load of this host", both=True),
+    WarningRow("database-unseen", _unseen, "the local database does not answer pgvip: {it}",
+               "see PostgreSQL's log, and whether pgvip may log in: pgvip check", both=True),
     WarningRow("commits-stalled", lambda v: v.stalled and v.uncommitted_s,
                "this primary has committed nothing for {it:.0f} s",
-               "see its disks: a write is not synced in time; an eligible standby takes the role over"),
+               "see its disks: a write is not synced in time; an eligible standby takes the role over",
+               both=True),
     WarningRow("connections-slow", lambda v: v.starved,
                "new connections to the local database are not answered, although its sessions are",
-               "see the load of this host: a CPU or memory is short; or the postmaster alone is stopped"),
+               "see the load of this host: a CPU or memory is short; or the postmaster alone is stopped", both=True),
     WarningRow("database-down", _down, "the primary's database is down, and the other host may not take over",
-               "repair it, see its log; if it is lost for good: pgvip promote --force on the other host"),
-    WarningRow("alone", _alone, "this primary serves alone: {it}"),
+               "repair it, see its log; if it is lost for good: pgvip promote --force on the other host", both=True),
+    WarningRow("alone", _alone, "this primary serves alone: {it}", "see pgvip status on {peer}"),
     WarningRow("isolated", lambda v: v.k.isolation.isolated,
                "no gateway and no answer from {peer} by any path: this primary does not serve",
-               "repair its network; it serves again by itself"),
+               "repair its network; it serves again by itself", both=True),
     WarningRow("not-eligible", _not_eligible,
                "this standby may not take over: {it.text}", "{it.hint}"),
-    WarningRow("lag", _lags, "this standby lags more than the limit: it does not hold the standby VIP"),
+    WarningRow("peer-failing", _peer_failing, "{peer} reports: {it[text]}", "on {peer}: {it[hint]}"),
+    WarningRow("peer-unfit", _peer_unfit, "{peer} may not take over: {it}", FIT.hint),
+    WarningRow("lag", _lags, "this standby lags more than the limit: it does not hold the standby VIP",
+               "see what keeps its replay: its load, long queries, a pause"),
     WarningRow("hand-backs", lambda v: v.primary and v.k.confirmed and not write_right(v)
                and v.k.durable.handbacks >= v.s.handbacks_max,
-               "the role was handed back too often", "see why; then pgvip promote --force here"),
+               "the role was handed back too often", "see why; then pgvip promote --force here", both=True),
     WarningRow("not-served", _not_served,
-               "primary by its record, but not known to hold all that the role needs (an old record?)", FORCE),
+               "primary by its record, but not known to hold all that the role needs (an old record?)", FORCE,
+               both=True),
     WarningRow("watchdog-required", lambda v: _watchdog(v, required=True),
                "this host may not begin to serve without its watchdog: {it}",
-               'repair it, or write watchdog.mode = "if-present" and restart pgvip'),
+               'repair it, or write watchdog.mode = "if-present" and restart pgvip', both=True),
     WarningRow("watchdog-unusable", lambda v: _watchdog(v, required=False), "the watchdog cannot be used: {it}",
                'repair it, or write watchdog.mode = "off"'),
     WarningRow("fence-status", lambda v: v.seen.fence.failures,
                "the peer's fence device does not answer: {v.seen.fence.reason}", "pgvip fence test"),
-    WarningRow("sync-names", _not_waited_for,
+    WarningRow("sync-names", lambda v: v.unwaited,
                "synchronous_standby_names is '{v.database.sync_names}': commits do not wait for the peer",
-               "ALTER SYSTEM RESET synchronous_standby_names"),
+               "ALTER SYSTEM RESET synchronous_standby_names", both=True),
+    WarningRow("unwaited", lambda v: v.k.grants.unwaited if v.primary else "",
+               "{it}: commits may have been acknowledged that {peer} lacks; it may not take over before it has them",
+               "see who changed it (ALTER SYSTEM, postgresql.conf), and that {peer} streams"),
     WarningRow("weak-commits", lambda v: v.read_write and v.sync_term and v.seen.commits.value,
                "acknowledged commits may be lost: {it}",
                "set synchronous_commit to on there, or configure async mode"),
     WarningRow("heartbeat-failing", _heartbeat, "the heartbeat row cannot be written: {it}",
-               "see that sequence pgvip.heartbeat is there, who locks it, and that role pgvip may update it"),
+               "see that sequence pgvip.heartbeat is there, who locks it, and that role pgvip may update it",
+               both=True),
     WarningRow("peer-silent", lambda v: v.message is None, "the peer's daemon does not answer",
                "systemctl status pgvip on the peer"),
     WarningRow("stranger", _answers_in_its_place,
@@ -241,3 +314,5 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("alone-by-choice", _left_alone,
                "the configuration lets the peer serve alone: this host is never eligible"),
 )  # fmt: skip
+BOTH = frozenset(row.name for row in TABLE if row.both)
+"""The names of those that the peer's status shows as well."""

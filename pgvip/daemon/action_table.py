@@ -53,7 +53,7 @@ class Actions:
             WriteState: self._write_state,
             StartPostgres: self._start,
             StopPostgres: self._stop,
-            Promote: lambda _: postgres.promote(self._config()),
+            Promote: lambda _: Outcome(text=postgres.promote(self._config())),
             SetSyncNames: self._set_sync_names,
             ConfirmGrant: self._confirm_grant,
             AddVip: self._add_vip,

@@ -275,6 +275,7 @@ def _significant(message: Message) -> tuple[object, ...]:
         message.stopped,
         message.has_checkpoint,
         (grant.term, grant.boot_id, grant.postmaster) if grant else None,
+        message.revoked is not None,
         message.address_free,
         message.eligible,
         message.postmaster,
@@ -287,6 +288,7 @@ def _significant(message: Message) -> tuple[object, ...]:
         message.pause,
         message.hold,
         message.leaving,
+        message.unfit,
     )
 
 
@@ -301,5 +303,8 @@ def _significant_value(value: object) -> object:
         value.streaming,
         value.sync_names,
         value.slot_lost,
+        value.replay_paused,
+        value.unfit,
+        value.recovery_target,
         (replica.state, replica.sync_state) if replica else None,
     )

@@ -128,6 +128,7 @@ def _database(
         replay_lsn=point.lsn,
         moved_at_s=now_s,
         streaming=message.streaming,
+        unfit=message.unfit,
         replay_lag_s=message.replay_lag_s,
         sync_names=settings.peer if message.read_write and sync else "",
         replica=replica,

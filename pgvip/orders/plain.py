@@ -85,6 +85,9 @@ def _check(command: Command, snapshot: Snapshot) -> str:
         raise RefusedError("this host is not leaving", hint="See: pgvip status")
     if order is Order.CLEAR_HOLD and not k.durable.hold:
         raise RefusedError("this host is not on hold")
+    if order is Order.CLEAR_HOLD and k.durable.lacks and record is not None and record.primary == me:
+        hint = f"pgvip promote --force on {snapshot.config.peer.name} if it has them, or here, without what is missing."
+        raise RefusedError("this host is primary and lacks data that it had", f"{k.durable.hold}.", hint)
     return f"{order.value}{': ' + command.text if command.text else ''}"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pgvip.core.conditions import GATEWAY, GRANTED, GUARDED, NO_HOLD, NOT_PAUSED, STAYS, Condition
+from pgvip.core.conditions import FIT, GATEWAY, GRANTED, GUARDED, NO_HOLD, NOT_PAUSED, STAYS, Condition
 from pgvip.core.messages import Message
 from pgvip.core.settings import Settings
 from pgvip.core.values import Lsn, Mode, Override
@@ -132,8 +132,8 @@ def _hard(name: str, ok: str, bad: str, hint: str = "") -> Finding:
 def _of(facts: Facts, side: Side, condition: Condition) -> tuple[str, str]:
     """Why the condition does not hold on that host, and what to do about it."""
     other = facts.peer if side is facts.me else facts.me
-    hold = side.message.hold if side.message else ""
-    names = {"me": side.name, "peer": other.name, "primary": facts.primary.name, "hold": hold}
+    hold, unfit = (side.message.hold, side.message.unfit) if side.message else ("", "")
+    names = {"me": side.name, "peer": other.name, "primary": facts.primary.name, "hold": hold, "unfit": unfit}
     return condition.unmet.format_map(names), condition.hint.format_map(names)
 
 
@@ -216,7 +216,7 @@ def _eligible(facts: Facts) -> Iterable[Finding]:
     new = facts.standby.message
     if new is None:
         return
-    missing = GRANTED if new.guarded else GUARDED
+    missing = (FIT if new.unfit else GRANTED) if new.guarded else GUARDED
     bad, hint = ("", "") if new.eligible else _of(facts, facts.standby, missing)
     yield _hard("eligible", f"{facts.standby.name} is eligible to take over", bad, hint)
 

@@ -46,6 +46,8 @@ class Answers(NamedTuple):
     replica_replay_lag_s: float | None
     segment_bytes: int
     settings_read_at: str
+    recovery_target: str | None
+    apply_delay: str
 
 
 class Memory(NamedTuple):
@@ -177,6 +179,7 @@ class DatabaseProbe:
             replica=replica(said),
             slot_lost=said.slot_wal_status == "lost",
             recovered_end=self._memory.recovered_end,
+            recovery_target=said.recovery_target or "",
             history=self._history(point.timeline),
         )
 
@@ -192,6 +195,8 @@ class DatabaseProbe:
             moved_at_s=self._memory.moved_at_s,
             streaming=self._streams(said),
             replay_paused=said.replay_paused,
+            unfit=unfit(said),
+            recovery_target=said.recovery_target or "",
             settings_low=said.replay_paused and self._settings_low(),
             replay_lag_s=0.0 if replayed >= received else max(0.0, said.replay_age_s or 0.0),
             sync_names=said.sync_names,
@@ -250,6 +255,11 @@ class DatabaseProbe:
             except (OSError, PostgresError) as failure:
                 raise ProbeError(f"could not read the history of timeline {timeline}", f"{failure}.") from failure
         return self._histories[timeline]
+
+
+def unfit(said: Answers) -> str:
+    """Why this standby may not take over, beside a recovery target and a pause, which are fields of their own."""
+    return f"its replay is delayed by recovery_min_apply_delay = {said.apply_delay}" if said.apply_delay != "0" else ""
 
 
 def lsn(text: str | None) -> Lsn:

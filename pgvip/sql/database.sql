@@ -25,7 +25,13 @@ SELECT r.in_recovery,
        extract(epoch FROM replica.flush_lag)::float8 AS replica_flush_lag_s,
        extract(epoch FROM replica.replay_lag)::float8 AS replica_replay_lag_s,
        pg_size_bytes(current_setting('wal_segment_size')) AS segment_bytes,
-       pg_conf_load_time()::text AS settings_read_at
+       pg_conf_load_time()::text AS settings_read_at,
+       -- of these, only what is in force counts: all but the delay need a restart
+       (SELECT string_agg(key || ' = ' || quote_literal(current_setting(key)), ', ')
+          FROM unnest(ARRAY['recovery_target', 'recovery_target_lsn', 'recovery_target_name',
+                            'recovery_target_time', 'recovery_target_xid']) AS key
+         WHERE current_setting(key) <> '') AS recovery_target,
+       CASE WHEN r.in_recovery THEN current_setting('recovery_min_apply_delay') ELSE '0' END AS apply_delay
   FROM (SELECT pg_is_in_recovery() AS in_recovery OFFSET 0) AS r
   LEFT JOIN pg_stat_get_wal_receiver() AS receiver ON r.in_recovery
   LEFT JOIN (SELECT *

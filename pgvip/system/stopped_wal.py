@@ -103,7 +103,7 @@ def _refuse_other_wal(config: Config, control: ControlData, timeline: int, start
         return
     checkpoint, replayed = control.checkpoint, control.min_recovery
     if checkpoint.timeline == timeline:
-        said = _record_at(config, control, checkpoint, end)
+        said = record_at(config, control, checkpoint, end)
         redo = CHECKPOINT.search(said)
         if redo is None or Lsn.parse(redo["lsn"]) != control.redo:
             raise PostgresError(OTHER_WAL, f"There is no checkpoint record at {checkpoint}.")
@@ -111,14 +111,19 @@ def _refuse_other_wal(config: Config, control: ControlData, timeline: int, start
     ends = (end, Lsn(end + -end % control.segment_bytes))
     if replayed.timeline != timeline or replayed.lsn < start or replayed.lsn in ends:
         return
-    if replayed.lsn > end or not _record_at(config, control, replayed, end):
+    if replayed.lsn > end or not record_at(config, control, replayed, end):
         detail = f"They have replayed {replayed}, and valid WAL from {start} to {end} has no record there."
         raise PostgresError(OTHER_WAL, detail)
 
 
-def _record_at(config: Config, control: ControlData, point: WalPoint, end: Lsn) -> str:
-    """What pg_waldump says of the record that begins at a point, or after the page header there; "" without one."""
-    said = waldump(config, point.timeline, point.lsn, end, "-n", "1").stdout
+def record_at(
+    config: Config, control: ControlData, point: WalPoint, end: Lsn, directory: Path | None = None
+) -> str:
+    """What pg_waldump says of the record that begins at a point, or after the page header there; "" without one.
+
+    `directory`: see `waldump`.
+    """
+    said = waldump(config, point.timeline, point.lsn, end, "-n", "1", directory=directory).stdout
     found = RECORD.search(said)
     header = 0
     if point.lsn % control.page_bytes == 0:

@@ -27,6 +27,7 @@ MODULES = (
     "pgvip.system.pgconf",
     "pgvip.system.server_log",
     "pgvip.system.stopped_wal",
+    "pgvip.system.forks",
     "pgvip.system.units",
     "pgvip.system.wal_files",
     "pgvip.actions.last_words",

@@ -58,6 +58,18 @@ def test_daemon_frozen(scene: Scene, role: str) -> None:
     assert scene.fenced(scene.primary) + scene.fenced(scene.standby) == 0
 
 
+def test_the_standby_s_daemon_is_stopped_and_its_replication_stands_still(scene: Scene) -> None:
+    """In sync no commit could end, while its database answers: after `unfollowed_s` it is fenced."""
+    scene.standby.stop_service("pgvip")
+    [receiver] = [process for process in scene.standby.processes("postgres") if "walreceiver" in process.command]
+    scene.strike()
+    os.kill(receiver.pid, signal.SIGSTOP)
+    scene.wait_roles(primary="primary_standby", deadline_s=40)
+    assert scene.wait_writes() < 25
+    assert scene.fenced(scene.standby) == 1
+    scene.finish(swapped=False, deadline_s=90)
+
+
 def test_both_daemons_killed_at_once(scene: Scene) -> None:
     scene.strike()
     for host in scene.pair.hosts.values():

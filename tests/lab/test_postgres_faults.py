@@ -187,13 +187,18 @@ def test_a_standby_with_limits_that_are_too_low_takes_over(scene: Scene) -> None
     lower_limits(scene)
 
 
-def test_replay_paused_on_the_standby_loses_nothing_at_a_takeover(scene: Scene) -> None:
+def test_a_standby_whose_replay_is_paused_does_not_take_over_and_both_hosts_say_so(scene: Scene) -> None:
+    """Its promotion is not known to bring back all that it flushed; the primary is started again where it was."""
     scene.standby.sql("select pg_wal_replay_pause()")
     paused_s = time.monotonic()
     wait_until(lambda: len(scene.writer.acknowledged(paused_s)) > 50, 20, "writes that the standby has not replayed")
+    wait_until(lambda: scene.says(scene.primary, "its replay is paused"), 10, "the primary says why")
+    assert scene.says(scene.standby, "its replay is paused")
     scene.strike()
     os.kill(scene.primary.postmaster(), signal.SIGKILL)
-    scene.finish(swapped=None)
+    scene.wait_writes()
+    scene.standby.sql("select pg_wal_replay_resume()")
+    scene.finish(swapped=False)
 
 
 def test_postmaster_that_answers_late_while_its_backends_go_on_keeps_its_role(scene: Scene) -> None:

@@ -197,7 +197,7 @@ class Actor:
         pg, now_s = self.host.pg, self.world.now_s
         proc = pg.proc
         if pg.phase not in ("standby", "promoting"):
-            self._later(0.01, 0.05, lambda: self._end(action, ok=pg.phase == "primary", text="not a standby"))
+            self._later(0.01, 0.05, lambda: self._promoted(action, proc))
             return
         if pg.phase == "standby":
             pg.promoted_s = now_s + self.world.duration_s(0.05, 0.3) + pg.promote_s
@@ -213,11 +213,18 @@ class Actor:
                 else:
                     pg.promoted()
             if self.daemon.alive and not told:
-                self._end(action, ok=pg.proc == proc and pg.phase == "primary", text="not read-write yet")
+                self._promoted(action, proc)
 
         self.host.later(takes_s, done)
         if told:
             self.host.later(LIMIT_S, lambda: self._end(action, ok=False, text="not read-write in time"))
+
+    def _promoted(self, action: Promote, proc: str) -> None:
+        """What is told at the end of a promotion: where it forked is looked at."""
+        pg = self.host.pg
+        good = pg.proc == proc and pg.phase == "primary"
+        lacks = f"{pg.left_out} entries that had been flushed are missing" if pg.left_out else ""
+        self._end(action, ok=good, text=lacks if good else "not read-write yet")
 
     def _SetSyncNames(self, action: SetSyncNames) -> None:  # noqa: N802 - named after the action
         pg = self.host.pg
@@ -318,7 +325,7 @@ class Actor:
                 return
             pg.wal, pg.history = list(peer.pg.wal), list(peer.pg.history)
             pg.flushed = len(pg.wal)
-            pg.standby_signal, pg.broken = True, False
+            pg.standby_signal, pg.broken, pg.left_out = True, False, 0
             pg.control = "in archive recovery"
             self._end(action, ok=True)
 

@@ -6,6 +6,7 @@ place are therefore the same up to there. A position (LSN) is a count of entries
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgvip.core.values import Lsn, WalPoint
@@ -53,6 +54,14 @@ class Cluster:
         self.names_in_force = False
         self.waiting: list[tuple[int, int]] = []
         self.recovered_end = 0
+        self.forks_early = 0  # entries that the next promotion leaves out, though they were flushed
+        self.left_out = 0  # what the last one left out
+        self.target = ""  # a recovery target that is in force: replay ends at `replay_end`
+        self.given_target = ""  # one that comes back with every start
+        self.replay_end = 0
+        self.paused = False  # replay, by hand; a promotion ends the pause
+        self.promotes_itself = False  # soon after each start as a standby
+        self.by_hand = False  # it became read-write without pgvip
         self.revealed = ""
         self.inbound: Stream | None = None  # this standby's stream
         self.outbound: Stream | None = None  # the peer's, as this primary's pg_stat_replication has it
@@ -142,7 +151,8 @@ class Cluster:
         self.starts += 1
         self.proc = f"{self.world.new_entry()}:{self.host.name}"
         self.phase = "starting"
-        self.hung = ""
+        self.hung, self.target, self.replay_end = "", self.given_target if self.standby_signal else "", len(self.wal)
+        self.paused = False
         self.names_shown = self.names_in_force = sync
         self.waiting = []
         self.host.log(f"postgres {self.proc} starts{' as standby' if self.standby_signal else ''}")
@@ -153,6 +163,8 @@ class Cluster:
         if self.standby_signal:
             self.phase, self.control = "standby", "in archive recovery"
             self.host.log("postgres is up as standby")
+            if self.promotes_itself:
+                self.host.later(2.8, partial(self.promoted_by_hand, self.proc))
             self.world.replication.seek(self.host)
         else:
             self.become_writer()
@@ -164,8 +176,23 @@ class Cluster:
         self.host.log(f"postgres is READ-WRITE, timeline {self.timeline}, {len(self.wal)} entries")
         self.world.became_writer(self.host)
 
+    def promoted_by_hand(self, proc: str) -> None:
+        """An administrator promotes it, or a setting does."""
+        if self.proc == proc and self.phase == "standby" and not self.hung:
+            self.host.log("postgres is promoted without pgvip")
+            self.by_hand = True
+            self.promoted()
+
     def promoted(self) -> None:
         self.drop_inbound()
+        kept = len(self.wal) - self.forks_early
+        if self.target:
+            kept = min(kept, self.replay_end)
+        self.left_out, self.forks_early, self.target = len(self.wal) - max(1, kept), 0, ""
+        if self.left_out > 0:
+            self.host.log(f"the promotion leaves out {self.left_out} entries")
+            del self.wal[max(1, kept) :]
+            self.history = [start for start in self.history if start[1] <= len(self.wal)]
         self.history.append((self.timeline + 1, len(self.wal)))
         self.standby_signal = False
         self.flushed = len(self.wal)
@@ -203,7 +230,7 @@ class Cluster:
         if self.phase != "down":
             self.world.watch.stopped(self.host)
             self.host.log(f"postgres {self.proc} is gone ({self.control}{', orphans' if self.orphans else ''})")
-        self.phase, self.proc, self.hung = "down", "", ""
+        self.phase, self.proc, self.hung, self.by_hand = "down", "", "", False
         self.drop_inbound()
         self.world.replication.sender_gone(self)
         self.host.postmaster_died()
@@ -233,6 +260,7 @@ class Cluster:
                 self.history.pop()
         self.flushed = len(self.wal)
         self.phase, self.proc, self.hung, self.orphans, self.stuck = "down", "", "", False, False
+        self.by_hand = False
         self.waiting = []
         if self.inbound is not None:
             self.inbound.receiver_open = False

@@ -172,6 +172,44 @@ class Faults:
             host.log("a DBA stops postgres")
             host.pg.shut_down()
 
+    def recovery_target(self, host: Host, _fault: Fault) -> None:
+        """A DBA starts the standby by hand, with a recovery target: it flushes all, and would replay no more."""
+        pg = host.pg
+        if not host.powered or pg.phase != "standby" or pg.hung or host.disk_bad:
+            return
+        host.log("a DBA restarts postgres with a recovery target")
+        pg.shut_down()
+        pg.spawn(sync=False)
+        pg.target, pg.replay_end, proc = "recovery_target_name = 'old'", len(pg.wal), pg.proc
+
+        def up() -> None:
+            if pg.proc == proc and pg.phase == "starting":
+                pg.started()
+
+        host.later(0.3, up)
+
+    def dba_promotes(self, host: Host, _fault: Fault) -> None:
+        """Somebody opens the standby: two write, until pgvip has stopped it."""
+        host.pg.promoted_by_hand(host.pg.proc)
+
+    def replay_paused(self, host: Host, fault: Fault) -> None:
+        pg, proc = host.pg, host.pg.proc
+        pg.paused = pg.phase == "standby"
+
+        def resume() -> None:
+            pg.paused = pg.paused and pg.proc != proc
+
+        self._ends(fault, resume)
+
+    def forks_early(self, host: Host, fault: Fault) -> None:
+        """For a reason that nobody sees, its next promotion will not replay all that was flushed."""
+        host.pg.forks_early = int(fault.how[0])
+
+        def heal() -> None:
+            host.pg.forks_early = 0
+
+        self._ends(fault, heal)
+
     def disk(self, host: Host, fault: Fault) -> None:
         host.log("the disk FAILS")
         host.disk_bad = True
@@ -393,6 +431,7 @@ def heal(world: World, leaving: set[Host] | None = None) -> None:
         host.blind.clear()
         host.stranger = ""
         host.pg.quick()
+        host.pg.forks_early, host.pg.paused, host.pg.promotes_itself = 0, False, False
         if leaving and host in leaving:
             host.power_off("the orderly shutdown ends")
         host.power_on()

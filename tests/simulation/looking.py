@@ -135,6 +135,8 @@ class Probes:
             point=WalPoint(pg.timeline, Lsn(pg.flushed)),
             replay_lsn=Lsn(pg.flushed),
             moved_at_s=self._moved_s,
+            replay_paused=standby and pg.paused,
+            recovery_target=pg.target if standby else "",
             streaming=standby and inbound is not None and self.world.now_s - inbound.heard_s <= 2.5,
             sync_names="peer" if pg.names_shown else "",
             replica=replica,

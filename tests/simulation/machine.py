@@ -25,7 +25,7 @@ PAIR_ID, SYSTEM_ID = "pair-1", "7000000000000000001"
 PUBLIC = (
     "record", "confirmed", "claiming", "question", "answer", "request", "invite", "cannot", "stopped",
     "has_checkpoint", "grant", "address_free", "eligible", "postmaster", "read_write", "in_recovery", "pause",
-    "hold", "leaving", "database_ok", "streaming",
+    "hold", "leaving", "database_ok", "streaming", "unfit", "revoked",
 )  # fmt: skip
 """What in a message makes the daemon send it at once instead of at the next heartbeat."""
 _public = attrgetter(*PUBLIC)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 45.0
 LOST = {
     "no-record", "unconfirmed", "records-differ", "vip-answers", "hand-backs", "primary-lost", "database-down",
-    "not-served",
+    "not-served", "early-fork",
 }  # fmt: skip
 """Warnings whose hint is a forced promotion on the host whose data shall live."""
 
@@ -36,7 +36,9 @@ class Operator:
 
     def _act(self) -> None:
         for host in self.world.hosts:
-            if host.daemon and host.durable.hold and self._has_nothing_alone(host):
+            record = host.durable.record
+            lacking = host.durable.lacks and record is not None and record.primary == host.name
+            if host.daemon and host.durable.hold and not lacking and self._has_nothing_alone(host):
                 self._order(host, Order.CLEAR_HOLD)
                 return
         said = {name for host in self.world.hosts for name in self.warnings(host)}

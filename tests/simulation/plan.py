@@ -41,7 +41,7 @@ class Fault:
 class Traits:
     """What a whole run is like.
 
-    `only_daemons`: nothing but the daemons fails (invariant 6). `fence_on`: whether the fence device itself switches a
+    `only_daemons`: nothing but the daemons fails (invariant 7). `fence_on`: whether the fence device itself switches a
     host on again after it was switched off: half (of the times), never, always. `kept`: share of the messages that
     may come again later. `pace_s`: mean time between faults; `ambush`: share of the moments that are struck;
     `chain`: share of the faults after which another one comes soon, of those that take a host or its database away.

@@ -62,11 +62,11 @@ def only_the_stream(play: Play) -> None:
 
 
 def only_the_query(play: Play) -> None:
-    """The link is cut and the standby does not flush; the database answers."""
+    """The link is cut and the standby does not flush, for less than `unfollowed_s`; the database answers."""
     play.apart("link")
     play.world.replication.stalled.add("b")
     play.no("Fence", FENCED)
-    play.wait(6.0, 10.0)
+    play.wait(3.0, play.a.settings.unfollowed_s - 0.5)
 
 
 def stopped_daemon_is_dead(patch: Patch) -> None:
@@ -153,7 +153,8 @@ RULES = (
     Rule("query-answers", "the daemon link, the database (a new connection and a query, through VIP and own address)"
          " and the replication stream are all silent", query_is_nothing, only_the_query, FENCED,
          "a link cut, a standby that receives without flushing"),
-    Rule("stopped-daemon", "A stopped daemon beside a healthy database is no reason to fence.", stopped_daemon_is_dead,
+    Rule("stopped-daemon", "A stopped daemon beside a database that follows is no reason to fence.",
+         stopped_daemon_is_dead,
          daemon_stands_still, "a host whose database works is fenced", "a stopped daemon"),
     Rule("stream-moves", "The stream counts only while new WAL arrives", connection_is_life, standby_stands_still,
          "5: nobody serves", "a frozen host"),

@@ -261,7 +261,7 @@ def daemon_restarts_unheard(play: Play) -> None:
     play.a.kill_daemon()
     play.wait(0.2, 0.6)
     play.a.start_daemon()
-    play.never(lambda: play.a.pg.proc != before, 6.0, "6: a daemon's restart stops PostgreSQL")
+    play.never(lambda: play.a.pg.proc != before, 6.0, "7: a daemon's restart stops PostgreSQL")
 
 
 def solo_is_pair(patch: Patch) -> None:
@@ -293,7 +293,7 @@ def solo_is_lost(play: Play) -> None:
 
 RULES = (
     Rule("facts-kept", "kept with the boot id, so that a daemon restart keeps them", forgets_with_its_daemon,
-         daemon_restarts_unheard, "6: a daemon's restart", "a link cut, a daemon killed"),
+         daemon_restarts_unheard, "7: a daemon's restart", "a link cut, a daemon killed"),
     Rule("solo-stays", "`solo`: it may not, the primary serves alone", solo_is_pair, solo_is_lost,
          "2: b is read-write without", "a broken stream, a power cut"),
     Rule("solo-boot-asks", "ask the peer and probe the VIP by ARP for a few seconds all the same. A higher term wins",

@@ -291,7 +291,26 @@ def stalled_is_following(patch: Patch) -> None:
     always(patch, changes.FOLLOWS, make(changes.FOLLOWS.test))
 
 
+def unfollowed_is_answering(patch: Patch) -> None:
+    """A standby whose database answers is never fenced, though its daemon is silent and it does not follow."""
+    always(patch, changes.UNFOLLOWED, lambda _view: False)
+
+
+def daemon_stopped_and_stream_broken(play: Play) -> None:
+    """The daemon of the standby is stopped, for an upgrade, and replication breaks; its database answers."""
+    world = play.world
+    play.b.kill_daemon()
+    play.apart("stream")
+    if world.chance(0.5):
+        world.replication.breaks()
+    play.must(lambda: play.alone(play.a), 25.0, "commits wait without an end")
+    count = len(world.acknowledged)
+    play.must(lambda: len(world.acknowledged) > count, 5.0, "commits wait without an end")
+
+
 RULES = (
+    Rule("unfollowed", "B's daemon is silent and B has flushed nothing new for `unfollowed_s`", unfollowed_is_answering,
+         daemon_stopped_and_stream_broken, "commits wait without", "a daemon stopped, a stream cut"),
     Rule("stop-before-writing", "The host that loses by a change gives up first, verifies it, and writes the record",
          writes_then_stops, switched_over_slowly, "1: two writers", "a switchover, a frozen host"),
     Rule("drop-before-writing", "the loser, and what it gives up first", gives_way_then_drops,

@@ -9,18 +9,20 @@ from functools import partial
 
 import pytest
 
-from pgvip.core import decide, intake
+from pgvip.core import converge, decide, intake, promotion
 from pgvip.core.actions import Action, ConfirmGrant
+from pgvip.core.conditions import WHOLE
 from pgvip.core.knowledge import Decision, Knowledge
-from pgvip.core.messages import AddressFree, Message
+from pgvip.core.messages import AddressFree, Message, Order
 from pgvip.core.round import Round
 from pgvip.core.settings import Inputs, Settings
+from pgvip.core.values import Vip
 from tests.simulation.acting import Actor
 from tests.simulation.cluster import Cluster
 from tests.simulation.lost import paused_with_a_lease
 from tests.simulation.machine import Host
 from tests.simulation.play import Missed, Play
-from tests.simulation.rule import Rule
+from tests.simulation.rule import Rule, always, sees
 
 Patch = pytest.MonkeyPatch
 
@@ -221,7 +223,72 @@ def restarts_unconnected(play: Play) -> None:
     play.wait(4.0, 6.0)
 
 
+def flushed_is_enough(patch: Patch) -> None:
+    """A standby is eligible whatever its replay can do."""
+    sees(patch, "unfit", lambda _whole: lambda _view: "")
+    sees(patch, "fit", lambda _whole: lambda view: view.database is not None)
+
+
+def lost_beside_a_target(play: Play) -> None:
+    """The standby has a recovery target after every start, whoever starts it; the primary is lost."""
+    pg = play.b.pg
+    pg.given_target = "recovery_target_name = 'old'"
+    pg.kill()
+    play.until(lambda: pg.phase == "standby")
+    play.wait(5.0, 9.0)
+    play.off(play.a)
+    play.never(lambda: pg.left_out > 0, 8.0, "2: b was promoted and left out what it had flushed")
+    pg.given_target = ""
+    pg.kill()
+
+
+def fork_unseen(patch: Patch) -> None:
+    """A promotion is served from wherever its timeline forks."""
+    patch.setattr(promotion, "verify", lambda _r: None)
+    always(patch, WHOLE)
+    sees(patch, "verified", lambda _whole: lambda _view: True)
+
+
+def forks_early(play: Play) -> None:
+    """The standby's promotion leaves out what it had flushed, for a reason that nobody saw before."""
+    play.b.pg.forks_early = play.world.rng.randint(1, 4)
+    if play.world.chance(0.5):
+        play.off(play.a)
+    else:
+        play.order(play.b, Order.SWITCHOVER)
+    play.until(lambda: play.b.pg.left_out > 0)
+    if play.world.chance(0.5):
+        play.b.kill_daemon()
+        play.wait(0.05, 0.3)
+        play.b.start_daemon()
+    play.never(lambda: Vip.PRIMARY in play.b.held, 4.0, "2: b serves without what its promotion left out")
+    play.world.operators = True
+
+
+def never_withdrawn(patch: Patch) -> None:
+    """Names that somebody clears are set again, and what was granted before stays."""
+    patch.setattr(converge, "revoke", lambda _r: None)
+
+
+def names_cleared_by_hand(play: Play) -> None:
+    """Replication is cut; somebody clears the names, so that commits go on; then the primary is lost."""
+    pg = play.a.pg
+    play.apart("stream")
+    play.world.clients.every_s = 0.1
+    pg.names_shown = False
+    pg.set_names_in_force(False)
+    play.wait(1.2, 2.2)
+    play.off(play.a)
+    play.wait(4.0, 6.0)
+
+
 RULES = (
+    Rule("names-now", "The grant is withdrawn as soon as the names are seen wrong", never_withdrawn,
+         names_cleared_by_hand, "2: b is read-write without", "names cleared by hand, a stream cut, a power cut"),
+    Rule("fit", "flushed is not replayable", flushed_is_enough, lost_beside_a_target, "2: b was promoted",
+         "a standby restarted by hand with a recovery target, a power cut"),
+    Rule("fork", "A promotion is verified by where its new timeline forks", fork_unseen, forks_early, "2: b serves",
+         "a promotion that forks early, a power cut or a switchover, a daemon killed"),
     Rule("address-term", '`eligible` and "the address is free" carry term', address_term, old_permission,
          "4: both hosts hold the standby VIP",
          "a message delayed over solo and pair, a drop that fails, a frozen host"),

@@ -159,6 +159,7 @@ def restarted_in_place(play: Play) -> None:
     play.world.clients.every_s = 0.1
     play.break_stream()
     play.a.pg.shut_down()
+    play.apart("link")  # else the standby would be told as soon as the names are seen
     play.until(lambda: play.a.pg.phase == "primary", 4.0)
     play.wait(0.1, 0.6)
     play.off(play.a)
@@ -292,7 +293,7 @@ RULES = (
          " it takes", adopts_first, hears_of_a_force, "1: two writers", "a forced promotion without a fence"),
     Rule("names-before-start", "In `pair` with `sync` the synchronous names are set before any read-write start",
          names_afterwards, restarted_in_place, "2: b is read-write without",
-         "a broken stream, a server stopped by hand, a power cut"),
+         "hosts cut from one another, a server stopped by hand, a power cut"),
     Rule("flushed-before-address", "after a restart there, no VIP until the standby has flushed the recovered end",
          address_at_once, clients_see_what_nobody_has, "2: b is read-write without",
          "a broken stream, a server stopped by hand, a power cut; clients that read what was not acknowledged to them"),

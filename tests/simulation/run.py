@@ -21,6 +21,7 @@ ISOLATION_S = (0.0, 2.0, 0.0, 8.0)
 FAST: dict[str, float | bool] = {
     "interval_s": 0.33, "heartbeat_s": 0.2, "fence_delay_s": 0.25, "hung_after_s": 1.0, "standby_down_s": 1.0,
     "lag_s_max": 20.0, "stop_s": 20.0, "sync_stall_s": 5.0, "holdoff_s": 20.0,
+    "unfollowed_s": 5.0,
 }  # fmt: skip
 
 

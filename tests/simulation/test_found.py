@@ -33,6 +33,25 @@ def test_a_gateway_that_dies_for_both_hosts_and_comes_back_moves_nothing(seed: i
     writes_again(world)
 
 
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_a_standby_that_promotes_itself_after_every_rejoin_is_left_stopped_after_the_third(seed: int) -> None:
+    """It was rewound, promoted itself, and was rewound again, every ten seconds for ever, without a warning."""
+    world = pair(seed)
+    world.b.pg.promotes_itself = True
+    world.b.pg.kill()
+    until(world, lambda: bool(world.b.daemon and world.b.daemon.knowledge.promotion.strays >= 3), 90.0)
+    starts = world.b.pg.starts
+    run(world, 60.0)
+    assert world.b.pg.starts == starts, tail(world)
+    assert world.b.daemon is not None
+    assert world.b.daemon.last is not None
+    assert "stray" in {warning.name for warning in world.b.daemon.last.warnings}
+    writes_again(world)
+    world.b.pg.promotes_itself = False
+    world.b.daemon.order(Order.REJOIN)
+    until(world, world.healthy, 60.0)
+
+
 @pytest.mark.parametrize("seed", range(1, 9))
 def test_a_standby_that_receives_without_flushing_is_left_alone_until_it_flushes(seed: int) -> None:
     """The pair was made again at once, and left again, twenty times a second; commits waited all the time."""

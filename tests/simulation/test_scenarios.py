@@ -271,7 +271,7 @@ def test_paused_does_nothing(seed: int, sync: bool) -> None:
 @seeded
 @pytest.mark.parametrize("which", ["a", "b", "ab"])
 def test_daemon_killed_moves_nothing(seed: int, sync: bool, which: str) -> None:
-    """6: the daemon is not the database."""
+    """7: the daemon is not the database."""
     world = pair(seed, sync=sync)
     before, procs = terms(world), [host.pg.proc for host in world.hosts]
     for name in which:

@@ -61,4 +61,4 @@ def test_a_daemon_that_forgets_with_its_process_is_found(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(decide, "begin", broken)
     failures = [play(Plan.of(seed, 600)).failure for seed in ONLY_DAEMONS]
-    assert any(failure.startswith("6: ") for failure in failures), failures
+    assert any(failure.startswith("7: ") for failure in failures), failures

@@ -27,6 +27,7 @@ class Watch:
         self.unheard_s = {"a": float("-inf"), "b": float("-inf")}
         self._slow_s = float("-inf")
         self._since_s = {"a": float("inf"), "b": float("inf")}
+        self._stray_s = {"a": float("inf"), "b": float("inf")}
 
     def look(self, host: Host) -> None:
         """4: the primary VIP is not left where nothing can be written, longer than it takes to see and drop it.
@@ -38,12 +39,25 @@ class Watch:
             self._slow_s = now_s
         if self.world.forced_over and self.world.unheard(host):
             self.unheard_s[host.name] = now_s
+        self._look_at_stray(host)
         if Vip.PRIMARY not in host.held or host.pg.phase in ("primary", "stopping") or self._excused(host):
             self._since_s[host.name] = float("inf")
             return
         since_s = self._since_s[host.name] = min(self._since_s[host.name], now_s)
         if now_s - since_s > 2 * host.settings.interval_s + host.settings.hung_after_s:
             raise Violation(f"4: {host.name} has had the primary VIP for {now_s - since_s:.1f} s without a database")
+
+    def _look_at_stray(self, host: Host) -> None:
+        """1: a server that somebody promoted is stopped as soon as it is seen."""
+        now_s, record = self.world.now_s, host.durable.record
+        if record is not None and record.primary == host.name:
+            host.pg.by_hand = False  # the role came to it meanwhile
+        if not host.pg.by_hand or host.pg.hung or host.disk_bad or self._excused(host):
+            self._stray_s[host.name] = float("inf")
+            return
+        since_s = self._stray_s[host.name] = min(self._stray_s[host.name], now_s)
+        if now_s - since_s > 2 * host.settings.interval_s + 1.0:
+            raise Violation(f"1: two writers: {host.name} was promoted by hand {now_s - since_s:.1f} s ago, and runs")
 
     def _excused(self, host: Host) -> bool:
         """Nobody is there who could drop it, or who could see that it must be dropped, or an operator said pause."""
@@ -56,16 +70,16 @@ class Watch:
         return bool(host.blind) or host.state_hangs or self.world.now_s - self._slow_s < 4.0
 
     def recorded(self, host: Host, term: int) -> None:
-        """6: only daemons fail, and a role moves."""
+        """7: only daemons fail, and a role moves."""
         if self.only_daemons:
-            raise Violation(f"6: {host.name} writes term {term} although only daemons failed")
+            raise Violation(f"7: {host.name} writes term {term} although only daemons failed")
 
     def stopped(self, host: Host) -> None:
-        """6: only daemons fail, and a PostgreSQL ends."""
+        """7: only daemons fail, and a PostgreSQL ends."""
         if self.only_daemons:
-            raise Violation(f"6: the postgres of {host.name} ends although only daemons failed")
+            raise Violation(f"7: the postgres of {host.name} ends although only daemons failed")
 
     def dropped(self, host: Host, vip: Vip) -> None:
-        """6: only daemons fail, and an address is taken down."""
+        """7: only daemons fail, and an address is taken down."""
         if self.only_daemons:
-            raise Violation(f"6: {host.name} drops the {vip.value} VIP although only daemons failed")
+            raise Violation(f"7: {host.name} drops the {vip.value} VIP although only daemons failed")

@@ -177,6 +177,8 @@ class World(Engine):
         record = host.durable.record
         if self.parted and self._superseded(host):
             return
+        if host.pg.left_out or host.pg.by_hand:
+            return  # its own address is not kept from clients in the moment before it is stopped
         self.acknowledged[entry] = self.now_s
         if record is not None and record.mode is Mode.PAIR and not record.sync:
             self.leased.add(entry)
@@ -187,8 +189,12 @@ class World(Engine):
         self.moment("writer", host)
         if self.forced_over and (self.unheard(host) or self.now_s - self.watch.unheard_s[host.name] < HEARING_S):
             self.parted = True
-        if peer.powered and peer.pg.writes and not (self.split or self.parted):
+        if host.pg.by_hand:
+            return  # what a server acknowledges that somebody promotes by hand is lost: it must be stopped at once
+        if peer.powered and peer.pg.writes and not (self.split or self.parted or peer.pg.by_hand):
             raise Violation(f"1: two writers: {host.name} became read-write while {peer.name} is")
+        if host.durable.record is not None and host.durable.record.cause.startswith(FORCED):
+            host.pg.left_out = 0  # an operator said so
         has = set(host.pg.wal)
         missing = [entry for entry in self.acknowledged if entry not in has and entry not in self.lost]
         if not missing or self.forced or (self.parted and self._superseded(host)):
@@ -196,6 +202,8 @@ class World(Engine):
         if host.durable.record is not None and host.durable.record.cause.startswith(FORCED):
             self.lost.update(missing)  # what a force may lose, it says
             return
+        if host.pg.left_out:
+            return  # nothing is served from it: see `raised`
         kept = [entry for entry in missing if entry not in self.leased]
         if kept:
             raise Violation(f"2: {host.name} is read-write without {len(kept)} acknowledged commits: {kept[:5]}")
@@ -212,6 +220,8 @@ class World(Engine):
         peer = host.peer
         if peer.powered and vip in peer.held and not (self.split or self.parted):
             raise Violation(f"4: both hosts hold the {vip.value} VIP")
+        if vip is Vip.PRIMARY and host.pg.left_out:
+            raise Violation(f"2: {host.name} serves without {host.pg.left_out} entries that its promotion left out")
         if vip is Vip.PRIMARY and host.pg.phase in ("standby", "promoting"):
             raise Violation(f"4: {host.name} raised the primary VIP on a standby")
 

@@ -13,7 +13,7 @@ from pgvip.core.actions import Action, Fence, Result, WriteState
 from pgvip.core.changes import Change, choose
 from pgvip.core.decide import begin, boot_facts, decide
 from pgvip.core.facts import Facts
-from pgvip.core.knowledge import Decision, Knowledge
+from pgvip.core.knowledge import Decision, Knowledge, Promotion
 from pgvip.core.messages import AddressFree, Command, Heard, Message, Order, Request, Want
 from pgvip.core.observations import Database, Observation, Observations, PeerDatabase, Processes, Replica
 from pgvip.core.settings import Identity, Inputs, Settings
@@ -334,6 +334,7 @@ def _host(me: str, about: Record, *, held: frozenset[Vip], run: Settings | None,
     k = begin(who, Durable(about, **durable), BootFacts(confirmed=True, confirmed_term=about.term))
     k.peer = replace(k.peer, heard=Heard(heard_from(PEER[me], about), NOW_S), met=True)
     k.database = replace(k.database, postmaster_since_s=who.started_s)
+    k.promotion = Promotion()
     seen = _observations(me, read_write=about.primary == me, held=held, sync=about.sync)
     return Host(k, seen, run or settings(me, sync=about.sync), NOW_S)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.actions import replication
+from pgvip.actions import postgres, replication
+from pgvip.actions.postgres import make_log
 from pgvip.config.model import Config
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import PostgresError, ProbeError
@@ -70,6 +71,23 @@ def test_standbys_clock_moves_only_while_wal_arrives(streaming: Pair) -> None:
             start_again()
         probe.close()
         beat.close()
+
+
+def test_a_standby_says_what_keeps_its_replay_from_what_it_flushed(streaming: Pair) -> None:
+    """Each with real PostgreSQL: it flushes and acknowledges all the same."""
+    assert look(streaming.b).unfit == look(streaming.b).recovery_target == ""
+    pgtools.psql(streaming.b, "SELECT pg_wal_replay_pause()")
+    assert look(streaming.b).replay_paused
+    postgres.stop(streaming.b, clean=True)
+    given = "-c recovery_target_name=old -c recovery_min_apply_delay=5min"  # wins over every file
+    pgtools.pg_ctl(streaming.b, "start", "-w", "-s", "-l", make_log(streaming.b), "-o", given)
+    try:
+        wait_until(lambda: look(streaming.b).streaming, 10, what="streaming")
+        seen = look(streaming.b)
+        assert seen.recovery_target == "recovery_target_name = 'old'"
+        assert seen.unfit == "its replay is delayed by recovery_min_apply_delay = 5min"
+    finally:
+        postgres.stop(streaming.b, clean=True)
 
 
 def test_orphaned_backend_is_not_the_database(streaming: Pair) -> None:

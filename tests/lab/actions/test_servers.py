@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import threading
@@ -16,7 +17,7 @@ from pgvip.actions import postgres, replication
 from pgvip.core.values import Lsn
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import PgvipError, PostgresError, PromoteError
-from pgvip.system import pgtools, processes
+from pgvip.system import forks, pgtools, processes
 from tests.lab.actions.servers import caught_up, insert, look
 from tests.lab.clusters import Pair
 
@@ -152,6 +153,34 @@ def test_promotion_is_fast_and_can_be_repeated(streaming: Pair) -> None:
     assert not streaming.b.paths.no_restore.exists()
     postgres.promote(streaming.b)
     assert look(streaming.b).postmaster == after.postmaster
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_promotion_that_leaves_out_what_was_flushed_says_so(streaming: Pair, torn: bool) -> None:
+    """At a recovery target the standby flushes on, and its promotion ends there. A torn last record is nobody's."""
+    insert(streaming.a)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 5, what="catching up")
+    if torn:
+        flushed = look(streaming.b).point
+        postgres.stop(streaming.a, clean=False)
+        assert postgres.promote(streaming.b) == ""
+        assert forks.left_out(streaming.b, flushed.timeline + 1, Lsn(flushed.lsn + 100)) == ""
+        return
+    postgres.stop(streaming.b, clean=True)
+    log = postgres.make_log(streaming.b)
+    pgtools.pg_ctl(streaming.b, "start", "-w", "-s", "-l", log, "-o", "-c recovery_target_name=later")
+    wait_until(lambda: look(streaming.b).streaming, 10, what="streaming")
+    pgtools.psql(streaming.a, "SELECT pg_create_restore_point('later')")
+    insert(streaming.a)
+    goal = look(streaming.a).point
+    wait_until(lambda: look(streaming.b).point >= goal and look(streaming.b).replay_paused, 10, what="the pause")
+    postgres.stop(streaming.a, clean=False)
+    said = postgres.promote(streaming.b)
+    assert re.fullmatch(r"the promotion left timeline \d+ at \S+, before [0-9A-F/]+, which had been flushed", said)
+    assert look(streaming.b).recovery_target == "recovery_target_name = 'later'", "what made it so can be named"
+    again = postgres.promote(streaming.b)
+    assert again.endswith("before what had been flushed there"), "a later look finds the record that follows"
+    postgres.stop(streaming.b, clean=False)
 
 
 def test_hanging_archive_does_not_hold_up_a_promotion(streaming: Pair, tmp_path: Path) -> None:

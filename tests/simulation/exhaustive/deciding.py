@@ -24,7 +24,7 @@ SMALL: dict[str, float] = {
     "interval_s": TICK_S, "heartbeat_s": TICK_S, "check_times": 3, "fence_delay_s": 1.0, "fence_retry_s": 2.0,
     "hung_after_s": 2.0, "disk_hung_after_s": 4.0, "standby_down_s": 2.0, "sync_stall_s": 4.0, "lag_s_max": 10.0,
     "consent_s": 5.0, "stop_s": 4.0, "solo_boot_wait_s": 2.0, "holdoff_s": 4.0, "stuck_s": 5.0,
-    "isolation_demote_s": 6.0,
+    "isolation_demote_s": 6.0, "unfollowed_s": 6.0,
 }  # fmt: skip
 """Settings in ticks: as short as their order allows, so that everything that waits for them comes soon."""
 
@@ -152,7 +152,8 @@ class Core:
         In sync nothing reads `sent_s` and its echo in a grant either; a lease in async is counted from them.
         """
         sent_s = 0.0 if self.sync else NOW_S
-        return replace(message, seq=0, sent_s=sent_s, vips=(), point=None, gateway_age_s=0.0)
+        plain = replace(message, seq=0, sent_s=sent_s, vips=(), point=None, gateway_age_s=0.0)
+        return replace(plain, failing="", failing_hint="")
 
     # --- time -----------------------------------------------------------------------------------------------
 

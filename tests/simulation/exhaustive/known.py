@@ -99,6 +99,7 @@ class Clock:
             "blocked_since_s": int(s.standby_down_s) + 1,
             "unfollowed_since_s": int(s.standby_down_s) + 1,
             "unstreamed_since_s": int(s.stuck_s) + 1,
+            "unflushed_since_s": int(s.unfollowed_s) + 1,
             "behind_since_s": int(s.sync_stall_s) + 1,
             "round_s": LONG,
             "doubt_s": OLD,
@@ -170,7 +171,7 @@ class Clock:
         """The canonical form of what a round has left, and which actions under way have another name in it."""
         renamed, new = _renamed(known)
         heard, work = known.peer.heard, known.work
-        new |= {"seq": 0, "blockers": ()}
+        new |= {"seq": 0, "blockers": (), "writing_since_s": NEVER}
         if self.sync:
             new["given_at_s"] = NEVER
         if known.intent.row.find("hand-over") < 0:

@@ -51,7 +51,7 @@ def test_defaults_follow_what_was_made_slower_or_faster() -> None:
     plain = parse().settings
     assert (plain.isolation_demote_s, plain.salvage_s) == (20.0, 5.0)
     slow = parse(("[timing]", "[timing]\ninterval_s = 4\nhung_after_s = 8\nstandby_down_s = 8")).settings
-    assert slow.isolation_demote_s == 24.0
+    assert (slow.isolation_demote_s, slow.unfollowed_s) == (24.0, 24.0)
     assert parse(("[timing]", "[timing]\nconsent_s = 4")).settings.salvage_s == 2.0
     said = parse(("[timing]", "[timing]\nisolation_demote_s = 30\nsalvage_s = 1")).settings
     assert (said.isolation_demote_s, said.salvage_s) == (30.0, 1.0)

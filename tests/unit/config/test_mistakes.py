@@ -120,6 +120,11 @@ MISTAKES = {
         "timing.isolation_demote_s = 5.9: is shorter than twice interval_s * check_times = 3 s",
         "Write 0 (never) or at least 6.",
     ),
+    "unfollowed for less than two detections": (
+        [("[timing]", "[timing]\nunfollowed_s = 5.9")],
+        "timing.unfollowed_s = 5.9: is shorter than twice interval_s * check_times = 3 s",
+        "Write at least 6.",
+    ),
     "watchdog that does not wait for a restart": (
         [("[timing]", '[watchdog]\nmode = "if-present"\ntimeout_s = 4\n[timing]')],
         "watchdog.timeout_s = 4: is too short",

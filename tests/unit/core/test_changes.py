@@ -45,6 +45,12 @@ def handed_over() -> Host:
     return host.knows(blocked_since_s=NOW_S - 60).hears(record=new, eligible=False)
 
 
+def unfollowed() -> Host:
+    """A primary beside a standby whose daemon is silent, which flushes nothing, and whose database answers."""
+    host = primary().silence().sees(peer_own=primary().seen.peer_own)
+    return host.knows(unflushed_since_s=NOW_S - 10)
+
+
 FIRES: dict[str, Callable[[], Host]] = {
     "hand-over-database": lambda: primary().sees(connection=failing(value=True)),
     "hand-over-switchover": lambda: primary().knows(switchover=ORDER),
@@ -56,6 +62,7 @@ FIRES: dict[str, Callable[[], Host]] = {
     "solo-by-fence-cannot": lambda: primary().hears(cannot="WriteState: no space"),
     "solo-by-fence-ordered": lambda: primary().durable(kept_off=True).knows(fence_order=FenceOrder(SOON_S, off=True)),
     "solo-by-fence": lambda: primary().silence(),
+    "solo-by-fence-unfollowed": unfollowed,
     "take-over-by-consent": lambda: standby().hears(invite="hand-over-switchover", invite_term=4),
     "take-over-by-order": lambda: standby().knows(switchover=ORDER),
     "take-over-by-fence-cannot": lambda: standby().hears(cannot="StopPostgres: D state"),
@@ -85,6 +92,7 @@ BREAKS: dict[str, Alter] = {
     "mode-change": lambda h: h.configured(sync=True),
     "peer-cannot": lambda h: h.hears(cannot=""),
     "peer-silent": lambda h: h.hears(),
+    "unfollowed": lambda h: h.knows(unflushed_since_s=NOW_S - 9),
     "invited": lambda h: h.hears(invite_term=3),
     "blocked": lambda h: h.knows(blocked_since_s=NOW_S - 1),
     "peer-follows": lambda h: h.hears(database_ok=False),
@@ -98,17 +106,20 @@ BREAKS: dict[str, Alter] = {
     "no-higher-term": lambda h: h.knows(heard_record=record("a", Mode.SOLO, 9)),
     "not-isolated": lambda h: h.knows(isolated=True),
     "holds-all": lambda h: h.durable(served=False),
+    "whole": lambda h: h.durable(lacks=True),
     "read-write": lambda h: h.database(in_recovery=True),
     "standby-runs": lambda h: h.database(in_recovery=False),
     "database-healthy": lambda h: h.sees(disks=failing(value=True)),
     "gateway": lambda h: h.sees(gateway=failing("192.0.2.1", since_s=NOW_S - 1)),
     "guarded": lambda h: h.configured(watchdog_required=True),
+    "fit": lambda h: h.database(replay_paused=True),
     "granted": lambda h: h.knows(grant=None),
     "no-hold": lambda h: h.durable(hold="both wrote"),
     "peer-stays": lambda h: h.hears(leaving=True),
     "peer-hold": lambda h: h.hears(hold="both wrote"),
     "peer-database": lambda h: h.hears(database_ok=False),
     "peer-guarded": lambda h: h.hears(guarded=False, eligible=False),
+    "peer-fit": lambda h: h.hears(unfit="its replay is paused"),
     "peer-eligible": lambda h: h.hears(eligible=False),
 }
 """For each condition the smallest change after which it alone does not hold."""
@@ -199,7 +210,8 @@ def test_no_row_uses_the_arbiter_yet_and_names_are_unique() -> None:
 def test_every_row_by_fence_asks_for_a_right_and_a_reason() -> None:
     for row in TABLE:
         if row.by is By.FENCE:
-            reasons = {"peer-silent": Why.SILENCE, "peer-cannot": Why.CANNOT, "fence-ordered": Why.OPERATOR}
+            reasons = {"peer-silent": Why.SILENCE, "peer-cannot": Why.CANNOT, "fence-ordered": Why.OPERATOR,
+                       "unfollowed": Why.UNFOLLOWED}
             right = TAKEOVER if row.part is Part.STANDBY else SOLO
             assert set(right) <= set(row.when)
             assert [reasons[one.name] for one in row.when if one.name in reasons] == [row.why]

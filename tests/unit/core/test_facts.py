@@ -346,6 +346,22 @@ def test_lagging_by_seconds_by_bytes_by_a_paused_replay_and_unknown() -> None:
     assert host.sees(database=Observation()).facts.lagging
 
 
+def test_a_standby_is_fit_when_nothing_keeps_its_replay_from_what_it_flushed() -> None:
+    host = standby()
+    assert host.facts.fit
+    assert not host.facts.unfit
+    target = host.database(recovery_target="recovery_target_name = 'old'")
+    assert target.facts.unfit == "its recovery ends at recovery_target_name = 'old'"
+    assert host.database(replay_paused=True).facts.unfit == "its replay is paused"
+    assert host.database(unfit="it listens on localhost").facts.unfit == "it listens on localhost"
+    assert not target.facts.fit
+    assert not host.sees(database=Observation()).facts.fit, "unknown counts as no"
+
+
+def test_a_replay_that_waits_for_higher_settings_goes_on_after_the_next_start() -> None:
+    assert standby().database(replay_paused=True, settings_low=True).facts.fit
+
+
 def test_an_absent_replica_is_infinitely_behind() -> None:
     assert primary().database(replica=None).facts.replica_lag_bytes > 1 << 60
     assert primary().replica(flush_lsn=Lsn(HERE - 5)).facts.replica_lag_bytes == 5

@@ -37,8 +37,11 @@ def test_a_short_lease_is_renewed_ten_times_before_it_ends() -> None:
     assert host.knows(given=old, given_at_s=NOW_S - 2.0).round().started(ConfirmGrant)
 
 
-@pytest.mark.parametrize("word", [{"postmaster": ""}, {"in_recovery": False}], ids=str)
-def test_nothing_is_granted_to_a_peer_that_runs_no_standby(word: dict[str, object]) -> None:
+NOT_GRANTED = [{"postmaster": ""}, {"in_recovery": False}, {"unfit": "its replay is paused"}]
+
+
+@pytest.mark.parametrize("word", NOT_GRANTED, ids=str)
+def test_nothing_is_granted_to_a_peer_that_runs_no_standby_or_is_not_fit(word: dict[str, object]) -> None:
     assert primary().knows(given=None).round().started(ConfirmGrant)
     assert not primary().knows(given=None).hears(**word).round().started(ConfirmGrant)
 

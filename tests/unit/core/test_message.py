@@ -44,6 +44,12 @@ def fence_fails() -> Host:
     return host.done(attempt(host), ok=False).round(after_s=6.0)
 
 
+def stalled_without_a_gateway() -> Host:
+    """Commits wait for a standby that flushes nothing, and this primary may not go on alone."""
+    host = primary().replica(flush_lsn=Lsn(HERE - 8)).sees(gateway=failing("192.0.2.1"))
+    return host.knows(unflushed_since_s=NOW_S - 6).database_moved(NOW_S - 6)
+
+
 NEEDS_OPERATOR: dict[str, tuple[Callable[[], Host], str, str]] = {
     "the primary of a pair boots and its peer never comes back": (
         lambda: primary().reboots().round(after_s=60.0), "unconfirmed", "pgvip promote --force"),
@@ -103,10 +109,19 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "connections-slow": lambda: primary().sees(connection=failing(value=True, since_s=NOW_S - 5)).round(),
     "database-hung": lambda: primary().sees(connection=failing(value=True)).round(),
     "not-eligible": lambda: standby().knows(grant=None).round(),
+    "early-fork": lambda: primary(Mode.SOLO).durable(hold="the promotion left timeline 1", lacks=True).round(),
+    "stray": lambda: standby().database(in_recovery=False).round(),
+    "peer-failing": lambda: standby().hears(failing="the record cannot be written", failing_hint="see it").round(),
+    "database-unseen": lambda: standby().sees(database=failing(since_s=NOW_S - 7)).round(),
+    "state-hangs": lambda: primary().knows(writing=primary().k.durable, writing_since_s=NOW_S - 5).round(),
+    "commits-wait": lambda: stalled_without_a_gateway().round(),
+    "peer-hold": lambda: primary().hears(hold="both wrote").round(),
+    "peer-unfit": lambda: primary().hears(unfit="its replay is paused", eligible=False).round(),
     "lag": lambda: standby().database(replay_lag_s=61.0).round(),
     "alone": lambda: primary(Mode.SOLO).told(database_ok=False),
     "fence-status": lambda: primary().sees(fence=failing()).round(),
     "sync-names": lambda: primary().database(sync_names="").round(),
+    "unwaited": lambda: primary().database(sync_names="").round().database(sync_names="peer").round(),
     "peer-silent": lambda: primary().knows(heard=None).round(),
     "stranger": lambda: standby().silence().sees(stranger=saw("something answers at 192.0.2.11: refused")).round(),
     "configuration-differs": lambda: primary().hears(digest="x").round(),
@@ -404,6 +419,15 @@ def test_a_standby_that_may_not_take_over_names_the_reason() -> None:
     unguarded = standby().configured(watchdog_required=True).sees(watchdog=failing()).round()
     assert "may not begin to serve without its watchdog" in text_of(unguarded, "not-eligible")
     assert not unguarded.message.guarded
+
+
+def test_both_hosts_name_what_keeps_the_standby_from_replaying_all_that_it_flushed() -> None:
+    paused = standby().database(replay_paused=True).round()
+    told = text_of(paused, "not-eligible")
+    assert told == "this standby may not take over: b is not fit to take over: its replay is paused"
+    assert (paused.message.eligible, paused.message.unfit) == (False, "its replay is paused")
+    other = primary().hears(unfit=paused.message.unfit, eligible=False).round()
+    assert text_of(other, "peer-unfit") == "b may not take over: its replay is paused"
 
 
 def test_a_watchdog_is_told_with_its_reason() -> None:

@@ -37,22 +37,23 @@ def right(conditions: tuple[Condition, ...]) -> Callable[[Any], bool]:
 
 
 ENTITLED = ("record", "confirmed", "giving-up", "alarm", "higher")
-WRITE = (*ENTITLED, "isolated", "served", "complete", "handed-over")
+WRITE = (*ENTITLED, "isolated", "served", "complete", "handed-over", "lacks")
 SERVING = (*WRITE, "database")
-TAKER = ("record", "confirmed", "leaving", "higher", "guarded", "granted", "database", "healthy", "hold", "alarm")
+TAKER = ("record", "confirmed", "leaving", "higher", "guarded", "fit", "granted", "database", "healthy", "hold",
+         "alarm")
 ADDRESS = (*WRITE, "told-free")
 RIGHTS: dict[str, tuple[Callable[[Any], bool], tuple[str, ...]]] = {
     "entitled": (rights.entitled, ENTITLED),
     "write": (rights.write_right, WRITE),
     "serving": (right(rights.SERVING), SERVING),
     "solo": (rights.solo_right, (*SERVING, "healthy", "gateway", "paused")),
-    "eligible": (rights.eligible, ("record", "guarded", "granted")),
+    "eligible": (rights.eligible, ("record", "guarded", "fit", "granted")),
     "taker": (right(rights.TAKER), TAKER),
     "takeover": (rights.takeover_right, (*TAKER, "giving-up", "gateway", "paused")),
     "standby-address": (rights.standby_address, ADDRESS),
     "standby": (rights.standby_right, (*ADDRESS, "database", "lagging", "holds-standby-vip")),
     "rebuild": (rights.may_rebuild, ("record", "confirmed", "hold", "alarm", "peer-serves")),
-    "peer-ready": (right(rights.PEER_READY), ("peer-heard", "peer-leaving", "peer-eligible", "peer-healthy",
+    "peer-ready": (right(rights.PEER_READY), ("peer-heard", "peer-leaving", "peer-fit", "peer-eligible", "peer-healthy",
                                          "peer-recovers", "peer-hold")),
     "database-failed": (right((*rights.ENTITLED, DATABASE_FAILED, NOT_PAUSED)),
                         (*ENTITLED, "processes", "hung", "paused", "starts-failed")),
@@ -68,6 +69,7 @@ class Given:
         self.k = SimpleNamespace(durable=self.durable, who=SimpleNamespace(boot_id="boot"), **parts)
         self.facts = SimpleNamespace(k=self.k, s=SimpleNamespace(me="a", peer="b", restart_times=2), term=4)
         self.setters = [(name, getattr(self, "_" + name.replace("-", "_"), self._plain)) for name in inputs]
+        self.k.grants.unwaited = ""
         self.before: tuple[str, ...] = ("",) * len(inputs)
 
     def set(self, values: tuple[str, ...]) -> SimpleNamespace:
@@ -86,7 +88,7 @@ class Given:
             setattr(getattr(self.k, PART_OF[name]), name, on)
         elif name in ("served", "complete"):
             setattr(self.durable, name, on)
-        elif name in ("guarded", "gateway", "paused", "lagging", "hung"):
+        elif name in ("guarded", "fit", "gateway", "paused", "lagging", "hung"):
             setattr(self.facts, name, on)
         else:
             raise AssertionError(name)
@@ -106,6 +108,9 @@ class Given:
 
     def _healthy(self, _name: str, value: str) -> None:
         self.facts.database_healthy = value == "yes"
+
+    def _lacks(self, _name: str, value: str) -> None:
+        self.durable.lacks, self.k.promotion.lacks = value == "yes", ""
 
     def _giving_up(self, _name: str, value: str) -> None:
         self.k.consent.giving_up = object() if value == "yes" else None
@@ -140,6 +145,9 @@ class Given:
 
     def _peer_leaving(self, _name: str, value: str) -> None:
         self._peer("leaving", value == "yes")
+
+    def _peer_fit(self, _name: str, value: str) -> None:
+        self._peer("unfit", "" if value == "yes" else "its replay is paused")
 
     def _peer_eligible(self, _name: str, value: str) -> None:
         self._peer("eligible", value == "yes")

@@ -1,0 +1,56 @@
+"""Promotions that lose something or that nobody ordered: what they left out, recovery targets, servers that stray."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pgvip.core.actions import StopPostgres
+from pgvip.core.facts import Facts
+from pgvip.core.round import Round
+
+SETTLED_S = 60.0
+"""A standby that has streamed for so long is no more suspected to leave recovery by itself."""
+
+STRAYS_MAX = 3
+"""After so many servers in a row that left recovery by themselves, no data are rebuilt for another one."""
+
+
+def verify(r: Round) -> None:
+    """Write down, before anything else, that this host's promotion left out what it had flushed.
+
+    Then nothing is served, and nothing is overwritten: an operator decides which of the two hosts' data shall live.
+    """
+    k = r.k
+    if not k.promotion.lacks:
+        return
+    if k.durable.lacks:
+        k.promotion = replace(k.promotion, lacks="")
+    else:
+        r.write(replace(k.durable, hold=k.promotion.lacks, lacks=True))
+
+
+def at_a_target(v: Facts) -> str:
+    """The recovery target in force, unless this server was restarted for it before."""
+    target = v.database.recovery_target if v.database is not None else ""
+    return "" if target == v.k.promotion.restarted_for else target
+
+
+def without_target(r: Round) -> None:
+    """Restart the server: the start writes settings without a recovery target. Once: who gives it may do so again."""
+    target = at_a_target(r.facts())
+    if r.start(StopPostgres(clean=True)):
+        r.k.promotion = replace(r.k.promotion, restarted_for=target)
+        r.note("settings", f"its recovery would end at {target}: the server is restarted without it")
+
+
+def count_stray(r: Round) -> None:
+    """Count a standby's server that has left recovery by itself or by hand: it may do so after every rejoin."""
+    v, k = r.facts(), r.k
+    if v.postmaster == k.promotion.stray:
+        return
+    database, soon = v.database, r.now_s - k.database.postmaster_since_s < SETTLED_S
+    target = database.recovery_target if database is not None else ""
+    why = target or "somebody promoted it, or started it without standby.signal"
+    strays = k.promotion.strays + 1 if soon else 1
+    k.promotion = replace(k.promotion, stray=v.postmaster, strays=strays, stray_why=why)
+    r.note("stray", f"PostgreSQL on this standby became read-write, and is stopped: {why}")
