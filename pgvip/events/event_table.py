@@ -197,6 +197,7 @@ _TABLE: tuple[Kind, ...] = (
         starts_at_boot="something starts PostgreSQL at boot, before the pair has agreed who serves",
         history_failed="the replication history could not be kept (first of several failures)",
         veto_late="no veto hook answered in time: the takeover continues",
+        obstacle="what a promotion, a start or a stop of PostgreSQL waited for was woken, ended or killed",
         events_lost="events are missing in the history: its disk was full, failed or hung",
     ),
     *_rows(Level.WARNING, kept=False, notify_failed="the state of the daemon could not be reported to systemd"),

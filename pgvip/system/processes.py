@@ -112,6 +112,15 @@ def cluster_processes(data_directory: str | Path) -> list[ProcessRef]:
     return [ProcessRef(pid, stats[pid].start) for pid in first]
 
 
+def members(data_directory: str | Path) -> list[ProcessRef]:
+    """Every process of the cluster, the postmaster first: at the cost of its children alone while it lives."""
+    data = _resolved(str(data_directory))
+    ref = postmaster(data)
+    if ref is None or not _lists_children():
+        return cluster_processes(data)
+    return [ref, *(one for pid in _descendants(ref.pid) if (one := ref_of(pid)) is not None)]
+
+
 def kill_cluster(data_directory: str | Path, deadline_s: float) -> None:
     """SIGKILL everything of the cluster, stopped processes too, until nothing is left.
 
