@@ -15,6 +15,7 @@ import pytest
 from pgvip.actions import postgres, replication
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import PromoteError
+from pgvip.orders import readiness
 from pgvip.system import pgtools, processes
 from pgvip.system.procfs import stat_of
 from tests.lab.actions.servers import caught_up, insert, look, swallow
@@ -123,6 +124,7 @@ def test_promotion_with_a_reader_that_blocks_replay(streaming: Pair, script: str
         insert(streaming.a, 7)
         replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
         wait_until(lambda: look(streaming.b).replay_lsn < look(streaming.b).point.lsn, 5, what="blocked replay")
+        assert "postgres in postgres" in readiness.look(streaming.b, "").replay_blockers
         postgres.stop(streaming.a, clean=False)
         begun_s = now_s()
         postgres.promote(streaming.b)
@@ -161,7 +163,9 @@ def test_clean_stop_with_a_wal_client_that_confirms_nothing(streaming: Pair) -> 
     shutil.chown(directory, "postgres")
     with wal_client(streaming.a, str(directory)) as client:
         client.send_signal(signal.SIGSTOP)
-        insert(streaming.a)
+        pgtools.psql(streaming.a, "INSERT INTO numbers SELECT generate_series(1, 300000)")  # well over 16 MB of WAL
+        assert "pg_receivewal" in readiness.look(streaming.a, "").late_clients
+        replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
         begun_s = now_s()
         postgres.stop(streaming.a, clean=True)
         assert now_s() - begun_s < IN_TIME_S
