@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from pgvip import __version__
+from pgvip.actions import unwatched
 from pgvip.archive.maintenance import Maintenance
 from pgvip.core.settings import Identity
 from pgvip.core.values import Durable
@@ -176,6 +177,7 @@ class Assembly:
         self._sampler.close()
         self._web.close()
         self._server.close()
+        unwatched.leave(self._config())
         event_log.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
         self._link.close()
         self._recorder.close()

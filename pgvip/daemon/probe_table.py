@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pgvip.actions import replication, vip
+from pgvip.actions import replication, unwatched, vip
 from pgvip.config.model import Config
 from pgvip.core.actions import DropVip
 from pgvip.core.changes import NONE
@@ -14,6 +14,7 @@ from pgvip.core.values import Mode, Vip
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError, VipError
+from pgvip.events.event_log import log
 from pgvip.events.event_table import VETO
 from pgvip.probes import addresses, archive_mount, commits, fence_status, gateway, peer_database
 from pgvip.probes.database import DatabaseProbe
@@ -68,6 +69,7 @@ class Probes:
         self._announced: dict[Vip, tuple[float, float]] = {}
         self._renewed_s: dict[Vip, float] = {}
         self._answered = {"own": "", "vip": ""}
+        self._crash_restart_set = ("", False)
 
     def all(self) -> list[Probe]:
         """Every probe with its pace."""
@@ -86,6 +88,7 @@ class Probes:
             ("peer_vip", self._peer_vip, quiet),
             ("stranger", self._stranger, quiet),
             ("slots", self._slots, lambda: REST_S),
+            ("crash_restart", self._crash_restart, interval),
             ("commits", self._commits, lambda: COMMITS_S),
             ("veto", self._veto, lambda: VETO_S),
             ("fence", self._fence_status, lambda: FENCE_STATUS_S),
@@ -244,6 +247,20 @@ class Probes:
         replication.ensure_slot(self._config())
         if snapshot.decision.message.in_recovery:
             replication.advance_slot(self._config())
+        return True
+
+    def _crash_restart(self) -> bool:
+        """A chore: in a pause PostgreSQL restarts itself after a crash, else pgvip does, or the other host serves."""
+        snapshot = self._newest.get()
+        seen = snapshot.seen.processes.value if snapshot is not None else None
+        if snapshot is None or seen is None or not seen.postmaster:
+            return False
+        wanted = (seen.postmaster, snapshot.decision.knowledge.durable.pause.active)
+        if wanted != self._crash_restart_set:
+            if unwatched.set_restart(self._config(), on=wanted[1]):
+                who = "PostgreSQL itself" if wanted[1] else "pgvip"
+                log("crash-restart", f"after a crash, {who} starts the server again")
+            self._crash_restart_set = wanted
         return True
 
     def _commits(self) -> str:

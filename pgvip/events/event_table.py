@@ -167,6 +167,7 @@ _TABLE: tuple[Kind, ...] = (
     ),
     *_rows(
         Level.INFO,
+        crash_restart="PostgreSQL restarts itself after a crash from now on (a pause, a stopped daemon), or does so no more",
         done="an action ended well, with the time it took",
         http="where health checks, metrics and the status page are served changed",
         link="the connection to the peer's daemon came up or went down, or its keys were renewed",
