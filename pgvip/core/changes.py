@@ -18,6 +18,12 @@ from pgvip.core.messages import Want
 from pgvip.core.rights import ENTITLED, PEER_READY, SERVING, SOLO, TAKEOVER, TAKER, alone_by_choice
 from pgvip.core.values import NEVER, Mode, Override
 
+CRASHES = 3
+"""From this many crashes within the hold-off on, this one included, the server is restarted where it is."""
+
+RESTART_S = 10.0
+"""A restart in place after a crash that takes longer is given up for a hand-over: there is much to recover."""
+
 
 class By(StrEnum):
     """How a change comes about."""
@@ -69,15 +75,33 @@ class Change:
 
 
 def _failed(facts: Facts) -> bool:
-    """Crashed or hung; a clean stop that nobody announced only once restarting here has failed."""
+    """Crashed or hung; a clean stop that nobody announced only once restarting here has failed.
+
+    The same after several crashes within the hold-off: what ends one server after the other (a query, an extension)
+    comes along with the clients, and each further move costs them more than a restart in place.
+    """
     if facts.processes is None:
         return False
-    if facts.hung:
+    if facts.hung or _restart_is_long(facts):
         return True
     if not facts.dead:
         return False
     failures = facts.k.work.failures.get(StartPostgres)
-    return not facts.processes.clean or (failures is not None and failures.times >= facts.s.restart_times)
+    if failures is not None and failures.times >= facts.s.restart_times:
+        return True
+    return not facts.processes.clean and not _crashes_again(facts)
+
+
+def _crashes_again(facts: Facts) -> bool:
+    ages = [age_s for ages_s in facts.crash_ages_s.values() for age_s in ages_s]
+    return sum(age_s < facts.s.holdoff_s for age_s in ages) >= CRASHES
+
+
+def _restart_is_long(facts: Facts) -> bool:
+    """For a time the role is offered; when nobody took it, the restart goes on undisturbed."""
+    since_s = facts.k.database.crashed_since_s
+    late = since_s > NEVER and 0.0 <= facts.now_s - since_s - RESTART_S < facts.s.consent_s
+    return late and not facts.read_write and _crashes_again(facts)
 
 
 def _standby_down(facts: Facts) -> bool:

@@ -53,7 +53,7 @@ class Message:
 
     Each demand and promise in it names the term and the boot it is meant for. `question` is a nonce of
     the sender's boot while it is not confirmed; `answer` echoes the peer's. `guarded`: a watchdog stands ready, or
-    none is required.
+    none is required. `crashes`: how long ago its servers crashed while it was primary, in seconds.
     """
 
     pair_id: str
@@ -95,6 +95,7 @@ class Message:
     version: str = ""
     leaving: bool = False
     guarded: bool = True
+    crashes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ def message(r: Round, row: Change) -> Message:
         version=r.s.version,
         leaving=k.orders.leaving,
         guarded=v.guarded,
+        crashes=tuple(r.now_s - at_s for at_s in k.database.crashes),
     )
 
 

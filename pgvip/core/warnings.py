@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pgvip.core.actions import StartPostgres, name_of
+from pgvip.core.changes import CRASHES
 from pgvip.core.conditions import Unmet, names, unmet
 from pgvip.core.converge import CHECK_FRESH_S
 from pgvip.core.facts import Facts
+from pgvip.core.intake import CRASHES_S
 from pgvip.core.rights import ELIGIBLE, eligible, standby_address, standby_right, write_right
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Override, Vip
@@ -83,6 +85,13 @@ def _failing(v: Facts) -> list[dict[str, Any]]:
         for kind, past in sorted(v.k.work.failures.items(), key=lambda one: name_of(one[0]))
         if past.times >= 2
     ]
+
+
+def _crashing(v: Facts) -> str:
+    """How often the servers crashed lately, in words: once is news, and no warning."""
+    counts = {host: sum(age_s < CRASHES_S for age_s in ages_s) for host, ages_s in v.crash_ages_s.items()}
+    words = " and ".join(f"{times} times on {host}" for host, times in counts.items() if times)
+    return words if sum(counts.values()) >= CRASHES else ""
 
 
 def _down(v: Facts) -> bool:
@@ -234,6 +243,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("cannot-fence", lambda v: _silent(v) and v.pair and not v.s.fencing and (v.primary or eligible(v)),
                "the peer answers by no path, and there is no way to fence it",
                "bring it back; if you see that it is off: pgvip promote --force --without-fence here"),
+    WarningRow("crashing", _crashing, "PostgreSQL ended without a shutdown {it} in the last 10 minutes",
+               "see its log for what was running (terminated by signal): a query or an extension ends it"),
     WarningRow("configuration-differs", _differs, "the two hosts' files differ", "make them the same, then reload"),
     WarningRow("version-differs", _other_version, "the peer runs pgvip {it}", "upgrade it"),
     WarningRow("peer-cannot", lambda v: v.message and v.message.cannot, "the peer cannot give up: {it}",

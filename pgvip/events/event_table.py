@@ -167,7 +167,7 @@ _TABLE: tuple[Kind, ...] = (
     ),
     *_rows(
         Level.INFO,
-        crash_restart="PostgreSQL restarts itself after a crash from now on (a pause, a stopped daemon), or does so no more",
+        crash_restart="PostgreSQL restarts itself after a crash from now on (pause, stopped daemon), or no more",
         done="an action ended well, with the time it took",
         http="where health checks, metrics and the status page are served changed",
         link="the connection to the peer's daemon came up or went down, or its keys were renewed",
@@ -242,6 +242,7 @@ _TABLE: tuple[Kind, ...] = (
         sync_names="somebody changed synchronous_standby_names",
         weak_commits="a setting lets acknowledged commits get lost",
         heartbeat_failing="this primary cannot write its heartbeat row",
+        crashing="PostgreSQL crashed several times in the last ten minutes",
         peer_silent="the peer's daemon does not answer",
         peer_cannot="the peer cannot give up what a change takes",
         configuration_differs="the two hosts' files differ",

@@ -105,6 +105,6 @@ def _public(message: Message) -> Message:
     """What of a message is news to the other host."""
     grant = message.grant
     return replace(
-        message, seq=0, sent_s=0.0, echo_s=0.0, point=None, replay_lag_s=0.0, gateway_age_s=0.0,
+        message, seq=0, sent_s=0.0, echo_s=0.0, point=None, replay_lag_s=0.0, gateway_age_s=0.0, crashes=(),
         grant=None if grant is None else replace(grant, echo_s=0.0, expires_s=None),
     )  # fmt: skip

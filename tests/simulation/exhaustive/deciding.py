@@ -152,7 +152,7 @@ class Core:
         In sync nothing reads `sent_s` and its echo in a grant either; a lease in async is counted from them.
         """
         sent_s = 0.0 if self.sync else NOW_S
-        return replace(message, seq=0, sent_s=sent_s, vips=(), point=None, gateway_age_s=0.0)
+        return replace(message, seq=0, sent_s=sent_s, vips=(), point=None, gateway_age_s=0.0, crashes=())
 
     # --- time -----------------------------------------------------------------------------------------------
 

@@ -243,6 +243,18 @@ def test_database_failed_after_a_crash_at_once_after_a_clean_stop_only_when_rest
     assert holds("database-failed", stopped.knows(failures={StartPostgres: Failures(2, 0.0, "")}))
 
 
+def test_after_several_crashes_the_server_is_restarted_here_unless_that_fails_or_takes_long() -> None:
+    crashed = primary().down().knows(crashes=(NOW_S - 99, NOW_S - 50, NOW_S - 1)).hears(crashes=(30.0, 90.0))
+    assert not holds("database-failed", crashed)
+    assert crashed.round().started(StartPostgres) == StartPostgres(standby=False, sync=True)
+    assert holds("database-failed", crashed.hears(crashes=(90.0,)))
+    assert holds("database-failed", crashed.knows(failures={StartPostgres: Failures(2, 0.0, "")}))
+    assert not holds("database-failed", crashed.knows(crashed_since_s=NOW_S - 9))
+    assert holds("database-failed", crashed.knows(crashed_since_s=NOW_S - 10))
+    assert not holds("database-failed", crashed.knows(crashed_since_s=NOW_S - 10 - crashed.s.consent_s))
+    assert not holds("database-failed", primary().knows(crashed_since_s=NOW_S - 10))
+
+
 def test_database_failed_not_while_paused_nor_without_right_nor_unseen() -> None:
     crashed = primary().down()
     assert crashed.chosen()[0].name == "hand-over-database"
