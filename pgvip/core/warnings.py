@@ -22,6 +22,8 @@ from pgvip.core.values import NEVER, Override, Vip
 
 T = TypeVar("T")
 
+ANSWERED_S = 15.0
+"""An answer by ARP counts for so long: three looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,14 @@ def _taken(v: Facts) -> list[tuple[str, str]]:
     wanted = [vip for vip in Vip if here[vip] and vip not in v.held and not v.paused and v.higher is None]
     checked = [(vip.value, *v.k.work.checked[vip]) for vip in wanted if vip in v.k.work.checked]
     return [(name, mac) for name, at_s, mac in checked if mac and v.now_s - at_s <= CHECK_FRESH_S]
+
+
+def _twice(v: Facts) -> list[tuple[str, str]]:
+    """Addresses that this host holds, and who else answers for them."""
+    seen = {Vip.PRIMARY: v.seen.arp_primary, Vip.STANDBY: v.seen.arp_standby}
+    sure = [(vip.value, watch) for vip, watch in seen.items() if vip in v.held and not v.unsure(vip)]
+    sure = [(name, watch) for name, watch in sure if watch.ok() and not v.stale(watch, Vip(name))]
+    return [(name, watch.value) for name, watch in sure if watch.value and v.now_s - watch.at_s <= ANSWERED_S]
 
 
 def _stranger(v: Facts) -> str:
@@ -167,6 +177,8 @@ FORCE = "pgvip promote --force on the host whose data shall live"
 TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("vip-taken", _taken, "{it[1]} answers for the {it[0]} VIP",
                "find that host and take the address from it"),
+    WarningRow("vip-twice", _twice, "{it[1]} answers for the {it[0]} VIP too, which {me} holds",
+               "find that host (ip neighbour) and take the address from it, on whatever interface it has it"),
     WarningRow("records-differ", lambda v: v.k.peer.alarm, "{it}", FORCE),
     WarningRow("foreign-message", lambda v: v.k.peer.conflict, "ignored {it}",
                "see that both hosts belong to the same pair"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pgvip.actions import replication, unwatched, vip
+from pgvip.actions import leftovers, replication, unwatched, vip
 from pgvip.config.model import Config
 from pgvip.core.actions import DropVip
 from pgvip.core.changes import NONE
@@ -88,6 +88,7 @@ class Probes:
             ("peer_vip", self._peer_vip, quiet),
             ("stranger", self._stranger, quiet),
             ("slots", self._slots, lambda: REST_S),
+            ("leftovers", self._leftovers, lambda: ARP_S),
             ("crash_restart", self._crash_restart, interval),
             ("commits", self._commits, lambda: COMMITS_S),
             ("veto", self._veto, lambda: VETO_S),
@@ -262,6 +263,13 @@ class Probes:
                 log("crash-restart", f"after a crash, {who} starts the server again")
             self._crash_restart_set = wanted
         return True
+
+    def _leftovers(self) -> bool:
+        """A chore: addresses that were raised and are configured no more are dropped, not in a pause."""
+        snapshot = self._newest.get()
+        if snapshot is None or snapshot.seen.held.value is None or snapshot.decision.knowledge.durable.pause.active:
+            return False
+        return leftovers.remember_and_drop(self._config(), snapshot.seen.held.value)
 
     def _commits(self) -> str:
         """Only a primary's commits wait, and only in sync."""

@@ -161,6 +161,7 @@ _TABLE: tuple[Kind, ...] = (
     *_rows(Level.NOTICE, hooks=True, start="the daemon started"),
     *_rows(
         Level.NOTICE,
+        address_dropped="an address that pgvip had raised, and that is configured no more, was dropped",
         leave="the daemon ends; PostgreSQL and the addresses stay as they are",
         reload="a value of the configuration changed, or needs a restart of the daemon",
         cleared="what a warning said is so no more",
@@ -247,6 +248,8 @@ _TABLE: tuple[Kind, ...] = (
         peer_cannot="the peer cannot give up what a change takes",
         configuration_differs="the two hosts' files differ",
         version_differs="the two hosts run different versions of pgvip",
+        vip_twice="another host answers for an address that this host holds",
+        vip_elsewhere="this host carries a VIP on another interface than the configured one",
         vip_taken="somebody else answers for an address that this host should raise",
         archiving_failing="this host's server cannot archive its WAL",
         internal_error="a fault of pgvip itself in a probe or an action; its event work-crash says where",
