@@ -75,6 +75,12 @@ def _twice(v: Facts) -> list[tuple[str, str]]:
     return [(name, watch.value) for name, watch in sure if watch.value and v.now_s - watch.at_s <= ANSWERED_S]
 
 
+def _no_sessions(v: Facts) -> str:
+    """Why clients get none through the addresses of this host, by two looks at least."""
+    watch = v.seen.clients
+    return watch.reason if watch.failures >= 2 and v.held and (v.read_write or v.recovering) else ""
+
+
 def _stranger(v: Facts) -> str:
     """Who answers for the VIP of a primary that would serve alone after its boot."""
     return (v.seen.arp_primary.value or "") if v.primary and v.solo and not v.k.confirmed else ""
@@ -179,6 +185,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "find that host and take the address from it"),
     WarningRow("vip-twice", _twice, "{it[1]} answers for the {it[0]} VIP too, which {me} holds",
                "find that host (ip neighbour) and take the address from it, on whatever interface it has it"),
+    WarningRow("no-client-sessions", _no_sessions, "clients get no session through the VIPs of {me}: {it}",
+               "see PostgreSQL's log, listen_addresses, max_connections, ssl, and the firewall of {me}"),
     WarningRow("records-differ", lambda v: v.k.peer.alarm, "{it}", FORCE),
     WarningRow("foreign-message", lambda v: v.k.peer.conflict, "ignored {it}",
                "see that both hosts belong to the same pair"),

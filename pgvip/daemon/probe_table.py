@@ -16,7 +16,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError, VipError
 from pgvip.events.event_log import log
 from pgvip.events.event_table import VETO
-from pgvip.probes import addresses, archive_mount, commits, fence_status, gateway, peer_database
+from pgvip.probes import addresses, archive_mount, clients, commits, fence_status, gateway, peer_database
 from pgvip.probes.database import DatabaseProbe
 from pgvip.probes.disks import DiskProbe
 from pgvip.probes.server_processes import ProcessesProbe
@@ -32,6 +32,8 @@ REST_S = 10.0
 ARP_S = 5.0
 FENCE_STATUS_S = 60.0
 COMMITS_S = 60.0
+CLIENTS_S = 5.0
+"""Each look costs PostgreSQL a process; what it finds is told, and moves no role."""
 VETO_S = 5.0
 """A veto hook counts this long after it was put there."""
 ANNOUNCE_S = 60.0
@@ -88,6 +90,7 @@ class Probes:
             ("peer_vip", self._peer_vip, quiet),
             ("stranger", self._stranger, quiet),
             ("slots", self._slots, lambda: REST_S),
+            ("clients", self._clients, lambda: CLIENTS_S),
             ("leftovers", self._leftovers, lambda: ARP_S),
             ("crash_restart", self._crash_restart, interval),
             ("commits", self._commits, lambda: COMMITS_S),
@@ -263,6 +266,13 @@ class Probes:
                 log("crash-restart", f"after a crash, {who} starts the server again")
             self._crash_restart_set = wanted
         return True
+
+    def _clients(self) -> bool:
+        """Only a server that is there can let clients in: that there is none is another matter."""
+        snapshot = self._newest.get()
+        if snapshot is None or not (snapshot.decision.message.read_write or snapshot.decision.message.in_recovery):
+            return True
+        return clients.probe(self._config(), snapshot.seen.held.value or (), self._limit_s())
 
     def _leftovers(self) -> bool:
         """A chore: addresses that were raised and are configured no more are dropped, not in a pause."""

@@ -248,6 +248,7 @@ _TABLE: tuple[Kind, ...] = (
         peer_cannot="the peer cannot give up what a change takes",
         configuration_differs="the two hosts' files differ",
         version_differs="the two hosts run different versions of pgvip",
+        no_client_sessions="clients get no session through the VIPs that this host holds",
         vip_twice="another host answers for an address that this host holds",
         vip_elsewhere="this host carries a VIP on another interface than the configured one",
         vip_taken="somebody else answers for an address that this host should raise",

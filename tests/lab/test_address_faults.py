@@ -94,3 +94,16 @@ def restart_daemons(scene: Scene, options: Options) -> None:
     scene.pair.write_config(options)
     for host in (scene.primary, scene.standby):
         scene.pair.start_services(host)
+
+
+def test_clients_that_get_no_session_are_told_of(scene: Scene) -> None:
+    """Pings and the Unix socket say that all is well."""
+    chain = f"type filter hook input priority 0; ip daddr {PRIMARY_VIP} tcp dport 5432 drop;"
+    rules = f"table inet closed {{ chain in {{ {chain} }}; }}"
+    scene.primary.run(["nft", "-f", "-"], stdin=rules)
+    try:
+        wait_until(lambda: scene.says(scene.primary, "clients get no session"), 30, "a warning")
+    finally:
+        scene.primary.run(["nft", "delete", "table", "inet", "closed"])
+    wait_until(lambda: not scene.says(scene.primary, "clients get no session"), 30, "it ends")
+    scene.finish(swapped=False)
