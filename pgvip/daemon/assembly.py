@@ -46,6 +46,7 @@ from pgvip.state.record import RecordStore
 from pgvip.status.snapshot import Newest
 from pgvip.system import lock, service
 from pgvip.system.boot import boot_identity
+from pgvip.system.reserve import RESERVE, raise_limit
 from pgvip.web.counts import EventCounts
 from pgvip.web.http_server import HttpServer
 from pgvip.web.listeners import plan_of
@@ -60,6 +61,8 @@ class Assembly:
     """The daemon and everything around it."""
 
     def __init__(self, config: Config, identity: PairIdentity, options: Options) -> None:
+        raise_limit()
+        RESERVE.keep()
         boot_id = boot_identity()
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing

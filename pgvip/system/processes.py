@@ -22,6 +22,7 @@ from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError
 from pgvip.system import workers
 from pgvip.system.procfs import ProcessRef, alive, is_server, lines_of, link_of, parent_of, pids, ref_of, stat_of
+from pgvip.system.reserve import RESERVE
 from pgvip.system.standing import belongs, standing_postmaster
 from pgvip.text.numbers import whole
 
@@ -183,12 +184,14 @@ def send(ref: ProcessRef, number: signal.Signals) -> bool:
 
 def memory_bytes() -> int:
     """Resident memory of this process."""
-    return int(psutil.Process().memory_info().rss)
+    with RESERVE.lent():  # asked on threads that nothing may end
+        return int(psutil.Process().memory_info().rss)
 
 
 def cpu_seconds() -> float:
     """CPU time that this process has used: user and system, all threads, without children."""
-    used = psutil.Process().cpu_times()
+    with RESERVE.lent():
+        used = psutil.Process().cpu_times()
     return float(used.user + used.system)
 
 
