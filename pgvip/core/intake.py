@@ -21,7 +21,7 @@ from pgvip.core.knowledge import Clock, DatabaseTimes, FenceOrder, Power, Switch
 from pgvip.core.messages import Command, Heard, Message, Order
 from pgvip.core.rights import entitled, write_right
 from pgvip.core.round import Round
-from pgvip.core.values import NEVER, Durable, Pause, Record
+from pgvip.core.values import NEVER, Durable, Mode, Pause, Record
 
 CRASHES_S, CRASHES_MAX = 600.0, 20
 """For so long a crash is remembered, and how many are."""
@@ -77,10 +77,13 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
     r.k.durable = durable
     if new is None or (old is not None and old.term == new.term):
         return
+    # The order for which the peer has consented to leave this host alone is not carried out yet.
+    alone = old is not None and old.primary == new.primary == r.s.me and new.mode is Mode.SOLO
+    fence_order = r.k.orders.fence_order if alone and r.k.fencing.claim is None else None
     r.k.fencing = replace(r.k.fencing, claim=None, waiting="", veto=None)  # any change of the record ends the claim
     r.k.consent = replace(r.k.consent, giving_up=None, end=None)
     r.k.grants = replace(r.k.grants, given=None)
-    r.k.orders = replace(r.k.orders, switchover=None, fence_order=None)
+    r.k.orders = replace(r.k.orders, switchover=None, fence_order=fence_order)
     r.k.peer = replace(r.k.peer, alarm="")  # it was about the old term
     if r.k.orders.force and new.primary == r.s.me and durable.complete:
         r.k.orders = replace(r.k.orders, force=False)

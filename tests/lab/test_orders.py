@@ -292,8 +292,11 @@ def test_host_that_was_ordered_off_stays_off(scene: Scene) -> None:
     pair = scene.pair
     assert "is the primary" in refuses(pair, scene.standby, "fence", "off", "--yes", scene.primary.name)
     assert "the name of the host" in refuses(pair, scene.primary, "fence", "off", "--yes", "lab")
+    scene.strike()
     pair.pgvip(scene.primary, "fence", "off", "--yes", scene.standby.name)
+    assert "power is on" not in pair.pgvip(scene.primary, "status").stdout
     scene.wait_roles(primary="primary_standby")
+    assert scene.writer.outage_s(scene.struck_s) < 1.5, "commits waited for the standby"
     scene.primary.stop_service("pgvip")
     pair.start_services(scene.primary)
     end_s = time.monotonic() + 12.0

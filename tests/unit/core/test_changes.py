@@ -45,6 +45,10 @@ def handed_over() -> Host:
     return host.knows(blocked_since_s=NOW_S - 60).hears(record=new, eligible=False)
 
 
+def ordered_off(until_s: float) -> Host:
+    return primary().durable(kept_off=True).knows(fence_order=FenceOrder(until_s, off=True))
+
+
 FIRES: dict[str, Callable[[], Host]] = {
     "hand-over-database": lambda: primary().sees(connection=failing(value=True)),
     "hand-over-switchover": lambda: primary().knows(switchover=ORDER),
@@ -54,7 +58,8 @@ FIRES: dict[str, Callable[[], Host]] = {
     "solo-by-consent": lambda: primary().knows(unfollowed_since_s=NOW_S - 4),
     "solo-for-mode": lambda: primary().configured(sync=False),
     "solo-by-fence-cannot": lambda: primary().hears(cannot="WriteState: no space"),
-    "solo-by-fence-ordered": lambda: primary().durable(kept_off=True).knows(fence_order=FenceOrder(SOON_S, off=True)),
+    "solo-by-consent-ordered": lambda: ordered_off(SOON_S),
+    "solo-by-fence-ordered": lambda: ordered_off(NOW_S + 5),
     "solo-by-fence": lambda: primary().silence(),
     "take-over-by-consent": lambda: standby().hears(invite="hand-over-switchover", invite_term=4),
     "take-over-by-order": lambda: standby().knows(switchover=ORDER),
@@ -73,6 +78,8 @@ BREAKS: dict[str, Alter] = {
     "not-paused": lambda h: h.durable(pause=Pause(1, active=True)),
     "not-called-off": lambda h: h.knows(called_off_until_s=SOON_S),
     "switchover-ordered": lambda h: h.knows(switchover=None),
+    "time-to-consent": lambda h: h.knows(fence_order=FenceOrder(NOW_S + 5, off=True)),
+    "not-ordered-off": lambda h: h.knows(fence_order=FenceOrder(SOON_S, off=False)),
     "fence-ordered": lambda h: h.knows(fence_order=None),
     "leaving": lambda h: h.knows(leaving=False),
     "gateway-lost": lambda h: h.sees(gateway=failing("192.0.2.1", since_s=NOW_S - 1.5)),
@@ -114,6 +121,7 @@ BREAKS: dict[str, Alter] = {
 """For each condition the smallest change after which it alone does not hold."""
 
 IMPLIED = {
+    "fence-ordered": {"time-to-consent"},
     "peer-answers": {"peer-eligible", "peer-database", "peer-has-gateway", "standby-down"},
     "peer-guarded": {"peer-eligible"},
     "read-write": {"peer-follows"},
