@@ -43,14 +43,14 @@ TITLE = re.compile(r"post(?:gres|master): (?:[^:]{1,64}: )?(?P<kind>walsender|ar
 
 
 def wake_stopped(config: Config) -> None:
-    """SIGCONT to every process of the cluster that stands still; what waits for it goes on."""
+    """SIGCONT to every process of the cluster that is stopped; what waits for it goes on."""
     woken = []
     for ref in processes.members(config.postgres.data_directory):
         stat = stat_of(ref.pid)
         if stat is not None and stat.state == "T" and processes.send(ref, signal.SIGCONT):
             woken.append(_named(ref))
     if woken:
-        log("obstacle", f"processes of PostgreSQL stood still (SIGSTOP) and were let go on: {', '.join(woken)}")
+        log("obstacle", f"processes of PostgreSQL were stopped (SIGSTOP) and were continued: {', '.join(woken)}")
 
 
 class Promotion:
@@ -62,16 +62,16 @@ class Promotion:
         self._cpu = -1
 
     def clear(self) -> None:
-        """Wake what stands still, end what blocks replay; PromoteError when the server had to be killed."""
+        """Wake what is stopped, end what blocks replay; PromoteError when the server had to be killed."""
         if now_s() - self._looked_s < LOOK_EVERY_S:
             return
         self._looked_s = now_s()
         wake_stopped(self._config)
         self._end_blockers()
-        if self._stands_still():
+        if self._hangs():
             processes.kill_cluster(self._config.postgres.data_directory, ANSWER_S)
             raise PromoteError(
-                "replay stood still while the server was promoted",
+                "replay hung while the server was promoted",
                 f"It did not move for {STILL_S:g} s; every process was killed.",
                 "It is started and promoted again.",
             )
@@ -83,8 +83,8 @@ class Promotion:
             if ended := _end(children[pid] for pid in pids if pid in children):
                 log("obstacle", f"sessions that blocked replay were ended: {', '.join(ended)}")
 
-    def _stands_still(self) -> bool:
-        """The startup process has slept since the last look, used no CPU, and waits for no command of its own."""
+    def _hangs(self) -> bool:
+        """The startup process has slept since the last check, used no CPU, and waits for no command of its own."""
         found = _of_kind(self._config, "startup")
         if not found:
             self._moved_s = now_s()
@@ -108,7 +108,7 @@ class Start:
         self._looked_s = now_s()
 
     def clear(self) -> None:
-        """Wake what stands still."""
+        """Wake what is stopped."""
         if now_s() - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = now_s()
             wake_stopped(self._config)
@@ -123,7 +123,7 @@ class Shutdown:
         self._closed_s = 0.0
 
     def clear(self) -> None:
-        """Wake what stands still; end WAL clients and the archiver once the peer has everything."""
+        """Wake what is stopped; end WAL clients and the archiver once the peer has everything."""
         if now_s() - self._looked_s < LOOK_EVERY_S:
             return
         self._looked_s = now_s()

@@ -23,7 +23,7 @@ from pgvip.core.values import NEVER, Override, Vip
 T = TypeVar("T")
 
 ANSWERED_S = 15.0
-"""An answer by ARP counts for so long: three looks."""
+"""An answer by ARP counts for so long: three probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _twice(v: Facts) -> list[tuple[str, str]]:
 
 
 def _no_sessions(v: Facts) -> str:
-    """Why clients get none through the addresses of this host, by two looks at least."""
+    """Why clients get none through the addresses of this host, by two probes at least."""
     watch = v.seen.clients
     return watch.reason if watch.failures >= 2 and v.held and (v.read_write or v.recovering) else ""
 

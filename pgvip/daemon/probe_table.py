@@ -33,7 +33,7 @@ ARP_S = 5.0
 FENCE_STATUS_S = 60.0
 COMMITS_S = 60.0
 CLIENTS_S = 5.0
-"""Each look costs PostgreSQL a process; what it finds is told, and moves no role."""
+"""Each probe costs PostgreSQL a process; what it finds is a warning, and moves no role."""
 VETO_S = 5.0
 """A veto hook counts this long after it was put there."""
 ANNOUNCE_S = 60.0

@@ -1,7 +1,7 @@
 """Descriptors that the daemon sets aside when it starts, for what must not fail for want of them.
 
 A fence starts programs and opens pipes; a stop, a promotion and the record open files. When something else has used up
-the limit, the reserve is closed for as long as an action or a look needs it.
+the limit, the reserve is closed for as long as an action or a probe needs it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SET_ASIDE = 64
-"""A fence agent takes some 10 for a moment, and several actions and looks go on at the same time."""
+"""A fence agent takes some 10 for a moment, and several actions and probes go on at the same time."""
 
 WANTED = 8
 """Fewer than this left: the reserve is lent."""
 
 LIMIT_MAX = 65536
-"""Of the soft limit; programs that are started inherit it, and some look at every number below it."""
+"""Of the soft limit; programs that are started inherit it, and some visit every number below it."""
 
 
 def raise_limit() -> None:

@@ -1,4 +1,4 @@
-"""One process of the cluster stands still, or somebody else holds it up: a promotion, a stop and a start go on."""
+"""One process of the cluster is stopped, or somebody else holds it up: a promotion, a stop and a start go on."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_frozen_receiver_that_stays_frozen_costs_a_restart(streaming: Pair, monk
     freeze(streaming.b, "walreceiver")
     postgres.stop(streaming.a, clean=False)
     begun_s = now_s()
-    with pytest.raises(PromoteError, match="stood still"):
+    with pytest.raises(PromoteError, match="replay hung"):
         postgres.promote(streaming.b)
     postgres.start(streaming.b, standby=True, sync=False)
     postgres.promote(streaming.b)
