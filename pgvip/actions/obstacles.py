@@ -138,6 +138,10 @@ class Shutdown:
         late = [*_of_kind(self._config, "walsender"), *_of_kind(self._config, "archiver")]
         if waited_s >= 3 * GRACE_S:
             late += _commands_of(self._config, _of_kind(self._config, "archiver"))
+        if waited_s >= 2 * GRACE_S:
+            # One whose client reads nothing hangs in its last message. Everything is on the disk: this is safe now.
+            for ref in _of_kind(self._config, "walsender"):
+                processes.send(ref, signal.SIGKILL)
         ended = _end(late)
         if ended and waited_s < GRACE_S + 2 * LOOK_EVERY_S:
             log("obstacle", f"PostgreSQL's stop waited for these and they were ended: {', '.join(ended)}")

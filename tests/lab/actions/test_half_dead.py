@@ -90,7 +90,7 @@ def test_clean_stop_of_a_frozen_postmaster(streaming: Pair) -> None:
     os.kill(postmaster.pid, signal.SIGSTOP)
     begun_s = now_s()
     postgres.stop(streaming.b, clean=True)
-    assert now_s() - begun_s < 2 * IN_TIME_S
+    assert now_s() - begun_s < 4 * IN_TIME_S
 
 
 def test_frozen_receiver_that_stays_frozen_costs_a_restart(streaming: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,12 +105,12 @@ def test_frozen_receiver_that_stays_frozen_costs_a_restart(streaming: Pair, monk
         postgres.promote(streaming.b)
     postgres.start(streaming.b, standby=True, sync=False)
     postgres.promote(streaming.b)
-    assert now_s() - begun_s < 2 * IN_TIME_S
+    assert now_s() - begun_s < 4 * IN_TIME_S
     assert not look(streaming.b).in_recovery
 
 
-LOCK = "ALTER TABLE numbers ADD COLUMN extra int; ALTER TABLE numbers DROP COLUMN extra"
-SNAPSHOT = "DELETE FROM numbers; VACUUM numbers"
+LOCK = "ALTER TABLE public.numbers ADD COLUMN extra int; ALTER TABLE public.numbers DROP COLUMN extra"
+SNAPSHOT = "DELETE FROM public.numbers; VACUUM public.numbers"
 
 
 @pytest.mark.parametrize("script", [LOCK, SNAPSHOT], ids=["lock", "snapshot"])
@@ -118,7 +118,7 @@ def test_promotion_with_a_reader_that_blocks_replay(streaming: Pair, script: str
     pgtools.psql(streaming.b, "ALTER SYSTEM SET max_standby_streaming_delay = -1; SELECT pg_reload_conf()")
     insert(streaming.a)
     wait_until(lambda: caught_up(streaming.a, streaming.b), 10, what="catching up")
-    with reader(streaming.b, "SELECT * FROM numbers") as client:
+    with reader(streaming.b, "SELECT * FROM public.numbers") as client:
         for statement in script.split("; "):
             pgtools.psql(streaming.a, statement)
         insert(streaming.a, 7)
@@ -131,7 +131,7 @@ def test_promotion_with_a_reader_that_blocks_replay(streaming: Pair, script: str
         assert now_s() - begun_s < IN_TIME_S
         client.join(5)
         assert not client.is_alive()
-    assert pgtools.psql(streaming.b, "SELECT count(*) FROM numbers WHERE n = 7").strip() == "1"
+    assert pgtools.psql(streaming.b, "SELECT count(*) FROM public.numbers WHERE n = 7").strip() == "1"
     pgtools.psql(streaming.b, "ALTER SYSTEM RESET max_standby_streaming_delay")
 
 
@@ -163,7 +163,7 @@ def test_clean_stop_with_a_wal_client_that_confirms_nothing(streaming: Pair) -> 
     shutil.chown(directory, "postgres")
     with wal_client(streaming.a, str(directory)) as client:
         client.send_signal(signal.SIGSTOP)
-        pgtools.psql(streaming.a, "INSERT INTO numbers SELECT generate_series(1, 300000)")  # well over 16 MB of WAL
+        pgtools.psql(streaming.a, "INSERT INTO public.numbers SELECT generate_series(1, 300000)")  # well over 16 MB of WAL
         assert "pg_receivewal" in readiness.look(streaming.a, "").late_clients
         replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
         begun_s = now_s()
