@@ -1,7 +1,7 @@
 """Whether applications get a session through the VIPs of this host: by TCP, with TLS where the server has it.
 
 The health of the server is judged by its Unix socket; what lies between it and clients (`listen_addresses`, TLS, a
-firewall, connections that are used up) shows here. No session is opened: the demand for a password is the answer.
+firewall) shows here. No session is opened: TLS that comes about is the answer, or the demand for a password without it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NO_SESSION = ("53", "57P03", "58", "XX")
 
 
 def probe(config: Config, vips: Iterable[Vip], timeout_s: float) -> bool:
-    """True when a client would be let in to log in through each of the addresses. ProbeError says why not."""
+    """True when a client can begin to log in through each of the addresses. ProbeError says why not."""
     deadline = Deadline.after(timeout_s)
     for vip in sorted(vips):
         address = str(config.vips[vip].ip)

@@ -81,6 +81,8 @@ def served_certificate(address: str, port: int, timeout_s: float) -> bytes | Non
                 return secure.getpeercert(binary_form=True)
     except OSError:
         return None
+
+
 def ping_as_client(address: str, port: int, user: str, database: str, timeout_s: float) -> Answer:
     """As `ping`, over TCP; where the server offers TLS, that comes about, and no more (manual, 55.2.10).
 

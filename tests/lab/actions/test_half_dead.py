@@ -163,7 +163,8 @@ def test_clean_stop_with_a_wal_client_that_confirms_nothing(streaming: Pair) -> 
     shutil.chown(directory, "postgres")
     with wal_client(streaming.a, str(directory)) as client:
         client.send_signal(signal.SIGSTOP)
-        pgtools.psql(streaming.a, "INSERT INTO public.numbers SELECT generate_series(1, 300000)")  # well over 16 MB of WAL
+        # Well over 16 MB of WAL.
+        pgtools.psql(streaming.a, "INSERT INTO public.numbers SELECT generate_series(1, 300000)")
         assert "pg_receivewal" in readiness.look(streaming.a, "").late_clients
         replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
         begun_s = now_s()
