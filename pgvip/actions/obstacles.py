@@ -119,7 +119,7 @@ class Shutdown:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._looked_s = now_s()
+        self._looked_s = self._begun_s = now_s()
         self._closed_s = 0.0
 
     def clear(self) -> None:
@@ -130,6 +130,9 @@ class Shutdown:
         wake_stopped(self._config)
         if not self._closed():
             self._closed_s = 0.0
+            if now_s() - self._begun_s >= 3 * GRACE_S:
+                # The shutdown checkpoint waits for every sender to stop sending; one whose client reads nothing cannot.
+                _end(ref for ref in _of_kind(self._config, "walsender") if REPLICATION_ROLE not in _title(ref).split())
             return
         self._closed_s = self._closed_s or now_s()
         waited_s = now_s() - self._closed_s
@@ -138,10 +141,6 @@ class Shutdown:
         late = [*_of_kind(self._config, "walsender"), *_of_kind(self._config, "archiver")]
         if waited_s >= 3 * GRACE_S:
             late += _commands_of(self._config, _of_kind(self._config, "archiver"))
-        if waited_s >= 2 * GRACE_S:
-            # One whose client reads nothing hangs in its last message. Everything is on the disk: this is safe now.
-            for ref in _of_kind(self._config, "walsender"):
-                processes.send(ref, signal.SIGKILL)
         ended = _end(late)
         if ended and waited_s < GRACE_S + 2 * LOOK_EVERY_S:
             log("obstacle", f"PostgreSQL's stop waited for these and they were ended: {', '.join(ended)}")
