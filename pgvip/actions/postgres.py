@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.actions import last_words, prepare, replication
+from pgvip.actions import last_words, obstacles, prepare, replication
 from pgvip.actions.last_words import end_of_log, log_file
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, PromoteError
@@ -98,6 +98,7 @@ def promote(config: Config) -> str:
     prepare.open_directory(flag.parent)
     flag.touch()
     try:
+        obstacles.wake_stopped(config)
         with connect_local(config) as session:
             try:
                 flushed = _request_promotion(config, session)
@@ -156,9 +157,11 @@ def _await_start(config: Config, *, standby: bool) -> None:
     """Wait until the server takes connections in the wanted role."""
     begun_s = now_s()
     seen = False
+    starting = obstacles.Start(config)
 
     def started() -> bool:
         nonlocal seen
+        starting.clear()
         postmaster = processes.postmaster(config.postgres.data_directory)
         if postmaster is None:
             # pg_ctl and systemctl return before there is a pid file.
@@ -261,14 +264,21 @@ def _stop_cleanly(config: Config, deadline: Deadline) -> None:
                 hint="This can only be stopped by killing them.",
             )
         return
+    obstacles.wake_stopped(config)
     _checkpoint_first(config)
     if config.postgres.unit and not _shutting_down():
         check(["systemctl", "stop", "--no-block", config.postgres.unit], timeout_s=deadline.sooner_s(KILL_S))
     else:
         # While the machine shuts down, the unit's own stop is queued behind the hand-over that this stop is part of.
         _signal_postmaster(config, signal.SIGINT)
+    shutdown = obstacles.Shutdown(config)
+
+    def ended() -> bool:
+        shutdown.clear()
+        return not processes.look(data).live
+
     wait_until(
-        lambda: not processes.look(data).live,
+        ended,
         deadline.left_s(),
         what="clean shutdown of the server",
         error=PostgresError,
@@ -352,7 +362,10 @@ def _timeline(config: Config, session: Session) -> int:
 
 
 def _await_promotion(config: Config, session: Session) -> None:
+    promotion = obstacles.Promotion(config, session)
+
     def read_write() -> bool:
+        promotion.clear()
         try:
             return not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]
         except ProbeError:

@@ -12,6 +12,7 @@ from pgvip.system import netlink, packets, sessions
 if TYPE_CHECKING:
     from pgvip.config.model import Config
     from pgvip.core.values import Vip
+    from pgvip.system.netlink import Interface
 
 END_SESSIONS_S = 0.2
 """How long sessions through an address may take to end before it goes: the new owner is waiting."""
@@ -64,16 +65,27 @@ def drop(config: Config, vip: Vip) -> int:
     address is still there.
     """
     address = config.vips[vip]
-    left = 0
-    if address.ip in netlink.held(config.me.interface):
-        # A dead disk, on which the server's processes are looked up, must not keep the address here.
-        with suppress(PostgresError, OSError):
-            left = sessions.end_sessions(
-                str(address.ip), config.postgres.port, END_SESSIONS_S, config.postgres.data_directory
-            )
+    left = _end_sessions(config, address) if address.ip in netlink.held(config.me.interface) else 0
     with _changing:
         netlink.drop_address(config.me.interface, address)
     return left
+
+
+def drop_former(config: Config, interface: str, address: Interface) -> None:
+    """The same for an address that was a VIP and is configured no more, with this very prefix. VipError."""
+    _end_sessions(config, address)
+    with _changing:
+        netlink.drop_address(interface, address, exactly=True)
+
+
+def _end_sessions(config: Config, address: Interface) -> int:
+    """How many are left."""
+    # A dead disk, on which the server's processes are looked up, must not keep the address here.
+    with suppress(PostgresError, OSError):
+        return sessions.end_sessions(
+            str(address.ip), config.postgres.port, END_SESSIONS_S, config.postgres.data_directory
+        )
+    return 0
 
 
 def check(config: Config, vip: Vip) -> str:

@@ -89,6 +89,8 @@ def _judged(facts: Facts, found: dict[str, str]) -> Iterator[Finding]:
         value = found.get(name)
         if value is None or value in good or (name == COMMIT and not facts.config.settings.sync):
             continue
+        if name == pgconf.RESTART_AFTER_CRASH and facts.durable is not None and facts.durable.pause.active:
+            continue  # nobody else would start it again
         if ours or name not in _OURS:
             yield LEVELS[level](f"{name} is {value}, should be {' or '.join(good)}: {why}", RESTART)
     for name, least, why in AT_LEAST:

@@ -248,6 +248,11 @@ class Paths:
         return self.state / "scheduled.json"
 
     @property
+    def raised(self) -> Path:
+        """The addresses that pgvip raised on this host."""
+        return self.state / "raised.json"
+
+    @property
     def certificates(self) -> Path:
         return self.state / "tls"
 

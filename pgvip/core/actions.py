@@ -211,7 +211,7 @@ class CheckVip(VipAction):
 class Fence(Action):
     """Power the peer off by the configured methods in order, verified. `attempt` names this try [m 5]."""
 
-    properties: ClassVar[Properties] = Properties(Subject.POWER, usual_s=6.0)
+    properties: ClassVar[Properties] = Properties(Subject.POWER, probes=("fence",), usual_s=6.0)
 
     attempt: str
 
@@ -229,7 +229,9 @@ class AskVeto(Action):
 class PowerOn(Action):
     """Switch the peer on again, best effort."""
 
-    properties: ClassVar[Properties] = Properties(Subject.POWER, retry_s=(10.0, 60.0), urgent=False, usual_s=2.0)
+    properties: ClassVar[Properties] = Properties(
+        Subject.POWER, retry_s=(10.0, 60.0), urgent=False, probes=("fence",), usual_s=2.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

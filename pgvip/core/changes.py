@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pgvip.core.actions import SetSyncNames, StartPostgres, Subject
+from pgvip.core.actions import Fence, SetSyncNames, StartPostgres, Subject
 from pgvip.core.conditions import CONFIRMED, NOT_PAUSED, PEER_ANSWERS, STAYS, Condition, filled
 from pgvip.core.facts import Facts
 from pgvip.core.following import daemon_silent, unflushed_s
@@ -18,6 +18,12 @@ from pgvip.core.knowledge import Why
 from pgvip.core.messages import Want
 from pgvip.core.rights import ENTITLED, PEER_READY, SERVING, SOLO, TAKEOVER, TAKER, alone_by_choice
 from pgvip.core.values import NEVER, Mode, Override
+
+CRASHES = 3
+"""From this many crashes within the hold-off on, this one included, the server is restarted where it is."""
+
+RESTART_S = 10.0
+"""A restart in place after a crash that takes longer is given up for a hand-over: there is much to recover."""
 
 
 class By(StrEnum):
@@ -70,15 +76,33 @@ class Change:
 
 
 def _failed(facts: Facts) -> bool:
-    """Crashed or hung; a clean stop that nobody announced only once restarting here has failed."""
+    """Crashed or hung; a clean stop that nobody announced only once restarting here has failed.
+
+    The same after several crashes within the hold-off: what ends one server after the other (a query, an extension)
+    comes along with the clients, and each further move costs them more than a restart in place.
+    """
     if facts.processes is None:
         return False
-    if facts.hung:
+    if facts.hung or _restart_is_long(facts):
         return True
     if not facts.dead:
         return False
     failures = facts.k.work.failures.get(StartPostgres)
-    return not facts.processes.clean or (failures is not None and failures.times >= facts.s.restart_times)
+    if failures is not None and failures.times >= facts.s.restart_times:
+        return True
+    return not facts.processes.clean and not _crashes_again(facts)
+
+
+def _crashes_again(facts: Facts) -> bool:
+    ages = [age_s for ages_s in facts.crash_ages_s.values() for age_s in ages_s]
+    return sum(age_s < facts.s.holdoff_s for age_s in ages) >= CRASHES
+
+
+def _restart_is_long(facts: Facts) -> bool:
+    """For a time the role is offered; when nobody took it, the restart goes on undisturbed."""
+    since_s = facts.k.database.crashed_since_s
+    late = since_s > NEVER and 0.0 <= facts.now_s - since_s - RESTART_S < facts.s.consent_s
+    return late and not facts.read_write and _crashes_again(facts)
 
 
 def _standby_down(facts: Facts) -> bool:
@@ -154,6 +178,12 @@ def _fence_ordered(facts: Facts) -> bool:
     return order is not None and (facts.k.durable.kept_off or not order.off)
 
 
+def _time_to_consent(facts: Facts) -> bool:
+    """For the first half of its time, an order to power the peer off asks for consent."""
+    order = facts.k.orders.fence_order
+    return order is not None and order.until_s - facts.now_s > facts.s.fence_delay_s + facts.s.consent_s / 2
+
+
 def _blocked(facts: Facts) -> bool:
     """A role came here by hand-over or fence, has not been served, and the condition for serving is not met."""
     return (
@@ -195,6 +225,11 @@ NOT_VETOED = Condition(
 )  # fmt: skip
 ORDERED = Condition("switchover-ordered", lambda v: v.k.orders.switchover is not None, "no switchover was ordered")
 FENCE_ORDERED = Condition("fence-ordered", _fence_ordered, "no fence of {peer} was ordered")
+NOT_ORDERED_OFF = Condition(
+    "not-ordered-off", lambda v: v.k.orders.fence_order is None and not v.is_running(Fence),
+    "{peer} is being powered off, as an operator ordered",
+)  # fmt: skip
+TIME_TO_CONSENT = Condition("time-to-consent", _time_to_consent, "{peer} has not consented in time")
 LEAVING = Condition("leaving", lambda v: v.k.orders.leaving, "{me} is not shutting down")
 PREFERS_PEER = Condition("prefers-peer", _prefers_peer, "the configuration does not prefer {peer} as primary")
 INVITED = Condition("invited", _invited, "{peer} has not offered its role")
@@ -229,6 +264,10 @@ TABLE: tuple[Change, ...] = (
            "the configuration prefers the other host as primary"),
     Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, *SOLO, STAYS),
            "the standby cannot give up", why=Why.CANNOT),
+    # Nothing waits for the standby any more when its power goes.
+    Change("solo-by-consent-ordered", P, PAIR, By.REQUEST,
+           (FENCE_ORDERED, TIME_TO_CONSENT, PEER_ANSWERS, *SOLO, STAYS),
+           "an operator ordered that the standby be powered off", Want.SOLO),
     Change("solo-by-fence-ordered", P, PAIR, By.FENCE, (FENCE_ORDERED, *SOLO, STAYS),
            "an operator ordered that the standby be powered off", why=Why.OPERATOR),
     Change("solo-by-consent", P, PAIR, By.REQUEST, (STANDBY_DOWN, *SOLO, PEER_ANSWERS),
@@ -251,7 +290,7 @@ TABLE: tuple[Change, ...] = (
            "the primary does not answer", why=Why.SILENCE, delayed=True, takes_over=True),
     Change("hand-back", P, SOLO_MODE, By.INVITE, (BLOCKED, PEER_ANSWERS, NOT_PAUSED),
            "this host lacks WAL that the role needs, and has not served"),
-    Change("pair", P, SOLO_MODE, By.OWN, (FOLLOWS, SYNC_READY, *SERVING, NOT_ALONE, STAYS, NOT_PAUSED),
+    Change("pair", P, SOLO_MODE, By.OWN, (FOLLOWS, SYNC_READY, *SERVING, NOT_ALONE, STAYS, NOT_PAUSED, NOT_ORDERED_OFF),
            "the standby follows within the limits"),
     Change("take-back", S, SOLO_MODE, By.REQUEST, (INVITED, CONFIRMED), "the new primary hands its role back",
            Want.HANDOVER, takes_over=True),

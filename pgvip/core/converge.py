@@ -215,7 +215,7 @@ def sync_names(r: Round) -> None:
         return
     if v.pair:
         wanted = v.sync_term
-    elif not r.s.sync or alone_by_choice(v) or v.paused or k.orders.leaving:
+    elif not r.s.sync or alone_by_choice(v) or v.paused or k.orders.leaving or k.orders.fence_order is not None:
         wanted = False
     elif _nearly_follows(v, r.s.lag_bytes_max):
         wanted = True

@@ -172,6 +172,14 @@ class Facts:
         return self.processes is not None and not self.postmaster
 
     @fact
+    def crash_ages_s(self) -> dict[str, tuple[float, ...]]:
+        """How long ago servers crashed while their host was primary, by host."""
+        heard = self.k.peer.heard
+        theirs = heard.message.crashes if heard else ()
+        mine = tuple(self.now_s - at_s for at_s in self.k.database.crashes)
+        return {self.s.me: mine, self.s.peer: tuple(age_s + self.heard_age_s for age_s in theirs)}
+
+    @fact
     def hung(self) -> bool:
         """The postmaster lives, and neither new connections nor the kept one, or no disk, have answered for too long.
 

@@ -24,7 +24,10 @@ from pgvip.core.messages import Command, Heard, Message, Order
 from pgvip.core.promotion import SETTLED_S
 from pgvip.core.rights import entitled, write_right
 from pgvip.core.round import Round
-from pgvip.core.values import NEVER, Durable, Pause, Record
+from pgvip.core.values import NEVER, Durable, Mode, Pause, Record
+
+CRASHES_S, CRASHES_MAX = 600.0, 20
+"""For so long a crash is remembered, and how many are."""
 
 LATE_FENCE_S = 60.0
 """How long after its failure a fence may still do its work (a power controller's queue; fence agents wait 20 s)."""
@@ -80,10 +83,13 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
     r.k.durable = durable
     if new is None or (old is not None and old.term == new.term):
         return
+    # The order for which the peer has consented to leave this host alone is not carried out yet.
+    alone = old is not None and old.primary == new.primary == r.s.me and new.mode is Mode.SOLO
+    fence_order = r.k.orders.fence_order if alone and r.k.fencing.claim is None else None
     r.k.fencing = replace(r.k.fencing, claim=None, waiting="", veto=None)  # any change of the record ends the claim
     r.k.consent = replace(r.k.consent, giving_up=None, end=None)
     r.k.grants = replace(r.k.grants, given=None, unwaited="")
-    r.k.orders = replace(r.k.orders, switchover=None, fence_order=None)
+    r.k.orders = replace(r.k.orders, switchover=None, fence_order=fence_order)
     r.k.peer = replace(r.k.peer, alarm="")  # it was about the old term
     if r.k.orders.force and new.primary == r.s.me and durable.complete:
         r.k.orders = replace(r.k.orders, force=False)
@@ -323,6 +329,11 @@ def _lasting(r: Round) -> None:
     replica = database.replica if database is not None and not database.in_recovery else None
     flushed = database is not None and replica is not None and replica.flush_lsn >= database.recovered_end
     caught_up = database is not None and v.read_write and (flushed or not v.sync_term)
+    # One that this process has seen alive: after a power failure there is none.
+    ended = v.dead and not in_order and s.postmaster_since_s > NEVER
+    crashed = ended and v.primary and k.durable.served and k.consent.giving_up is None
+    ongoing = v.primary and not v.read_write and (crashed or s.crashed_since_s > NEVER)
+    crashed_since_s = _since(r, s.crashed_since_s, ongoing)
     found = DatabaseTimes(
         postmaster_since_s=s.postmaster_since_s if v.processes is None else _since(r, s.postmaster_since_s, up),
         stopped_since_s=_since(r, s.stopped_since_s, in_order),
@@ -334,8 +345,12 @@ def _lasting(r: Round) -> None:
         behind_since_s=_since(r, s.behind_since_s, v.replica_behind),
         blocked_since_s=_since(r, s.blocked_since_s, blocked),
         clear_since_s=s.clear_since_s,
+        crashed_since_s=crashed_since_s,
+        crashes=tuple(at_s for at_s in s.crashes if r.now_s - at_s < CRASHES_S)[-CRASHES_MAX:],
         caught_up=database.postmaster if database is not None and caught_up else s.caught_up,
     )
+    if crashed and s.crashed_since_s == NEVER:
+        found = replace(found, crashes=(*found.crashes, r.now_s))
     if found != s:
         k.database = found
 

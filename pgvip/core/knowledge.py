@@ -261,6 +261,10 @@ class DatabaseTimes:
     """Primary by the record, not served yet, and without the write right."""
     clear_since_s: float = NEVER
     """A time: when the peer was last near enough for a solo primary to let commits wait for it."""
+    crashed_since_s: float = NEVER
+    """This primary's server ended without a shutdown, and is not read-write again."""
+    crashes: tuple[float, ...] = ()
+    """When servers of this host ended so while it was primary, lately; the newest last."""
     caught_up: str = ""
     """The postmaster whose recovered end the standby has flushed, or needs not."""
 

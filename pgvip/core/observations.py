@@ -145,6 +145,7 @@ class Observations:
     commits do not wait for the standby by somebody's settings, "" for nowhere. `veto`: there are hooks to
     ask before a takeover by fence. `stranger`: what answers at the peer's address or its VIP and does not prove to be
     the peer, "" for nothing; it counts for nothing, and is reported.
+    `clients`: a client would be let in to log in through the VIPs that this host carries.
     `watchdog`: it can be armed, or is; False where there is none and need not be any.
     """
 
@@ -163,5 +164,6 @@ class Observations:
     archive: Observation[bool] = Observation()
     fence: Observation[str] = Observation()
     commits: Observation[str] = Observation()
+    clients: Observation[bool] = Observation()
     veto: Observation[bool] = Observation()
     watchdog: Observation[bool] = Observation()

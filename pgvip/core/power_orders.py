@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core.actions import Fence, PowerOn
+from pgvip.core.actions import Fence, PowerOn, Subject
+from pgvip.core.changes import TIME_TO_CONSENT
 from pgvip.core.rights import write_right
 from pgvip.core.round import Round
 from pgvip.core.values import NEVER
@@ -44,6 +45,9 @@ def off(r: Round) -> None:
         return
     if not (v.solo and write_right(v)) or not r.s.fencing or v.is_running(PowerOn):
         return
+    cleared = v.database is not None and not v.database.sync_names and not v.stale(v.seen.database, Subject.NAMES)
+    if not cleared and TIME_TO_CONSENT.test(v):
+        return  # commits would wait for the one that loses its power
     if r.start(Fence(r.attempt())):
         k.orders = replace(k.orders, fence_order=None)
         k.power = replace(k.power, fence_s=r.now_s)

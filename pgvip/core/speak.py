@@ -80,6 +80,7 @@ def message(r: Round, row: Change) -> Message:
         leaving=k.orders.leaving,
         guarded=v.guarded,
         unfit=v.unfit,
+        crashes=tuple(r.now_s - at_s for at_s in k.database.crashes),
     )
 
 

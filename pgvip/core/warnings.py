@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pgvip.core.actions import Rejoin, StartPostgres, name_of
+from pgvip.core.changes import CRASHES
 from pgvip.core.conditions import FIT, Unmet, names, unmet
 from pgvip.core.converge import CHECK_FRESH_S
 from pgvip.core.facts import Facts
 from pgvip.core.following import daemon_silent, unflushed_s
+from pgvip.core.intake import CRASHES_S
 from pgvip.core.promotion import STRAYS_MAX
 from pgvip.core.rights import ELIGIBLE, SOLO, eligible, standby_address, standby_right, write_right
 from pgvip.core.settings import StandingWarning
@@ -24,6 +26,8 @@ T = TypeVar("T")
 
 STATE_HANGS_S = 5.0
 """A write of the record takes milliseconds; one that takes so long hangs."""
+ANSWERED_S = 15.0
+"""An answer by ARP counts for so long: three probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,20 @@ def _taken(v: Facts) -> list[tuple[str, str]]:
     return [(name, mac) for name, at_s, mac in checked if mac and v.now_s - at_s <= CHECK_FRESH_S]
 
 
+def _twice(v: Facts) -> list[tuple[str, str]]:
+    """Addresses that this host holds, and who else answers for them."""
+    seen = {Vip.PRIMARY: v.seen.arp_primary, Vip.STANDBY: v.seen.arp_standby}
+    sure = [(vip.value, watch) for vip, watch in seen.items() if vip in v.held and not v.unsure(vip)]
+    sure = [(name, watch) for name, watch in sure if watch.ok() and not v.stale(watch, Vip(name))]
+    return [(name, watch.value) for name, watch in sure if watch.value and v.now_s - watch.at_s <= ANSWERED_S]
+
+
+def _no_sessions(v: Facts) -> str:
+    """Why clients get none through the addresses of this host, by two probes at least."""
+    watch = v.seen.clients
+    return watch.reason if watch.failures >= 2 and v.held and (v.read_write or v.recovering) else ""
+
+
 def _stranger(v: Facts) -> str:
     """Who answers for the VIP of a primary that would serve alone after its boot."""
     return (v.seen.arp_primary.value or "") if v.primary and v.solo and not v.k.confirmed else ""
@@ -94,6 +112,13 @@ def _failing(v: Facts) -> list[dict[str, Any]]:
         for kind, past in sorted(v.k.work.failures.items(), key=lambda one: name_of(one[0]))
         if past.times >= 2
     ]
+
+
+def _crashing(v: Facts) -> str:
+    """How often the servers crashed lately, in words: once is news, and no warning."""
+    counts = {host: sum(age_s < CRASHES_S for age_s in ages_s) for host, ages_s in v.crash_ages_s.items()}
+    words = " and ".join(f"{times} times on {host}" for host, times in counts.items() if times)
+    return words if sum(counts.values()) >= CRASHES else ""
 
 
 def _down(v: Facts) -> bool:
@@ -206,6 +231,10 @@ FORCE = "pgvip promote --force on the host whose data shall live"
 TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("vip-taken", _taken, "{it[1]} answers for the {it[0]} VIP",
                "find that host and take the address from it", both=True),
+    WarningRow("vip-twice", _twice, "{it[1]} answers for the {it[0]} VIP too, which {me} holds",
+               "find that host (ip neighbour) and take the address from it, on whatever interface it has it"),
+    WarningRow("no-client-sessions", _no_sessions, "clients get no session through the VIPs of {me}: {it}",
+               "see PostgreSQL's log, listen_addresses, max_connections, ssl, and the firewall of {me}"),
     WarningRow("records-differ", lambda v: v.k.peer.alarm, "{it}", FORCE),
     WarningRow("foreign-message", lambda v: v.k.peer.conflict, "ignored {it}",
                "see that both hosts belong to the same pair"),
@@ -307,6 +336,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("cannot-fence", lambda v: _silent(v) and v.pair and not v.s.fencing and (v.primary or eligible(v)),
                "the peer answers by no path, and there is no way to fence it",
                "bring it back; if you see that it is off: pgvip promote --force --without-fence here"),
+    WarningRow("crashing", _crashing, "PostgreSQL ended without a shutdown {it} in the last 10 minutes",
+               "see its log for what was running (terminated by signal): a query or an extension ends it"),
     WarningRow("configuration-differs", _differs, "the two hosts' files differ", "make them the same, then reload"),
     WarningRow("version-differs", _other_version, "the peer runs pgvip {it}", "upgrade it"),
     WarningRow("peer-cannot", lambda v: v.message and v.message.cannot, "the peer cannot give up: {it}",

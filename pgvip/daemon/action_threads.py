@@ -17,6 +17,7 @@ from pgvip.daemon.internal_errors import InternalErrors
 from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError, PostgresError
 from pgvip.state.record import InDoubtError
+from pgvip.system.reserve import RESERVE
 
 TEXT_MAX = 2000
 """Characters of a failure that are kept: they travel in messages, which have a limit (link.wire.MAX_BYTES)."""
@@ -69,7 +70,8 @@ class Workshop:
     def _run(self, action: Action, stops: int) -> None:
         began_s, what = now_s(), f"action {type(action).__name__}"
         try:
-            outcome = self._do(action, stops) or Outcome()
+            with RESERVE.lent():
+                outcome = self._do(action, stops) or Outcome()
             result = Result(action, ok=True, at_s=now_s(), text=outcome.text, point=outcome.point)
             self._took_s[type(action).__name__] = result.at_s - began_s
             if not action.properties.routine:

@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from pgvip import __version__
+from pgvip.actions import unwatched
 from pgvip.archive.maintenance import Maintenance
 from pgvip.core.settings import Identity
 from pgvip.core.values import Durable
@@ -45,6 +46,7 @@ from pgvip.state.record import RecordStore
 from pgvip.status.snapshot import Newest
 from pgvip.system import lock, service
 from pgvip.system.boot import boot_identity
+from pgvip.system.reserve import RESERVE, raise_limit
 from pgvip.web.counts import EventCounts
 from pgvip.web.http_server import HttpServer
 from pgvip.web.listeners import plan_of
@@ -59,6 +61,8 @@ class Assembly:
     """The daemon and everything around it."""
 
     def __init__(self, config: Config, identity: PairIdentity, options: Options) -> None:
+        raise_limit()
+        RESERVE.keep()
         boot_id = boot_identity()
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing
@@ -176,6 +180,7 @@ class Assembly:
         self._sampler.close()
         self._web.close()
         self._server.close()
+        unwatched.leave(self._config())
         event_log.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
         self._link.close()
         self._recorder.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from pgvip.archive import backups, report
 from pgvip.checks import exposed
 from pgvip.core.settings import StandingWarning
-from pgvip.core.values import NEVER
+from pgvip.core.values import NEVER, Vip
 from pgvip.core.warnings import WarningRow, warned
 from pgvip.deadlines import now_s
 from pgvip.drill import result
-from pgvip.errors import FormatError, PgvipError
+from pgvip.errors import FormatError, PgvipError, ProbeError
 from pgvip.orders.schedule import GRACE_S
+from pgvip.probes import addresses
 from pgvip.state import codec
 from pgvip.state.record import Scheduled
 from pgvip.text.times import TimeError, of_wall
@@ -85,6 +87,11 @@ WARNINGS: tuple[WarningRow[Document], ...] = (
 )  # fmt: skip
 """Of this host's archiving."""
 
+ADDRESS_WARNINGS: tuple[WarningRow[list[tuple[Vip, str]]], ...] = (
+    WarningRow("vip-elsewhere", lambda v: v, "this host carries the {it[0]} VIP on {it[1]} too",
+               "take it from there: the kernel answers ARP for it, and clients may come to this host"),
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -112,6 +119,7 @@ class Background:
         self._drill: Document | None = None
         self._exposed: tuple[StandingWarning, ...] = ()
         self._certificates: dict[str, str] = {}
+        self._elsewhere: tuple[StandingWarning, ...] = ()
         self._ended = threading.Event()
 
     def start(self) -> None:
@@ -146,6 +154,7 @@ class Background:
         ends = exposed.endings(config)
         self._certificates = {one.name: one.end.isoformat() for one in ends if one.end is not None}
         self._exposed = exposed.standing(config, ends)
+        self._elsewhere = elsewhere(config)
 
     def look_peer(self) -> None:
         """Ask the peer's daemon for the same, and its schedule; without an answer the last one stands, and ages."""
@@ -180,7 +189,8 @@ class Background:
     def warnings(self) -> tuple[StandingWarning, ...]:
         """What is wrong with this host's archiving and in pgvip itself, and lies open of its secrets."""
         part = self._own.parts.get("archiving")
-        return (*(warned(WARNINGS, part) if part else ()), *self._exposed, *self._faults())
+        standing = (*self._exposed, *self._elsewhere, *self._faults())
+        return (*(warned(WARNINGS, part) if part else ()), *standing)
 
     def _own_schedule(self) -> Document | None:
         waiting = self._scheduled()
@@ -196,6 +206,13 @@ class Background:
         except TimeError:
             return None
         return part if over_s <= GRACE_S else None
+
+
+def elsewhere(config: Config) -> tuple[StandingWarning, ...]:
+    """VIPs on other interfaces of this host; nothing where that cannot be seen."""
+    with suppress(ProbeError):
+        return warned(ADDRESS_WARNINGS, addresses.elsewhere(config))
+    return ()
 
 
 def archiving(config: Config) -> Document | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pgvip.actions import replication, vip
+from pgvip.actions import leftovers, replication, unwatched, vip
 from pgvip.config.model import Config
 from pgvip.core.actions import DropVip
 from pgvip.core.changes import NONE
@@ -14,8 +14,9 @@ from pgvip.core.values import Mode, Vip
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError, VipError
+from pgvip.events.event_log import log
 from pgvip.events.event_table import VETO
-from pgvip.probes import addresses, archive_mount, commits, fence_status, gateway, peer_database
+from pgvip.probes import addresses, archive_mount, clients, commits, fence_status, gateway, peer_database
 from pgvip.probes.database import DatabaseProbe
 from pgvip.probes.disks import DiskProbe
 from pgvip.probes.server_processes import ProcessesProbe
@@ -31,6 +32,8 @@ REST_S = 10.0
 ARP_S = 5.0
 FENCE_STATUS_S = 60.0
 COMMITS_S = 60.0
+CLIENTS_S = 5.0
+"""Each probe costs PostgreSQL a process; what it finds is a warning, and moves no role."""
 VETO_S = 5.0
 """A veto hook counts this long after it was put there."""
 ANNOUNCE_S = 60.0
@@ -68,6 +71,7 @@ class Probes:
         self._announced: dict[Vip, tuple[float, float]] = {}
         self._renewed_s: dict[Vip, float] = {}
         self._answered = {"own": "", "vip": ""}
+        self._crash_restart_set = ("", False)
 
     def all(self) -> list[Probe]:
         """Every probe with its pace."""
@@ -86,6 +90,9 @@ class Probes:
             ("peer_vip", self._peer_vip, quiet),
             ("stranger", self._stranger, quiet),
             ("slots", self._slots, lambda: REST_S),
+            ("clients", self._clients, lambda: CLIENTS_S),
+            ("leftovers", self._leftovers, lambda: ARP_S),
+            ("crash_restart", self._crash_restart, interval),
             ("commits", self._commits, lambda: COMMITS_S),
             ("veto", self._veto, lambda: VETO_S),
             ("fence", self._fence_status, lambda: FENCE_STATUS_S),
@@ -245,6 +252,34 @@ class Probes:
         if snapshot.decision.message.in_recovery:
             replication.advance_slot(self._config())
         return True
+
+    def _crash_restart(self) -> bool:
+        """A chore: in a pause PostgreSQL restarts itself after a crash, else pgvip does, or the other host serves."""
+        snapshot = self._newest.get()
+        seen = snapshot.seen.processes.value if snapshot is not None else None
+        if snapshot is None or seen is None or not seen.postmaster:
+            return False
+        wanted = (seen.postmaster, snapshot.decision.knowledge.durable.pause.active)
+        if wanted != self._crash_restart_set:
+            if unwatched.set_restart(self._config(), on=wanted[1]):
+                who = "PostgreSQL itself" if wanted[1] else "pgvip"
+                log("crash-restart", f"after a crash, {who} starts the server again")
+            self._crash_restart_set = wanted
+        return True
+
+    def _clients(self) -> bool:
+        """Only a server that is there can let clients in: that there is none is another matter."""
+        snapshot = self._newest.get()
+        if snapshot is None or not (snapshot.decision.message.read_write or snapshot.decision.message.in_recovery):
+            return True
+        return clients.probe(self._config(), snapshot.seen.held.value or (), self._limit_s())
+
+    def _leftovers(self) -> bool:
+        """A chore: addresses that were raised and are configured no more are dropped, not in a pause."""
+        snapshot = self._newest.get()
+        if snapshot is None or snapshot.seen.held.value is None or snapshot.decision.knowledge.durable.pause.active:
+            return False
+        return leftovers.remember_and_drop(self._config(), snapshot.seen.held.value)
 
     def _commits(self) -> str:
         """Only a primary's commits wait, and only in sync."""

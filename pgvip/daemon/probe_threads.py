@@ -18,6 +18,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError
 from pgvip.system import netlink, processes
 from pgvip.system.processes import ProcessRef
+from pgvip.system.reserve import RESERVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class ProbeThread:
     def _look(self) -> Probed:
         began_s, what = now_s(), f"probe {self.probe.name}"
         try:
-            value, reason = self.probe.look(), ""
+            with RESERVE.lent():
+                value, reason = self.probe.look(), ""
         except (PgvipError, OSError) as failure:
             value, reason = None, failure.message if isinstance(failure, PgvipError) else str(failure)
             reason = reason or type(failure).__name__

@@ -1,7 +1,7 @@
 """Whether a planned change of role would go well: facts in, a list of findings out. Pure.
 
 The same judgement serves `pgvip switchover`, its dry run and whoever else shows whether the pair is ready. The limits
-are those that users of repmgr know where it has them (repmgr.conf: archive_ready_warning, archive_ready_critical).
+are those that users of repmgr know where it has them (repmgr.conf: archive_ready_warning).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pgvip.core.values import Lsn, Mode, Override
 from pgvip.text.writing import duration
 
 ARCHIVE_READY_WARNING = 16
-ARCHIVE_READY_FAILED = 128
 LONG_TRANSACTION_S = 60.0
 SENDERS_FOR_CLONE = 2
 """pg_basebackup streams WAL over a second connection."""
@@ -49,7 +48,8 @@ class Readiness:
 
     `archive_failing`: the WAL file that could not be archived, "" when archiving works. `archive_ready`: files that
     wait for it. `oldest_s`: age of the oldest client's transaction. `fence`: how its probe of its peer's fence device
-    went: "" well, "none" for no device, else what is wrong.
+    went: "" well, "none" for no device, else what is wrong. `replay_blockers`: sessions that replay waits for.
+    `late_clients`: WAL clients of others that do not confirm what they get.
     """
 
     host: str
@@ -76,6 +76,8 @@ class Readiness:
     oldest_s: float
     prepared: int
     fence: str
+    replay_blockers: str = ""
+    late_clients: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,9 @@ def _replay(facts: Facts) -> Iterable[Finding]:
         return
     bad = f"replay is paused on {facts.standby.name}: its promotion would wait" if new.replay_paused else ""
     yield _hard("replay", f"replay goes on on {facts.standby.name}", bad, "select pg_wal_replay_resume()")
+    if new.replay_blockers:
+        text = f"replay on {facts.standby.name} waits for sessions, which are ended: {new.replay_blockers}"
+        yield Finding("replay-blocked", Level.WARNING, text, "end them, or lower max_standby_streaming_delay there")
 
 
 def _lag(facts: Facts) -> Iterable[Finding]:
@@ -247,7 +252,7 @@ def _lag(facts: Facts) -> Iterable[Finding]:
 
 
 def _archive(facts: Facts) -> Iterable[Finding]:
-    """A fast shutdown waits until the archiver has tried what is left (manual, 26.3: the archiver's last cycle)."""
+    """The stop does not wait for what is left to archive: it is archived before the old primary follows."""
     ready = facts.primary.ready
     if ready is None:
         return
@@ -255,11 +260,17 @@ def _archive(facts: Facts) -> Iterable[Finding]:
     if ready.archive_failing:
         level, text = Level.WARNING, f"archiving fails on {facts.primary.name}: {ready.archive_failing}; {text}"
     elif ready.archive_ready >= ARCHIVE_READY_WARNING:
-        level = Level.WARNING
-    if ready.archive_ready >= ARCHIVE_READY_FAILED:
-        level, text = Level.FAILED, f"{text}: the stop would wait for them"
+        level, text = Level.WARNING, f"{text}; the stop does not wait, they are archived when it follows"
     hint = "" if level is Level.OK else "see archive_command in PostgreSQL's log, and that the archive has space"
     yield Finding("archive", level, text, hint)
+
+
+def _late_clients(facts: Facts) -> Iterable[Finding]:
+    """A fast shutdown waits for every WAL client; those of others are ended once the standby has everything."""
+    ready = facts.primary.ready
+    if ready is not None and ready.late_clients:
+        text = f"WAL clients on {facts.primary.name} that confirm nothing, which are ended: {ready.late_clients}"
+        yield Finding("wal-clients", Level.WARNING, text, "see whether they still work; they go on at the new primary")
 
 
 def _senders(facts: Facts) -> Iterable[Finding]:
@@ -369,5 +380,5 @@ def _sessions(facts: Facts) -> Iterable[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     _record, _peer_daemon, _paused, _leaving, _hold, _databases, _streaming, _eligible, _replay, _lag, _archive,
-    _senders, _slots, _rewind, _fencing, _configuration, _override, _gateway, _sessions,
+    _late_clients, _senders, _slots, _rewind, _fencing, _configuration, _override, _gateway, _sessions,
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pgvip import __version__
 from pgvip.config.model import Config
 from pgvip.core.values import Lsn
@@ -12,6 +14,7 @@ from pgvip.state import codec
 from pgvip.status.snapshot import Snapshot
 from pgvip.system import pgconf
 from pgvip.system.sql import connect_local
+from pgvip.system.sql_shapes import Row
 
 LOOK_S = 3.0
 """For all queries to the local server."""
@@ -25,6 +28,8 @@ def look(config: Config, fence: str) -> Readiness:
     name = config.peer_application_name
     with connect_local(config) as session:
         row = session.query("readiness", (pgconf.slot_name(config.peer.name), name, name), timeout_s=LOOK_S)[0]
+        blockers = session.query("replay_blockers", timeout_s=LOOK_S)
+        late = session.query("late_wal_clients", timeout_s=LOOK_S)
     (version, in_recovery, lsn, replay_lsn, *rest) = row
     (paused, senders_max, senders, slots_max, slots, peer_slot, logical, state, sync, *more) = rest
     (checksums, hints, failing, ready, sessions, oldest_s, prepared) = more
@@ -53,7 +58,13 @@ def look(config: Config, fence: str) -> Readiness:
         oldest_s=oldest_s,
         prepared=prepared,
         fence=fence,
+        replay_blockers=_those(blockers),
+        late_clients=_those(late),
     )
+
+
+def _those(rows: Sequence[Row]) -> str:
+    return ", ".join(f"{who} (pid {pid})" for pid, who in rows[:10])
 
 
 def fence_word(snapshot: Snapshot) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgvip import __version__
-from pgvip.core.actions import name_of
+from pgvip.core.actions import Subject, name_of
 from pgvip.core.facts import Facts
 from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible, write_right
@@ -79,7 +79,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         "addresses": {vip.value: str(config.vips[vip].ip) for vip in Vip},
         "fencing": {
             "configured": config.settings.fencing,
-            **_watched(seen.fence if config.settings.fencing else Observation(), now_s),
+            **_watched(_power(v) if config.settings.fencing else Observation(), now_s),
         },
         "archive": {"enabled": config.archive.enabled, **_watched(seen.archive, now_s)},
         "archiving": live.archiving,
@@ -277,6 +277,15 @@ def _rights(v: Facts) -> Document:
 
 def _http(state: HttpState | None) -> Document | None:
     return None if state is None else {"listening": list(state.listening), "error": state.error}
+
+
+def _power(v: Facts) -> Observation[str]:
+    """What the fence device says; after a verified fence, until it is asked again, what that fence has found."""
+    watch = v.seen.fence
+    if not v.stale(watch, Subject.POWER):
+        return watch
+    ended_s = v.k.work.ended[Subject.POWER]
+    return Observation("off", ended_s) if v.k.power.peer_off else watch
 
 
 def _watched(watch: Observation[Any], now_s: float) -> Document:

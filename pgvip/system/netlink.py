@@ -50,6 +50,32 @@ def held(interface: str) -> set[Address]:
     return {ip_address(text) for message in messages if (text := _text(message))}
 
 
+def everywhere() -> set[tuple[str, Address]]:
+    """Every address of this host with the interface that carries it. ProbeError when that cannot be known."""
+    names = dict(socket.if_nameindex())
+    try:
+        with IPRoute() as route:
+            found = [(names.get(message["index"], ""), _text(message)) for message in route.get_addr()]
+    except (NetlinkError, OSError) as failure:
+        raise ProbeError("could not list the addresses of this host", f"{failure}.") from failure
+    return {(name, ip_address(text)) for name, text in found if name and text}
+
+
+def carries(interface: str, address: Interface) -> bool:
+    """Whether the interface carries the address with this very prefix. ProbeError when that cannot be known."""
+    try:
+        index = socket.if_nametoindex(interface)
+    except OSError:
+        return False
+    try:
+        with IPRoute() as route:
+            found = [(_text(message), message["prefixlen"]) for message in route.get_addr(index=index)
+                     if message["index"] == index]  # fmt: skip
+    except (NetlinkError, OSError) as failure:
+        raise ProbeError(f"could not list the addresses of {interface}", f"{failure}.") from failure
+    return any(text and ip_address(text) == address.ip and bits == address.network.prefixlen for text, bits in found)
+
+
 def add_address(interface: str, address: Interface, valid_lft_s: int = 0) -> None:
     """Give the interface an address, or renew its lifetime; an address that is there already is no error.
 
@@ -74,18 +100,19 @@ def add_address(interface: str, address: Interface, valid_lft_s: int = 0) -> Non
         raise VipError(f"could not add {address} to {interface}", "The kernel does not list it.")
 
 
-def drop_address(interface: str, address: Interface) -> None:
+def drop_address(interface: str, address: Interface, *, exactly: bool = False) -> None:
     """Take the address from the interface, whatever its prefix is there; none there is no error.
 
-    VipError when it is still listed afterwards.
+    `exactly`: only with this very prefix. VipError when it is still listed afterwards.
     """
     index = _index(interface, VipError)
     with _failing(f"could not drop {address} from {interface}"), IPRoute() as route:
         there = [message for message in route.get_addr(index=index) if message["index"] == index]
         for message in there:
-            if (text := _text(message)) and ip_address(text) == address.ip:
+            other = exactly and message["prefixlen"] != address.network.prefixlen
+            if (text := _text(message)) and ip_address(text) == address.ip and not other:
                 _delete(route, index, text, message["prefixlen"])
-    if address.ip in held(interface):
+    if carries(interface, address) if exactly else address.ip in held(interface):
         raise VipError(f"could not drop {address} from {interface}", "The kernel still lists it.")
 
 

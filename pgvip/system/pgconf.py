@@ -48,6 +48,8 @@ STANDBY_KEYS = {
 }
 """Settings that a standby needs at least as high as its primary, and what pg_control calls them."""
 
+RESTART_AFTER_CRASH = "restart_after_crash"
+
 RECOVERY_KEYS = (
     "recovery_target",
     "recovery_target_action",
@@ -100,14 +102,17 @@ def render(config: Config, *, sync: bool, version: int, raised: Mapping[str, str
 def write(config: Config, *, sync: bool, version: int, raised: Mapping[str, str] | None = None) -> None:
     """Write pgvip.conf atomically and see that postgresql.conf includes it; PostgresError when it cannot.
 
-    `raised`: see `render`; None keeps those that the file has.
+    `raised`: see `render`; None, for a server that runs, keeps those that the file has, and its restart_after_crash.
     """
     main = config.postgres.config_directory / "postgresql.conf"
     path = config.postgres.config_directory / FILE_NAME
     try:
         with _WRITING:
             kept = _raised_in(path) if raised is None else raised
-            files.write_like(path, render(config, sync=sync, version=version, raised=kept), main)
+            text = render(config, sync=sync, version=version, raised=kept)
+            if raised is None and path.exists():  # of a server that runs: this one is set by itself
+                text = "\n".join(_with(text.split("\n"), _lines_of(path, RESTART_AFTER_CRASH)))
+            files.write_like(path, text, main)
             ensure_include(main)
     except OSError as failure:
         raise PostgresError(f'could not write "{FILE_NAME}"', f"{failure}.") from failure
@@ -124,10 +129,22 @@ def refresh_commands(config: Config) -> bool:
         "archive_command": wal_commands.archive_command(config),
         "restore_command": wal_commands.restore_command(config),
     }
+    return _replace(path, {key: f"{key} = {quoted(value)}" for key, value in wanted.items()})
+
+
+@as_postgres()
+def set_restart_after_crash(config: Config, *, on: bool) -> bool:
+    """Set restart_after_crash; True when the server must read it again. PostgresError when it cannot be written."""
+    line = f"{RESTART_AFTER_CRASH} = {quoted('on' if on else 'off')}"
+    return _replace(config.postgres.config_directory / FILE_NAME, {RESTART_AFTER_CRASH: line})
+
+
+def _replace(path: Path, wanted: Mapping[str, str]) -> bool:
+    """Put lines of our own in the place of those of the same key; True when something changed."""
     try:
         with _WRITING:
             lines = _lines(path)
-            new = [f"{key} = {quoted(wanted[key])}" if (key := _key(line)) in wanted else line for line in lines]
+            new = _with(lines, wanted)
             if new == lines:
                 return False
             files.write_like(path, "\n".join([*new, ""]), path)
@@ -136,6 +153,16 @@ def refresh_commands(config: Config) -> bool:
     except OSError as failure:
         raise PostgresError(f'could not write "{path}"', f"{failure}.") from failure
     return True
+
+
+def _with(lines: list[str], wanted: Mapping[str, str]) -> list[str]:
+    return [wanted.get(_key(line), line) for line in lines]
+
+
+def _lines_of(path: Path, key: str) -> dict[str, str]:
+    """The file's last line of a key."""
+    found = [line for line in _lines(path) if _key(line) == key]
+    return {key: found[-1]} if found else {}
 
 
 def _raised_in(path: Path) -> dict[str, str]:
@@ -231,7 +258,7 @@ def _settings(config: Config, *, sync: bool, version: int) -> Iterator[tuple[str
         ("wal_log_hints", "on"),
         # A crash is pgvip's to handle: re-initialised in place, a synchronous primary would show its clients
         # commits that the standby lacks, and nobody would have looked.
-        ("restart_after_crash", "off"),
+        (RESTART_AFTER_CRASH, "off"),
         ("synchronous_standby_names", sync_names(config) if sync else ""),
         ("primary_conninfo", _conninfo(config, version)),
         ("primary_slot_name", slot_name(config.me.name)),

@@ -83,6 +83,36 @@ def served_certificate(address: str, port: int, timeout_s: float) -> bytes | Non
         return None
 
 
+def ping_as_client(address: str, port: int, user: str, database: str, timeout_s: float) -> Answer:
+    """As `ping`, over TCP; where the server offers TLS, that comes about, and no more (manual, 55.2.10).
+
+    A login without a certificate would be a line in the server's log each time.
+    """
+    deadline = Deadline.after(timeout_s)
+    try:
+        with _connect(address, port, deadline) as connection:
+            connection.sendall(struct.pack("!ii", 8, SSL_REQUEST))
+            offered = _exactly(connection, 1, deadline)
+            if offered == b"S":
+                connection.settimeout(_left_s(deadline))
+                with _tls().wrap_socket(connection):
+                    return Answer(ready=False)
+            if offered != b"N":
+                raise NotPostgresError(FOREIGN)
+            connection.sendall(_startup(user, database))
+            return _first_answer(connection, deadline)
+    except (OSError, struct.error) as failure:
+        raise ProbeError(f"no database answers at {address}:{port}", str(failure)) from failure
+
+
+def _tls() -> ssl.SSLContext:
+    """Whoever answers at this host's own address is this host: what counts is that the handshake comes about."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing secret is sent
+    return context
+
+
 def _connect(address: str | Path, port: int, deadline: Deadline) -> socket.socket:
     if isinstance(address, str) and not address.startswith("/"):
         return socket.create_connection((address, port), timeout=_left_s(deadline))

@@ -22,6 +22,7 @@ from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError
 from pgvip.system import workers
 from pgvip.system.procfs import ProcessRef, alive, is_server, lines_of, link_of, parent_of, pids, ref_of, stat_of
+from pgvip.system.reserve import RESERVE
 from pgvip.system.standing import belongs, standing_postmaster
 from pgvip.text.numbers import whole
 
@@ -112,6 +113,15 @@ def cluster_processes(data_directory: str | Path) -> list[ProcessRef]:
     return [ProcessRef(pid, stats[pid].start) for pid in first]
 
 
+def members(data_directory: str | Path) -> list[ProcessRef]:
+    """Every process of the cluster, the postmaster first: at the cost of its children alone while it lives."""
+    data = _resolved(str(data_directory))
+    ref = postmaster(data)
+    if ref is None or not _lists_children():
+        return cluster_processes(data)
+    return [ref, *(one for pid in _descendants(ref.pid) if (one := ref_of(pid)) is not None)]
+
+
 def kill_cluster(data_directory: str | Path, deadline_s: float) -> None:
     """SIGKILL everything of the cluster, stopped processes too, until nothing is left.
 
@@ -174,12 +184,14 @@ def send(ref: ProcessRef, number: signal.Signals) -> bool:
 
 def memory_bytes() -> int:
     """Resident memory of this process."""
-    return int(psutil.Process().memory_info().rss)
+    with RESERVE.lent():  # asked on threads that nothing may end
+        return int(psutil.Process().memory_info().rss)
 
 
 def cpu_seconds() -> float:
     """CPU time that this process has used: user and system, all threads, without children."""
-    used = psutil.Process().cpu_times()
+    with RESERVE.lent():
+        used = psutil.Process().cpu_times()
     return float(used.user + used.system)
 
 

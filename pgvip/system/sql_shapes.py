@@ -126,6 +126,8 @@ SHAPES: dict[str, Shape] = {
     "slots_of_primary": one(HEX, TEXTS, TEXTS),
     "checkpoint": Shape((ANY,), 0, 1),
     "promote": one(BOOL),
+    "replay_blockers": any_of(COUNT, TEXT),
+    "late_wal_clients": any_of(COUNT, TEXT),
     # --- rejoin
     "source": one(BOOL, NUMBER, TIMELINE_HEX, LSN.or_null, TEXT, TEXTS),
     "rejoin_plan": one(BOOL, COUNT.or_null, TIMELINE.or_null, BOOL),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from tests.lab.network import PRIMARY_VIP, STANDBY_VIP
 from tests.lab.nodes import Node, wait_until
+from tests.lab.pair import Options
 from tests.lab.scene import Scene
 
 
@@ -53,3 +55,55 @@ def test_both_vips_removed_with_a_network_restart(scene: Scene) -> None:
     batch = f"addr add {scene.primary.address}/24 dev eth0\nroute replace default via 10.77.0.1\n"
     scene.primary.run(["ip", "-batch", "-"], stdin=batch)
     scene.finish(swapped=None)
+
+
+def test_the_primary_vip_on_lo_of_the_other_host_is_named_on_both(scene: Scene) -> None:
+    """As of a load balancer's set-up: the kernel answers ARP for it through every interface."""
+    words = [f"{PRIMARY_VIP}/32", "dev", "lo"]
+    scene.standby.run(["ip", "addr", "add", *words])
+    try:
+        wait_until(lambda: scene.says(scene.primary, "too, which"), 20, "the holder sees the second answer")
+        wait_until(lambda: scene.says(scene.standby, "primary VIP on lo too"), 20, "the other host names its interface")
+    finally:
+        scene.standby.run(["ip", "addr", "del", *words])
+    scene.lab.client.run(["ip", "neigh", "flush", "dev", "eth0"])
+    wait_until(lambda: not scene.says(scene.primary, "too, which"), 20, "the warning ends")
+    scene.begun_s = time.monotonic()  # the monitors have seen two holders until here
+    scene.finish(swapped=False)
+
+
+def test_a_vip_that_is_configured_no_more_is_dropped(scene: Scene) -> None:
+    """The daemon was stopped, the file changed, the daemon started: the address of before must not stay for good."""
+    pair, host, other = scene.pair, scene.standby, "10.77.0.77"
+    memory = host.directory / "state/raised.json"
+    wait_until(lambda: memory.exists() and STANDBY_VIP in memory.read_text(), 15, "it is remembered")
+    options = pair.options
+    try:
+        restart_daemons(scene, replace(options, overrides={**options.overrides, "addresses": {"standby": other}}))
+        wait_until(lambda: STANDBY_VIP not in host.addresses() and other in host.addresses(), 30, "the new one instead")
+    finally:
+        restart_daemons(scene, options)
+    wait_until(lambda: other not in host.addresses(), 30, "the new one goes, too")
+    scene.finish(swapped=False)
+
+
+def restart_daemons(scene: Scene, options: Options) -> None:
+    """Both, with another configuration."""
+    for host in (scene.primary, scene.standby):
+        host.stop_service("pgvip")
+    scene.pair.write_config(options)
+    for host in (scene.primary, scene.standby):
+        scene.pair.start_services(host)
+
+
+def test_clients_that_get_no_session_are_told_of(scene: Scene) -> None:
+    """Pings and the Unix socket say that all is well."""
+    chain = f"type filter hook input priority 0; ip daddr {PRIMARY_VIP} tcp dport 5432 drop;"
+    rules = f"table inet closed {{ chain in {{ {chain} }}; }}"
+    scene.primary.run(["nft", "-f", "-"], stdin=rules)
+    try:
+        wait_until(lambda: scene.says(scene.primary, "clients get no session"), 30, "a warning")
+    finally:
+        scene.primary.run(["nft", "delete", "table", "inet", "closed"])
+    wait_until(lambda: not scene.says(scene.primary, "clients get no session"), 30, "it ends")
+    scene.finish(swapped=False)

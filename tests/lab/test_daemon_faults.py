@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +98,21 @@ def test_switchover_and_back(scene: Scene) -> None:
     scene.pair.pgvip(scene.standby, "switchover")
     scene.finish(swapped=False, outage_max_s=5)
     assert scene.fenced(scene.primary) + scene.fenced(scene.standby) == 0
+
+
+def test_no_descriptor_is_left_when_the_standby_loses_power(scene: Scene) -> None:
+    """Something in the daemon has used them up: what a fence needs was set aside."""
+    daemon = scene.primary.service_pid("pgvip")
+    used = {int(path.name) for path in Path(f"/proc/{daemon}/fd").iterdir()}
+    free = next(number for number in count(3) if number not in used)
+    soft, hard = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon, resource.RLIMIT_NOFILE, (free, hard))
+    scene.fence.failures[scene.standby.name].stay_off = True
+    scene.strike()
+    scene.standby.power_off()
+    assert scene.wait_writes(40) < 8
+    assert scene.primary.service_pid("pgvip") == daemon, "the daemon has ended"
+    resource.prlimit(daemon, resource.RLIMIT_NOFILE, (soft, hard))
+    scene.fence.soothe()
+    scene.standby.boot()
+    scene.finish(swapped=False)

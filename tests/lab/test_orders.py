@@ -94,6 +94,38 @@ def test_a_pause_ends_by_itself_also_for_a_host_that_was_off(scene: Scene) -> No
     scene.finish(swapped=False)
 
 
+def crash(host: Host) -> None:
+    """As a bug of an extension does: one backend ends by a signal, and with it every session."""
+    os.kill(busy(host), signal.SIGKILL)
+
+
+def test_crash_in_a_pause_is_an_outage_of_seconds(scene: Scene) -> None:
+    """Nobody else would start the server again before `resume`."""
+    pair, primary = scene.pair, scene.primary
+    pair.pgvip(primary, "pause", "--for", "1h", "--reason", "maintenance")
+    wait_until(lambda: primary.sql("show restart_after_crash") == "on", 10, "PostgreSQL restarts itself")
+    wait_until(lambda: scene.standby.sql("show restart_after_crash") == "on", 10, "the standby's, too")
+    scene.strike()
+    crash(primary)
+    assert scene.wait_writes() < 10
+    scene.stays(2, primary="primary", standby="standby")
+    pair.pgvip(primary, "resume")
+    wait_until(lambda: primary.sql("show restart_after_crash") == "off", 10, "pgvip decides again")
+    scene.finish(swapped=False)
+
+
+def test_crash_while_the_daemons_are_stopped_is_an_outage_of_seconds(scene: Scene) -> None:
+    for host in (scene.standby, scene.primary):
+        host.stop_service("pgvip")
+    scene.strike()
+    crash(scene.primary)
+    assert scene.wait_writes() < 10
+    for host in (scene.standby, scene.primary):
+        scene.pair.start_services(host)
+    wait_until(lambda: scene.primary.sql("show restart_after_crash") == "off", 20, "pgvip decides again")
+    scene.finish(swapped=False)
+
+
 # --- switchovers ----------------------------------------------------------------------------------------------
 
 
@@ -260,8 +292,11 @@ def test_host_that_was_ordered_off_stays_off(scene: Scene) -> None:
     pair = scene.pair
     assert "is the primary" in refuses(pair, scene.standby, "fence", "off", "--yes", scene.primary.name)
     assert "the name of the host" in refuses(pair, scene.primary, "fence", "off", "--yes", "lab")
+    scene.strike()
     pair.pgvip(scene.primary, "fence", "off", "--yes", scene.standby.name)
+    assert "power is on" not in pair.pgvip(scene.primary, "status").stdout
     scene.wait_roles(primary="primary_standby")
+    assert scene.writer.outage_s(scene.struck_s) < 1.5, "commits waited for the standby"
     scene.primary.stop_service("pgvip")
     pair.start_services(scene.primary)
     end_s = time.monotonic() + 12.0

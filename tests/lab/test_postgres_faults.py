@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -87,6 +88,30 @@ def test_postmaster_killed_on_the_standby(scene: Scene) -> None:
     os.kill(scene.standby.postmaster(), signal.SIGKILL)
     scene.finish(swapped=False, outage_max_s=5)
     assert scene.fenced(scene.standby) == 0
+
+
+def crash(host: Host, number: int) -> None:
+    """One backend ends by a signal, and with it every session."""
+    words = f"pg_sleep(60 + {number})"
+    host.popen(["psql", "-Xq", "-h", SOCKET_DIRECTORY, "-c", f"select {words}"], user="postgres")
+    os.kill(wait_until(partial(backend_of, host, words), 10, "a backend"), signal.SIGKILL)
+
+
+def test_crash_after_crash_ends_the_moving_to_and_fro(scene: Scene) -> None:
+    """As by a query that follows the clients: after two hand-overs each crash is a restart in place."""
+    pair = scene.pair
+    before = sum(host.log().count("demoted") for host in (scene.primary, scene.standby))
+    scene.strike()
+    for number in range(6):
+        primary = next(host for host in (scene.primary, scene.standby) if host.writable())
+        crash(primary, number)
+        assert scene.wait_writes() < 5
+        pair.wait_healthy(60)
+    for host in (scene.primary, scene.standby):
+        wait_until(partial(scene.says, host, "ended without a shutdown"), 10, f"a warning on {host.name}")
+    moves = sum(host.log().count("demoted") for host in (scene.primary, scene.standby)) - before
+    assert moves <= 2
+    scene.finish(swapped=None, outage_max_s=6)
 
 
 @pytest.mark.pair(disk_mb=400)

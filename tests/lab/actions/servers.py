@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgvip.actions import postgres, replication
 from pgvip.core.observations import Database
 from pgvip.deadlines import wait_until
-from pgvip.errors import ProbeError
+from pgvip.errors import PgvipError, ProbeError
 from pgvip.probes.database import DatabaseProbe
 from pgvip.rejoin import follow
 from pgvip.system import pgtools
@@ -85,6 +85,11 @@ def stopped(pid: int) -> Callable[[], None]:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
     return go_on
+
+
+def swallow(call: Callable[[], object]) -> None:
+    with suppress(PgvipError):
+        call()
 
 
 def diverge(pair: Pair) -> None:

@@ -16,14 +16,12 @@ import pytest
 from pgvip.actions import postgres, replication
 from pgvip.core.values import Lsn
 from pgvip.deadlines import now_s, wait_until
-from pgvip.errors import PgvipError, PostgresError, PromoteError
+from pgvip.errors import PostgresError, PromoteError
 from pgvip.system import forks, pgtools, processes
-from tests.lab.actions.servers import caught_up, insert, look
+from tests.lab.actions.servers import caught_up, insert, look, swallow
 from tests.lab.clusters import Pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pgvip.config.model import Config
 
 pytestmark = pytest.mark.timeout(180)
@@ -133,11 +131,6 @@ def test_kill_ends_a_frozen_server_with_a_busy_backend(streaming: Pair) -> None:
 
 
 BUSY = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND pid <> pg_backend_pid()"
-
-
-def swallow(call: Callable[[], object]) -> None:
-    with suppress(PgvipError):
-        call()
 
 
 def test_promotion_is_fast_and_can_be_repeated(streaming: Pair) -> None:

@@ -171,7 +171,7 @@ class Clock:
         """The canonical form of what a round has left, and which actions under way have another name in it."""
         renamed, new = _renamed(known)
         heard, work = known.peer.heard, known.work
-        new |= {"seq": 0, "blockers": (), "writing_since_s": NEVER}
+        new |= {"seq": 0, "blockers": (), "crashes": (), "writing_since_s": NEVER}
         if self.sync:
             new["given_at_s"] = NEVER
         if known.intent.row.find("hand-over") < 0:

@@ -51,6 +51,10 @@ def unfollowed() -> Host:
     return host.knows(unflushed_since_s=NOW_S - 10)
 
 
+def ordered_off(until_s: float) -> Host:
+    return primary().durable(kept_off=True).knows(fence_order=FenceOrder(until_s, off=True))
+
+
 FIRES: dict[str, Callable[[], Host]] = {
     "hand-over-database": lambda: primary().sees(connection=failing(value=True)),
     "hand-over-switchover": lambda: primary().knows(switchover=ORDER),
@@ -60,7 +64,8 @@ FIRES: dict[str, Callable[[], Host]] = {
     "solo-by-consent": lambda: primary().knows(unfollowed_since_s=NOW_S - 4),
     "solo-for-mode": lambda: primary().configured(sync=False),
     "solo-by-fence-cannot": lambda: primary().hears(cannot="WriteState: no space"),
-    "solo-by-fence-ordered": lambda: primary().durable(kept_off=True).knows(fence_order=FenceOrder(SOON_S, off=True)),
+    "solo-by-consent-ordered": lambda: ordered_off(SOON_S),
+    "solo-by-fence-ordered": lambda: ordered_off(NOW_S + 5),
     "solo-by-fence": lambda: primary().silence(),
     "solo-by-fence-unfollowed": unfollowed,
     "take-over-by-consent": lambda: standby().hears(invite="hand-over-switchover", invite_term=4),
@@ -80,6 +85,8 @@ BREAKS: dict[str, Alter] = {
     "not-paused": lambda h: h.durable(pause=Pause(1, active=True)),
     "not-called-off": lambda h: h.knows(called_off_until_s=SOON_S),
     "switchover-ordered": lambda h: h.knows(switchover=None),
+    "time-to-consent": lambda h: h.knows(fence_order=FenceOrder(NOW_S + 5, off=True)),
+    "not-ordered-off": lambda h: h.knows(fence_order=FenceOrder(SOON_S, off=False)),
     "fence-ordered": lambda h: h.knows(fence_order=None),
     "leaving": lambda h: h.knows(leaving=False),
     "gateway-lost": lambda h: h.sees(gateway=failing("192.0.2.1", since_s=NOW_S - 1.5)),
@@ -125,6 +132,7 @@ BREAKS: dict[str, Alter] = {
 """For each condition the smallest change after which it alone does not hold."""
 
 IMPLIED = {
+    "fence-ordered": {"time-to-consent"},
     "peer-answers": {"peer-eligible", "peer-database", "peer-has-gateway", "standby-down"},
     "peer-guarded": {"peer-eligible"},
     "read-write": {"peer-follows"},
@@ -253,6 +261,18 @@ def test_database_failed_after_a_crash_at_once_after_a_clean_stop_only_when_rest
     assert not holds("database-failed", stopped)
     assert not holds("database-failed", stopped.knows(failures={StartPostgres: Failures(1, 0.0, "")}))
     assert holds("database-failed", stopped.knows(failures={StartPostgres: Failures(2, 0.0, "")}))
+
+
+def test_after_several_crashes_the_server_is_restarted_here_unless_that_fails_or_takes_long() -> None:
+    crashed = primary().down().knows(crashes=(NOW_S - 99, NOW_S - 50, NOW_S - 1)).hears(crashes=(30.0, 90.0))
+    assert not holds("database-failed", crashed)
+    assert crashed.round().started(StartPostgres) == StartPostgres(standby=False, sync=True)
+    assert holds("database-failed", crashed.hears(crashes=(90.0,)))
+    assert holds("database-failed", crashed.knows(failures={StartPostgres: Failures(2, 0.0, "")}))
+    assert not holds("database-failed", crashed.knows(crashed_since_s=NOW_S - 9))
+    assert holds("database-failed", crashed.knows(crashed_since_s=NOW_S - 10))
+    assert not holds("database-failed", crashed.knows(crashed_since_s=NOW_S - 10 - crashed.s.consent_s))
+    assert not holds("database-failed", primary().knows(crashed_since_s=NOW_S - 10))
 
 
 def test_database_failed_not_while_paused_nor_without_right_nor_unseen() -> None:

@@ -137,6 +137,9 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "weak-commits": lambda: primary().sees(commits=saw("synchronous_commit=off for app")).round(),
     "heartbeat-failing": lambda: primary().sees(heartbeat=saw("permission denied for sequence heartbeat")).round(),
     "commits-stalled": lambda: primary().sees(heartbeat=STALLED).round(),
+    "no-client-sessions": lambda: primary().holds(Vip.PRIMARY).sees(clients=failing(value=True)).round(),
+    "vip-twice": lambda: primary().holds(Vip.PRIMARY).sees(arp_primary=saw("02:00:00:00:00:99")).round(),
+    "crashing": lambda: primary().knows(crashes=(NOW_S - 9, NOW_S - 1)).hears(crashes=(90.0,)).round(),
     "alone-by-choice": lambda: standby().configured(peer_override=Override.PRIMARY_STANDBY).round(),
 }
 """For each warning that needs no operator at once a host that has it."""

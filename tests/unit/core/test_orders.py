@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core.actions import Fence, PowerOn, Rejoin, Result, StartPostgres, StopPostgres, WriteState
+from pgvip.core.actions import Fence, PowerOn, Rejoin, Result, SetSyncNames, StartPostgres, StopPostgres, WriteState
 from pgvip.core.decide import decide
 from pgvip.core.knowledge import Failures, FenceOrder, Switchover, Why
-from pgvip.core.messages import Command, Order
+from pgvip.core.messages import Command, Order, Want
 from pgvip.core.settings import Inputs
 from pgvip.core.values import Mode, Pause, Vip
 from tests.unit.core_world import NOW_S, Host, attempt, failing, primary, record, role_wish, standby
@@ -134,9 +134,33 @@ def ordered_off(host: Host) -> Host:
     return ordered.written()
 
 
-def test_a_standby_is_powered_off_by_a_claim_and_stays_off() -> None:
-    host = ordered_off(primary())
-    host = host if host.running(Fence) else host.round()
+def without_consent(host: Host) -> Host:
+    """The standby did not consent in the time that it has for it."""
+    return host if host.running(Fence) else host.told(after_s=host.s.consent_s / 2 + 0.1)
+
+
+def test_a_healthy_standby_consents_before_it_is_powered_off() -> None:
+    """Else commits would wait for it while it loses its power, and until that is proven."""
+    host = ordered_off(primary()).told()
+    assert not host.running(Fence)
+    assert host.message.request is not None
+    assert host.message.request.want is Want.SOLO
+    alone = record("a", Mode.SOLO, 6)
+    adopted = host.told(record=alone).written().told(record=alone)
+    assert (adopted.record.mode, adopted.record.primary) == (Mode.SOLO, "a")
+    assert adopted.k.orders.fence_order is not None
+    assert adopted.running(SetSyncNames)
+    assert not adopted.running(Fence)
+    assert not adopted.running(WriteState), "not a pair again"
+    cleared = adopted.done(SetSyncNames(on=False)).database(sync_names="").told(record=alone)
+    assert cleared.running(Fence)
+    assert cleared.k.orders.fence_order is None
+    assert not cleared.told(record=alone).running(WriteState)
+    assert cleared.done(attempt(cleared)).k.power.peer_off
+
+
+def test_a_standby_that_does_not_consent_is_powered_off_by_a_claim_and_stays_off() -> None:
+    host = without_consent(ordered_off(primary()))
     assert host.k.fencing.claim is not None
     assert (host.k.fencing.claim.change, host.k.fencing.claim.why) == ("solo-by-fence-ordered", Why.OPERATOR)
     done = host.done(attempt(host)).written()
@@ -157,7 +181,7 @@ def test_a_failover_by_fence_off_keeps_the_old_primary_off() -> None:
 
 
 def test_a_lone_primary_powers_the_other_host_off_without_a_claim() -> None:
-    host = ordered_off(primary(Mode.SOLO).hears(database_ok=False))
+    host = ordered_off(primary(Mode.SOLO).database(sync_names="").hears(database_ok=False))
     host = host if host.running(Fence) else host.told()
     assert host.k.fencing.claim is None
     assert host.k.orders.fence_order is None
@@ -190,7 +214,8 @@ def test_nobody_is_powered_off_before_it_is_written_that_they_stay_off(mode: Mod
 
 
 def test_a_peer_that_is_being_switched_on_is_not_switched_off_at_the_same_time() -> None:
-    host = primary(Mode.SOLO).hears(database_ok=False).durable(kept_off=True).knows(running=(PowerOn(),))
+    host = primary(Mode.SOLO).database(sync_names="").hears(database_ok=False).durable(kept_off=True)
+    host = host.knows(running=(PowerOn(),))
     host = host.order(Order.FENCE_OFF)
     assert not host.running(Fence)
     assert host.done(PowerOn()).running(Fence)
@@ -238,14 +263,13 @@ def test_it_is_remembered_over_a_reboot() -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_a_fence_that_failed_leaves_the_peer_as_it_was(mode: Mode) -> None:
-    host = ordered_off(primary(mode).hears(database_ok=mode is Mode.PAIR))
-    host = host if host.running(Fence) else host.told()
+    host = without_consent(ordered_off(primary(mode).hears(database_ok=mode is Mode.PAIR)))
     failed = host.done(attempt(host), ok=False, text="no answer").told()
     assert not (failed.k.intent.writing or failed.k.durable).kept_off
 
 
 def test_an_order_to_power_off_waits_for_what_is_being_written_and_for_a_claim() -> None:
-    solo = primary(Mode.SOLO).hears(database_ok=False).durable(kept_off=True)
+    solo = primary(Mode.SOLO).database(sync_names="").hears(database_ok=False).durable(kept_off=True)
     solo = solo.knows(fence_order=FenceOrder(NOW_S + 60, off=True))
     assert solo.round().started(Fence)
     writing = replace(solo.k.durable, complete=True)

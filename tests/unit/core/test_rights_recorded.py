@@ -17,6 +17,7 @@ from pgvip.core import conditions, rights
 from pgvip.core.actions import StartPostgres
 from pgvip.core.changes import DATABASE_FAILED
 from pgvip.core.conditions import NOT_PAUSED, Condition, holds
+from pgvip.core.values import NEVER
 from tests.knowing import PART_OF, PARTS
 
 NO_YES = ("no", "yes")
@@ -67,7 +68,8 @@ class Given:
         self.durable = SimpleNamespace()
         parts = {part: SimpleNamespace() for part in PARTS}
         self.k = SimpleNamespace(durable=self.durable, who=SimpleNamespace(boot_id="boot"), **parts)
-        self.facts = SimpleNamespace(k=self.k, s=SimpleNamespace(me="a", peer="b", restart_times=2), term=4)
+        settings = SimpleNamespace(me="a", peer="b", restart_times=2, holdoff_s=60, consent_s=10)
+        self.facts = SimpleNamespace(k=self.k, s=settings, term=4)
         self.setters = [(name, getattr(self, "_" + name.replace("-", "_"), self._plain)) for name in inputs]
         self.k.grants.unwaited = ""
         self.before: tuple[str, ...] = ("",) * len(inputs)
@@ -162,6 +164,7 @@ class Given:
         self._peer("hold", "both wrote" if value == "yes" else "")
 
     def _processes(self, _name: str, value: str) -> None:
+        self.facts.crash_ages_s, self.k.database.crashed_since_s = {}, NEVER
         self.facts.processes = None if value == "unknown" else SimpleNamespace(clean=value == "stopped")
         self.facts.dead = value in ("crashed", "stopped")
 

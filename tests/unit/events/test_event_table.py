@@ -54,7 +54,8 @@ def test_every_name_in_the_table_is_told() -> None:
 
 
 def test_each_warning_of_the_tables_is_a_state_and_each_state_a_warning() -> None:
-    tables = (core_warnings.TABLE, background.WARNINGS, exposed.WARNINGS, internal_errors.WARNINGS)
+    of_background = (background.WARNINGS, background.ADDRESS_WARNINGS)
+    tables = (core_warnings.TABLE, *of_background, exposed.WARNINGS, internal_errors.WARNINGS)
     names = [row.name for table in tables for row in table]
     assert len(names) == len(set(names)) > 30
     assert {name for name, row in EVENTS.items() if row.state} == set(names)

@@ -10,6 +10,7 @@ import pytest
 
 from pgvip.actions import vip
 from pgvip.core.values import Vip
+from pgvip.daemon import background
 from pgvip.errors import ProbeError
 from pgvip.probes import addresses
 from tests.unit import configs
@@ -59,3 +60,14 @@ def test_what_cannot_be_asked_is_an_error_and_not_nobody(config: Config, peer: s
         addresses.held_vips(lost)
     with pytest.raises(ProbeError):
         addresses.who_answers(lost, Vip.PRIMARY)
+
+
+def test_a_vip_on_another_interface_is_found(config: Config, peer: str) -> None:
+    assert addresses.elsewhere(config) == []
+    vip.add(config, Vip.PRIMARY)
+    assert addresses.elsewhere(config) == []
+    ip("link", "set", "lo", "up")
+    ip("address", "add", "10.9.0.100/32", "dev", "lo")
+    assert addresses.elsewhere(config) == [(Vip.PRIMARY, "lo")]
+    (warning,) = background.elsewhere(config)
+    assert (warning.name, warning.text) == ("vip-elsewhere", "this host carries the primary VIP on lo too")

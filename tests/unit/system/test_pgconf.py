@@ -187,3 +187,19 @@ def test_auto_conf_loses_our_keys_only(config: Config, tmp_path: Path) -> None:
 
 def test_slot_names_stay_within_the_limit() -> None:
     assert len(pgconf.slot_name("x" * 100)) == 63
+
+
+def test_restart_after_crash_stays_over_changes_of_a_running_server(config: Config) -> None:
+    """It is set in a pause; only a start makes it `off` again."""
+    main = config.postgres.config_directory / "postgresql.conf"
+    main.touch()
+    pgconf.write(config, sync=False, version=15, raised={})
+    path = config.postgres.config_directory / pgconf.FILE_NAME
+    assert not pgconf.set_restart_after_crash(config, on=False)
+    assert pgconf.set_restart_after_crash(config, on=True)
+    assert not pgconf.set_restart_after_crash(config, on=True)
+    pgconf.write(config, sync=True, version=15)
+    assert value(path.read_text(), "restart_after_crash") == "'on'"
+    assert value(path.read_text(), "synchronous_standby_names") != "''"
+    pgconf.write(config, sync=True, version=15, raised={})
+    assert value(path.read_text(), "restart_after_crash") == "'off'"

@@ -9,7 +9,7 @@ import pytest
 
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
-from pgvip.system.pgping import Answer, ping
+from pgvip.system.pgping import Answer, ping, ping_as_client
 from tests.unit.fake_server import PASSWORD, READY, error, message, serving
 
 
@@ -74,3 +74,19 @@ def test_unix_socket_with_a_full_backlog_is_no_answer(tmp_path: Path) -> None:
             with pytest.raises(ProbeError):
                 ping(tmp_path, 5432, "pgvip", "postgres", 0.3)
     assert now_s() - begun_s < 2.0
+
+
+def test_a_client_gets_a_demand_for_a_password_or_the_servers_refusal() -> None:
+    with serving(PASSWORD) as port:
+        assert ping_as_client("127.0.0.1", port, "pgvip", "postgres", 2.0) == Answer(ready=False)
+    with serving(error("53300", "sorry, too many clients already")) as port:
+        assert ping_as_client("127.0.0.1", port, "pgvip", "postgres", 2.0).sqlstate == "53300"
+
+
+def test_a_client_gets_nothing_from_who_is_silent_or_speaks_otherwise() -> None:
+    with serving(None) as port, pytest.raises(ProbeError):
+        ping_as_client("127.0.0.1", port, "pgvip", "postgres", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ProbeError, match="no database answers"):
+        ping_as_client("127.0.0.1", port, "pgvip", "postgres", 1.0)

@@ -1,0 +1,79 @@
+"""Addresses that this daemon, or one before it, raised and that are configured no more: they are dropped.
+
+What was raised is remembered in the state directory. Only what is carried exactly as it was raised (interface, address
+and prefix) is dropped, once; an address that somebody gave this host by other means stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from typing import TYPE_CHECKING
+
+from pgvip.actions import vip as addresses
+from pgvip.errors import FormatError, ProbeError
+from pgvip.events.event_log import log
+from pgvip.state import codec, files
+from pgvip.system import netlink
+
+if TYPE_CHECKING:
+    from pgvip.config.model import Config
+    from pgvip.core.values import Vip
+
+BYTES_MAX = 64 * 1024
+REMEMBERED_MAX = 100
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Raised:
+    """One address with its prefix, and where it was raised."""
+
+    interface: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is kept in the file."""
+
+    raised: tuple[Raised, ...] = ()
+
+
+def remember_and_drop(config: Config, held: frozenset[Vip]) -> bool:
+    """Remember which VIPs are here now, and drop what was remembered and is configured no more.
+
+    True when something was dropped. ProbeError or VipError when that is not known or fails: the next call tries again.
+    """
+    configured = {Raised(config.me.interface, str(address)) for address in config.vips.values()}
+    mine = {Raised(config.me.interface, str(config.vips[vip])) for vip in held}
+    known = set(_remembered(config))
+    dropped = [one for one in sorted(known - configured) if _drop(config, one)]
+    wanted = sorted((known & configured) | mine)[:REMEMBERED_MAX]
+    if wanted != sorted(known):
+        try:
+            files.write(config.paths.raised, codec.to_text(Memory(tuple(wanted))))
+        except OSError as failure:
+            raise ProbeError("could not remember the raised addresses", f"{failure}.") from failure
+    return bool(dropped)
+
+
+def _drop(config: Config, one: Raised) -> bool:
+    """Drop it where it is carried just as it was raised; whether it was."""
+    try:
+        address = ip_interface(one.address)
+    except ValueError:
+        return False
+    if not netlink.carries(one.interface, address):
+        return False
+    addresses.drop_former(config, one.interface, address)
+    log("address-dropped", f"{address.ip} on {one.interface}: pgvip raised it, and it is configured no more")
+    return True
+
+
+def _remembered(config: Config) -> tuple[Raised, ...]:
+    try:
+        return codec.from_file(Memory, config.paths.raised, max_bytes=BYTES_MAX).raised
+    except (FileNotFoundError, FormatError):
+        return ()  # what makes no sense is written afresh
+    except OSError as failure:
+        raise ProbeError("could not read which addresses were raised", f"{failure}.") from failure
