@@ -11,7 +11,7 @@ from pgvip.actions import prepare, slots
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import CommandError, RejoinError
 from pgvip.rejoin import own_files, source
-from pgvip.system import pgconf, pgtools
+from pgvip.system import pgconf, pgtools, session_settings
 from pgvip.system.commands import check, run
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def _run(config: Config, version: int, fork: Lsn) -> Completed:
             _rewind_command(config, version),
             timeout_s=config.rejoin.timeout_s,
             user=config.postgres.user,
+            env=session_settings.environment(),
             die_with_caller=True,
         )
     finally:

@@ -17,6 +17,17 @@ ALTER ROLE pgvip LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD 
 ALTER ROLE pgvip_replication LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'replication_verifier';
 ALTER ROLE pgvip_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
 GRANT pg_monitor TO pgvip;
+-- What a session cannot set for itself without a superuser's right: no default of a file or a database may keep pgvip
+-- out, end its queries, or write each of them to the log.
+-- FROM CURRENT: an empty list that is written out is taken for a list of one empty name.
+SELECT set_config('session_preload_libraries', '', false) AS none \gset
+ALTER ROLE pgvip SET session_preload_libraries FROM CURRENT;
+ALTER ROLE pgvip_replication SET session_preload_libraries FROM CURRENT;
+ALTER ROLE pgvip SET log_statement = 'none';
+ALTER ROLE pgvip SET log_duration = off;
+ALTER ROLE pgvip SET log_min_duration_statement = -1;
+SELECT 'ALTER ROLE pgvip SET transaction_timeout = 0'
+ WHERE current_setting('server_version_num')::int >= 170000 \gexec
 SELECT 'GRANT pg_checkpoint TO pgvip' WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_checkpoint') \gexec
 -- From version 16 on a few connections can be kept for us when clients have taken all others.
 SELECT 'GRANT pg_use_reserved_connections TO pgvip'

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.errors import PostgresError
 from pgvip.state import files
-from pgvip.system import server_settings, server_tls, wal_commands
+from pgvip.system import server_settings, server_tls, session_settings, wal_commands
 from pgvip.system.sql import REPLICATION_ROLE
 from pgvip.system.workers import as_postgres
 from pgvip.text.numbers import whole
@@ -253,9 +253,7 @@ def _conninfo(config: Config, version: int) -> str:
         "connect_timeout": "3",
         "tcp_user_timeout": "10000",
         "gssencmode": "disable",
-        # Of this receiver's own sender: a returned standby finds its slot in use until the one to its former self
-        # gives up. For the whole server it would end slow logical consumers.
-        "options": "-c wal_sender_timeout=10s",
+        "options": session_settings.options(session_settings.RECEIVER),
     }
     return " ".join(f"{key}={conninfo_value(value)}" for key, value in words.items())
 

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
-from tests.lab.hosts import DATA_DIRECTORY, Host
+import os
+import signal
+
+import pytest
+
+from tests.lab.clients import CLIENT_USER
+from tests.lab.hosts import DATA_DIRECTORY, SESSION, SOCKET_DIRECTORY, Host
 from tests.lab.nodes import wait_until
 from tests.lab.postgres import bin_directory
 from tests.lab.scene import Scene
+from tests.lab.test_versions import diverge
 
 CONF = f"{DATA_DIRECTORY}/postgresql.conf"
+HOSTILE = {
+    "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on",
+    "default_transaction_deferrable": "on",
+    "statement_timeout": "1ms",
+    "lock_timeout": "1ms",
+    "idle_in_transaction_session_timeout": "1ms",
+    "idle_session_timeout": "1ms",
+    "search_path": "nowhere",
+    "row_security": "off",
+    "session_preload_libraries": "missing",
+    "local_preload_libraries": "missing",
+    "synchronous_commit": "remote_apply",
+    "client_encoding": "latin1",
+    "datestyle": "SQL, DMY",
+    "intervalstyle": "sql_standard",
+    "bytea_output": "escape",
+    "standard_conforming_strings": "off",
+    "client_min_messages": "error",
+    "jit_above_cost": "0",
+    "log_statement": "all",
+    "log_min_duration_statement": "0",
+}
+"""Defaults that a file, a database or a role can set, each at the value that hurts a session most."""
+WHERE = ("system", "database postgres", "role all", "role pgvip", "role pgvip_replication",
+         "role pgvip in database postgres")  # fmt: skip
+FOR_ROLES_ONLY = {"role": "pg_read_all_data"}
+BY_SUPERUSERS = ("session_preload_libraries", "log_statement", "log_min_duration_statement")
+"""What pgvip's roles have by setup.sql; whoever changes it for these roles themselves means pgvip."""
 FEW_ROWS = 50
 """Written after the restore point; what a promotion would lose if recovery ended there."""
 
@@ -49,3 +85,49 @@ def test_a_recovery_target_with_action_promote_opens_no_standby(scene: Scene) ->
     write_rows(scene)
     scene.finish(swapped=False)
     assert scene.standby.sql("show recovery_target_name") == ""
+
+
+def make_hostile(scene: Scene) -> None:
+    """Every default at every level; the lab's own clients, which stand for the applications, are as they were."""
+    good = {"default_transaction_isolation": "read committed", "default_transaction_read_only": "off",
+            "statement_timeout": "0", "lock_timeout": "0", "idle_session_timeout": "0", "search_path": "public",
+            "idle_in_transaction_session_timeout": "0", "session_preload_libraries": "", "local_preload_libraries": "",
+            "synchronous_commit": "on", "row_security": "on"}  # fmt: skip
+    lines = [f"alter role {CLIENT_USER} set {key} {f'= {value!r}' if value else 'from current'};"
+             for key, value in good.items()]  # fmt: skip
+    for where in WHERE:
+        of_pgvip = where.startswith("role pgvip")
+        values = HOSTILE | (FOR_ROLES_ONLY if of_pgvip else {})
+        lines += [
+            f"alter {where} set {key} = {value if key == 'search_path' else repr(value)};"
+            for key, value in values.items()
+            if not (of_pgvip and key in BY_SUPERUSERS) and not (where == "system" and key == "client_encoding")
+        ]
+    argv = ["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", SOCKET_DIRECTORY, "-d", "postgres"]
+    scene.primary.run(argv, user="postgres", stdin="\n".join(lines), env=SESSION)
+    of_file = "\n".join(line for line in lines if "alter system" in line)
+    scene.standby.run(argv, user="postgres", stdin=of_file, env=SESSION)
+    for host in (scene.primary, scene.standby):
+        host.sql("select pg_reload_conf()")
+
+
+@pytest.mark.timeout(300)
+def test_no_default_of_a_file_a_database_or_a_role_reaches_pgvips_sessions(scene: Scene) -> None:
+    pair, first, second = scene.pair, scene.primary, scene.standby
+    make_hostile(scene)
+    restart(scene, second)
+    pair.wait_healthy(steady_s=3)
+    os.kill(first.postmaster(), signal.SIGKILL)
+    scene.wait_roles(standby="primary", primary="standby")
+    pair.wait_healthy()
+    diverge(scene, second, first)
+    second.power_off()
+    scene.switch.heal()
+    scene.wait_writes()
+    pair.wait_healthy()
+    pair.pgvip(first, "switchover")
+    scene.wait_roles(standby="primary", primary="standby")
+    pair.wait_healthy()
+    pair.pgvip(first, "rejoin", "--clone")
+    wait_until(lambda: "rejoined: cloned" in first.log(), 30, "a new copy")
+    scene.finish(swapped=True)

@@ -27,7 +27,7 @@ primary_conninfo = 'host=db2 hostaddr=192.0.2.12 sslmode=verify-full \
 sslrootcert=/var/lib/pgvip/work/tls/authorities.crt sslcert=/var/lib/pgvip/work/tls/pgvip_replication.crt \
 sslkey=/var/lib/pgvip/work/tls/pgvip_replication.key port=5433 user=pgvip_replication dbname=postgres \
 application_name=pgvip_db1 connect_timeout=3 tcp_user_timeout=10000 gssencmode=disable \
-options=''-c wal_sender_timeout=10s'''
+options=''-c role=none -c statement_timeout=0 -c wal_sender_timeout=10s'''
 primary_slot_name = 'pgvip_db1'
 recovery_target_timeline = 'latest'
 recovery_target = ''
