@@ -18,6 +18,7 @@ OWN_CHECK = frozenset({
     "paused", "hold", "peer-hold", "not-eligible", "alone", "peer-silent", "no-fencing", "fence-status",
     "configuration-differs",
     "version-differs", "unconfirmed", "no-record", "lag", "sync-names", "weak-commits", "heartbeat-failing",
+    "settings-wrong", "settings-pending", "settings-overridden",
 })  # fmt: skip
 """Warnings of `status` that have a check of their own here."""
 

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from pgvip.checks import server_state
 from pgvip.checks.finding import Finding, Perf, critical, gathered, judged, ok, unknown, warning
 from pgvip.checks.subject import Facts
 from pgvip.errors import PostgresError, ProbeError
@@ -25,7 +26,12 @@ RESTART = "set it in postgresql.conf and restart the server: pgvip pause, restar
 
 def database(facts: Facts) -> Finding:
     """The local server answers a query; connections are left."""
-    if not facts.server_runs:
+    try:
+        runs = facts.server_runs
+    except ServerAnswered as failure:
+        text = f"PostgreSQL answers, and refuses pgvip: {failure.reason}"
+        return critical(text, server_state.way_out(failure.reason))
+    if not runs:
         if facts.identity is None:
             return unknown("PostgreSQL does not run here", "pgvip init starts it or makes it")
         return critical("PostgreSQL does not answer on this host", "see its log, and pgvip status")
@@ -80,6 +86,8 @@ def _judged(facts: Facts, found: dict[str, str]) -> Iterator[Finding]:
             should = " or ".join(setting.good) or "empty"
             yield LEVELS[setting.level](f"{name} is {value}, should be {should}: {setting.why}", RESTART)
     if ours and facts.server_runs:
+        if wrong := server_state.told(facts.local("file_errors")):
+            yield critical(f"a configuration file is wrong: {wrong}", "correct it, then: select pg_reload_conf()")
         pending = [name for name, pending in facts.local("check_pending") if pending]
         if pending:
             yield warning(f"a restart is pending for {', '.join(pending)}", "pgvip pause, restart, pgvip resume")

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.archive import backups, report
 from pgvip.checks import exposed
+from pgvip.checks.server_state import ServerState
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER
 from pgvip.core.warnings import WarningRow, warned
+from pgvip.daemon import server_files
 from pgvip.deadlines import now_s
 from pgvip.drill import result
 from pgvip.errors import FormatError, PgvipError
@@ -34,8 +36,12 @@ QUESTION = "background"
 """What the peer's daemon is asked for."""
 FIRST_S = 2.0
 OWN_EVERY_S = 10.0
+SERVER_EVERY_S = 15.0
+"""A file that was changed is seen, reported by the peer, and past the time that makes it an event within a minute."""
 PEER_EVERY_S = 5.0
 ANSWER_S = 3.0
+PEER_FRESH_S = 30.0
+"""What the peer said of its server is repeated here for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,16 @@ class Waiting(Scheduled):
     age_s: float
 
 
-PARTS: dict[str, type] = {"archiving": Archiving, "backup": NewestBackup, "scheduled": Waiting}
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is wrong with a host's PostgreSQL and its configuration, as that host warns of it."""
+
+    host: str
+    warnings: tuple[StandingWarning, ...]
+    age_s: float
+
+
+PARTS: dict[str, type] = {"archiving": Archiving, "backup": NewestBackup, "scheduled": Waiting, "server": Server}
 """What one host reports of itself."""
 
 _ARCHIVE = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
@@ -84,6 +99,12 @@ WARNINGS: tuple[WarningRow[Document], ...] = (
                "{it} to be archived: PostgreSQL writes faster than its archive takes them", _ARCHIVE),
 )  # fmt: skip
 """Of this host's archiving."""
+
+PEER_WARNINGS: tuple[WarningRow[Document], ...] = (
+    WarningRow("peer-database", lambda v: [one for one in v["warnings"] if v["age_s"] <= PEER_FRESH_S],
+               "on {v[host]}: {it[text]}", "on {v[host]}: {it[hint]}"),
+)  # fmt: skip
+"""Of what the peer warns of in its PostgreSQL: without it, this host would look well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +133,15 @@ class Background:
         self._drill: Document | None = None
         self._exposed: tuple[StandingWarning, ...] = ()
         self._certificates: dict[str, str] = {}
+        self._server, self._own_server = ServerState(), _Seen()
+        self._server_warnings: tuple[StandingWarning, ...] = ()
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Begin to look, in two threads."""
+        """Begin to look, in three threads."""
         for name, look, every_s in (
             ("background", self.look, OWN_EVERY_S),
+            ("background-server", self.look_server, SERVER_EVERY_S),
             ("background-peer", self.look_peer, PEER_EVERY_S),
         ):
             threading.Thread(target=self._run, args=(look, every_s), name=name, daemon=True).start()
@@ -147,6 +171,13 @@ class Background:
         self._certificates = {one.name: one.end.isoformat() for one in ends if one.end is not None}
         self._exposed = exposed.standing(config, ends)
 
+    def look_server(self) -> None:
+        """At this host's PostgreSQL and its configuration files; pgvip's own lines are put back there."""
+        config = self._config()
+        found = (*server_files.keep(config), *self._server.warnings(config))
+        self._own_server = _Seen({"server": codec.encode(Server(config.me.name, found, 0.0))}, now_s())
+        self._server_warnings = found
+
     def look_peer(self) -> None:
         """Ask the peer's daemon for the same, and its schedule; without an answer the last one stands, and ages."""
         try:
@@ -160,7 +191,7 @@ class Background:
         """To the peer's question."""
         at_s = now_s()
         own = {name: self._own.of(name, at_s) for name in ("archiving", "backup")}
-        return {**own, "scheduled": self._own_schedule()}
+        return {**own, "scheduled": self._own_schedule(), "server": self._own_server.of("server", at_s)}
 
     # --- telling ----------------------------------------------------------------------------------------------
 
@@ -178,9 +209,15 @@ class Background:
         }
 
     def warnings(self) -> tuple[StandingWarning, ...]:
-        """What is wrong with this host's archiving and in pgvip itself, and lies open of its secrets."""
-        part = self._own.parts.get("archiving")
-        return (*(warned(WARNINGS, part) if part else ()), *self._exposed, *self._faults())
+        """What is wrong with this host's archiving, with both PostgreSQL and in pgvip, and lies open of its secrets."""
+        part, theirs = self._own.parts.get("archiving"), self._peer.of("server", now_s())
+        return (
+            *(warned(WARNINGS, part) if part else ()),
+            *self._server_warnings,
+            *(warned(PEER_WARNINGS, theirs) if theirs else ()),
+            *self._exposed,
+            *self._faults(),
+        )
 
     def _own_schedule(self) -> Document | None:
         waiting = self._scheduled()

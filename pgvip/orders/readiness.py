@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgvip import __version__
+from pgvip.checks import server_state
 from pgvip.config.model import Config
 from pgvip.core.values import Lsn
 from pgvip.errors import FormatError, LinkError, PgvipError
@@ -25,6 +26,7 @@ def look(config: Config, fence: str) -> Readiness:
     name = config.peer_application_name
     with connect_local(config) as session:
         row = session.query("readiness", (pgconf.slot_name(config.peer.name), name, name), timeout_s=LOOK_S)[0]
+        wrong = server_state.wrong_lines(session)
     (version, in_recovery, lsn, replay_lsn, *rest) = row
     (paused, senders_max, senders, slots_max, slots, peer_slot, logical, state, sync, *more) = rest
     (checksums, hints, failing, ready, sessions, oldest_s, prepared) = more
@@ -53,6 +55,7 @@ def look(config: Config, fence: str) -> Readiness:
         oldest_s=oldest_s,
         prepared=prepared,
         fence=fence,
+        wrong_settings=wrong,
     )
 
 

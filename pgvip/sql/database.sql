@@ -31,7 +31,8 @@ SELECT r.in_recovery,
           FROM unnest(ARRAY['recovery_target', 'recovery_target_lsn', 'recovery_target_name',
                             'recovery_target_time', 'recovery_target_xid']) AS key
          WHERE current_setting(key) <> '') AS recovery_target,
-       CASE WHEN r.in_recovery THEN current_setting('recovery_min_apply_delay') ELSE '0' END AS apply_delay
+       CASE WHEN r.in_recovery THEN current_setting('recovery_min_apply_delay') ELSE '0' END AS apply_delay,
+       current_setting('listen_addresses') AS listen_addresses
   FROM (SELECT pg_is_in_recovery() AS in_recovery OFFSET 0) AS r
   LEFT JOIN pg_stat_get_wal_receiver() AS receiver ON r.in_recovery
   LEFT JOIN (SELECT *

@@ -58,6 +58,11 @@ CREATE OR REPLACE FUNCTION pgvip.checkpoint() RETURNS void LANGUAGE plpgsql SECU
 REVOKE ALL ON FUNCTION pgvip.checkpoint() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgvip.checkpoint() TO pgvip;
 
+-- Wrong lines in the configuration files: while there is one, PostgreSQL applies no change.
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_show_all_file_settings() TO pgvip;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_hba_file_rules() TO pgvip;
+SELECT 'GRANT EXECUTE ON FUNCTION pg_catalog.pg_ident_file_mappings() TO pgvip'
+ WHERE current_setting('server_version_num')::int >= 150000 \gexec
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO pgvip;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO pgvip;
 -- What pg_rewind needs of its source (manual, pg_rewind, Notes).

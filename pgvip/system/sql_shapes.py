@@ -96,12 +96,13 @@ SHAPES: dict[str, Shape] = {
     "database": one(
         *(BOOL, TIMELINE_HEX.or_null, LSN.or_null, LSN.or_null, LSN.or_null, TIMELINE.or_null, INT.or_null),
         *(TEXT.or_null, FLOAT.or_null, BOOL, FLOAT.or_null, TEXT, TEXT.or_null, TEXT.or_null, TEXT.or_null),
-        *(LSN.or_null, LSN.or_null, FLOAT.or_null, FLOAT.or_null, COUNT, TEXT, TEXT.or_null, TEXT),
+        *(LSN.or_null, LSN.or_null, FLOAT.or_null, FLOAT.or_null, COUNT, TEXT, TEXT.or_null, TEXT, TEXT),
     ),
     "peer_database": one(BOOL, TIMELINE, NUMBER),
     "in_recovery": one(BOOL),
     "standby_minimums": any_of(TEXT, NUMBER),
     "weak_commit": any_of(TEXT, TEXT, TEXT),
+    "file_errors": any_of(TEXT, COUNT, TEXT, TEXT),
     "readiness": one(
         *(COUNT, BOOL, LSN.or_null, LSN.or_null, BOOL, COUNT, COUNT, COUNT, COUNT, BOOL, TEXT, TEXT, TEXT, BOOL, BOOL),
         *(TEXT.or_null, COUNT, COUNT, FLOAT, COUNT),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 
 import pytest
 
@@ -14,6 +15,8 @@ from tests.lab.postgres import bin_directory
 from tests.lab.scene import Scene
 from tests.lab.test_versions import diverge
 
+HBA = f"{DATA_DIRECTORY}/pg_hba.conf"
+TOLD_WITHIN_S = 60.0
 CONF = f"{DATA_DIRECTORY}/postgresql.conf"
 HOSTILE = {
     "default_transaction_isolation": "serializable",
@@ -131,3 +134,76 @@ def test_no_default_of_a_file_a_database_or_a_role_reaches_pgvips_sessions(scene
     pair.pgvip(first, "rejoin", "--clone")
     wait_until(lambda: "rejoined: cloned" in first.log(), 30, "a new copy")
     scene.finish(swapped=True)
+
+
+def warned(scene: Scene, host: Host) -> dict[str, str]:
+    """The texts of a host's warnings, by name."""
+    return {warning["name"]: warning["text"] for warning in scene.pair.status(host)["warnings"]}
+
+
+def see_on_both(scene: Scene, host: Host, name: str, words: str) -> None:
+    """The warning stands on the host concerned, and the other one repeats it."""
+    peer = scene.pair.peer_of(host)
+    wait_until(lambda: words in warned(scene, host).get(name, ""), TOLD_WITHIN_S, name, 0.2)
+    wait_until(lambda: words in warned(scene, peer).get("peer-database", ""), 10, "the peer's word", 0.2)
+
+
+def see_it_end(scene: Scene) -> None:
+    ours = {"settings-wrong", "database-refuses", "peer-database", "settings-pending"}
+    hosts = (scene.primary, scene.standby)
+    wait_until(lambda: not any(ours & warned(scene, host).keys() for host in hosts), TOLD_WITHIN_S, "the end", 0.2)
+
+
+def test_a_wrong_line_is_told_on_both_hosts_and_keeps_a_switchover_from_beginning(scene: Scene) -> None:
+    path = scene.standby.path(CONF)
+    before = path.read_text()
+    write_above(scene.standby, "work_memm = '4MB'")
+    see_on_both(scene, scene.standby, "settings-wrong", f"{CONF} line 1: work_memm")
+    said = scene.pair.pgvip(scene.primary, "switchover", "--dry-run", check=False)
+    assert said.returncode
+    assert "work_memm" in said.stdout + said.stderr
+    path.write_text(before)
+    see_it_end(scene)
+    scene.pair.pgvip(scene.primary, "switchover", "--dry-run")
+    scene.finish(swapped=False)
+
+
+def logged(host: Host, words: str) -> bool:
+    return words in host.log()
+
+
+def test_pgvips_lines_of_pg_hba_are_put_back(scene: Scene) -> None:
+    """As configuration management writes the file, on both hosts, and reloads it."""
+    for host in (scene.primary, scene.standby):
+        path = host.path(HBA)
+        path.write_text(f"local all postgres peer\nhost all {CLIENT_USER} all trust\nhost all all all reject\n")
+        host.sql("select pg_reload_conf()")
+    for host in (scene.primary, scene.standby):
+        wait_until(partial(logged, host, "access-restored"), TOLD_WITHIN_S, "put back")
+        assert host.path(HBA).read_text().startswith("# BEGIN pgvip")
+        assert host.path(HBA).read_text().endswith("host all all all reject\n")
+    scene.primary.power_off()
+    scene.wait_writes()
+    scene.finish(swapped=True)
+
+
+def test_a_role_that_may_not_log_in_is_told_on_both_hosts(scene: Scene) -> None:
+    scene.primary.sql("alter role pgvip nologin")
+    for host in (scene.primary, scene.standby):
+        host.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'pgvip'")
+    see_on_both(scene, scene.primary, "database-refuses", 'role "pgvip" is not permitted to log in')
+    scene.primary.sql("alter role pgvip login")
+    see_it_end(scene)
+    scene.finish(swapped=None)
+
+
+def test_a_standby_that_does_not_listen_as_configured_may_not_take_over(scene: Scene) -> None:
+    """As after `pgvip join`, until the restart that it leaves to the administrator."""
+    scene.standby.sql("alter system set listen_addresses = 'localhost'")
+    restart(scene, scene.standby)
+    wait_until(lambda: "listen_addresses" in warned(scene, scene.standby).get("not-eligible", ""), 30, "not eligible")
+    wait_until(lambda: "listen_addresses" in warned(scene, scene.primary).get("peer-unfit", ""), 30, "the peer's word")
+    scene.standby.sql("alter system reset listen_addresses")
+    restart(scene, scene.standby)
+    see_it_end(scene)
+    scene.finish(swapped=False)

@@ -1,0 +1,124 @@
+"""What is said of a real server whose configuration is wrong, not in force, or keeps pgvip out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pgvip.actions import postgres
+from pgvip.actions.postgres import make_log
+from pgvip.checks.server_state import Look, ServerState
+from pgvip.config.model import Config
+from pgvip.core.values import NEVER
+from pgvip.deadlines import wait_until
+from pgvip.errors import ProbeError
+from pgvip.system import pgtools
+from pgvip.system.pgping import ping
+from pgvip.system.sql import DATABASE_ROLE
+from tests.lab.actions.servers import look
+from tests.lab.clusters import Pair
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@contextmanager
+def written_above(config: Config, name: str, line: str) -> Iterator[Path]:
+    """A line at the top of a file of a server's; the file is as it was afterwards, and read again."""
+    path = config.postgres.config_directory / name
+    before = path.read_text()
+    path.write_text(f"{line}\n{before}")
+    try:
+        yield path
+    finally:
+        path.write_text(before)
+        pgtools.psql(config, "SELECT pg_reload_conf()")
+
+
+def takes_none(config: Config) -> bool:
+    where = config.postgres
+    try:
+        return not ping(where.socket_directory, where.port, DATABASE_ROLE, where.database, 1.0).serving
+    except ProbeError:
+        return False
+
+
+def test_nothing_is_wrong_with_a_server_of_pgvips(streaming: Pair) -> None:
+    assert ServerState().look(streaming.a) == ServerState().look(streaming.b) == Look()
+    assert ServerState().warnings(streaming.a) == ()
+
+
+def test_a_wrong_line_is_named_before_anybody_reloads_it(streaming: Pair) -> None:
+    with written_above(streaming.b, "postgresql.conf", "work_memm = '4MB'") as path:
+        [warning] = ServerState().warnings(streaming.b)
+        assert warning.name == "settings-wrong"
+        assert f"{path} line 1: work_memm: unrecognized configuration parameter" in warning.text
+    with written_above(streaming.b, "postgresql.conf", "work_mem = 'much'") as path:
+        assert f"{path} line 1: work_mem: " in ServerState().look(streaming.b).wrong
+    with written_above(streaming.b, "pg_hba.conf", "hots all all all trust") as path:
+        assert f'{path} line 1: invalid connection type "hots"' in ServerState().look(streaming.b).wrong
+    assert ServerState().look(streaming.b) == Look()
+
+
+def test_what_waits_for_a_restart_is_no_mistake(streaming: Pair) -> None:
+    with written_above(streaming.b, "postgresql.conf", "max_files_per_process = 900"):
+        assert ServerState().look(streaming.b) == Look()
+        pgtools.psql(streaming.b, "SELECT pg_reload_conf()")
+        assert ServerState().look(streaming.b) == Look()
+
+
+def test_what_is_pgvips_and_not_in_force_is_named(streaming: Pair) -> None:
+    pgtools.psql(streaming.b, "ALTER SYSTEM SET listen_addresses = 'localhost'")
+    pgtools.psql(streaming.b, "SELECT pg_reload_conf()")
+    try:
+        found = ServerState().look(streaming.b)
+        assert (found.pending, found.overridden, found.wrong) == ("listen_addresses", "listen_addresses", "")
+    finally:
+        pgtools.psql(streaming.b, "ALTER SYSTEM RESET listen_addresses")
+        pgtools.psql(streaming.b, "SELECT pg_reload_conf()")
+
+
+def test_a_standby_that_does_not_listen_as_configured_is_not_fit(streaming: Pair) -> None:
+    postgres.stop(streaming.b, clean=True)
+    given = "-c listen_addresses=127.0.0.3"  # as before the restart that `join` leaves to the administrator
+    pgtools.pg_ctl(streaming.b, "start", "-w", "-s", "-l", make_log(streaming.b), "-o", given)
+    try:
+        wait_until(lambda: look(streaming.b).streaming, 10, what="streaming")
+        assert "listen_addresses is '127.0.0.3', not '127.0.0.2'" in look(streaming.b).unfit
+    finally:
+        postgres.stop(streaming.b, clean=True)
+
+
+def test_a_server_that_refuses_pgvip_is_no_silent_one(streaming: Pair) -> None:
+    pgtools.psql(streaming.a, "ALTER ROLE pgvip NOLOGIN")
+    try:
+        found = ServerState().look(streaming.a)
+        assert found.refused == 'role "pgvip" is not permitted to log in'
+        assert "pgvip init" in found.way_out
+    finally:
+        pgtools.psql(streaming.a, "ALTER ROLE pgvip LOGIN")
+    with written_above(streaming.a, "pg_hba.conf", "local all pgvip reject"):
+        pgtools.psql(streaming.a, "SELECT pg_reload_conf()")
+        [warning] = ServerState().warnings(streaming.a)
+        assert warning.name == "database-refuses"
+        assert "pg_hba.conf rejects connection" in warning.text
+        assert "pg_hba.conf" in warning.hint
+
+
+def test_a_standby_that_takes_no_connections_is_not_starting_for_ever(
+    streaming: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = ServerState()
+    postgres.stop(streaming.b, clean=True)
+    pgtools.pg_ctl(streaming.b, "start", "-W", "-s", "-l", make_log(streaming.b), "-o", "-c hot_standby=off")
+    try:
+        assert wait_until(lambda: takes_none(streaming.b), 10, what="a server that takes no connections")
+        assert state.look(streaming.b) == Look()
+        monkeypatch.setattr("pgvip.checks.server_state.NOT_YET_S", 0.0)
+        wait_until(lambda: "not accepting" in state.look(streaming.b).waiting, 10, what="consistent")
+    finally:
+        postgres.stop(streaming.b, clean=False)
+    assert state.look(streaming.b) == Look()
+    assert state._waits_since_s == NEVER
