@@ -92,6 +92,9 @@ def _judged(facts: Facts, found: dict[str, str]) -> Iterator[Finding]:
         if pending:
             yield warning(f"a restart is pending for {', '.join(pending)}", "pgvip pause, restart, pgvip resume")
         yield from _overridden(facts)
+        for (database,) in facts.local("check_read_only"):
+            text = f"default_transaction_read_only is on for {database}: writes of clients fail there"
+            yield warning(text, "ALTER DATABASE or ALTER ROLE ALL RESET default_transaction_read_only")
 
 
 def _overridden(facts: Facts) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgvip.checks import logins
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER
 from pgvip.core.warnings import WarningRow, warned
@@ -42,6 +43,7 @@ class Look:
     refused: str = ""
     way_out: str = ""
     waiting: str = ""
+    not_followed: str = ""
 
 
 WARNINGS: tuple[WarningRow[Look], ...] = (
@@ -51,6 +53,8 @@ WARNINGS: tuple[WarningRow[Look], ...] = (
                "correct it, then: select pg_reload_conf()"),
     WarningRow("database-refuses", lambda v: v.refused, "PostgreSQL answers and refuses pgvip: {it}", "{v.way_out}"),
     WarningRow("database-waits", lambda v: v.waiting, "PostgreSQL runs and takes no connections: {it}", "{v.way_out}"),
+    WarningRow("replication-refused", lambda v: v.not_followed,
+               "the primary refuses the replication of this standby: {it}", "{v.way_out}"),
     WarningRow("settings-pending", lambda v: v.pending, "not in force before PostgreSQL is restarted: {it}",
                "restart it when it suits: pgvip pause, restart PostgreSQL, pgvip resume"),
     WarningRow("settings-overridden", lambda v: v.overridden, "ALTER SYSTEM has set what is pgvip's: {it}",
@@ -114,12 +118,29 @@ def asked(config: Config, session: Session) -> Look:
     """What the server itself says of its files. ProbeError."""
     ours = pgconf.owned(config, session.version)
     pending = {str(name) for name, _ in session.query("check_pending", timeout_s=ANSWER_S)}
+    refused = _replication_refused(config, session)
     overridden = pgconf.auto_conf_keys(config) & ours - {"synchronous_standby_names"}  # the core's, who resets it
     return Look(
         wrong=wrong_lines(session),
         pending=", ".join(sorted(pending & ours)),
         overridden=", ".join(sorted(overridden)),
+        not_followed=refused,
+        way_out=f"on {config.peer.name}: {way_out(refused)}" if refused else "",
     )
+
+
+def _replication_refused(config: Config, session: Session) -> str:
+    """What the peer says to the replication role of a standby that does not stream; "" where it lets it in, or is gone.
+
+    Its own WAL receiver's reason stands in the log alone.
+    """
+    if not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
+        return ""
+    rows = session.query("check_receiver", timeout_s=ANSWER_S)
+    if rows and rows[0][0] == "streaming":
+        return ""
+    why, detail = logins.why_no_replication(config)
+    return detail if why == logins.REFUSED else ""
 
 
 def wrong_lines(session: Session) -> str:

@@ -174,6 +174,7 @@ class Background:
     def look_server(self) -> None:
         """At this host's PostgreSQL and its configuration files; pgvip's own lines are put back there."""
         config = self._config()
+        server_files.reset_recovery(config)
         found = (*server_files.keep(config), *self._server.warnings(config))
         self._own_server = _Seen({"server": codec.encode(Server(config.me.name, found, 0.0))}, now_s())
         self._server_warnings = found

@@ -1,4 +1,4 @@
-"""Puts pgvip's own lines back where somebody has taken them out of pg_hba.conf or pg_ident.conf."""
+"""Puts pgvip's own lines back into pg_hba.conf and pg_ident.conf, and takes what ends recovery out of other files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pgvip.core.warnings import WarningRow, warned
 from pgvip.errors import PgvipError
 from pgvip.events import event_log
 from pgvip.setup import access
-from pgvip.system import processes
+from pgvip.system import pgconf, pgtools, processes, server_settings
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -20,6 +20,22 @@ WARNINGS: tuple[WarningRow[str], ...] = (
                "pgvip's lines in pg_hba.conf and pg_ident.conf are not as they must be: {it}",
                "pgvip init writes them; with postgresql.keep_access they are put back by themselves"),
 )  # fmt: skip
+
+
+def reset_recovery(config: Config) -> None:
+    """Take what ends or delays recovery out of postgresql.auto.conf, where it would win at a restart by hand.
+
+    A standby with a recovery target would open itself beside the primary, or drop what was acknowledged. What cannot be
+    reset stands as a warning (`settings-overridden`).
+    """
+    if processes.postmaster(config.postgres.data_directory) is None:
+        return  # the start takes it out
+    try:
+        for name in sorted(pgconf.auto_conf_keys(config) & server_settings.of_recovery()):
+            pgtools.psql(config, f"ALTER SYSTEM RESET {name};")
+            event_log.log("settings-reset", f"somebody has set {name} by ALTER SYSTEM; it was reset")
+    except PgvipError:
+        return
 
 
 def keep(config: Config) -> tuple[StandingWarning, ...]:

@@ -203,6 +203,7 @@ _TABLE: tuple[Kind, ...] = (
     *_rows(
         Level.WARNING,
         hooks=True,
+        settings_reset="somebody had set by ALTER SYSTEM what would end or delay a standby's recovery; it was reset",
         access_restored="pgvip's lines were missing in pg_hba.conf or pg_ident.conf, and were put back",
     ),
     *_rows(Level.WARNING, kept=False, notify_failed="the state of the daemon could not be reported to systemd"),
@@ -229,6 +230,7 @@ _TABLE: tuple[Kind, ...] = (
         vetoed="a veto hook puts the takeover off",
         settings_wrong="a configuration file of PostgreSQL has a wrong line: no change of a setting is applied",
         database_refuses="PostgreSQL answers, and refuses pgvip",
+        replication_refused="the primary refuses the replication of this standby",
         database_waits="PostgreSQL runs and has taken no connections for a minute",
         peer_database="the peer warns of its PostgreSQL or the configuration of it",
     ),

@@ -203,10 +203,11 @@ def _settings(facts: Facts) -> Iterable[Finding]:
     """A server applies no change of its settings while a file has a wrong line, and does not start again."""
     for side in (facts.primary, facts.standby):
         if side.ready is not None:
-            bad = side.ready.wrong_settings
+            wrong = side.ready.wrong_settings
             text = f"PostgreSQL's configuration files on {side.name} have no wrong line"
-            bad = f"a configuration file of PostgreSQL on {side.name} is wrong: {bad}" if bad else ""
-            yield _hard("settings", text, bad, "correct it, then: select pg_reload_conf()")
+            hint = "correct it, then: select pg_reload_conf()" if wrong else ""
+            text = f"a configuration file of PostgreSQL on {side.name} is wrong: {wrong}" if wrong else text
+            yield Finding("settings", Level.FAILED if wrong else Level.OK, text, hint)
 
 
 def _streaming(facts: Facts) -> Iterable[Finding]:

@@ -116,7 +116,9 @@ def _recover(config: Config) -> None:
         # Without pg_rewind's -F: it syncs everything when it ends, which a power cut may forestall.
         *("--single", "-D", data),
         *pgtools.config_file_option(config),
-        *("-c", "synchronous_standby_names=", "-c", "archive_mode=off", "template1"),
+        *("-c", "synchronous_standby_names=", "-c", "archive_mode=off"),
+        # A library that is gone would end it; what is set for databases and roles does not count in this mode.
+        *("-c", "session_preload_libraries=", "-c", "local_preload_libraries=", "template1"),
     ]
     try:
         check(command, timeout_s=RECOVERY_S, user=config.postgres.user, die_with_caller=True)

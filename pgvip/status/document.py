@@ -203,6 +203,8 @@ def _database_state(v: Facts) -> str:
         return "orphans" if processes.left else "down"
     if v.hung:
         return "hung"
+    if v.refused:
+        return "refusing"
     if v.database is None:
         return "starting"
     return "standby" if v.database.in_recovery else "read-write"

@@ -127,6 +127,11 @@ def judged() -> tuple[Setting, ...]:
     return tuple(setting for setting in TABLE if setting.good or setting.least)
 
 
+def of_recovery() -> frozenset[str]:
+    """What may end or delay the recovery of a standby, or open it."""
+    return frozenset(setting.name for setting in TABLE if setting.part is Part.RECOVERY)
+
+
 def needed_to_take_over() -> tuple[Setting, ...]:
     """What must be in force on a standby that may take over."""
     return tuple(setting for setting in TABLE if setting.fit)

@@ -154,6 +154,7 @@ SHAPES: dict[str, Shape] = {
     "check_data_directory": one(TEXT),
     "check_pending": any_of(TEXT, BOOL),
     "check_position": one(COUNT),
+    "check_read_only": any_of(TEXT),
     "check_ready": one(COUNT),
     "check_receiver": at_most_one(TEXT.or_null, TEXT),
     "check_replication": any_of(TEXT, TEXT.or_null, TEXT.or_null, TEXT.or_null, INT.or_null, FLOAT.or_null),

@@ -90,6 +90,18 @@ def test_a_recovery_target_with_action_promote_opens_no_standby(scene: Scene) ->
     assert scene.standby.sql("show recovery_target_name") == ""
 
 
+def test_a_recovery_target_by_alter_system_is_reset_before_a_restart_obeys_it(scene: Scene) -> None:
+    for setting in ("recovery_target_name = 'friday'", "recovery_target_action = 'promote'"):
+        scene.standby.sql(f"alter system set {setting}")
+    wait_until(lambda: scene.standby.log().count("settings-reset") == 2, TOLD_WITHIN_S, "reset", 0.2)
+    restart(scene, scene.standby)
+    scene.pair.wait_healthy()
+    scene.primary.sql("select pg_create_restore_point('friday')")
+    write_rows(scene)
+    scene.finish(swapped=False)
+    assert scene.standby.sql("show recovery_target_name") == ""
+
+
 def make_hostile(scene: Scene) -> None:
     """Every default at every level; the lab's own clients, which stand for the applications, are as they were."""
     good = {"default_transaction_isolation": "read committed", "default_transaction_read_only": "off",
@@ -114,6 +126,17 @@ def make_hostile(scene: Scene) -> None:
         host.sql("select pg_reload_conf()")
 
 
+def make_friendly(scene: Scene) -> None:
+    """As it was; the next test has the same pair."""
+    primary = scene.pair.host_as("primary")
+    lines = [f"alter {where} reset all;" for where in (*WHERE, f"role {CLIENT_USER}")]
+    argv = ["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", SOCKET_DIRECTORY, "-d", "postgres"]
+    primary.run(argv, user="postgres", stdin="\n".join(lines), env=SESSION)
+    for host in (scene.primary, scene.standby):
+        host.sql("alter system reset all")
+        host.sql("select pg_reload_conf()")
+
+
 @pytest.mark.timeout(300)
 def test_no_default_of_a_file_a_database_or_a_role_reaches_pgvips_sessions(scene: Scene) -> None:
     pair, first, second = scene.pair, scene.primary, scene.standby
@@ -128,12 +151,16 @@ def test_no_default_of_a_file_a_database_or_a_role_reaches_pgvips_sessions(scene
     scene.switch.heal()
     scene.wait_writes()
     pair.wait_healthy()
+    assert "rejoined: rewound" in second.log()
     pair.pgvip(first, "switchover")
     scene.wait_roles(standby="primary", primary="standby")
     pair.wait_healthy()
     pair.pgvip(first, "rejoin", "--clone")
     wait_until(lambda: "rejoined: cloned" in first.log(), 30, "a new copy")
     scene.finish(swapped=True)
+    wait_until(lambda: not warned(scene, first) and not warned(scene, second), 30, "no warnings")
+    assert not any(words in host.log() for host in (first, second) for words in ("refuses", "action-failed"))
+    make_friendly(scene)
 
 
 def warned(scene: Scene, host: Host) -> dict[str, str]:

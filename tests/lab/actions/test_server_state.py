@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.actions import postgres
+from pgvip.actions import postgres, replication
 from pgvip.actions.postgres import make_log
 from pgvip.checks.server_state import Look, ServerState
 from pgvip.config.model import Config
 from pgvip.core.values import NEVER
 from pgvip.deadlines import wait_until
-from pgvip.errors import ProbeError
+from pgvip.errors import PostgresError, ProbeError
 from pgvip.system import pgtools
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE
@@ -122,3 +122,27 @@ def test_a_standby_that_takes_no_connections_is_not_starting_for_ever(
         postgres.stop(streaming.b, clean=False)
     assert state.look(streaming.b) == Look()
     assert state._waits_since_s == NEVER
+
+
+def test_a_standby_whose_replication_is_refused_says_so(streaming: Pair) -> None:
+    pgtools.psql(streaming.a, "ALTER ROLE pgvip_replication NOLOGIN")
+    try:
+        pgtools.psql(streaming.a, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+        wait_until(lambda: not look(streaming.b).streaming, 10, what="the end of the stream")
+        found = ServerState().look(streaming.b)
+        assert found.not_followed == 'role "pgvip_replication" is not permitted to log in'
+        assert "on a: " in found.way_out
+    finally:
+        pgtools.psql(streaming.a, "ALTER ROLE pgvip_replication LOGIN")
+
+
+def test_names_that_are_not_set_for_a_wrong_line_say_which_line(
+    streaming: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replication, "RELOAD_S", 1.0)
+    with (
+        written_above(streaming.a, "postgresql.conf", "work_memm = '4MB'") as path,
+        pytest.raises(PostgresError) as caught,
+    ):
+        replication.set_sync_names(streaming.a, on=True)
+    assert f"{path} line 1: work_memm" in caught.value.detail

@@ -45,7 +45,7 @@ def test_each_refusal_has_a_way_out(said: str, way: str) -> None:
 
 def test_what_is_found_is_warned_of_and_nothing_else() -> None:
     assert warned(WARNINGS, Look()) == ()
-    full = Look("a", "b", "c", "d", "e", "f")
+    full = Look("a", "b", "c", "d", "e", "f", "g")
     assert [one.name for one in warned(WARNINGS, full)] == [row.name for row in WARNINGS]
     assert all(one.text and one.hint for one in warned(WARNINGS, full))
 
