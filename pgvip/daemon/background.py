@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pgvip.actions import last_words
 from pgvip.archive import backups, report
 from pgvip.checks import exposed
 from pgvip.checks.server_state import ServerState
@@ -25,6 +26,7 @@ from pgvip.errors import FormatError, PgvipError
 from pgvip.orders.schedule import GRACE_S
 from pgvip.state import codec
 from pgvip.state.record import Scheduled
+from pgvip.system import processes
 from pgvip.text.times import TimeError, of_wall
 from pgvip.text.writing import waiting
 
@@ -176,7 +178,8 @@ class Background:
         config = self._config()
         server_files.reset_recovery(config)
         found = (*server_files.keep(config), *self._server.warnings(config))
-        self._own_server = _Seen({"server": codec.encode(Server(config.me.name, found, 0.0))}, now_s())
+        told = (*found, *_why_down(config))
+        self._own_server = _Seen({"server": codec.encode(Server(config.me.name, told, 0.0))}, now_s())
         self._server_warnings = found
 
     def look_peer(self) -> None:
@@ -266,6 +269,15 @@ def backup(config: Config) -> Document | None:
     newest = max(good, key=lambda one: one.ended_at)
     age_s = max(0.0, datetime.now(tz=UTC).timestamp() - newest.ended_at)
     return {"host": config.me.name, "name": newest.name, "age_s": age_s, "size_bytes": newest.size_bytes}
+
+
+def _why_down(config: Config) -> tuple[StandingWarning, ...]:
+    """What ended a server that does not run, for the peer; this host's own warning is that of the action that fails."""
+    if processes.postmaster(config.postgres.data_directory) is not None:
+        return ()
+    said = last_words.fatal(config)
+    hint = "correct what PostgreSQL names; it is started again by itself"
+    return (StandingWarning("action-failing", f"PostgreSQL does not run: {said}", hint),) if said else ()
 
 
 def aged(part: Document, by_s: float) -> Document:

@@ -172,7 +172,7 @@ def see_on_both(scene: Scene, host: Host, name: str, words: str) -> None:
     """The warning stands on the host concerned, and the other one repeats it."""
     peer = scene.pair.peer_of(host)
     wait_until(lambda: words in warned(scene, host).get(name, ""), TOLD_WITHIN_S, name, 0.2)
-    wait_until(lambda: words in warned(scene, peer).get("peer-database", ""), 10, "the peer's word", 0.2)
+    wait_until(lambda: words in warned(scene, peer).get("peer-database", ""), 30, "the peer's word", 0.2)
 
 
 def see_it_end(scene: Scene) -> None:
@@ -222,6 +222,18 @@ def test_a_role_that_may_not_log_in_is_told_on_both_hosts(scene: Scene) -> None:
     scene.primary.sql("alter role pgvip login")
     see_it_end(scene)
     scene.finish(swapped=None)
+
+
+def test_why_a_standby_does_not_start_is_told_on_both_hosts(scene: Scene) -> None:
+    path = scene.standby.path(CONF)
+    before = path.read_text()
+    write_above(scene.standby, "shared_preload_libraries = 'missing'")
+    os.kill(scene.standby.postmaster(), signal.SIGKILL)
+    see_on_both(scene, scene.standby, "action-failing", 'could not access file "missing"')
+    path.write_text(before)
+    scene.pair.wait_healthy()
+    see_it_end(scene)
+    scene.finish(swapped=False)
 
 
 def test_a_standby_that_does_not_listen_as_configured_may_not_take_over(scene: Scene) -> None:
