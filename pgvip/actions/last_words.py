@@ -46,7 +46,7 @@ def begin(config: Config) -> str:
 
 
 def fatal(config: Config) -> str:
-    """What ended the server after its last start, by its own words; "" for nothing known."""
+    """What ended the server after its last start, as its log says; "" for nothing known."""
     return server_log.cause(_written(config))
 
 

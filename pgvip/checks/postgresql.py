@@ -86,7 +86,7 @@ def _judged(facts: Facts, found: dict[str, str]) -> Iterator[Finding]:
             should = " or ".join(setting.good) or "empty"
             yield LEVELS[setting.level](f"{name} is {value}, should be {should}: {setting.why}", RESTART)
     if ours and facts.server_runs:
-        if wrong := server_state.told(facts.local("file_errors")):
+        if wrong := server_state.described(facts.local("file_errors")):
             yield critical(f"a configuration file is wrong: {wrong}", "correct it, then: select pg_reload_conf()")
         pending = [name for name, pending in facts.local("check_pending") if pending]
         if pending:

@@ -34,8 +34,13 @@ LINES_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look found, each "" for nothing. `refused`: what the server says to pgvip, and what to do about that."""
+class Findings:
+    """What one probe found, each "" for nothing.
+
+    `wrong`: lines of configuration files. `pending`, `overridden`: names of settings that are pgvip's. `refused`: what
+    the server says to pgvip; `waiting`: to everybody; `not_followed`: what the primary says to this standby's
+    replication. `way_out`: what to do about these three.
+    """
 
     wrong: str = ""
     pending: str = ""
@@ -46,10 +51,10 @@ class Look:
     not_followed: str = ""
 
 
-WARNINGS: tuple[WarningRow[Look], ...] = (
+WARNINGS: tuple[WarningRow[Findings], ...] = (
     WarningRow("settings-wrong", lambda v: v.wrong,
                "a configuration file of PostgreSQL is wrong: {it}; it applies no change of any setting while that "
-               "stands, and does not start again",
+               "is so, and does not start again",
                "correct it, then: select pg_reload_conf()"),
     WarningRow("database-refuses", lambda v: v.refused, "PostgreSQL answers and refuses pgvip: {it}", "{v.way_out}"),
     WarningRow("database-waits", lambda v: v.waiting, "PostgreSQL runs and takes no connections: {it}", "{v.way_out}"),
@@ -63,64 +68,64 @@ WARNINGS: tuple[WarningRow[Look], ...] = (
 
 
 class ServerState:
-    """Looks again and again; remembers since when a server has taken no connections."""
+    """Probes again and again; remembers since when a server has taken no connections."""
 
     def __init__(self) -> None:
         self._waits_since_s = NEVER
         self._postmaster = ""
 
     def warnings(self, config: Config) -> tuple[StandingWarning, ...]:
-        """The standing warnings. Never raises: what cannot be seen is not told here; the core says who is silent."""
-        return warned(WARNINGS, self.look(config))
+        """The standing warnings. Never raises: what is not known is not reported here; the core knows who is silent."""
+        return warned(WARNINGS, self.probe(config))
 
-    def look(self, config: Config) -> Look:
+    def probe(self, config: Config) -> Findings:
         """Ask the server, if there is one."""
         postmaster = processes.postmaster(config.postgres.data_directory)
         if str(postmaster or "") != self._postmaster:
             self._postmaster, self._waits_since_s = str(postmaster or ""), NEVER
         if postmaster is None:
-            return Look()
+            return Findings()
         postgres = config.postgres
         try:
             answer = ping(postgres.socket_directory, postgres.port, DATABASE_ROLE, postgres.database, ANSWER_S)
         except ProbeError:
-            return Look()
+            return Findings()
         if not answer.serving:
             return self._waiting(config, answer.text)
         self._waits_since_s = NEVER
         if not answer.ready:
             said = answer.text or "it asks for a password on its own socket"
-            return Look(refused=said, way_out=way_out(said))
+            return Findings(refused=said, way_out=way_out(said))
         try:
             with connect_local(config) as session:
                 return asked(config, session)
         except ServerAnswered as failure:
-            return Look(refused=failure.reason, way_out=way_out(failure.reason))
+            return Findings(refused=failure.reason, way_out=way_out(failure.reason))
         except PgvipError:
-            return Look()
+            return Findings()
 
-    def _waiting(self, config: Config, said: str) -> Look:
+    def _waiting(self, config: Config, said: str) -> Findings:
         at_s = now_s()
         if self._waits_since_s == NEVER:
             self._waits_since_s = at_s
         if at_s - self._waits_since_s < NOT_YET_S:
-            return Look()
+            return Findings()
         hint = "see its log; a long recovery ends by itself"
         try:
             if pgtools.server_setting(config, "hot_standby") == "off":
                 hint = "hot_standby is off: take it out of postgresql.auto.conf and restart PostgreSQL"
         except PgvipError:
             pass  # its log says more
-        return Look(waiting=said, way_out=hint)
+        return Findings(waiting=said, way_out=hint)
 
 
-def asked(config: Config, session: Session) -> Look:
+def asked(config: Config, session: Session) -> Findings:
     """What the server itself says of its files. ProbeError."""
     ours = pgconf.owned(config, session.version)
     pending = {str(name) for name, _ in session.query("check_pending", timeout_s=ANSWER_S)}
     refused = _replication_refused(config, session)
     overridden = pgconf.auto_conf_keys(config) & ours - {"synchronous_standby_names"}  # the core's, who resets it
-    return Look(
+    return Findings(
         wrong=wrong_lines(session),
         pending=", ".join(sorted(pending & ours)),
         overridden=", ".join(sorted(overridden)),
@@ -132,7 +137,7 @@ def asked(config: Config, session: Session) -> Look:
 def _replication_refused(config: Config, session: Session) -> str:
     """What the peer says to the replication role of a standby that does not stream; "" where it lets it in, or is gone.
 
-    Its own WAL receiver's reason stands in the log alone.
+    The reason of its own WAL receiver is in the log alone.
     """
     if not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
         return ""
@@ -145,10 +150,10 @@ def _replication_refused(config: Config, session: Session) -> str:
 
 def wrong_lines(session: Session) -> str:
     """The wrong lines of the server's files as they are now, in one sentence; "" for none. ProbeError."""
-    return told(session.query("file_errors", timeout_s=ANSWER_S))
+    return described(session.query("file_errors", timeout_s=ANSWER_S))
 
 
-def told(rows: Iterable[Row]) -> str:
+def described(rows: Iterable[Row]) -> str:
     """The rows of file_errors.sql for people."""
     found = [
         f"{file} line {line}: {f'{name}: ' if name else ''}{error}" if line else f"{file or name}: {error}"

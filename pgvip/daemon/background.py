@@ -1,6 +1,6 @@
 """What `status` gathers in the background: archiving and base backups of both hosts, and the peer's schedule.
 
-Two threads look: a disk or a database that hangs holds up one of them, a silent peer the other, and neither holds up
+Three threads look: a disk or a database that hangs holds up some of them, a silent peer another, and none holds up
 the loop, a health check or whoever asks: what was seen last is reported, with its age.
 """
 
@@ -178,8 +178,8 @@ class Background:
         config = self._config()
         server_files.reset_recovery(config)
         found = (*server_files.keep(config), *self._server.warnings(config))
-        told = (*found, *_why_down(config))
-        self._own_server = _Seen({"server": codec.encode(Server(config.me.name, told, 0.0))}, now_s())
+        for_peer = (*found, *_why_down(config))
+        self._own_server = _Seen({"server": codec.encode(Server(config.me.name, for_peer, 0.0))}, now_s())
         self._server_warnings = found
 
     def look_peer(self) -> None:

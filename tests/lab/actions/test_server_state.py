@@ -10,7 +10,7 @@ import pytest
 
 from pgvip.actions import postgres, replication
 from pgvip.actions.postgres import make_log
-from pgvip.checks.server_state import Look, ServerState
+from pgvip.checks.server_state import Findings, ServerState
 from pgvip.config.model import Config
 from pgvip.core.values import NEVER
 from pgvip.deadlines import wait_until
@@ -46,7 +46,7 @@ def takes_none(config: Config) -> bool:
 
 
 def test_nothing_is_wrong_with_a_server_of_pgvips(streaming: Pair) -> None:
-    assert ServerState().look(streaming.a) == ServerState().look(streaming.b) == Look()
+    assert ServerState().probe(streaming.a) == ServerState().probe(streaming.b) == Findings()
     assert ServerState().warnings(streaming.a) == ()
 
 
@@ -56,24 +56,24 @@ def test_a_wrong_line_is_named_before_anybody_reloads_it(streaming: Pair) -> Non
         assert warning.name == "settings-wrong"
         assert f"{path} line 1: work_memm: unrecognized configuration parameter" in warning.text
     with written_above(streaming.b, "postgresql.conf", "work_mem = 'much'") as path:
-        assert f"{path} line 1: work_mem: " in ServerState().look(streaming.b).wrong
+        assert f"{path} line 1: work_mem: " in ServerState().probe(streaming.b).wrong
     with written_above(streaming.b, "pg_hba.conf", "hots all all all trust") as path:
-        assert f'{path} line 1: invalid connection type "hots"' in ServerState().look(streaming.b).wrong
-    assert ServerState().look(streaming.b) == Look()
+        assert f'{path} line 1: invalid connection type "hots"' in ServerState().probe(streaming.b).wrong
+    assert ServerState().probe(streaming.b) == Findings()
 
 
 def test_what_waits_for_a_restart_is_no_mistake(streaming: Pair) -> None:
     with written_above(streaming.b, "postgresql.conf", "max_files_per_process = 900"):
-        assert ServerState().look(streaming.b) == Look()
+        assert ServerState().probe(streaming.b) == Findings()
         pgtools.psql(streaming.b, "SELECT pg_reload_conf()")
-        assert ServerState().look(streaming.b) == Look()
+        assert ServerState().probe(streaming.b) == Findings()
 
 
 def test_what_is_pgvips_and_not_in_force_is_named(streaming: Pair) -> None:
     pgtools.psql(streaming.b, "ALTER SYSTEM SET listen_addresses = 'localhost'")
     pgtools.psql(streaming.b, "SELECT pg_reload_conf()")
     try:
-        found = ServerState().look(streaming.b)
+        found = ServerState().probe(streaming.b)
         assert (found.pending, found.overridden, found.wrong) == ("listen_addresses", "listen_addresses", "")
     finally:
         pgtools.psql(streaming.b, "ALTER SYSTEM RESET listen_addresses")
@@ -94,7 +94,7 @@ def test_a_standby_that_does_not_listen_as_configured_is_not_fit(streaming: Pair
 def test_a_server_that_refuses_pgvip_is_no_silent_one(streaming: Pair) -> None:
     pgtools.psql(streaming.a, "ALTER ROLE pgvip NOLOGIN")
     try:
-        found = ServerState().look(streaming.a)
+        found = ServerState().probe(streaming.a)
         assert found.refused == 'role "pgvip" is not permitted to log in'
         assert "pgvip init" in found.way_out
     finally:
@@ -115,12 +115,12 @@ def test_a_standby_that_takes_no_connections_is_not_starting_for_ever(
     pgtools.pg_ctl(streaming.b, "start", "-W", "-s", "-l", make_log(streaming.b), "-o", "-c hot_standby=off")
     try:
         assert wait_until(lambda: takes_none(streaming.b), 10, what="a server that takes no connections")
-        assert state.look(streaming.b) == Look()
+        assert state.probe(streaming.b) == Findings()
         monkeypatch.setattr("pgvip.checks.server_state.NOT_YET_S", 0.0)
-        wait_until(lambda: "not accepting" in state.look(streaming.b).waiting, 10, what="consistent")
+        wait_until(lambda: "not accepting" in state.probe(streaming.b).waiting, 10, what="consistent")
     finally:
         postgres.stop(streaming.b, clean=False)
-    assert state.look(streaming.b) == Look()
+    assert state.probe(streaming.b) == Findings()
     assert state._waits_since_s == NEVER
 
 
@@ -129,7 +129,7 @@ def test_a_standby_whose_replication_is_refused_says_so(streaming: Pair) -> None
     try:
         pgtools.psql(streaming.a, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
         wait_until(lambda: not look(streaming.b).streaming, 10, what="the end of the stream")
-        found = ServerState().look(streaming.b)
+        found = ServerState().probe(streaming.b)
         assert found.not_followed == 'role "pgvip_replication" is not permitted to log in'
         assert "on a: " in found.way_out
     finally:
