@@ -66,7 +66,7 @@ def rewind(config: Config, fork: Lsn, progress: Say) -> str:
         progress(f"rewinding to follow {config.peer.name}")
         said = _run(config, version, fork)
     except CommandError as failure:
-        return f"the rewind did not end: {failure.message}"
+        return f"the rewind did not end: {failure.message}; {failure.detail}".rstrip("; ")
     if said.returncode == 0:
         slots.forget(config)
         return ""

@@ -148,7 +148,7 @@ def ensure_include(main: Path) -> None:
 
 def owned(config: Config, version: int) -> frozenset[str]:
     """Names of the settings that pgvip.conf has: nobody else may set them."""
-    return frozenset(setting.name for setting in server_settings.pinned(version, archive=config.archive.enabled))
+    return frozenset(name for name, _ in _settings(config, sync=True, version=version))
 
 
 @as_postgres()
