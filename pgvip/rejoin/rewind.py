@@ -117,8 +117,9 @@ def _recover(config: Config) -> None:
         *("--single", "-D", data),
         *pgtools.config_file_option(config),
         *("-c", "synchronous_standby_names=", "-c", "archive_mode=off"),
-        # A library that is gone would end it; what is set for databases and roles does not count in this mode.
-        *("-c", "session_preload_libraries=", "-c", "local_preload_libraries=", "template1"),
+        # A time-out or a missing library of a file would end it; what is set for databases and roles does not count.
+        *(word for key, value in session_settings.ALONE.items() for word in ("-c", f"{key}={value}")),
+        "template1",
     ]
     try:
         check(command, timeout_s=RECOVERY_S, user=config.postgres.user, die_with_caller=True)

@@ -35,6 +35,9 @@ IMMUNE = {
 SUPERUSER = {**IMMUNE, "session_preload_libraries": ""}
 """For the programs that connect as PostgreSQL's own user."""
 
+ALONE = {key: value for key, value in SUPERUSER.items() if key != "role"}
+"""For single-user mode, on its command line."""
+
 RECEIVER = {
     "role": "none",
     "statement_timeout": "0",
