@@ -37,6 +37,7 @@ class Answers(NamedTuple):
     replay_paused: bool
     replay_age_s: float | None
     sync_names: str
+    listen_addresses: str
     slot_wal_status: str | None
     replica_state: str | None
     replica_sync_state: str | None
@@ -48,7 +49,6 @@ class Answers(NamedTuple):
     settings_read_at: str
     recovery_target: str | None
     apply_delay: str
-    listen_addresses: str
 
 
 class Memory(NamedTuple):

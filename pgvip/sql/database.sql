@@ -17,6 +17,7 @@ SELECT r.in_recovery,
        CASE WHEN r.in_recovery
             THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 END AS replay_age_s,
        current_setting('synchronous_standby_names') AS sync_names,
+       current_setting('listen_addresses') AS listen_addresses,
        slot.wal_status,
        replica.state,
        replica.sync_state,
@@ -31,8 +32,7 @@ SELECT r.in_recovery,
           FROM unnest(ARRAY['recovery_target', 'recovery_target_lsn', 'recovery_target_name',
                             'recovery_target_time', 'recovery_target_xid']) AS key
          WHERE current_setting(key) <> '') AS recovery_target,
-       CASE WHEN r.in_recovery THEN current_setting('recovery_min_apply_delay') ELSE '0' END AS apply_delay,
-       current_setting('listen_addresses') AS listen_addresses
+       CASE WHEN r.in_recovery THEN current_setting('recovery_min_apply_delay') ELSE '0' END AS apply_delay
   FROM (SELECT pg_is_in_recovery() AS in_recovery OFFSET 0) AS r
   LEFT JOIN pg_stat_get_wal_receiver() AS receiver ON r.in_recovery
   LEFT JOIN (SELECT *

@@ -95,8 +95,8 @@ SHAPES: dict[str, Shape] = {
     # --- this host's server, and the peer's: what the daemon looks at
     "database": one(
         *(BOOL, TIMELINE_HEX.or_null, LSN.or_null, LSN.or_null, LSN.or_null, TIMELINE.or_null, INT.or_null),
-        *(TEXT.or_null, FLOAT.or_null, BOOL, FLOAT.or_null, TEXT, TEXT.or_null, TEXT.or_null, TEXT.or_null),
-        *(LSN.or_null, LSN.or_null, FLOAT.or_null, FLOAT.or_null, COUNT, TEXT, TEXT.or_null, TEXT, TEXT),
+        *(TEXT.or_null, FLOAT.or_null, BOOL, FLOAT.or_null, TEXT, TEXT, TEXT.or_null, TEXT.or_null, TEXT.or_null),
+        *(LSN.or_null, LSN.or_null, FLOAT.or_null, FLOAT.or_null, COUNT, TEXT, TEXT.or_null, TEXT),
     ),
     "peer_database": one(BOOL, TIMELINE, NUMBER),
     "in_recovery": one(BOOL),
