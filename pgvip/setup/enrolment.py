@@ -7,7 +7,6 @@ written last: until then the daemon has no right to anything.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import signal
 import socket
