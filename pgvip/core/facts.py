@@ -198,14 +198,6 @@ class Facts:
         return self.responding and not self.hung and self.unconnected_s >= self.s.hung_after_s
 
     @fact
-    def refused(self) -> bool:
-        """The server answers new connections, and has not let pgvip ask it for as long as would make it hung."""
-        connection, watch = self.seen.connection, self.seen.database
-        since_s = max(watch.at_s, watch.failing_since_s, self.k.database.postmaster_since_s)
-        serving = bool(self.postmaster) and connection.ok() and bool(connection.value)
-        return serving and watch.failures >= 2 and self.now_s - since_s >= self.s.hung_after_s
-
-    @fact
     def disks_bad(self) -> bool:
         """Nothing could be written and synced for `disk_hung_after_s`: a disk may be slow for longer than a server."""
         watch = self.seen.disks
