@@ -37,12 +37,17 @@ def log_file(config: Config) -> Path:
 
 def begin(config: Config) -> str:
     """Remember that the server is started now; returns what ended it after its last start, "" for nothing known."""
-    ended = server_log.cause(_written(config))
+    ended = fatal(config)
     logs: list[server_log.Log] = []
     with suppress(PostgresError):
         logs = server_log.now(config, log_file(config))
     _STARTED[config.postgres.data_directory] = _Start(now_s(), logs)
     return ended
+
+
+def fatal(config: Config) -> str:
+    """What ended the server after its last start, as its log says; "" for nothing known."""
+    return server_log.cause(_written(config))
 
 
 def why(config: Config) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import PostgresError, ProbeError
 from pgvip.state import files
-from pgvip.system import pgconf, pgtools, processes, server_tls
+from pgvip.system import pgconf, pgtools, processes, server_settings, server_tls
 from pgvip.system.sql import connect_peer
 from pgvip.system.stopped_wal import end_of_wal
 from pgvip.system.workers import as_postgres
@@ -24,9 +24,6 @@ UNUSABLE = "data-unusable"
 
 PEER_S = 1.0
 """For the peer to report its settings; a standby also starts without them."""
-
-GOOD_COMMITS = ("on", "remote_apply")
-"""synchronous_commit at which an acknowledged commit is flushed on the standby."""
 
 
 @as_postgres()
@@ -182,7 +179,7 @@ def _refuse_older_data(config: Config) -> None:
 
 def _refuse_weak_commit(config: Config) -> None:
     setting = pgtools.server_setting(config, "synchronous_commit")
-    if setting not in GOOD_COMMITS:
+    if setting not in server_settings.GOOD_COMMITS:
         raise PostgresError(
             f"synchronous_commit is {setting}",
             "Commits would be acknowledged before the standby has them.",

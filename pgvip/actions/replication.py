@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvip.actions import slots
+from pgvip.checks import server_state
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.deadlines import Deadline, wait_until
 from pgvip.errors import PostgresError, ProbeError
@@ -27,6 +28,7 @@ RELOAD_S = 10.0
 """For a changed setting to be in effect after SIGHUP."""
 
 POLL_S = 0.01
+CORRECT = "See PostgreSQL's log for a wrong line in its configuration files, and correct it."
 
 
 class Receiver(NamedTuple):
@@ -60,13 +62,19 @@ def set_sync_names(config: Config, on: bool) -> None:
             return _setting(session, "synchronous_standby_names", ANSWER_S) == wanted
         return False
 
-    wait_until(
-        in_effect,
-        RELOAD_S,
-        every_s=POLL_S,
-        what=f"synchronous_standby_names = '{wanted}' in effect",
-        error=PostgresError,
-    )
+    what = f"synchronous_standby_names = '{wanted}' in effect"
+    try:
+        wait_until(in_effect, RELOAD_S, every_s=POLL_S, what=what, error=PostgresError)
+    except PostgresError as failure:
+        raise PostgresError(failure.message, _why_not_read(config) or failure.detail, CORRECT) from failure
+
+
+def _why_not_read(config: Config) -> str:
+    """What keeps the server from applying its files; "" when that is not known."""
+    with suppress(ProbeError), connect_local(config) as session:
+        if wrong := server_state.wrong_lines(session):
+            return f"PostgreSQL applies no change while a configuration file is wrong: {wrong}."
+    return ""
 
 
 def confirm_grant(config: Config, *, sync: bool, timeout_s: float) -> WalPoint:

@@ -17,7 +17,7 @@ from pgvip.archive.backups import DATA, DONE, RUNNING, TABLESPACES, Backup
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import ArchiveError, CommandError, FormatError, PgvipError, ProbeError
 from pgvip.state import codec, files
-from pgvip.system import pgtools, processes
+from pgvip.system import pgtools, processes, session_settings
 from pgvip.system.commands import check, run
 from pgvip.system.sql import connect_local
 from pgvip.text.writing import too_little
@@ -240,7 +240,14 @@ def _copy(
             on_bytes(int(found["done"]) * 1024, int(found["total"]) * 1024)
 
     try:
-        check(command, timeout_s=config.backup.timeout_s, user=config.postgres.user, on_line=line, die_with_caller=True)
+        check(
+            command,
+            timeout_s=config.backup.timeout_s,
+            user=config.postgres.user,
+            env=session_settings.environment(session_settings.SUPERUSER),
+            on_line=line,
+            die_with_caller=True,
+        )
     except CommandError as failure:
         raise ArchiveError("pg_basebackup failed", failure.detail or str(failure)) from failure
     files.sync_directory(path)

@@ -19,6 +19,7 @@ OWN_CHECK = frozenset({
     "configuration-differs",
     "version-differs", "unconfirmed", "no-record", "lag", "sync-names", "weak-commits", "heartbeat-failing",
     "vip-twice",
+    "settings-wrong", "settings-pending", "settings-overridden",
 })  # fmt: skip
 """Warnings of `status` that have a check of their own here."""
 

@@ -7,40 +7,31 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from pgvip.checks import server_state
 from pgvip.checks.finding import Finding, Perf, critical, gathered, judged, ok, unknown, warning
 from pgvip.checks.subject import Facts
 from pgvip.errors import PostgresError, ProbeError
-from pgvip.system import mounts, pgconf, pgtools
+from pgvip.system import mounts, pgconf, pgtools, server_settings
+from pgvip.system.server_settings import COMMIT
 from pgvip.system.sql import ServerAnswered, connect_local
 from pgvip.system.workers import as_postgres
 
 HEARTBEAT_S = 2.0
 """How long the heartbeat row may be locked by somebody before that is reported."""
 LEVELS = {"warning": warning, "critical": critical}
-ON = ("on",)
-WANTED: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
-    ("wal_level", ("replica", "logical"), "critical", "a standby and pg_rewind need it"),
-    ("hot_standby", ON, "critical", "a standby could not be asked, nor read from"),
-    ("fsync", ON, "critical", "a power cut would lose or damage data"),
-    ("full_page_writes", ON, "critical", "a power cut would damage data, and pg_rewind needs it"),
-    ("restart_after_crash", ("off",), "critical", "after a crash it would serve what the standby may lack"),
-    ("zero_damaged_pages", ("off",), "critical", "damage would be hidden and replicated"),
-    ("synchronous_commit", ("on", "remote_apply"), "critical", "commits would not wait for the standby"),
-    ("recovery_min_apply_delay", ("0",), "critical", "a takeover would wait for the delay"),
-    ("wal_retrieve_retry_interval", ("100",), "warning", "a promotion may take 5 s"),
-)
-"""Setting, good values, how bad another one is, and why (manual, chapters 19 and 26)."""
-COMMIT = "synchronous_commit"
-IN_FILES = ("wal_level", "fsync", "full_page_writes", COMMIT)
+IN_FILES = tuple(setting.name for setting in server_settings.TABLE if setting.refused)
 """What is asked of the files while the server is down: each costs a start of its program."""
-AT_LEAST = (("max_wal_senders", 3, "the standby, a base backup and a check need one each"),
-            ("max_replication_slots", 2, "the standby needs one"))  # fmt: skip
 RESTART = "set it in postgresql.conf and restart the server: pgvip pause, restart, pgvip resume"
 
 
 def database(facts: Facts) -> Finding:
     """The local server answers a query; connections are left."""
-    if not facts.server_runs:
+    try:
+        runs = facts.server_runs
+    except ServerAnswered as failure:
+        text = f"PostgreSQL answers, and refuses pgvip: {failure.reason}"
+        return critical(text, server_state.way_out(failure.reason))
+    if not runs:
         if facts.identity is None:
             return unknown("PostgreSQL does not run here", "pgvip init starts it or makes it")
         return critical("PostgreSQL does not answer on this host", "see its log, and pgvip status")
@@ -72,7 +63,7 @@ def settings(facts: Facts) -> Finding:
 
 def _settings(facts: Facts) -> dict[str, str]:
     """From the running server, else from the files."""
-    names = [name for name, _, _, _ in WANTED] + [name for name, _, _ in AT_LEAST]
+    names = [setting.name for setting in server_settings.judged()]
     if facts.server_runs:
         rows = facts.local("check_settings", (names,))
         found: dict[str, str] = {name: value for name, value, _ in rows}
@@ -85,43 +76,40 @@ def _settings(facts: Facts) -> dict[str, str]:
 
 def _judged(facts: Facts, found: dict[str, str]) -> Iterator[Finding]:
     ours = facts.identity is not None  # before init, what pgvip.conf sets is not set yet
-    for name, good, level, why in WANTED:
-        value = found.get(name)
-        if value is None or value in good or (name == COMMIT and not facts.config.settings.sync):
+    for setting in server_settings.judged():
+        name, value = setting.name, found.get(setting.name)
+        if value is None or (name == COMMIT and not facts.config.settings.sync):
             continue
         if name == pgconf.RESTART_AFTER_CRASH and facts.durable is not None and facts.durable.pause.active:
             continue  # nobody else would start it again
-        if ours or name not in _OURS:
-            yield LEVELS[level](f"{name} is {value}, should be {' or '.join(good)}: {why}", RESTART)
-    for name, least, why in AT_LEAST:
-        value = found.get(name)
-        if value is not None and int(value) < least:
-            yield critical(f"{name} is {value}, should be at least {least}: {why}", RESTART)
+        if setting.least and int(value) < setting.least:
+            yield critical(f"{name} is {value}, should be at least {setting.least}: {setting.why}", RESTART)
+        elif setting.good and value not in setting.good and (ours or setting.pinned is None):
+            should = " or ".join(setting.good) or "empty"
+            yield LEVELS[setting.level](f"{name} is {value}, should be {should}: {setting.why}", RESTART)
     if ours and facts.server_runs:
+        if wrong := server_state.described(facts.local("file_errors")):
+            yield critical(f"a configuration file is wrong: {wrong}", "correct it, then: select pg_reload_conf()")
         pending = [name for name, pending in facts.local("check_pending") if pending]
         if pending:
             yield warning(f"a restart is pending for {', '.join(pending)}", "pgvip pause, restart, pgvip resume")
         yield from _overridden(facts)
-
-
-_OURS = frozenset({"hot_standby", "restart_after_crash", "wal_retrieve_retry_interval"})
+        for (database,) in facts.local("check_read_only"):
+            text = f"default_transaction_read_only is on for {database}: writes of clients fail there"
+            yield warning(text, "ALTER DATABASE or ALTER ROLE ALL RESET default_transaction_read_only")
 
 
 def _overridden(facts: Facts) -> Iterator[Finding]:
     """ALTER SYSTEM wins over pgvip.conf; what is taken away there at the next start is at work until then."""
-    ours = {line.partition(" = ")[0] for line in _rendered(facts).splitlines()}
+    config = facts.config
+    ours = pgconf.owned(config, pgtools.major_version(config.postgres.data_directory))
     try:
-        own = pgconf.auto_conf_keys(facts.config) & ours
+        own = pgconf.auto_conf_keys(config) & ours
     except PostgresError as failure:
         yield unknown(failure.message)
         return
     for name in sorted(own):
         yield warning(f"ALTER SYSTEM has set {name}, which is pgvip's", f"ALTER SYSTEM RESET {name}")
-
-
-def _rendered(facts: Facts) -> str:
-    version = pgtools.major_version(facts.config.postgres.data_directory)
-    return pgconf.render(facts.config, sync=False, version=version)
 
 
 def rewind(facts: Facts) -> Finding:

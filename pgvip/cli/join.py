@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if pending:
         warn(
             f"needs a restart of this standby, and is not in force yet: {', '.join(pending)}",
-            "Restart it when it suits; until then, read queries go on undisturbed.",
+            "Restart it when it suits; until then, read queries go on undisturbed"
+            + (", and this standby may not take over." if "listen_addresses" in pending else "."),
         )
     report(config)
     return 0

@@ -66,7 +66,8 @@ class PostgresConfig:
     """Where PostgreSQL lives. `unit`: the systemd unit that runs it; "" means pg_ctl as `user`.
 
     `config_directory`: where postgresql.conf and pg_hba.conf are (Debian: /etc/postgresql/15/main); by
-    default the data directory. Time-outs in seconds.
+    default the data directory. Time-outs in seconds. `keep_access`: the daemon puts pgvip's lines of pg_hba.conf and
+    pg_ident.conf back where they are missing.
     `tls`: of pgvip's connections between the hosts: "pair" (certificates made by pgvip), "own" (the administrator's
     server certificate, verified by `tls_authority`), "off".
     """
@@ -85,6 +86,7 @@ class PostgresConfig:
     start_timeout_s: float = 300.0
     stop_timeout_s: float = 60.0
     promote_timeout_s: float = 60.0
+    keep_access: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ _RELOADABLE = (
     "postgres.start_timeout_s",
     "postgres.stop_timeout_s",
     "postgres.promote_timeout_s",
+    "postgres.keep_access",
     "me.role",
     "me.fencing",
     "peer.role",

@@ -267,6 +267,7 @@ def read_postgres(table: Table) -> PostgresConfig:
         start_timeout_s=table.number("start_timeout_s", 300.0, 1.0, 86400.0),
         stop_timeout_s=table.number("stop_timeout_s", 60.0, 1.0, 3600.0),
         promote_timeout_s=table.number("promote_timeout_s", 60.0, 1.0, 3600.0),
+        keep_access=table.flag("keep_access", default=True),
     )
     table.finish()
     return postgres

@@ -1,6 +1,6 @@
 """What `status` gathers in the background: archiving and base backups of both hosts, and the peer's schedule.
 
-Two threads look: a disk or a database that hangs holds up one of them, a silent peer the other, and neither holds up
+Three threads look: a disk or a database that hangs holds up some of them, a silent peer another, and none holds up
 the loop, a health check or whoever asks: what was seen last is reported, with its age.
 """
 
@@ -13,11 +13,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pgvip.actions import last_words
 from pgvip.archive import backups, report
 from pgvip.checks import exposed
+from pgvip.checks.server_state import ServerState
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Vip
 from pgvip.core.warnings import WarningRow, warned
+from pgvip.daemon import server_files
 from pgvip.deadlines import now_s
 from pgvip.drill import result
 from pgvip.errors import FormatError, PgvipError, ProbeError
@@ -25,6 +28,7 @@ from pgvip.orders.schedule import GRACE_S
 from pgvip.probes import addresses
 from pgvip.state import codec
 from pgvip.state.record import Scheduled
+from pgvip.system import processes
 from pgvip.text.times import TimeError, of_wall
 from pgvip.text.writing import waiting
 
@@ -36,8 +40,12 @@ QUESTION = "background"
 """What the peer's daemon is asked for."""
 FIRST_S = 2.0
 OWN_EVERY_S = 10.0
+SERVER_EVERY_S = 15.0
+"""A file that was changed is seen, reported by the peer, and past the time that makes it an event within a minute."""
 PEER_EVERY_S = 5.0
 ANSWER_S = 3.0
+PEER_FRESH_S = 30.0
+"""What the peer said of its server is repeated here for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,16 @@ class Waiting(Scheduled):
     age_s: float
 
 
-PARTS: dict[str, type] = {"archiving": Archiving, "backup": NewestBackup, "scheduled": Waiting}
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is wrong with a host's PostgreSQL and its configuration, as that host warns of it."""
+
+    host: str
+    warnings: tuple[StandingWarning, ...]
+    age_s: float
+
+
+PARTS: dict[str, type] = {"archiving": Archiving, "backup": NewestBackup, "scheduled": Waiting, "server": Server}
 """What one host reports of itself."""
 
 _ARCHIVE = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
@@ -91,6 +108,12 @@ ADDRESS_WARNINGS: tuple[WarningRow[list[tuple[Vip, str]]], ...] = (
     WarningRow("vip-elsewhere", lambda v: v, "this host carries the {it[0]} VIP on {it[1]} too",
                "take it from there: the kernel answers ARP for it, and clients may come to this host"),
 )  # fmt: skip
+
+PEER_WARNINGS: tuple[WarningRow[Document], ...] = (
+    WarningRow("peer-database", lambda v: [one for one in v["warnings"] if v["age_s"] <= PEER_FRESH_S],
+               "on {v[host]}: {it[text]}", "on {v[host]}: {it[hint]}"),
+)  # fmt: skip
+"""Of what the peer warns of in its PostgreSQL: without it, this host would look well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +143,15 @@ class Background:
         self._exposed: tuple[StandingWarning, ...] = ()
         self._certificates: dict[str, str] = {}
         self._elsewhere: tuple[StandingWarning, ...] = ()
+        self._server, self._own_server = ServerState(), _Seen()
+        self._server_warnings: tuple[StandingWarning, ...] = ()
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Begin to look, in two threads."""
+        """Begin to look, in three threads."""
         for name, look, every_s in (
             ("background", self.look, OWN_EVERY_S),
+            ("background-server", self.look_server, SERVER_EVERY_S),
             ("background-peer", self.look_peer, PEER_EVERY_S),
         ):
             threading.Thread(target=self._run, args=(look, every_s), name=name, daemon=True).start()
@@ -156,6 +182,15 @@ class Background:
         self._exposed = exposed.standing(config, ends)
         self._elsewhere = elsewhere(config)
 
+    def look_server(self) -> None:
+        """At this host's PostgreSQL and its configuration files; pgvip's own lines are put back there."""
+        config = self._config()
+        server_files.reset_recovery(config)
+        found = (*server_files.keep(config), *self._server.warnings(config))
+        for_peer = (*found, *_why_down(config))
+        self._own_server = _Seen({"server": codec.encode(Server(config.me.name, for_peer, 0.0))}, now_s())
+        self._server_warnings = found
+
     def look_peer(self) -> None:
         """Ask the peer's daemon for the same, and its schedule; without an answer the last one stands, and ages."""
         try:
@@ -169,7 +204,7 @@ class Background:
         """To the peer's question."""
         at_s = now_s()
         own = {name: self._own.of(name, at_s) for name in ("archiving", "backup")}
-        return {**own, "scheduled": self._own_schedule()}
+        return {**own, "scheduled": self._own_schedule(), "server": self._own_server.of("server", at_s)}
 
     # --- telling ----------------------------------------------------------------------------------------------
 
@@ -187,10 +222,16 @@ class Background:
         }
 
     def warnings(self) -> tuple[StandingWarning, ...]:
-        """What is wrong with this host's archiving and in pgvip itself, and lies open of its secrets."""
-        part = self._own.parts.get("archiving")
-        standing = (*self._exposed, *self._elsewhere, *self._faults())
-        return (*(warned(WARNINGS, part) if part else ()), *standing)
+        """What is wrong with this host's archiving, with both PostgreSQL and in pgvip, and lies open of its secrets."""
+        part, theirs = self._own.parts.get("archiving"), self._peer.of("server", now_s())
+        return (
+            *(warned(WARNINGS, part) if part else ()),
+            *self._server_warnings,
+            *(warned(PEER_WARNINGS, theirs) if theirs else ()),
+            *self._exposed,
+            *self._elsewhere,
+            *self._faults(),
+        )
 
     def _own_schedule(self) -> Document | None:
         waiting = self._scheduled()
@@ -245,6 +286,15 @@ def backup(config: Config) -> Document | None:
     newest = max(good, key=lambda one: one.ended_at)
     age_s = max(0.0, datetime.now(tz=UTC).timestamp() - newest.ended_at)
     return {"host": config.me.name, "name": newest.name, "age_s": age_s, "size_bytes": newest.size_bytes}
+
+
+def _why_down(config: Config) -> tuple[StandingWarning, ...]:
+    """What ended a server that does not run, for the peer; this host's own warning is that of the action that fails."""
+    if processes.postmaster(config.postgres.data_directory) is not None:
+        return ()
+    said = last_words.fatal(config)
+    hint = "correct what PostgreSQL names; it is started again by itself"
+    return (StandingWarning("action-failing", f"PostgreSQL does not run: {said}", hint),) if said else ()
 
 
 def aged(part: Document, by_s: float) -> Document:

@@ -49,7 +49,8 @@ class Readiness:
     `archive_failing`: the WAL file that could not be archived, "" when archiving works. `archive_ready`: files that
     wait for it. `oldest_s`: age of the oldest client's transaction. `fence`: how its probe of its peer's fence device
     went: "" well, "none" for no device, else what is wrong. `replay_blockers`: sessions that replay waits for.
-    `late_clients`: WAL clients of others that do not confirm what they get.
+    `late_clients`: WAL clients of others that do not confirm what they get. `wrong_settings`: wrong lines in its
+    configuration files.
     """
 
     host: str
@@ -78,6 +79,7 @@ class Readiness:
     fence: str
     replay_blockers: str = ""
     late_clients: str = ""
+    wrong_settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,17 @@ def _databases(facts: Facts) -> Iterable[Finding]:
     if mine and theirs and mine.version != theirs.version:
         text = f"PostgreSQL {mine.version} on {facts.me.name}, {theirs.version} on {facts.peer.name}"
         yield Finding("postgresql-version", Level.FAILED, text, "use the same major version on both", hard=True)
+
+
+def _settings(facts: Facts) -> Iterable[Finding]:
+    """A server applies no change of its settings while a file has a wrong line, and does not start again."""
+    for side in (facts.primary, facts.standby):
+        if side.ready is not None:
+            wrong = side.ready.wrong_settings
+            text = f"PostgreSQL's configuration files on {side.name} have no wrong line"
+            hint = "correct it, then: select pg_reload_conf()" if wrong else ""
+            text = f"a configuration file of PostgreSQL on {side.name} is wrong: {wrong}" if wrong else text
+            yield Finding("settings", Level.FAILED if wrong else Level.OK, text, hint)
 
 
 def _streaming(facts: Facts) -> Iterable[Finding]:
@@ -379,6 +392,6 @@ def _sessions(facts: Facts) -> Iterable[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    _record, _peer_daemon, _paused, _leaving, _hold, _databases, _streaming, _eligible, _replay, _lag, _archive,
-    _late_clients, _senders, _slots, _rewind, _fencing, _configuration, _override, _gateway, _sessions,
+    _record, _peer_daemon, _paused, _leaving, _hold, _databases, _settings, _streaming, _eligible, _replay, _lag,
+    _archive, _late_clients, _senders, _slots, _rewind, _fencing, _configuration, _override, _gateway, _sessions,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgvip import __version__
+from pgvip.checks import server_state
 from pgvip.config.model import Config
 from pgvip.core.values import Lsn
 from pgvip.errors import FormatError, LinkError, PgvipError
@@ -30,6 +31,7 @@ def look(config: Config, fence: str) -> Readiness:
         row = session.query("readiness", (pgconf.slot_name(config.peer.name), name, name), timeout_s=LOOK_S)[0]
         blockers = session.query("replay_blockers", timeout_s=LOOK_S)
         late = session.query("late_wal_clients", timeout_s=LOOK_S)
+        wrong = server_state.wrong_lines(session)
     (version, in_recovery, lsn, replay_lsn, *rest) = row
     (paused, senders_max, senders, slots_max, slots, peer_slot, logical, state, sync, *more) = rest
     (checksums, hints, failing, ready, sessions, oldest_s, prepared) = more
@@ -60,6 +62,7 @@ def look(config: Config, fence: str) -> Readiness:
         fence=fence,
         replay_blockers=_those(blockers),
         late_clients=_those(late),
+        wrong_settings=wrong,
     )
 
 

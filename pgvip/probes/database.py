@@ -37,6 +37,7 @@ class Answers(NamedTuple):
     replay_paused: bool
     replay_age_s: float | None
     sync_names: str
+    listen_addresses: str
     slot_wal_status: str | None
     replica_state: str | None
     replica_sync_state: str | None
@@ -195,7 +196,7 @@ class DatabaseProbe:
             moved_at_s=self._memory.moved_at_s,
             streaming=self._streams(said),
             replay_paused=said.replay_paused,
-            unfit=unfit(said),
+            unfit=unfit(self.config, said),
             recovery_target=said.recovery_target or "",
             settings_low=said.replay_paused and self._settings_low(),
             replay_lag_s=0.0 if replayed >= received else max(0.0, said.replay_age_s or 0.0),
@@ -257,9 +258,17 @@ class DatabaseProbe:
         return self._histories[timeline]
 
 
-def unfit(said: Answers) -> str:
-    """Why this standby may not take over, beside a recovery target and a pause, which are fields of their own."""
-    return f"its replay is delayed by recovery_min_apply_delay = {said.apply_delay}" if said.apply_delay != "0" else ""
+def unfit(config: Config, said: Answers) -> str:
+    """Why this standby may not take over, beside a recovery target and a pause, which are fields of their own.
+
+    What is configured and not in force counts as not there: the addresses would lead to a server that does not listen.
+    """
+    if said.apply_delay != "0":
+        return f"its replay is delayed by recovery_min_apply_delay = {said.apply_delay}"
+    wanted = config.postgres.listen_addresses
+    if said.listen_addresses != wanted:
+        return f"a restart of its PostgreSQL is pending: listen_addresses is '{said.listen_addresses}', not '{wanted}'"
+    return ""
 
 
 def lsn(text: str | None) -> Lsn:

@@ -23,7 +23,7 @@ from pgvip.rejoin import own_files, places, source
 from pgvip.rejoin.places import Place
 from pgvip.rejoin.saved_wal import keep_directory
 from pgvip.state import files
-from pgvip.system import pgconf, pgtools, processes
+from pgvip.system import pgconf, pgtools, processes, session_settings
 from pgvip.system.commands import check
 from pgvip.system.sql import REPLICATION_ROLE
 from pgvip.system.workers import LONG_S, as_postgres
@@ -238,6 +238,7 @@ def _copy(config: Config, spaces: Spaces, slot: str, on_bytes: Bytes | None) -> 
             command,
             timeout_s=config.rejoin.timeout_s,
             user=config.postgres.user,
+            env=session_settings.environment(),
             on_line=line,
             die_with_caller=True,
         )

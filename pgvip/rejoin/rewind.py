@@ -11,7 +11,7 @@ from pgvip.actions import prepare, slots
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import CommandError, RejoinError
 from pgvip.rejoin import own_files, source
-from pgvip.system import pgconf, pgtools
+from pgvip.system import pgconf, pgtools, session_settings
 from pgvip.system.commands import check, run
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def rewind(config: Config, fork: Lsn, progress: Say) -> str:
         progress(f"rewinding to follow {config.peer.name}")
         said = _run(config, version, fork)
     except CommandError as failure:
-        return f"the rewind did not end: {failure.message}"
+        return f"the rewind did not end: {failure.message}; {failure.detail}".rstrip("; ")
     if said.returncode == 0:
         slots.forget(config)
         return ""
@@ -92,6 +92,7 @@ def _run(config: Config, version: int, fork: Lsn) -> Completed:
             _rewind_command(config, version),
             timeout_s=config.rejoin.timeout_s,
             user=config.postgres.user,
+            env=session_settings.environment(),
             die_with_caller=True,
         )
     finally:
@@ -115,7 +116,10 @@ def _recover(config: Config) -> None:
         # Without pg_rewind's -F: it syncs everything when it ends, which a power cut may forestall.
         *("--single", "-D", data),
         *pgtools.config_file_option(config),
-        *("-c", "synchronous_standby_names=", "-c", "archive_mode=off", "template1"),
+        *("-c", "synchronous_standby_names=", "-c", "archive_mode=off"),
+        # A time-out or a missing library of a file would end it; what is set for databases and roles does not count.
+        *(word for key, value in session_settings.ALONE.items() for word in ("-c", f"{key}={value}")),
+        "template1",
     ]
     try:
         check(command, timeout_s=RECOVERY_S, user=config.postgres.user, die_with_caller=True)

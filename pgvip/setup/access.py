@@ -214,6 +214,17 @@ def write_access(config: Config, allowed: Sequence[tuple[str, str]] = ()) -> boo
 
 
 @as_postgres()
+def is_complete(config: Config) -> bool:
+    """Both files carry our lines. ActionError when that cannot be seen."""
+    wanted = (hba_lines(config), ident_lines(config))
+    try:
+        texts = [path.read_text(encoding="utf-8", errors="surrogateescape") for path in access_files(config)]
+    except OSError as failure:
+        raise ActionError("could not read pg_hba.conf and pg_ident.conf", f"{failure}.") from failure
+    return all(with_block(text, lines) == text for text, lines in zip(texts, wanted, strict=True))
+
+
+@as_postgres()
 def others_lines(config: Config) -> dict[str, str]:
     """What both files say besides our blocks, for the bundle: who may connect here must be let in there too.
 

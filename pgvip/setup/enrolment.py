@@ -7,19 +7,29 @@ written last: until then the daemon has no right to anything.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import signal
 import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pgvip.actions import postgres, prepare
+from pgvip.actions import postgres
 from pgvip.deadlines import wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, RefusedError
 from pgvip.setup import access
 from pgvip.state import files
-from pgvip.system import lock, own_directories, packets, pgconf, pgtools, processes, sql, units, wal_commands
+from pgvip.system import (
+    lock,
+    own_directories,
+    packets,
+    pgconf,
+    pgtools,
+    processes,
+    server_settings,
+    sql,
+    units,
+    wal_commands,
+)
 from pgvip.system.commands import check
 from pgvip.system.workers import as_postgres
 
@@ -114,19 +124,14 @@ def misplaced(config: Config, system_id: str = "") -> list[PgvipError]:
 
 def weak_settings(config: Config) -> list[PgvipError]:
     """Settings in the server's files under which an acknowledged commit may be lost, or nothing can follow."""
-    good = {
-        "fsync": ("on",),
-        "full_page_writes": ("on",),
-        "wal_level": ("replica", "logical"),
-        **({"synchronous_commit": prepare.GOOD_COMMITS} if config.settings.sync else {}),
-    }
     found: list[PgvipError] = []
-    for name, values in good.items():
-        value = pgtools.server_setting(config, name)
-        if value not in values:
-            found.append(
-                PostgresError(f"{name} is {value}", hint=f"Set {name} = {values[0]} in postgresql.conf, or remove it.")
-            )
+    for setting in server_settings.TABLE:
+        if not setting.refused or (setting.name == server_settings.COMMIT and not config.settings.sync):
+            continue
+        name, value = setting.name, pgtools.server_setting(config, setting.name)
+        if value not in setting.good:
+            hint = f"Set {name} = {setting.good[0]} in postgresql.conf, or remove it."
+            found.append(PostgresError(f"{name} is {value}: {setting.why}", hint=hint))
     sockets = [word.strip() for word in pgtools.server_setting(config, "unix_socket_directories").split(",")]
     wanted = config.postgres.socket_directory
     if not any(os.path.realpath(word) == os.path.realpath(wanted) for word in sockets if word):
@@ -262,9 +267,7 @@ def reset_auto_conf(config: Config, version: int) -> None:
     if not is_running(config):
         pgconf.strip_auto_conf(config, version)
         return
-    present = pgconf.auto_conf_keys(config)
-    ours = set(re.findall(r"^([a-z_]+) = ", pgconf.render(config, sync=True, version=version), re.MULTILINE))
-    for key in sorted(present & ours):
+    for key in sorted(pgconf.auto_conf_keys(config) & pgconf.owned(config, version)):
         pgtools.psql(config, f"ALTER SYSTEM RESET {key};\n")
 
 

@@ -17,6 +17,7 @@ SELECT r.in_recovery,
        CASE WHEN r.in_recovery
             THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 END AS replay_age_s,
        current_setting('synchronous_standby_names') AS sync_names,
+       current_setting('listen_addresses') AS listen_addresses,
        slot.wal_status,
        replica.state,
        replica.sync_state,

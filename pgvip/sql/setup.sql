@@ -17,6 +17,17 @@ ALTER ROLE pgvip LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD 
 ALTER ROLE pgvip_replication LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'replication_verifier';
 ALTER ROLE pgvip_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
 GRANT pg_monitor TO pgvip;
+-- What a session cannot set for itself without a superuser's right: no default of a file or a database may keep pgvip
+-- out, end its queries, or write each of them to the log.
+-- FROM CURRENT: an empty list that is written out is taken for a list of one empty name.
+SELECT set_config('session_preload_libraries', '', false) AS none \gset
+ALTER ROLE pgvip SET session_preload_libraries FROM CURRENT;
+ALTER ROLE pgvip_replication SET session_preload_libraries FROM CURRENT;
+ALTER ROLE pgvip SET log_statement = 'none';
+ALTER ROLE pgvip SET log_duration = off;
+ALTER ROLE pgvip SET log_min_duration_statement = -1;
+SELECT 'ALTER ROLE pgvip SET transaction_timeout = 0'
+ WHERE current_setting('server_version_num')::int >= 170000 \gexec
 SELECT 'GRANT pg_checkpoint TO pgvip' WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_checkpoint') \gexec
 -- From version 16 on a few connections can be kept for us when clients have taken all others.
 SELECT 'GRANT pg_use_reserved_connections TO pgvip'
@@ -47,6 +58,11 @@ CREATE OR REPLACE FUNCTION pgvip.checkpoint() RETURNS void LANGUAGE plpgsql SECU
 REVOKE ALL ON FUNCTION pgvip.checkpoint() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgvip.checkpoint() TO pgvip;
 
+-- Wrong lines in the configuration files: while there is one, PostgreSQL applies no change.
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_show_all_file_settings() TO pgvip;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_hba_file_rules() TO pgvip;
+SELECT 'GRANT EXECUTE ON FUNCTION pg_catalog.pg_ident_file_mappings() TO pgvip'
+ WHERE current_setting('server_version_num')::int >= 150000 \gexec
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO pgvip;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO pgvip;
 -- What pg_rewind needs of its source (manual, pg_rewind, Notes).

@@ -203,9 +203,19 @@ def _database_state(v: Facts) -> str:
         return "orphans" if processes.left else "down"
     if v.hung:
         return "hung"
+    if _refused(v):
+        return "refusing"
     if v.database is None:
         return "starting"
     return "standby" if v.database.in_recovery else "read-write"
+
+
+def _refused(v: Facts) -> bool:
+    """The server answers new connections, and has not let pgvip ask it for as long as would make it hung."""
+    connection, watch = v.seen.connection, v.seen.database
+    since_s = max(watch.at_s, watch.failing_since_s, v.k.database.postmaster_since_s)
+    serving = bool(v.postmaster) and connection.ok() and bool(connection.value)
+    return serving and watch.failures >= 2 and v.now_s - since_s >= v.s.hung_after_s
 
 
 def _replication(config: Config, v: Facts) -> Document:

@@ -2,9 +2,7 @@
 
 `pgvip.conf` is written afresh before every start, because a clone or a rewind copies the peer's. What it
 sets would be overridden by postgresql.auto.conf, so the same keys are removed there while the server is
-down. Not set here on purpose: `wal_level` (its default does, and `logical` must survive), the numbers of WAL
-senders and slots (their defaults do), `synchronous_commit` (checked at start instead; `remote_apply` is
-a DBA's right).
+down. What they are, and why, is one table: `server_settings`.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.errors import PostgresError
 from pgvip.state import files
-from pgvip.system import server_tls, wal_commands
+from pgvip.system import server_settings, server_tls, session_settings, wal_commands
 from pgvip.system.sql import REPLICATION_ROLE
 from pgvip.system.workers import as_postgres
 from pgvip.text.numbers import whole
@@ -49,19 +47,6 @@ STANDBY_KEYS = {
 """Settings that a standby needs at least as high as its primary, and what pg_control calls them."""
 
 RESTART_AFTER_CRASH = "restart_after_crash"
-
-RECOVERY_KEYS = (
-    "recovery_target",
-    "recovery_target_action",
-    "recovery_target_inclusive",
-    "recovery_target_lsn",
-    "recovery_target_name",
-    "recovery_target_time",
-    "recovery_target_xid",
-    "recovery_end_command",
-    "promote_trigger_file",
-)
-"""Keys that a restored or cloned postgresql.auto.conf may bring along and that would end a standby's life."""
 
 RELOAD = signal.SIGHUP
 """To the postmaster: read the configuration again (manual, 19.5)."""
@@ -188,6 +173,11 @@ def ensure_include(main: Path) -> None:
     files.write_like(main, text, main)
 
 
+def owned(config: Config, version: int) -> frozenset[str]:
+    """Names of the settings that pgvip.conf has: nobody else may set them."""
+    return frozenset(name for name, _ in _settings(config, sync=True, version=version))
+
+
 @as_postgres()
 def strip_auto_conf(config: Config, version: int) -> list[str]:
     """Remove pgvip's keys from postgresql.auto.conf, which would override them; returns those removed.
@@ -195,7 +185,7 @@ def strip_auto_conf(config: Config, version: int) -> list[str]:
     Only while the server is down: it rewrites the file itself.
     """
     path = config.postgres.data_directory / "postgresql.auto.conf"
-    ours = {key for key, _ in _settings(config, sync=True, version=version)} | set(RECOVERY_KEYS)
+    ours = owned(config, version)
     try:
         lines = _lines(path)
     except FileNotFoundError:
@@ -248,40 +238,34 @@ def _key(line: str) -> str:
 
 
 def _settings(config: Config, *, sync: bool, version: int) -> Iterator[tuple[str, str]]:
-    """Every setting that pgvip owns, in the order of the file."""
-    yield from (
-        # The addresses come and go while the server runs.
-        ("listen_addresses", config.postgres.listen_addresses),
-        ("port", str(config.postgres.port)),
-        ("hot_standby", "on"),
-        # For pg_rewind on clusters without checksums.
-        ("wal_log_hints", "on"),
-        # A crash is pgvip's to handle: re-initialised in place, a synchronous primary would show its clients
-        # commits that the standby lacks, and nobody would have looked.
-        (RESTART_AFTER_CRASH, "off"),
-        ("synchronous_standby_names", sync_names(config) if sync else ""),
-        ("primary_conninfo", _conninfo(config, version)),
-        ("primary_slot_name", slot_name(config.me.name)),
-        ("recovery_target_timeline", "latest"),
-        # Decides whether a promotion takes 0.05 or 5 s: the startup process sleeps it out.
-        ("wal_retrieve_retry_interval", "100ms"),
-        ("wal_receiver_status_interval", "1s"),
-        ("wal_receiver_timeout", "10s"),
-        # A returned standby finds its slot in use until the sender to its former self gives up.
-        ("wal_sender_timeout", "10s"),
-        ("max_slot_wal_keep_size", f"{config.max_slot_wal_keep_mb}MB"),
-    )
+    """Every setting that pgvip owns, in the order of the file; what they are for is in `server_settings`."""
+    for setting in server_settings.pinned(version, archive=config.archive.enabled):
+        assert setting.pinned is not None
+        fixed = setting.pinned != server_settings.CONFIGURED
+        yield setting.name, setting.pinned if fixed else _configured(config, setting.name, version, sync=sync)
     yield from server_tls.server_settings(config)
-    if version >= 18:
-        # The slot of an absent peer is bounded in bytes, not in time.
-        yield "idle_replication_slot_timeout", "0"
-    if not config.archive.enabled:
-        return
-    yield "archive_mode", "on"
-    if version >= 15:
-        yield "archive_library", ""
-    yield "archive_command", wal_commands.archive_command(config)
-    yield "restore_command", wal_commands.restore_command(config)
+
+
+def _configured(config: Config, name: str, version: int, *, sync: bool) -> str:
+    """What the configuration makes of a setting."""
+    match name:
+        case "listen_addresses":
+            return config.postgres.listen_addresses
+        case "port":
+            return str(config.postgres.port)
+        case "synchronous_standby_names":
+            return sync_names(config) if sync else ""
+        case "primary_conninfo":
+            return _conninfo(config, version)
+        case "primary_slot_name":
+            return slot_name(config.me.name)
+        case "max_slot_wal_keep_size":
+            return f"{config.max_slot_wal_keep_mb}MB"
+        case "archive_command":
+            return wal_commands.archive_command(config)
+        case "restore_command":
+            return wal_commands.restore_command(config)
+    raise AssertionError(name)
 
 
 def _conninfo(config: Config, version: int) -> str:
@@ -296,6 +280,7 @@ def _conninfo(config: Config, version: int) -> str:
         "connect_timeout": "3",
         "tcp_user_timeout": "10000",
         "gssencmode": "disable",
+        "options": session_settings.options(session_settings.RECEIVER),
     }
     return " ".join(f"{key}={conninfo_value(value)}" for key, value in words.items())
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pgvip.deadlines import Deadline
 from pgvip.errors import ProbeError
+from pgvip.system import session_settings
 
 PROTOCOL_3, SSL_REQUEST = 196608, 80877103
 CANNOT_CONNECT_NOW = "57P03"
@@ -134,7 +135,12 @@ def _left_s(deadline: Deadline) -> float:
 
 
 def _startup(user: str, database: str) -> bytes:
-    words = {"user": user, "database": database, "application_name": "pgvip"}
+    words = {
+        "user": user,
+        "database": database,
+        "application_name": "pgvip",
+        "options": session_settings.options(session_settings.IMMUNE),
+    }
     body = struct.pack("!i", PROTOCOL_3)
     body += b"".join(f"{key}\0{value}\0".encode() for key, value in words.items()) + b"\0"
     return struct.pack("!i", len(body) + 4) + body

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.errors import CommandError, PostgresError
+from pgvip.system import session_settings
 from pgvip.system.commands import Completed, check, run
 from pgvip.system.workers import as_postgres
 
@@ -214,7 +215,7 @@ def psql(config: Config, script: str, timeout_s: float = TOOL_TIMEOUT_S, databas
     The script goes in by standard input, so nothing of it is in an argument list. Its functions and operators are
     PostgreSQL's own: whoever owns the database may set a search_path that has others first. Raises PostgresError.
     """
-    options = {"PGOPTIONS": "-c search_path=pg_catalog"}
+    options = session_settings.environment(session_settings.SUPERUSER)
     command: list[str | Path] = [
         tool(config, "psql"),
         *("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"),

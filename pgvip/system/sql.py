@@ -18,7 +18,7 @@ import psycopg2.extensions as driver
 
 from pgvip.deadlines import Deadline
 from pgvip.errors import ProbeError
-from pgvip.system import server_tls
+from pgvip.system import server_tls, session_settings
 from pgvip.system.sql_shapes import Row, UnexpectedAnswerError, checked
 
 if TYPE_CHECKING:
@@ -265,8 +265,8 @@ def connect_peer_replication(config: Config, address: str) -> Session:
         **peer.parameters,
         **_verified(config, REPLICATION_ROLE, address),
         "user": REPLICATION_ROLE, "replication": "true", "application_name": "pgvip_check",
+        "options": session_settings.options(session_settings.RECEIVER),
     }
-    words.pop("options")  # a WAL sender refuses none of them, and needs none
     return Session(words, f"the WAL sender at {address}")
 
 
@@ -288,13 +288,10 @@ def _common(config: Config, statement_timeout_s: float, lock_timeout_s: float = 
     database or the role changes what our queries mean.
     """
     settings = {
+        **session_settings.IMMUNE,
         "synchronous_commit": "local",
         "statement_timeout": f"{statement_timeout_s * 1000:.0f}",
         "lock_timeout": f"{lock_timeout_s * 1000:.0f}",
-        "default_transaction_read_only": "off",
-        "search_path": "pg_catalog",
-        "idle_in_transaction_session_timeout": "0",
-        "idle_session_timeout": "0",
     }
     return {
         "port": config.postgres.port,
@@ -304,5 +301,5 @@ def _common(config: Config, statement_timeout_s: float, lock_timeout_s: float = 
         "gssencmode": "disable",
         "target_session_attrs": "any",
         "client_encoding": "UTF8",
-        "options": " ".join(f"-c {key}={value}" for key, value in settings.items()),
+        "options": session_settings.options(settings),
     }

@@ -95,13 +95,14 @@ SHAPES: dict[str, Shape] = {
     # --- this host's server, and the peer's: what the daemon looks at
     "database": one(
         *(BOOL, TIMELINE_HEX.or_null, LSN.or_null, LSN.or_null, LSN.or_null, TIMELINE.or_null, INT.or_null),
-        *(TEXT.or_null, FLOAT.or_null, BOOL, FLOAT.or_null, TEXT, TEXT.or_null, TEXT.or_null, TEXT.or_null),
+        *(TEXT.or_null, FLOAT.or_null, BOOL, FLOAT.or_null, TEXT, TEXT, TEXT.or_null, TEXT.or_null, TEXT.or_null),
         *(LSN.or_null, LSN.or_null, FLOAT.or_null, FLOAT.or_null, COUNT, TEXT, TEXT.or_null, TEXT),
     ),
     "peer_database": one(BOOL, TIMELINE, NUMBER),
     "in_recovery": one(BOOL),
     "standby_minimums": any_of(TEXT, NUMBER),
     "weak_commit": any_of(TEXT, TEXT, TEXT),
+    "file_errors": any_of(TEXT, COUNT, TEXT, TEXT),
     "readiness": one(
         *(COUNT, BOOL, LSN.or_null, LSN.or_null, BOOL, COUNT, COUNT, COUNT, COUNT, BOOL, TEXT, TEXT, TEXT, BOOL, BOOL),
         *(TEXT.or_null, COUNT, COUNT, FLOAT, COUNT),
@@ -155,6 +156,7 @@ SHAPES: dict[str, Shape] = {
     "check_data_directory": one(TEXT),
     "check_pending": any_of(TEXT, BOOL),
     "check_position": one(COUNT),
+    "check_read_only": any_of(TEXT),
     "check_ready": one(COUNT),
     "check_receiver": at_most_one(TEXT.or_null, TEXT),
     "check_replication": any_of(TEXT, TEXT.or_null, TEXT.or_null, TEXT.or_null, INT.or_null, FLOAT.or_null),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pgvip.web.sources import Counts, Document
 
 ROLES = ("primary", "standby", "primary_standby", "none", "unknown")
-STATES = ("read-write", "standby", "starting", "hung", "down", "orphans", "no-data", "unknown")
+STATES = ("read-write", "standby", "starting", "refusing", "hung", "down", "orphans", "no-data", "unknown")
 VIPS = ("primary", "standby")
 
 Value = Callable[["Document"], object]

@@ -37,6 +37,12 @@ HIDDEN = [("/run", "755"), ("/tmp", "1777"), ("/dev/shm", "1777")]
 DIRECTORIES = [("/run/postgresql", "postgres", "2775"), ("/run/lock", "root", "1777"), ("/run/user", "root", "755"),
                ("/var/lib/postgresql", "postgres", "755"), ("/etc/postgresql", "postgres", "755")]
 DATA_DIRECTORY = "/var/lib/postgresql/data"
+SESSION = {
+    "PGOPTIONS": r"-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c role=none"
+    " -c search_path=public -c statement_timeout=0 -c lock_timeout=0 -c session_preload_libraries="
+    " -c local_preload_libraries= -c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0",
+}
+"""So that the lab's own questions are answered whatever a test makes of the server's defaults."""
 SOCKET_DIRECTORY = "/run/postgresql"
 
 
@@ -283,7 +289,7 @@ class Host(Node):
     def sql(self, query: str, *, database: str = "postgres", check: bool = True, timeout_s: float = 10.0) -> str:
         """Ask the local PostgreSQL over its own socket as its superuser; the answer as psql prints it."""
         argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", SOCKET_DIRECTORY, "-d", database, "-c", query]
-        return self.run(argv, user="postgres", timeout_s=timeout_s, check=check).stdout.strip()
+        return self.run(argv, user="postgres", timeout_s=timeout_s, check=check, env=SESSION).stdout.strip()
 
     def writable(self) -> bool:
         """True when PostgreSQL here takes writes now."""

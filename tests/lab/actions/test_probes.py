@@ -78,9 +78,10 @@ def test_a_standby_says_what_keeps_its_replay_from_what_it_flushed(streaming: Pa
     assert look(streaming.b).unfit == look(streaming.b).recovery_target == ""
     pgtools.psql(streaming.b, "SELECT pg_wal_replay_pause()")
     assert look(streaming.b).replay_paused
+    for setting in ("recovery_target_name = 'old'", "recovery_min_apply_delay = '5min'"):
+        pgtools.psql(streaming.b, f"ALTER SYSTEM SET {setting}")  # wins over pgvip.conf until pgvip starts it again
     postgres.stop(streaming.b, clean=True)
-    given = "-c recovery_target_name=old -c recovery_min_apply_delay=5min"  # wins over every file
-    pgtools.pg_ctl(streaming.b, "start", "-w", "-s", "-l", make_log(streaming.b), "-o", given)
+    pgtools.pg_ctl(streaming.b, "start", "-w", "-s", "-l", make_log(streaming.b))
     try:
         wait_until(lambda: look(streaming.b).streaming, 10, what="streaming")
         seen = look(streaming.b)

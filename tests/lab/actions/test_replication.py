@@ -147,3 +147,20 @@ def test_slots_are_made_and_advance(streaming: Pair) -> None:
     replication.advance_slot(streaming.a)
     slot = pgtools.psql(streaming.b, "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'pgvip_a'").strip()
     assert slot == str(look(streaming.b).replay_lsn)
+
+
+def test_the_sender_to_a_silent_receiver_ends_soon_and_that_of_others_does_not(streaming: Pair) -> None:
+    """A returned standby finds its slot in use until then; a slow logical consumer keeps the server's own limit."""
+    assert pgtools.psql(streaming.a, "SHOW wal_sender_timeout").strip() == "1min"
+    senders = "SELECT count(*) FROM pg_stat_replication WHERE usename = 'pgvip_replication'"
+    receivers = [
+        ref.pid
+        for ref in processes.cluster_processes(streaming.b.postgres.data_directory)
+        if b"walreceiver" in Path(f"/proc/{ref.pid}/cmdline").read_bytes()
+    ]
+    go_on = [stopped(pid) for pid in receivers]
+    try:
+        wait_until(lambda: pgtools.psql(streaming.a, senders).strip() == "0", 20, every_s=0.5, what="the sender's end")
+    finally:
+        for start_again in go_on:
+            start_again()

@@ -15,7 +15,9 @@ import pytest
 
 from pgvip.archive import backups, report
 from pgvip.archive.backups import Backup
+from pgvip.checks.server_state import ServerState
 from pgvip.config.model import Config
+from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.daemon import background
 from pgvip.daemon.background import PARTS, QUESTION, Background, checked
@@ -151,7 +153,7 @@ def test_the_peer_tells_the_same_of_itself(world: World) -> None:
     world.seen.look_peer()
     world.clock_s += 1.0
     found = world.seen.facts()
-    assert [found[part]["host"] for part in PARTS] == ["paris", "paris", "paris"]
+    assert [found[part]["host"] for part in PARTS if part != "server"] == ["paris", "paris", "paris"]
     assert found["archiving"]["age_s"] == 3.0
     assert found["backup"]["name"] == "of-10"
     assert found["scheduled"] == {**asdict(waiting), "host": "paris", "age_s": 1.0}
@@ -261,3 +263,25 @@ def test_its_threads_look_and_end(world: World, monkeypatch: pytest.MonkeyPatch)
     seen.start()
     assert looked.wait(5.0)
     seen.close()
+
+
+def test_what_the_peer_warns_of_in_its_server_is_told_here_while_it_is_news(world: World) -> None:
+    wrong = {"name": "settings-wrong", "text": "postgresql.conf line 3: typo", "hint": "correct it"}
+    world.peer = {"ok": True, "server": {"host": "paris", "warnings": [wrong], "age_s": 1.0}}
+    world.seen.look_peer()
+    [warning] = world.seen.warnings()
+    assert (warning.name, warning.text) == ("peer-database", "on paris: postgresql.conf line 3: typo")
+    assert warning.hint == "on paris: correct it"
+    world.clock_s += background.PEER_FRESH_S
+    assert world.seen.warnings() == ()
+
+
+def test_what_the_server_of_this_host_lacks_is_told_to_the_peer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = StandingWarning("settings-wrong", "postgresql.conf line 3: typo", "correct it")
+    monkeypatch.setattr(ServerState, "warnings", lambda *_: (wrong,))
+    assert world.seen.answer({})["server"] is None
+    world.seen.look_server()
+    assert world.seen.warnings() == (wrong,)
+    told = checked(world.seen.answer({})["server"], PARTS["server"])
+    assert told is not None
+    assert told["warnings"] == [{"name": wrong.name, "text": wrong.text, "hint": wrong.hint}]

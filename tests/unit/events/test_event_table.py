@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.checks import exposed
+from pgvip.checks import exposed, server_state
 from pgvip.core import warnings as core_warnings
 from pgvip.core.changes import TABLE
-from pgvip.daemon import background, internal_errors
+from pgvip.daemon import background, internal_errors, server_files
 from pgvip.events.event_table import EVENTS, VETO, Event, Level, kind, read
 from pgvip.hooks.calls import ROLE_EVENTS
 from pgvip.status import document
@@ -54,8 +54,11 @@ def test_every_name_in_the_table_is_told() -> None:
 
 
 def test_each_warning_of_the_tables_is_a_state_and_each_state_a_warning() -> None:
-    of_background = (background.WARNINGS, background.ADDRESS_WARNINGS)
-    tables = (core_warnings.TABLE, *of_background, exposed.WARNINGS, internal_errors.WARNINGS)
+    tables = (
+        core_warnings.TABLE, background.WARNINGS, background.ADDRESS_WARNINGS, background.PEER_WARNINGS,
+        exposed.WARNINGS, internal_errors.WARNINGS,
+        server_files.WARNINGS, server_state.WARNINGS,
+    )  # fmt: skip
     names = [row.name for table in tables for row in table]
     assert len(names) == len(set(names)) > 30
     assert {name for name, row in EVENTS.items() if row.state} == set(names)

@@ -83,6 +83,7 @@ CASES: dict[str, tuple[str, Level, bool, Facts]] = {
     "replay paused": ("replay", Level.FAILED, True, facts(peer=side("b", replay_paused=True))),
     "far behind": ("lag-received", Level.FAILED, False, facts(me=side("a", lsn=Lsn(1001 + (16 << 20))))),
     "replays late": ("lag-replayed", Level.FAILED, False, facts(peer=side("b", {"replay_lag_s": 61.0}))),
+    "wrong line": ("settings", Level.FAILED, False, facts(peer=side("b", wrong_settings="x line 3: typo"))),
     "archive fails": ("archive", Level.WARNING, False, facts(me=side("a", archive_failing="0001"))),
     "archive waits": ("archive", Level.WARNING, False, facts(me=side("a", archive_ready=16))),
     "archive backlog": ("archive", Level.WARNING, False, facts(me=side("a", archive_ready=128))),

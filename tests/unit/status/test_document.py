@@ -137,6 +137,9 @@ def test_states_of_the_local_database() -> None:
     assert state(processes=processes(installed=True, postmaster="77:1", left=3)) == "starting"
     stuck = Observation(value=True, at_s=NOW_S - 20, failures=5, failed_at_s=NOW_S, failing_since_s=NOW_S - 19)
     assert state(connection=stuck) == "hung"
+    refused: Observation[Database] = Observation(failures=5, failed_at_s=NOW_S, failing_since_s=NOW_S - 19)
+    assert state(database=refused) == "refusing"
+    assert state(database=replace(refused, failing_since_s=NOW_S - 0.1)) == "starting"
     assert state(database=Observation(Database("5:6", in_recovery=True, point=WalPoint(2, Lsn(1))), NOW_S)) == "standby"
 
 

@@ -26,24 +26,36 @@ synchronous_standby_names = 'FIRST 1 ("pgvip_db2")'
 primary_conninfo = 'host=db2 hostaddr=192.0.2.12 sslmode=verify-full \
 sslrootcert=/var/lib/pgvip/work/tls/authorities.crt sslcert=/var/lib/pgvip/work/tls/pgvip_replication.crt \
 sslkey=/var/lib/pgvip/work/tls/pgvip_replication.key port=5433 user=pgvip_replication dbname=postgres \
-application_name=pgvip_db1 connect_timeout=3 tcp_user_timeout=10000 gssencmode=disable'
+application_name=pgvip_db1 connect_timeout=3 tcp_user_timeout=10000 gssencmode=disable \
+options=''-c role=none -c statement_timeout=0 -c wal_sender_timeout=10s'''
 primary_slot_name = 'pgvip_db1'
 recovery_target_timeline = 'latest'
+recovery_target = ''
+recovery_target_lsn = ''
+recovery_target_name = ''
+recovery_target_time = ''
+recovery_target_xid = ''
+recovery_target_action = 'pause'
+recovery_target_inclusive = 'on'
+recovery_min_apply_delay = '0'
+recovery_end_command = ''
+promote_trigger_file = ''
 wal_retrieve_retry_interval = '100ms'
 wal_receiver_status_interval = '1s'
 wal_receiver_timeout = '10s'
-wal_sender_timeout = '10s'
 max_slot_wal_keep_size = '8192MB'
-ssl = 'on'
-ssl_cert_file = '/var/lib/pgvip/work/tls/server.crt'
-ssl_key_file = '/var/lib/pgvip/work/tls/server.key'
-ssl_ca_file = '/var/lib/pgvip/work/tls/authorities.crt'
+default_transaction_read_only = 'off'
 archive_mode = 'on'
 archive_library = ''
 archive_command = 'PYTHON -I -S PGVIP/archive_wal.py --timeout 10 --directory /var/lib/pgvip/archive "%p"'
 restore_command = '[ ! -e /run/pgvip/no-restore ] && [ -x PYTHON ] && exec PYTHON -I -S PGVIP/restore_wal.py \
 --timeout 10 --flag /run/pgvip/no-restore --directory /var/lib/pgvip/archive --directory /var/lib/pgvip/peer-archive \
 --directory /var/lib/pgvip/peer-archive/salvage "%f" "%p"'
+archive_cleanup_command = ''
+ssl = 'on'
+ssl_cert_file = '/var/lib/pgvip/work/tls/server.crt'
+ssl_key_file = '/var/lib/pgvip/work/tls/server.key'
+ssl_ca_file = '/var/lib/pgvip/work/tls/authorities.crt'
 """
 
 
@@ -76,6 +88,7 @@ def test_names_are_empty_in_async_and_alone(config: Config) -> None:
 def test_version_decides_what_is_there(config: Config) -> None:
     assert "archive_library" not in pgconf.render(config, sync=False, version=14)
     assert "idle_replication_slot_timeout" not in pgconf.render(config, sync=False, version=17)
+    assert "promote_trigger_file" not in pgconf.render(config, sync=False, version=16)
     assert "idle_replication_slot_timeout = '0'" in pgconf.render(config, sync=False, version=18)
 
 

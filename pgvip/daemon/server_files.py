@@ -1,0 +1,59 @@
+"""Puts pgvip's own lines back into pg_hba.conf and pg_ident.conf, and takes what ends recovery out of other files."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from pgvip.core.settings import StandingWarning
+from pgvip.core.warnings import WarningRow, warned
+from pgvip.errors import PgvipError
+from pgvip.events import event_log
+from pgvip.setup import access
+from pgvip.system import pgconf, pgtools, processes, server_settings
+
+if TYPE_CHECKING:
+    from pgvip.config.model import Config
+
+WARNINGS: tuple[WarningRow[str], ...] = (
+    WarningRow("access-missing", lambda v: v,
+               "pgvip's lines in pg_hba.conf and pg_ident.conf are not as they must be: {it}",
+               "pgvip init writes them; with postgresql.keep_access they are put back by themselves"),
+)  # fmt: skip
+
+
+def reset_recovery(config: Config) -> None:
+    """Take what ends or delays recovery out of postgresql.auto.conf, where it would win at a restart by hand.
+
+    A standby with a recovery target would open itself beside the primary, or drop what was acknowledged. What cannot be
+    reset stands as a warning (`settings-overridden`).
+    """
+    if processes.postmaster(config.postgres.data_directory) is None:
+        return  # the start takes it out
+    try:
+        for name in sorted(pgconf.auto_conf_keys(config) & server_settings.of_recovery()):
+            pgtools.psql(config, f"ALTER SYSTEM RESET {name};")
+            event_log.log("settings-reset", f"somebody has set {name} by ALTER SYSTEM; it was reset")
+    except PgvipError:
+        return
+
+
+def keep(config: Config) -> tuple[StandingWarning, ...]:
+    """See that both files have pgvip's lines; what is wrong and stays so is a warning.
+
+    Whoever manages these files may write them again; each time that pgvip has put its lines back is an event.
+    """
+    postmaster = processes.postmaster(config.postgres.data_directory)
+    if postmaster is None:
+        return ()
+    try:
+        if config.postgres.keep_access:
+            if access.write_access(config):
+                processes.send(postmaster, signal.SIGHUP)
+                text = "pgvip's lines were missing in pg_hba.conf or pg_ident.conf, and were put back"
+                event_log.log("access-restored", text)
+            return ()
+        why = "" if access.is_complete(config) else "they were changed or taken out"
+    except (PgvipError, OSError) as failure:
+        why = failure.message if isinstance(failure, PgvipError) else str(failure)
+    return warned(WARNINGS, why)

@@ -1,0 +1,63 @@
+"""What every session of pgvip's sets for itself, so that no default of a file, a database or a role changes it.
+
+What a connection asks for when it starts wins over all of these (manual, 20.1.4). What only a superuser may set
+(`session_preload_libraries`, `log_statement`), setup.sql sets for pgvip's roles.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+IMMUNE = {
+    # A hot standby refuses serializable transactions: it would seem not to answer.
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "search_path": "pg_catalog",
+    "role": "none",
+    "row_security": "on",
+    "local_preload_libraries": "",
+    "client_min_messages": "warning",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    # Compiling each of our short queries would cost far more than running it.
+    "jit": "off",
+}
+SUPERUSER = {**IMMUNE, "session_preload_libraries": ""}
+"""For the programs that connect as PostgreSQL's own user."""
+
+ALONE = {key: value for key, value in SUPERUSER.items() if key != "role"}
+"""For single-user mode, on its command line."""
+
+RECEIVER = {
+    "role": "none",
+    "statement_timeout": "0",
+    # Of this receiver's own sender: a returned standby finds its slot in use until the one to its former self gives
+    # up. For the whole server it would end slow logical consumers.
+    "wal_sender_timeout": "10s",
+}
+"""For the WAL receiver, and the worker that synchronizes logical failover slots."""
+
+
+def options(settings: Mapping[str, str]) -> str:
+    r"""The connection parameter `options`, in which a blank in a value is escaped (manual, 34.1.2).
+
+    >>> options({"default_transaction_isolation": "read committed", "role": "none"})
+    '-c default_transaction_isolation=read\\ committed -c role=none'
+    """
+    escaped = {key: value.replace("\\", "\\\\").replace(" ", "\\ ") for key, value in settings.items()}
+    return " ".join(f"-c {key}={value}" for key, value in escaped.items())
+
+
+def environment(settings: Mapping[str, str] = IMMUNE) -> dict[str, str]:
+    """The same for PostgreSQL's programs."""
+    return {"PGOPTIONS": options(settings), "PGCLIENTENCODING": "UTF8"}
