@@ -174,8 +174,7 @@ class Facts:
     @fact
     def crash_ages_s(self) -> dict[str, tuple[float, ...]]:
         """How long ago servers crashed while their host was primary, by host."""
-        heard = self.k.peer.heard
-        theirs = heard.message.crashes if heard else ()
+        theirs = self.k.peer.heard.message.crashes if self.k.peer.heard else ()
         mine = tuple(self.now_s - at_s for at_s in self.k.database.crashes)
         return {self.s.me: mine, self.s.peer: tuple(age_s + self.heard_age_s for age_s in theirs)}
 
@@ -183,8 +182,7 @@ class Facts:
     def hung(self) -> bool:
         """The postmaster lives, and neither new connections nor the kept one, or no disk, have answered for too long.
 
-        New connections alone wait where a CPU is short: a process is made for each. That is a failure only after
-        STARVED times as long, since then clients are served no better than by a server that is frozen.
+        New connections alone wait where a CPU is short: that is a failure only after STARVED times as long.
         """
         if not self.postmaster or self.is_running(StartPostgres):
             return False
@@ -199,11 +197,6 @@ class Facts:
             return 0.0
         since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s, self.k.database.postmaster_since_s)
         return self.now_s - since_s
-
-    @fact
-    def starved(self) -> bool:
-        """New connections have not been answered for too long, and the kept one is."""
-        return self.responding and not self.hung and self.unconnected_s >= self.s.hung_after_s
 
     @fact
     def disks_bad(self) -> bool:

@@ -366,8 +366,7 @@ class Knowledge:
     @property
     def busy(self) -> bool:
         """A change is under way: a give-up, a claim or its delay, a write."""
-        fencing, intent = self.fencing, self.intent
-        return bool(self.consent.giving_up or fencing.claim or fencing.waiting or intent.writing)
+        return bool(self.consent.giving_up or self.fencing.claim or self.fencing.waiting or self.intent.writing)
 
     def drawn(self) -> None:
         """Facts have been drawn: nothing is changed since."""
@@ -387,10 +386,9 @@ _FIELDS = tuple(each.name for each in fields(Knowledge))
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a round yields: the new knowledge, what to start, what to say.
+    """What a round yields: the new knowledge, what to start, what to say (at every change and every heartbeat).
 
-    `message` is sent at every change and at every heartbeat. `wake`: probes that should look again at once.
-    `guard`: what a watchdog is to do.
+    `wake`: probes that should look again at once. `guard`: what a watchdog is to do.
     """
 
     knowledge: Knowledge

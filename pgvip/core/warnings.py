@@ -202,6 +202,11 @@ def _heartbeat(v: Facts) -> str:
     return v.seen.heartbeat.value or "" if v.read_write and write_right(v) else ""
 
 
+def _starved(v: Facts) -> bool:
+    """New connections have not been answered for too long, and the kept one is."""
+    return v.responding and not v.hung and v.unconnected_s >= v.s.hung_after_s
+
+
 def _silent(v: Facts) -> bool:
     """A peer that answers by no path, beside a host that knows what it may do."""
     return v.message is None and v.peer_silent and v.k.confirmed
@@ -285,7 +290,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "this primary has committed nothing for {it:.0f} s",
                "see its disks: a write is not synced in time; an eligible standby takes the role over",
                both=True),
-    WarningRow("connections-slow", lambda v: v.starved,
+    WarningRow("connections-slow", _starved,
                "new connections to the local database are not answered, although its sessions are",
                "see the load of this host: a CPU or memory is short; or the postmaster alone is stopped", both=True),
     WarningRow("database-down", _down, "the primary's database is down, and the other host may not take over",

@@ -255,6 +255,8 @@ def _configured(config: Config, name: str, version: int, *, sync: bool) -> str:
             return str(config.postgres.port)
         case "synchronous_standby_names":
             return sync_names(config) if sync else ""
+        case "synchronized_standby_slots":
+            return slot_name(config.peer.name) if sync else ""
         case "primary_conninfo":
             return _conninfo(config, version)
         case "primary_slot_name":

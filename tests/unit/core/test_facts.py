@@ -245,9 +245,9 @@ def test_new_connections_that_wait_beside_a_kept_one_that_is_answered_are_given_
     """A CPU is short, in a bulk load say: each new connection is a process to be made."""
     for waited_s, hung, starved in ((2.9, False, False), (3.1, False, True), (11.8, False, True), (12.1, True, False)):
         host = primary().sees(connection=failing(value=True, since_s=NOW_S - waited_s + 0.1))
-        assert (host.facts.hung, host.facts.starved) == (hung, starved), waited_s
+        assert host.facts.hung is hung, waited_s
         assert ("connections-slow" in host.round().warnings()) is starved
-    assert not primary().hangs(failing(value=True)).facts.starved
+    assert "connections-slow" not in primary().hangs(failing(value=True)).round().warnings()
 
 
 @pytest.mark.parametrize(
