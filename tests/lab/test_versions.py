@@ -54,8 +54,13 @@ def test_a_logical_failover_slot_is_on_the_standby_when_it_takes_over(scene: Sce
         return standby.sql(synced) == "1"
 
     wait_until(lambda: followed(first, second), 60, "the standby has the slot", every_s=0.5)
+    waits_for = "show synchronized_standby_slots"
+    assert (first.sql(waits_for), second.sql(waits_for)) == (f"pgvip_{second.name}", "")
     os.kill(first.postmaster(), signal.SIGKILL)
+    scene.wait_roles(standby="primary_standby")
+    wait_until(lambda: second.writable() and second.sql(waits_for) == "", 10, "alone it waits for nobody")
     scene.finish(swapped=True)
+    assert (first.sql(waits_for), second.sql(waits_for)) == ("", f"pgvip_{first.name}")
     wait_until(lambda: followed(second, first), 60, "the returned host has it again", every_s=0.5)
     second.sql("select pg_drop_replication_slot('app')")
 
