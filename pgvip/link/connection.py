@@ -115,6 +115,11 @@ def ask_frame(kind: Kind, number: int, text: str) -> bytes:
     return frame(kind, NUMBER.pack(number) + body)
 
 
+def family(address: tuple[str, int]) -> socket.AddressFamily:
+    """The family of a numeric address."""
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
 def tune(sock: socket.socket, dead_s: float) -> None:
     """Small messages at once, and the kernel gives up when the driver would."""
     sock.setblocking(False)

@@ -32,6 +32,7 @@ from pgvip.link.connection import (
     Stage,
     ask_frame,
     bulk_frame,
+    family,
     frame,
     text_frame,
     tune,
@@ -50,6 +51,8 @@ RETRY_S = 0.3
 """Between two attempts to dial, or to listen where the address is not there yet."""
 RETRY_CONNECTED_S = 3.0
 """The same while the peer's own connection works: the second one is only a reserve."""
+DRAIN_S = 0.05
+"""While a bulk frame waits: nothing tells when the other end's kernel has acknowledged what was sent before."""
 CONNECT_S = 1.0
 HANDSHAKE_S = 2.0
 """About 20 ms on an idle host; a starved one gets a hundred times that."""
@@ -192,6 +195,8 @@ class PeerLink:
         due_s += [one.deadline_s for one in self._connections.values()]
         if self._listener is None:
             due_s.append(self._listen_at_s)
+        if self._bulk and any(one.live for one in self._connections.values()):
+            due_s.append(now_s + DRAIN_S)
         return min(max(0.0, min(due_s) - now_s) + 0.001, 60.0)
 
     def _serve(self, key: selectors.SelectorKey, events: int) -> None:
@@ -288,7 +293,7 @@ class PeerLink:
         if self._listener is not None or now_s < self._listen_at_s:
             return
         self._listen_at_s = now_s + RETRY_S
-        sock = socket.socket(_family(self._listen), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(family(self._listen), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(self._listen)
@@ -327,7 +332,7 @@ class PeerLink:
         if now_s < self._dial_at_s or self._outbound() is not None:
             return
         self._dial_at_s = now_s + (RETRY_CONNECTED_S if self._state.connected else RETRY_S)
-        sock = socket.socket(_family(self._dial), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(family(self._dial), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         one = Connection(sock, outbound=True, remote=self._dial[0], deadline_s=now_s + CONNECT_S)
         self._begin(one, self._connect)
 
@@ -394,7 +399,3 @@ class PeerLink:
         with self._lock:
             os.close(self._wake)
             self._wake = -1
-
-
-def _family(address: Address) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
