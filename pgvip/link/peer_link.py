@@ -195,8 +195,7 @@ class PeerLink:
         due_s += [one.deadline_s for one in self._connections.values()]
         if self._listener is None:
             due_s.append(self._listen_at_s)
-        if self._bulk and any(one.live for one in self._connections.values()):
-            due_s.append(now_s + DRAIN_S)
+        due_s += [now_s + DRAIN_S for one in self._connections.values() if one.live and self._bulk]
         return min(max(0.0, min(due_s) - now_s) + 0.001, 60.0)
 
     def _serve(self, key: selectors.SelectorKey, events: int) -> None:
