@@ -33,12 +33,12 @@ SELECT 'GRANT pg_checkpoint TO pgvip' WHERE EXISTS (SELECT FROM pg_roles WHERE r
 SELECT 'GRANT pg_use_reserved_connections TO pgvip'
  WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_use_reserved_connections') \gexec
 
+-- Earlier versions had a table.
+SELECT 'DROP TABLE pgvip.heartbeat' FROM pg_class WHERE oid = to_regclass('pgvip.heartbeat') AND relkind = 'r' \gexec
 CREATE SCHEMA IF NOT EXISTS pgvip AUTHORIZATION pgvip_owner;
 GRANT USAGE ON SCHEMA pgvip TO pgvip;
 -- A sequence, whose one row is written in place: a row of a table leaves a dead one with every beat, and where something
--- holds the horizon (a forgotten transaction, a slot), all of them are read by the next. Earlier versions had a table.
-SELECT 'DROP TABLE pgvip.heartbeat' WHERE EXISTS (
-    SELECT FROM pg_class WHERE relnamespace = 'pgvip'::regnamespace AND relname = 'heartbeat' AND relkind = 'r') \gexec
+-- holds the horizon (a forgotten transaction, a slot), all of them are read by the next.
 CREATE SEQUENCE IF NOT EXISTS pgvip.heartbeat;
 ALTER SEQUENCE pgvip.heartbeat OWNER TO pgvip_owner;
 GRANT SELECT, UPDATE ON SEQUENCE pgvip.heartbeat TO pgvip;

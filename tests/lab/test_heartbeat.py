@@ -56,7 +56,8 @@ def test_the_schema_is_dropped(scene: Scene) -> None:
     assert checked(scene)[0] == "OK"
     scene.primary.sql("drop schema pgvip cascade")
     see_the_warning(scene, 'schema "pgvip" does not exist')
-    scene.primary.sql(MADE_ANEW)
+    psql = ["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", SOCKET_DIRECTORY]
+    scene.primary.run(psql, user="postgres", stdin=MADE_ANEW)
     see_it_end(scene)
 
 
