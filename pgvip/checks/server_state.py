@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgvip.checks import logins
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER
 from pgvip.core.warnings import WarningRow, warned
@@ -17,7 +16,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError, ProbeError
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.pgping import ping
-from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_local
+from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_local, connect_peer_replication
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +49,9 @@ class Findings:
     waiting: str = ""
     not_followed: str = ""
 
+
+PASSING = "the database system is "
+"""starting up, shutting down, in recovery mode, not yet accepting connections (src/backend/tcop/postgres.c)."""
 
 WARNINGS: tuple[WarningRow[Findings], ...] = (
     WarningRow("settings-wrong", lambda v: v.wrong,
@@ -137,15 +139,22 @@ def asked(config: Config, session: Session) -> Findings:
 def _replication_refused(config: Config, session: Session) -> str:
     """What the peer says to the replication role of a standby that does not stream; "" where it lets it in, or is gone.
 
-    The reason of its own WAL receiver is in the log alone.
+    The reason of its own WAL receiver is in the log alone. A primary that starts or stops refuses everybody, and who
+    does not prove to be the primary (an `UnverifiedError`) refuses nothing.
     """
     if not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
         return ""
     rows = session.query("check_receiver", timeout_s=ANSWER_S)
     if rows and rows[0][0] == "streaming":
         return ""
-    why, detail = logins.why_no_replication(config)
-    return detail if why == logins.REFUSED else ""
+    try:
+        with connect_peer_replication(config, config.peer.address) as replication:
+            replication.connect(ANSWER_S)
+    except ServerAnswered as failure:
+        return "" if failure.detail.startswith(PASSING) else failure.detail
+    except ProbeError:
+        return ""
+    return ""
 
 
 def wrong_lines(session: Session) -> str:

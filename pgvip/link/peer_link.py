@@ -52,7 +52,7 @@ RETRY_S = 0.3
 RETRY_CONNECTED_S = 3.0
 """The same while the peer's own connection works: the second one is only a reserve."""
 DRAIN_S = 0.05
-"""While a bulk frame waits: nothing tells when the other end's kernel has acknowledged what was sent before."""
+"""While a bulk frame waits: no event reports when the other end's kernel has acknowledged what was sent before."""
 CONNECT_S = 1.0
 HANDSHAKE_S = 2.0
 """About 20 ms on an idle host; a starved one gets a hundred times that."""

@@ -99,6 +99,7 @@ def test_history_and_the_live_view(pair: Pair) -> None:
     primary.sql("create table if not exists lab_bulk (n int)")
     wait_until(writing, 30, "the WAL rate", 1.0)
     wait_until(lambda: samples(standby)[-1:] and samples(standby)[-1]["role"] == "standby", 30, "a standby's sample")
+    wait_until(lambda: samples(primary)[-1]["role"] == "primary", 30, "a sample of the primary of a whole pair")
     last = samples(primary)[-1]
     assert (last["role"], last["sync_state"]) == ("primary", "sync")
     assert last["heard_age_s"] < 3

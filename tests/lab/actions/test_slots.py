@@ -242,7 +242,7 @@ def expect(pair: Pair, primary: Config, socket: Path, directory: Path) -> None:
 
 def test_a_third_standby_and_a_receiver_follow_every_change(others: Pair) -> None:
     a, b = others.a, others.b
-    directory, home = others.root / "received", others.root / "third"
+    directory, home = others.root / "received-from-primary", others.root / "third"
     for made in (directory, home):
         made.mkdir()
         shutil.chown(made, "postgres")
