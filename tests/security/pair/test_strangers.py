@@ -16,7 +16,7 @@ from tests.lab.scene import Scene
 PROGRAM = Path(__file__).parents[2] / "lab" / "stranger.py"
 PORT = 5432
 LIMIT_S = 15.0
-"""Usually 2 to 4 s pass; 10.8 s were seen beside `no-row`, twice in six runs, and why is not known yet."""
+"""Usually 2 to 4 s pass; 10.8 s were seen beside `no-row`, twice in five runs, and why is not known yet."""
 
 
 @contextmanager
