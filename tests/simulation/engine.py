@@ -28,6 +28,10 @@ class Engine:
         self._made += 1
         heappush(self._queue, (self.now_s + delay_s, self._made, event))
 
+    def next_s(self) -> float:
+        """When the next event is due."""
+        return self._queue[0][0]
+
     def step(self) -> None:
         at_s, _, event = heappop(self._queue)
         self.now_s = at_s

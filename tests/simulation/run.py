@@ -109,9 +109,11 @@ def _play(world: World, plan: Plan, drawn: list[Faults], most: int) -> None:
         while world.events < until:
             world.step()
     else:
-        until_s = world.now_s + plan.stop_s
-        while world.now_s < until_s and world.events < most:
+        # Counted as `play` counts it: a sum would be off by the last bit of a float.
+        while world.now_s - faults.base_s < plan.stop_s and world.events < most:
             world.step()
+    while world.next_s() == world.now_s and world.events < most:
+        world.step()  # a plan knows the time of its end, not which of two events of one time was the last
     faults.stop()
     resolve(world, most)
 
