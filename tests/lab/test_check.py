@@ -98,6 +98,8 @@ def test_what_is_broken_is_found(pair: Pair) -> None:
     for host in (primary, standby):
         found = checked(pair, host)
         assert not levels(found), [one for one in found.values() if one["level"] != "OK"]
+    slots = "select count(*) from pg_replication_slots"
+    wait_until(lambda: primary.sql(slots) == "1", 30, "the slot of the standby's base backup is gone", every_s=0.5)
     strict = checked(
         pair, primary, "--lag-warning", "0", "--disk-warning", "100", "--clock-critical", "0.000001",
         "--connections-warning", "0",
