@@ -85,10 +85,14 @@ def message(r: Round, row: Change) -> Message:
 
 
 def _look_for_quiet_peer(r: Round) -> None:
-    """Once two heartbeats are missing, ask the peer's database at once: silence by one path proves nothing."""
+    """Once two heartbeats are missing, ask the peer's database at once: silence by one path proves nothing.
+
+    Ask again when there was a sign of life after the last question: until then the peer does not count as silent.
+    """
     v = r.facts()
     asked_s = max(v.seen.peer_own.at_s, v.seen.peer_own.failed_at_s)
-    if v.heard_age_s > 2 * r.s.heartbeat_s and v.k.peer.heard is not None and asked_s < v.k.peer.heard.at_s:
+    quiet = v.k.peer.heard is not None and v.heard_age_s > 2 * r.s.heartbeat_s
+    if quiet and asked_s < max(v.heard_life_s, v.k.clock.awake_s):
         r.wake += ["peer_own", "peer_vip"]
 
 

@@ -12,7 +12,7 @@ from pgvip.core.actions import AddVip, DropVip, Kind, Rejoin, StartPostgres, Sto
 from pgvip.core.knowledge import Failures, Veto
 from pgvip.core.messages import AddressFree, Message, Order, Request, Stopped, Want
 from pgvip.core.observations import Observation, PeerDatabase
-from pgvip.core.values import Durable, Lsn, Mode, Override, Pause, Role, Vip, WalPoint
+from pgvip.core.values import NEVER, Durable, Lsn, Mode, Override, Pause, Role, Vip, WalPoint
 from pgvip.core.warnings import TABLE, WarningRow
 from tests.unit.core_world import (
     HERE,
@@ -545,7 +545,7 @@ def test_a_record_that_cannot_be_written_keeps_also_from_beginning_to_give_up() 
 
 def test_once_two_heartbeats_are_missing_the_peer_s_database_is_asked_at_once() -> None:
     asked_before = saw(PeerDatabase(in_recovery=True, system_id=SYSTEM_ID), NOW_S - 2)
-    host = primary().sees(peer_own=asked_before, peer_vip=asked_before)
+    host = primary().sees(peer_own=asked_before, peer_vip=asked_before).database(moved_at_s=NOW_S - 2)
 
     def woken(age_s: float, asked_s: float = -2.0) -> set[str]:
         heard = host.k.peer.heard
@@ -562,6 +562,25 @@ def test_once_two_heartbeats_are_missing_the_peer_s_database_is_asked_at_once() 
     never = primary().knows(heard=None).round().last
     assert never is not None
     assert "peer_own" not in never.wake, "there is nobody to miss"
+
+
+def test_the_peer_s_database_is_asked_again_after_a_sign_of_life_that_came_later() -> None:
+    """A link that breaks wakes the probe at once, and the last WAL may be seen after that."""
+    host = primary()
+    heard = host.k.peer.heard
+    assert heard is not None
+    quiet = host.knows(heard=replace(heard, at_s=NOW_S - 1.5), round_s=NOW_S)
+
+    def woken(moved_s: float, awake_s: float = NEVER) -> bool:
+        failed: Observation[PeerDatabase] = Observation().failed("no answer", NOW_S - 1.4)
+        seen = quiet.sees(peer_own=failed, peer_vip=failed).database(moved_at_s=NOW_S + moved_s)
+        last = seen.knows(awake_s=awake_s).round().last
+        assert last is not None
+        return "peer_own" in last.wake
+
+    assert woken(-1.3)
+    assert not woken(-1.5)
+    assert woken(-1.5, awake_s=NOW_S - 1.3), "this daemon stood still, and has not asked since"
 
 
 def test_the_own_database_is_looked_at_when_the_peer_waits_for_its_position() -> None:
