@@ -162,7 +162,7 @@ class SetSyncNames(Action):
     """Set (to the peer) or clear synchronous_standby_names, and see it in effect."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.NAMES, retry_s=(0.5, 5.0), probes=("database",), usual_s=0.05, brief=True,
+        Subject.NAMES, retry_s=(0.5, 5.0), probes=("database",), brief=True,
     )  # fmt: skip
 
     on: bool
@@ -196,7 +196,7 @@ class DropVip(VipAction):
     """End the sessions that came in through the address, drop it, verify by netlink."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.ADDRESS, retry_s=(0.2, 2.0), probes=("held",), usual_s=0.05, brief=True,
+        Subject.ADDRESS, retry_s=(0.2, 2.0), probes=("held",), brief=True,
     )  # fmt: skip
 
 

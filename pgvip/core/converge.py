@@ -153,7 +153,7 @@ def _as_standby(r: Round) -> None:
     elif not v.processes.standby_signal:
         if v.record is not None and may_rebuild(v):
             _rebuild(r, clone=k.orders.rejoin_clone)
-    elif unstreamed_s > 0 and r.now_s - unstreamed_s >= r.s.stuck_s and may_rebuild(v):
+    elif unstreamed_s > NEVER and r.now_s - unstreamed_s >= r.s.stuck_s and may_rebuild(v):
         _rebuild(r, clone=k.orders.rejoin_clone)
     elif k.orders.rejoin_clone and may_rebuild(v):
         _rebuild(r, clone=True)
@@ -298,7 +298,7 @@ def _restarted(v: Facts) -> bool:
 def _raise(r: Round, vip: Vip, *, ok: bool, soon: bool) -> None:
     if not (ok or soon) or vip in r.facts().held:
         return
-    at_s, mac = r.k.work.checked.get(vip, (float("-inf"), ""))
+    at_s, mac = r.k.work.checked.get(vip, (NEVER, ""))
     if r.now_s - at_s > CHECK_FRESH_S:
         r.start(CheckVip(vip))
     elif ok and not mac:

@@ -256,7 +256,7 @@ class Facts:
 
     @fact
     def heard_age_s(self) -> float:
-        return self.now_s - self.k.peer.heard.at_s if self.k.peer.heard else float("inf")
+        return self.now_s - (self.k.peer.heard.at_s if self.k.peer.heard else NEVER)
 
     @fact
     def message(self) -> Message | None:

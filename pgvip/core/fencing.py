@@ -52,7 +52,7 @@ def end_claim(r: Round, why: str) -> None:
     """Abandon the claim: whatever its fence still does, its result does not count."""
     if r.k.fencing.claim is not None and r.k.fencing.claim.why is Why.OPERATOR:
         r.k.orders = replace(r.k.orders, fence_order=None)  # it was good for this one
-    r.k.fencing = replace(r.k.fencing, claim=None, waiting="")
+    r.k.fencing = replace(r.k.fencing, claim=None)
     r.note("claim-ended", why)
 
 

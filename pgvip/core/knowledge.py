@@ -355,7 +355,7 @@ class Knowledge:
     clock: Clock = Clock()
     role: Role = Role.NONE
     """The role that was announced to users last."""
-    changed: bool = field(default=True, init=False, compare=False, repr=False)
+    changed: bool = field(init=False, compare=False, repr=False)
     """Something was replaced since facts were last drawn."""
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -13,9 +13,6 @@ from pgvip.core.round import Round
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Grant, Mode, Role, Vip
 
-SLOW_GIVE_UP = 1.0
-"""A give-up that takes longer than `consent_s` times this is reported as `cannot`."""
-
 TEXT_MAX = 500
 """Of a warning, that many characters go to the peer: a heartbeat is one small packet."""
 
@@ -125,7 +122,7 @@ def cannot(r: Round) -> str:
     if y is None or y.stopped is not None:
         return ""
     stuck_s = r.now_s - y.since_s - (r.s.stop_s if y.clean else 0.0)
-    return f"giving up for {y.change} takes too long" if stuck_s >= r.s.consent_s * SLOW_GIVE_UP else ""
+    return f"giving up for {y.change} takes too long" if stuck_s >= r.s.consent_s else ""
 
 
 def _has_checkpoint(r: Round) -> Stopped | None:

@@ -241,6 +241,14 @@ def test_hung_is_no_answer_for_the_whole_time_and_twice(connection: Observation[
     assert primary().hangs(connection).facts.hung is hung
 
 
+def test_a_server_that_answers_has_not_been_without_an_answer_at_all() -> None:
+    assert primary().facts.unconnected_s == 0.0
+    assert primary().sees(connection=in_vain(NOW_S - 9.0, 1, NOW_S - 8.0)).facts.unconnected_s == 0.0
+    assert primary().sees(heartbeat=Observation()).facts.uncommitted_s == 0.0
+    assert standby().facts.uncommitted_s == 0.0
+    assert primary().knows(heard=None).facts.heard_age_s == -NEVER
+
+
 def test_new_connections_that_wait_beside_a_kept_one_that_is_answered_are_given_longer() -> None:
     """A CPU is short, in a bulk load say: each new connection is a process to be made."""
     for waited_s, hung, starved in ((2.9, False, False), (3.1, False, True), (11.8, False, True), (12.1, True, False)):

@@ -11,7 +11,7 @@ from pgvip.core.conditions import unmet
 from pgvip.core.decide import begin, boot_facts
 from pgvip.core.messages import Revoked
 from pgvip.core.rights import PEER_READY
-from pgvip.core.values import Mode
+from pgvip.core.values import NEVER, Mode
 from tests.unit.core_world import NOW_S, Host, grant, primary, role_wish, standby
 
 
@@ -44,6 +44,7 @@ def test_only_a_grant_that_began_later_counts_and_ends_the_warning() -> None:
     assert "unwaited" in asked.warnings()
     proved = asked.done(ConfirmGrant(key, sync=True))
     assert proved.message.grant == key
+    assert proved.k.grants.given_at_s == proved.now_s
     assert "unwaited" not in proved.warnings()
 
 
@@ -53,6 +54,9 @@ def test_a_proof_that_was_under_way_counts_no_more() -> None:
     late = host.done(old)
     assert late.k.grants.given is None
     assert late.k.grants.unwaited
+    right = host.done(SetSyncNames(on=True)).database(sync_names="peer").done(old)
+    assert right.k.grants.given is None, "also when the names are right by now"
+    assert right.k.grants.unwaited
 
 
 def test_the_standby_drops_its_grant_and_takes_none_that_is_as_old() -> None:
@@ -62,6 +66,34 @@ def test_the_standby_drops_its_grant_and_takes_none_that_is_as_old() -> None:
     assert "revoked" in [note.event for note in (told.last.notes if told.last else ())]
     assert not told.told(grant=grant("b", echo_s=NOW_S - 1), revoked=None).message.eligible
     assert told.told(grant=grant("b", echo_s=NOW_S), revoked=Revoked("boot-b", NOW_S - 1)).message.eligible
+
+
+def events(host: Host) -> set[str]:
+    return {note.event for note in host.last.notes} if host.last else set()
+
+
+@pytest.mark.parametrize(("began_s", "kept"), [(NOW_S - 2, False), (NOW_S - 1, False), (NOW_S - 0.9, True)])
+def test_a_grant_that_began_after_the_last_one_that_is_withdrawn_stands(began_s: float, kept: bool) -> None:
+    told = standby().knows(grant=grant("b", echo_s=began_s)).told(revoked=Revoked("boot-b", NOW_S - 1))
+    assert told.message.eligible is kept
+    assert ("revoked" in events(told)) is not kept
+
+
+def test_a_standby_without_a_grant_has_none_withdrawn() -> None:
+    told = standby().knows(grant=None).told(revoked=Revoked("boot-b", NOW_S - 1))
+    assert told.k.grants.revoked_s == NOW_S - 1
+    assert "revoked" not in events(told)
+
+
+def test_where_nothing_was_withdrawn_a_grant_needs_no_time() -> None:
+    assert standby().knows(grant=None).told(grant=grant("b", echo_s=NEVER)).message.eligible
+
+
+def test_only_the_primary_of_a_pair_withdraws() -> None:
+    revoked = Revoked("boot-b", NOW_S - 1)
+    assert primary().knows(revoked=revoked).round().message.revoked == revoked
+    for host in (primary(Mode.SOLO), standby(), standby(Mode.SOLO)):
+        assert host.knows(revoked=revoked).round().message.revoked is None
 
 
 def test_what_was_withdrawn_stays_withdrawn_over_a_restart_of_the_standby_s_daemon() -> None:

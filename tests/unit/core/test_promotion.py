@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from pgvip.core.actions import AddVip, Promote, Rejoin, StartPostgres, StopPostgres
+from pgvip.core.knowledge import Promotion
 from pgvip.core.messages import Order
+from pgvip.core.observations import Observation
 from pgvip.core.values import Mode, Vip
 from tests.unit.core_world import NO_VIPS, NOW_S, SOLO_B, Host, primary, standby
 
@@ -49,8 +51,30 @@ def test_a_promotion_that_forks_early_serves_nothing_and_waits_for_an_operator()
     assert "promote --force" in early.warnings()["early-fork"]
     assert "hold" not in early.warnings()
     assert early.message.hold == MISSING
+    assert early.round().k.promotion.lacks == "", "it is written"
     down = early.down().round()
     assert not down.started(StartPostgres), "it is not started again"
+
+
+def test_a_promotion_is_not_verified_by_its_failure() -> None:
+    failed = checked(read_write(promoting())).done(Promote(), ok=False, text="no answer")
+    assert failed.k.promotion.unverified
+    assert not failed.started(AddVip)
+    assert not failed.facts.verified
+
+
+UNVERIFIED: dict[str, Host] = {
+    "begun": primary().knows(unverified=True),
+    "left something out": primary().knows(lacks=MISSING),
+    "left something out, as is written": primary().durable(lacks=True),
+    "under way": primary().knows(running=(Promote(),)),
+}
+
+
+@pytest.mark.parametrize("state", UNVERIFIED)
+def test_each_of_these_alone_keeps_a_promotion_from_counting(state: str) -> None:
+    assert primary().facts.verified
+    assert not UNVERIFIED[state].facts.verified
 
 
 def test_it_is_written_as_soon_as_another_write_has_ended() -> None:
@@ -112,6 +136,12 @@ def test_a_standby_s_server_that_became_read_write_is_stopped_at_once() -> None:
     assert "StopPostgres" not in {type(action).__name__ for action in standby().round().actions}
 
 
+def test_a_primary_s_server_that_is_read_write_without_the_right_is_no_stray() -> None:
+    host = primary().knows(confirmed=False).round()
+    assert host.must_start(StopPostgres)
+    assert host.k.promotion == Promotion()
+
+
 def test_it_is_counted_once_for_each_server_and_says_what_made_it() -> None:
     host = stray(standby(), recovery_target=TARGET)
     assert host.round().k.promotion.strays == 1
@@ -129,13 +159,13 @@ def test_after_three_in_a_row_its_data_are_not_rebuilt_until_an_operator_orders_
     third = rebuilt(stray(standby(Mode.SOLO), 3))
     assert not third.started(Rejoin)
     assert text_of(third, "stray").endswith("; it is not rejoined again")
-    assert third.order(Order.REJOIN).k.promotion.strays == 0
+    assert third.order(Order.REJOIN).k.promotion == Promotion()
 
 
 def test_a_standby_that_has_streamed_for_a_while_is_no_more_suspected() -> None:
     host = standby().knows(stray="900:1", strays=2, stray_why="x", postmaster_since_s=NOW_S - 59)
     assert host.round().k.promotion.strays == 2
-    assert host.knows(postmaster_since_s=NOW_S - 60).round().k.promotion.strays == 0
+    assert host.knows(postmaster_since_s=NOW_S - 60).round().k.promotion == Promotion()
     late = stray(standby().knows(strays=2)).knows(strays=2, stray="", postmaster_since_s=NOW_S - 60)
     assert late.round().k.promotion.strays == 1
 
@@ -153,6 +183,9 @@ def test_a_standby_at_a_recovery_target_is_restarted_once_while_its_primary_serv
     host = standby().database(recovery_target=TARGET)
     first = host.round()
     assert first.must_start(StopPostgres) == StopPostgres(clean=True)
+    assert first.k.promotion.restarted_for == TARGET
+    unasked = standby().sees(database=Observation())
+    assert not unasked.round().started(StopPostgres), "a server that has not been asked has no target"
     assert not host.silence(1.0).hears(read_write=False).round().started(StopPostgres)
     still = host.knows(restarted_for=TARGET).round()
     assert not still.started(StopPostgres)

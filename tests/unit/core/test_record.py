@@ -137,6 +137,7 @@ UNDER_WAY: dict[str, Any] = {
     "giving_up": GiveUp("hand-over-database", Want.HANDOVER, 4, "boot-b", NOW_S - 1),
     "end": WalPoint(1, HERE),
     "given": grant(),
+    "unwaited": "the names were wrong",
     "switchover": Switchover(NOW_S, NOW_S + 60),
     "fence_order": FenceOrder(NOW_S + 60, off=True),
     "alarm": "something of the old term",

@@ -69,7 +69,7 @@ def test_actions_of_two_kinds_do_not_wait_for_each_other() -> None:
 def test_one_write_is_under_way() -> None:
     r = a_round()
     assert r.write(Durable(record()))
-    assert r.k.intent.writing == Durable(record())
+    assert (r.k.intent.writing, r.k.intent.writing_since_s) == (Durable(record()), r.now_s)
     assert not r.write(Durable(record(term=6)))
     assert r.k.intent.writing == Durable(record())
 
@@ -102,6 +102,18 @@ def test_facts_are_drawn_anew_when_what_stands_in_no_part_is_replaced(name: str)
     drawn = r.facts()
     setattr(r.k, name, getattr(r.k, name))
     assert r.facts() is not drawn
+
+
+def test_whether_facts_are_to_be_drawn_anew_is_no_part_of_what_is_known() -> None:
+    r = a_round()
+    assert r.k.changed is True
+    r.facts()
+    assert r.k.changed is False
+    other = r.k.copy()
+    other.role = r.k.role
+    assert other.changed is True
+    assert other == r.k
+    assert "changed" not in repr(other)
 
 
 def test_no_two_parts_have_a_field_of_one_name() -> None:
