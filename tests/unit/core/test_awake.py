@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from pgvip.core import intake
 from pgvip.core.actions import Fence, Rejoin
 from pgvip.core.decide import decide
 from pgvip.core.messages import Request
+from pgvip.core.round import Round
 from pgvip.core.settings import Inputs
 from pgvip.core.values import NEVER
 from tests.unit.core_world import NOW_S, Host, failing, grant, primary, standby
@@ -43,6 +45,27 @@ def test_a_delay_that_was_slept_through_has_not_passed() -> None:
     assert woken.at(woken.now_s).round().k.fencing.claim is None
 
 
+def test_a_delay_that_was_slept_through_begins_anew() -> None:
+    waiting = standby().told(cannot="StopPostgres: D state")
+    assert waiting.k.fencing.waiting == "take-over-by-fence-cannot"
+    woken = waiting.sleeps(SLEPT_S)
+    woken = woken.at(woken.now_s).round(messages=[woken.next_message()])
+    assert woken.k.fencing.claim is None
+    assert woken.k.fencing.waiting_since_s == woken.now_s
+    assert woken.told(after_s=woken.s.fence_delay_s).started(Fence)
+
+
+LASTING = ("unfollowed_since_s", "unstreamed_since_s", "behind_since_s", "blocked_since_s", "unflushed_since_s")
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_nothing_is_known_to_have_lasted_through_a_sleep(name: str) -> None:
+    host = primary().knows(round_s=NOW_S - SLEPT_S, **dict.fromkeys(LASTING, NOW_S - 99))
+    r = Round(host.k.copy(), Inputs(host.seen), host.s, host.now_s)
+    intake.awake(r)
+    assert getattr(r.k.database, name) == NEVER
+
+
 def test_a_standby_is_not_said_to_be_down_for_as_long_as_this_host_slept() -> None:
     host = primary().round().replica(state="catchup").round()
     woken = host.sleeps(SLEPT_S).at(host.now_s + SLEPT_S).told()
@@ -74,6 +97,8 @@ def test_a_lease_from_before_a_clock_jump_is_not_taken_again() -> None:
     assert jumped.knowledge.grants.grant is None
     after = Host(jumped.knowledge, host.seen, host.s, host.now_s).told(after_s=0.1, grant=old)
     assert after.k.grants.grant is None
+    same = grant(echo_s=host.now_s, expires_s=host.now_s + 30)
+    assert after.told(grant=same).k.grants.grant is None, "nor one that began at that very time"
     new = grant(echo_s=after.now_s, expires_s=after.now_s + 30)
     assert after.told(grant=new).k.grants.grant == new
 

@@ -255,6 +255,25 @@ def test_peer_ready_needs_an_eligible_healthy_standby_of_this_term(change: dict[
     assert unmet(PEER_READY, primary().hears(**change).facts)
 
 
+INSTANTS: dict[str, tuple[str, Host, Host]] = {
+    "a hold-off": ("no-hold-off", primary().knows(holdoff_until_s=NOW_S + 0.1), primary().knows(holdoff_until_s=NOW_S)),
+    "a hand-over that was called off": (
+        "not-called-off",
+        primary().knows(called_off_until_s=NOW_S + 0.1), primary().knows(called_off_until_s=NOW_S),
+    ),
+    "the time to consent": ("time-to-consent", ordered_off(NOW_S + 5.5), ordered_off(NOW_S + 5.6)),
+    "a role that cannot be served": (
+        "blocked", handed_over().knows(blocked_since_s=NOW_S - 2.9), handed_over().knows(blocked_since_s=NOW_S - 3.0),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", INSTANTS)
+def test_a_limit_is_reached_at_its_instant(limit: str) -> None:
+    name, before, after = INSTANTS[limit]
+    assert (holds(name, before), holds(name, after)) == (False, True)
+
+
 def test_database_failed_after_a_crash_at_once_after_a_clean_stop_only_when_restarts_failed() -> None:
     crashed, stopped = primary().down(), primary().down(clean=True)
     assert holds("database-failed", crashed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from pgvip.core.actions import (
     StopPostgres,
     WriteState,
 )
-from pgvip.core.knowledge import Failures, GiveUp
+from pgvip.core.knowledge import Failures, GiveUp, Switchover
 from pgvip.core.messages import AddressFree, Request, Stopped, Want
 from pgvip.core.round import Round
 from pgvip.core.settings import Inputs
@@ -430,6 +431,24 @@ def test_a_hand_over_that_is_not_confirmed_is_called_off_and_the_old_primary_ser
     assert off.k.consent.giving_up is None
     assert off.record.term == 4
     assert off.must_start(StartPostgres) == StartPostgres(standby=False, sync=True)
+
+
+def test_what_is_begun_or_offered_is_called_off_at_the_end_of_its_time_and_with_it_the_order() -> None:
+    ordered = primary().knows(switchover=Switchover(NOW_S - 10, NOW_S + 60), row="hand-over-switchover")
+    assert ordered.knows(row_since_s=NOW_S - 9.9).round().message.invite == "hand-over-switchover"
+    off = ordered.knows(row_since_s=NOW_S - 10).round()
+    assert off.message.invite == ""
+    assert off.k.orders.switchover is None
+    begun = GiveUp("hand-over-switchover", Want.HANDOVER, 4, "boot-b", NOW_S - 12, clean=True)
+    stopped = primary().down(clean=True).holds()
+    assert stopped.knows(giving_up=replace(begun, stopped_at_s=NOW_S - 9.9)).round().k.consent.giving_up is not None
+    assert stopped.knows(giving_up=replace(begun, stopped_at_s=NOW_S - 10)).round().k.consent.giving_up is None
+
+
+def test_a_give_up_does_not_begin_with_the_end_of_wal_of_another() -> None:
+    begun = primary().knows(end=WalPoint(1, HERE)).told(request=role_wish(reason="take-over-by-order"))
+    assert begun.k.consent.giving_up is not None
+    assert begun.k.consent.end is None
 
 
 def test_an_offer_that_nobody_takes_is_called_off_once_and_made_again_later() -> None:

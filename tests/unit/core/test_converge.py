@@ -85,7 +85,7 @@ def test_what_pgvip_itself_stopped_or_what_crashed_is_started_at_once() -> None:
     for host in (primary(), standby()):
         stopped = host.down(clean=True).knows(stopped_since_s=NEVER)
         assert stopped.knows(ended={"postgres": host.now_s - 0.5}).round().started(StartPostgres)
-        assert not stopped.knows(ended={"postgres": host.now_s - 1.5}).round().started(StartPostgres)
+        assert not stopped.knows(ended={"postgres": host.now_s - 1.0}).round().started(StartPostgres)
     crashed = standby().down().round()
     assert crashed.started(StartPostgres)
     assert crashed.k.database.stopped_since_s == NEVER
@@ -128,6 +128,13 @@ def test_a_standby_that_cannot_follow_is_rebuilt_after_a_time() -> None:
     host = standby(Mode.SOLO).database(streaming=False)
     assert not host.knows(unstreamed_since_s=NOW_S - 14).round().started(Rejoin)
     assert host.knows(unstreamed_since_s=NOW_S - 15).round().must_start(Rejoin)
+
+
+def test_an_ordered_rejoin_does_not_wait_for_a_host_that_has_just_booted() -> None:
+    """Its clock counts from the boot: what was to last for a while by now began before that."""
+    host = standby(Mode.SOLO).database(streaming=False).configured(stuck_s=NOW_S + 5)
+    assert not host.round().started(Rejoin)
+    assert host.order(Order.REJOIN).must_start(Rejoin)
 
 
 def test_a_server_is_not_restarted_while_its_role_is_on_offer() -> None:
@@ -273,6 +280,12 @@ def test_names_set_in_preparation_are_cleared_a_second_after_the_peer_has_ceased
     assert not gone.knows(clear_since_s=NOW_S - 0.9).round().started(SetSyncNames)
     assert gone.knows(clear_since_s=NOW_S - 1.0).round().must_start(SetSyncNames) == SetSyncNames(on=False)
     assert not gone.database(sync_names="").round().started(SetSyncNames)
+
+
+def test_a_peer_that_is_near_keeps_the_names_from_being_cleared() -> None:
+    near = primary(Mode.SOLO).database(sync_names="")
+    assert near.knows(clear_since_s=NOW_S - 9).round().k.database.clear_since_s == NOW_S
+    assert ALONE.knows(clear_since_s=NOW_S - 9).round().k.database.clear_since_s == NOW_S - 9
 
 
 def test_names_that_are_set_again_in_a_pair_are_a_log_line_and_those_of_a_first_start_are_not() -> None:

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from pgvip.core.actions import Action, AddVip, DropVip, Fence, Promote, StartPostgres, StopPostgres, WriteState
+from pgvip.core.knowledge import Failures, Switchover
 from pgvip.core.messages import Command, Message, Order, Request, Want
 from pgvip.core.values import Mode, Vip
 from tests.unit.core_machine import Machine, Procedure, silent
-from tests.unit.core_world import POSTMASTER, Host, grant, primary, record, standby
+from tests.unit.core_world import NOW_S, POSTMASTER, Host, grant, primary, record, standby
 
 # --- peers that answer ----------------------------------------------------------------------------------------
 
@@ -173,6 +174,35 @@ def test_the_loser_ends_down_with_no_address(name: str) -> None:
     assert not host.facts.may_write
     assert not host.facts.held
     assert not host.k.durable.served
+
+
+# --- while something is under way, nothing else is begun ------------------------------------------------------------
+
+ORDERED = primary().knows(switchover=Switchover(NOW_S, NOW_S + 60))
+BUSY: dict[str, Host] = {
+    "a record is being written": ORDERED.knows(writing=ORDERED.k.durable),
+    "a newer record cannot be written yet": ORDERED.knows(
+        heard_record=record("a", Mode.SOLO, 6), failures={WriteState: Failures(1, NOW_S + 5, "disk full")}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", BUSY)
+def test_while_something_is_under_way_nothing_else_is_begun(why: str) -> None:
+    assert ORDERED.round().message.invite == "hand-over-switchover"
+    busy = BUSY[why].round()
+    assert busy.message.invite == ""
+    assert busy.k.intent.row == ""
+
+
+def test_a_change_that_is_under_way_makes_the_host_busy_until_it_has_ended() -> None:
+    waiting = standby().silence().round()
+    assert waiting.k.fencing.waiting == "take-over-by-fence"
+    assert waiting.k.busy
+    assert not waiting.told().k.busy
+    claimed = waiting.round(after_s=waiting.s.fence_delay_s)
+    assert claimed.k.fencing.waiting == "", "it claims, and waits no more"
+    assert claimed.k.busy
+    assert not claimed.told(after_s=0.1).k.busy
 
 
 # --- a crash after every action -------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from tests.unit.core_world import (
     HERE,
     NOW_S,
     SOLO_B,
+    TERM,
     Host,
     attempt,
     claiming,
@@ -126,6 +127,13 @@ def test_an_answer_from_before_an_alarm_confirms_nothing_after_it() -> None:
     assert not alarmed.told(record=record("a", Mode.SOLO, 6), answer="").written().k.confirmed
 
 
+def test_a_host_is_confirmed_once() -> None:
+    again = standby().knows(answered_term=TERM).round()
+    assert again.k.confirmed
+    assert again.last is not None
+    assert "confirmed" not in {note.event for note in again.last.notes}
+
+
 # --- orders -------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +158,10 @@ def test_an_order_that_comes_while_something_is_being_written_is_not_lost() -> N
     assert writing.k.intent.writing is not None
     ordered = writing.order(Order.PAUSE, "now")
     assert not ordered.started(WriteState)
-    assert ordered.written().must_start(WriteState).durable.pause.active
+    paused = ordered.written()
+    assert paused.must_start(WriteState).durable.pause.active
+    assert paused.k.orders.deferred == ()
+    assert not paused.written().started(WriteState), "it is obeyed once"
 
 
 def test_nothing_automatic_begins_in_a_pause() -> None:
@@ -167,11 +178,18 @@ def test_a_switchover_is_dropped_when_it_does_not_come_about() -> None:
     assert host.round(after_s=500.0).k.orders.switchover is None
 
 
+def test_an_ordered_switchover_is_tried_although_one_was_called_off_a_moment_ago() -> None:
+    ordered = primary().knows(called_off_until_s=NOW_S + 30).order(Order.SWITCHOVER)
+    assert ordered.message.invite == "hand-over-switchover"
+    assert ordered.k.consent.called_off_until_s == NEVER
+
+
 def test_an_operator_s_word_counts_as_the_result_of_an_open_claim_only() -> None:
     claimed = claiming(standby())
     confirmed = claimed.order(Order.FENCE_CONFIRMED)
     assert confirmed.must_start(WriteState).durable.complete
     assert not confirmed.written().running(PowerOn), "the operator saw it dead: it is theirs to switch on"
+    assert (confirmed.k.power.peer_off, confirmed.k.power.power_pending) == (False, False)
     assert not standby().order(Order.FENCE_CONFIRMED).started(WriteState)
 
 

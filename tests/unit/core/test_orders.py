@@ -11,7 +11,7 @@ from pgvip.core.decide import decide
 from pgvip.core.knowledge import Failures, FenceOrder, Switchover, Why
 from pgvip.core.messages import Command, Order, Want
 from pgvip.core.settings import Inputs
-from pgvip.core.values import Mode, Pause, Vip
+from pgvip.core.values import NEVER, Mode, Pause, Vip
 from tests.unit.core_world import NOW_S, Host, attempt, failing, primary, record, role_wish, standby
 
 PAUSED = Pause(1, active=True)
@@ -105,6 +105,8 @@ def test_an_order_that_cannot_begin_is_dropped() -> None:
     late = early.told(after_s=0.2)
     assert late.k.orders.fence_order is None
     assert "fence-order-dropped" in notes(late)
+    ending = standby().knows(grant=None, fence_order=FenceOrder(NOW_S, off=False)).round()
+    assert ending.k.orders.fence_order is None, "at the very time"
 
 
 def test_an_operators_word_does_not_end_the_peer_that_is_heard() -> None:
@@ -187,6 +189,7 @@ def test_a_lone_primary_powers_the_other_host_off_without_a_claim() -> None:
     assert host.k.orders.fence_order is None
     assert not host.told(database_ok=False).started(WriteState)
     off = host.done(attempt(host))
+    assert host.k.power.fence_s == host.now_s
     assert off.k.power.peer_off
     assert off.record == primary(Mode.SOLO).record
     assert not off.round(after_s=30.0).running(PowerOn)
@@ -202,6 +205,13 @@ def test_a_primary_of_a_pair_powers_nobody_off_without_the_solo_right() -> None:
     host = ordered_off(primary().sees(gateway=failing())).told()
     assert host.k.orders.fence_order is not None
     assert not host.running(Fence)
+
+
+def test_a_lone_primary_powers_nobody_off_without_an_order_for_it() -> None:
+    solo = primary(Mode.SOLO).database(sync_names="").hears(database_ok=False)
+    assert not solo.durable(kept_off=True).knows(peer_off=True, heard=None).round().running(Fence)
+    full = solo.knows(failures={WriteState: Failures(3, NOW_S + 5, "disk full")})
+    assert not full.order(Order.FENCE_OFF).running(Fence), "that it is to stay off is not written"
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -230,7 +240,11 @@ def test_a_peer_is_not_switched_on_while_its_fence_is_ordered() -> None:
 def test_the_newest_order_counts() -> None:
     waiting = standby().knows(grant=None).order(Order.FENCE_OFF).written()
     assert waiting.k.orders.fence_order is not None
-    assert waiting.order(Order.POWER_ON).k.orders.fence_order is None
+    on = waiting.order(Order.POWER_ON)
+    assert on.k.orders.fence_order is None
+    for order in (Order.FENCE_OFF, Order.FAILOVER):
+        again = waiting.knows(power_order_until_s=NOW_S + 9).order(order)
+        assert again.k.orders.power_order_until_s == NEVER
     kept = standby().durable(kept_off=True).knows(peer_off=True).silence().order(Order.FAILOVER)
     assert not kept.must_start(WriteState).durable.kept_off
 
@@ -298,6 +312,7 @@ def test_a_peer_is_not_switched_on_while_it_is_being_fenced() -> None:
     late = ordered.told(after_s=ordered.s.consent_s)
     assert not late.running(PowerOn)
     assert "power-order-dropped" in notes(late)
+    assert late.k.orders.power_order_until_s == NEVER
 
 
 # --- a pause that ends --------------------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ def test_the_peer_is_switched_on_when_a_fence_that_failed_has_done_its_work_all_
 def test_a_fence_that_failed_is_forgotten_once_the_peer_has_lived_on_for_long() -> None:
     doubt = standby().knows(doubt_s=NOW_S)
     assert doubt.told(after_s=5).k.power.doubt_s == NOW_S
+    assert doubt.told(after_s=60).k.power.doubt_s == NOW_S
     assert doubt.told(after_s=61).k.power.doubt_s == NEVER
     booted = doubt.told(after_s=5, boot_id="boot-a-2", run_id="run-a-2")
     assert booted.k.power.doubt_s == NOW_S, "it may come after the boot"

@@ -19,6 +19,7 @@ from tests.unit.core_world import (
     HERE,
     NOW_S,
     TERM,
+    Host,
     attempt,
     claiming,
     grant,
@@ -27,6 +28,7 @@ from tests.unit.core_world import (
     role_wish,
     solo_wish,
     standby,
+    stubborn,
 )
 
 OLD: dict[str, Any] = {"from_term": 3, "handover": WalPoint(1, HERE), "cause": "of old", "at": "once"}
@@ -127,6 +129,44 @@ def test_a_hold_off_begins_when_the_role_has_moved_and_only_then() -> None:
 def test_the_first_record_of_all_is_adopted_by_a_host_without_one() -> None:
     blank = standby(term=0).durable(record=None).holds()
     assert blank.told(record=record(term=0)).must_start(WriteState).durable.record == record(term=0)
+
+
+def events(host: Host) -> set[str]:
+    return {note.event for note in host.last.notes} if host.last else set()
+
+
+def test_a_newer_record_ends_at_once_what_this_host_was_doing() -> None:
+    newer = record("a", Mode.SOLO, 6)
+    claimed = stubborn(standby()).holds().told(record=newer)
+    assert claimed.k.intent.writing is not None
+    assert not claimed.message.claiming
+    assert "claim-ended" in events(claimed)
+    assert "claim-ended" not in events(standby().holds().told(record=newer)), "there was none"
+    giving = standby().told(request=solo_wish())
+    assert giving.k.consent.giving_up is not None
+    adopting = giving.holds().told(record=newer)
+    assert adopting.k.intent.writing is not None
+    assert adopting.k.consent.giving_up is None
+
+
+STAYS_ORDERED = [
+    ("a", Mode.SOLO, None, True),
+    ("a", Mode.PAIR, None, False),
+    ("b", Mode.SOLO, None, False),
+    ("a", Mode.SOLO, "claim", False),
+]
+
+
+@pytest.mark.parametrize(("who", "mode", "claim", "stays"), STAYS_ORDERED)
+def test_an_order_to_power_the_peer_off_outlives_only_its_consent(
+    who: str, mode: Mode, claim: str | None, stays: bool
+) -> None:
+    """The peer leaves this host alone, and can be powered off; any other change of the record is another story."""
+    order = FenceOrder(NOW_S + 60, off=True)
+    host = primary().knows(fence_order=order, claim=CLAIM if claim else None)
+    r = Round(host.k.copy(), Inputs(host.seen), host.s, host.now_s)
+    intake._written(r, replace(host.k.durable, record=record(who, mode, TERM + 2)), ok=True)
+    assert r.k.orders.fence_order == (order if stays else None)
 
 
 CLAIM = Claim("solo-by-fence", 4, Why.SILENCE, takeover=False, attempt="run-a/7", since_s=NOW_S - 1)
