@@ -256,6 +256,9 @@ def test_peer_ready_needs_an_eligible_healthy_standby_of_this_term(change: dict[
 
 
 INSTANTS: dict[str, tuple[str, Host, Host]] = {
+    "a replay that lags": (
+        "peer-follows", primary(Mode.SOLO).hears(replay_lag_s=60.1), primary(Mode.SOLO).hears(replay_lag_s=60.0),
+    ),
     "a hold-off": ("no-hold-off", primary().knows(holdoff_until_s=NOW_S + 0.1), primary().knows(holdoff_until_s=NOW_S)),
     "a hand-over that was called off": (
         "not-called-off",
@@ -269,7 +272,7 @@ INSTANTS: dict[str, tuple[str, Host, Host]] = {
 
 
 @pytest.mark.parametrize("limit", INSTANTS)
-def test_a_limit_is_reached_at_its_instant(limit: str) -> None:
+def test_a_limit_holds_at_its_very_value(limit: str) -> None:
     name, before, after = INSTANTS[limit]
     assert (holds(name, before), holds(name, after)) == (False, True)
 

@@ -282,6 +282,12 @@ def test_names_set_in_preparation_are_cleared_a_second_after_the_peer_has_ceased
     assert not gone.database(sync_names="").round().started(SetSyncNames)
 
 
+def test_a_standby_is_near_within_the_limit_of_bytes() -> None:
+    host = primary(Mode.SOLO).database(sync_names="").configured(lag_bytes_max=8)
+    assert host.replica(flush_lsn=Lsn(HERE - 8)).round().must_start(SetSyncNames).on
+    assert not host.replica(flush_lsn=Lsn(HERE - 9)).round().started(SetSyncNames)
+
+
 def test_a_peer_that_is_near_keeps_the_names_from_being_cleared() -> None:
     near = primary(Mode.SOLO).database(sync_names="")
     assert near.knows(clear_since_s=NOW_S - 9).round().k.database.clear_since_s == NOW_S

@@ -104,14 +104,20 @@ def test_facts_are_drawn_anew_when_what_stands_in_no_part_is_replaced(name: str)
     assert r.facts() is not drawn
 
 
+def test_a_fact_is_computed_once_in_a_round() -> None:
+    facts = a_round().facts()
+    assert facts.crash_ages_s is facts.crash_ages_s
+
+
 def test_whether_facts_are_to_be_drawn_anew_is_no_part_of_what_is_known() -> None:
     r = a_round()
-    assert r.k.changed is True
+    changed = [r.k.changed]
     r.facts()
-    assert r.k.changed is False
+    changed.append(r.k.changed)
+    assert changed == [True, False]
     other = r.k.copy()
     other.role = r.k.role
-    assert other.changed is True
+    assert other.changed
     assert other == r.k
     assert "changed" not in repr(other)
 

@@ -171,6 +171,7 @@ WORDS: dict[type[StrEnum], str] = {
     "failover fence-off power-on",
     Part: "primary standby any",
     By: "invite request fence own arbiter nothing",
+    Why: "silence unfollowed cannot order operator",
 }
 
 
