@@ -155,7 +155,10 @@ class _Maker:
         while True:
             inner = next(each for each in body if _first(each) <= line <= (each.end_lineno or 0))
             if isinstance(inner, ast.If):
-                body = inner.body if line < inner.orelse[0].lineno else inner.orelse
+                otherwise = inner.orelse and line >= inner.orelse[0].lineno
+                body = inner.orelse if otherwise else inner.body
+                if not any(_first(each) <= line <= (each.end_lineno or 0) for each in body):
+                    return "", _digest(inner)
             elif isinstance(inner, ast.ClassDef):
                 names.append(inner.name)
                 body = inner.body
@@ -177,6 +180,8 @@ class _Maker:
             if isinstance(parent, cst.Call) and isinstance(below, cst.Arg):
                 if parent.args.index(below) in WORDS.get(_called(parent), ()):
                     return True
+            elif isinstance(parent, cst.Raise) and isinstance(node, cst.SimpleString):
+                return True
             elif isinstance(parent, cst.Assign | cst.AnnAssign):
                 target = parent.targets[0].target if isinstance(parent, cst.Assign) else parent.target
                 if isinstance(target, cst.Name) and target.value in NAMELESS:
