@@ -258,7 +258,7 @@ def test_own_certificate_is_not_the_peers(pair: Pair) -> None:
 
 
 def test_exact_certificate_is_wanted_even_if_the_trust_store_says_yes(pair: Pair) -> None:
-    alpha = pair.end("alpha", contexts=replace(pair.contexts["alpha"], peer_der=b"another"))
+    alpha = pair.end("alpha", contexts=replace(pair.contexts["alpha"], peer_ders=(b"another",)))
     beta = pair.end("beta")
     beta.link.send("x")
     until(lambda: "is not the peer's" in alpha.link.state().last_error)
