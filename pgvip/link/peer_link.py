@@ -142,7 +142,7 @@ class PeerLink:
         return True
 
     def renew(self, contexts: Contexts, *, gently: bool = False) -> None:
-        """Use other certificates from now on; those made with the old ones end (`gently`: only the one dialled here)."""
+        """Use other certificates from now on; those made with old ones end (`gently`: only the one dialled here)."""
         self._renewed = contexts, gently
         self._rouse()
 

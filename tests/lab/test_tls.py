@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,51 @@ def test_new_keys_by_a_bundle_leave_the_pair_at_work(scene: Scene) -> None:
     pair.wait_healthy()
     scene.finish(swapped=False)
     check_wire(primary, standby)
+
+
+SERIAL = "select client_serial from pg_stat_replication join pg_stat_ssl using (pid)"
+
+
+def let_in(host: Host, directory: Path, at: Host) -> str:
+    """What the server of `at` says to the replication role with the keys in a directory; "" when it lets it in."""
+    words = (
+        f"hostaddr={at.address} host={at.name} sslmode=verify-full sslrootcert={directory}/authorities.crt "
+        f"sslcert={directory}/pgvip_replication.crt sslkey={directory}/pgvip_replication.key "
+        "user=pgvip_replication dbname=postgres replication=true connect_timeout=5"
+    )
+    done = host.run(["psql", "-X", "-d", words, "-c", "IDENTIFY_SYSTEM"], user="postgres", check=False)
+    return done.stderr if done.returncode else ""
+
+
+def test_rotate_renews_all_keys_while_a_client_writes(scene: Scene) -> None:
+    pair, primary, standby = scene.pair, scene.primary, scene.standby
+    scene.strike()
+    term = pair.status(primary)["record"]["term"]
+    serial, old = primary.sql(SERIAL), standby.directory / "state/work/old"
+    shutil.copytree(standby.directory / "state/work/tls", old)
+    for path in (old, *old.iterdir()):
+        shutil.chown(path, "postgres")
+    seen_from_there = Path("/var/lib/pgvip/work/old")
+    assert let_in(standby, seen_from_there, primary) == ""
+    begun_s = time.monotonic()
+    said = json.loads(pair.pgvip(standby, "rotate", "--json").stdout)
+    assert said["ok"], said
+    ended_s = time.monotonic()
+    assert primary.sql(SERIAL) not in ("", serial)
+    assert "certificate" in let_in(standby, seen_from_there, primary)
+    assert let_in(standby, Path("/var/lib/pgvip/work/tls"), primary) == ""
+    scene.wait_writes()
+    assert [event for event in scene.writer.events() if begun_s <= event.at_s <= ended_s and not event.ok] == []
+    assert scene.writer.outage_s(begun_s) < 3.0
+    assert pair.status(primary)["record"]["term"] == term
+    for host in (primary, standby):
+        assert "went down" not in host.log()
+    shutil.rmtree(old)
+    check_wire(primary, standby)
+    pair.pgvip(primary, "rotate")
+    scene.finish(swapped=False)
+    check_wire(primary, standby)
+    assert pair.status(primary)["record"]["term"] == term
 
 
 def plain_with_tls(pair: Pair) -> None:
