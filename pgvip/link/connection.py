@@ -147,6 +147,7 @@ class Connection:
         self.heard_s = 0.0
         self.wants_write = outbound
         self.ended = ""
+        self.replaced = False  # by one that is being made with other certificates; it carries on until then
         self.pending: deque[bytes] = deque(maxlen=PENDING_MAX)
         self._in = bytearray()
         self._out = memoryview(b"")

@@ -78,13 +78,11 @@ class PeerLink:
     ) -> None:
         self._listen, self._dial, self._contexts = listen, dial, contexts
         self._on_text, self._dead_s = on_text, dead_s
-        self._bulk = b""
+        self._bulk, self._closing = b"", False
         self._hello = frame(Kind.HELLO, secrets.token_bytes(INSTANCE_BYTES))
         self._lock = threading.Lock()
-        self._newest: bytes = b""
-        self._serial = 0
+        self._newest, self._serial = b"", 0
         self._posted: list[bytes] = []
-        self._closing = False
         self._renewed: tuple[Contexts, bool] | None = None
         self._state = LinkState()
         self._selector = selectors.DefaultSelector()
@@ -142,7 +140,7 @@ class PeerLink:
         return True
 
     def renew(self, contexts: Contexts, *, gently: bool = False) -> None:
-        """Use other certificates from now on; those made with old ones end (`gently`: only the one dialled here)."""
+        """Use other certificates; connections made with the old ones end (`gently`: one, once another is there)."""
         self._renewed = contexts, gently
         self._rouse()
 
@@ -186,7 +184,9 @@ class PeerLink:
         if renewed is not None:
             self._contexts, gently = renewed
             for one in [each for each in self._connections.values() if each.outbound or not gently]:
-                self._drop(one, "the certificates were renewed")
+                one.replaced = gently and one.live
+                if not one.replaced:
+                    self._drop(one, "the certificates were renewed")
             self._dial_at_s = 0.0
 
     def _sleep_s(self, now_s: float) -> float:
@@ -286,7 +286,7 @@ class PeerLink:
     # --- making and ending connections ---------------------------------------------------------------
 
     def _outbound(self) -> Connection | None:
-        return next((one for one in self._connections.values() if one.outbound), None)
+        return next((one for one in self._connections.values() if one.outbound and not one.replaced), None)
 
     def _try_listen(self, now_s: float) -> None:
         if self._listener is not None or now_s < self._listen_at_s:
