@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Make new keys for the other host of this pair and write its bundle, on either host. The keys that it has now "
         "become invalid: the hosts cannot connect until pgvip clone or pgvip join has installed the bundle there. To "
-        "renew keys while both hosts work, use pgvip rotate. It is refused on a standby while the primary uses its keys. "
+        "renew keys while both hosts work, use pgvip rotate. A standby refuses while the primary uses its keys. "
         "Example: pgvip bundle /root/pair.bundle"
     )
     parser.add_argument("path", type=Path, nargs="?", metavar="PATH", help="where to write it [STATE/bundle]")

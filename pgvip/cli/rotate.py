@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Make new keys and certificates for both hosts: of the link between the daemons, and of PostgreSQL's "
         "connections between the hosts. Both hosts trust the old and the new ones until each uses its new ones; then "
-        "the old ones are not valid any more. No role moves, no session of an application ends, replication reconnects "
-        "once. Run it on either host while both daemons and both servers run; a pause is no obstacle. After an "
-        "interruption, run it again: it goes on where it ended. Example: pgvip rotate"
+        "the old ones are not valid any more. No role moves and nothing is interrupted: what is connected stays, "
+        "replication included. Run it on either host while both daemons and both servers run; a pause is no obstacle. "
+        "After an interruption, run it again: it goes on where it ended. Example: pgvip rotate"
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="check everything, list the steps, change nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

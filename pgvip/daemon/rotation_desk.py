@@ -39,9 +39,6 @@ BUSY_S = 40.0
 TRY_S = 10.0
 """A server takes new files some time after its SIGHUP."""
 ANSWER_S = 3.0
-STREAM_S = 30.0
-SENDERS = "SELECT pid FROM pg_stat_replication WHERE usename = 'pgvip_replication' AND state = 'streaming'"
-END_SENDERS = f"SELECT pg_terminate_backend(pid) FROM ({SENDERS}) AS old;"  # noqa: S608 # nosec B608 # constants
 
 
 class RotationDesk:
@@ -77,7 +74,6 @@ class RotationDesk:
             "use": self._use,
             "verify": self._verify,
             "finish": self._finish,
-            "stream": self._stream,
         }
         step = steps.get(str(request.get("step", "")))
         if step is None:
@@ -139,15 +135,6 @@ class RotationDesk:
         self._take_up(config)
         self._log("link", "the keys were renewed; the old ones of both hosts are not valid any more")
 
-    def _stream(self, config: Config, _request: Document) -> None:
-        """Have the standby's WAL receiver come again, by the new keys; nothing where none streams."""
-        if not server_keys.used(config):
-            return
-        old = _senders(config)
-        if old:
-            pgtools.psql(config, END_SENDERS)
-            wait_until(lambda: _senders(config) - old, STREAM_S, what="the standby streams again", error=PostgresError)
-
     def _take_up(self, config: Config) -> None:
         """The link and the server use what is on disk now."""
         self._renew(tls.load_contexts(config.paths.certificates))
@@ -201,7 +188,3 @@ def _serves(config: Config) -> bool:
     if served is None or coming is None:
         return False
     return served == ssl.PEM_cert_to_DER_cert(coming.files[certificate_file(server_keys.SERVER)])
-
-
-def _senders(config: Config) -> frozenset[str]:
-    return frozenset(pgtools.psql(config, f"{SENDERS};").split())

@@ -75,8 +75,8 @@ def steps(config: Config, looks: Sequence[Look]) -> list[Step]:
     if not number:
         number = secrets.token_hex(NUMBER_BYTES)
         own, peer = rotation.make(config)
-        for name, mine, other in ((names[0], own, peer), (names[1], peer, own)):
-            words = {"next": codec.encode(rotation.next_of(number, mine, other.public))}
+        for name, mine, theirs in ((names[0], own, peer), (names[1], peer, own)):
+            words = {"next": codec.encode(rotation.next_of(number, mine, theirs.public))}
             found.append(Step(name, "prepare", f"{name}: trust the next keys beside those in use", words))
     open_ones = [name for name in order if number not in [look.done for look in looks if look.host == name]]
     words = {"number": number}
@@ -86,6 +86,5 @@ def steps(config: Config, looks: Sequence[Look]) -> list[Step]:
         found.append(Step(name, "verify", f"{name}: connect to {other} by them", {}))
         found.append(Step(other, "verify", f"{other}: connect to {name}, which shows them", words))
     found += [Step(name, "finish", f"{name}: trust the new keys alone", words) for name in open_ones]
-    found.append(Step(primary, "stream", f"{primary}: replication begins anew, by the new keys", {}))
     found += [Step(name, "verify", f"{name}: connect to the other host", {}) for name in order]
     return found

@@ -190,7 +190,7 @@ def test_the_standby_comes_first_and_each_is_verified_before_the_next(tmp_path: 
     assert names == [
         "berlin prepare", "paris prepare",
         "paris use", "paris verify", "berlin verify", "berlin use", "berlin verify", "paris verify",
-        "paris finish", "berlin finish", "berlin stream", "paris verify", "berlin verify",
+        "paris finish", "berlin finish", "paris verify", "berlin verify",
     ]  # fmt: skip
 
 
