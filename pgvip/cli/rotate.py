@@ -12,6 +12,7 @@ from pgvip.link.operator_socket import call, failure, raise_failure
 from pgvip.setup import rotation_order
 from pgvip.setup.rotation_order import Look, Step
 from pgvip.state import codec
+from pgvip.system.server_tls import AUTHORITIES
 
 if TYPE_CHECKING:
     import argparse
@@ -34,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "replication included. Run it on either host while both daemons and both servers run; a pause is no obstacle. "
         "After an interruption, run it again: it goes on where it ended. Example: pgvip rotate"
     )
+    parser.add_argument(
+        "--prepare", action="store_true",
+        help="stop when both hosts trust the next certificates; the next call goes on. Meanwhile copy authorities.crt "
+        "to applications that verify the server by it",
+    )  # fmt: skip
     parser.add_argument("-n", "--dry-run", action="store_true", help="check everything, list the steps, change nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -43,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         require_root()
         config = load(args.config, args.host)
-        done = rotate(config, _asker(config), dry_run=args.dry_run, say=_silent if args.json else _say)
+        done = rotate(config, _asker(config), args, say=_silent if args.json else _say)
     except PgvipError as error:
         if not args.json:
             raise
@@ -57,23 +63,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 def rotate(
-    config: Config, ask: Callable[..., Mapping[str, Any]], *, dry_run: bool, say: Callable[[str], None]
+    config: Config, ask: Callable[..., Mapping[str, Any]], args: argparse.Namespace, *, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Take all steps on both hosts. `ask(host, step, words)`: of the daemon. Returns what is said of it in JSON."""
+    """Take the steps on both hosts. `ask(host, step, words)`: of the daemon. Returns what is said of it in JSON."""
     looks = [_look(ask, host.name) for host in (config.me, config.peer)]
     rotation_order.refuse(looks)
     going_on = rotation_order.unfinished(looks)
-    if going_on:
-        say(f"  ! an earlier rotation ({going_on}) has not ended: it goes on")
+    if going_on and not args.prepare:
+        say("  ! there are next keys of an earlier call: it goes on with them")
     steps = rotation_order.steps(config, looks)
+    if args.prepare:
+        steps = [step for step in steps if step.name == "prepare"]
     taken = list[str]()
     for step in steps:
-        say(f"  {'-' if dry_run else '+'} {step.title}")
-        if not dry_run:
+        say(f"  {'-' if args.dry_run else '+'} {step.title}")
+        if not args.dry_run:
             _take(ask, step, going_on=bool(taken or going_on))
         taken.append(step.title)
     text = "both hosts have new keys; the old ones are not valid any more"
-    return {"text": "nothing was changed (--dry-run)" if dry_run else text, "resumed": bool(going_on), "steps": taken}
+    if args.prepare:
+        text = (
+            "both hosts trust the next certificates beside those in use; the authorities of all are in "
+            f"{config.paths.postgres_keys / AUTHORITIES}; to go on: pgvip rotate"
+        )
+    if args.dry_run:
+        text = "nothing was changed (--dry-run)"
+    return {"text": text, "resumed": bool(going_on), "steps": taken}
 
 
 def _take(ask: Callable[..., Mapping[str, Any]], step: Step, *, going_on: bool) -> None:

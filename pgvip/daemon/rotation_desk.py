@@ -19,7 +19,7 @@ from pgvip.orders.desk import under_way
 from pgvip.setup import rotation, second_host, server_keys
 from pgvip.setup.rotation_order import Look
 from pgvip.state import codec
-from pgvip.system import pgtools, processes
+from pgvip.system import processes
 from pgvip.system.pgping import served_certificate
 from pgvip.system.server_tls import certificate_file
 from pgvip.system.sql import connect_peer
@@ -156,8 +156,6 @@ def obstacle(snapshot: Snapshot) -> tuple[str, str]:
         return "this host is being rewound or cloned", "Wait until it follows."
     if processes.postmaster(config.postgres.data_directory) is None:
         return "PostgreSQL does not run, so that new keys cannot be tried", "See: pgvip status"
-    if not pgtools.has_tls(config):
-        return "this PostgreSQL is built without TLS", "Install one that is."
     return "", ""
 
 

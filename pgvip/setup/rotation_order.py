@@ -1,8 +1,8 @@
 """New keys for a pair in service: the order in which both hosts take the steps of `rotation`.
 
 First both hosts get their next keys and trust them beside the old ones; then the standby uses its next keys, then the
-primary; when each has proved itself to the other, both trust the new ones alone. Until a host has used a next key,
-another call begins anew with other keys; from then on it goes on with these.
+primary; when each has proved itself to the other, both trust the new ones alone. Until both hosts have them, another
+call begins anew with other keys; from then on it goes on with these.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def refuse(looks: Sequence[Look]) -> None:
 
 def unfinished(looks: Sequence[Look]) -> str:
     """The rotation to go on with, or "" for a new one."""
-    return next((look.using for look in looks if look.using), "")
+    prepared = {look.prepared for look in looks}
+    both = prepared.pop() if len(prepared) == 1 else ""
+    return next((look.using for look in looks if look.using), both)
 
 
 def steps(config: Config, looks: Sequence[Look]) -> list[Step]:

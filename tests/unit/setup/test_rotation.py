@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import ssl
 from collections.abc import Mapping
@@ -136,8 +137,12 @@ class Daemons:
         return Look(mine.me.name, self.here.me.name, found.done, prepared, found.using)
 
 
+def options(*, dry_run: bool = False, prepare: bool = False) -> argparse.Namespace:
+    return argparse.Namespace(dry_run=dry_run, prepare=prepare)
+
+
 def turn(daemons: Daemons) -> dict[str, Any]:
-    return rotate(daemons.here, daemons, dry_run=False, say=lambda _text: None)
+    return rotate(daemons.here, daemons, options(), say=lambda _text: None)
 
 
 def secrets_of(config: Config) -> dict[str, bytes]:
@@ -314,11 +319,28 @@ def test_a_dry_run_lists_the_steps_and_changes_nothing(tmp_path: Path) -> None:
     here, there = linked(tmp_path)
     before, said = secrets_of(here), list[str]()
     daemons = Daemons(here, there)
-    done = rotate(here, daemons, dry_run=True, say=said.append)
+    done = rotate(here, daemons, options(dry_run=True), say=said.append)
     assert daemons.taken == []
     assert secrets_of(here) == before
     assert len(said) == len(done["steps"])
     assert all(line.startswith("  - ") for line in said)
+
+
+def test_a_call_that_prepares_lets_applications_be_told_first(tmp_path: Path) -> None:
+    """They verify the server by authorities.crt: it has the next authorities before any server uses them."""
+    here, there = linked(tmp_path)
+    old = secrets_of(there)
+    for _ in range(2):
+        rotate(here, Daemons(here, there), options(prepare=True), say=lambda _text: None)
+    told = (here.paths.postgres_keys / AUTHORITIES).read_text()
+    works(here, there)
+    assert secrets_of(there)["work/tls/server.key"] == old["work/tls/server.key"]
+    assert turn(Daemons(there, here))["resumed"] is True
+    all_new(old, there)
+    client = ssl.create_default_context(cadata=told)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(there.paths.server_keys / "server.crt", there.paths.server_keys / "server.key")
+    shake(client, server, EITHER)
 
 
 def test_a_failure_on_the_way_says_that_the_pair_works_and_how_to_go_on(tmp_path: Path) -> None:
@@ -331,7 +353,7 @@ def test_a_failure_on_the_way_says_that_the_pair_works_and_how_to_go_on(tmp_path
         return daemons(host, step, words)
 
     with pytest.raises(LinkError) as caught:
-        rotate(here, ask, dry_run=False, say=lambda _text: None)
+        rotate(here, ask, options(), say=lambda _text: None)
     assert caught.value.hint.startswith("See there. The pair works with the old and the new keys.")
 
 
@@ -381,6 +403,6 @@ def test_a_pair_without_keys_for_postgresql_gets_them(tmp_path: Path) -> None:
         return {} if step == "verify" else daemons(host, step, words)
 
     daemons = Daemons(here, there)
-    rotate(here, ask, dry_run=False, say=lambda _text: None)
+    rotate(here, ask, options(), say=lambda _text: None)
     works(here, there)
     assert server_keys.is_complete(here)
