@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pgvip.errors import Exit
 from pgvip.link.certificates import make_postgres_certificates
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
@@ -144,6 +145,9 @@ def test_rotate_renews_all_keys_while_a_client_writes(scene: Scene) -> None:
         shutil.chown(path, "postgres")
     seen_from_there = Path("/var/lib/pgvip/work/old")
     assert let_in(standby, seen_from_there, primary) == ""
+    refused = pair.pgvip(standby, "bundle", "/etc/pgvip/no.bundle", "--yes", primary.name, check=False)
+    assert refused.returncode == Exit.REFUSED
+    assert "To renew the keys of both hosts: pgvip rotate" in refused.stderr
     begun_s, logs = time.monotonic(), {host.name: host.log() for host in (primary, standby)}
     said = json.loads(pair.pgvip(standby, "rotate", "--json").stdout)
     assert said["ok"], said
