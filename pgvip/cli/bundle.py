@@ -13,7 +13,7 @@ from pgvip.config.load import load
 from pgvip.errors import LinkError, RecordError, RefusedError
 from pgvip.link.operator_socket import call, raise_failure
 from pgvip.setup import access, bundles, server_keys
-from pgvip.state.record import load_identity
+from pgvip.state.record import RecordStore, load_identity
 from pgvip.system import privileges
 from pgvip.system.server_tls import password_file
 from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bundle`."""
     parser.description = (
         "Make new keys for the other host of this pair and write its bundle, on either host. The keys that it has now "
-        "become invalid: the hosts cannot connect until pgvip clone or pgvip join has installed the bundle there. "
+        "become invalid: the hosts cannot connect until pgvip clone or pgvip join has installed the bundle there. To "
+        "renew keys while both hosts work, use pgvip rotate. A standby refuses while the primary uses its keys. "
         "Example: pgvip bundle /root/pair.bundle"
     )
     parser.add_argument("path", type=Path, nargs="?", metavar="PATH", help="where to write it [STATE/bundle]")
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     if identity is None:
         hint = "Make a pair with pgvip init, or take the bundle of the other host: pgvip bundle there."
         raise RecordError("this host belongs to no pair", f"{config.paths.identity} does not exist.", hint)
+    _refuse_keys_in_use(config)
     _refuse_without_passwords(config)
     if not args.dry_run:
         warning = f"The keys of {peer} are not valid any more: the hosts cannot connect until it has installed {path}."
@@ -73,6 +75,25 @@ def tell_daemon(config: Config) -> None:
         raise_failure(call(config.paths.socket, {"command": "renew-keys"}, ANSWER_S))
     except LinkError as failure:
         warn(f"the daemon here did not take the new keys: {failure.message}", "Restart it: systemctl restart pgvip")
+
+
+def _refuse_keys_in_use(config: Config) -> None:
+    """On a standby: the primary, which serves, would be cut off, and takes no bundle while it is primary."""
+    durable, peer = RecordStore(config.paths.record).load(), config.peer.name
+    if durable is None or durable.record is None or durable.record.primary != peer:
+        return
+    try:
+        answer = call(config.paths.socket, {"command": "status"}, ANSWER_S)
+        connected = bool(answer.get("ok") and answer["status"]["link"]["connected"])
+    except LinkError as failure:
+        hint = "Start pgvip here, which sees whether they are in use: systemctl start pgvip"
+        raise RefusedError(f"the keys of {peer}, which is primary, may be in use", failure.message, hint) from failure
+    if connected:
+        raise RefusedError(
+            f"{peer} is primary, and uses the keys that a bundle would make invalid",
+            "The daemons are connected.",
+            f"To renew the keys of both hosts: pgvip rotate. If {peer} has to have a bundle, stop pgvip there first.",
+        )
 
 
 def _refuse_without_passwords(config: Config) -> None:

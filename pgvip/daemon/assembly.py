@@ -25,6 +25,8 @@ from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received
 from pgvip.daemon.notes import Notes
 from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Arrivals, ProbeThreads
+from pgvip.daemon.rotation_desk import QUESTION as ROTATE
+from pgvip.daemon.rotation_desk import RotationDesk
 from pgvip.daemon.views import StatusView, WebView
 from pgvip.deadlines import now_s
 from pgvip.events import event_log
@@ -70,6 +72,7 @@ class Assembly:
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self._newest, self._notes = Newest(), Notes()
         self._took_s: dict[str, float] = {}
+        renewing = at_start.end_exchange(config)
         self._link = _link(config, self._inbox)
         self._ask_peer = partial(ask_document, self._link)
         self._faults = InternalErrors(event_log.log)
@@ -79,6 +82,8 @@ class Assembly:
         self._recorder = Recorder(self._config, boot_id, self._newest, self._link.send_bulk, self._background.warnings)
         self._counts = EventCounts()
         self._begin_to_log(config, options)
+        if renewing:
+            event_log.log("link", renewing)
         at_start.begin(config)
         self._store, facts = RecordStore(config.paths.record), KeptFacts(config.paths.boot_facts, boot_id)
         durable = self._store.settle() or Durable()
@@ -133,6 +138,8 @@ class Assembly:
         """Who answers: operators, the peer's daemon, and the web side. They read the newest snapshot."""
         desk = Desk(self._newest, self._inbox, self._ask_peer, readiness.look, event_log.log)
         self._schedule = Schedule(config.paths.scheduled, desk, Switchover(desk).handle)
+        renew = partial(self._link.renew, gently=True)
+        rotation = RotationDesk(self._newest.sure, renew, self._ask_peer, event_log.log)
         explanations = Explanations(self._newest, self._took_s)
         status = StatusView(self._newest, self._link.state, self._guardian, self._background.facts)
         orders = Orders(
@@ -140,7 +147,11 @@ class Assembly:
             status,
             lambda: self._link.renew(load_contexts(config.paths.certificates)),
             schedule=self._schedule,
-            more={"events": EventRequests(self._recorder.store).answer, "explain": explanations.answer},
+            more={
+                "events": EventRequests(self._recorder.store).answer,
+                "explain": explanations.answer,
+                ROTATE: rotation.handle,
+            },
             read_drill=self._background.read_drill,
         )
         self._server = OperatorServer(config.paths.socket, orders.handle)
@@ -154,7 +165,7 @@ class Assembly:
             self._inbox.put(LinkChanged(up))
             exchange.link_changed(up)
 
-        questions = PeerQuestions(desk, {QUESTION: self._background.answer})
+        questions = PeerQuestions(desk, {QUESTION: self._background.answer, ROTATE: rotation.answer})
         self._link.attach(on_change=link_changed, on_bulk=exchange.received, on_question=questions.answer)
         self._sampler = Sampler(self._config, status, self._newest.age_s, event_log.log)
         self._maintenance = Maintenance(self._config, event_log.log)

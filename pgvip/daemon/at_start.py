@@ -10,6 +10,7 @@ from pgvip.checks.configuration import host_problems, host_warnings
 from pgvip.errors import CommandError, PgvipError
 from pgvip.events import event_log
 from pgvip.rejoin import copy as cloning
+from pgvip.setup import rotation
 from pgvip.system import service, units
 
 if TYPE_CHECKING:
@@ -24,6 +25,17 @@ def begin(config: Config) -> None:
     _finish_clone(config)
     with suppress(FileNotFoundError):
         config.paths.no_restore.unlink()
+
+
+def end_exchange(config: Config) -> str:
+    """End an exchange of keys that was cut short, before the link and PostgreSQL read them; what there is to say of it.
+
+    Where it fails, the daemon runs all the same, if the keys can be used.
+    """
+    try:
+        return "new keys are in use; pgvip rotate has not ended yet" if rotation.resume(config) else ""
+    except PgvipError as failure:
+        return f"could not see to the new keys that pgvip rotate has made: {failure}".replace("\n", "; ")
 
 
 def _tell_misfits(config: Config) -> None:

@@ -19,10 +19,14 @@ import termios
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from pgvip.errors import LinkError
 from pgvip.link.questions import NUMBER, Answered, Asked
 from pgvip.state.codec import MAX_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 HEADER = struct.Struct(">BI")
 SERIAL = struct.Struct(">Q")
@@ -143,6 +147,7 @@ class Connection:
         self.heard_s = 0.0
         self.wants_write = outbound
         self.ended = ""
+        self.replaced = False  # by one that is being made with other certificates; it carries on until then
         self.pending: deque[bytes] = deque(maxlen=PENDING_MAX)
         self._in = bytearray()
         self._out = memoryview(b"")
@@ -178,7 +183,7 @@ class Connection:
             self.sock, server_side=not self.outbound, do_handshake_on_connect=False, suppress_ragged_eofs=False
         )
 
-    def handshake(self, peer_der: bytes) -> bool:
+    def handshake(self, peer_ders: Container[bytes]) -> bool:
         """Go on with the handshake; True when it is done. LinkError when the certificate is not the peer's."""
         sock = self._tls()
         try:
@@ -189,7 +194,7 @@ class Connection:
         except ssl.SSLWantWriteError:
             self.wants_write = True
             return False
-        if sock.getpeercert(binary_form=True) != peer_der:
+        if sock.getpeercert(binary_form=True) not in peer_ders:
             raise LinkError(f"certificate of {self.remote} is not the peer's")
         self.stage, self.wants_write = Stage.OPEN, False
         return True

@@ -78,14 +78,12 @@ class PeerLink:
     ) -> None:
         self._listen, self._dial, self._contexts = listen, dial, contexts
         self._on_text, self._dead_s = on_text, dead_s
-        self._bulk = b""
+        self._bulk, self._closing = b"", False
         self._hello = frame(Kind.HELLO, secrets.token_bytes(INSTANCE_BYTES))
         self._lock = threading.Lock()
-        self._newest: bytes = b""
-        self._serial = 0
+        self._newest, self._serial = b"", 0
         self._posted: list[bytes] = []
-        self._closing = False
-        self._renewed: Contexts | None = None
+        self._renewed: tuple[Contexts, bool] | None = None
         self._state = LinkState()
         self._selector = selectors.DefaultSelector()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -96,7 +94,6 @@ class PeerLink:
         self._peer_instance, self._peer_serial = b"", 0
         self._dial_at_s = self._listen_at_s = 0.0
         self._thread = threading.Thread(target=self._run, name="peer-link", daemon=True)
-
         self.attach()
 
     def attach(
@@ -142,9 +139,9 @@ class PeerLink:
         self._rouse()
         return True
 
-    def renew(self, contexts: Contexts) -> None:
-        """Use other certificates from now on; connections that were made with the old ones end."""
-        self._renewed = contexts
+    def renew(self, contexts: Contexts, *, gently: bool = False) -> None:
+        """Use other certificates; connections made with the old ones end (`gently`: one, once another is there)."""
+        self._renewed = contexts, gently
         self._rouse()
 
     def state(self) -> LinkState:
@@ -183,11 +180,14 @@ class PeerLink:
         self._release()
 
     def _take_renewed(self) -> None:
-        contexts, self._renewed = self._renewed, None
-        if contexts is not None:
-            self._contexts = contexts
-            for one in [*self._connections.values()]:
-                self._drop(one, "the certificates were renewed")
+        renewed, self._renewed = self._renewed, None
+        if renewed is not None:
+            self._contexts, gently = renewed
+            for one in [each for each in self._connections.values() if each.outbound or not gently]:
+                one.replaced = gently and one.live
+                if not one.replaced:
+                    self._drop(one, "the certificates were renewed")
+            self._dial_at_s = 0.0
 
     def _sleep_s(self, now_s: float) -> float:
         """Until the next thing that time alone brings."""
@@ -224,7 +224,7 @@ class PeerLink:
             one.deadline_s = deadlines.now_s() + HANDSHAKE_S
             one.wrap(self._contexts.client)
         if one.stage is Stage.HANDSHAKE:
-            if not one.handshake(self._contexts.peer_der):
+            if not one.handshake(self._contexts.peer_ders):
                 return
             one.deadline_s = deadlines.now_s() + GREETING_S
             one.queue(self._hello)
@@ -286,7 +286,7 @@ class PeerLink:
     # --- making and ending connections ---------------------------------------------------------------
 
     def _outbound(self) -> Connection | None:
-        return next((one for one in self._connections.values() if one.outbound), None)
+        return next((one for one in self._connections.values() if one.outbound and not one.replaced), None)
 
     def _try_listen(self, now_s: float) -> None:
         if self._listener is not None or now_s < self._listen_at_s:

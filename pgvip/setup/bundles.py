@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgvip.link import bundle, tls
-from pgvip.setup import access, server_keys
+from pgvip.setup import access, rotation, server_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ def make(config: Config, identity: PairIdentity, path: Path) -> None:
     pairs = make_pair_certificates([config.me.name, config.peer.name])
     own, peer = pairs[config.me.name], pairs[config.peer.name]
     directory = config.paths.certificates
+    rotation.forget(config, keys_follow=False)
     if (directory / "own.key").exists():
         key, certificate = ((directory / name).read_text(encoding="ascii") for name in ("own.key", "own.crt"))
         own = tls.KeyPair(key, certificate)

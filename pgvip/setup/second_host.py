@@ -23,7 +23,7 @@ from pgvip.errors import (
 from pgvip.link import tls
 from pgvip.link.bundle import remember
 from pgvip.rejoin import source
-from pgvip.setup import access, enrolment, server_keys
+from pgvip.setup import access, enrolment, rotation, server_keys
 from pgvip.setup.hands import Hands
 from pgvip.state import files
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_identity
@@ -101,6 +101,7 @@ def install(bundle: Bundle, config: Config, path: Path, hands: Hands) -> None:
         config.file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         files.write(config.file, bundle.config, mode=0o644)
     hands.do()
+    rotation.forget(config, keys_follow=True)
     if bundle.server_keys:
         server_keys.install(config, bundle.server_keys)
     tls.install(config.paths.certificates, tls.KeyPair(bundle.key, bundle.certificate), bundle.peer_certificate)
@@ -196,10 +197,20 @@ def replication_answers(config: Config, passwords: str, keys: Mapping[str, str])
         files.write(trial.paths.passwords, passwords)
         if keys:
             server_keys.install_server(trial, keys)
-        words = f"{source.conninfo(trial, REPLICATION_ROLE)} replication=true"
-        program = pgtools.tool(config, "psql")
-        command: list[str | Path] = [program, "-X", "-A", "-t", "-d", words, "-c", "IDENTIFY_SYSTEM"]
-        check(command, timeout_s=ANSWER_S)
+        _identify(trial)
+
+
+@as_postgres()
+def stream_answers(config: Config) -> None:
+    """The same with what is in place."""
+    _identify(config)
+
+
+def _identify(config: Config) -> None:
+    words = f"{source.conninfo(config, REPLICATION_ROLE)} replication=true"
+    program = pgtools.tool(config, "psql")
+    command: list[str | Path] = [program, "-X", "-A", "-t", "-d", words, "-c", "IDENTIFY_SYSTEM"]
+    check(command, timeout_s=ANSWER_S)
 
 
 def target_problems(config: Config, *, allow_replace: bool) -> list[PgvipError]:

@@ -132,6 +132,43 @@ def trust_peer(config: Config, authority: str) -> None:
     _write_roots(config, {AUTHORITIES: own + authority, PEER: authority})
 
 
+def trust(config: Config, authorities: str) -> None:
+    """Accept certificates of these authorities here, of whichever host. A running server needs a reload then."""
+    write_server_keys(config, {AUTHORITIES: authorities})
+    _write_roots(config, {AUTHORITIES: authorities})
+
+
+def use(config: Config, keys: Mapping[str, str]) -> None:
+    """Put this host's keys in place, and leave whom it trusts. A running server needs a reload then."""
+    write_server_keys(config, {name: text for name, text in keys.items() if name not in (OWN, PEER)})
+    _write_roots(config, {name: keys[name] for name in _ROOTS if name != OWN})
+
+
+def settle(config: Config, own: str, peer: str) -> None:
+    """From now on these are the authorities of both hosts, and the only ones. A running server needs a reload then."""
+    trust(config, own + peer)
+    _write_roots(config, {PEER: peer, OWN: own} if peer else {OWN: own})
+
+
+def authorities(config: Config) -> tuple[str, str]:
+    """The authorities of this host and of the other one, in use now; "" for what there is not."""
+    texts = []
+    for name in (OWN, PEER):
+        try:
+            texts.append(files.read(config.paths.postgres_keys / name, BYTES_MAX).decode("ascii"))
+        except FileNotFoundError:
+            texts.append("")
+        except (OSError, ValueError) as failure:
+            raise LinkError(f"cannot read {config.paths.postgres_keys / name}", f"{failure}.") from failure
+    return texts[0], texts[1]
+
+
+def names() -> frozenset[str]:
+    """The files of a host's keys, as `make` returns them."""
+    roles = (SERVER, DATABASE_ROLE, REPLICATION_ROLE)
+    return frozenset({OWN, *map(key_file, roles), *map(certificate_file, roles)})
+
+
 def own_authority(config: Config) -> str:
     """The authority of this host, for the other one. LinkError when there is none."""
     try:

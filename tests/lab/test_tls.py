@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from pgvip.errors import Exit
 from pgvip.link.certificates import make_postgres_certificates
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
@@ -115,6 +118,56 @@ def test_new_keys_by_a_bundle_leave_the_pair_at_work(scene: Scene) -> None:
     pair.wait_healthy()
     scene.finish(swapped=False)
     check_wire(primary, standby)
+
+
+RECEIVER = "select pid from pg_stat_replication"
+SERIAL = "select client_serial from pg_stat_replication join pg_stat_ssl using (pid)"
+
+
+def let_in(host: Host, directory: Path, at: Host) -> str:
+    """What the server of `at` says to the replication role with the keys in a directory; "" when it lets it in."""
+    words = (
+        f"hostaddr={at.address} host={at.name} sslmode=verify-full sslrootcert={directory}/authorities.crt "
+        f"sslcert={directory}/pgvip_replication.crt sslkey={directory}/pgvip_replication.key "
+        "user=pgvip_replication dbname=postgres replication=true connect_timeout=5"
+    )
+    done = host.run(["psql", "-X", "-d", words, "-c", "IDENTIFY_SYSTEM"], user="postgres", check=False)
+    return done.stderr if done.returncode else ""
+
+
+def test_rotate_renews_all_keys_while_a_client_writes(scene: Scene) -> None:
+    pair, primary, standby = scene.pair, scene.primary, scene.standby
+    scene.strike()
+    term = pair.status(primary)["record"]["term"]
+    serial, receiver, old = primary.sql(SERIAL), primary.sql(RECEIVER), standby.directory / "state/work/old"
+    shutil.copytree(standby.directory / "state/work/tls", old)
+    for path in (old, *old.iterdir()):
+        shutil.chown(path, "postgres")
+    seen_from_there = Path("/var/lib/pgvip/work/old")
+    assert let_in(standby, seen_from_there, primary) == ""
+    refused = pair.pgvip(standby, "bundle", "/etc/pgvip/no.bundle", "--yes", primary.name, check=False)
+    assert refused.returncode == Exit.REFUSED
+    assert "To renew the keys of both hosts: pgvip rotate" in refused.stderr
+    begun_s, logs = time.monotonic(), {host.name: host.log() for host in (primary, standby)}
+    said = json.loads(pair.pgvip(standby, "rotate", "--json").stdout)
+    assert said["ok"], said
+    ended_s = time.monotonic()
+    assert primary.sql(RECEIVER) == receiver
+    assert "certificate" in let_in(standby, seen_from_there, primary)
+    assert let_in(standby, Path("/var/lib/pgvip/work/tls"), primary) == ""
+    scene.wait_writes()
+    assert [event for event in scene.writer.events() if begun_s <= event.sent_s <= ended_s and not event.ok] == []
+    assert scene.writer.outage_s(begun_s) < 3.0
+    assert pair.status(primary)["record"]["term"] == term
+    for host in (primary, standby):
+        new = host.log()[len(logs[host.name]) :]
+        assert "new keys" in new
+        assert "link: down" not in new
+    shutil.rmtree(old)
+    check_wire(primary, standby)
+    primary.sql(f"select pg_terminate_backend({receiver})")
+    wait_until(lambda: primary.sql(SERIAL) not in ("", serial), 20, "the stream by the new keys")
+    scene.finish(swapped=False)
 
 
 def plain_with_tls(pair: Pair) -> None:

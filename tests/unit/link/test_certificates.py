@@ -48,7 +48,7 @@ def test_files_are_private_and_can_be_replaced(tmp_path: Path) -> None:
             "peer.crt": 0o600,
         }
         assert directory.stat().st_mode & 0o777 == 0o700
-        assert load_contexts(directory).peer_der == ssl.PEM_cert_to_DER_cert(made["beta"].certificate)
+        assert load_contexts(directory).peer_ders == (ssl.PEM_cert_to_DER_cert(made["beta"].certificate),)
 
 
 def test_contexts_take_tls_1_3_and_a_certificate_only(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from pgvip.link.certificates import make_pair_certificates
 from pgvip.link.connection import HEADER, INSTANCE_BYTES, SERIAL, Kind, frame, text_frame
 from pgvip.link.link_state import LinkState
 from pgvip.link.peer_link import HANDSHAKE_S, UNPROVEN_MAX, PeerLink
-from pgvip.link.tls import Contexts, install, load_contexts
+from pgvip.link.tls import NEXT, Contexts, install, load_contexts, trust, write
+from pgvip.link.trial import served
 from pgvip.state.codec import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def test_own_certificate_is_not_the_peers(pair: Pair) -> None:
 
 
 def test_exact_certificate_is_wanted_even_if_the_trust_store_says_yes(pair: Pair) -> None:
-    alpha = pair.end("alpha", contexts=replace(pair.contexts["alpha"], peer_der=b"another"))
+    alpha = pair.end("alpha", contexts=replace(pair.contexts["alpha"], peer_ders=(b"another",)))
     beta = pair.end("beta")
     beta.link.send("x")
     until(lambda: "is not the peer's" in alpha.link.state().last_error)
@@ -406,6 +407,38 @@ def test_new_keys_are_used_at_once_and_the_old_ones_are_void(pair: Pair, tmp_pat
     assert not alpha.link.state().connected
     beta.link.renew(load_contexts(tmp_path / "beta"))
     alpha.take_until("still with old keys")
+
+
+def test_certificates_are_renewed_on_both_ends_without_losing_the_link(pair: Pair, tmp_path: Path) -> None:
+    first, new = (make_pair_certificates(["alpha", "beta"]) for _ in range(2))
+    for me, peer in (("alpha", "beta"), ("beta", "alpha")):
+        install(tmp_path / me, first[me], first[peer].certificate)
+    alpha, beta = (pair.end(me, dead_s=20.0, contexts=load_contexts(tmp_path / me)) for me in ("alpha", "beta"))
+    until(lambda: alpha.link.state().connections == 2 and beta.link.state().connections == 2)
+    ends, old = {"alpha": (alpha, "beta"), "beta": (beta, "alpha")}, load_contexts(tmp_path / "alpha")
+
+    def renew(me: str) -> None:
+        ends[me][0].link.renew(load_contexts(tmp_path / me), gently=True)
+        until(lambda: all(end.link.state().connections == 2 for end, _ in ends.values()))
+
+    for me, (_, peer) in ends.items():
+        write(tmp_path / me, {NEXT: new[peer].certificate})
+        renew(me)
+    for me in ends:
+        write(tmp_path / me, {"own.key": new[me].key, "own.crt": new[me].certificate})
+        renew(me)
+    for me, (_, peer) in ends.items():
+        trust(tmp_path / me, new[peer].certificate)
+        renew(me)
+    alpha.link.send("by new keys")
+    beta.take_until("by new keys")
+    assert alpha.changes == beta.changes == [True]
+    with pytest.raises(LinkError, match="does not accept"):
+        served(pair.alpha[0], pair.beta, replace(old, peer_ders=()), 3.0)
+    contexts = load_contexts(tmp_path / "alpha")
+    assert served(pair.alpha[0], pair.beta, contexts, 3.0) == ssl.PEM_cert_to_DER_cert(new["beta"].certificate)
+    with pytest.raises(LinkError, match="is not the peer's"):
+        served(pair.alpha[0], pair.beta, replace(contexts, peer_ders=(b"another",)), 3.0)
 
 
 # --- questions -------------------------------------------------------------------------------------------------
