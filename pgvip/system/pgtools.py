@@ -80,8 +80,12 @@ def tool(config: Config, name: str) -> Path:
 
 
 def program_version(config: Config) -> int:
-    """Major version of the installed programs. PostgresError when they say something odd, CommandError when nothing."""
-    said = check([tool(config, "postgres"), "--version"], timeout_s=TOOL_TIMEOUT_S).stdout
+    """Major version of the installed programs. PostgresError when they say something odd, CommandError when nothing.
+
+    Asked as PostgreSQL's user, as everything of `bin_directory` is called: the programs may belong to that user.
+    """
+    command: list[str | Path] = [tool(config, "postgres"), "--version"]
+    said = check(command, timeout_s=TOOL_TIMEOUT_S, user=config.postgres.user).stdout
     found = re.search(r"\) (\d+)", said)
     if found is None:
         raise PostgresError("did not understand postgres --version", f"It said: {said.strip()}.")
