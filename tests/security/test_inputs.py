@@ -6,6 +6,9 @@ No right is needed to run these. `tests/fuzz/` has the neighbours of each.
 from __future__ import annotations
 
 import json
+import os
+import pwd
+import socket
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +16,17 @@ from pathlib import Path
 import pytest
 
 from pgvip.core.messages import Message
-from pgvip.errors import FormatError, PostgresError
+from pgvip.errors import FormatError, PostgresError, ProbeError
 from pgvip.events.event_table import Event, Level
 from pgvip.journal.event_store import EventStore, Wanted, stored
 from pgvip.state import codec
 from pgvip.system import packets, pgconf, processes, stopped_wal, wal_files
+from pgvip.system.sql import UnverifiedError, connect_local
 from tests.unit.configs import make
 
 DEEP = ["[" * 100_000, '{"a":' * 100_000, '{"version": ' + "1" * 5_000 + "}"]
 EVENT = Event("restart", Level.INFO, "x", "2026-11-25T10:00:00.000Z", "berlin", "pair", 4, series="s")
+PORT = 5432
 NO_HISTORY = [b"", b"\n", bytes(4096), b"\xff\xfe\xff\xfe\n", b"1\t0/g\t\n", b"\xc2\xb2\t0/1\tx\n", b"2\t0/1\tx\n"]
 
 
@@ -74,6 +79,23 @@ def test_a_line_of_the_journal_that_is_deep_or_endless(tmp_path: Path, text: str
     store.start()
     store.close()
     assert [event.seq for event in store.find(Wanted())] == [1, 2]
+
+
+def test_another_user_s_server_on_the_local_socket_is_not_the_clusters(tmp_path: Path) -> None:
+    """socket_directory may be /tmp: while PostgreSQL is down, everybody may serve there."""
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    config = make(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / f".s.PGSQL.{PORT}"))
+        listener.listen(4)
+        told = {}
+        for user in (me, "postgres" if me != "postgres" else "root"):
+            postgres = replace(config.postgres, user=user, socket_directory=tmp_path, port=PORT)
+            with pytest.raises(ProbeError) as failed, connect_local(replace(config, postgres=postgres)) as session:
+                session.query("in_recovery", timeout_s=0.5)
+            told[user] = type(failed.value) is UnverifiedError
+        assert told.pop(me) is False, "it is silent"
+        assert list(told.values()) == [True]
 
 
 def arp(hardware: int = 1, protocol: int = 0x0800, sizes: tuple[int, int] = (6, 4), operation: int = 2) -> bytes:
