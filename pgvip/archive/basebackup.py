@@ -244,7 +244,7 @@ def _copy(
             command,
             timeout_s=config.backup.timeout_s,
             user=config.postgres.user,
-            env=session_settings.environment(session_settings.SUPERUSER),
+            env=session_settings.environment(session_settings.SUPERUSER) | {"PGREQUIREPEER": config.postgres.user},
             on_line=line,
             die_with_caller=True,
         )

@@ -70,9 +70,20 @@ def log(event: str, text: str, fields: Fields = ()) -> None:
         hear(one)
     if one.level > chosen.level:
         return
-    line = _json_line(one) if chosen.json else _human_line(one, at)
+    line = _plain(_json_line(one) if chosen.json else _human_line(one, at))
     with _lock:
         print(line, file=sys.stderr, flush=True)  # noqa: T201  # standard error is the log
+
+
+def _plain(line: str) -> str:
+    r"""Write out, in JSON's form, what a terminal would obey and for which journalctl would hide the line.
+
+    >>> print(_plain("caf\u00e9 \x1b[2J \x9b1m"))
+    caf\u00e9 \u001b[2J \u009b1m
+    """
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)
 
 
 def _in_journal() -> bool:

@@ -54,15 +54,22 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read the file. LinkError when it is not there, not a bundle, of a newer pgvip, or open to others."""
+    """Read the file. LinkError when it is not there, no bundle, of a newer pgvip, another user's, or open to others."""
     try:
-        with path.open(encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
-            text = file.read(MAX_BYTES + 1)
+        with files.open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            text = file.read(MAX_BYTES + 1).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise LinkError(
             f"cannot read the bundle {path}", f"{error}.", "pgvip init writes it on the first host; copy it as root."
         ) from error
+    if status.st_uid not in (0, os.geteuid()):
+        raise LinkError(
+            f"bundle {path} belongs to another user",
+            f"The user with id {status.st_uid} can change it, and it says what runs as root here.",
+            "Copy it from the first host again, as root and into a directory of root's.",
+        )
+    mode = status.st_mode & 0o777
     if mode & 0o077:
         raise LinkError(
             f"bundle {path} can be read by others",

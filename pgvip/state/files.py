@@ -70,11 +70,21 @@ def remove_left_over(path: Path) -> None:
 
 def read(path: Path, max_bytes: int) -> bytes:
     """The content of a regular file; OSError, also when it is longer than `max_bytes` or no regular file."""
-    with _open_regular(path) as file:
+    with open_regular(path) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, f"longer than {max_bytes} bytes", str(path))
     return content
+
+
+def open_regular(path: Path, flags: int = 0) -> BinaryIO:
+    """Open a regular file to read; OSError when it is none. `flags`: more of open(2)."""
+    # A FIFO without a writer would hold an open(2) without O_NONBLOCK for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def sync(path: Path) -> None:
@@ -99,7 +109,7 @@ def copy(source: Path, target: Path, *, owner: tuple[int, int] | None = None, as
     `as_source`: with the owner, the group and the permissions of the source, else 0600 and `owner` as for `write`. The
     source's directory may be another user's: a link is not followed.
     """
-    with _open_regular(source, os.O_NOFOLLOW) as old:
+    with open_regular(source, os.O_NOFOLLOW) as old:
         mode, whose = _as(os.fstat(old.fileno())) if as_source else (0o600, owner)
         with _replacing(target, mode, whose, durable=True) as new:
             shutil.copyfileobj(old, new, CHUNK_BYTES)
@@ -138,15 +148,6 @@ def _replacing(path: Path, mode: int, owner: tuple[int, int] | None, *, durable:
         with suppress(OSError):
             temporary.unlink()
         raise
-
-
-def _open_regular(path: Path, flags: int = 0) -> BinaryIO:
-    # A FIFO without a writer would hold an open(2) without O_NONBLOCK for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return os.fdopen(descriptor, "rb")
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -15,6 +15,8 @@ from pgvip.errors import CommandError, MountError
 from pgvip.system import service
 from pgvip.system.commands import Completed, Lookout, describe
 
+SAFE = ("nosuid", "nodev")
+"""Options of every mount: whoever answers for the other host's address would else make this host's users root."""
 STACKED_MAX = 8
 """How many mounts over each other are taken off one mount point."""
 
@@ -60,12 +62,21 @@ def mount(kind: str, source: str, options: str, point: Path, timeout_s: float) -
             point.mkdir(mode=0o755)
     except OSError as failure:
         raise MountError(f"could not make mount point {point}", f"{failure}.") from failure
-    words = ["mount", "-t", kind, *(["-o", options] if options else []), source, str(point)]
+    words = ["mount", "-t", kind, "-o", safe(options), source, str(point)]
     done = _run("mount", point, _by_systemd("mount", words, timeout_s), timeout_s)
     if done.returncode != 0:
         raise MountError(f"could not mount {source}", done.said or f"mount {describe(done.returncode)}.")
     if not mounted(point):
         raise MountError(f"could not mount {source}", f"Nothing is mounted on {point} although mount succeeded.")
+
+
+def safe(options: str) -> str:
+    """The options with SAFE at their end, where they win over what says otherwise (mount(8), of several the last).
+
+    >>> safe("ro,soft,nosuid,nodev,noexec"), safe("ro,suid"), safe("")
+    ('ro,soft,noexec,nosuid,nodev', 'ro,suid,nosuid,nodev', 'nosuid,nodev')
+    """
+    return ",".join([*(one for one in options.split(",") if one and one not in SAFE), *SAFE])
 
 
 def unmount(point: Path, timeout_s: float) -> None:

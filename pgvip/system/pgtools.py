@@ -80,8 +80,12 @@ def tool(config: Config, name: str) -> Path:
 
 
 def program_version(config: Config) -> int:
-    """Major version of the installed programs. PostgresError when they say something odd, CommandError when nothing."""
-    said = check([tool(config, "postgres"), "--version"], timeout_s=TOOL_TIMEOUT_S).stdout
+    """Major version of the installed programs. PostgresError when they say something odd, CommandError when nothing.
+
+    Asked as PostgreSQL's user, as everything of `bin_directory` is called: the programs may belong to that user.
+    """
+    command: list[str | Path] = [tool(config, "postgres"), "--version"]
+    said = check(command, timeout_s=TOOL_TIMEOUT_S, user=config.postgres.user).stdout
     found = re.search(r"\) (\d+)", said)
     if found is None:
         raise PostgresError("did not understand postgres --version", f"It said: {said.strip()}.")
@@ -215,7 +219,7 @@ def psql(config: Config, script: str, timeout_s: float = TOOL_TIMEOUT_S, databas
     The script goes in by standard input, so nothing of it is in an argument list. Its functions and operators are
     PostgreSQL's own: whoever owns the database may set a search_path that has others first. Raises PostgresError.
     """
-    options = session_settings.environment(session_settings.SUPERUSER)
+    options = session_settings.environment(session_settings.SUPERUSER) | {"PGREQUIREPEER": config.postgres.user}
     command: list[str | Path] = [
         tool(config, "psql"),
         *("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"),

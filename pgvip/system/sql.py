@@ -46,7 +46,7 @@ SEVERITY = re.compile(r"(?:^|failed:)\s*[^\s:]+:  (?P<message>.*)", re.DOTALL)
 
 UNVERIFIED = re.compile(
     r"SSL error: (?!unexpected eof)|does not match host name|could not get server's host name"
-    r"|server does not support SSL|authentication method requirement|certificate file|private key file"
+    r"|server does not support SSL|authentication method requirement|certificate file|private key file|requirepeer"
 )
 """libpq's words for a server that answered and did not prove to be the one that is meant, and for keys missing here."""
 
@@ -220,6 +220,8 @@ def connect_local(
         {
             "host": str(config.postgres.socket_directory),
             "sslmode": "disable",
+            # The directory may be /tmp, where everybody may have a socket.
+            "requirepeer": config.postgres.user,
             **_common(config, statement_timeout_s, lock_timeout_s),
             **({"dbname": database} if database else {}),
         },

@@ -133,15 +133,24 @@ class _Worker:
         except OSError as failure:
             raise PostgresError("could not start a worker process", f"{failure}.") from failure
         self.buffer = bytearray()
+        assert self.child.stdin is not None  # a pipe
+        os.set_blocking(self.child.stdin.fileno(), False)
 
-    def send(self, line: str) -> None:
+    def send(self, line: str, deadline: Deadline) -> None:
+        """Write a line; PostgresError when it is not taken in time: PostgreSQL's user may have stopped the process."""
         assert self.child.stdin is not None  # a pipe, see above
         data = memoryview(line.encode() + b"\n")
-        try:
-            while data:
+        poll = select.poll()
+        poll.register(self.child.stdin, select.POLLOUT)
+        while data:
+            if not poll.poll(deadline.left_s() * 1000):
+                raise PostgresError("a worker process took no request in time", "A disk may hang.")
+            try:
                 data = data[os.write(self.child.stdin.fileno(), data) :]
-        except BrokenPipeError as failure:
-            raise PostgresError("a worker process ended", "It took no request.") from failure
+            except BlockingIOError:
+                continue
+            except BrokenPipeError as failure:
+                raise PostgresError("a worker process ended", "It took no request.") from failure
 
     def line(self, deadline: Deadline) -> bytes:
         """The next line; PostgresError when there is none in time, or when it is too long."""
@@ -207,8 +216,9 @@ def _call(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
     worker = _take()
     kept = False
     try:
-        worker.send(request)
-        answer = _converse(worker, task, callbacks, Deadline.after(task.timeout_s))
+        deadline = Deadline.after(task.timeout_s)
+        worker.send(request, deadline)
+        answer = _converse(worker, task, callbacks, deadline)
         kept = True
     finally:
         if kept:
@@ -237,9 +247,9 @@ def _converse(
         try:
             callbacks[str(name)](*words)
         except PgvipError as failure:
-            worker.send(codec.to_json({"failed": tasks.failure_of(failure)}))
+            worker.send(codec.to_json({"failed": tasks.failure_of(failure)}), deadline)
         else:
-            worker.send('{"returned":true}')
+            worker.send('{"returned":true}', deadline)
 
 
 def escaped(value: Any) -> Any:

@@ -22,7 +22,7 @@ from tests.lab.hosts import DATA_DIRECTORY, PERSISTENT, SOCKET_DIRECTORY, Host, 
 from tests.lab.lab import HOSTS, Lab
 from tests.lab.network import ADDRESSES, NETWORK, PRIMARY_VIP, STANDBY_VIP
 from tests.lab.nodes import LabError, wait_until
-from tests.lab.postgres import PACKAGED, bin_directory
+from tests.lab.postgres import WITHOUT_TLS, bin_directory
 
 PGVIP = Path(sys.prefix) / "bin" / "pgvip"
 BUNDLE = "/etc/pgvip/beta.bundle"
@@ -65,8 +65,7 @@ def sections(options: Options) -> dict[str, dict[str, Any]]:
             "data_directory": DATA_DIRECTORY,
             "bin_directory": str(bin_directory(options.version)),
             "socket_directory": SOCKET_DIRECTORY,
-            # PostgreSQL of the Python packages is built without TLS.
-            **({"tls": "off"} if options.version in PACKAGED else {}),
+            **({"tls": "off"} if options.version in WITHOUT_TLS else {}),
         },
         "replication": {"mode": options.mode},
         "archive": {"mount_type": "none", "mount_source": f"{PEER_STATE}/archive", "mount_options": "bind,ro"},

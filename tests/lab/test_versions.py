@@ -14,10 +14,10 @@ import pytest
 
 from tests.lab.hosts import DATA_DIRECTORY, Host
 from tests.lab.nodes import wait_until
-from tests.lab.postgres import PACKAGED, bin_directory
+from tests.lab.postgres import bin_directory
 from tests.lab.scene import Scene
 
-EVERY_VERSION = [pytest.param(version, marks=pytest.mark.pair(version=version)) for version in PACKAGED]
+EVERY_VERSION = [pytest.param(version, marks=pytest.mark.pair(version=version)) for version in ("16", "18")]
 FLUSHED = """
 select pg_last_wal_receive_lsn() where pg_is_in_recovery()
 union all select pg_current_wal_flush_lsn() where not pg_is_in_recovery()"""

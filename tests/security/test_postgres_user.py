@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,11 +29,13 @@ from pgvip.archive import backups, cleaning, restoring
 from pgvip.config.model import Config
 from pgvip.core.values import Lsn, WalPoint
 from pgvip.deadlines import wait_until
-from pgvip.errors import PgvipError
+from pgvip.errors import PgvipError, PostgresError
 from pgvip.rejoin import copy as cloning
 from pgvip.setup import access
-from pgvip.system import capabilities, pgconf, pgtools, privileges, processes, units, worker
+from pgvip.state import files
+from pgvip.system import capabilities, pgconf, pgtools, privileges, processes, stopped_wal, units, worker
 from tests.unit.configs import make
+from tests.unit.system.test_pgtools import TEXT
 
 USER = "postgres"
 RED = os.environ.get("PGVIP_SECURITY_RED") == "1"
@@ -150,6 +153,80 @@ def test_auto_conf_as_a_link_to_a_file_of_roots(config: Config, victim: Path) ->
     assert "Permission denied" in said
     assert state_of(victim) == before
     assert path.is_symlink(), "nothing of it is copied into the data directory"
+
+
+def test_auto_conf_as_a_fifo_holds_nobody(config: Config) -> None:
+    path = config.postgres.data_directory / "postgresql.auto.conf"
+    os.mkfifo(path)
+    give(path)
+    said = as_daemon(config, lambda: pgconf.strip_auto_conf(config, 17))
+    assert "not a regular file" in said
+
+
+@pytest.mark.parametrize("change", ["strip", "raise"])
+def test_auto_conf_that_is_exchanged_for_a_setuid_program_while_it_is_rewritten(
+    config: Config, victim: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """At the one moment that counts: after it was read, and before the new file takes the mode of what lies there."""
+    path = config.postgres.data_directory / "postgresql.auto.conf"
+    path.write_text("port = 1\nmax_connections = 1\n")
+    give(path)
+    program = victim / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o4755)
+    before = state_of(victim)
+    write_like = files.write_like
+
+    def exchanging(target: Path, content: str | bytes, like: Path) -> None:
+        target.unlink()
+        target.symlink_to(program)
+        write_like(target, content, like)
+
+    monkeypatch.setattr(files, "write_like", exchanging)
+    if change == "strip":
+        as_worker(lambda: pgconf.strip_auto_conf(config, 17))
+    else:
+        as_worker(lambda: pgconf.raise_auto_conf(config, {"max_connections": "100"}))
+    assert state_of(victim) == before
+    written = path.lstat()
+    assert stat.S_ISREG(written.st_mode), "it was rewritten"
+    assert written.st_uid == pwd.getpwnam(USER).pw_uid
+    assert not written.st_mode & (stat.S_ISUID | stat.S_ISGID)
+
+
+def test_postgresqls_programs_are_never_called_as_root(config: Config) -> None:
+    """bin_directory may be that user's, as where PostgreSQL was built by it: then the programs are, too."""
+    programs = config.postgres.data_directory.with_name("bin")
+    programs.mkdir()
+    called, control = programs / "called", programs / "control"
+    control.write_text(TEXT.replace("timeline:   2", "timeline:   1"))
+    wal = config.postgres.data_directory / "pg_wal"
+    wal.mkdir()
+    with (wal / "000000010000000000000002").open("wb") as file:
+        file.truncate(1 << 24)
+    names = ("postgres", "pg_controldata", "psql", "pg_ctl", "pg_waldump")
+    for name in names:
+        prints = f"cat {control}" if name == "pg_controldata" else f"echo '{name} (PostgreSQL) 17.1'"
+        (programs / name).write_text(f"#!/bin/sh\necho {name} $(id -u) >> {called}\n{prints}\n")
+        (programs / name).chmod(0o755)
+    called.touch()
+    give(programs, wal)
+    called.chmod(0o666)  # root without its capabilities could write to it no more than anybody
+    theirs = replace(config, postgres=replace(config.postgres, bin_directory=programs))
+
+    def call_all() -> None:
+        pgtools.program_version(theirs)
+        pgtools.has_tls(theirs)
+        pgtools.server_setting(theirs, "hba_file")
+        pgtools.psql(theirs, "select 1")
+        pgtools.pg_ctl(theirs, "status")
+        with suppress(PostgresError):
+            stopped_wal.end_of_wal(theirs)
+
+    as_daemon(theirs, call_all)
+    found = [line.split() for line in called.read_text().splitlines()]
+    assert {name for name, _ in found} == set(names)
+    assert {user for _, user in found} == {str(pwd.getpwnam(USER).pw_uid)}
 
 
 def test_settings_behind_a_link_are_not_rewritten(config: Config, victim: Path) -> None:

@@ -15,6 +15,7 @@ INSTALLED = REPOSITORY / "docs"
 PAGES = sorted({
     *REPOSITORY.glob("*.md"), *INSTALLED.glob("*.md"), *INSTALLED.glob("dev/*.md"), *REPOSITORY.glob("tests/*/*.md"),
 })  # fmt: skip
+NAMED_TEST = re.compile(r"`(?:tests/)?([\w/]+/\w+\.py)::(\w+)`")
 ARCHITECTURE = (INSTALLED / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -95,6 +96,13 @@ def test_a_wrong_citation_is_seen() -> None:
     assert wrong_citations('see (docs/protocol.md,\n    # "No such") and [m 9, 99]') == [
         'docs/protocol.md, "No such"', "m 99",
     ]  # fmt: skip
+
+
+def test_the_tests_that_documents_name_are_there() -> None:
+    named = {pair for path in (REPOSITORY / "docs/dev").glob("*.md") for pair in NAMED_TEST.findall(path.read_text())}
+    assert len(named) > 30
+    sources = {file: (REPOSITORY / "tests" / file).read_text() for file, _ in named}
+    assert [f"{file}::{name}" for file, name in named if f"def {name}(" not in sources[file]] == []
 
 
 def test_every_command_is_in_the_table() -> None:

@@ -45,6 +45,21 @@ def test_an_event_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.endswith("action-failed: first; second\n")
 
 
+def test_no_text_commands_the_terminal_or_hides_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Texts come from servers, agents and hooks; journalctl shows "blob data" for a line that is not printable."""
+    old = event_log.style()
+    try:
+        for as_json in (False, True):
+            event_log.set_up(event_log.Style(json=as_json))
+            event_log.log("action-failed", "caf\u00e9 \x1b[2J \r<3>: \x9b1m \u2028 \x7f \udcff", (("why", "\x9b2J"),))
+            line = capsys.readouterr().err.removesuffix("\n")
+            assert line.isprintable()
+            assert "café" in line
+            assert not as_json or json.loads(line)["why"] == "\x9b2J"
+    finally:
+        event_log.set_up(old)
+
+
 def test_postgresql_is_never_run_inside_the_daemons_own_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "pgvip.toml"
     file.write_text(edited(("[paths]", f'[paths]\nstate = "{tmp_path}/state"\nrun = "{tmp_path}/run"')))

@@ -60,6 +60,23 @@ def test_bundle_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert "chmod 600" in caught.value.hint
 
 
+def test_bundle_of_another_user_is_refused(tmp_path: Path) -> None:
+    """Its configuration names what runs as root; in /tmp everybody may have made the file that scp then wrote into."""
+    path = tmp_path / "b"
+    write_bundle(path, BUNDLE)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+        with pytest.raises(LinkError, match="belongs to another user") as caught:
+            read_bundle(path)
+        assert "as root" in caught.value.hint
+
+
+def test_bundle_that_is_a_fifo_holds_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "b", 0o600)
+    with pytest.raises(LinkError, match="cannot read the bundle"):
+        read_bundle(tmp_path / "b")
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"host": "SECRET"}', '{"host": ["SECRET"]}', "\ufffd" * 10])
 def test_what_is_no_bundle_is_said_without_its_content(tmp_path: Path, text: str) -> None:
     path = tmp_path / "b"

@@ -115,6 +115,19 @@ def test_one_that_hangs_is_ended_and_the_next_is_another(engaged: None, config: 
     assert prepare.why_unusable(config) == ""
 
 
+def test_one_that_is_stopped_is_waited_for_no_longer_than_its_task(engaged: None, config: Config) -> None:
+    """PostgreSQL's user may stop its processes; a request longer than a pipe holds is not taken then."""
+    assert prepare.why_unusable(config) == ""
+    child = workers._STATE.idle[0].child
+    os.kill(child.pid, signal.SIGSTOP)
+    task = tasks.REGISTERED["pgvip.actions.prepare:mark_unusable"]
+    with pytest.raises(PostgresError, match="took no request in time"):
+        workers._call(replace(task, timeout_s=1.0), (config, "x" * (1 << 20)), {})
+    assert child.poll() is not None
+    prepare.mark_unusable(config, "y" * (1 << 20))
+    assert prepare.why_unusable(config) == "y" * (1 << 20)
+
+
 def test_a_worker_that_dies_is_an_error_and_the_next_call_works(engaged: None, config: Config) -> None:
     assert prepare.why_unusable(config) == ""
     child = workers._STATE.idle[0].child
@@ -127,7 +140,8 @@ def test_a_worker_at_work_ends_with_its_caller(engaged: None, config: Config, tm
     prepare.why_unusable(config)
     one = workers._STATE.idle.pop()
     os.mkfifo(tmp_path / "PG_VERSION")
-    one.send(tasks.request(tasks.REGISTERED["pgvip.system.pgtools:major_version"], {"data_directory": tmp_path}, []))
+    request = tasks.request(tasks.REGISTERED["pgvip.system.pgtools:major_version"], {"data_directory": tmp_path}, [])
+    one.send(request, Deadline.after(5.0))
     assert one.child.stdin is not None
     one.child.stdin.close()
     code = one.child.wait(10)
