@@ -41,6 +41,7 @@ class Spec:
     faults: int
     kinds: list[str]
     groups: list[int]
+    lasting: int
     mode: str
     preset: str
     until_s: float
@@ -96,7 +97,7 @@ class Driver:
 
     def run(self) -> None:
         """All groups, or as many as the time allows; the result is written in any case."""
-        whole = plan(self.spec.seed, self.spec.faults, self.spec.kinds)
+        whole = plan(self.spec.seed, self.spec.faults, self.spec.kinds, self.spec.lasting)
         groups = [group for group in whole if group.number in self.spec.groups]
         try:
             for group in groups:
@@ -124,7 +125,8 @@ class Driver:
             self.result.lives += 1
             self.tell("making a pair")
             name = f"life-{self.result.lives}"
-            self.life = Life(self.directory / name, self.spec.mode, self.spec.preset, self.spec.seed + self.spec.lab)
+            self.life = Life(self.directory / name, self.spec.mode, self.spec.preset, self.spec.seed + self.spec.lab,
+                             own_mounts=True)
             self.played = []
             self.life.begin()
         return self.life

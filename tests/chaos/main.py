@@ -43,6 +43,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="begin no group after so long")
     parser.add_argument("--only", type=int, action="append", metavar="GROUP", help="this group of the plan alone")
     parser.add_argument("--kinds", type=names, default=[], metavar="KIND,...", help=f"only of {', '.join(KINDS)}")
+    parser.add_argument("--lasting", type=int, default=5, metavar="P",
+                        help="per cent of the groups whose last fault lasts for most of a minute (default %(default)s)")
     parser.add_argument("--plan", action="store_true", help="print the plan and stop")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where everything is kept (default: chaos-SEED-TIME)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
@@ -71,7 +73,7 @@ class Labs:
             path = directory / "spec.json"
             path.write_text(json.dumps(asdict(spec), indent=1))
             with (directory / "driver.err").open("w") as errors:
-                process = subprocess.Popen([sys.executable, "-m", "tests.chaos.drive", path], cwd=REPOSITORY, text=True,
+                process = subprocess.Popen(["unshare", "--mount", sys.executable, "-m", "tests.chaos.drive", path], cwd=REPOSITORY, text=True,
                                            stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
             self.processes.append(process)
             self.readers.append(threading.Thread(target=self.read, args=(process,), daemon=True))
@@ -128,7 +130,8 @@ def make_specs(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -
     default = min(LABS_PER_CORE * (os.cpu_count() or 1), max(1, choice.faults // FAULTS_PER_LAB_MIN))
     labs = min(choice.labs or default, len(wanted))
     until_s = time.monotonic() + (choice.minutes * 60 if choice.minutes else 1e9)
-    return [Spec(number, choice.seed, choice.faults, choice.kinds, [group.number for group in dealt], choice.mode,
+    return [Spec(number, choice.seed, choice.faults, choice.kinds, [group.number for group in dealt],
+                 choice.lasting, choice.mode,
                  choice.preset, until_s, str(out / f"lab-{number}"))
             for number, dealt in enumerate(share(wanted, labs), 1)]
 
@@ -155,7 +158,7 @@ def run(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -> tuple
 
 def main() -> int:
     choice = parse(sys.argv[1:])
-    groups = plan(choice.seed, choice.faults, choice.kinds)
+    groups = plan(choice.seed, choice.faults, choice.kinds, choice.lasting)
     if choice.plan:
         print("\n".join(map(str, groups)))
         return 0

@@ -29,17 +29,21 @@ def mac_of(name: str) -> str:
 class Cut:
     """Frames from `source` to `target` that the bridge drops.
 
-    `port`: only TCP from or to this port. `loss`: only so many per cent, by chance (0: all).
+    `port`: only TCP from or to this port. `loss`: only so many per cent, by chance (0: all). `over`: only packets of
+    more bytes, as where something between has a smaller MTU and says nothing (0: all).
     """
 
     source: str
     target: str
     port: int = 0
     loss: int = 0
+    over: int = 0
 
     def rules(self) -> list[str]:
         """The nftables rules of the cut."""
         ends = f'iifname "{port_of(self.source)}" oifname "{port_of(self.target)}"'
+        if self.over:
+            return [f"{ends} meta length > {self.over} drop"]
         if self.loss:
             return [f"{ends} numgen random mod 100 < {self.loss} drop"]
         if not self.port:
