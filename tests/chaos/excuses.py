@@ -24,7 +24,8 @@ def excused(histories: Histories, faults: Sequence[FaultWindow]) -> Histories:
     """
     spans = list(spans_of(histories.probes, faults))
     promoted = [span for span in spans if span[0] == PROMOTED]
-    writes = [doubted(write) if within(write.instance, write.answered_s, spans) else write for write in histories.writes]
+    writes = [doubted(write) if within(write.instance, write.answered_s, spans) else write
+              for write in histories.writes]
     reads = [read for read in histories.reads if read.in_recovery is True or not shown(read, promoted)]
     probes = [replace(probe, writable=None) if within(probe.instance, probe.answered_s, promoted) else probe
               for probe in histories.probes]

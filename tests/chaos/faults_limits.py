@@ -33,7 +33,7 @@ def descriptors(ground: Ground, host: Host, step: Step) -> Undo:
     """The daemon may open a few more files than it has open now, until it is started again."""
     daemon = daemon_of(ground, host)
     before = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
-    used = max(map(int, os.listdir(f"/proc/{daemon}/fd"))) + 1
+    used = max(int(path.name) for path in Path(f"/proc/{daemon}/fd").iterdir()) + 1
     resource.prlimit(daemon, resource.RLIMIT_NOFILE, (used + round(step.amount), before[1]))
 
     def undo() -> None:

@@ -57,7 +57,8 @@ def packet_loss(ground: Ground, host: Host, step: Step) -> Undo:
 
 def path_of(ground: Ground, host: Host, step: Step, *, client: bool) -> tuple[str, str]:
     """The host and whom the path leads to: drawn by the seed. `client`: it may be the clients' own path."""
-    others = [ground.pair.peer_of(host).name, ground.pair.peer_of(host).name, "gateway", *(["client"] if client else [])]
+    peer = ground.pair.peer_of(host).name
+    others = [peer, peer, "gateway", *(["client"] if client else [])]
     return host.name, others[step.salt % len(others)]
 
 

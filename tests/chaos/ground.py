@@ -227,9 +227,10 @@ def clean_settings(host: Host) -> None:
         path = host.path(f"{DATA_DIRECTORY}/{name}")
         with contextlib.suppress(FileNotFoundError):
             before = path.read_text()
-            lines = [line for line in before.splitlines(keepends=True) if line.split("=")[0].strip() not in BAD_SETTINGS]
-            if "".join(lines) != before:
-                path.write_text("".join(lines))
+            lines = before.splitlines(keepends=True)
+            kept = "".join(line for line in lines if line.split("=")[0].strip() not in BAD_SETTINGS)
+            if kept != before:
+                path.write_text(kept)
                 changed = True
     if changed and (postmaster := host.postmaster()):
         os.kill(postmaster, signal.SIGHUP)

@@ -73,8 +73,9 @@ class Labs:
             path = directory / "spec.json"
             path.write_text(json.dumps(asdict(spec), indent=1))
             with (directory / "driver.err").open("w") as errors:
-                process = subprocess.Popen(["unshare", "--mount", sys.executable, "-m", "tests.chaos.drive", path], cwd=REPOSITORY, text=True,
-                                           stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+                argv = ["unshare", "--mount", sys.executable, "-m", "tests.chaos.drive", str(path)]
+                process = subprocess.Popen(argv, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=errors,
+                                           start_new_session=True)
             self.processes.append(process)
             self.readers.append(threading.Thread(target=self.read, args=(process,), daemon=True))
             self.readers[-1].start()

@@ -2,7 +2,8 @@
 
 All go through the addresses that clients are told, with short deadlines, and come back by themselves:
 through the primary VIP two inserters, two that add to one shared register, one with long transactions, one with
-bulk loads, one reader; through the standby VIP two readers. Past the VIPs, at each host's own address: an inserter and a reader.
+bulk loads, one reader; through the standby VIP two readers. Past the VIPs, at each host's own address: an inserter
+and a reader.
 """
 
 from __future__ import annotations
