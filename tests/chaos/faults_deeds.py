@@ -43,9 +43,20 @@ def names_cleared(ground: Ground, host: Host, _step: Step) -> Undo:
     return altered(ground, host, "synchronous_standby_names")
 
 
-def heartbeat_dropped(ground: Ground, host: Host, _step: Step) -> None:
+def heartbeat_dropped(ground: Ground, host: Host, _step: Step) -> Undo:
+    """It is made again as the warning says, or by the operator at the end of the group when that does not work."""
     ground.need_on(host)
     ask(host, "drop schema pgvip cascade")
+
+    def undo() -> None:
+        for each in (host, ground.pair.peer_of(host)):
+            with contextlib.suppress(LabError, OSError, VoidError):
+                ground.need_awake(each)
+                if each.writable():
+                    ground.pair.pgvip(each, "init", check=False, timeout_s=60)
+                    return
+
+    return undo
 
 
 def config_broken(ground: Ground, host: Host, step: Step) -> Undo:

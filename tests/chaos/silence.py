@@ -89,8 +89,13 @@ def look_of(host: str, at_s: float, write_s: float, read_s: float, document: dic
     """What a status document says."""
     doing = document["doing"]
     changing = any(doing[word] for word in ("claim", "giving_up", "switchover", "leaving", "actions"))
-    causes = tuple(one["name"] for one in document["warnings"] if one["hint"] and one["name"] not in NO_CAUSE)
+    causes = tuple(one["name"] for one in document["warnings"] if says(one["hint"]) and one["name"] not in NO_CAUSE)
     return Look(at_s, host, write_s, read_s, changing, causes, document["process"]["uptime_s"])
+
+
+def says(hint: str) -> bool:
+    """False for an empty hint, the peer's own too ("on beta: ")."""
+    return bool(hint.strip().rpartition(":")[2])
 
 
 def load(path: Path) -> list[Look]:

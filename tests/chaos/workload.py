@@ -51,7 +51,8 @@ def client_specs(seed: int) -> list[dict[str, Any]]:
         {"kind": kind, "client": number, "rate": rate, "vip": PRIMARY_VIP} for kind, number, rate in writers]
     specs += [{"kind": "read", "client": number, "rate": rate, "vip": vip, "writers": INSERTERS}
               for number, vip, rate in readers]
-    specs += [{"kind": kind, "client": number, "rate": 5.0, "vip": ADDRESSES[host], "writers": INSERTERS}
+    specs += [{"kind": kind, "client": number, "rate": 5.0, "retry": 0.2, "vip": ADDRESSES[host],
+               "writers": INSERTERS}
               for kind, number, host in PAST_THE_VIPS]
     for spec in specs:
         spec["dsn"] = (f"host={spec['vip']} port=5432 user={CLIENT_USER} dbname=postgres tcp_user_timeout=1000 "

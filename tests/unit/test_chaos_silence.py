@@ -58,7 +58,8 @@ def test_what_no_host_can_see_is_no_silence() -> None:
 
 def test_a_status_document_is_read(tmp_path: Path) -> None:
     doing: dict[str, object] = {"claim": None, "giving_up": None, "switchover": False, "leaving": False, "actions": []}
-    warnings = [{"name": "no-fencing", "hint": "x"}, {"name": "gateway", "hint": "see it"}, {"name": "a", "hint": ""}]
+    warnings = [{"name": "no-fencing", "hint": "x"}, {"name": "gateway", "hint": "see it"}, {"name": "a", "hint": ""},
+                {"name": "peer-failing", "hint": "on beta: "}]
     document: dict[str, object] = {"doing": doing, "warnings": warnings, "process": {"uptime_s": 7.0}}
     assert silence.look_of("beta", 1.0, 2.0, 3.0, document) == Look(1.0, "beta", 2.0, 3.0, False, ("gateway",), 7.0)
     document["doing"] = doing | {"actions": ["Promote"]}
