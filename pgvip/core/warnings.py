@@ -328,8 +328,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "acknowledged commits may be lost: {it}",
                "set synchronous_commit to on there, or configure async mode"),
     WarningRow("heartbeat-failing", _heartbeat, "the heartbeat row cannot be written: {it}",
-               "see that sequence pgvip.heartbeat is there (pgvip init makes it again), who locks it, and that role pgvip "
-               "may update it",
+               "see that sequence pgvip.heartbeat is there (pgvip init makes it again), who locks it, and that role "
+               "pgvip may update it",
                both=True),
     WarningRow("peer-silent", lambda v: v.message is None, "the peer's daemon does not answer",
                "systemctl status pgvip on the peer"),

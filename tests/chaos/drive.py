@@ -261,7 +261,7 @@ class Driver:
         begun_s = time.monotonic()
         end_s = begun_s + HEALTHY_S
         while not life.serves(begun_s):
-            time.sleep(0.1)
+            time.sleep(0.2)
             for deed in operator.look(time.monotonic() - begun_s):
                 self.result.operator.append({"life": self.result.lives, "group": group.number, **deed})
                 end_s = time.monotonic() + HEALTHY_S
