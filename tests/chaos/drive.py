@@ -28,6 +28,8 @@ HEALTHY_S = 120.0
 STEADY_S = 2.0
 """Writes for so long between a healthy pair and the next fault."""
 CUE_S = 12.0
+DEEDS_MAX = 4
+"""So often the operator does what `status` names, for one group."""
 FELT_S, AGAIN_S = 0.6, 0.2
 """Silence of the busiest client that tells of an outage, and silence that tells of its end."""
 
@@ -260,9 +262,11 @@ class Driver:
         operator = Operator(life)
         begun_s = time.monotonic()
         end_s = begun_s + HEALTHY_S
+        deeds = 0
         while not life.serves(begun_s):
             time.sleep(0.2)
-            for deed in operator.look(time.monotonic() - begun_s):
+            for deed in operator.look(time.monotonic() - begun_s) if deeds < DEEDS_MAX else ():
+                deeds += 1
                 self.result.operator.append({"life": self.result.lives, "group": group.number, **deed})
                 end_s = time.monotonic() + HEALTHY_S
             if time.monotonic() > end_s:

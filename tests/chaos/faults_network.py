@@ -69,7 +69,7 @@ def path_loss(ground: Ground, host: Host, step: Step) -> Undo:
 def path_mtu(ground: Ground, host: Host, step: Step) -> Undo:
     """Large packets are lost without a word, as behind a tunnel whose ICMP messages are filtered."""
     one, other = path_of(ground, host, step, client=True)
-    return ground.cut(Cut(one, other, over=round(step.amount)), Cut(other, one, over=round(step.amount)))
+    return ground.cut(Cut(one, other, above=round(step.amount)), Cut(other, one, above=round(step.amount)))
 
 
 def path_delay(ground: Ground, host: Host, step: Step) -> Undo:

@@ -6,8 +6,7 @@ import threading
 
 import pytest
 
-from pgvip.link.questions import Asked
-from pgvip.link.questions import ANSWERING_MAX, Asking
+from pgvip.link.questions import ANSWERING_MAX, Asked, Asking
 
 
 def no_thread(_thread: threading.Thread) -> None:
