@@ -115,6 +115,8 @@ class Setup:
         refuse(found)
 
     def _identity_problems(self) -> list[PgvipError]:
+        if self._formed:
+            return []  # either host may be its primary
         if self.identity is not None and self.identity.first != self.config.me.name:
             return [
                 RefusedError(
