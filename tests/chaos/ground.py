@@ -165,7 +165,12 @@ class Ground:
 
     def end(self, node: Node, program: subprocess.Popen[str]) -> None:
         """End a program that a fault has started on a node; nothing when it went with the node's power."""
-        end_process(program)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(program.pid, signal.SIGCONT)  # nsenter stops together with its child, and would not collect it
+        try:
+            end_process(program)
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"{node.name}: a program of a fault does not end: {error}") from error
         with contextlib.suppress(ValueError):
             node.programs.remove(program)
 
