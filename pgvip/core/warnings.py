@@ -108,7 +108,8 @@ def _pause(v: Facts) -> str:
 
 def _failing(v: Facts) -> list[dict[str, Any]]:
     return [
-        {"name": name_of(kind), "times": past.times, "text": past.text, "hint": kind.properties.hint}
+        {"name": name_of(kind), "times": past.times, "text": past.text,
+         "hint": kind.properties.hint or "see what it says, and pgvip check"}
         for kind, past in sorted(v.k.work.failures.items(), key=lambda one: name_of(one[0]))
         if past.times >= 2
     ]
