@@ -140,6 +140,7 @@ def make_specs(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -
 def run(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -> tuple[dict[str, Any], bool]:
     """The report's document, and whether the run was interrupted."""
     specs = make_specs(choice, groups, out)
+    about = report.about()  # now: in the end another commit may be checked out here
     labs = Labs(specs)
     interrupted = False
     try:
@@ -147,7 +148,7 @@ def run(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -> tuple
     except (KeyboardInterrupt, SystemExit):
         interrupted = True
     document = report.merge(results(specs, labs)) | {
-        "command": "scripts/chaos " + shlex.join(sys.argv[1:]), "about": report.about(), "seed": choice.seed,
+        "command": "scripts/chaos " + shlex.join(sys.argv[1:]), "about": about, "seed": choice.seed,
         "mode": choice.mode, "preset": choice.preset, "labs": len(specs),
         "seconds": round(time.monotonic() - labs.begun_s, 1), "interrupted": interrupted,
         "plan": [str(group) for group in groups],
