@@ -50,7 +50,7 @@ def heartbeat(facts: Facts) -> Finding:
         try:
             session.query("heartbeat", timeout_s=2 * HEARTBEAT_S)
         except ServerAnswered as failure:
-            hint = "see that sequence pgvip.heartbeat is there, who locks it, and that role pgvip may update it"
+            hint = "see that sequence pgvip.heartbeat is there (else: pgvip init), who locks it, and its grants"
             return warning(f"the heartbeat row cannot be written: {failure.reason}", hint)
     return ok("the heartbeat row can be written")
 

@@ -109,12 +109,14 @@ class Setup:
         self.version = enrolment.program_version(config)
         if not self.durable.record:
             enrolment.refuse_daemon(config)
-        found += [*enrolment.unit_problems(config), *self._identity_problems(), *self._bundle_problems()]
+        found += [*enrolment.unit_problems(config), *self._identity_problems(), *self._formed_problems()]
         found += [*self._vip_problems(), *server_keys.problems(config, new=self.new)]
         found += self._new_problems() if self.new else self._cluster_problems()
         refuse(found)
 
     def _identity_problems(self) -> list[PgvipError]:
+        if self._formed:
+            return []  # either host may be its primary
         if self.identity is not None and self.identity.first != self.config.me.name:
             return [
                 RefusedError(
@@ -141,14 +143,19 @@ class Setup:
         """The pair has begun: the second host has the keys that were made for it."""
         return self.durable.record is not None and self.durable.record.term > FIRST_TERM
 
-    def _bundle_problems(self) -> list[PgvipError]:
-        if not self._formed or self.args.restart or self.bundle_path.exists():
+    def _formed_problems(self) -> list[PgvipError]:
+        record = self.durable.record
+        if record is None or not self._formed or self.args.restart:
+            return []
+        if record.primary == self.config.me.name and self.in_service:
             return []
         return [
             RefusedError(
-                f"the pair is at work already, and there is no bundle in {self.bundle_path}",
-                f"A new one means new keys for {self.config.peer.name}, and its present ones would be invalid.",
-                f"If it needs them, because it has lost its state: pgvip bundle {self.bundle_path}",
+                f"the pair is at work already, and {record.primary} is its primary",
+                f"Init adds what is missing where PostgreSQL takes writes. A bundle means new keys for "
+                f"{self.config.peer.name}, and its present ones would be invalid.",
+                f"Run pgvip init on {record.primary}, while PostgreSQL runs there. "
+                f"If {self.config.peer.name} has lost its state: pgvip bundle {self.bundle_path}",
             )
         ]
 
@@ -214,10 +221,21 @@ class Setup:
         elif self.args.restart:
             self._refuse_pair(self.durable.record)
             run_steps([Step("restart, if settings need it", self._restart_if_needed)], dry_run=self.args.dry_run)
-        if self._formed and not self.bundle_path.exists():
-            return  # --restart alone
+        if self._formed:
+            if not self.args.restart:
+                self._put_back()
+            return  # its keys stay: pgvip bundle makes new ones
         title = f"certificates, and bundle for {self.config.peer.name} in {self.bundle_path}"
         run_steps([Step(title, self._bundle, self.bundle_path.exists)], dry_run=self.args.dry_run)
+
+    def _put_back(self) -> None:
+        """What pgvip needs of the server of a formed pair, where somebody has removed it; the standby follows."""
+        steps = [
+            Step("pg_hba.conf and pg_ident.conf", lambda: enrolment.write_access(self.config, self.args.allow)),
+            Step("roles, schema and heartbeat row",
+                 lambda: enrolment.make_roles(self.config, access.ensure_passwords(self.config))),
+        ]  # fmt: skip
+        run_steps(steps, dry_run=self.args.dry_run)
 
     def _prepare(self) -> None:
         config, args = self.config, self.args
@@ -318,6 +336,9 @@ class Setup:
         config = self.config
         if self.args.dry_run:
             put("nothing was changed (--dry-run)", flush=True)
+            return
+        if self._formed:
+            put("the pair is at work: what was missing is there again; see pgvip check", flush=True)
             return
         if not self.in_service and not self.args.start:
             put("The database is stopped; the daemon starts it.", flush=True)

@@ -108,7 +108,8 @@ def _pause(v: Facts) -> str:
 
 def _failing(v: Facts) -> list[dict[str, Any]]:
     return [
-        {"name": name_of(kind), "times": past.times, "text": past.text, "hint": kind.properties.hint}
+        {"name": name_of(kind), "times": past.times, "text": past.text,
+         "hint": kind.properties.hint or "see what it says, and pgvip check"}
         for kind, past in sorted(v.k.work.failures.items(), key=lambda one: name_of(one[0]))
         if past.times >= 2
     ]
@@ -239,7 +240,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("vip-twice", _twice, "{it[1]} answers for the {it[0]} VIP too, which {me} holds",
                "find that host (ip neighbour) and take the address from it, on whatever interface it has it"),
     WarningRow("no-client-sessions", _no_sessions, "clients get no session through the VIPs of {me}: {it}",
-               "see PostgreSQL's log, listen_addresses, max_connections, ssl, and the firewall of {me}"),
+               "see PostgreSQL's log, listen_addresses, max_connections, ssl, and the firewall of {me}",
+               both=True),
     WarningRow("records-differ", lambda v: v.k.peer.alarm, "{it}", FORCE),
     WarningRow("foreign-message", lambda v: v.k.peer.conflict, "ignored {it}",
                "see that both hosts belong to the same pair"),
@@ -328,7 +330,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "acknowledged commits may be lost: {it}",
                "set synchronous_commit to on there, or configure async mode"),
     WarningRow("heartbeat-failing", _heartbeat, "the heartbeat row cannot be written: {it}",
-               "see that sequence pgvip.heartbeat is there, who locks it, and that role pgvip may update it",
+               "see that sequence pgvip.heartbeat is there (pgvip init makes it again), who locks it, and that role "
+               "pgvip may update it",
                both=True),
     WarningRow("peer-silent", lambda v: v.message is None, "the peer's daemon does not answer",
                "systemctl status pgvip on the peer"),

@@ -65,7 +65,11 @@ class Workshop:
         """Begin `action` and return at once."""
         name = f"action-{type(action).__name__}"
         self._stops += isinstance(action, StopPostgres)
-        threading.Thread(target=self._run, args=(action, self._stops), name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(action, self._stops), name=name, daemon=True).start()
+        except RuntimeError as failure:  # the limit of threads: it is tried again, as whatever fails
+            text = f"no thread for the action: {failure}; see the limits of the daemon: TasksMax, ulimit -u"
+            self._inbox.put(Result(action, ok=False, at_s=now_s(), text=text))
 
     def _run(self, action: Action, stops: int) -> None:
         began_s, what = now_s(), f"action {type(action).__name__}"

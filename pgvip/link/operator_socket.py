@@ -89,7 +89,11 @@ class OperatorServer:
             if not _is_allowed(client):
                 client.close()
             elif self._slots.acquire(blocking=False):
-                threading.Thread(target=self._serve, args=(client,), name="operator", daemon=True).start()
+                try:
+                    threading.Thread(target=self._serve, args=(client,), name="operator", daemon=True).start()
+                except RuntimeError:  # the limit of threads
+                    self._slots.release()
+                    _refuse(client)
             else:
                 _refuse(client)
 

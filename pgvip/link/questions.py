@@ -98,7 +98,10 @@ class Asking:
         elif got.number not in self._seen:
             self._seen.append(got.number)
             if self._slots.acquire(blocking=False):
-                threading.Thread(target=self._reply, args=(got,), name="peer-question", daemon=True).start()
+                try:
+                    threading.Thread(target=self._reply, args=(got,), name="peer-question", daemon=True).start()
+                except RuntimeError:  # the limit of threads: no answer is better than no daemon
+                    self._slots.release()
 
     def _reply(self, asked: Asked) -> None:
         try:

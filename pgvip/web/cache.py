@@ -59,7 +59,11 @@ class Background(Generic[T]):
         if made is None or now_s() - made[0] >= self._fresh_s:
             if self._lock.acquire(blocking=False):
                 self._done.clear()
-                threading.Thread(target=self._renew, args=(key,), name=self._name, daemon=True).start()
+                try:
+                    threading.Thread(target=self._renew, args=(key,), name=self._name, daemon=True).start()
+                except RuntimeError:  # the limit of threads: what there was is shown
+                    self._lock.release()
+                    self._done.set()
             self._done.wait(self._wait_s)
             made = self._fitting(key)
         return self._otherwise if made is None else made[2]

@@ -141,7 +141,12 @@ class HttpServer:
         if not self._admit(connection):
             _refuse(connection)
             return
-        threading.Thread(target=self._serve, args=(connection,), name=REQUEST_THREAD, daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, args=(connection,), name=REQUEST_THREAD, daemon=True).start()
+        except RuntimeError:  # the limit of threads
+            with self._lock:
+                self._connections.discard(connection)
+            _refuse(connection)
 
     def _admit(self, connection: Connection) -> bool:
         """Find a place; False when all are taken by requests that are being answered."""

@@ -28,6 +28,8 @@ HEALTHY_S = 120.0
 STEADY_S = 2.0
 """Writes for so long between a healthy pair and the next fault."""
 CUE_S = 12.0
+DEEDS_MAX = 4
+"""So often the operator does what `status` names, for one group."""
 FELT_S, AGAIN_S = 0.6, 0.2
 """Silence of the busiest client that tells of an outage, and silence that tells of its end."""
 
@@ -41,6 +43,7 @@ class Spec:
     faults: int
     kinds: list[str]
     groups: list[int]
+    lasting: int
     mode: str
     preset: str
     until_s: float
@@ -96,7 +99,7 @@ class Driver:
 
     def run(self) -> None:
         """All groups, or as many as the time allows; the result is written in any case."""
-        whole = plan(self.spec.seed, self.spec.faults, self.spec.kinds)
+        whole = plan(self.spec.seed, self.spec.faults, self.spec.kinds, self.spec.lasting)
         groups = [group for group in whole if group.number in self.spec.groups]
         try:
             for group in groups:
@@ -124,7 +127,8 @@ class Driver:
             self.result.lives += 1
             self.tell("making a pair")
             name = f"life-{self.result.lives}"
-            self.life = Life(self.directory / name, self.spec.mode, self.spec.preset, self.spec.seed + self.spec.lab)
+            self.life = Life(self.directory / name, self.spec.mode, self.spec.preset, self.spec.seed + self.spec.lab,
+                             own_mounts=True)
             self.played = []
             self.life.begin()
         return self.life
@@ -258,9 +262,11 @@ class Driver:
         operator = Operator(life)
         begun_s = time.monotonic()
         end_s = begun_s + HEALTHY_S
+        deeds = 0
         while not life.serves(begun_s):
-            time.sleep(0.1)
-            for deed in operator.look(time.monotonic() - begun_s):
+            time.sleep(0.2)
+            for deed in operator.look(time.monotonic() - begun_s) if deeds < DEEDS_MAX else ():
+                deeds += 1
                 self.result.operator.append({"life": self.result.lives, "group": group.number, **deed})
                 end_s = time.monotonic() + HEALTHY_S
             if time.monotonic() > end_s:

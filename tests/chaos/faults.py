@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tests.chaos import faults_database, faults_network
+from tests.chaos import faults_database, faults_deeds, faults_limits, faults_network
 from tests.chaos.ground import RECORD, Ground, Undo, VoidError, addresses, wake
 from tests.chaos.kinds import KINDS
 from tests.chaos.schedule import Step
@@ -271,5 +271,7 @@ STRIKES: dict[str, Strike] = {
     "record-lost": record_lost,
     **faults_database.STRIKES,
     **faults_network.STRIKES,
+    **faults_limits.STRIKES,
+    **faults_deeds.STRIKES,
 }
 assert STRIKES.keys() == KINDS.keys(), STRIKES.keys() ^ KINDS.keys()

@@ -10,17 +10,16 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
+from tests.chaos.ground import CHAOS_PROGRAMS as PROGRAMS
 from tests.chaos.ground import FILLERS, Ground, Undo, VoidError, resume_replay
 from tests.chaos.schedule import Step
 from tests.lab.clients import CLIENT_USER
 from tests.lab.hosts import DATA_DIRECTORY, Host
 from tests.lab.network import PRIMARY_VIP
-from tests.lab.nodes import LabError, end_process
+from tests.lab.nodes import LabError
 from tests.lab.postgres import bin_directory
 
-PROGRAMS = Path(__file__).resolve().parent / "programs"
 CROWD = 120
 """More than max_connections, which is PostgreSQL's default here."""
 FREEZE, THAW = 0xC0045877, 0xC0045878
@@ -75,17 +74,25 @@ def backend_stopped(ground: Ground, host: Host, step: Step) -> Undo:
     return partial(proceed, pids, ground, host)
 
 
+def process_stopped(*words: str) -> Callable[[Ground, Host, Step], Undo]:
+    """The strike that stops one process that calls itself by the first of these words that there is."""
+
+    def strike(ground: Ground, host: Host, step: Step) -> Undo:
+        pids = next((found for word in words if (found := named(ground, host, word))), [])
+        pids = [pids[step.salt % len(pids)]] if pids else []
+        ground.signal(pids, signal.SIGSTOP)
+        return partial(proceed, pids, ground, host)
+
+    return strike
+
+
 def crowd(ground: Ground, _host: Host, _step: Step) -> Undo:
     """Through the primary VIP, as an application with a leak does; the superuser's reserve is not touched."""
     client = ground.lab.client
     argv = [sys.executable, "-IS", PROGRAMS / "crowd.py", PRIMARY_VIP, CLIENT_USER, CROWD]
     program = client.popen(argv)
 
-    def undo() -> None:
-        end_process(program)
-        client.programs.remove(program)
-
-    return undo
+    return partial(ground.end, client, program)
 
 
 def pg_ctl(words: list[str], ground: Ground, host: Host, _step: Step) -> None:
@@ -106,12 +113,6 @@ def postgres_stopped(ground: Ground, host: Host, _step: Step) -> Undo:
     for _ in range(2):  # what was forked meanwhile is caught by the second look
         pids = [process.pid for process in ground.servers(host)]
         ground.signal(pids, signal.SIGSTOP)
-    return partial(proceed, pids, ground, host)
-
-
-def receiver_stopped(ground: Ground, host: Host, _step: Step) -> Undo:
-    pids = named(ground, host, "walreceiver")
-    ground.signal(pids, signal.SIGSTOP)
     return partial(proceed, pids, ground, host)
 
 
@@ -207,7 +208,13 @@ STRIKES: dict[str, Callable[[Ground, Host, Step], Undo | None]] = {
     "postmaster-stopped": postmaster_stopped,
     "postgres-stopped": postgres_stopped,
     "replay-paused": replay_paused,
-    "receiver-stopped": receiver_stopped,
+    "receiver-stopped": process_stopped("walreceiver"),
+    "startup-stopped": process_stopped("startup"),
+    "sender-stopped": process_stopped("walsender"),
+    "checkpointer-stopped": process_stopped("checkpointer"),
+    "walwriter-stopped": process_stopped("walwriter"),
+    "archiver-stopped": process_stopped("archiver"),
+    "autovacuum-stopped": process_stopped("autovacuum worker", "autovacuum launcher"),
     "receiver-killed": receiver_killed,
     "receiver-ended": receiver_ended,
     "sender-ended": sender_ended,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import subprocess
+import sys
 from collections.abc import Callable
+from functools import partial
 
-from tests.chaos.ground import Ground, Undo
+from tests.chaos.ground import CHAOS_PROGRAMS as PROGRAMS
+from tests.chaos.ground import Ground, Undo, VoidError
 from tests.chaos.schedule import Step
 from tests.lab.hosts import Host
-from tests.lab.network import Cut
+from tests.lab.network import Cut, mac_of, port_of
 
 LINK_PORT, POSTGRES_PORT = 8432, 5432
 SEEN_BY_CLIENTS = ("gateway", "client")
@@ -50,6 +55,37 @@ def packet_loss(ground: Ground, host: Host, step: Step) -> Undo:
     return ground.cut(*(cut for other in others for cut in both_ways(host.name, other, loss=round(step.amount))))
 
 
+def path_of(ground: Ground, host: Host, step: Step, *, client: bool) -> tuple[str, str]:
+    """The host and whom the path leads to: drawn by the seed. `client`: it may be the clients' own path."""
+    peer = ground.pair.peer_of(host).name
+    others = [peer, peer, "gateway", *(["client"] if client else [])]
+    return host.name, others[step.salt % len(others)]
+
+
+def path_loss(ground: Ground, host: Host, step: Step) -> Undo:
+    return ground.cut(*both_ways(*path_of(ground, host, step, client=False), loss=round(step.amount)))
+
+
+def path_mtu(ground: Ground, host: Host, step: Step) -> Undo:
+    """Large packets are lost without a word, as behind a tunnel whose ICMP messages are filtered."""
+    one, other = path_of(ground, host, step, client=True)
+    return ground.cut(Cut(one, other, above=round(step.amount)), Cut(other, one, above=round(step.amount)))
+
+
+def path_delay(ground: Ground, host: Host, step: Step) -> Undo:
+    """By a program in the switch (the kernel may have no netem); a power-off of the host ends it."""
+    ground.need_on(host)
+    ends = [f"{mac_of(one)},{port_of(other)}" for one, other in itertools.permutations(
+        path_of(ground, host, step, client=True))]
+    argv = [sys.executable, "-IS", PROGRAMS / "delay.py", step.number, step.amount, *ends]
+    program = ground.switch.popen(argv, stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    if program.stdout.readline() != "ready\n":
+        ground.end(ground.switch, program)
+        raise VoidError("the frames could not be delayed")
+    return partial(ground.end, ground.switch, program)
+
+
 STRIKES: dict[str, Callable[[Ground, Host, Step], Undo | None]] = {
     "cut-off": cut_off,
     "cut-peer": cut_peer,
@@ -59,4 +95,7 @@ STRIKES: dict[str, Callable[[Ground, Host, Step], Undo | None]] = {
     "cut-gateway": cut_gateway,
     "gateway-dead": gateway_dead,
     "packet-loss": packet_loss,
+    "path-loss": path_loss,
+    "path-mtu": path_mtu,
+    "path-delay": path_delay,
 }

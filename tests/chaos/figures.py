@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from tests.chaos.history import FaultWindow, Found, Histories, Kind, Outcome, Read, Write
 from tests.lab.network import STANDBY_VIP
 
+PAST_THE_VIPS_FROM = 20
+
 
 @dataclass(frozen=True)
 class Outage:
@@ -28,6 +30,11 @@ class Outage:
 
 def acknowledged(writes: Iterable[Write]) -> Iterator[Write]:
     return (write for write in writes if write.outcome is Outcome.ACK)
+
+
+def by_vip(write: Write) -> bool:
+    """False for the clients that go to a host's own address (`workload`)."""
+    return write.client < PAST_THE_VIPS_FROM
 
 
 class Newest:
@@ -61,7 +68,7 @@ def lag_of(read: Read, newest: dict[int, Newest]) -> float:
 
 def outages(histories: Histories, rows: Found | None, faults: Sequence[FaultWindow]) -> list[Outage]:
     """What each fault cost. A window without an end lasts until the next fault begins, or the histories end."""
-    writes = sorted(write.answered_s for write in acknowledged(histories.writes))
+    writes = sorted(write.answered_s for write in acknowledged(histories.writes) if by_vip(write))
     reads = sorted(read.answered_s for read in histories.reads if read.ok and read.vip == STANDBY_VIP)
     end_s = max([*(write.answered_s for write in histories.writes), *(read.answered_s for read in histories.reads)],
                 default=0.0)

@@ -10,19 +10,39 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from tests.chaos.kinds import PRIMARY, STANDBY
 from tests.chaos.schedule import Step
-from tests.lab.hosts import PROGRAMS, SHARED, Host, Process
+from tests.lab.hosts import DATA_DIRECTORY, PROGRAMS, SHARED, Host, Process
 from tests.lab.network import PRIMARY_VIP, Cut
-from tests.lab.nodes import LabError, wait_until
+from tests.lab.nodes import LabError, Node, end_process, wait_until
 from tests.lab.pair import PEER_STATE, PGVIP, Pair
 
 Undo = Callable[[], None]
 SERVED = "/run/pgvip-lab-served"
 """Where a host has its peer's archive from: a file system that can hang, as an NFS server does."""
 RECORD = "state/record.json"
+CHAOS_PROGRAMS = Path(__file__).resolve().parent / "programs"
 FILLERS = ("/var/lib/postgresql/filler", "/var/lib/postgresql/filler-rest")
+
+
+BAD_SETTINGS = {
+    "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on",
+    "lock_timeout": "10ms",
+    "idle_session_timeout": "100ms",
+    "primary_conninfo": "host=10.77.0.99 port=5432",
+    "primary_slot_name": "nobody",
+    "recovery_target_name": "nowhere",
+    "wal_receiver_status_interval": "0",
+    "max_standby_streaming_delay": "-1",
+    "archive_command": "/bin/false",
+    "synchronous_standby_names": "",
+    "work_memm": "4MB",
+}
+"""What faults write into PostgreSQL's files: some draw one of these, others have their own. Nothing else of the lab
+sets them there, so that they are taken out again by their names."""
 
 
 class VoidError(Exception):
@@ -143,6 +163,17 @@ class Ground:
 
         return undo
 
+    def end(self, node: Node, program: subprocess.Popen[str]) -> None:
+        """End a program that a fault has started on a node; nothing when it went with the node's power."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(program.pid, signal.SIGCONT)  # nsenter stops together with its child, and would not collect it
+        try:
+            end_process(program)
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"{node.name}: a program of a fault does not end: {error}") from error
+        with contextlib.suppress(ValueError):
+            node.programs.remove(program)
+
     def start_command(self, host: Host, argv: Sequence[object], user: str = "") -> None:
         """Start something that an operator would wait for, and do not wait; its words go to `operator.log`."""
         self.need_on(host)
@@ -163,11 +194,14 @@ class Ground:
         self.fence.soothe()
         for host in self.pair.hosts.values():
             (host.directory / "shared/stall").unlink(missing_ok=True)
+            (host.directory / "state/chaos-filler").unlink(missing_ok=True)
             with contextlib.suppress(LabError, OSError):
                 wake(host)
                 self.frozen.discard(host.name)
                 host.run(["rm", "-f", *FILLERS], check=False)
                 resume_replay(host)
+            with contextlib.suppress(LabError, OSError):
+                clean_settings(host)
 
 
 def addresses(host: Host) -> set[str]:
@@ -189,6 +223,22 @@ def resume_replay(host: Host) -> None:
     """End a pause of the replay, where there is one."""
     query = "select pg_wal_replay_resume() where pg_is_in_recovery() and pg_is_wal_replay_paused()"
     host.sql(query, check=False, timeout_s=5)
+
+
+def clean_settings(host: Host) -> None:
+    """Take out of PostgreSQL's files what faults have put there, also when the server refuses to start for it."""
+    changed = False
+    for name in ("postgresql.conf", "postgresql.auto.conf"):
+        path = host.path(f"{DATA_DIRECTORY}/{name}")
+        with contextlib.suppress(FileNotFoundError):
+            before = path.read_text()
+            lines = before.splitlines(keepends=True)
+            kept = "".join(line for line in lines if line.split("=")[0].strip() not in BAD_SETTINGS)
+            if kept != before:
+                path.write_text(kept)
+                changed = True
+    if changed and (postmaster := host.postmaster()):
+        os.kill(postmaster, signal.SIGHUP)
 
 
 def serve_archive(host: Host) -> None:

@@ -45,6 +45,12 @@ DATABASE = (
     Kind("crowd", "clients take every connection that PostgreSQL allows", (PRIMARY,), weight=1),
     Kind("replay-paused", "replay is paused on the standby", (STANDBY,), weight=1),
     Kind("receiver-stopped", "SIGSTOP to the WAL receiver", (STANDBY,), weight=1),
+    Kind("startup-stopped", "SIGSTOP to the process that replays", (STANDBY,), weight=1),
+    Kind("sender-stopped", "SIGSTOP to the WAL sender", (PRIMARY,), weight=1),
+    Kind("checkpointer-stopped", "SIGSTOP to the checkpointer", weight=1),
+    Kind("walwriter-stopped", "SIGSTOP to the WAL writer", (PRIMARY,), weight=1),
+    Kind("archiver-stopped", "SIGSTOP to the archiver", (PRIMARY,), weight=1),
+    Kind("autovacuum-stopped", "SIGSTOP to an autovacuum worker, or to the launcher", (PRIMARY,), weight=1),
     _once("receiver-killed", "SIGKILL to the WAL receiver", STANDBY, weight=1),
     _once("receiver-ended", "the WAL receiver is terminated", STANDBY, weight=1),
     _once("sender-ended", "the WAL sender is terminated", PRIMARY, weight=1),
@@ -67,6 +73,11 @@ DAEMON = (
     _once("daemon-reloaded", "SIGHUP to the daemon", weight=1),
     Kind("daemon-stopped", "the daemon is stopped in an orderly way, and stays so", weight=1),
     Kind("daemon-frozen", "SIGSTOP to the daemon", weight=2),
+    Kind("daemon-descriptors", "the daemon may open so many more files only", seconds=(0, 4), weight=1),
+    Kind("daemon-tasks", "the daemon may start no further thread or process", weight=1),
+    Kind("state-read-only", "the state directory is mounted read-only", weight=1),
+    Kind("state-full", "the file system of the state directory is full", weight=1),
+    Kind("cpu-starved", "the host gets so many per cent of one processor", seconds=(8, 40), weight=1),
 )
 NETWORK = (
     Kind("cut-off", "the host is cut off from everything", weight=4),
@@ -77,6 +88,9 @@ NETWORK = (
     Kind("cut-gateway", "the host cannot reach its gateway"),
     Kind("gateway-dead", "the gateway is gone for both", (PAIR,), weight=1),
     Kind("packet-loss", "some per cent of the host's frames are lost, both ways", seconds=(5, 40)),
+    Kind("path-loss", "some per cent are lost between the host and its peer or its gateway", seconds=(5, 40), weight=1),
+    Kind("path-mtu", "packets of more bytes are lost between the host and one other", seconds=(400, 1400), weight=1),
+    Kind("path-delay", "frames between the host and one other are late", seconds=(0.02, 0.4), weight=1),
 )
 FENCE = (
     Kind("fence-fails", "orders to the fence device fail", (ANY,), (1, 3), preparing=True),
@@ -100,6 +114,16 @@ OTHERS = (
          weight=1),
     Kind("record-lost", "the standby loses power and its record with it", (STANDBY,), alone=True, weight=1),
 )
+DEEDS = (
+    Kind("setting-bad", "ALTER SYSTEM of a setting that bites", weight=2),
+    Kind("names-cleared", "synchronous_standby_names is cleared by ALTER SYSTEM", (PRIMARY,), weight=1),
+    Kind("heartbeat-dropped", "the schema of the heartbeat is dropped", (PRIMARY,), weight=1),
+    Kind("config-broken", "a wrong line in postgresql.conf", weight=1),
+    _once("promoted-by-hand", "pg_ctl promote of the standby", STANDBY, weight=1),
+    _once("sessions-terminated", "every session of clients is terminated", weight=1),
+    Kind("reader-blocks", "a reader on the standby holds a lock that the replay waits for", (STANDBY,), weight=1),
+    Kind("wal-client-lazy", "pg_receivewal of somebody that confirms nothing, or is stopped", (PRIMARY,), weight=1),
+)
 SILENCING = frozenset({"power-reset", "power-off", "power-off-stays", "host-frozen", "cut-off", "cut-peer"})
 """Faults after which one host fences the other."""
 STIRRING = SILENCING | {
@@ -107,4 +131,4 @@ STIRRING = SILENCING | {
     "postgres-stopped", "disk-full", "disk-stalled", "switchover",
 }
 """Faults that the pair does something about: what may follow in the middle of that."""
-KINDS = {kind.name: kind for kind in (*DATABASE, *POWER, *DAEMON, *NETWORK, *FENCE, *ADDRESSES, *OTHERS)}
+KINDS = {kind.name: kind for kind in (*DATABASE, *POWER, *DAEMON, *NETWORK, *FENCE, *ADDRESSES, *OTHERS, *DEEDS)}

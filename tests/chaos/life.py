@@ -12,8 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import logs, timeline
+from tests.chaos import logs, silence, timeline
 from tests.chaos.checker import Finding, Report, check
+from tests.chaos.excuses import excused
 from tests.chaos.ground import SERVED, Ground
 from tests.chaos.history import FaultWindow, FinalState, Histories, Promises
 from tests.chaos.probers import Probers, fetch_final
@@ -28,6 +29,8 @@ ARCHIVE = {"mount_type": "none", "mount_source": SERVED, "mount_options": "bind,
 LAG_S_MAX = {"sync": 10.0, "async": 60.0}
 """In sync a limit that a paused replay reaches; in async the default, since it is the lease to take over as well."""
 MADE_S = 90.0
+PROBES_PER_S = 20.0
+STATE_MB = 2048
 CRASH = "Traceback (most recent call last)"
 """A daemon that fails an assertion ends, and is started again: clients may never notice, but it is a defect."""
 WRITING, READING = 1, 11
@@ -60,8 +63,10 @@ class Pulse:
 class Life:
     """Use as a context manager: from a healthy pair to its end; everything of it is kept in `directory`."""
 
-    def __init__(self, directory: Path, mode: str, preset: str, seed: int) -> None:
+    def __init__(self, directory: Path, mode: str, preset: str, seed: int, *, own_mounts: bool = False) -> None:
+        """`own_mounts`: this process has a mount namespace of its own, where file systems may be mounted."""
         directory.mkdir(parents=True)
+        self.own_mounts = own_mounts
         self.directory, self.mode = directory, mode
         self.lab = Lab()
         overrides: Sections = {"archive": ARCHIVE, "replication": {"lag_s_max": LAG_S_MAX[mode]}}
@@ -70,6 +75,10 @@ class Life:
         self.workload = Workload(self.lab, directory, seed)
         self.probers = Probers(self.lab, directory)
         self.pulse, self.reading = (Pulse(directory / f"client-{number}.log") for number in (WRITING, READING))
+        self.watch = silence.Watch(
+            self.pair, (Pulse(self.pulse.path), Pulse(self.reading.path)), directory / "looks.jsonl")
+        for probe in self.lab.probes.values():
+            probe.rate = PROBES_PER_S
         self.wall_offset_s = time.time() - time.monotonic()
         self.windows: list[FaultWindow] = []
         self.findings: list[Finding] = []
@@ -86,16 +95,42 @@ class Life:
     def begin(self) -> None:
         """Make the pair, start all that watches it. LabError when it does not become healthy."""
         self.lab.__enter__()
+        if self.own_mounts:
+            self.mount_states()
         self.pair.create()
         self.pair.wait_healthy(MADE_S)
         create_tables(self.pair.host_as("primary"))
         self.probers.start()
         self.workload.start()
+        self.watch.start()
         self.say("driver", "the pair is healthy; clients and probers are at work")
+
+    def mount_states(self) -> None:
+        """A file system for each host's state, which can be full. They go with this process's mount namespace."""
+        for host in self.pair.hosts.values():
+            options = f"size={STATE_MB}m,mode=755"
+            argv = ["mount", "-t", "tmpfs", "-o", options, "pgvip-lab-state", str(host.directory / "state")]
+            subprocess.run(argv, check=True, timeout=30)
+
+    def unmount_states(self) -> None:
+        """So that the lab can remove its directories."""
+        for host in self.pair.hosts.values():
+            subprocess.run(["umount", "-l", str(host.directory / "state")], check=False, timeout=30)
+
+    def close(self) -> None:
+        """Take the lab down."""
+        self.watch.stop()
+        try:
+            for host in self.pair.hosts.values():
+                host.stop()
+        finally:
+            if self.own_mounts:
+                self.unmount_states()
+            self.lab.close()
 
     def serves(self, since_s: float) -> bool:
         """True when the pair is healthy by its deeds, and clients have written and read since."""
-        return self.pair.healthy() and min(self.pulse.beat(), self.reading.beat()) > since_s
+        return min(self.pulse.beat(), self.reading.beat()) > since_s and self.pair.healthy()  # the cheap one first
 
     def mark(self) -> None:
         """What the daemons log from now on may be a cue."""
@@ -127,10 +162,11 @@ class Life:
             try:
                 self.keep()
             finally:
-                self.lab.close()
+                self.close()
 
     def final_state(self) -> FinalState | None:
         """What the tables hold, or None when no primary could be asked, which is a finding."""
+        self.watch.stop()
         for stop in (self.workload.stop, self.probers.stop):
             try:
                 stop()
@@ -165,7 +201,10 @@ class Life:
     def judge(self, final: FinalState | None) -> None:
         """Let the checker look at what clients and probers were told; also when the tables cannot be read."""
         promises = Promises(mode=self.mode, lag_s_max=LAG_S_MAX[self.mode])
-        self.report = check(logs.load(self.directory), final, self.windows, promises)
+        self.report = check(excused(logs.load(self.directory), self.windows), final, self.windows, promises)
+        looks = silence.load(self.directory / "looks.jsonl")
+        self.report.violations += silence.silent(looks, self.windows)
+        self.report.counts["looks"] = len(looks)
 
     def keep(self) -> None:
         """Both daemons' and databases' logs, the fence device's, and all of it in one timeline."""

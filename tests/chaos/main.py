@@ -43,6 +43,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="begin no group after so long")
     parser.add_argument("--only", type=int, action="append", metavar="GROUP", help="this group of the plan alone")
     parser.add_argument("--kinds", type=names, default=[], metavar="KIND,...", help=f"only of {', '.join(KINDS)}")
+    parser.add_argument("--lasting", type=int, default=5, metavar="P",
+                        help="per cent of the groups whose last fault lasts for most of a minute (default %(default)s)")
     parser.add_argument("--plan", action="store_true", help="print the plan and stop")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where everything is kept (default: chaos-SEED-TIME)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
@@ -71,8 +73,9 @@ class Labs:
             path = directory / "spec.json"
             path.write_text(json.dumps(asdict(spec), indent=1))
             with (directory / "driver.err").open("w") as errors:
-                process = subprocess.Popen([sys.executable, "-m", "tests.chaos.drive", path], cwd=REPOSITORY, text=True,
-                                           stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+                argv = ["unshare", "--mount", sys.executable, "-m", "tests.chaos.drive", str(path)]
+                process = subprocess.Popen(argv, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=errors,
+                                           start_new_session=True)
             self.processes.append(process)
             self.readers.append(threading.Thread(target=self.read, args=(process,), daemon=True))
             self.readers[-1].start()
@@ -128,7 +131,8 @@ def make_specs(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -
     default = min(LABS_PER_CORE * (os.cpu_count() or 1), max(1, choice.faults // FAULTS_PER_LAB_MIN))
     labs = min(choice.labs or default, len(wanted))
     until_s = time.monotonic() + (choice.minutes * 60 if choice.minutes else 1e9)
-    return [Spec(number, choice.seed, choice.faults, choice.kinds, [group.number for group in dealt], choice.mode,
+    return [Spec(number, choice.seed, choice.faults, choice.kinds, [group.number for group in dealt],
+                 choice.lasting, choice.mode,
                  choice.preset, until_s, str(out / f"lab-{number}"))
             for number, dealt in enumerate(share(wanted, labs), 1)]
 
@@ -136,6 +140,7 @@ def make_specs(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -
 def run(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -> tuple[dict[str, Any], bool]:
     """The report's document, and whether the run was interrupted."""
     specs = make_specs(choice, groups, out)
+    about = report.about()  # now: in the end another commit may be checked out here
     labs = Labs(specs)
     interrupted = False
     try:
@@ -143,7 +148,7 @@ def run(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -> tuple
     except (KeyboardInterrupt, SystemExit):
         interrupted = True
     document = report.merge(results(specs, labs)) | {
-        "command": "scripts/chaos " + shlex.join(sys.argv[1:]), "about": report.about(), "seed": choice.seed,
+        "command": "scripts/chaos " + shlex.join(sys.argv[1:]), "about": about, "seed": choice.seed,
         "mode": choice.mode, "preset": choice.preset, "labs": len(specs),
         "seconds": round(time.monotonic() - labs.begun_s, 1), "interrupted": interrupted,
         "plan": [str(group) for group in groups],
@@ -155,7 +160,7 @@ def run(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -> tuple
 
 def main() -> int:
     choice = parse(sys.argv[1:])
-    groups = plan(choice.seed, choice.faults, choice.kinds)
+    groups = plan(choice.seed, choice.faults, choice.kinds, choice.lasting)
     if choice.plan:
         print("\n".join(map(str, groups)))
         return 0

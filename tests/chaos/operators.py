@@ -23,6 +23,8 @@ def command(host: Host, warning: dict[str, Any]) -> list[str]:
         return ["hold", "clear", "--yes", host.name]
     if name in FORCED and "pgvip promote --force" in hint:
         return ["promote", "--force", "--yes", "lab"]
+    if name == "heartbeat-failing" and "pgvip init" in hint:
+        return ["init"]
     if name == "action-failing" and "pgvip rejoin --clone" in hint:
         return ["rejoin", "--clone"]
     return []

@@ -30,6 +30,7 @@ class Heal(Enum):
 CUES = ("intent: ", "yield: ", "record: ", "role: ", "rejoin")
 FENCING_CUES = ("intent: ", "claim: ", "claim: ", "fenced: ", "record: ", "role: ", "start: ", "link: up")
 """What a daemon logs in the middle of a change: a fault that waits for such a line strikes where it hurts."""
+LASTING_S = (40.0, 55.0)
 HOLDS_S = {Heal.SOON: (0.1, 4.0), Heal.OVERLAP: (0.0, 0.0), Heal.END: (0.0, 15.0)}
 
 
@@ -69,8 +70,8 @@ class Group:
         return f"group {self.number}: " + "; ".join(map(str, self.steps))
 
 
-def plan(seed: int, faults: int, names: Sequence[str] = ()) -> tuple[Group, ...]:
-    """Groups with `faults` faults in all, of every kind or of those named."""
+def plan(seed: int, faults: int, names: Sequence[str] = (), lasting: int = 0) -> tuple[Group, ...]:
+    """Groups with `faults` faults in all, of every kind or of those named; so many per cent of them last."""
     kinds_drawn = [kind for kind in KINDS.values() if kind.name in names or not names]
     source = random.Random(f"chaos {seed}")
     groups: list[Group] = []
@@ -79,7 +80,8 @@ def plan(seed: int, faults: int, names: Sequence[str] = ()) -> tuple[Group, ...]
         kinds = draw_kinds(source, kinds_drawn, min(source.choice(SIZES), faults - done))
         steps = [draw_step(source, done + index, kind, last=index == len(kinds))
                  for index, kind in enumerate(kinds, 1)]
-        groups.append(Group(len(groups) + 1, with_cues(source, steps)))
+        cued = with_cues(source, steps)
+        groups.append(Group(len(groups) + 1, long(source, cued) if source.random() * 100 < lasting else cued))
         done += len(steps)
     return tuple(groups)
 
@@ -138,6 +140,14 @@ def draw_step(source: random.Random, number: int, kind: Kind, *, last: bool) -> 
         pause_s=round(source.choice([0.0, source.uniform(0, 1), source.uniform(0, 5)]), 2),
         salt=source.randrange(1 << 30),
     )
+
+
+def long(source: random.Random, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The same, and what lasts in the end lasts for much longer than any detection takes (invariant 6)."""
+    last = steps[-1]
+    if not KINDS[last.kind].lasts:
+        return tuple(steps)
+    return (*steps[:-1], replace(last, heal=Heal.END, hold_s=round(source.uniform(*LASTING_S), 2)))
 
 
 def share(groups: Sequence[Group], labs: int) -> list[list[Group]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from tests.chaos.figures import by_vip
 from tests.chaos.history import ArpAnswer, Histories, Outcome, Probe, Write
 from tests.lab.network import ADDRESSES, PRIMARY_VIP, STANDBY_VIP, mac_of
 
@@ -103,7 +104,8 @@ def doubtful(writes: Iterable[Write]) -> Iterator[Event]:
 
 def from_histories(histories: Histories) -> Iterator[Event]:
     """What clients and probers felt."""
-    acknowledged = (write.answered_s for write in histories.writes if write.outcome is Outcome.ACK)
+    acknowledged = (write.answered_s for write in histories.writes
+                    if write.outcome is Outcome.ACK and by_vip(write))
     yield from gaps("write", acknowledged)
     yield from gaps("standby read", (r.answered_s for r in histories.reads if r.ok and r.vip == STANDBY_VIP))
     yield from doubtful(histories.writes)

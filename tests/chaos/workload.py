@@ -2,7 +2,8 @@
 
 All go through the addresses that clients are told, with short deadlines, and come back by themselves:
 through the primary VIP two inserters, two that add to one shared register, one with long transactions, one with
-bulk loads, one reader; through the standby VIP two readers.
+bulk loads, one reader; through the standby VIP two readers. Past the VIPs, at each host's own address: an inserter
+and a reader.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from tests.lab.clients import CLIENT_USER
 from tests.lab.hosts import REPOSITORY, Host
 from tests.lab.lab import Lab
-from tests.lab.network import PRIMARY_VIP, STANDBY_VIP
+from tests.lab.network import ADDRESSES, PRIMARY_VIP, STANDBY_VIP
 from tests.lab.nodes import LabError, end_process, wait_until
 
 GRACE_S = 40.0
@@ -24,13 +25,16 @@ GRACE_S = 40.0
 SCHEMA = f"""
 create table chaos_rows (client int not null, number bigint not null, part int not null, padding text);
 create index on chaos_rows (client, number);
+create table chaos_aside (n int);
 create table chaos_register (value bigint not null) with (fillfactor = 10);
 insert into chaos_register values (0);
+grant select on chaos_aside to {CLIENT_USER};
 grant select, insert on chaos_rows to {CLIENT_USER};
 grant select, update on chaos_register to {CLIENT_USER};
 """
 """No row has a unique key, so that what came twice is there twice."""
 INSERTERS, READERS = (1, 2), (11, 12)
+PAST_THE_VIPS = (("insert", 21, "alpha"), ("insert", 22, "beta"), ("read", 31, "alpha"), ("read", 32, "beta"))
 
 
 def size_of(path: Path) -> int:
@@ -47,6 +51,9 @@ def client_specs(seed: int) -> list[dict[str, Any]]:
         {"kind": kind, "client": number, "rate": rate, "vip": PRIMARY_VIP} for kind, number, rate in writers]
     specs += [{"kind": "read", "client": number, "rate": rate, "vip": vip, "writers": INSERTERS}
               for number, vip, rate in readers]
+    specs += [{"kind": kind, "client": number, "rate": 5.0, "retry": 0.2, "vip": ADDRESSES[host],
+               "writers": INSERTERS}
+              for kind, number, host in PAST_THE_VIPS]
     for spec in specs:
         spec["dsn"] = (f"host={spec['vip']} port=5432 user={CLIENT_USER} dbname=postgres tcp_user_timeout=1000 "
                        f"sslmode=disable gssencmode=disable application_name=chaos_{spec['client']}")

@@ -29,17 +29,21 @@ def mac_of(name: str) -> str:
 class Cut:
     """Frames from `source` to `target` that the bridge drops.
 
-    `port`: only TCP from or to this port. `loss`: only so many per cent, by chance (0: all).
+    `port`: only TCP from or to this port. `loss`: only so many per cent, by chance (0: all). `above`: only packets
+    longer than this, and no ICMP says so (0: all).
     """
 
     source: str
     target: str
     port: int = 0
     loss: int = 0
+    above: int = 0
 
     def rules(self) -> list[str]:
         """The nftables rules of the cut."""
         ends = f'iifname "{port_of(self.source)}" oifname "{port_of(self.target)}"'
+        if self.above:
+            return [f"{ends} ip length > {self.above} drop"]
         if self.loss:
             return [f"{ends} numgen random mod 100 < {self.loss} drop"]
         if not self.port:
@@ -113,11 +117,11 @@ class Switch(Node):
         """The node's carrier is gone, as with a pulled cable."""
         self.ip(f"link set {port_of(name)} down", check=False)
 
-    def cut(self, one: str, other: str, *, port: int = 0, one_way: bool = False) -> None:
+    def cut(self, one: str, other: str, *, port: int = 0, one_way: bool = False, above: int = 0) -> None:
         """Drop what passes between two nodes; `one_way`: only from `one` to `other`."""
-        self.cuts.add(Cut(one, other, port))
+        self.cuts.add(Cut(one, other, port, above=above))
         if not one_way:
-            self.cuts.add(Cut(other, one, port))
+            self.cuts.add(Cut(other, one, port, above=above))
         self.apply()
 
     def heal(self) -> None:

@@ -88,7 +88,7 @@ def life(tmp_path: Path) -> Iterator[Life]:
         wait_until(lambda: made.pulse.beat() > begun_s + 3, 30, "some seconds of writes")
         yield made
     finally:
-        made.lab.close()
+        made.close()
 
 
 def test_an_acknowledged_row_that_is_gone_is_found(life: Life) -> None:
@@ -112,4 +112,4 @@ def test_a_lab_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     life.pair.options = life.pair.options.__class__(overrides={"timing": {"preset": "no such"}})
     with pytest.raises(LabError):
         life.begin()
-    life.lab.close()
+    life.close()

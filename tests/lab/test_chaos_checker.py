@@ -192,5 +192,5 @@ def test_a_fence_device_that_lies_is_found_out_by_two_writers(tmp_path: Path) ->
         wait_until(lambda: len(probes.writable(since_s)) > 5, 30, f"{primary.name} goes on")
         life.end()
     finally:
-        life.lab.close()
+        life.close()
     assert "two-writers" in {finding.kind for finding in life.all_findings()}

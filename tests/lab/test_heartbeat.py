@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from pgvip.system.sql import SQL_DIRECTORY
 from tests.lab.hosts import SOCKET_DIRECTORY
 from tests.lab.nodes import wait_until
 from tests.lab.scene import Scene
@@ -17,9 +16,6 @@ LOCKED_S = 40.0
 """Long enough for ten sessions, were none of them ended."""
 LOCK = "begin; alter sequence pgvip.heartbeat cache 1; select pg_sleep(300)"
 SESSIONS = "select count(*) from pg_stat_activity where usename = 'pgvip'"
-SETUP = (SQL_DIRECTORY / "setup.sql").read_text(encoding="utf-8")
-MADE_ANEW = SETUP[SETUP.index("CREATE SCHEMA") :]
-"""Schema, tables and rights, without the roles."""
 
 
 def told(scene: Scene) -> dict[str, str]:
@@ -56,8 +52,9 @@ def test_the_schema_is_dropped(scene: Scene) -> None:
     assert checked(scene)[0] == "OK"
     scene.primary.sql("drop schema pgvip cascade")
     see_the_warning(scene, 'schema "pgvip" does not exist')
-    psql = ["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", SOCKET_DIRECTORY]
-    scene.primary.run(psql, user="postgres", stdin=MADE_ANEW)
+    refused = scene.pair.pgvip(scene.standby, "init", check=False)
+    assert f"{scene.primary.name} is its primary" in refused.stderr
+    assert "roles, schema" in scene.pair.pgvip(scene.primary, "init").stdout
     see_it_end(scene)
 
 

@@ -15,7 +15,7 @@ from tests.chaos.faults import STRIKES
 from tests.chaos.history import Histories, Kind, Outcome, Probe, Write
 from tests.chaos.kinds import KINDS, SILENCING, STIRRING
 from tests.chaos.main import make_specs, parse
-from tests.chaos.schedule import CUES, FENCING_CUES, Group, Heal, plan, share
+from tests.chaos.schedule import CUES, FENCING_CUES, LASTING_S, Group, Heal, plan, share
 
 MANY = 2000
 
@@ -65,6 +65,15 @@ def test_every_way_of_healing_and_every_size_is_drawn() -> None:
     assert {step.heal for step in steps_of(groups)} == set(Heal)
     assert {len(group.steps) for group in groups} == {1, 2, 3, 4}
     assert {step.cue for step in steps_of(groups)} == {"", *CUES, *FENCING_CUES}
+
+
+def test_so_many_groups_end_with_a_fault_that_lasts() -> None:
+    groups = plan(1, MANY, lasting=20)
+    lasts = [group for group in groups if group.steps[-1].heal is Heal.END]
+    longest = [group for group in lasts if group.steps[-1].hold_s >= LASTING_S[0]]
+    assert 0.1 * len(groups) < len(longest) < 0.2 * len(groups), "of those whose last fault lasts at all"
+    assert all(KINDS[group.steps[-1].kind].lasts for group in longest)
+    assert max(step.hold_s for step in steps_of(plan(1, MANY)) if step.heal is Heal.END) < LASTING_S[0]
 
 
 def test_what_a_cue_follows_is_not_healed_before_it() -> None:

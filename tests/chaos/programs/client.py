@@ -57,7 +57,8 @@ class Client:
         due_s = time.monotonic() + self.chance.uniform(0, period_s)
         while not self.stopped.wait(max(0.0, due_s - time.monotonic())):
             self.step()
-            due_s = max(due_s + (RETRY_S if self.session.failed else period_s), time.monotonic())
+            pause_s = self.spec.get("retry", RETRY_S) if self.session.failed else period_s
+            due_s = max(due_s + pause_s, time.monotonic())
         if self.session.connection is not None:
             self.session.connection.close()
         self.log.close()

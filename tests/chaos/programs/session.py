@@ -11,6 +11,9 @@ import psycopg2.extensions
 from tests.chaos.history import Outcome
 from tests.lab.client_sql import CONNECT_S, HANDSHAKE_S, Late, wait_for
 
+LATE_MAX, PATIENT_S = 8, 5.0
+"""After so many connections that came too late it waits for so long: else, on a machine that is short of CPU, the
+server serves nothing but connections that were given up meanwhile."""
 WHO = "select extract(epoch from pg_postmaster_start_time()) || ' ' || pg_is_in_recovery()"
 
 
@@ -29,7 +32,7 @@ class Session:
         self.words = psycopg2.extensions.parse_dsn(dsn)
         self.connection: psycopg2.extensions.connection | None = None
         self.failed = False
-        self.number = 0
+        self.number = self.late = 0
         self.instance, self.in_recovery = "", True
 
     def ready(self) -> psycopg2.extensions.connection:
@@ -41,14 +44,16 @@ class Session:
                 place = (self.words["host"], int(self.words.get("port", "5432")))
                 socket.create_connection(place, HANDSHAKE_S).close()
             self.connection = psycopg2.connect(self.dsn, async_=1)
-            wait_for(self.connection, time.monotonic() + CONNECT_S)
+            patience_s = CONNECT_S if self.late < LATE_MAX else PATIENT_S
+            wait_for(self.connection, time.monotonic() + patience_s)
             self.number += 1
             self.instance, recovery = self.ask(WHO, CONNECT_S).split(" ")
             self.in_recovery = recovery == "true"
         except (psycopg2.Error, Late, OSError) as error:
+            self.late = self.late + 1 if isinstance(error, Late) else 0
             self.fail()
             raise Unmade(words_of(error)) from error
-        self.failed = False
+        self.failed, self.late = False, 0
         return self.connection
 
     def ask(self, query: str, deadline_s: float) -> str:

@@ -446,6 +446,9 @@ def test_warnings_of_actions_stand_in_the_order_of_their_names_and_a_hint_may_be
     assert told.last is not None
     found = [warning.text.split()[0] for warning in told.last.warnings if warning.name == "action-failing"]
     assert found == ["AddVip(primary)", "Rejoin", "WriteState"]
+    hints = {warning.hint for warning in told.last.warnings if warning.name == "action-failing"}
+    assert "see what it says, and pgvip check" in hints
+    assert "" not in hints
     assert WarningRow("x", lambda _facts: True, "text").hint == ""
 
 

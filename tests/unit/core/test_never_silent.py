@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core.values import Lsn, Mode
+from pgvip.core.values import Lsn, Mode, Vip
 from tests.unit.core_world import HERE, NOW_S, Host, failing, primary, saw, standby
 
 
@@ -64,6 +64,11 @@ def test_what_keeps_clients_from_committing_is_told_to_the_peer() -> None:
     assert shown.warnings()["peer-failing"] == f"on a: {told.failing_hint}"
     assert shown.message.failing == "", "and not told back"
     assert primary().round().message.failing == ""
+
+
+def test_that_clients_get_no_session_is_told_to_the_peer() -> None:
+    host = primary().holds(Vip.PRIMARY).sees(clients=failing(value=True)).round()
+    assert host.message.failing == text_of(host, "no-client-sessions") != ""
 
 
 def test_what_is_told_is_short() -> None:

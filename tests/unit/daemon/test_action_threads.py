@@ -197,3 +197,14 @@ def test_the_server_is_free_again_after_a_failure() -> None:
         result = inbox.get(timeout=WAIT_S)
         assert isinstance(result, Result)
         assert not result.ok
+
+
+def test_an_action_that_no_thread_can_do_has_failed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    shop.shop.start(FIND)
+    result = shop.result()
+    assert (result.action, result.ok) == (FIND, False)
+    assert "no thread for the action: can't start new thread; see the limits of the daemon" in result.text

@@ -232,6 +232,18 @@ def test_too_many_callers_are_turned_away_and_room_comes_back(path: Path, serve:
     assert call(path, {})["ok"]
 
 
+def test_a_caller_whom_no_thread_can_answer_is_told_that_the_daemon_is_busy(path: Path, serve: Serve) -> None:
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    serve(lambda _request, reply: reply({"ok": True}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(CLIENTS_MAX + 1):
+            assert "busy" in call(path, {})["error"]
+    assert call(path, {})["ok"]
+
+
 def test_path_that_cannot_be_is_a_link_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LinkError, match="cannot serve"):

@@ -209,6 +209,19 @@ def test_requests_at_work_are_not_cut_and_the_next_is_turned_away(serve: Serve) 
     assert served.get() == 200
 
 
+def test_a_client_whom_no_thread_can_answer_is_turned_away(serve: Serve) -> None:
+    served = serve().ready()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(CONNECTIONS_MAX + 1):
+            assert served.ask().split()[1] == b"503"
+    assert served.get() == 200
+
+
+def no_thread(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_fault_in_an_answer_is_a_500_and_ends_its_thread(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", seen.append)

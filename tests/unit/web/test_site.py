@@ -156,6 +156,17 @@ def test_a_viewer_does_not_wait_for_ever_for_anothers_page(monkeypatch: pytest.M
     assert page.get() == "made"
 
 
+def test_a_page_that_no_thread_can_make_anew_is_shown_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    page = Background(lambda: "made", "nothing", fresh_s=0.0, wait_s=5.0, name="test")
+    assert page.get() == "made"
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        assert [page.get(), page.get()] == ["made", "made"]
+
+
 def soon(condition: Callable[[], object]) -> None:
     wait_until(lambda: condition() or None, 5.0, what="a condition", error=PgvipError)
 

@@ -1,0 +1,57 @@
+"""What an administrator's own deed explains: taken out of the histories before they are judged. Pure functions.
+
+For a few seconds only: what goes on for longer is judged as everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from tests.chaos.history import FaultWindow, Histories, Outcome, Probe, Read, Write
+
+PROMOTED_S = 5.0
+"""A standby that somebody has promoted is stopped by then: it may have shown, and acknowledged, what is lost."""
+NAMES_S = 5.0
+"""Where somebody has told the server to wait for nobody, it waits again by then: what it acknowledged may be lost."""
+PROMOTED, CLEARED = "promoted-by-hand", "names-cleared"
+
+
+def excused(histories: Histories, faults: Sequence[FaultWindow]) -> Histories:
+    """The same histories without what deeds explain.
+
+    What a server acknowledged is then of unknown outcome: there in the end, whole, or not at all.
+    """
+    spans = list(spans_of(histories.probes, faults))
+    promoted = [span for span in spans if span[0] == PROMOTED]
+    writes = [doubted(write) if within(write.instance, write.answered_s, spans) else write
+              for write in histories.writes]
+    reads = [read for read in histories.reads if read.in_recovery is True or not shown(read, promoted)]
+    probes = [replace(probe, writable=None) if within(probe.instance, probe.answered_s, promoted) else probe
+              for probe in histories.probes]
+    return replace(histories, writes=writes, reads=reads, probes=probes)
+
+
+def spans_of(probes: Iterable[Probe], faults: Sequence[FaultWindow]) -> Iterable[tuple[str, str, float, float]]:
+    """Each deed's kind, the server instance that it was done to, and the time that it explains."""
+    for_s = {PROMOTED: PROMOTED_S, CLEARED: NAMES_S}
+    listed = list(probes)
+    for fault in faults:
+        if fault.kind in for_s:
+            until_s = fault.began_s + for_s[fault.kind]
+            struck = {probe.instance for probe in listed if probe.host == fault.target and probe.instance
+                      and fault.began_s - 1.0 <= probe.answered_s <= until_s}
+            yield from ((fault.kind, instance, fault.began_s, until_s) for instance in sorted(struck))
+
+
+def within(instance: str, at_s: float, spans: Iterable[tuple[str, str, float, float]]) -> bool:
+    return any(instance == one and since_s <= at_s <= until_s for _, one, since_s, until_s in spans)
+
+
+def shown(read: Read, spans: Iterable[tuple[str, str, float, float]]) -> bool:
+    """True for what a promoted server showed."""
+    return within(read.instance, read.answered_s, spans)
+
+
+def doubted(write: Write) -> Write:
+    return replace(write, outcome=Outcome.UNKNOWN) if write.outcome is Outcome.ACK else write
