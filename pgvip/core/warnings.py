@@ -127,10 +127,17 @@ def _down(v: Facts) -> bool:
     return v.dead and v.primary and v.k.confirmed and (v.solo or StartPostgres in v.k.work.failures)
 
 
-def _alone(v: Facts) -> str:
+def _alone(v: Facts) -> dict[str, str] | None:
     """Why a primary beside a peer that answers serves alone: what keeps the row "pair" from being chosen."""
-    beside = v.primary and v.solo and v.k.confirmed and v.peer is not None
-    return dict(v.k.intent.blockers).get("pair", "") if beside else ""
+    why = dict(v.k.intent.blockers).get("pair", "")
+    if not why or not (v.primary and v.solo and v.k.confirmed) or v.peer is None:
+        return None
+    if not v.peer.database_ok or v.seen.peer_own.failures < 2:
+        return {"text": why, "hint": f"see pgvip status on {v.s.peer}"}
+    return {
+        "text": f"{why}; its database runs and cannot be reached from here: {v.seen.peer_own.reason}",
+        "hint": f"see the firewall, and that large packets pass between the hosts: ping -M do -s 1472 {v.s.peer}",
+    }
 
 
 def _not_eligible(v: Facts) -> Unmet | None:
@@ -297,7 +304,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "see the load of this host: a CPU or memory is short; or the postmaster alone is stopped", both=True),
     WarningRow("database-down", _down, "the primary's database is down, and the other host may not take over",
                "repair it, see its log; if it is lost for good: pgvip promote --force on the other host", both=True),
-    WarningRow("alone", _alone, "this primary serves alone: {it}", "see pgvip status on {peer}"),
+    WarningRow("alone", _alone, "this primary serves alone: {it[text]}", "{it[hint]}"),
     WarningRow("isolated", lambda v: v.k.isolation.isolated,
                "no gateway and no answer from {peer} by any path: this primary does not serve",
                "repair its network; it serves again by itself", both=True),

@@ -149,6 +149,14 @@ def test_every_warning_of_the_table_has_its_case() -> None:
     assert {name for _, name, _ in NEEDS_OPERATOR.values()} | set(OTHERS) == {row.name for row in TABLE}
 
 
+def test_a_primary_alone_says_when_it_cannot_reach_a_database_that_runs() -> None:
+    """The daemons hear each other by small packets; large ones, or one port, are lost."""
+    cut = failing(PeerDatabase(in_recovery=True, system_id=SYSTEM_ID))
+    host = primary(Mode.SOLO).database(replica=None).sees(peer_own=cut)
+    assert "large packets" in host.round().warnings()["alone"]
+    assert "large packets" not in host.hears(database_ok=False).round().warnings()["alone"]
+
+
 def test_no_text_of_a_warning_is_left_unfilled() -> None:
     hosts = [*(make() for make, _, _ in NEEDS_OPERATOR.values()), *(make() for make in OTHERS.values())]
     told = [warning for host in hosts if host.last for warning in host.last.warnings]
