@@ -7,7 +7,6 @@ import contextlib
 import pytest
 
 from tests.lab.nodes import LabError, wait_until
-
 from tests.lab.scene import Scene
 
 LINK_PORT, POSTGRES_PORT = 8432, 5432
