@@ -116,6 +116,7 @@ def promote(config: Config) -> str:
         lacks = forks.left_out(config, timeline, flushed)
     except PostgresError as failure:
         raise PromoteError(failure.message, failure.detail, failure.hint) from failure
+    forks.forget(config)
     with suppress(ProbeError):
         replication.ensure_slot(config)
     return lacks
@@ -332,13 +333,15 @@ def _signal_postmaster(config: Config, number: signal.Signals) -> None:
 def _request_promotion(config: Config, session: Session) -> Lsn | None:
     """Ask by SQL; where no connection is to be had (clients took them all), by pg_ctl's file and signal.
 
-    Returns how far the server had flushed; None when that could not be asked, or it was promoted before.
+    Returns how far the server had flushed; None when that could not be asked, or it was promoted before and nobody
+    has kept it.
     """
     flushed: Lsn | None = None
     try:
         if not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
-            return None
+            return forks.remembered(config)
         flushed = lsn(session.query("flushed", timeout_s=ANSWER_S)[0][0])
+        forks.remember(config, flushed)
         session.query("promote", timeout_s=ANSWER_S)
     except ProbeError:
         write_request(config)

@@ -311,6 +311,11 @@ class Paths:
         """While this file is there, `restore-wal` returns at once (a promotion must not wait for it)."""
         return self.run / "no-restore"
 
+    @property
+    def flushed(self) -> Path:
+        """How far the server had flushed before a promotion, until it was seen where that forks."""
+        return self.run / "flushed"
+
 
 @dataclass(frozen=True, slots=True)
 class Config:

@@ -74,14 +74,23 @@ def names(facts: Facts) -> dict[str, str]:
 # --- what takes more than a line ---------------------------------------------------------------------------
 
 
+PROCESSES_S = 20.0
+"""A disk that hangs stops the probe of the processes: what it saw longer ago proves no identity."""
+
+
+def _identity(facts: Facts) -> str:
+    """The postmaster that runs now, by a probe of late; "" where that is not known."""
+    return facts.postmaster if facts.seen.processes.fresh(facts.now_s, PROCESSES_S) else ""
+
+
 def grant_holds(facts: Facts, grant: Grant | None, term: int) -> bool:
     """`grant` is for `term`, this boot, the postmaster that runs now [m 9, 11], and its lease has not ended."""
     return (
         grant is not None
         and grant.term == term
         and grant.boot_id == facts.k.who.boot_id
-        and bool(facts.postmaster)
-        and grant.postmaster == facts.postmaster
+        and bool(_identity(facts))
+        and grant.postmaster == _identity(facts)
         and (grant.expires_s is None or facts.now_s < grant.expires_s)
     )
 
@@ -104,8 +113,8 @@ def handover_met(facts: Facts) -> bool:
         grant is not None
         and grant.term == record.from_term
         and grant.boot_id == facts.k.who.boot_id
-        and bool(facts.postmaster)
-        and grant.postmaster == facts.postmaster
+        and bool(_identity(facts))
+        and grant.postmaster == _identity(facts)
     ):
         return True
     return reached(facts, record)

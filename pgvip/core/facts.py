@@ -213,11 +213,11 @@ class Facts:
     @fact
     def uncommitted_s(self) -> float:
         """For how long the heartbeat row has neither been written nor refused, on a primary; 0.0 elsewhere."""
-        watch = self.seen.heartbeat
+        watch, k = self.seen.heartbeat, self.k
         if not self.read_write or max(watch.at_s, watch.failing_since_s) == NEVER:
             return 0.0
-        k = self.k
-        return self.now_s - max(watch.at_s, k.who.started_s, k.clock.awake_s, k.database.postmaster_since_s)
+        asked_s = max(watch.at_s, watch.lacked_at_s)
+        return self.now_s - max(asked_s, k.who.started_s, k.clock.awake_s, k.database.postmaster_since_s)
 
     @fact
     def database_healthy(self) -> bool:

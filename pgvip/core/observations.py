@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from pgvip.core.values import NEVER, START, Lsn, Vip, WalPoint
@@ -16,6 +16,8 @@ class Observation(Generic[T]):
 
     `at_s`: when `value` was last seen (NEVER: not yet). `failures`: attempts that failed since then;
     `failed_at_s`, `failing_since_s`: the last and the first of them; `reason`: what the last one said.
+    `lacked_at_s`, `lack`: when this host last lacked what the probe itself needs (descriptors, memory), and what: that
+    is no failure of what it observes, which is not known then.
     """
 
     value: T | None = None
@@ -24,6 +26,8 @@ class Observation(Generic[T]):
     failed_at_s: float = NEVER
     failing_since_s: float = NEVER
     reason: str = ""
+    lacked_at_s: float = NEVER
+    lack: str = ""
 
     def succeeded(self, value: T, at_s: float) -> Observation[T]:
         """The same after a success."""
@@ -32,7 +36,13 @@ class Observation(Generic[T]):
     def failed(self, reason: str, at_s: float) -> Observation[T]:
         """The same after a failure: the last value stays, growing old."""
         since_s = self.failing_since_s if self.failures else at_s
-        return Observation(self.value, self.at_s, self.failures + 1, at_s, since_s, reason)
+        return replace(
+            self, failures=self.failures + 1, failed_at_s=at_s, failing_since_s=since_s, reason=reason, lack=""
+        )
+
+    def lacking(self, lack: str, at_s: float) -> Observation[T]:
+        """The same after a probe that this host could not run: neither a success nor a failure."""
+        return replace(self, lacked_at_s=at_s, lack=lack)
 
     def ok(self) -> bool:
         """True when the last attempt succeeded."""

@@ -7,7 +7,7 @@ they mean and how much they matter; a test compares the two.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 from pgvip.core.actions import Rejoin, StartPostgres, name_of
@@ -26,6 +26,12 @@ T = TypeVar("T")
 
 STATE_HANGS_S = 5.0
 """A write of the record takes milliseconds; one that takes so long hangs."""
+UNSEEN = "the local database does not answer pgvip"
+_GENERAL = {
+    "database-unseen": frozenset({"database-refuses", "database-waits"}),
+    "peer-failing": frozenset({"peer-database"}),
+}
+"""For a warning those that name the same cause more closely."""
 ANSWERED_S = 15.0
 """An answer by ARP counts for so long: three probes."""
 
@@ -65,6 +71,18 @@ def standing(facts: Facts) -> tuple[StandingWarning, ...]:
 def reported(warnings: Iterable[StandingWarning]) -> StandingWarning | None:
     """The first of the core's own warnings that the peer's status shows as well (invariant 6, never silent)."""
     return next((one for one in warnings if one.name in BOTH), None)
+
+
+def distinct(warnings: Iterable[StandingWarning]) -> tuple[StandingWarning, ...]:
+    """The same without those whose cause another one names more closely."""
+    found = tuple(warnings)
+    names = {one.name for one in found}
+    return tuple(one for one in found if not (_GENERAL.get(one.name, frozenset()) & names and _of_database(one)))
+
+
+def _of_database(one: StandingWarning) -> bool:
+    """Whether a general warning is about a database that is not seen: what the peer reports may be anything."""
+    return one.name == "database-unseen" or any(words in one.text for words in (UNSEEN, "StartPostgres failed"))
 
 
 # --- what takes more than a line -----------------------------------------------------------------------------
@@ -127,10 +145,17 @@ def _down(v: Facts) -> bool:
     return v.dead and v.primary and v.k.confirmed and (v.solo or StartPostgres in v.k.work.failures)
 
 
-def _alone(v: Facts) -> str:
+def _alone(v: Facts) -> dict[str, str] | None:
     """Why a primary beside a peer that answers serves alone: what keeps the row "pair" from being chosen."""
-    beside = v.primary and v.solo and v.k.confirmed and v.peer is not None
-    return dict(v.k.intent.blockers).get("pair", "") if beside else ""
+    why = dict(v.k.intent.blockers).get("pair", "")
+    if not why or not (v.primary and v.solo and v.k.confirmed) or v.peer is None:
+        return None
+    if not v.peer.database_ok or v.seen.peer_own.failures < 2:
+        return {"text": why, "hint": f"see pgvip status on {v.s.peer}"}
+    return {
+        "text": f"{why}; its database runs and cannot be reached from here: {v.seen.peer_own.reason}",
+        "hint": f"see the firewall, and that large packets pass between the hosts: ping -M do -s 1472 {v.s.peer}",
+    }
 
 
 def _not_eligible(v: Facts) -> Unmet | None:
@@ -145,6 +170,14 @@ def _unseen(v: Facts) -> str:
     since_s = max(watch.at_s, watch.failing_since_s, v.k.who.started_s, v.k.clock.awake_s)
     late = watch.failures >= 2 and v.now_s - since_s >= v.s.hung_after_s + v.s.standby_down_s
     return (watch.reason or "no answer") if late and v.record is not None and not v.is_running(Rejoin) else ""
+
+
+def _lacks(v: Facts) -> str:
+    """What this host lacked to run probes of its own lately, and which."""
+    watches = {item.name: getattr(v.seen, item.name) for item in fields(v.seen)}
+    lacking = {name: watch for name, watch in watches.items() if watch.lack}
+    lately = {name: one.lack for name, one in lacking.items() if v.now_s - one.lacked_at_s <= ANSWERED_S}
+    return f"{'; '.join(sorted(set(lately.values())))} ({', '.join(sorted(lately))})" if lately else ""
 
 
 def _state_hangs(v: Facts) -> bool:
@@ -282,11 +315,14 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "see that the disk of the state directory works", both=True),
     WarningRow("commits-wait", _commits_wait, "commits wait for {peer}, which flushes nothing: {it[text]}",
                "{it[hint]}", both=True),
+    WarningRow("resources", _lacks, "pgvip on this host lacks what its own probes need, so less is known: {it}",
+               "see what uses up descriptors, processes or memory here: systemctl status pgvip, ulimit, the log",
+               both=True),
     WarningRow("no-data", lambda v: v.processes is not None and not v.installed, "there is no data directory",
                "mount it, or pgvip clone", both=True),
     WarningRow("database-hung", lambda v: v.hung, "the local database or its disks do not answer",
                "see PostgreSQL's log, the kernel's log and the load of this host", both=True),
-    WarningRow("database-unseen", _unseen, "the local database does not answer pgvip: {it}",
+    WarningRow("database-unseen", _unseen, f"{UNSEEN}: {{it}}",
                "see PostgreSQL's log, and whether pgvip may log in: pgvip check", both=True),
     WarningRow("commits-stalled", lambda v: v.stalled and v.uncommitted_s,
                "this primary has committed nothing for {it:.0f} s",
@@ -297,7 +333,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "see the load of this host: a CPU or memory is short; or the postmaster alone is stopped", both=True),
     WarningRow("database-down", _down, "the primary's database is down, and the other host may not take over",
                "repair it, see its log; if it is lost for good: pgvip promote --force on the other host", both=True),
-    WarningRow("alone", _alone, "this primary serves alone: {it}", "see pgvip status on {peer}"),
+    WarningRow("alone", _alone, "this primary serves alone: {it[text]}", "{it[hint]}"),
     WarningRow("isolated", lambda v: v.k.isolation.isolated,
                "no gateway and no answer from {peer} by any path: this primary does not serve",
                "repair its network; it serves again by itself", both=True),

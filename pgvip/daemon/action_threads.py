@@ -17,7 +17,11 @@ from pgvip.daemon.internal_errors import InternalErrors
 from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError, PostgresError
 from pgvip.state.record import InDoubtError
-from pgvip.system.reserve import RESERVE
+from pgvip.system.reserve import RESERVE, TASKS
+
+HANDS = 8
+"""Threads that wait for actions from the start on: a host whose limit of threads or memory is used up can still fence,
+promote and write its record. More actions at a time get threads of their own."""
 
 TEXT_MAX = 2000
 """Characters of a failure that are kept: they travel in messages, which have a limit (link.wire.MAX_BYTES)."""
@@ -60,16 +64,38 @@ class Workshop:
         self._server = threading.Lock()
         self._stops = 0
         self._took_s = {} if took_s is None else took_s
+        self._waiting: SimpleQueue[tuple[Action, int]] = SimpleQueue()
+        self._idle, self._idle_lock = 0, threading.Lock()
+
+    def prepare(self, hands: int = HANDS) -> None:
+        """Start the threads that wait for actions."""
+        for number in range(hands):
+            threading.Thread(target=self._serve, name=f"action-{number}", daemon=True).start()
+            self._idle += 1
 
     def start(self, action: Action) -> None:
-        """Begin `action` and return at once."""
-        name = f"action-{type(action).__name__}"
+        """Begin `action` and return at once. Where no thread is left the action has failed, and says so."""
         self._stops += isinstance(action, StopPostgres)
+        with self._idle_lock:
+            taken = self._idle > 0
+            self._idle -= taken
+        if taken:
+            self._waiting.put((action, self._stops))
+            return
+        name = f"action-{type(action).__name__}"
         try:
-            threading.Thread(target=self._run, args=(action, self._stops), name=name, daemon=True).start()
+            thread = threading.Thread(target=self._run, args=(action, self._stops), name=name, daemon=True)
+            TASKS.room_for(thread.start)
         except RuntimeError as failure:  # the limit of threads: it is tried again, as whatever fails
             text = f"no thread for the action: {failure}; see the limits of the daemon: TasksMax, ulimit -u"
             self._inbox.put(Result(action, ok=False, at_s=now_s(), text=text))
+
+    def _serve(self) -> None:
+        """One of the threads that wait."""
+        while True:
+            self._run(*self._waiting.get())
+            with self._idle_lock:
+                self._idle += 1
 
     def _run(self, action: Action, stops: int) -> None:
         began_s, what = now_s(), f"action {type(action).__name__}"

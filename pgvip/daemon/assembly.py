@@ -48,7 +48,7 @@ from pgvip.state.record import RecordStore
 from pgvip.status.snapshot import Newest
 from pgvip.system import lock, service
 from pgvip.system.boot import boot_identity
-from pgvip.system.reserve import RESERVE, raise_limit
+from pgvip.system.reserve import RESERVE, TASKS, raise_limit
 from pgvip.web.counts import EventCounts
 from pgvip.web.http_server import HttpServer
 from pgvip.web.listeners import plan_of
@@ -65,6 +65,7 @@ class Assembly:
     def __init__(self, config: Config, identity: PairIdentity, options: Options) -> None:
         raise_limit()
         RESERVE.keep()
+        TASKS.keep()
         boot_id = boot_identity()
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing
@@ -172,6 +173,7 @@ class Assembly:
 
     def run(self) -> None:
         """Start all threads, notify systemd, go round."""
+        self._workshop.prepare()
         self._probe_threads.start(self._probes.all())
         self._arrivals.start()
         self._link.start()

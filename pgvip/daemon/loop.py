@@ -176,6 +176,10 @@ class Daemon:
                 self._outside.log("chore-failed", f"{event.name}: {event.reason}")
             return
         old: Observation[object] = getattr(self._seen, event.name)
+        if event.lack:  # this host's own: what it would have observed is unknown
+            lacking: dict[str, Any] = {event.name: old.lacking(event.lack, event.at_s)}
+            self._seen = replace(self._seen, **lacking)
+            return
         new = old.failed(event.reason, event.at_s) if event.reason else old.succeeded(event.value, event.at_s)
         change: dict[str, Any] = {event.name: new}
         self._seen = replace(self._seen, **change)

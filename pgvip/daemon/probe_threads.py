@@ -18,17 +18,18 @@ from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError
 from pgvip.system import netlink, processes
 from pgvip.system.processes import ProcessRef
-from pgvip.system.reserve import RESERVE
+from pgvip.system.reserve import RESERVE, lack_of
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """One probe's outcome: `reason` is empty on success."""
+    """One probe's outcome: `reason` is empty on success. `lack`: what this host lacked to run it, "" for nothing."""
 
     name: str
     value: object
     reason: str
     at_s: float
+    lack: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,10 @@ class ProbeThread:
         except (PgvipError, OSError) as failure:
             value, reason = None, failure.message if isinstance(failure, PgvipError) else str(failure)
             reason = reason or type(failure).__name__
+            if lack := lack_of(failure):
+                return Probed(self.probe.name, None, reason, now_s(), lack)
         except Exception as fault:  # noqa: BLE001 - one of the two runners: what nobody foresaw ends no daemon
-            return Probed(self.probe.name, None, self._faults.failed(what, fault), now_s())
+            return Probed(self.probe.name, None, self._faults.failed(what, fault), now_s(), lack_of(fault))
         self._faults.ended(what)
         # The value is as old as the moment at which the look began: never newer than what it saw.
         return Probed(self.probe.name, value, reason, now_s() if reason else began_s)

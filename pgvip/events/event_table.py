@@ -256,6 +256,7 @@ _TABLE: tuple[Kind, ...] = (
         peer_failing="the other host reports something for which clients may be unable to commit",
         database_unseen="the local database does not answer pgvip",
         state_hangs="a write of the record does not end",
+        resources="pgvip on this host lacks descriptors, memory or threads for its own probes",
         commits_wait="commits wait for a standby that flushes nothing",
         peer_unfit="the standby reports that its server may not take over",
         settings_pending="a setting of pgvip's is not in force before PostgreSQL is restarted",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Role, Vip
+from pgvip.core.warnings import distinct
 from pgvip.system.processes import ProcessRef
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Announcer:
         """Report what is new after a round. `warnings`: those in addition to the core's."""
         self._look_at_server(snapshot.seen.processes.value)
         self._look_at_role(snapshot)
-        self._look_at_warnings((*snapshot.decision.warnings, *warnings), snapshot.at_s)
+        self._look_at_warnings(distinct((*snapshot.decision.warnings, *warnings)), snapshot.at_s)
 
     # --- the server --------------------------------------------------------------------------------------
 

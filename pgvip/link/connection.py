@@ -41,6 +41,9 @@ TCP_THIN_LINEAR_TIMEOUTS = 16
 connection that lives through a short cut goes on at once when the cut ends."""
 PENDING_MAX = 16
 """Questions and answers that wait for their turn on one connection; the oldest goes, and whoever asked says so."""
+SEGMENT_BYTES = 1220
+"""What one packet carries at most: IPv6's smallest MTU is 1280 bytes (RFC 8200). The two daemons hear each other also
+where larger packets are lost on the way and no ICMP says so; what does not pass then is named, and nobody is fenced."""
 UNSENT_MAX = 16 * 1024
 """Unsent bytes that the kernel may hold: what is stuck there is old when it arrives."""
 
@@ -128,6 +131,7 @@ def tune(sock: socket.socket, dead_s: float) -> None:
     """Small messages at once, and the kernel gives up when the driver would."""
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(dead_s * 1000)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX)
     sock.setsockopt(socket.IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1)

@@ -50,7 +50,9 @@ def prove_source(config: Config, system_id: str) -> Source:
         with connect_peer(config, config.peer.address) as session:
             in_recovery, found, timeline, flush, history, files = session.query("source", timeout_s=ANSWER_S)[0]
     except ProbeError as failure:
-        raise RejoinError("the peer's database does not answer", str(failure)) from failure
+        ping = f"ping -M do -s 1472 {config.peer.address}"
+        hint = f"See the firewall, and that large packets pass between the hosts: {ping}"
+        raise RejoinError("the peer's database does not answer", str(failure), hint) from failure
     if in_recovery:
         raise RejoinError("the peer's database is a standby", "Only a read-write primary can be followed.")
     if flush is None:

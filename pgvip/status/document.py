@@ -15,7 +15,7 @@ from pgvip.core.facts import Facts
 from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible, write_right
 from pgvip.core.values import NEVER, Mode, Role, Vip
-from pgvip.core.warnings import WarningRow, warned
+from pgvip.core.warnings import WarningRow, distinct, warned
 from pgvip.state.codec import encode
 from pgvip.text.schema import SCHEMA
 
@@ -99,7 +99,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         "scheduled": live.scheduled,
         "doing": _doing(k, now_s),
         "warnings": [
-            encode(warning) for warning in (*decision.warnings, *live.warnings, *warned(WARNINGS, live.http))
+            encode(warning) for warning in distinct((*decision.warnings, *live.warnings, *warned(WARNINGS, live.http)))
         ],
         "blockers": [{"change": change, "why": why} for change, why in k.intent.blockers],
         "drill": live.drill,

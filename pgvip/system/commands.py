@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from pgvip.deadlines import Deadline
 from pgvip.errors import CommandError
+from pgvip.system.reserve import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -242,7 +243,7 @@ def _spawn(
     account = pwd.getpwnam(user) if user is not None else None
     if account is not None and os.geteuid() == account.pw_uid != 0:
         account = None  # a worker, which is this user for good
-    try:
+    def begin() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             words,
             stdin=stdin,
@@ -256,6 +257,9 @@ def _spawn(
             group=None if account is None else account.pw_gid,
             extra_groups=None if account is None else os.getgrouplist(account.pw_name, account.pw_gid),
         )
+
+    try:
+        return TASKS.room_for(begin)
     except (OSError, subprocess.SubprocessError) as failure:
         raise CommandError(f"could not run {_name(words)}", f"{failure}.") from failure
 

@@ -1,19 +1,23 @@
-"""Descriptors that the daemon sets aside when it starts, for what must not fail for want of them.
+"""Descriptors and tasks that the daemon sets aside when it starts, for what must not fail for want of them.
 
 A fence starts programs and opens pipes; a stop, a promotion and the record open files. When something else has used up
-the limit, the reserve is closed for as long as an action or a probe needs it.
+the limit, the reserve is given up for as long as an action or a probe needs it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import threading
+import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 SET_ASIDE = 64
 """A fence agent takes some 10 for a moment, and several actions and probes go on at the same time."""
@@ -21,8 +25,41 @@ SET_ASIDE = 64
 WANTED = 8
 """Fewer than this left: the reserve is lent."""
 
+PARKED = 16
+"""Threads that only wait: where processes and threads are limited (TasksMax=), each is a place for another one."""
+
+TRIES, TRY_S = 20, 0.005
+"""A thread that has ended has a place in the kernel for a moment more."""
+
 LIMIT_MAX = 65536
 """Of the soft limit; programs that are started inherit it, and some visit every number below it."""
+
+
+LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Not EAGAIN: a socket of a server that is too busy says so, too."""
+LACKS_IN_WORDS = ("could not create socket: Too many open files", "can't start new thread")
+"""How libpq and Python say it (src/interfaces/libpq/fe-connect.c; Modules/_threadmodule.c)."""
+
+
+def lack_of(failure: BaseException) -> str:
+    """What this host itself lacked, where that made something fail; "" where it was another reason.
+
+    >>> lack_of(OSError(errno.EMFILE, "Too many open files"))
+    'Too many open files'
+    >>> lack_of(ConnectionRefusedError("nobody is there"))
+    ''
+    """
+    link: BaseException | None = failure
+    while link is not None:
+        if isinstance(link, MemoryError):
+            return "Cannot allocate memory"
+        if isinstance(link, OSError) and link.errno in LACKS:
+            return os.strerror(link.errno)
+        said = next((words for words in LACKS_IN_WORDS if words in str(link)), "")
+        if said:
+            return said
+        link = link.__cause__
+    return ""
 
 
 def raise_limit() -> None:
@@ -61,8 +98,11 @@ class Reserve:
         finally:
             with self._lock:
                 self._users -= 1
-                if not self._users:
+                idle = not self._users
+                if idle:
                     self._fill()
+            if idle:
+                TASKS.again()
 
     def close(self) -> None:
         """Give them back for good."""
@@ -97,5 +137,58 @@ def _left(number: int) -> bool:
     return True
 
 
+class Tasks:
+    """Places for threads and processes that were set aside. Without `keep` there are none."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._parked: list[threading.Thread] = []
+        self._leave = threading.Event()
+
+    def keep(self, number: int = PARKED) -> None:
+        """Park so many threads, or as many as there is room for; called again, those that were given up."""
+        with self._lock:
+            self._wanted = number
+            while len(self._parked) < number:
+                thread = threading.Thread(target=self._leave.wait, name="reserve", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    return
+                self._parked.append(thread)
+
+    def again(self) -> None:
+        """Set aside again what was given up."""
+        if len(self._parked) < self._wanted:
+            self.keep(self._wanted)
+
+    def give_up(self) -> bool:
+        """End the parked threads; False when there are none."""
+        with self._lock:
+            parked, self._parked = self._parked, []
+            self._leave.set()
+            self._leave = threading.Event()
+        for thread in parked:
+            thread.join()
+        return bool(parked)
+
+    def room_for(self, begin: Callable[[], T]) -> T:
+        """Start a thread or a process, if need be in the place of the parked ones. Raises what `begin` raises."""
+        try:
+            return begin()
+        except (BlockingIOError, RuntimeError):
+            if not self.give_up():
+                raise
+        for _ in range(TRIES):
+            with suppress(BlockingIOError, RuntimeError):
+                return begin()
+            time.sleep(TRY_S)
+        return begin()
+
+
 RESERVE = Reserve()
-"""The process's one reserve."""
+"""The process's one reserve of descriptors."""
+
+TASKS = Tasks()
+"""The process's one reserve of threads and processes."""

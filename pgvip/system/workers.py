@@ -29,6 +29,7 @@ from pgvip.errors import FormatError, PgvipError, PostgresError
 from pgvip.state import codec
 from pgvip.system import tasks
 from pgvip.system.commands import environment
+from pgvip.system.reserve import TASKS
 
 if TYPE_CHECKING:
     from pgvip.system.tasks import Task
@@ -120,16 +121,14 @@ class _Worker:
 
     def __init__(self, user: str) -> None:
         words = [sys.executable, "-I", "-m", "pgvip.system.worker", user]
+        env = environment(None, user)
+
+        def begin() -> subprocess.Popen[bytes]:
+            pipe = subprocess.PIPE
+            return subprocess.Popen(words, stdin=pipe, stdout=pipe, bufsize=0, cwd="/", start_new_session=True, env=env)
+
         try:
-            self.child = subprocess.Popen(
-                words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                cwd="/",
-                start_new_session=True,
-                env=environment(None, user),
-            )
+            self.child = TASKS.room_for(begin)
         except OSError as failure:
             raise PostgresError("could not start a worker process", f"{failure}.") from failure
         self.buffer = bytearray()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
+from tests.lab.nodes import LabError, wait_until
 from tests.lab.scene import Scene
 
 LINK_PORT, POSTGRES_PORT = 8432, 5432
 STAYS_S = 5.0
+WIDE = "select repeat(md5(n::text), 99) from generate_series(1, 999) n"
+"""More WAL at once than one packet holds."""
 
 
 def test_peer_link_cut_only(scene: Scene) -> None:
@@ -106,3 +111,20 @@ def test_async_both_link_and_fence_path_cut(scene: Scene) -> None:
     scene.switch.heal()
     scene.fence.soothe()
     scene.finish(swapped=False)
+
+
+def test_large_packets_lost_between_the_hosts(scene: Scene) -> None:
+    """A smaller MTU on the way, and no ICMP that says so: what is small passes, and every full segment is lost.
+
+    The daemons go on hearing each other, so the pair is left by consent, and both say what does not pass.
+    """
+    scene.strike()
+    scene.switch.cut("alpha", "beta", above=1400)
+    with contextlib.suppress(LabError):
+        scene.primary.sql(f"begin; create table wide as {WIDE}; drop table wide; commit", timeout_s=1)
+    scene.wait_roles(primary="primary_standby")
+    assert scene.wait_writes() < 15, "longer than sync_stall_s, after which a standby that flushes nothing is down"
+    wait_until(lambda: scene.says(scene.primary, "large packets pass"), 30, "the cause", 0.2)
+    scene.switch.heal()
+    scene.finish(swapped=False, deadline_s=90)
+    assert scene.fenced(scene.primary) + scene.fenced(scene.standby) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import partial
 
 import pytest
@@ -17,6 +18,8 @@ from tests.lab.test_versions import diverge
 
 HBA = f"{DATA_DIRECTORY}/pg_hba.conf"
 TOLD_WITHIN_S = 60.0
+CLEARED_S = 0.9
+"""How long a primary lives on without synchronous names and without its standby."""
 CONF = f"{DATA_DIRECTORY}/postgresql.conf"
 HOSTILE = {
     "default_transaction_isolation": "serializable",
@@ -100,6 +103,25 @@ def test_a_recovery_target_by_alter_system_is_reset_before_a_restart_obeys_it(sc
     write_rows(scene)
     scene.finish(swapped=False)
     assert scene.standby.sql("show recovery_target_name") == ""
+
+
+def test_no_acknowledged_commit_is_lost_when_the_names_are_cleared_while_replication_is_cut(scene: Scene) -> None:
+    """What the primary acknowledges then, the standby lacks: it may not take over when the primary is lost."""
+    scene.fence.failures[scene.primary.name].stay_off = True
+    scene.switch.cut("alpha", "beta", port=5432)
+    alone = len(scene.writer.acknowledged())
+    scene.primary.sql("alter system set synchronous_standby_names = ''")
+    scene.primary.sql("select pg_reload_conf()")
+    end_s = scene.strike() + CLEARED_S
+    wait_until(lambda: time.monotonic() > end_s, 5, "some commits alone")
+    assert len(scene.writer.acknowledged()) > alone, "nothing was acknowledged that the standby lacks"
+    scene.primary.power_off()
+    scene.switch.heal()
+    wait_until(lambda: scene.says(scene.standby, "primary-lost"), 30, "the standby says that it may not take over", 0.2)
+    assert not scene.standby.writable()
+    scene.fence.soothe()
+    scene.primary.boot()
+    scene.finish(swapped=False)
 
 
 def make_hostile(scene: Scene) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from tests.lab.clusters import Pair
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
+    from pgvip.core.values import WalPoint
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -157,7 +159,13 @@ def test_a_promotion_that_leaves_out_what_was_flushed_says_so(streaming: Pair, t
         flushed = look(streaming.b).point
         postgres.stop(streaming.a, clean=False)
         assert postgres.promote(streaming.b) == ""
-        assert forks.left_out(streaming.b, flushed.timeline + 1, Lsn(flushed.lsn + 100)) == ""
+        both = left_out_behind(streaming.b, flushed)
+        assert both == ("", ""), "a torn record, and one that a later process looks for"
+        for file in (streaming.b.postgres.data_directory / "pg_wal").glob(f"{flushed.timeline:08X}*"):
+            file.unlink()
+        gone, long_ago = left_out_behind(streaming.b, flushed)
+        assert gone.endswith("the WAL file that would show whether a whole record is missing cannot be read")
+        assert long_ago == ""
         return
     postgres.stop(streaming.b, clean=True)
     log = postgres.make_log(streaming.b)
@@ -177,6 +185,32 @@ def test_a_promotion_that_leaves_out_what_was_flushed_says_so(streaming: Pair, t
     again = postgres.promote(streaming.b)
     assert again.endswith("before what had been flushed there"), "a later look finds the record that follows"
     postgres.stop(streaming.b, clean=False)
+
+
+def left_out_behind(config: Config, end: WalPoint) -> tuple[str, str]:
+    """What a promotion is said to have left out when 100 bytes after `end` had arrived; and when that is not known."""
+    timeline = end.timeline + 1
+    return forks.left_out(config, timeline, Lsn(end.lsn + 100)), forks.left_out(config, timeline, None)
+
+
+def test_what_was_flushed_before_a_promotion_outlives_the_process_that_asked_for_it(streaming: Pair) -> None:
+    """A promotion that came about after its time-out, or whose daemon died: the next look still knows the end."""
+    insert(streaming.a)
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 5, what="catching up")
+    postgres.stop(streaming.a, clean=False)
+    flushed = look(streaming.b).point
+    with pytest.raises(PromoteError):
+        postgres.promote(replace(streaming.b, postgres=replace(streaming.b.postgres, promote_timeout_s=0.0)))
+    wait_until(
+        lambda: "f" in pgtools.psql(streaming.b, "SELECT pg_is_in_recovery()"), 5, what="the promotion"
+    )
+    assert forks.remembered(streaming.b) == flushed.lsn
+    forks.remember(streaming.b, Lsn(flushed.lsn + 100))
+    for file in (streaming.b.postgres.data_directory / "pg_wal").glob(f"{flushed.timeline:08X}*"):
+        file.unlink()
+    assert f"before {Lsn(flushed.lsn + 100)}, which" in postgres.promote(streaming.b)
+    assert forks.remembered(streaming.b) is None
+    assert not streaming.b.paths.flushed.exists()
 
 
 def test_hanging_archive_does_not_hold_up_a_promotion(streaming: Pair, tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pgvip.core.actions import ConfirmGrant
+from pgvip.core.rights import eligible
 from pgvip.core.values import Grant, Override
-from tests.unit.core_world import NOW_S, POSTMASTER, primary
+from tests.unit.core_world import NOW_S, POSTMASTER, primary, standby
 
 
 def granted(sync: bool, **given: float) -> ConfirmGrant | None:
@@ -44,6 +47,13 @@ NOT_GRANTED = [{"postmaster": ""}, {"in_recovery": False}, {"unfit": "its replay
 def test_nothing_is_granted_to_a_peer_that_runs_no_standby_or_is_not_fit(word: dict[str, object]) -> None:
     assert primary().knows(given=None).round().started(ConfirmGrant)
     assert not primary().knows(given=None).hears(**word).round().started(ConfirmGrant)
+
+
+def test_a_postmaster_that_was_seen_long_ago_proves_no_grant() -> None:
+    """The probe of the processes hangs with the disk: another postmaster may have taken the place meanwhile."""
+    host = standby()
+    assert eligible(host.facts)
+    assert not eligible(host.sees(processes=replace(host.seen.processes, at_s=NOW_S - 21)).facts)
 
 
 def test_a_primary_that_is_alone_by_choice_grants_nothing() -> None:

@@ -12,8 +12,9 @@ from pgvip.core.actions import AddVip, DropVip, Kind, Rejoin, StartPostgres, Sto
 from pgvip.core.knowledge import Failures, Veto
 from pgvip.core.messages import AddressFree, Message, Order, Request, Stopped, Want
 from pgvip.core.observations import Observation, PeerDatabase
+from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Durable, Lsn, Mode, Override, Pause, Role, Vip, WalPoint
-from pgvip.core.warnings import TABLE, WarningRow
+from pgvip.core.warnings import TABLE, WarningRow, distinct
 from tests.unit.core_world import (
     HERE,
     NOW_S,
@@ -113,6 +114,7 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "stray": lambda: standby().database(in_recovery=False).round(),
     "peer-failing": lambda: standby().hears(failing="the record cannot be written", failing_hint="see it").round(),
     "database-unseen": lambda: standby().sees(database=failing(since_s=NOW_S - 7)).round(),
+    "resources": lambda: primary().sees(connection=saw(True).lacking("Too many open files", NOW_S - 1)).round(),
     "state-hangs": lambda: primary().knows(writing=primary().k.durable, writing_since_s=NOW_S - 5).round(),
     "commits-wait": lambda: stalled_without_a_gateway().round(),
     "peer-hold": lambda: primary().hears(hold="both wrote").round(),
@@ -147,6 +149,42 @@ OTHERS: dict[str, Callable[[], Host]] = {
 
 def test_every_warning_of_the_table_has_its_case() -> None:
     assert {name for _, name, _ in NEEDS_OPERATOR.values()} | set(OTHERS) == {row.name for row in TABLE}
+
+
+def warning(name: str, text: str = "") -> StandingWarning:
+    return StandingWarning(name, text or name)
+
+
+def test_of_two_warnings_for_one_cause_the_more_specific_one_stands() -> None:
+    unseen, refuses, other = warning("database-unseen"), warning("database-refuses"), warning("lag")
+    assert distinct((unseen, other)) == (unseen, other)
+    assert distinct((unseen, other, refuses)) == (other, refuses)
+    theirs = warning("peer-database", "on b: PostgreSQL answers and refuses pgvip")
+    silent = warning("peer-failing", "b reports: the local database does not answer pgvip: no answer")
+    record = warning("peer-failing", "b reports: the record cannot be written")
+    assert distinct((silent, theirs)) == (theirs,)
+    assert distinct((record, theirs)) == (record, theirs), "another cause"
+
+
+def test_what_this_host_lacks_itself_is_no_hung_server() -> None:
+    """A primary without descriptors sees nothing of its server, and neither stops it nor hands it over."""
+    lacks = {
+        name: saw(value, NOW_S - 60).lacking("Too many open files", NOW_S)
+        for name, value in (("connection", True), ("disks", True), ("heartbeat", ""))
+    }
+    host = primary().sees(**lacks).round()
+    assert not host.facts.hung
+    assert not host.facts.stalled
+    assert not host.message.invite
+    assert host.warnings().keys() == {"resources"}
+
+
+def test_a_primary_alone_says_when_it_cannot_reach_a_database_that_runs() -> None:
+    """The daemons hear each other by small packets; large ones, or one port, are lost."""
+    cut = failing(PeerDatabase(in_recovery=True, system_id=SYSTEM_ID))
+    host = primary(Mode.SOLO).database(replica=None).sees(peer_own=cut)
+    assert "large packets" in host.round().warnings()["alone"]
+    assert "large packets" not in host.hears(database_ok=False).round().warnings()["alone"]
 
 
 def test_no_text_of_a_warning_is_left_unfilled() -> None:

@@ -399,6 +399,17 @@ def test_a_change_of_the_processes_makes_the_database_be_looked_at(bench: Bench)
 # --- keeping time -----------------------------------------------------------------------------------------------------
 
 
+def test_a_probe_that_this_host_could_not_run_is_no_failure_of_what_it_observes(bench: Bench) -> None:
+    def act() -> None:
+        bench.inbox.put(Probed("connection", None, "no database answers", now_s(), "Too many open files"))
+        bench.inbox.put(peer_says(postmaster="9:9"))
+        bench.wait(lambda: bench.snapshot is not None and bench.snapshot.seen.connection.lack)
+
+    bench.run(act)
+    assert bench.snapshot is not None
+    assert bench.snapshot.seen.connection.failures == 0
+
+
 def test_the_longest_round_is_measured(bench: Bench) -> None:
     def act() -> None:
         bench.recorder.busy_s = 0.12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -130,6 +131,14 @@ def test_a_failure_is_an_observation_with_its_reason(probes: Probes, failure: Ex
         looked = probes.looked()
         assert looked.value is None
         assert reason in looked.reason
+
+
+def test_a_lack_of_this_host_is_said_apart_from_the_reason(probes: Probes) -> None:
+    def look() -> None:
+        raise ProbeError("no database answers") from OSError(errno.EMFILE, "Too many open files")
+
+    probes.start("poor", look)
+    assert probes.looked().lack == "Too many open files"
 
 
 def test_a_closed_probe_looks_no_more(probes: Probes) -> None:
