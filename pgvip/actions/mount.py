@@ -16,7 +16,7 @@ def mount(config: Config) -> None:
     Without a `mount_type` nothing is mounted: the administrator has arranged for it.
     """
     archive = config.archive
-    if not archive.enabled or not archive.mount_type:
+    if not archive.enabled or archive.by_link or not archive.mount_type:
         return
     words = {"peer": config.peer.address, "directory": str(archive.directory)}
     source = archive.mount_source.format(**words)
@@ -25,5 +25,5 @@ def mount(config: Config) -> None:
 
 def unmount(config: Config) -> None:
     """Drop the mount lazily, dead or alive; none there is fine. MountError when it is still there."""
-    if config.archive.enabled and config.archive.mount_type:
+    if config.archive.enabled and not config.archive.by_link and config.archive.mount_type:
         mounts.unmount(config.archive.peer_mount, config.archive.timeout_s)

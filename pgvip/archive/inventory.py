@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.archive import backups, listing, retention
+from pgvip.archive import backups, listing, peer_fetch, retention
 from pgvip.archive.catalog import Holdings, holdings
 from pgvip.archive.listing import Stored, Survey
 from pgvip.archive.packing import plain_name
@@ -88,7 +88,10 @@ class Picture:
         """Why nothing may be removed now; empty when it may. `without_peer`: the operator does without its word."""
         found = list(self.server.doubts)
         if self.index is None and not without_peer:
-            hint = f"See that {config.peer.name} exports its archive and that it is mounted; or use --without-peer."
+            cause = f"{config.peer.name} exports its archive and that it is mounted"
+            if config.archive.by_link:
+                cause = "pgvip runs on both hosts (pgvip check --only archive-peer)"
+            hint = f"See that {cause}; or use --without-peer."
             found.append(Doubt(f"the archive of {config.peer.name} cannot be read: {self.peer_why}", hint))
         elif self.index is not None and self.index.need is None:
             found.append(Doubt(f"{config.peer.name} does not know itself what WAL it needs", "Start its database."))
@@ -123,9 +126,14 @@ def _last_heard(config: Config) -> Index | None:
         return None
 
 
-def look(config: Config, directory: Path) -> Survey:
-    """What is in an archive; ArchiveError when it does not answer in time."""
-    words = [wal_commands.interpreter(), "-I", "-S", str(Path(listing.__file__).resolve()), str(directory)]
+def look(config: Config, directory: Path | None) -> Survey:
+    """What is in an archive, None: in the peer's, over the link. ArchiveError when it does not answer in time."""
+    if directory is None:
+        script = [peer_fetch.__file__, config.paths.archive_socket, f"{config.archive.timeout_s:g}"]
+    else:
+        script = [listing.__file__, directory]
+    words = [wal_commands.interpreter(), "-I", "-S", *map(str, script)]
+    where = str(directory or f"of {config.peer.name}")
     found = Survey()
 
     def line(text: str) -> None:
@@ -135,11 +143,11 @@ def look(config: Config, directory: Path) -> Survey:
     try:
         done = run(words, timeout_s=config.archive.timeout_s + GRACE_S, on_line=line)
     except CommandError as failure:
-        raise ArchiveError(f"the archive {directory} does not answer", failure.message) from failure
+        raise ArchiveError(f"the archive {where} does not answer", failure.message) from failure
     except FormatError as failure:
-        raise ArchiveError(f"did not understand what lies in {directory}", f"{failure}.") from failure
+        raise ArchiveError(f"did not understand what lies in the archive {where}", f"{failure}.") from failure
     if done.returncode != 0 or not found.complete:
-        raise ArchiveError(f"could not read the archive {directory}", done.said)
+        raise ArchiveError(f"could not read the archive {where}", done.said)
     return found
 
 
@@ -178,11 +186,12 @@ def _take_line(found: Survey, text: str) -> None:
 
 def _look_at_peer(config: Config) -> tuple[Survey | None, Index | None, str]:
     mount = config.archive.peer_mount
-    if config.archive.mount_type and mounts.mounted(mount) is None:
+    by_link = config.archive.by_link
+    if not by_link and config.archive.mount_type and mounts.mounted(mount) is None:
         return None, None, f"nothing is mounted on {mount}"
     peer = None
     try:
-        peer = look(config, mount)
+        peer = look(config, None if by_link else mount)
         return peer, backups.read_index(peer.index, config.peer.name), ""
     except ArchiveError as failure:
         return peer, None, " ".join(filter(None, (failure.message, failure.detail)))

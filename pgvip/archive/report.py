@@ -34,7 +34,7 @@ def document(config: Config, seen: Picture) -> Document:
         "own": {"directory": str(config.archive.directory), **archive(seen.own, seen)},
         "other": None
         if seen.peer is None
-        else {"directory": str(config.archive.peer_mount), **archive(seen.peer, seen)},
+        else {"directory": _peer_place(config), **archive(seen.peer, seen)},
         "other_why": seen.peer_why,
         "missing": [list(one.names(seen.segment_bytes)) for one in gaps(seen.holdings, seen.segment_bytes)],
         "archiver": archiver(config),
@@ -46,6 +46,10 @@ def document(config: Config, seen: Picture) -> Document:
     }
     found["problems"] = problems(found)
     return found
+
+
+def _peer_place(config: Config) -> str:
+    return f"over the link from {config.peer.name}" if config.archive.by_link else str(config.archive.peer_mount)
 
 
 def archive(survey: Survey, seen: Picture) -> Document:

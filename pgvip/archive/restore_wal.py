@@ -1,7 +1,7 @@
 """restore_command: fetch one WAL file from this host's archive, else from the peer's, else from the others.
 
 PostgreSQL starts this file as a script, so it and what it imports use the standard library alone. However a file is
-packed it comes back plain. The archives of others are network mounts that may hang for ever: each is read by a child
+packed it comes back plain. The archives of others are behind the network and may hang for ever: each is read by a child
 process, which is left behind when it does not finish. A promotion must never wait for an archive: while the flag
 file exists, also when it appears in the middle, nothing is restored.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 if __name__ == "__main__":  # as a script, with -I: only the standard library is on the path
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pgvip.archive import packing
+from pgvip.archive import packing, peer_fetch, peer_wire
 from pgvip.archive.memory import DIRECTORY, INDEX
 from pgvip.archive.packing import ArchiveFailed
 from pgvip.archive.sending import filled
@@ -42,8 +42,17 @@ taking it for the end of WAL."""
 
 SEGMENT = re.compile(r"[0-9A-F]{24}")
 
-Place = Path | tuple[str, ...]
-"""An archive: a directory, or a command with %f for the file and %p for where it is wanted."""
+
+
+class Link:
+    """The other host's archive, asked through this host's daemon. `what`: as in peer_wire."""
+
+    def __init__(self, daemon: Path, what: str) -> None:
+        self.daemon, self.what = daemon, what
+
+
+Place = Path | Link | tuple[str, ...]
+"""An archive: a directory, the link, or a command with %f for the file and %p for where it is wanted."""
 
 
 def restore_wal(
@@ -79,7 +88,7 @@ def restore_wal(
         temporary = target.with_name(f"{target.name}.pgvip{number}")
         code = _in_child(place, name, temporary, flag, archive_end_s, peer=peer)
         if flag.exists():
-            temporary.unlink(missing_ok=True)
+            _remove(place, temporary)
             return MISSING
         if code == 0:
             temporary.replace(target)
@@ -140,7 +149,7 @@ def _in_child(place: Place, name: str, temporary: Path, flag: Path, end_s: float
         code = FAILED
         try:
             os.setpgid(0, 0)
-            code = _fetch(place, name, temporary, peer)
+            code = _fetch(place, name, temporary, peer, max(0.001, end_s - time.monotonic()))
         finally:
             os._exit(code)
     while time.monotonic() < end_s and not flag.exists():
@@ -153,11 +162,19 @@ def _in_child(place: Place, name: str, temporary: Path, flag: Path, end_s: float
         os.killpg(child, signal.SIGKILL)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, os.WNOHANG)
-    temporary.unlink(missing_ok=True)
+    _remove(place, temporary)
     return FAILED
 
 
+def _remove(place: Place, temporary: Path) -> None:
+    temporary.unlink(missing_ok=True)
+    if isinstance(place, Link):
+        peer_fetch.forget(temporary)
+
+
 def _within(place: Place, directory: Path | None) -> bool:
+    if isinstance(place, Link):
+        return place.daemon == directory
     return isinstance(place, Path) and directory is not None and directory in (place, *place.parents)
 
 
@@ -174,9 +191,14 @@ def _missing(place: Path, peer: Path | None) -> int:
     return MISSING
 
 
-def _fetch(place: Place, name: str, temporary: Path, peer: Path | None) -> int:
+def _fetch(place: Place, name: str, temporary: Path, peer: Path | None, timeout_s: float) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
+        if isinstance(place, Link):
+            if not peer_wire.NAME.fullmatch(name):
+                return MISSING
+            ask = peer_wire.Ask(place.what, name)
+            return 0 if peer_fetch.fetch(place.daemon, ask, temporary, timeout_s) else MISSING
         if isinstance(place, tuple):
             packing.run(tuple(filled(word, name, temporary) for word in place))
             packing.sync(temporary)
@@ -189,7 +211,8 @@ def _fetch(place: Place, name: str, temporary: Path, peer: Path | None) -> int:
         packing.unpack(stored, temporary)
     except (OSError, ArchiveFailed) as failure:
         if not isinstance(failure, FileNotFoundError):
-            sys.stderr.write(f"pgvip: could not restore {name} from {place}: {failure}\n")
+            where = "the other host's archive" if isinstance(place, Link) else place
+            sys.stderr.write(f"pgvip: could not restore {name} from {where}: {failure}\n")
         temporary.unlink(missing_ok=True)
         # What a command does when there is no such file, nobody can tell.
         return MISSING if isinstance(place, tuple) else FAILED
@@ -206,12 +229,13 @@ def parser() -> argparse.ArgumentParser:
         "126 with --strict when an archive could not be read",
     )
     parser.add_argument("--directory", type=Path, action="append", required=True, help="an archive; in order")
+    parser.add_argument("--peer-link", type=Path, help="the daemon's socket for the peer's archive, the second one")
     parser.add_argument("--command", action="append", default=[], help="a command that fetches, as a JSON list")
     parser.add_argument("--flag", type=Path, required=True, help="nothing is restored while this file exists")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for all archives together")
     parser.add_argument("--strict", action="store_true", help="exit code 126 when an archive could not be read")
     parser.add_argument("--peer", type=Path, help="that of the directories which cannot be read without its index")
-    parser.add_argument("--without", type=Path, help="that of the directories which is not asked, with all in it")
+    parser.add_argument("--without", type=Path, help="the directory or --peer-link that is not asked, with all in it")
     parser.add_argument("name", help="the file that is wanted (%%f)")
     parser.add_argument("target", type=Path, help="where PostgreSQL wants it (%%p)")
     return parser
@@ -222,6 +246,8 @@ def main(argv: list[str] | None = None) -> int:
     given = parser().parse_args(argv)
     try:
         places: list[Place] = [*given.directory, *map(read_command, given.command)]
+        if given.peer_link:
+            places[1:1] = [Link(given.peer_link, what) for what in (peer_wire.GET, peer_wire.SALVAGED)]
         code = restore_wal(
             given.name, given.target, places, given.flag, given.timeout, peer=given.peer, without=given.without
         )

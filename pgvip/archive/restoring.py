@@ -96,6 +96,9 @@ def source(config: Config, backup: Backup, seen: Picture) -> Path:
     if backup.host == config.me.name:
         return config.backup.directory / backup.name
     index = seen.index
+    if config.archive.by_link:
+        what = f'backup {backup.name} is on {backup.host}, and peer_archive = "link" gives WAL alone'
+        raise RefusedError(what, hint=f"Run pgvip restore on {backup.host}.")
     if index is not None and index.within:
         return config.archive.peer_mount / index.within / backup.name
     where = "cannot be read now" if index is None else f"is not in its archive, but in {index.directory}"
@@ -137,7 +140,7 @@ def settings_for(config: Config, order: Order) -> dict[str, str]:
     flag = order.place.data / "no-restore"
     words = [
         *wal_commands.restore_argv(config, flag),
-        *("--strict", "--without" if order.without_peer else "--peer", str(config.archive.peer_mount)),
+        *wal_commands.strict_words(config, without_peer=order.without_peer),
     ]
     found = {
         "listen_addresses": "",

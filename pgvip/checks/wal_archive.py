@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pgvip.archive import inventory
 from pgvip.checks.finding import Finding, Perf, critical, judged, ok, unknown, warning
 from pgvip.checks.subject import Facts, Skipped
-from pgvip.errors import CommandError, ProbeError
+from pgvip.errors import ArchiveError, CommandError, ProbeError
 from pgvip.probes import archive_mount
 from pgvip.system import pgtools
 from pgvip.system.commands import run
 from pgvip.system.sql import NoAnswer
 from pgvip.system.workers import as_postgres
 from pgvip.text.writing import duration
+
+if TYPE_CHECKING:
+    from pgvip.config.model import Config
 
 WRITE = 'file="$1/.pgvip-check.$$"; echo check >"$file" && sync "$file" && rm -f "$file"'
 WRITE_S = 10.0
@@ -78,9 +83,11 @@ def own(facts: Facts) -> Finding:
 
 
 def peers(facts: Facts) -> Finding:
-    """The peer's archive is mounted, answers in time, and PostgreSQL's user can read it."""
+    """The peer's archive is mounted, or read over the link, answers in time, and PostgreSQL's user can read it."""
     _enabled(facts)
     config = facts.config
+    if config.archive.by_link:
+        return _over_link(facts)
     mount = config.archive.peer_mount
     hint = f"see the export on {config.peer.name}: exportfs -v; and here: mount | grep {mount}"
     if not archive_mount.probe(config):
@@ -94,3 +101,24 @@ def peers(facts: Facts) -> Finding:
     if done.returncode != 0:
         return critical(f"{config.postgres.user} cannot read {mount}", hint, done.said)
     return ok(f"{config.peer.name}'s archive is readable, {len(done.stdout.split())} files")
+
+
+def _over_link(facts: Facts) -> Finding:
+    config = facts.config
+    port = f"{config.peer.address} port {config.archive.port}"
+    hint = f"see that pgvip runs on both hosts, that {port} is open, and the archive's directory on {config.peer.name}"
+    if facts.identity is None:
+        return unknown("the daemon reads it", "pgvip init or join, then start the daemon")
+    try:
+        if not archive_mount.probe(config):
+            return warning(f"the daemon of {config.peer.name} is not connected", "pgvip check --only peer")
+        count = listed(config)
+    except (ProbeError, ArchiveError) as failure:
+        return critical(f"{config.postgres.user} cannot read the archive of {config.peer.name}", hint, str(failure))
+    return ok(f"{config.peer.name}'s archive is readable over the link, {count} files")
+
+
+@as_postgres()
+def listed(config: Config) -> int:
+    """How many files the peer's archive has, asked over the link. ArchiveError."""
+    return len(inventory.look(config, None).files)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.steps import Step, add_dry_run, require_root, run_steps, warn
 from pgvip.config.load import load
-from pgvip.errors import MountError
+from pgvip.errors import MountError, RefusedError
 from pgvip.setup import export
 from pgvip.system import privileges
 
@@ -34,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
     config = load(args.config, args.host)
     privileges.give_up(config)
     require_archive(config)
+    if config.archive.by_link:
+        hint = 'Nothing is to be done; or write peer_archive = "nfs" on both hosts.'
+        raise RefusedError('archive.peer_archive is "link": the other host reads the archive over TLS', hint=hint)
     run_steps(steps(config), dry_run=args.dry_run)
     return 0
 
@@ -53,6 +56,9 @@ def add_exports(parser: argparse.ArgumentParser) -> None:
 def run_exports(args: argparse.Namespace, config: Config) -> None:
     """What the set-up commands do with the option; what fails can be repaired later, and stops no set-up."""
     if not args.exports or not config.archive.enabled:
+        return
+    if config.archive.by_link:
+        warn('--exports: nothing is exported, since archive.peer_archive is "link"', "Leave the option out.")
         return
     try:
         run_steps(steps(config), dry_run=args.dry_run)

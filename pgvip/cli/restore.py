@@ -81,7 +81,10 @@ def run(args: argparse.Namespace) -> int:
     if seen.index is None and not args.without_peer:
         what = f"the archive of {config.peer.name} cannot be read: {seen.peer_why}"
         raise RefusedError(what, "WAL that is only there would be missing.", "Repair that, or use --without-peer.")
-    backup = targets.choose(seen.backups if args.backup else seen.reachable, args.to, args.backup)
+    known = seen.backups if args.backup else seen.reachable
+    if config.archive.by_link and not args.backup:  # else the other host's, to say where it can be restored
+        known = [one for one in known if one.host == config.me.name] or known
+    backup = targets.choose(known, args.to, args.backup)
     files = restoring.source(config, backup, seen)
     port = args.port or config.postgres.port + 1
     # --without-peer allows it: what can be read now is not left out, and must go on being readable

@@ -171,6 +171,8 @@ def _archive(archive: Document) -> str:
         return "not checked yet"
     if not archive["ok"]:
         return f"does not answer: {archive['reason']}"
+    if archive.get("by") == "link":
+        return "readable over the link" if archive["value"] else "the other host's daemon is not connected"
     return "mounted" if archive["value"] else "not mounted"
 
 

@@ -29,6 +29,8 @@ def read_archive(table: Table) -> ArchiveConfig:
     archive = ArchiveConfig(
         enabled=table.flag("enabled", default.enabled),
         directory=table.path("directory", default.directory, str(default.directory)),
+        peer_archive=table.choice("peer_archive", default.peer_archive, ["nfs", "link"]),
+        port=table.whole("port", default.port, 1, 65535),
         peer_mount=table.path("peer_mount", default.peer_mount, str(default.peer_mount)),
         mount_type=table.text("mount_type", default.mount_type, "nfs"),
         mount_source=table.text("mount_source", default.mount_source, default.mount_source),

@@ -249,7 +249,8 @@ def digest(config: Config) -> str:
         "database": config.postgres.database,
         "timing": timing,
         "archive": [config.archive.enabled, str(config.archive.directory), config.archive.compress]
-        + [_text(dataclasses.astuple(one)) for one in config.archive.destinations],
+        + [_text(dataclasses.astuple(one)) for one in config.archive.destinations]
+        + (["link", config.archive.port] if config.archive.by_link else []),
         "gateways": sorted(config.gateways),
         "link_port": config.link_port,
         "valid_lft_s": config.valid_lft_s,
@@ -258,7 +259,9 @@ def digest(config: Config) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_OWN_SETTINGS = {"me", "peer", "me_first", "fencing", "override", "peer_override", "digest", "version"}
+_OWN_SETTINGS = {
+    *("me", "peer", "me_first", "fencing", "override", "peer_override", "archive_mounted", "digest", "version"),
+}
 
 
 def _host_parts(host: Host) -> list[object]:

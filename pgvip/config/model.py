@@ -110,6 +110,7 @@ class ArchiveDestination:
 class ArchiveConfig:
     """WAL archive: `directory` is this host's own, `peer_mount` is where the peer's export is mounted.
 
+    `peer_archive`: "nfs" (what is mounted there), or "link" (the daemons fetch it over TLS, from `port`).
     `mount_type` "" means: nothing is mounted (a test, or the administrator's own automounter).
     `mount_source` may use {peer} and {directory}. `clean`: "auto" or "never"; `keep_days` and `keep_max_mb`: what
     is kept though nobody needs it (archive.retention).
@@ -117,6 +118,8 @@ class ArchiveConfig:
 
     enabled: bool = True
     directory: Path = Path("/var/lib/pgvip/archive")
+    peer_archive: str = "nfs"
+    port: int = 8434
     peer_mount: Path = Path("/var/lib/pgvip/peer-archive")
     mount_type: str = "nfs"
     mount_source: str = "{peer}:{directory}"
@@ -127,6 +130,11 @@ class ArchiveConfig:
     clean: str = "never"
     keep_days: float = 7.0
     keep_max_mb: int = 0
+
+    @property
+    def by_link(self) -> bool:
+        """The peer's archive is read over the pair's own TLS, and nothing is mounted."""
+        return self.peer_archive == "link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +300,11 @@ class Paths:
     def drill(self) -> Path:
         """What the last drill on this host found."""
         return self.state / "drill.json"
+
+    @property
+    def archive_socket(self) -> Path:
+        """Where PostgreSQL's user asks the daemon for the peer's archive."""
+        return self.run / "archive.sock"
 
     @property
     def boot_facts(self) -> Path:

@@ -57,7 +57,8 @@ _RELOADABLE = (
 _FIXED = {"settings.me", "settings.peer", "settings.me_first"}
 _DERIVED = {
     *("settings.digest", "settings.version", "file"),
-    *("settings.archive", "settings.watchdog_required", "settings.rejoin_clone", "settings.fencing"),
+    *("settings.archive", "settings.archive_mounted"),
+    *("settings.watchdog_required", "settings.rejoin_clone", "settings.fencing"),
     *("settings.override", "settings.peer_override"),
 }
 """Nobody writes these: they follow from keys that are named themselves."""
@@ -112,6 +113,8 @@ def reloaded(old: Config, new: Config) -> Config:
         new.archive,
         enabled=old.archive.enabled,
         directory=old.archive.directory,
+        peer_archive=old.archive.peer_archive,
+        port=old.archive.port,
         peer_mount=old.archive.peer_mount,
         mount_type=old.archive.mount_type,
         mount_source=old.archive.mount_source,
@@ -122,6 +125,7 @@ def reloaded(old: Config, new: Config) -> Config:
         peer=old.settings.peer,
         me_first=old.settings.me_first,
         archive=old.settings.archive,
+        archive_mounted=old.settings.archive_mounted,
         watchdog_required=old.settings.watchdog_required,
     )
     return dataclasses.replace(

@@ -12,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgvip.config.model import ArchiveConfig
 from pgvip.config.read import Address, missing, read_address, wrong
 from pgvip.config.toml import SECRET_NAME, without_secrets
 from pgvip.core.values import Override, Vip
@@ -182,6 +183,13 @@ def _gateways(config: Config) -> Iterator[ConfigError]:
 def _ports(config: Config) -> Iterator[ConfigError]:
     if config.link_port == config.postgres.port:
         yield wrong("link.port", config.link_port, "is also PostgreSQL's port", "Use another; the default is 8432.")
+    archive = config.archive
+    if not archive.by_link:
+        return
+    ports = {"link.port": config.link_port, "postgresql.port": config.postgres.port}
+    for key, port in (ports | ({"http.port": config.http.port} if config.http.listen != "off" else {})).items():
+        if archive.port == port:
+            yield wrong("archive.port", archive.port, f"is also {key}", "Use another; the default is 8434.")
 
 
 def _http(config: Config) -> Iterator[ConfigError]:
@@ -247,7 +255,9 @@ def _directories(config: Config) -> Iterator[ConfigError]:
     elif own in mount.parents or mount in own.parents:
         yield wrong("archive.peer_mount", str(mount), "lies within archive.directory or around it", "Part the two.")
     yield from _archives(config)
-    if not archive.mount_type:
+    if archive.by_link:
+        yield from _no_mount(config)
+    if archive.by_link or not archive.mount_type:
         return
     if not archive.mount_source:
         yield missing("archive.mount_source", 'Write mount_source = "{peer}:{directory}", or mount_type = "".')
@@ -256,6 +266,16 @@ def _directories(config: Config) -> Iterator[ConfigError]:
     except (KeyError, ValueError, IndexError, AttributeError):
         hint = "Use {peer} and {directory} only; write other braces twice."
         yield wrong("archive.mount_source", archive.mount_source, "holds an unknown placeholder", hint)
+
+
+def _no_mount(config: Config) -> Iterator[ConfigError]:
+    """With "link" nothing is mounted: whoever names a mount expects something else."""
+    archive, default = config.archive, ArchiveConfig()
+    for key in ("peer_mount", "mount_type", "mount_source", "mount_options"):
+        value = getattr(archive, key)
+        if value != getattr(default, key):
+            hint = f'Remove {key}, or write peer_archive = "nfs".'
+            yield wrong(f"archive.{key}", str(value), 'belongs to peer_archive = "nfs"', hint)
 
 
 def _archives(config: Config) -> Iterator[ConfigError]:

@@ -124,7 +124,12 @@ def read_draft(root: Table) -> Draft | None:
     keep_mb = replication.whole("max_slot_wal_keep_mb", 8192, 64, 100_000_000)
     handover_s = timing.number("shutdown_handover_s", 60.0, 1.0, HANDOVER_MAX_S)
     settings = read_settings(replication, timing, postgres.stop_timeout_s)
-    settings = dataclasses.replace(settings, archive=archive.enabled, rejoin_clone=rejoin.clone != "never")
+    settings = dataclasses.replace(
+        settings,
+        archive=archive.enabled,
+        archive_mounted=not archive.by_link,
+        rejoin_clone=rejoin.clone != "never",
+    )
     if not archive.enabled:  # it is the way that salvaged WAL goes
         settings = dataclasses.replace(settings, salvage_s=0.0)
     hooks, veto_timeout_s = read_hooks(root.table("hooks"))

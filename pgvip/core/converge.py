@@ -312,7 +312,7 @@ def archive(r: Round) -> None:
     shutdown.
     """
     v = r.facts()
-    if not r.s.archive:
+    if not (r.s.archive and r.s.archive_mounted):
         return
     watch = v.seen.archive
     if max(watch.at_s, watch.failed_at_s) < v.k.work.ended.get(Subject.ARCHIVE, NEVER):

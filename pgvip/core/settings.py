@@ -15,7 +15,7 @@ class Settings:
     """What the core needs of the configuration. Units are in the names; defaults are the default preset's.
 
     `isolation_demote_s`: 0 for never, which is the default of an async pair (pg_auto_failover's
-    network_partition_timeout is 20 s).
+    network_partition_timeout is 20 s). `archive_mounted`: the peer's archive is a mount, which the core sees to.
     """
 
     me: str
@@ -49,6 +49,7 @@ class Settings:
     peer_override: Override = Override.AUTO
     rejoin_clone: bool = True
     archive: bool = True
+    archive_mounted: bool = True
     watchdog_required: bool = False
     digest: str = ""
     version: str = ""

@@ -246,6 +246,13 @@ def _silent(v: Facts) -> bool:
     return v.message is None and v.peer_silent and v.k.confirmed
 
 
+def _archive_unread(v: Facts) -> str:
+    """Why the peer's archive cannot be read over the link, while its daemon is heard. A mount has its action."""
+    watch = v.seen.archive
+    fetched = v.s.archive and not v.s.archive_mounted
+    return watch.reason if fetched and v.message is not None and watch.failures >= 2 else ""
+
+
 def _answers_in_its_place(v: Facts) -> str:
     """What answers where the peer should, while its daemon is not heard."""
     watch = v.seen.stranger
@@ -302,6 +309,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("paused", _pause, "automatic action is paused{it}", "pgvip resume"),
     WarningRow("kept-off", lambda v: v.k.durable.kept_off,
                "{peer} was powered off by an operator's order, and is not switched on by itself", "pgvip fence on"),
+    WarningRow("archive-unread", _archive_unread, "the archive of {peer} cannot be read over the link: {it}",
+               "pgvip check --only archive-peer; see that archive.port is open between the hosts"),
     WarningRow("no-fencing", lambda v: not v.s.fencing, "no way to fence is configured: no takeover on silence",
                "configure fencing for both hosts"),
     WarningRow("fence-failing", lambda v: v.k.fencing.claim.tries - 1 if v.k.fencing.claim else 0,

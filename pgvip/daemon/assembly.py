@@ -15,6 +15,7 @@ from pgvip.core.values import Durable
 from pgvip.daemon import at_start
 from pgvip.daemon.action_table import Actions
 from pgvip.daemon.action_threads import Workshop
+from pgvip.daemon.archive_link import ArchiveLink
 from pgvip.daemon.background import QUESTION, Background
 from pgvip.daemon.crash import CrashHandler
 from pgvip.daemon.guardian import Guardian
@@ -56,6 +57,7 @@ from pgvip.web.site import Site
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
+    from pgvip.link.tls import Contexts
     from pgvip.state.record import PairIdentity
 
 
@@ -75,6 +77,7 @@ class Assembly:
         self._took_s: dict[str, float] = {}
         renewing = at_start.end_exchange(config)
         self._link = _link(config, self._inbox)
+        self._archive_link = ArchiveLink(self._config, lambda: self._link.state().connected, event_log.log)
         self._ask_peer = partial(ask_document, self._link)
         self._faults = InternalErrors(event_log.log)
         self._background = Background(
@@ -139,14 +142,14 @@ class Assembly:
         """Who answers: operators, the peer's daemon, and the web side. They read the newest snapshot."""
         desk = Desk(self._newest, self._inbox, self._ask_peer, readiness.look, event_log.log)
         self._schedule = Schedule(config.paths.scheduled, desk, Switchover(desk).handle)
-        renew = partial(self._link.renew, gently=True)
-        rotation = RotationDesk(self._newest.sure, renew, self._ask_peer, event_log.log)
+        renew_gently = partial(self._renew, gently=True)
+        rotation = RotationDesk(self._newest.sure, renew_gently, self._ask_peer, event_log.log)
         explanations = Explanations(self._newest, self._took_s)
         status = StatusView(self._newest, self._link.state, self._guardian, self._background.facts)
         orders = Orders(
             desk,
             status,
-            lambda: self._link.renew(load_contexts(config.paths.certificates)),
+            lambda: self._renew(load_contexts(config.paths.certificates)),
             schedule=self._schedule,
             more={
                 "events": EventRequests(self._recorder.store).answer,
@@ -171,12 +174,18 @@ class Assembly:
         self._sampler = Sampler(self._config, status, self._newest.age_s, event_log.log)
         self._maintenance = Maintenance(self._config, event_log.log)
 
+    def _renew(self, contexts: Contexts, *, gently: bool = False) -> None:
+        """Have the link use these from now on, and the archive's connections what is on disk."""
+        self._link.renew(contexts, gently=gently)
+        self._archive_link.renew()
+
     def run(self) -> None:
         """Start all threads, notify systemd, go round."""
         self._workshop.prepare()
         self._probe_threads.start(self._probes.all())
         self._arrivals.start()
         self._link.start()
+        self._archive_link.start()
         self._server.start()
         self._web.start()
         self._sampler.start()
@@ -188,6 +197,7 @@ class Assembly:
         self._loop.run()
         service.notify("STOPPING=1")
         self._maintenance.close()
+        self._archive_link.close()
         self._background.close()
         self._guardian.close()
         self._sampler.close()

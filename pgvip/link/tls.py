@@ -8,7 +8,10 @@ the commands that make keys do.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -67,8 +70,11 @@ def write(directory: Path, texts: Mapping[str, str]) -> None:
         raise LinkError(f"cannot write certificates to {directory}", f"{error}.") from error
 
 
-def load_contexts(directory: Path) -> Contexts:
-    """Read the files. LinkError says which is missing, unreadable, or open to others."""
+def load_contexts(directory: Path, protocol: str = "") -> Contexts:
+    """Read the files. LinkError says which is missing, unreadable, or open to others.
+
+    `protocol`: its name for ALPN (RFC 7301), which both ends must speak; the link's own has none.
+    """
     key, own, peer, coming = (directory / name for name in ("own.key", "own.crt", "peer.crt", NEXT))
     try:
         if key.stat().st_mode & 0o077:
@@ -80,8 +86,13 @@ def load_contexts(directory: Path) -> Contexts:
         peers = [path.read_text(encoding="ascii").strip() for path in (peer, coming) if path == peer or path.exists()]
         ders = tuple(ssl.PEM_cert_to_DER_cert(text) for text in peers)
         trusted = "\n".join(peers)
-        server = _context(ssl.PROTOCOL_TLS_SERVER, key, own, trusted)
-        return Contexts(server, _context(ssl.PROTOCOL_TLS_CLIENT, key, own, trusted), ders)
+        server, client = (
+            _context(kind, key, own, trusted) for kind in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
+        )
+        if protocol:
+            server.set_alpn_protocols([protocol])
+            client.set_alpn_protocols([protocol])
+        return Contexts(server, client, ders)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise LinkError(f"cannot read the certificates in {directory}", f"{error}.", HINT) from error
 
@@ -97,3 +108,35 @@ def _context(protocol: ssl._SSLMethod, key: Path, own: Path, peers: str) -> ssl.
     if protocol is ssl.PROTOCOL_TLS_SERVER:
         context.num_tickets = 0  # a session is never resumed: each connection proves both keys
     return context
+
+
+def wrapped(sock: socket.socket, contexts: Contexts, *, server_side: bool) -> ssl.SSLSocket:
+    """TLS on a connected socket; the handshake is still to come (`prove`)."""
+    context = contexts.server if server_side else contexts.client
+    return context.wrap_socket(
+        sock, server_side=server_side, do_handshake_on_connect=False, suppress_ragged_eofs=False
+    )
+
+
+def prove(sock: ssl.SSLSocket, contexts: Contexts, protocol: str, timeout_s: float) -> None:
+    """Shake hands within `timeout_s`. LinkError or OSError: the other end is not the peer."""
+    sock.settimeout(timeout_s)
+    sock.do_handshake()
+    if sock.getpeercert(binary_form=True) not in contexts.peer_ders:
+        raise LinkError("the certificate is not the peer's")
+    # A connection that somebody has led to another port of the peer's ends here.
+    if sock.selected_alpn_protocol() != protocol:
+        raise LinkError(f"the other end does not speak {protocol}")
+
+
+def end(sock: socket.socket) -> None:
+    """Wake the thread that waits on a socket, from another one: it gets an error, and closes it."""
+    with contextlib.suppress(OSError):  # ended already
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # that of SSLSocket changes the other thread's object
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a reset: both kernels forget it at once, with what was not sent."""
+    with contextlib.suppress(OSError):  # gone already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()

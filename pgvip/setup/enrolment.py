@@ -211,15 +211,17 @@ def vip_problems(config: Config) -> list[PgvipError]:
 
 def make_directories(config: Config) -> None:
     """State, run and archive directories, and the data directory, with the owners and modes that they need."""
-    for directory, mode in (
-        (config.paths.state, 0o755),
-        (config.paths.run, 0o755),
-        (config.archive.peer_mount, 0o755),
-    ):
-        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+    for directory in _roots(config):
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Given away once, while they are root's alone: what root's side works in later belongs to root.
     for directory, mode in _given(config):
         own_directories.make(config, directory, mode=mode)
+
+
+def _roots(config: Config) -> list[Path]:
+    """Directories that stay root's."""
+    mounts = [] if config.archive.by_link else [config.archive.peer_mount]
+    return [config.paths.state, config.paths.run, *mounts]
 
 
 def _given(config: Config) -> Iterator[tuple[Path, int]]:
@@ -233,7 +235,7 @@ def _given(config: Config) -> Iterator[tuple[Path, int]]:
 
 def directories_ready(config: Config) -> bool:
     """True when `make_directories` has nothing to do."""
-    wanted = [config.paths.state, config.paths.run, config.archive.peer_mount]
+    wanted = _roots(config)
     uid = pgtools.account(config).pw_uid
     given = [directory for directory, _ in _given(config) if directory != config.postgres.data_directory]
     return all(directory.is_dir() for directory in (*wanted, *given)) and all(

@@ -81,7 +81,11 @@ def document(snapshot: Snapshot, live: Live) -> Document:
             "configured": config.settings.fencing,
             **_watched(_power(v) if config.settings.fencing else Observation(), now_s),
         },
-        "archive": {"enabled": config.archive.enabled, **_watched(seen.archive, now_s)},
+        "archive": {
+            "enabled": config.archive.enabled,
+            "by": config.archive.peer_archive,
+            **_watched(seen.archive, now_s),
+        },
         "archiving": live.archiving,
         "backup": live.backup,
         "gateway": _watched(seen.gateway, now_s),

@@ -151,6 +151,22 @@ def check(
     return completed
 
 
+def begin(argv: Sequence[str | Path], *, user: str | None = None) -> subprocess.Popen[bytes]:
+    """Start a command whose output the caller reads as it comes, from `stdout`; `finish` must follow. CommandError."""
+    with _standard_input(None) as stdin:
+        return _spawn([str(word) for word in argv], stdin, user, environment(None, user), None)
+
+
+def finish(child: subprocess.Popen[bytes]) -> bool:
+    """End what `begin` started, whether it is over or not. False: it hangs in the kernel, and is left behind."""
+    if child.poll() is None:
+        _end_group(child, 0.0, DYING_S)
+    for pipe in (child.stdout, child.stderr):
+        if pipe is not None:
+            pipe.close()
+    return child.returncode is not None
+
+
 class Lookout:
     """Runs commands that may end in D state (a dead NFS server): one that hangs is left alone.
 

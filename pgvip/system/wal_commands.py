@@ -86,11 +86,25 @@ def restore_argv(config: Config, flag: Path | None = None) -> list[str]:
         *("--timeout", f"{config.archive.timeout_s:g}"),
         *("--flag", str(flag or config.paths.no_restore)),
         *("--directory", str(config.archive.directory)),
-        *("--directory", str(config.archive.peer_mount)),
-        *("--directory", str(config.archive.peer_mount / SALVAGE)),
+        *_peer_words(config),
         *(word for one in others if one.directory for word in ("--directory", str(one.directory))),
         *(word for one in others if one.restore for word in ("--command", json.dumps(one.restore))),
     ]
+
+
+def _peer_words(config: Config) -> list[str]:
+    """The second archive, and what its host may have salvaged."""
+    if config.archive.by_link:
+        return ["--peer-link", str(config.paths.archive_socket)]
+    mount = config.archive.peer_mount
+    return ["--directory", str(mount), "--directory", str(mount / SALVAGE)]
+
+
+def strict_words(config: Config, *, without_peer: bool) -> list[str]:
+    """Options of `restore-wal` for a server that must not take an archive that cannot be read for the end of WAL."""
+    if config.archive.by_link:
+        return ["--strict", *(["--without", str(config.paths.archive_socket)] if without_peer else [])]
+    return ["--strict", "--without" if without_peer else "--peer", str(config.archive.peer_mount)]
 
 
 def _script(file: Path) -> list[str]:

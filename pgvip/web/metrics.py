@@ -219,7 +219,7 @@ SIMPLE: tuple[tuple[str, str, str, Value], ...] = (
      _of("fencing", "age_s")),
     ("pgvip_fence_power_on", "gauge", "The peer's power is on, by its fence device.",
      lambda d: d["fencing"]["value"] == "on" if d["fencing"]["value"] else None),
-    ("pgvip_archive_mounted", "gauge", "The peer's WAL archive is mounted and answers.",
+    ("pgvip_archive_mounted", "gauge", "The peer's WAL archive is mounted, or read over the link, and answers.",
      lambda d: bool(d["archive"]["ok"] and d["archive"]["value"]) if d["archive"]["enabled"] else None),
     ("pgvip_archive_failing", "gauge", "This host's server cannot archive: its last try failed.",
      _archiving("failing")),

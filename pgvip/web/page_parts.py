@@ -289,6 +289,9 @@ def _archive(archive: Document) -> Html:
         return _state(None, "not checked yet")
     if not archive["ok"]:
         return _state(False, f"does not answer: {archive['reason']}")
+    if archive.get("by") == "link":
+        readable = bool(archive["value"])
+        return _state(readable, "readable over the link" if readable else "the other host's daemon is not connected")
     return _state(bool(archive["value"]), "mounted" if archive["value"] else "not mounted")
 
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from pgvip.archive import packing, peer_fetch, peer_wire
 from pgvip.core.messages import Message
 from pgvip.core.values import Mode
 from pgvip.daemon.background import checked
@@ -133,3 +134,48 @@ def test_frames_of_events(store: EventStore, text: str) -> None:
     asked = exchange.take(text.encode(errors="replace"))
     exchange.tell(asked=asked)
     assert all(len(one) <= codec.MAX_BYTES for one in sent)
+
+
+# --- the archive over the link --------------------------------------------------------------------------------
+
+SEGMENT = "000000010000000000000001"
+ANSWER = b"".join(
+    [
+        peer_wire.frame(peer_wire.HEAD, SEGMENT.encode()),
+        peer_wire.frame(peer_wire.DATA, b"wal" * 9),
+        peer_wire.frame(peer_wire.END),
+    ]
+)
+
+
+@fuzz(line=raw(f"get {SEGMENT}".encode(), b"salvaged 00000002.history", b"list", b"ping"))
+def test_a_question_to_the_archive_names_a_wal_file_or_nothing(line: bytes) -> None:
+    try:
+        what, name = peer_wire.read_ask(line)
+    except peer_wire.WireError:
+        return
+    assert "/" not in name
+    assert not name.startswith(".")
+    assert bool(name) == (what in (peer_wire.GET, peer_wire.SALVAGED))
+    assert name.isascii()
+    assert peer_wire.Ask(what, name).line() == line + b"\n"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pg_wal")
+
+
+@fuzz(data=raw(ANSWER))
+def test_an_answer_of_the_archive_is_taken_whole_or_not(directory: Path, data: bytes) -> None:
+    parts = iter([data[:7], data[7:]])
+    said, target = "", directory / "got"
+    target.unlink(missing_ok=True)
+    try:
+        found = peer_fetch.take(peer_fetch.frames_of(lambda: next(parts, b"")), SEGMENT, target)
+    except packing.ArchiveFailed as failure:
+        said, found = str(failure), target.exists()
+    assert said.isprintable()
+    assert found == target.exists()
+    assert not found or target.stat().st_size < len(data)
+    assert set(directory.iterdir()) <= {target}

@@ -73,6 +73,8 @@ def sections(options: Options) -> dict[str, dict[str, Any]]:
     }
     for section, values in options.overrides.items():
         found.setdefault(section, {}).update(values)
+    if found["archive"].get("peer_archive") == "link":  # nothing is mounted then
+        found["archive"] = {key: value for key, value in found["archive"].items() if not key.startswith("mount_")}
     return found
 
 

@@ -53,6 +53,13 @@ def test_the_archive_is_mounted_and_dropped_and_both_can_be_repeated(config: Con
         assert list(point.iterdir()) == []
 
 
+def test_over_the_link_nothing_is_mounted(config: Config) -> None:
+    config = replace(config, archive=replace(config.archive, peer_archive="link"))
+    mount.mount(config)
+    assert mounts.mounted(config.archive.peer_mount) is None
+    mount.unmount(config)
+
+
 SYSTEMD_RUN = """#!/bin/sh
 # systemd-run as far as it is used here: it calls what follows --, unless a unit of that name is there
 here=$(dirname "$0")

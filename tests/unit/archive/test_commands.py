@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.archive import archive_wal, packing, restore_wal, sending
+from pgvip.archive import archive_wal, packing, peer_reader, peer_wire, restore_wal, sending
 from pgvip.archive.memory import DIRECTORY, INDEX, Memory, start_of
 from pgvip.archive.packing import ArchiveFailed
 from pgvip.archive.sending import Destination
@@ -517,3 +517,8 @@ def test_an_archive_that_hung_is_not_asked_again_for_a_while(tmp_path: Path) -> 
     assert restore_wal.restore_wal("00000001000000000000000B", target, [own, peer], flag, 5.0) != 0
     (own / restore_wal.HANGS).unlink()
     assert restore_wal.restore_wal("00000001000000000000000B", target, [own, peer], flag, 5.0) == 0
+
+
+def test_the_other_hosts_archive_has_the_suffixes_of_the_packers() -> None:
+    assert list(peer_wire.SUFFIXES) == [packing.suffix for packing in packing.PACKINGS.values()]
+    assert peer_reader.SALVAGE == restore_wal.SALVAGE

@@ -94,6 +94,20 @@ def test_files_of_either_host(config: Config) -> None:
         restoring.source(config, backup("paris"), picture(None))
 
 
+def test_over_the_link_the_backups_of_the_other_host_are_restored_there(config: Config, tmp_path: Path) -> None:
+    config = dataclasses.replace(config, archive=dataclasses.replace(config.archive, peer_archive="link"))
+    assert restoring.source(config, backup(), picture(None)) == config.backup.directory / backup().name
+    index = Index("paris", 0.0, Path("/srv/backups"), "backups", (), POINT)
+    with pytest.raises(RefusedError, match="gives WAL alone") as caught:
+        restoring.source(config, backup("paris"), picture(index))
+    assert caught.value.hint == "Run pgvip restore on paris."
+    words = restoring.settings_for(config, order(tmp_path / "new", "latest"))["restore_command"]
+    assert f"--peer-link {config.paths.archive_socket} --strict" in words
+    assert str(config.archive.peer_mount) not in words
+    alone = dataclasses.replace(order(tmp_path / "new", "latest"), without_peer=True)
+    assert f"--without {config.paths.archive_socket}" in restoring.settings_for(config, alone)["restore_command"]
+
+
 def test_settings_keep_it_away_from_the_pair(config: Config, tmp_path: Path) -> None:
     found = restoring.settings_for(config, order(tmp_path / "new", "0/3000060", action="promote", timeline="2"))
     assert (found["listen_addresses"], found["archive_mode"], found["port"]) == ("", "off", "5433")

@@ -61,7 +61,7 @@ def test_every_timing_setting_has_a_key() -> None:
     keys = {*sections._SECONDS, *sections._COUNTS}
     others = {
         *("me", "peer", "me_first", "sync", "fencing", "override", "peer_override", "digest", "version"),
-        *("rejoin_clone", "archive", "veto_timeout_s", "sync_stall_s", "lag_bytes_max", "lag_s_max"),
+        *("rejoin_clone", "archive", "archive_mounted", "veto_timeout_s", "sync_stall_s", "lag_bytes_max", "lag_s_max"),
         "watchdog_required",
     }
     assert keys == {field.name for field in dataclasses.fields(Settings)} - others
@@ -129,6 +129,9 @@ def test_digest_is_equal_on_both_hosts_and_follows_what_must_be_equal() -> None:
     assert mine == parse(("[rejoin]", "[rejoin]\nbandwidth_mb_s = 5")).settings.digest
     assert mine != parse(("192.0.2.20", "192.0.2.21")).settings.digest
     assert mine != parse(("[hosts.db2]", '[hosts.db2]\nrole = "primary"')).settings.digest
+    link = parse(("[archive]", '[archive]\npeer_archive = "link"')).settings.digest
+    assert mine != link
+    assert link != parse(("[archive]", '[archive]\npeer_archive = "link"\nport = 9434')).settings.digest
 
 
 @pytest.fixture

@@ -469,6 +469,16 @@ MISTAKES = {
         "postgresql.tls_authority is missing",
         "Name the PEM file with the authority of the server's certificate, the same path on both hosts.",
     ),
+    "a mount, and the archive over the link": (
+        [("[archive]", '[archive]\npeer_archive = "link"\nmount_options = "ro"')],
+        'archive.mount_options = "ro": belongs to peer_archive = "nfs"',
+        'Remove mount_options, or write peer_archive = "nfs".',
+    ),
+    "port of the archive is taken": (
+        [("[archive]", '[archive]\npeer_archive = "link"\nport = 8432')],
+        "archive.port = 8432: is also link.port",
+        "Use another; the default is 8434.",
+    ),
     "authority without an own certificate": (
         [("[postgresql]", '[postgresql]\ntls_authority = "/etc/ssl/ours.pem"')],
         'postgresql.tls_authority = "/etc/ssl/ours.pem": belongs to tls = "own"',

@@ -440,6 +440,13 @@ def test_the_peer_s_archive_is_mounted_when_the_peer_is_there_and_dropped_when_i
     assert not primary().configured(archive=False).sees(archive=saw(value=False)).round().started(MountArchive)
 
 
+@pytest.mark.parametrize("watch", [saw(value=False), failing(), Observation()])
+def test_an_archive_that_is_read_over_the_link_is_neither_mounted_nor_dropped(watch: Observation[bool]) -> None:
+    host = primary().configured(archive_mounted=False).sees(archive=watch).round()
+    assert not host.started(MountArchive)
+    assert not host.started(UnmountArchive)
+
+
 def test_a_mount_is_looked_at_before_it_is_made_again() -> None:
     host = primary().sees(archive=saw(value=False)).round()
     mounted = host.knows(running=(), ended={"archive": NOW_S + 0.1})

@@ -138,6 +138,7 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "watchdog-unusable": lambda: standby().sees(watchdog=failing()).round(),
     "weak-commits": lambda: primary().sees(commits=saw("synchronous_commit=off for app")).round(),
     "heartbeat-failing": lambda: primary().sees(heartbeat=saw("permission denied for sequence heartbeat")).round(),
+    "archive-unread": lambda: standby().configured(archive_mounted=False).sees(archive=failing()).round(),
     "commits-stalled": lambda: primary().sees(heartbeat=STALLED).round(),
     "no-client-sessions": lambda: primary().holds(Vip.PRIMARY).sees(clients=failing(value=True)).round(),
     "vip-twice": lambda: primary().holds(Vip.PRIMARY).sees(arp_primary=saw("02:00:00:00:00:99")).round(),
@@ -392,6 +393,11 @@ NOT_TOLD: dict[str, tuple[Host, str]] = {
     "heartbeat-failing, without the right": (
         primary().sees(heartbeat=saw("refused")).knows(confirmed=False), "heartbeat-failing",
     ),
+    "archive-unread, once": (
+        standby().configured(archive_mounted=False).sees(archive=failing(failures=1)), "archive-unread"),
+    "archive-unread, of a mount": (standby().sees(archive=failing()), "archive-unread"),
+    "archive-unread, of a peer that is not there": (
+        standby().configured(archive_mounted=False).knows(heard=None).sees(archive=failing()), "archive-unread"),
     "commits-stalled, of a daemon that has just started": (
         primary().sees(heartbeat=STALLED).knows(
             who=replace(primary().k.who, started_s=NOW_S - 5), postmaster_since_s=NOW_S - 90), "commits-stalled"),
