@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import resource
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 STATE = "/var/lib/pgvip"
 FILLER = f"{STATE}/chaos-filler"
 PERIOD_US = 100_000
+NO_LIMIT = {"pids.max": "max", "cpu.cfs_quota_us": "-1"}
 
 
 def daemon_of(ground: Ground, host: Host) -> int:
@@ -62,7 +64,7 @@ def confined(controller: str, name: str, limit: str, value: str, pids: Sequence[
             group.rmdir()
         raise VoidError(f"no control group: {error}") from error
     move(pids, group)
-    return partial(released, group, home)
+    return partial(released, group, home, limit)
 
 
 def own_group(controller: str, pid: int) -> str:
@@ -78,15 +80,17 @@ def move(pids: Sequence[int], group: Path) -> None:
             (group / "cgroup.procs").write_text(str(pid))
 
 
-def released(group: Path, home: Path) -> None:
+def released(group: Path, home: Path, limit: str) -> None:
     """Lift the limit: move everybody out and remove the group; those that start something meanwhile are moved again."""
-    for _ in range(20):
+    (group / limit).write_text(NO_LIMIT[limit])  # at once: those that are ending cannot be moved
+    for _ in range(100):
         move([int(pid) for pid in (group / "cgroup.procs").read_text().split()], home)
         try:
             group.rmdir()
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
+            time.sleep(0.05)
         else:
             return
     raise LabError(f"{group} cannot be removed")
