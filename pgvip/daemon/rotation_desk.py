@@ -175,7 +175,7 @@ def answers(config: Config) -> None:
 
 
 def _in_time(attempt: Callable[[], None]) -> None:
-    """Servers and daemons take new keys a moment after they are told."""
+    """Servers and daemons take new keys a moment after their reload."""
     retry(attempt, on=(LinkError, ProbeError, CommandError), attempts=100, pause_s=0.2, deadline_s=TRY_S)
 
 
