@@ -127,7 +127,8 @@ def files(config: Config) -> Iterator[Exposure]:
 def wrong_mode(path: Path, status: os.stat_result, owner: int) -> Iterator[tuple[str, str]]:
     """What is wrong with mode and owner of a file that only `owner` may read: text and hint."""
     if stat.S_IMODE(status.st_mode) & 0o077:
-        yield f"{path} has mode {stat.S_IMODE(status.st_mode):04o}", f"chmod 0600 {path}; renew the secret (pgvip's own keys: pgvip rotate)"
+        hint = f"chmod 0600 {path}; renew the secret (pgvip's own keys: pgvip rotate)"
+        yield f"{path} has mode {stat.S_IMODE(status.st_mode):04o}", hint
     if status.st_uid != owner and not (owner == 0 and status.st_uid == os.geteuid()):
         user = pwd.getpwuid(owner).pw_name
         yield f"{path} does not belong to {user}", f"chown {user} {path}"
