@@ -22,7 +22,7 @@ HELP = "show what is archived where, gaps, backlog, base backups"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `archive status`."""
     parser.description = (
-        "Show this host's WAL archive and the other host's (as it is read from here): timelines, missing segments, files "
+        "Show this host's WAL archive and the other host's (as it is read here): timelines, missing segments, files "
         "that wait, destinations that failed or have files pending, base backups, and from where on WAL is needed. "
         "A dead server costs archive.timeout_s. Exit code 0 also when something is wrong; see problems in --json. "
         "Example: pgvip archive status"
