@@ -161,7 +161,11 @@ def test_of_two_warnings_for_one_cause_the_more_specific_one_stands() -> None:
     assert distinct((unseen, other)) == (unseen, other)
     assert distinct((unseen, other, refuses)) == (other, refuses)
     theirs = warning("peer-database", "on b: PostgreSQL answers and refuses pgvip")
+    waits = warning("database-waits")
+    assert distinct((unseen, waits)) == (waits,)
     silent = warning("peer-failing", "b reports: the local database does not answer pgvip: no answer")
+    down = warning("peer-failing", "b reports: StartPostgres failed 3 times: no space")
+    assert distinct((down, theirs)) == (theirs,)
     record = warning("peer-failing", "b reports: the record cannot be written")
     assert distinct((silent, theirs)) == (theirs,)
     assert distinct((record, theirs)) == (record, theirs), "another cause"

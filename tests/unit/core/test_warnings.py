@@ -218,3 +218,42 @@ def test_a_promotion_that_is_under_way_is_no_stray() -> None:
     promoting = standby().knows(running=(Promote(),)).round()
     assert promoting.k.promotion.strays == 0
     assert text(promoting, "stray") == ""
+
+
+# --- what this host lacks, what it cannot read, why it serves alone -----------------------------------------------
+
+
+def test_what_probes_lack_is_named_once_while_it_is_recent() -> None:
+    lately = Observation(True, NOW_S - 60).lacking("too many open files", NOW_S - 15)
+    long_ago = Observation(True, NOW_S - 60).lacking("no memory", NOW_S - 15.1)
+    host = primary().sees(gateway=lately, heartbeat=lately, arp_standby=long_ago)
+    words = "pgvip on this host lacks what its own probes need, so less is known: "
+    assert text(host, "resources") == f"{words}too many open files (gateway, heartbeat)"
+    both = host.sees(heartbeat=Observation(True, NOW_S - 60).lacking("no memory", NOW_S))
+    assert text(both, "resources") == f"{words}no memory; too many open files (gateway, heartbeat)"
+    assert text(host.sees(gateway=saw(value=True), heartbeat=lately.failed("no answer", NOW_S)), "resources") == ""
+
+
+@pytest.mark.parametrize(("failures", "stands"), [(1, False), (2, True)])
+def test_an_archive_behind_the_link_is_named_after_two_failures(failures: int, stands: bool) -> None:
+    host = standby().configured(archive_mounted=False).sees(archive=failing(failures=failures))
+    assert bool(text(host, "archive-unread")) is stands
+    assert text(host.configured(archive_mounted=True), "archive-unread") == ""
+    assert text(host.knows(heard=None), "archive-unread") == "", "the peer itself is missed"
+
+
+def test_a_primary_alone_says_why_and_what_large_packets_do() -> None:
+    host = primary(Mode.SOLO).knows(blockers=(("pair", "b does not follow"),))
+    assert text(host, "alone") == "this primary serves alone: b does not follow"
+    assert hint(host, "alone") == "see pgvip status on b"
+    cut = host.hears(database_ok=True)
+    assert "large packets" in hint(cut.sees(peer_own=failing(failures=2)), "alone")
+    assert "large packets" not in hint(cut.sees(peer_own=failing(failures=1)), "alone")
+    for other in (
+        host.knows(blockers=()),
+        host.knows(confirmed=False),
+        host.knows(heard=None),
+        primary().knows(blockers=(("pair", "b does not follow"),)),
+        standby(Mode.SOLO).knows(blockers=(("pair", "b does not follow"),)),
+    ):
+        assert text(other, "alone") == ""
