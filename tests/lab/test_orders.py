@@ -84,7 +84,7 @@ def test_minor_upgrade_in_a_pause(scene: Scene) -> None:
 def test_a_pause_ends_by_itself_also_for_a_host_that_was_off(scene: Scene) -> None:
     pair = scene.pair
     pair.pgvip(scene.primary, "pause", "--for", "6s", "short")
-    wait_until(lambda: pair.status(scene.standby)["pause"]["active"], 5, "the other host knows of it")
+    wait_until(lambda: pair.status(scene.standby)["pause"]["active"], 15, "the other host knows of it")
     scene.standby.stop_service("pgvip")
     wait_until(lambda: not pair.status(scene.primary)["pause"]["active"], 15, "the pause ends")
     pair.start_services(scene.standby)

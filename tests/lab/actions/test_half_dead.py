@@ -42,7 +42,7 @@ def process(config: Config, kind: str) -> int:
 def freeze(config: Config, kind: str) -> int:
     pid = process(config, kind)
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: (stat := stat_of(pid)) is not None and stat.state == "T", 5, what=f"a stopped {kind}")
+    wait_until(lambda: (stat := stat_of(pid)) is not None and stat.state == "T", 20, what=f"a stopped {kind}")
     return pid
 
 
@@ -123,7 +123,7 @@ def test_promotion_with_a_reader_that_blocks_replay(streaming: Pair, script: str
             pgtools.psql(streaming.a, statement)
         insert(streaming.a, 7)
         replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
-        wait_until(lambda: look(streaming.b).replay_lsn < look(streaming.b).point.lsn, 5, what="blocked replay")
+        wait_until(lambda: look(streaming.b).replay_lsn < look(streaming.b).point.lsn, 20, what="blocked replay")
         assert "postgres in postgres" in readiness.look(streaming.b, "").replay_blockers
         postgres.stop(streaming.a, clean=False)
         begun_s = now_s()

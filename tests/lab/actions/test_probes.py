@@ -50,8 +50,8 @@ def test_standbys_clock_moves_only_while_wal_arrives(streaming: Pair) -> None:
     beat = DatabaseProbe(streaming.a)
     first = probe.probe()
     beat.heartbeat()
-    wait_until(lambda: probe.probe().moved_at_s > first.moved_at_s, 5, what="movement")
-    wait_until(lambda: caught_up(streaming.a, streaming.b), 5, what="catching up")
+    wait_until(lambda: probe.probe().moved_at_s > first.moved_at_s, 20, what="movement")
+    wait_until(lambda: caught_up(streaming.a, streaming.b), 20, what="catching up")
     before = probe.probe()
     postmaster = processes.postmaster(streaming.a.postgres.data_directory)
     assert postmaster is not None
@@ -124,7 +124,7 @@ def test_answer_of_a_backend_whose_postmaster_died_meanwhile_is_not_the_database
         postmaster = processes.postmaster(data)
         assert postmaster is not None
         os.kill(postmaster.pid, signal.SIGKILL)
-        wait_until(lambda: processes.postmaster(data) is None, 5, what="its end")
+        wait_until(lambda: processes.postmaster(data) is None, 20, what="its end")
         return rows
 
     monkeypatch.setattr(probe._state, "query", query)

@@ -56,7 +56,7 @@ def test_crashed_primary_with_more_wal_is_rewound_and_its_loss_listed(streaming:
 def test_primary_without_more_wal_needs_nothing(streaming: Pair) -> None:
     postgres.stop(streaming.a, clean=True)
     end = postgres.end_of_wal(streaming.a)
-    wait_until(lambda: look(streaming.b).point >= end, 5, what="shutdown checkpoint on the standby")
+    wait_until(lambda: look(streaming.b).point >= end, 20, what="shutdown checkpoint on the standby")
     postgres.promote(streaming.b)
     assert follow.rejoin(streaming.a, progress=print) == "nothing had diverged"
     postgres.start(streaming.a, standby=True, sync=False)
@@ -135,7 +135,7 @@ def test_two_timelines_of_one_number_are_told_apart(streaming: Pair, later: bool
     a, b = streaming.a, streaming.b
     postgres.stop(a, clean=True)
     end = postgres.end_of_wal(a)
-    wait_until(lambda: look(b).point >= end, 5, what="shutdown checkpoint on the standby")
+    wait_until(lambda: look(b).point >= end, 20, what="shutdown checkpoint on the standby")
     postgres.stop(b, clean=True)
     postgres.start(a, standby=True, sync=False)
     postgres.promote(a)

@@ -39,7 +39,7 @@ def test_sync_names_are_in_effect_when_it_returns(streaming: Pair) -> None:
 def test_names_that_somebody_hid_with_alter_system_are_set_again(streaming: Pair, names: str) -> None:
     replication.set_sync_names(streaming.a, on=True)
     pgtools.psql(streaming.a, f"ALTER SYSTEM SET synchronous_standby_names = '{names}'; SELECT pg_reload_conf();")
-    wait_until(lambda: look(streaming.a).sync_names == names, 5, what="what the administrator wants")
+    wait_until(lambda: look(streaming.a).sync_names == names, 20, what="what the administrator wants")
     assert look(streaming.a).foreign_names is bool(names)
     replication.set_sync_names(streaming.a, on=True)
     said = look(streaming.a)

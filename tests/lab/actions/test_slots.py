@@ -68,7 +68,7 @@ def test_a_return_keeps_them(others: Pair, way: str) -> None:
     if way == "nothing":
         postgres.stop(others.a, clean=True)
         end = postgres.end_of_wal(others.a)
-        wait_until(lambda: look(others.b).point >= end, 5, what="shutdown checkpoint on the standby")
+        wait_until(lambda: look(others.b).point >= end, 20, what="shutdown checkpoint on the standby")
         postgres.promote(others.b)
     else:
         diverge(others)
@@ -157,7 +157,7 @@ def test_a_failover_slot_is_copied_to_the_old_primary_too(streaming: Pair) -> No
     wait_until(lambda: synced(streaming.b), 60, what="the copy")
     postgres.stop(streaming.a, clean=True)
     end = postgres.end_of_wal(streaming.a)
-    wait_until(lambda: look(streaming.b).point >= end, 5, what="shutdown checkpoint on the standby")
+    wait_until(lambda: look(streaming.b).point >= end, 20, what="shutdown checkpoint on the standby")
     postgres.promote(streaming.b)
     follow.rejoin(streaming.a, progress=print)
     postgres.start(streaming.a, standby=True, sync=False)
@@ -252,7 +252,7 @@ def test_a_third_standby_and_a_receiver_follow_every_change(others: Pair) -> Non
         assert {"barman", "third"} <= set(slots(b))
         postgres.stop(a, clean=True)  # a switchover
         end = postgres.end_of_wal(a)
-        wait_until(lambda: look(b).point >= end, 5, what="shutdown checkpoint on the standby")
+        wait_until(lambda: look(b).point >= end, 20, what="shutdown checkpoint on the standby")
         postgres.promote(b)
         follow.rejoin(a, progress=print)
         postgres.start(a, standby=True, sync=False)
