@@ -147,14 +147,16 @@ class Setup:
         record = self.durable.record
         if record is None or not self._formed or self.args.restart:
             return []
-        if record.primary == self.config.me.name and self.in_service:
+        serves = record.primary == self.config.me.name and self.in_service
+        if serves and (self.args.bundle is None or self.bundle_path.exists()):
             return []
         return [
             RefusedError(
+                "the pair is at work already, and init writes no bundle for it" if serves else
                 f"the pair is at work already, and {record.primary} is its primary",
                 f"Init adds what is missing where PostgreSQL takes writes. A bundle means new keys for "
                 f"{self.config.peer.name}, and its present ones would be invalid.",
-                f"Run pgvip init on {record.primary}, while PostgreSQL runs there. "
+                f"Run pgvip init on {record.primary}, while PostgreSQL runs there, without --bundle. "
                 f"If {self.config.peer.name} has lost its state: pgvip bundle {self.bundle_path}",
             )
         ]
