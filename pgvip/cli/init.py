@@ -152,8 +152,9 @@ class Setup:
             return []
         return [
             RefusedError(
-                "the pair is at work already, and init writes no bundle for it" if serves else
-                f"the pair is at work already, and {record.primary} is its primary",
+                "the pair is at work already, and init writes no bundle for it"
+                if serves
+                else f"the pair is at work already, and {record.primary} is its primary",
                 f"Init adds what is missing where PostgreSQL takes writes. A bundle means new keys for "
                 f"{self.config.peer.name}, and its present ones would be invalid.",
                 f"Run pgvip init on {record.primary}, while PostgreSQL runs there, without --bundle. "
