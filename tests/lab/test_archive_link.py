@@ -42,7 +42,7 @@ def test_standby_behind_its_slot_and_a_host_that_returns_read_the_archive_over_t
         assert "readable over the link" in json.dumps(done), done
         assert "peer-archive" not in host.run(["cat", "/proc/mounts"]).stdout
         assert not host.path("/var/lib/pgvip/peer-archive").exists()
-    assert scene.says(standby, "readable over the link")
+    wait_until(lambda: scene.says(standby, "readable over the link"), 20, "the next look at the archive", every_s=0.5)
 
     pair.pgvip(primary, "fence", "off", "--yes", standby.name)
     scene.wait_writes()
