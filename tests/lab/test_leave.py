@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 
 from tests.lab.hosts import Host
+from tests.lab.nodes import wait_until
 from tests.lab.scene import Scene
 
 
@@ -64,6 +66,10 @@ def test_shutdown_of_both_at_once(scene: Scene) -> None:
     assert scene.fenced(scene.primary) + scene.fenced(scene.standby) == 0
 
 
+def linked(scene: Scene) -> bool:
+    return bool(scene.pair.status(scene.standby)["link"]["connected"])
+
+
 def test_a_primary_without_an_eligible_standby_stops_cleanly_and_comes_back(scene: Scene) -> None:
     scene.fence.cut_off.update(scene.pair.hosts)
     scene.pair.pgvip(scene.primary, "pause", "so that nobody takes over")
@@ -76,6 +82,8 @@ def test_a_primary_without_an_eligible_standby_stops_cleanly_and_comes_back(scen
     assert "nothing is handed over" in said
     scene.fence.soothe()
     scene.primary.boot()
+    connected = partial(linked, scene)  # before the other host may act again
+    wait_until(connected, 60, "the daemons hear each other", every_s=0.2)
     scene.pair.pgvip(scene.standby, "resume")
     scene.finish(swapped=False)
 

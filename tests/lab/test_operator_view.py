@@ -64,6 +64,7 @@ def test_drill_and_the_strings_before_and_after_it(pair: Pair) -> None:
     assert (switched["old"], switched["new"]) == (first.name, second.name)
     assert switched["outage_s"] > switched["usual_s"]
     assert pair.host_as("primary") is second
+    pair.wait_healthy()
     check_strings(pair)
     # There and back: the client's session is once to its own host and once over the network.
     found = drill(pair, second, "--outage-max", "30")
