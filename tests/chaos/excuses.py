@@ -11,7 +11,10 @@ from dataclasses import replace
 from tests.chaos.history import FaultWindow, Histories, Outcome, Probe, Read, Write
 
 PROMOTED_S = 5.0
-"""A standby that somebody has promoted is stopped by then: it may have shown, and acknowledged, what is lost."""
+"""So long after it takes writes, a standby that somebody has promoted is stopped: it may have shown, and acknowledged,
+what is lost."""
+PENDING_S = 60.0
+"""A promotion ends recovery later where the disk or a process of the server stands still."""
 NAMES_S = 5.0
 """Where somebody has told the server to wait for nobody, it waits again by then: what it acknowledged may be lost."""
 PROMOTED, CLEARED = "promoted-by-hand", "names-cleared"
@@ -41,7 +44,18 @@ def spans_of(probes: Iterable[Probe], faults: Sequence[FaultWindow]) -> Iterable
             until_s = fault.began_s + for_s[fault.kind]
             struck = {probe.instance for probe in listed if probe.host == fault.target and probe.instance
                       and fault.began_s - 1.0 <= probe.answered_s <= until_s}
-            yield from ((fault.kind, instance, fault.began_s, until_s) for instance in sorted(struck))
+            for instance in sorted(struck):
+                end_s = max(until_s, _promoted_s(listed, fault, instance) + PROMOTED_S)
+                yield fault.kind, instance, fault.began_s, end_s
+
+
+def _promoted_s(probes: Sequence[Probe], fault: FaultWindow, instance: str) -> float:
+    """When a server that was told to promote itself was first seen to take writes; else when it was told."""
+    if fault.kind != PROMOTED:
+        return fault.began_s
+    seen = (probe.answered_s for probe in probes if probe.instance == instance and probe.writable
+            and fault.began_s <= probe.answered_s <= fault.began_s + PENDING_S)
+    return min(seen, default=fault.began_s)
 
 
 def within(instance: str, at_s: float, spans: Iterable[tuple[str, str, float, float]]) -> bool:

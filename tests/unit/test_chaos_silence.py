@@ -88,13 +88,27 @@ def test_what_a_server_does_just_after_a_promotion_by_hand_is_excused() -> None:
 
 
 def test_what_it_does_later_or_another_server_does_is_not() -> None:
-    late = judged(DEED, writes=[replace(WRITE, answered_s=15.1)], reads=[replace(READ, answered_s=15.1)],
-                  probes=[PROBE, replace(PROBE, answered_s=15.1)])
+    late = judged(DEED, writes=[replace(WRITE, answered_s=16.2)], reads=[replace(READ, answered_s=16.2)],
+                  probes=[PROBE, replace(PROBE, answered_s=16.2)])
     assert (late.writes[0].outcome, len(late.reads), late.probes[1].writable) == (Outcome.ACK, 1, True)
     other = judged(replace(DEED, target="alpha"))
     assert (other.writes[0].outcome, len(other.reads), other.probes[0].writable) == (Outcome.ACK, 1, True)
     none = judged(replace(DEED, kind="power-off"))
     assert (none.writes[0].outcome, len(none.reads), none.probes[0].writable) == (Outcome.ACK, 1, True)
+
+
+def test_a_promotion_that_comes_about_late_is_excused_from_then_on() -> None:
+    """The disk stood still meanwhile; not seen to take writes for a minute, it is nobody's excuse any more."""
+    before = replace(PROBE, sent_s=11.0, answered_s=11.1, writable=False)
+
+    def doubted(promoted_s: float, written_s: float) -> bool:
+        found = judged(DEED, writes=[replace(WRITE, answered_s=written_s)],
+                       probes=[before, replace(PROBE, answered_s=promoted_s)])
+        return found.writes[0].outcome is Outcome.UNKNOWN
+
+    assert doubted(24.0, 28.9)
+    assert not doubted(24.0, 29.1)
+    assert not doubted(71.0, 72.0)
 
 
 def test_cleared_names_excuse_what_was_acknowledged_and_nothing_else() -> None:
