@@ -223,7 +223,9 @@ class Restored:
         log = data.with_name("restored.log")
         log.touch(mode=0o666)
         log.chmod(0o666)
-        done = pgtools.pg_ctl(self.config, "start", "-w", "-t", "60", "-l", log, timeout_s=90)
+        # as for the other servers of these tests: /dev/shm is the machine's
+        options = "-c dynamic_shared_memory_type=mmap"
+        done = pgtools.pg_ctl(self.config, "start", "-w", "-t", "60", "-l", log, "-o", options, timeout_s=90)
         assert done.returncode == 0, done.said + log.read_text()
 
     def stop(self) -> None:
