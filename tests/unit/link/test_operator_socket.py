@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,6 @@ from pgvip.link.operator_socket import CLIENTS_MAX, REPLY_MAX_BYTES, OperatorSer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from pgvip.link.operator_socket import Document
 
@@ -99,12 +100,17 @@ def test_socket_is_for_root_only_whatever_the_umask(path: Path, serve: Serve) ->
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Not below tmp_path: what is above that one is closed to others, and above it is the machine's."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-def test_another_user_is_refused_even_where_the_file_lets_him(tmp_path_factory: pytest.TempPathFactory) -> None:
-    directory = tmp_path_factory.mktemp("open")
-    for one in (directory, *list(directory.parents)[:2]):
-        one.chmod(0o755)
-    path = directory / "s"
+def test_another_user_is_refused_even_where_the_file_lets_him(open_directory: Path) -> None:
+    path = open_directory / "s"
     child = os.fork()  # before there is a thread
     if child == 0:
         os._exit(_ask_as_nobody(path))
