@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import traceback
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ class CrashHandler:
     def install(self) -> None:
         """From now on, for all threads."""
         threading.excepthook = self.handle
+        sys.unraisablehook = _log_cleanup
 
     def handle(self, failure: threading.ExceptHookArgs) -> None:
         """Log the fault; end the process unless only an answer is lost."""
@@ -41,3 +43,11 @@ class CrashHandler:
         event_log.log("crash", f"{failure.exc_type.__name__}: {failure.exc_value}; {text}")
         self._store.close(WRITE_S)
         os._exit(Exit.FAILED)
+
+
+def _log_cleanup(failure: sys.UnraisableHookArgs) -> None:
+    """One line for what a finalizer raises; Python would print it with a traceback, as if the daemon had crashed.
+
+    A library's half-made object does so where the descriptors are used up.
+    """
+    event_log.log("cleanup-failed", f"{failure.exc_type.__name__}: {failure.exc_value}; in {failure.object!r}")

@@ -183,6 +183,7 @@ _TABLE: tuple[Kind, ...] = (
         action_failed="an action failed; it is tried again after a wait",
         http_failed="HTTP is not served where it should be; it is tried again",
         http_crash="a fault of pgvip itself in an answer over HTTP: that client got none, and the daemon continues",
+        cleanup_failed="an object could not clean up after itself (descriptors are short, say): nothing depends on it",
         revoked="the primary has withdrawn the right to take over: its synchronous names were changed",
         clock_jump="the clocks moved apart: the lease to take over was dropped, and is granted again",
         configuration="something in the configuration does not fit this machine",
