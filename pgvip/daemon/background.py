@@ -29,6 +29,7 @@ from pgvip.probes import addresses
 from pgvip.state import codec
 from pgvip.state.record import Scheduled
 from pgvip.system import processes
+from pgvip.system.reserve import RESERVE, lack_of
 from pgvip.text.times import TimeError, of_wall
 from pgvip.text.writing import waiting
 
@@ -162,7 +163,12 @@ class Background:
     def _run(self, look: Callable[[], None], every_s: float) -> None:
         pause_s = FIRST_S
         while not self._ended.wait(pause_s):
-            look()
+            try:
+                with RESERVE.lent():
+                    look()
+            except OSError as failure:
+                if not lack_of(failure):
+                    raise  # else what was seen last stands, and ages; the probes report the lack
             pause_s = every_s
 
     # --- looking ---------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from pgvip.core.knowledge import Guard
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
 from pgvip.system import service, watchdog
+from pgvip.system.reserve import RESERVE
 from pgvip.system.watchdog import Kernel, Port, Watchdog
 
 AGAIN_S = 5.0
@@ -119,7 +120,7 @@ class Guardian:
             if self._closing or self._rounds == self._done:
                 continue
             self._done, guard = self._rounds, self._guard
-            with self._lock:
+            with self._lock, RESERVE.lent():
                 try:
                     self._follow(guard)
                 except ProbeError as failure:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pgvip.errors import RecordError
 from pgvip.events import event_log
 from pgvip.state.record import forget_boot_facts, load_boot_facts, save_boot_facts
+from pgvip.system.reserve import RESERVE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,8 @@ class KeptFacts:
     def keep(self, facts: BootFacts) -> bool:
         """False when it could not be kept. A full /run ends no daemon: a takeover may be under way."""
         try:
-            save_boot_facts(self._path, self._boot_id, facts)
+            with RESERVE.lent():
+                save_boot_facts(self._path, self._boot_id, facts)
         except RecordError as failure:
             forget_boot_facts(self._path)
             if self._kept:

@@ -161,7 +161,8 @@ class Arrivals:
         self._unwatch()
         if wanted is None:
             return
-        descriptor = processes.open_pidfd(wanted)
+        with RESERVE.lent():
+            descriptor = processes.open_pidfd(wanted)
         if descriptor is None:
             self._wake_probe("processes")
             return

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pgvip.errors import RefusedError
 from pgvip.events.event_table import EVENTS, WORDS, Event, Level, read
 from pgvip.journal import json_lines
+from pgvip.system.reserve import RESERVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -159,7 +160,8 @@ class EventStore:
             if not documents:
                 continue
             try:
-                json_lines.write(self._directory, host, documents)
+                with RESERVE.lent():
+                    json_lines.write(self._directory, host, documents)
             except OSError as failure:
                 self._lose(len(documents), str(failure))
             else:

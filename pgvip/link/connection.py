@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from pgvip.errors import LinkError
 from pgvip.link.questions import NUMBER, Answered, Asked
 from pgvip.state.codec import MAX_BYTES
+from pgvip.system.reserve import RESERVE
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -125,6 +126,25 @@ def ask_frame(kind: Kind, number: int, text: str) -> bytes:
 def family(address: tuple[str, int]) -> socket.AddressFamily:
     """The family of a numeric address."""
     return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
+def open_socket(address: tuple[str, int]) -> socket.socket:
+    """A socket to connect to this address, that waits for nothing. OSError."""
+    with RESERVE.lent():  # with the peer's daemon goes the consent of a role's change
+        return socket.socket(family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
+
+def open_listener(address: tuple[str, int], waiting_max: int) -> socket.socket:
+    """A socket that listens on this address, and waits for nothing. OSError."""
+    sock = open_socket(address)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(waiting_max)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def tune(sock: socket.socket, dead_s: float) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.errors import Exit, FormatError, LinkError, PgvipError
 from pgvip.state import codec
+from pgvip.system.reserve import RESERVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +100,8 @@ class OperatorServer:
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            with client, contextlib.suppress(LinkError):  # the caller has gone: nobody is left to be told
+            # LinkError: the caller has gone, nobody is left to be told.
+            with client, RESERVE.lent(), contextlib.suppress(LinkError):
                 self._converse(client)
         finally:
             self._slots.release()

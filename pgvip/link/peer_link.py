@@ -32,8 +32,9 @@ from pgvip.link.connection import (
     Stage,
     ask_frame,
     bulk_frame,
-    family,
     frame,
+    open_listener,
+    open_socket,
     text_frame,
     tune,
 )
@@ -292,18 +293,13 @@ class PeerLink:
         if self._listener is not None or now_s < self._listen_at_s:
             return
         self._listen_at_s = now_s + RETRY_S
-        sock = socket.socket(family(self._listen), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(self._listen)
-            sock.listen(UNPROVEN_MAX * 2)
+            self._listener = open_listener(self._listen, UNPROVEN_MAX * 2)
         except OSError as error:
-            sock.close()
             self._listen_error = f"cannot listen on {self._listen[0]} port {self._listen[1]}: {error.strerror}"
             self._publish()
             return
-        self._listener = sock
-        self._selector.register(sock.fileno(), selectors.EVENT_READ)
+        self._selector.register(self._listener.fileno(), selectors.EVENT_READ)
         self._publish()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -331,7 +327,11 @@ class PeerLink:
         if now_s < self._dial_at_s or self._outbound() is not None:
             return
         self._dial_at_s = now_s + (RETRY_CONNECTED_S if self._state.connected else RETRY_S)
-        sock = socket.socket(family(self._dial), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            sock = open_socket(self._dial)
+        except OSError as error:  # no descriptor is left, not even in the reserve
+            self._publish(error=f"connection to {self._dial[0]}: {error.strerror}")
+            return
         one = Connection(sock, outbound=True, remote=self._dial[0], deadline_s=now_s + CONNECT_S)
         self._begin(one, self._connect)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import cache
 
 from pgvip.events import event_log
 
@@ -20,9 +21,13 @@ def notify(state: str) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.setblocking(False)
-        try:
-            channel.sendto(state.encode(), address)
-        except OSError as failure:
-            event_log.log("notify-failed", str(failure))
+    try:
+        _channel().sendto(state.encode(), address)
+    except OSError as failure:
+        event_log.log("notify-failed", str(failure))
+
+
+@cache
+def _channel() -> socket.socket:
+    """One for the life of the process: the loop reports each round, also when no descriptor is left. OSError."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)

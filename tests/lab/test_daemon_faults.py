@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -100,19 +102,28 @@ def test_switchover_and_back(scene: Scene) -> None:
     assert scene.fenced(scene.primary) + scene.fenced(scene.standby) == 0
 
 
-def test_no_descriptor_is_left_when_the_standby_loses_power(scene: Scene) -> None:
-    """Something in the daemon has used them up: what a fence needs was set aside."""
-    daemon = scene.primary.service_pid("pgvip")
+@contextmanager
+def no_descriptor_left(daemon: int) -> Iterator[None]:
+    """Something in the daemon has used them up, while this lasts."""
     used = {int(path.name) for path in Path(f"/proc/{daemon}/fd").iterdir()}
     free = next(number for number in count(3) if number not in used)
     soft, hard = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
     resource.prlimit(daemon, resource.RLIMIT_NOFILE, (free, hard))
-    scene.fence.failures[scene.standby.name].stay_off = True
-    scene.strike()
-    scene.standby.power_off()
-    assert scene.wait_writes(40) < 8
-    assert scene.primary.service_pid("pgvip") == daemon, "the daemon has ended"
+    yield
     resource.prlimit(daemon, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("role", ["primary", "standby"])
+def test_no_descriptor_is_left_when_the_other_host_loses_power(scene: Scene, role: str) -> None:
+    """What a fence, a promotion and the sockets that raise and announce an address need was set aside."""
+    host, lost = host_of(scene, role), host_of(scene, "standby" if role == "primary" else "primary")
+    daemon = host.service_pid("pgvip")
+    scene.fence.failures[lost.name].stay_off = True
+    with no_descriptor_left(daemon):
+        scene.strike()
+        lost.power_off()
+        assert scene.wait_writes(40) < 8
+        assert host.service_pid("pgvip") == daemon, "the daemon has ended"
     scene.fence.soothe()
-    scene.standby.boot()
-    scene.finish(swapped=False)
+    lost.boot()
+    scene.finish(swapped=role == "standby")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from collections.abc import Mapping
@@ -78,6 +79,32 @@ def made_backup(age_s: float, state: str = "good", size: int = 5) -> Backup:
 def schedule(in_s: float = 3600.0) -> Scheduled:
     now = datetime.now(tz=UTC)
     return Scheduled(wall(now + timedelta(seconds=in_s)), "ann", wall(now), "a")
+
+
+class Lacking(Background):
+    """Every look fails by what this host lacks."""
+
+    def __init__(self, config: Config, failure: OSError) -> None:
+        super().__init__(lambda: config, lambda: None, lambda _request, _timeout_s: {})
+        self.failure, self.looks = failure, SimpleQueue[str]()
+
+    def look(self) -> None:
+        self.looks.put(threading.current_thread().name)
+        raise self.failure
+
+    look_server = look_peer = look
+
+
+def test_a_lack_of_descriptors_ends_no_look_and_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FIRST_S", "OWN_EVERY_S", "SERVER_EVERY_S", "PEER_EVERY_S"):
+        monkeypatch.setattr(background, name, 0.001)
+    seen = Lacking(configs.make(tmp_path), OSError(errno.EMFILE, "Too many open files"))
+    seen.start()
+    try:
+        looked = [seen.looks.get(timeout=5) for _ in range(30)]
+        assert max(looked.count(name) for name in set(looked)) > 1
+    finally:
+        seen.close()
 
 
 def test_nothing_is_told_before_the_first_look(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pgvip.core.values import BootFacts
 from pgvip.daemon.kept_facts import KeptFacts
+from tests.unit.descriptors import none_left
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,3 +42,10 @@ def test_facts_that_cannot_be_kept_are_forgotten_told_once_and_kept_later(
     assert kept.keep(BootFacts(met=True))
     assert KeptFacts(tmp_path / "boot.json", "boot-1").load() == BootFacts(met=True)
     assert KeptFacts(tmp_path / "boot.json", "boot-2").load() == BootFacts()
+
+
+def test_facts_are_kept_when_no_descriptor_is_left(tmp_path: Path) -> None:
+    kept = KeptFacts(tmp_path / "boot.json", "boot-1")
+    with none_left(set_aside=20):
+        assert kept.keep(BootFacts(confirmed=True))
+    assert kept.load().confirmed

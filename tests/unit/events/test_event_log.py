@@ -20,6 +20,7 @@ from pgvip.events.event_table import Event, Level
 from pgvip.state.record import PairIdentity, save_identity
 from pgvip.system import service
 from tests.unit.config_text import edited
+from tests.unit.descriptors import none_left
 
 
 def test_systemd_hears_what_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +31,20 @@ def test_systemd_hears_what_it_is_told(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
         service.notify("READY=1")
         assert listener.recv(100) == b"READY=1"
+
+
+def test_systemd_hears_of_each_round_when_no_descriptor_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        service.notify("READY=1")
+        with none_left():
+            service.notify("WATCHDOG=1")
+        assert [listener.recv(100) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
 
 
 def test_a_manager_that_is_gone_is_no_fault(

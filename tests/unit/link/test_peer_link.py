@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import queue
 import socket
@@ -17,12 +18,22 @@ import pytest
 
 from pgvip.errors import LinkError
 from pgvip.link.certificates import make_pair_certificates
-from pgvip.link.connection import HEADER, INSTANCE_BYTES, SERIAL, Kind, frame, text_frame
+from pgvip.link.connection import (
+    HEADER,
+    INSTANCE_BYTES,
+    SERIAL,
+    Kind,
+    frame,
+    open_listener,
+    open_socket,
+    text_frame,
+)
 from pgvip.link.link_state import LinkState
 from pgvip.link.peer_link import HANDSHAKE_S, UNPROVEN_MAX, PeerLink
 from pgvip.link.tls import NEXT, Contexts, install, load_contexts, trust, write
 from pgvip.link.trial import served
 from pgvip.state.codec import MAX_BYTES
+from tests.unit.descriptors import none_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -345,6 +356,23 @@ def test_port_that_is_taken_is_tried_again(pair: Pair) -> None:
         assert not alpha.link.state().listening
     until(lambda: alpha.link.state().listening, within_s=2.0)
     assert not alpha.link.state().listen_error
+
+
+def test_dialling_goes_on_when_no_descriptor_was_left(pair: Pair) -> None:
+    """Not even in a reserve: the daemon must outlive it, and find its peer again."""
+    alpha = pair.end("alpha")
+    until(lambda: alpha.link.state().listening)
+    with none_left():
+        until(lambda: "Too many open files" in alpha.link.state().last_error)
+    beta = pair.end("beta")
+    beta.link.send("hello")
+    assert alpha.take() == "hello"
+
+
+def test_sockets_of_the_link_are_made_from_what_was_set_aside(pair: Pair) -> None:
+    with none_left(set_aside=20), open_listener(pair.beta, 1) as listener, open_socket(pair.beta) as sock:
+        assert sock.connect_ex(pair.beta) in {0, errno.EINPROGRESS}
+        assert listener.getsockname() == pair.beta
 
 
 def test_one_open_direction_is_enough(pair: Pair) -> None:
