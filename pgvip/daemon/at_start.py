@@ -11,15 +11,16 @@ from pgvip.errors import CommandError, PgvipError
 from pgvip.events import event_log
 from pgvip.rejoin import copy as cloning
 from pgvip.setup import rotation
-from pgvip.system import service, units
+from pgvip.system import locked_memory, service, units
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
 
 
 def begin(config: Config) -> None:
-    """Say what does not fit this host; end a clone that was cut short; let archived WAL be restored again."""
+    """Say what does not fit this host; lock memory; end a clone that was cut short; let archived WAL be restored."""
     _tell_misfits(config)
+    _lock_memory()
     # In the background: the start must not wait for systemd's answers.
     threading.Thread(target=_tell_auto_starts, args=(config,), name="auto-starts", daemon=True).start()
     _finish_clone(config)
@@ -36,6 +37,14 @@ def end_exchange(config: Config) -> str:
         return "new keys are in use; pgvip rotate has not ended yet" if rotation.resume(config) else ""
     except PgvipError as failure:
         return f"could not see to the new keys that pgvip rotate has made: {failure}".replace("\n", "; ")
+
+
+def _lock_memory() -> None:
+    """Where it is not permitted, the daemon runs all the same."""
+    try:
+        locked_memory.lock()
+    except PgvipError as failure:
+        event_log.log("configuration", str(failure).replace("\n", "; "))
 
 
 def _tell_misfits(config: Config) -> None:

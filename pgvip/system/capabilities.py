@@ -22,6 +22,9 @@ GIVEN_UP = {
 }
 """Names and numbers (include/uapi/linux/capability.h)."""
 
+IPC_LOCK = 14
+"""CAP_IPC_LOCK: memory is locked without a limit."""
+
 PR_SET_DUMPABLE, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 23, 24, 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 VERSION_3 = 0x20080522
@@ -72,6 +75,11 @@ def held() -> frozenset[str]:
     return frozenset(
         name for name, number in GIVEN_UP.items() if mine >> number & 1 or _control(PR_CAPBSET_READ, number)
     )
+
+
+def may(number: int) -> bool:
+    """Whether this thread has a capability in force."""
+    return bool(_get()[number // 32].effective >> number % 32 & 1)
 
 
 def _control(option: int, value: int) -> int:

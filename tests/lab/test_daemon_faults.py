@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ def host_of(scene: Scene, role: str) -> Host:
 def test_daemon_killed_and_restarted(scene: Scene, role: str) -> None:
     host = host_of(scene, role)
     postmaster, daemon = host.postmaster(), host.service_pid("pgvip")
+    status = Path(f"/proc/{daemon}/status").read_text()
+    assert "VmLck:" in status
+    assert not re.search(r"^VmLck:\s+0 kB", status, re.MULTILINE), "the daemon's memory is not locked"
     scene.strike()
     os.kill(daemon, signal.SIGKILL)
     wait_until(lambda: host.service_pid("pgvip") not in {0, daemon}, 10, "restarted")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgvip.daemon import at_start
-from pgvip.system import units
+from pgvip.errors import PgvipError
+from pgvip.system import locked_memory, units
 from tests.unit import configs
 
 if TYPE_CHECKING:
@@ -42,3 +43,14 @@ def test_a_look_that_fails_ends_no_daemon(
     monkeypatch.setattr(units, "start_files", fail)
     at_start._tell_auto_starts(configs.make(tmp_path))
     assert "could not search" in capsys.readouterr().err
+
+
+def test_memory_that_may_not_be_locked_is_said_and_ends_no_daemon(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise PgvipError("the daemon's memory is not locked", hint="See LimitMEMLOCK=.")
+
+    monkeypatch.setattr(locked_memory, "lock", refuse)
+    at_start._lock_memory()
+    assert "configuration: the daemon's memory is not locked; HINT: See LimitMEMLOCK=." in capsys.readouterr().err
