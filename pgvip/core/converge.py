@@ -77,7 +77,8 @@ def _without_right(r: Round) -> bool:
         return False
     if v.database is None and v.processes is not None and not v.processes.control_state.startswith("in production"):
         return False  # starting: what it becomes is seen in a moment, by its own connection
-    if v.standby and v.read_write:
+    opened = v.database is None and v.processes is not None and not v.processes.standby_signal  # not asked yet
+    if v.standby and (v.read_write or opened) and not v.is_running(Promote):
         count_stray(r)
     # Nobody gains by an isolation, so there is time for a clean stop, after which it starts at once when it ends.
     unhurried = v.k.isolation.isolated and StopPostgres not in v.k.work.failures

@@ -54,6 +54,10 @@ FEW_ROWS = 50
 """Written after the restore point; what a promotion would lose if recovery ended there."""
 
 
+NOT_REJOINED_S = 4.0
+"""Longer than a daemon takes from the stop of such a server to its rejoin."""
+
+
 def write_above(host: Host, lines: str) -> None:
     """Put lines into postgresql.conf, above everything that is there."""
     path = host.path(CONF)
@@ -103,6 +107,49 @@ def test_a_recovery_target_by_alter_system_is_reset_before_a_restart_obeys_it(sc
     write_rows(scene)
     scene.finish(swapped=False)
     assert scene.standby.sql("show recovery_target_name") == ""
+
+
+def strays(host: Host) -> int:
+    return host.log().count("stray: ")
+
+
+def follows(host: Host) -> bool:
+    """Its server streams as a standby; no answer is none."""
+    return host.sql("select status from pg_stat_wal_receiver", check=False) == "streaming"
+
+
+def promote_by_hand(host: Host, times: int) -> None:
+    """As an administrator, or somebody's script, does it to a standby that follows.
+
+    Its daemon sees nothing of it before it is done: else it may cut it short, as a standby that does not follow.
+    """
+    wait_until(partial(follows, host), 30, f"a standby for promotion {times}", 0.1)
+    before, daemon = strays(host), host.service_pid("pgvip")
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        assert host.sql("select pg_promote()") == "t"
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    wait_until(lambda: strays(host) > before, 15, f"promotion {times} is seen", 0.1)
+
+
+def says_of_strays(scene: Scene, host: Host, words: str) -> bool:
+    return any(words in text for text in warned(scene, host).values())
+
+
+def test_a_standby_that_is_promoted_by_hand_is_rebuilt_twice_and_not_a_third_time(scene: Scene) -> None:
+    for times in (1, 2, 3):
+        promote_by_hand(scene.standby, times)
+    words = "3 times in a row (somebody promoted it, or started it without standby.signal); it is not rejoined again"
+    for host in (scene.primary, scene.standby):
+        wait_until(partial(says_of_strays, scene, host, words), 10, f"said by {host.name}", 0.2)
+    scene.begun_s = time.monotonic()  # the monitor has seen the two writers that the promotions made
+    rejoined = scene.standby.log().count("rejoined: ")
+    scene.stays(NOT_REJOINED_S, primary="primary_standby")
+    assert scene.standby.log().count("rejoined: ") == rejoined
+    assert not scene.standby.writable()
+    scene.pair.pgvip(scene.standby, "rejoin")
+    scene.finish(swapped=False)
 
 
 def test_no_acknowledged_commit_is_lost_when_the_names_are_cleared_while_replication_is_cut(scene: Scene) -> None:

@@ -150,6 +150,15 @@ def test_it_is_counted_once_for_each_server_and_says_what_made_it() -> None:
     assert by_hand.stray_why == "somebody promoted it, or started it without standby.signal"
 
 
+def test_a_server_that_is_stopped_before_it_was_asked_is_counted_too() -> None:
+    """It promotes itself while it starts: the end of the start makes old what the database said meanwhile."""
+    host = standby().processes(postmaster="900:1", standby_signal=False, control_state="in production")
+    host = host.sees(database=Observation()).knows(running=()).round()
+    assert host.must_start(StopPostgres) == StopPostgres(clean=False)
+    assert host.k.promotion.strays == 1
+    assert host.round().k.promotion.strays == 1
+
+
 def test_after_three_in_a_row_its_data_are_not_rebuilt_until_an_operator_orders_it() -> None:
     def rebuilt(host: Host) -> Host:
         down = host.down().processes(standby_signal=False, control_state="shut down").knows(running=())
