@@ -34,9 +34,14 @@ FATAL = frozenset({"FATAL", "PANIC", "PANIK", "ПАНИКА", "ВАЖНО"})
 MORE = frozenset({"DETAIL", "HINT", "TIPP", "DÉTAIL", "ASTUCE", "DETALLE", "SUGERENCIA"})
 NO_CAUSE = re.compile(
     r"the database system is|terminating|could not (connect to the primary|receive data|start WAL|send)"
-    r"|authentication failed|no pg_hba|(role|database) \".*\" does not exist|too many|remaining connection slots"
+    r"|authentication failed|no pg_hba|pg_hba.conf rejects|client certificate|canceling authentication|expected password"
+    r"|(role|database) \".*\" does not exist|permission denied for database|not permitted to log in|must be superuser"
+    r"|too many|connection slots|connection to client|startup packet|frontend protocol"
 )
-"""FATAL of a client's session or of the WAL receiver, not of the server."""
+"""FATAL of a client's session or of the WAL receiver, not of the server. pgvip's own probes of the peer are among them:
+they show no certificate, and are refused."""
+LIVED_ON = re.compile(r"received (smart|fast|immediate) shutdown request|ready to accept (read-only )?connections")
+"""The server lived when it said this; whatever was FATAL before had not ended it."""
 WRONG_LINE = re.compile(r'(in file|configuration file) ".*"[,]? line \d+')
 """Said before the FATAL that a configuration file contains errors."""
 WRONG_LINES_MAX = 3
@@ -96,6 +101,8 @@ def of_unit(unit: str, since_s: float) -> list[str]:
 def cause(lines: Iterable[str]) -> str:
     r"""The last FATAL or PANIC message that ended the server, with its detail and hint; "" when there is none.
 
+    A server that was stopped by order, or that a signal killed, said none.
+
     >>> cause(["12:00 [7] FATAL:  directory \"/x\" does not exist", "12:00 [7] HINT:  Create it.", "[1] LOG:  bye"])
     'FATAL: directory "/x" does not exist; HINT: Create it.'
     """
@@ -114,6 +121,8 @@ def cause(lines: Iterable[str]) -> str:
             found.append(said)
         else:
             taking = False
+            if LIVED_ON.search(entry["text"]):
+                found = []
             if WRONG_LINE.search(entry["text"]):
                 wrong_lines.append(entry["text"])
     return "; ".join(found)
