@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.config.load import parse
+from pgvip.config.load import load, parse
 from pgvip.config.model import Config
 from pgvip.core.values import Durable, Mode, Record
 from pgvip.errors import ConfigError
@@ -47,6 +47,22 @@ def test_the_first_host_can_be_brought_back_by_the_second(bundle: Bundle, config
     back = replace(bundle, host="db1")
     assert second_host.identity_of(back, replace(config, me=config.peer, peer=config.me)) == PAIR
     assert (second_host.ordinal(bundle), second_host.ordinal(back)) == ("second", "first")
+
+
+def test_a_pair_may_begin_on_the_host_that_the_file_names_second(bundle: Bundle, tmp_path: Path) -> None:
+    """`pgvip init` on db2, `pgvip clone` on db1: first is where the pair began, and its host writes even terms."""
+    began_on_db2 = replace(bundle, host="db1", first_host="db2")
+    file = tmp_path / "pgvip.toml"
+    here = second_host.configuration(began_on_db2, file, "db1")
+    assert (here.me.name, here.peer.name, second_host.ordinal(began_on_db2)) == ("db1", "db2", "second")
+    identity = second_host.identity_of(began_on_db2, here)
+    assert identity == PairIdentity("pair-1", "70", "db2", "db1")
+    here.paths.state.mkdir()
+    save_identity(here.paths.identity, identity)
+    file.write_text(bundle.config)
+    assert [load(file, name).settings.me_first for name in ("db1", "db2")] == [False, True]
+    RecordStore(here.paths.record).save(Durable(record("db2")))
+    assert second_host.pair_problems(began_on_db2, here) == []
 
 
 def test_other_configuration_in_place_is_refused(bundle: Bundle, tmp_path: Path) -> None:
