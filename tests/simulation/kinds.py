@@ -120,7 +120,7 @@ KINDS = (
     Kind("postgres_hung", 1.5, how=_hung),
     Kind("slow_server", 1.5, (2.0, 60.0), how=_slow_server),
     Kind("dba_stop", 1.0),
-    Kind("recovery_target", 0.5, operators=True),
+    Kind("recovery_target", 0.5),
     Kind("replay_paused", 0.5),
     Kind("dba_promotes", 0.5),
     Kind("disk", 1.0, how=_disk),

@@ -121,14 +121,16 @@ def _play(world: World, plan: Plan, drawn: list[Faults], most: int) -> None:
 def resolve(world: World, most: int = 1 << 62) -> None:
     """5: it comes back, and stays."""
     end_s, good_s, why = world.now_s + RESOLVE_S, float("inf"), ""
-    operator = Operator(world) if world.operators else None
+    operator = Operator(world)
     rounds = -1
     while world.now_s < end_s and world.events < most:
         world.step()
         if world.rounds == rounds:
             continue  # nothing that makes a pair healthy happens without a daemon's doing
         rounds = world.rounds
-        if operator is not None:
+        # A promotion that left something out is for an operator to judge, in whichever run.
+        world.operators = world.operators or any(host.durable.lacks for host in world.hosts)
+        if world.operators:
             operator.look()
         why = world.unhealthy()
         if why:
