@@ -7,12 +7,14 @@ l2 layer is loaded with this module, IPv6 when it is first needed.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
 import socket
 import struct
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import ModuleType
@@ -54,6 +56,9 @@ ETH_P_ARP = 0x0806
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 ALL_NODES = "ff02::1"
 ALL_NODES_MAC = "33:33:00:00:00:01"
+FULL = frozenset({errno.EAGAIN, errno.ENOBUFS})
+SEND_S, SEND_AGAIN_S = 0.1, 0.002
+"""A queue that is full drains in milliseconds; a takeover must not fail for that, nor wait for one that does not."""
 PACKET_OUTGOING = 4
 """Of a packet socket's address: this host sent it itself (packet(7))."""
 
@@ -95,7 +100,7 @@ def arp_who_has(interface: str, ip: str, count: int = 3, wait_s: float = 0.04, s
         own = _mac(sock)
         request = ARP(op=ARP_REQUEST, hwsrc=own, psrc=source_ip, hwdst="00:00:00:00:00:00", pdst=ip)
         frame = bytes(Ether(src=own, dst=BROADCAST) / request)
-        return _ask(lambda: sock.send(frame), sock, count, wait_s, lambda: _arp_answer(sock, ip, own))
+        return _ask(lambda: _send(sock, frame), sock, count, wait_s, lambda: _arp_answer(sock, ip, own))
 
 
 def announce(interface: str, ip: str, count: int = 5) -> None:
@@ -115,7 +120,7 @@ def announce(interface: str, ip: str, count: int = 5) -> None:
             reply = ARP(op=ARP_REPLY, hwsrc=own, psrc=ip, hwdst=own, pdst=ip)
             frames = [bytes(ether / request), bytes(ether / reply)]
         for frame in frames * count:
-            sock.send(frame)
+            _send(sock, frame)
 
 
 def ping(interface: str | None, ip: str, timeout_s: float) -> bool:
@@ -158,6 +163,20 @@ def _ask(
     return ""
 
 
+def _send(sock: socket.socket, frame: bytes) -> None:
+    """Send one frame; while the socket's buffer or the device's queue is full, again and again for SEND_S. OSError."""
+    deadline = Deadline.after(SEND_S)
+    while True:
+        try:
+            sock.send(frame)
+        except OSError as failure:
+            if failure.errno not in FULL or deadline.expired:
+                raise
+        else:
+            return
+        time.sleep(SEND_AGAIN_S)
+
+
 def _arp_answer(sock: socket.socket, ip: str, own: str) -> str:
     """The sender of one ARP packet if it claims the address; a request from it is as good as a reply."""
     try:
@@ -196,7 +215,7 @@ def _solicit(interface: str, address: IPv6Address, count: int, wait_s: float) ->
         frame = bytes(
             Ether(src=own, dst=group_mac) / IPv6(src="::", dst=group, hlim=HOPS) / ICMPv6ND_NS(tgt=str(address))
         )
-        return _ask(lambda: sender.send(frame), ears, count, wait_s, lambda: _nd_answer(ears, address, own))
+        return _ask(lambda: _send(sender, frame), ears, count, wait_s, lambda: _nd_answer(ears, address, own))
 
 
 def _nd_answer(sock: socket.socket, address: IPv6Address, own: str) -> str:

@@ -34,7 +34,8 @@ FATAL = frozenset({"FATAL", "PANIC", "PANIK", "ПАНИКА", "ВАЖНО"})
 MORE = frozenset({"DETAIL", "HINT", "TIPP", "DÉTAIL", "ASTUCE", "DETALLE", "SUGERENCIA"})
 NO_CAUSE = re.compile(
     r"the database system is|terminating|could not (connect to the primary|receive data|start WAL|send)"
-    r"|authentication failed|no pg_hba|pg_hba.conf rejects|client certificate|canceling authentication|expected password"
+    r"|authentication failed|no pg_hba|pg_hba.conf rejects|client certificate|canceling authentication"
+    r"|expected password"
     r"|(role|database) \".*\" does not exist|permission denied for database|not permitted to log in|must be superuser"
     r"|too many|connection slots|connection to client|startup packet|frontend protocol"
 )

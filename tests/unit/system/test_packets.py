@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -194,3 +195,38 @@ def test_the_module_loads_quickly_and_quietly() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
     assert done.stdout == "False False\n"
     assert done.stderr == ""
+
+
+@pytest.fixture
+def full() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a queue that takes nothing more; only the reader's doing makes room."""
+    sender, reader = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with sender, reader:
+        sender.setblocking(False)
+        reader.settimeout(5)
+        with suppress(BlockingIOError):
+            while True:
+                sender.send(b"before")
+        yield sender, reader
+
+
+def test_a_full_queue_delays_a_frame(full: tuple[socket.socket, socket.socket]) -> None:
+    sender, reader = full
+    found: list[bytes] = []
+
+    def drain() -> None:
+        while not found or found[-1] != b"frame":
+            found.append(reader.recv(100))
+
+    thread = threading.Timer(packets.SEND_S / 4, drain)
+    thread.start()
+    packets._send(sender, b"frame")
+    thread.join(5)
+    assert found[-1] == b"frame"
+
+
+def test_a_queue_that_stays_full_is_an_error_in_time(full: tuple[socket.socket, socket.socket]) -> None:
+    start_s = now_s()
+    with pytest.raises(BlockingIOError):
+        packets._send(full[0], b"frame")
+    assert packets.SEND_S <= now_s() - start_s < 10 * packets.SEND_S
