@@ -309,7 +309,7 @@ def passing(r: Round) -> None:
         k.orders = replace(k.orders, switchover=None)
         r.note("switchover-dropped", "the ordered switchover did not come about in time")
     if k.promotion.restarted_for and v.recovering and v.database is not None and not v.database.recovery_target:
-        k.promotion = replace(k.promotion, restarted_for="")
+        k.promotion = replace(k.promotion, restarted_for=())
     if k.promotion.strays and v.streams and r.now_s - k.database.postmaster_since_s >= SETTLED_S:
         k.promotion = replace(k.promotion, stray="", strays=0, stray_why="")
     _lasting(r)

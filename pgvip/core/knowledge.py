@@ -277,8 +277,8 @@ class Promotion:
     """A promotion was begun, perhaps by an earlier process, and where its timeline forks was not checked since."""
     lacks: str = ""
     """What it left out, until that is written (`Durable.lacks`)."""
-    restarted_for: str = ""
-    """The recovery target for which this process last restarted the server: not again for the same one."""
+    restarted_for: tuple[str, ...] = ()
+    """The recovery targets for which this process has restarted the server since it was seen without one."""
     stray: str = ""
     """The postmaster that was last seen read-write on this standby, without the right to it."""
     strays: int = 0

@@ -11,6 +11,9 @@ from pgvip.core.round import Round
 SETTLED_S = 60.0
 """A standby that has streamed for so long is no more suspected to leave recovery by itself."""
 
+RESTARTS_MAX = 3
+"""So often a server is restarted for one recovery target that comes back; then `status` names it, and it stays."""
+
 STRAYS_MAX = 3
 """After so many servers in a row that left recovery by themselves, no data are rebuilt for another one."""
 
@@ -30,16 +33,20 @@ def verify(r: Round) -> None:
 
 
 def at_a_target(v: Facts) -> str:
-    """The recovery target in force, unless this server was restarted for it before."""
+    """The recovery target in force, unless this server was restarted for it too often."""
     target = v.database.recovery_target if v.database is not None else ""
-    return "" if target == v.k.promotion.restarted_for else target
+    return "" if v.k.promotion.restarted_for.count(target) >= RESTARTS_MAX else target
 
 
 def without_target(r: Round) -> None:
-    """Restart the server: the start writes settings without a recovery target. Once: who gives it may do so again."""
+    """Restart the server: the start writes settings without a recovery target. Who gives it may do so again.
+
+    Somebody may have started it himself while it was stopped for that.
+    """
     target = at_a_target(r.facts())
     if r.start(StopPostgres(clean=True)):
-        r.k.promotion = replace(r.k.promotion, restarted_for=target)
+        restarted_for = (*r.k.promotion.restarted_for, target)[-RESTARTS_MAX:]
+        r.k.promotion = replace(r.k.promotion, restarted_for=restarted_for)
         r.note("settings", f"its recovery would end at {target}: the server is restarted without it")
 
 

@@ -184,19 +184,22 @@ def test_a_server_at_a_recovery_target_is_restarted_and_not_promoted() -> None:
     at = host.database(recovery_target=TARGET).round()
     assert at.started(StopPostgres)
     assert not at.started(Promote)
-    again = host.database(recovery_target=TARGET).knows(restarted_for=TARGET).round()
+    again = host.database(recovery_target=TARGET).knows(restarted_for=(TARGET,) * 3).round()
     assert again.started(Promote), "it comes back with every start: the fork says what is lost, and it is not served"
 
 
-def test_a_standby_at_a_recovery_target_is_restarted_once_while_its_primary_serves() -> None:
+def test_a_standby_at_a_recovery_target_is_restarted_three_times_while_its_primary_serves() -> None:
     host = standby().database(recovery_target=TARGET)
     first = host.round()
     assert first.must_start(StopPostgres) == StopPostgres(clean=True)
-    assert first.k.promotion.restarted_for == TARGET
+    assert first.k.promotion.restarted_for == (TARGET,)
     unasked = standby().sees(database=Observation())
     assert not unasked.round().started(StopPostgres), "a server that has not been asked has no target"
     assert not host.silence(1.0).hears(read_write=False).round().started(StopPostgres)
-    still = host.knows(restarted_for=TARGET).round()
-    assert not still.started(StopPostgres)
-    gone = standby().knows(restarted_for=TARGET).round()
-    assert gone.k.promotion.restarted_for == "", "the next one is another"
+    twice = host.knows(restarted_for=(TARGET,)).round()
+    assert twice.started(StopPostgres), "somebody started it himself meanwhile"
+    third = host.knows(restarted_for=("another", TARGET, TARGET)).round()
+    assert third.k.promotion.restarted_for == (TARGET,) * 3
+    assert not host.knows(restarted_for=(TARGET,) * 3).round().started(StopPostgres)
+    gone = standby().knows(restarted_for=(TARGET,) * 3).round()
+    assert gone.k.promotion.restarted_for == (), "the next one is another"
