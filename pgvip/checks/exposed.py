@@ -91,7 +91,8 @@ def secret_files(config: Config) -> Iterator[tuple[Path, int]]:
     root = 0
     if config.postgres.tls == "pair":
         yield config.paths.postgres_keys / server_tls.key_file(DATABASE_ROLE), root
-    else:
+    elif config.paths.passwords.exists() or not config.paths.own_passwords.exists():
+        # Those that a change of postgresql.tls has made are in a directory of PostgreSQL's user alone.
         yield config.paths.passwords, pgtools.account(config).pw_uid
     if config.paths.own_passwords.exists():
         yield config.paths.own_passwords, 0

@@ -128,16 +128,16 @@ class _Seen:
 
 
 class Background:
-    """`scheduled`: what waits on this host. `ask`: asks the peer's daemon. `faults`: warnings of pgvip's own faults."""
+    """`scheduled`: what waits on this host. `ask`: asks the peer's daemon. `more`: further warnings."""
 
     def __init__(
         self,
         config: Callable[[], Config],
         scheduled: Callable[[], Scheduled | None],
         ask: Callable[[Mapping[str, Any], float], Mapping[str, Any]],
-        faults: Callable[[], tuple[StandingWarning, ...]] = tuple,
+        more: Callable[[], tuple[StandingWarning, ...]] = tuple,
     ) -> None:
-        self._config, self._scheduled, self._ask, self._faults = config, scheduled, ask, faults
+        self._config, self._scheduled, self._ask, self._more = config, scheduled, ask, more
         self._own, self._peer = _Seen(), _Seen()
         self._drill: Document | None = None
         self._exposed: tuple[StandingWarning, ...] = ()
@@ -184,9 +184,12 @@ class Background:
 
     def look_server(self) -> None:
         """At this host's PostgreSQL and its configuration files; pgvip's own lines are put back there."""
-        config = self._config()
-        server_files.reset_recovery(config)
-        found = (*server_files.keep(config), *self._server.warnings(config))
+        server_files.reset_recovery(self._config())
+        with server_files.WRITING:
+            config = self._config()
+            server_files.follow(config)
+            kept = server_files.keep(config)
+        found = (*kept, *self._server.warnings(config))
         for_peer = (*found, *_why_down(config))
         self._own_server = _Seen({"server": codec.encode(Server(config.me.name, for_peer, 0.0))}, now_s())
         self._server_warnings = found
@@ -230,7 +233,7 @@ class Background:
             *(warned(PEER_WARNINGS, theirs) if theirs else ()),
             *self._exposed,
             *self._elsewhere,
-            *self._faults(),
+            *self._more(),
         )
 
     def _own_schedule(self) -> Document | None:
