@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from pgvip.core.values import NEVER
 from pgvip.core.warnings import WarningRow, warned
 from pgvip.daemon import rotation_desk, server_files
+from pgvip.deadlines import now_s
 from pgvip.errors import FormatError, LinkError, PgvipError, PostgresError, RefusedError
 from pgvip.setup import access, enrolment, rotation, server_keys
 from pgvip.setup.tls_order import BY_ITSELF, Next, Side, Step, next_step
@@ -31,7 +33,10 @@ QUESTION = "postgresql-tls"
 ANSWER_S = 3.0
 EVERY_S = 15.0
 SOON_S = 1.0
-"""While a change is under way."""
+"""While something happens: not longer than `SETTLING_S` after the last step of either host."""
+SETTLING_S = 60.0
+QUIET_S = 5.0
+"""What a host waits for is said when it has waited so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class TlsChange:
     ) -> None:
         self._live, self._ask, self._log = live, ask, log
         self._applied: Side | None = None
+        self._last: tuple[Side, Side | None] | None = None
+        self._last_s = NEVER
         self._warned: tuple[StandingWarning, ...] = ()
         self._peer_wanted = ""
         self._wake, self._ended = threading.Event(), threading.Event()
@@ -87,14 +94,15 @@ class TlsChange:
     def look(self) -> bool:
         """Take the step that is next; True while it is worth looking again soon."""
         config = self._live()
-        own = side_of(config)
+        own, peer = side_of(config), None
         try:
             begin(config)
             if self._applied != own or config.postgres.tls_changes:  # an action may have written what is past
                 with server_files.WRITING:
                     self._apply(config)
             report = self._ask_peer(own)
-            found = next_step(own, report.side if report else None)
+            peer = report.side if report else None
+            found = next_step(own, peer)
             if found.step not in (Step.WAIT, Step.NOTHING) and report is not None:
                 self._take(found.step, config, report)
                 found = Next(Step.WAIT)
@@ -103,8 +111,11 @@ class TlsChange:
             found = Next(Step.WAIT, str(failure), BY_ITSELF)
         except PgvipError as failure:
             found = Next(Step.WAIT, failure.message, failure.hint or BY_ITSELF)
-        self._warned = warned(WARNINGS, (own, found))
-        return config.postgres.tls_changes
+        if self._last != (own, peer):
+            self._last, self._last_s = (own, peer), now_s()
+        since_s = now_s() - self._last_s
+        self._warned = warned(WARNINGS, (own, found)) if since_s >= QUIET_S else ()
+        return found.step is not Step.NOTHING and since_s < SETTLING_S
 
     def _ask_peer(self, own: Side) -> Report | None:
         """What the peer says; None without an answer."""
@@ -160,6 +171,8 @@ class TlsChange:
         """Have the running server take settings and lines; only then the other host counts on them. PgvipError."""
         postmaster = processes.postmaster(config.postgres.data_directory)
         if postmaster is None:
+            if not config.postgres.tls_changes:
+                return  # its start writes them
             raise PostgresError("PostgreSQL does not run here", hint=BY_ITSELF)
         changed = pgconf.refresh(config)
         if config.postgres.tls_changes or self._applied is not None:  # else `server_files` keeps them

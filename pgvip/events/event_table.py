@@ -287,6 +287,7 @@ _TABLE: tuple[Kind, ...] = (
         secret_exposed="a file with a secret can be read by others, or a secret is written into the configuration",  # noqa: S106 # nosec B106 # a meaning
         bundle_left="a bundle, which holds secrets, is still on a disk of this host",
         key_expires="a certificate expires within 30 days, or has expired",
+        rotation_unfinished="pgvip rotate was interrupted, or has prepared next keys: the old ones are still valid",
         tls_change="a change of postgresql.tls has not ended, or the two hosts' files differ in it",
         tls_off="replication and logins between the hosts are neither encrypted nor verified, by configuration",
         stranger="something answers in place of the silent peer and is not known to be the peer; it counts for nothing",

@@ -86,7 +86,7 @@ def _name(config: Config, address: str) -> str:
 def password_file(config: Config) -> Path:
     """The password file that this process may read: root has a copy of its own (libpq wants the mode 0600)."""
     own = config.paths.own_passwords
-    return own if os.geteuid() == 0 and own.exists() else config.paths.passwords
+    return own if os.geteuid() == 0 and own.exists() else _program_passwords(config)
 
 
 def _program_passwords(config: Config) -> Path:

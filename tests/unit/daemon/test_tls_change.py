@@ -132,6 +132,7 @@ class World:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[World]:
     """The worlds whose servers take what they are given."""
     worlds = list[World]()
+    monkeypatch.setattr(tls_change, "QUIET_S", 0.0)
 
     def _tries(config: Config) -> None:
         worlds[0].tries(config)
@@ -262,11 +263,39 @@ def test_without_a_server_or_the_other_host_nothing_is_taken_for_done(
     with monkeypatch.context() as patch:
         patch.setattr(processes, "postmaster", lambda _: None)
         pair.settle()
+        assert "PostgreSQL does not run here" in pair.berlin.change.warnings()[0].text
         assert {host.live().postgres.tls for host in pair.hosts} == {"off"}
         with pytest.raises(RefusedError, match="not taken the settings"):
             pair.berlin.restarted().answer({"wanted": "pair"})
     pair.settle()
     assert {host.live().postgres.tls for host in pair.hosts} == {"pair"}
+    monkeypatch.setattr(processes, "postmaster", lambda _: None)
+    change = pair.berlin.restarted()
+    change.look()
+    assert change.warnings() == ()
+
+
+def test_what_is_waited_for_is_said_after_some_seconds(
+    made: list[World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = world(made, tmp_path, "off")
+    clock = [100.0]
+    monkeypatch.setattr(tls_change, "QUIET_S", 5.0)
+    monkeypatch.setattr(tls_change, "now_s", lambda: clock[0])
+    change = pair.berlin.restarted()
+    assert not change.look(), "all is well"
+    pair.paris.live.want("pair")
+    assert change.look()
+    assert change.warnings() == ()
+    clock[0] += 5.0
+    assert change.look()
+    assert [one.name for one in change.warnings()] == ["tls-change"]
+    clock[0] += tls_change.SETTLING_S
+    assert not change.look(), "no need to hurry any more"
+    assert [one.name for one in change.warnings()] == ["tls-change"]
+    pair.paris.live.want("off")
+    assert not change.look()
+    assert change.warnings() == ()
 
 
 def test_what_cannot_be_kept_is_not_done(made: list[World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

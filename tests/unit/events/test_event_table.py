@@ -56,6 +56,7 @@ def test_every_name_in_the_table_is_told() -> None:
 def test_each_warning_of_the_tables_is_a_state_and_each_state_a_warning() -> None:
     tables = (
         core_warnings.TABLE, background.WARNINGS, background.ADDRESS_WARNINGS, background.PEER_WARNINGS,
+        background.ROTATION_WARNINGS,
         exposed.WARNINGS, internal_errors.WARNINGS,
         server_files.WARNINGS, server_state.WARNINGS, tls_change.WARNINGS,
     )  # fmt: skip
