@@ -22,6 +22,7 @@ from pgvip.setup.tls_order import BY_ITSELF, Next, Side, Step, next_step
 from pgvip.state import codec
 from pgvip.state.record import InDoubtError, TlsInUse, load_tls, save_tls
 from pgvip.system import pgconf, pgtools, processes
+from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -185,9 +186,12 @@ class TlsChange:
         """Once "pair" alone is let in, pgvip's roles need no passwords."""
         path = config.paths.tls_in_use
         kept = load_tls(path)
-        if kept is not None and kept.passwords_left and not config.postgres.tls_changes and is_primary(config):
-            enrolment.make_roles(config, "")
+        if kept is None or not kept.passwords_left or config.postgres.tls_changes:
+            return
+        if not has_passwords(config):
             save_tls(path, replace(kept, passwords_left=False))
+        elif is_primary(config):
+            enrolment.make_roles(config, "")
 
 
 def side_of(config: Config) -> Side:
@@ -205,6 +209,13 @@ def begin(config: Config) -> None:
 def is_primary(config: Config) -> bool:
     """Whether this host's server takes writes. PostgresError when it does not answer."""
     return pgtools.psql(config, "SELECT pg_is_in_recovery();").strip() == "f"
+
+
+def has_passwords(config: Config) -> bool:
+    """Whether pgvip's roles have passwords, as the server here knows it. PostgresError when it does not answer."""
+    names = f"'{DATABASE_ROLE}', '{REPLICATION_ROLE}'"
+    query = f"SELECT count(*) FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname IN ({names});"  # noqa: S608 # nosec B608 # names of ours
+    return pgtools.psql(config, query).strip() != "0"
 
 
 def prepare(config: Config, wanted: str, report: Report) -> None:

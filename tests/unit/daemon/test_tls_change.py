@@ -144,6 +144,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[World]:
     monkeypatch.setattr(pgtools, "major_version", lambda _: 15)
     monkeypatch.setattr(server_keys, "problems", lambda *_, **__: [])
     monkeypatch.setattr(tls_change, "is_primary", lambda config: config.me.name == "berlin")
+    monkeypatch.setattr(tls_change, "has_passwords", lambda _: worlds[0].berlin.roles[-1:] != [""])
     monkeypatch.setattr(enrolment, "make_roles", lambda config, text: worlds[0].of(config).roles.append(text))
     monkeypatch.setattr(rotation_desk, "answers", _tries)
     return worlds
@@ -182,6 +183,7 @@ def test_tls_is_switched_on(made: list[World], tmp_path: Path, *, restart: bool)
         assert host.change.warnings() == ()
     assert pair.berlin.roles == [""], "the passwords are cleared, once"
     assert pair.paris.roles == []
+    assert [load_tls(host.live().paths.tls_in_use) for host in pair.hosts] == [record.TlsInUse("pair")] * 2
 
 
 def test_tls_is_switched_off_where_there_were_no_passwords(made: list[World], tmp_path: Path) -> None:
