@@ -188,7 +188,7 @@ def wire(config: Config) -> Iterator[Exposure]:
     """What goes between the hosts in clear because the configuration says so."""
     if config.postgres.tls == "off":
         text = 'postgresql.tls = "off": replication and logins between the hosts are neither encrypted nor verified'
-        yield Exposure("tls-off", text, 'see docs/security.md, and write tls = "pair" for a new pair')
+        yield Exposure("tls-off", text, 'write tls = "pair" on both hosts and reload; see docs/security.md')
 
 
 def fences(config: Config) -> Iterator[Exposure]:
