@@ -59,7 +59,7 @@ def next_step(own: Side, peer: Side | None) -> Next:
     if peer is None:
         if own.uses == own.wanted and not own.also:
             return Next(Step.NOTHING)
-        return Next(Step.WAIT, "the other host is not heard", f"{BY_ITSELF} when its daemon answers")
+        return Next(Step.WAIT, "the other host is not heard", f"{BY_ITSELF} when its daemon and its PostgreSQL run")
     if own.uses not in peer.let_in and own.also in peer.let_in:
         return Next(Step.USE)  # the file was changed back while the other host settled
     if peer.wanted != own.wanted:

@@ -286,7 +286,7 @@ def test_what_the_server_of_this_host_lacks_is_told_to_the_peer(world: World, mo
     assert world.seen.warnings() == (wrong,)
     told = checked(world.seen.answer({})["server"], PARTS["server"])
     assert told is not None
-    assert told["warnings"] == [{"name": wrong.name, "text": wrong.text, "hint": wrong.hint}]
+    assert told["warnings"] == [{"name": wrong.name, "text": wrong.text, "hint": wrong.hint, "unseen": False}]
 
 
 def test_a_rotation_that_was_interrupted_is_a_warning_on_both_hosts(world: World) -> None:
