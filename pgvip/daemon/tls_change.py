@@ -22,7 +22,6 @@ from pgvip.setup.tls_order import BY_ITSELF, Next, Side, Step, next_step
 from pgvip.state import codec
 from pgvip.state.record import InDoubtError, TlsInUse, load_tls, save_tls
 from pgvip.system import pgconf, pgtools, processes
-from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -36,6 +35,9 @@ EVERY_S = 15.0
 SOON_S = 1.0
 """While something happens: not longer than `SETTLING_S` after the last step of either host."""
 SETTLING_S = 60.0
+WITH_PASSWORDS = """
+SELECT count(*) FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname IN ('pgvip', 'pgvip_replication');
+"""
 QUIET_S = 5.0
 """What a host waits for is said when it has waited so long."""
 
@@ -213,9 +215,7 @@ def is_primary(config: Config) -> bool:
 
 def has_passwords(config: Config) -> bool:
     """Whether pgvip's roles have passwords, as the server here knows it. PostgresError when it does not answer."""
-    names = f"'{DATABASE_ROLE}', '{REPLICATION_ROLE}'"
-    query = f"SELECT count(*) FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname IN ({names});"  # noqa: S608 # nosec B608 # names of ours
-    return pgtools.psql(config, query).strip() != "0"
+    return pgtools.psql(config, WITH_PASSWORDS).strip() != "0"
 
 
 def prepare(config: Config, wanted: str, report: Report) -> None:
