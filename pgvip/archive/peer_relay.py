@@ -23,7 +23,7 @@ from pgvip.archive.peer_wire import Ask, WireError
 from pgvip.deadlines import Deadline
 from pgvip.errors import LinkError
 from pgvip.link import tls
-from pgvip.link.connection import family
+from pgvip.link.connection import family, limit_segments
 
 if TYPE_CHECKING:
     import ssl
@@ -146,6 +146,7 @@ class PeerRelay:
         sock = socket.socket(family(address), socket.SOCK_STREAM)
         try:
             sock.settimeout(CONNECT_S)
+            limit_segments(sock)
             sock.bind((config.me.address, 0))
             sock.connect(address)
             secure = sock = tls.wrapped(sock, contexts, server_side=False)

@@ -23,7 +23,7 @@ from pgvip.archive.peer_wire import Ask, WireError
 from pgvip.deadlines import Deadline
 from pgvip.errors import CommandError, LinkError
 from pgvip.link import tls
-from pgvip.link.connection import family
+from pgvip.link.connection import family, limit_segments
 from pgvip.system import commands, wal_commands
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class PeerServer:
         listener = socket.socket(family(address), socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            limit_segments(listener)  # the sockets that it accepts have it from here
             listener.bind(address)
             listener.listen(UNPROVEN_MAX * 2)
         except OSError:

@@ -91,7 +91,8 @@ def secret_files(config: Config) -> Iterator[tuple[Path, int]]:
     root = 0
     if config.postgres.tls == "pair":
         yield config.paths.postgres_keys / server_tls.key_file(DATABASE_ROLE), root
-    else:
+    elif config.paths.passwords.exists() or not config.paths.own_passwords.exists():
+        # Those that a change of postgresql.tls has made are in a directory of PostgreSQL's user alone.
         yield config.paths.passwords, pgtools.account(config).pw_uid
     if config.paths.own_passwords.exists():
         yield config.paths.own_passwords, 0
@@ -187,7 +188,7 @@ def wire(config: Config) -> Iterator[Exposure]:
     """What goes between the hosts in clear because the configuration says so."""
     if config.postgres.tls == "off":
         text = 'postgresql.tls = "off": replication and logins between the hosts are neither encrypted nor verified'
-        yield Exposure("tls-off", text, 'see docs/security.md, and write tls = "pair" for a new pair')
+        yield Exposure("tls-off", text, 'write tls = "pair" on both hosts and reload; see docs/security.md')
 
 
 def fences(config: Config) -> Iterator[Exposure]:

@@ -17,6 +17,7 @@ from pgvip.errors import PgvipError, ProbeError
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.pgping import ping
 from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_local, connect_peer_replication
+from pgvip.system.workers import as_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,14 +140,21 @@ def asked(config: Config, session: Session) -> Findings:
 def _replication_refused(config: Config, session: Session) -> str:
     """What the peer says to the replication role of a standby that does not stream; "" where it lets it in, or is gone.
 
-    The reason of its own WAL receiver is in the log alone. A primary that starts or stops refuses everybody, and who
-    does not prove to be the primary (an `UnverifiedError`) refuses nothing.
+    The reason of its own WAL receiver is in the log alone.
     """
     if not session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
         return ""
     rows = session.query("check_receiver", timeout_s=ANSWER_S)
-    if rows and rows[0][0] == "streaming":
-        return ""
+    return "" if rows and rows[0][0] == "streaming" else why_refused(config)
+
+
+@as_postgres()
+def why_refused(config: Config) -> str:
+    """What the peer says to the WAL receiver's role, with the keys of PostgreSQL's user: root has none for it.
+
+    A primary that starts or stops refuses everybody, and who does not prove to be the primary (an `UnverifiedError`)
+    refuses nothing: "".
+    """
     try:
         with connect_peer_replication(config, config.peer.address) as replication:
             replication.connect(ANSWER_S)

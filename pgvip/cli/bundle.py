@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     if identity is None:
         hint = "Make a pair with pgvip init, or take the bundle of the other host: pgvip bundle there."
         raise RecordError("this host belongs to no pair", f"{config.paths.identity} does not exist.", hint)
+    bundles.refuse_change(config)
     _refuse_keys_in_use(config)
     _refuse_without_passwords(config)
     if not args.dry_run:

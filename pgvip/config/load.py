@@ -25,7 +25,7 @@ from pgvip.config.sections import Draft, read_draft
 from pgvip.core.settings import Settings
 from pgvip.core.values import Vip
 from pgvip.errors import ConfigError, RecordError
-from pgvip.state.record import load_identity
+from pgvip.state.record import load_identity, load_tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ def load(path: Path | str | None = None, host: str | None = None) -> Config:
     file = Path(path) if path else default_file()
     config = parse(read_file(file), host, file)
     _refuse_foreign(config)
-    return with_identity(config)
+    return with_tls_in_use(with_identity(config))
 
 
 def _refuse_foreign(config: Config) -> None:
@@ -135,7 +135,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         peer_override=other.role,
         version=__version__,
     )
-    postgres = draft.postgres
+    postgres = dataclasses.replace(draft.postgres, tls_wanted=draft.postgres.tls)
     if mine.data_directory is not None:
         follows = postgres.config_directory == postgres.data_directory
         configs = mine.data_directory if follows else postgres.config_directory
@@ -219,6 +219,31 @@ def with_identity(config: Config) -> Config:
     return dataclasses.replace(config, settings=settings, pair_id=identity.pair_id)
 
 
+def with_tls_in_use(config: Config) -> Config:
+    """The same with the `postgresql.tls` that is in use in this pair: the file's becomes it step by step.
+
+    Before `init`, and for those who may not read what root keeps of it, it is the file's. RecordError, ConfigError.
+    """
+    postgres, path = config.postgres, config.paths.tls_in_use
+    try:
+        kept = load_tls(path) if config.pair_id else None
+    except RecordError as failure:
+        if not isinstance(failure.__cause__, PermissionError):
+            hint = f"See that postgresql.tls in the configuration is what the pair uses, and remove {path}."
+            raise RecordError(failure.message, failure.detail, hint) from failure
+        kept = None
+    if kept is None:
+        return config
+    postgres = dataclasses.replace(postgres, tls=kept.tls, tls_also=kept.also)
+    if "own" in postgres.tls_let_in and postgres.tls_authority is None:
+        raise ConfigError(
+            f'postgresql.tls = "{postgres.tls_wanted}": "own" is still in use, and tls_authority is missing',
+            hint='Leave tls_authority and certificate_name until the change to "off" has ended; from "own" to "pair" '
+            'it goes by way of "off".',
+        )
+    return dataclasses.replace(config, postgres=postgres)
+
+
 def check_identity(config: Config, identity: PairIdentity) -> None:
     """RecordError when the file names other hosts than `init` did: parity of the terms hangs on the names."""
     if {*identity.names} != {config.me.name, config.peer.name}:
@@ -255,6 +280,7 @@ def digest(config: Config) -> str:
         "link_port": config.link_port,
         "valid_lft_s": config.valid_lft_s,
         "max_slot_wal_keep_mb": config.max_slot_wal_keep_mb,
+        **({} if config.postgres.tls == "pair" else {"tls": config.postgres.tls}),  # as the file has it
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

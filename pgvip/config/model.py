@@ -69,7 +69,8 @@ class PostgresConfig:
     default the data directory. Time-outs in seconds. `keep_access`: the daemon puts pgvip's lines of pg_hba.conf and
     pg_ident.conf back where they are missing.
     `tls`: of pgvip's connections between the hosts: "pair" (certificates made by pgvip), "own" (the administrator's
-    server certificate, verified by `tls_authority`), "off".
+    server certificate, verified by `tls_authority`), "off". It is what is in use, and `tls_wanted` what the file says;
+    while the one becomes the other, `tls_also` is let in beside it (setup.tls_order).
     """
 
     data_directory: Path
@@ -82,11 +83,23 @@ class PostgresConfig:
     unit: str = ""
     listen_addresses: str = "*"
     tls: str = "pair"
+    tls_also: str = ""
+    tls_wanted: str = ""
     tls_authority: Path | None = None
     start_timeout_s: float = 300.0
     stop_timeout_s: float = 60.0
     promote_timeout_s: float = 60.0
     keep_access: bool = True
+
+    @property
+    def tls_let_in(self) -> frozenset[str]:
+        """By which `tls` this host's server lets pgvip's roles in."""
+        return frozenset({self.tls, self.tls_also} - {""})
+
+    @property
+    def tls_changes(self) -> bool:
+        """Whether a change of `tls` is under way on this host."""
+        return bool(self.tls_also) or self.tls_wanted not in ("", self.tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +280,11 @@ class Paths:
         return self.state / "tls"
 
     @property
+    def tls_in_use(self) -> Path:
+        """Which `postgresql.tls` is in use, whatever the file says by now."""
+        return self.certificates / "in-use.json"
+
+    @property
     def postgres_keys(self) -> Path:
         """Root's own key and certificates for connections to PostgreSQL (setup.server_keys)."""
         return self.certificates / "postgresql"
@@ -285,6 +303,11 @@ class Paths:
     def work(self) -> Path:
         """What PostgreSQL's user keeps for pgvip: everything beside it in there is root's."""
         return self.state / "work"
+
+    @property
+    def made_passwords(self) -> Path:
+        """The passwords for PostgreSQL's user, where a change of `postgresql.tls` made them."""
+        return self.work / "pgpass"
 
     @property
     def saved(self) -> Path:

@@ -47,10 +47,14 @@ _RELOADABLE = (
     "postgres.stop_timeout_s",
     "postgres.promote_timeout_s",
     "postgres.keep_access",
+    "postgres.tls_wanted",
+    "postgres.tls_authority",
     "me.role",
     "me.fencing",
+    "me.certificate_name",
     "peer.role",
     "peer.fencing",
+    "peer.certificate_name",
     "max_slot_wal_keep_mb",
     "shutdown_handover_s",
 )
@@ -60,6 +64,7 @@ _DERIVED = {
     *("settings.archive", "settings.archive_mounted"),
     *("settings.watchdog_required", "settings.rejoin_clone", "settings.fencing"),
     *("settings.override", "settings.peer_override"),
+    *("postgres.tls", "postgres.tls_also"),
 }
 """Nobody writes these: they follow from keys that are named themselves."""
 _SECTIONS = {
@@ -100,14 +105,19 @@ def changes(old: Config, new: Config) -> tuple[list[Change], list[Change]]:
 def reloaded(old: Config, new: Config) -> Config:
     """The running configuration after SIGHUP: `new` where that is possible, `old` elsewhere."""
     hosts = {
-        name: dataclasses.replace(getattr(old, name), role=getattr(new, name).role, fencing=getattr(new, name).fencing)
-        for name in ("me", "peer")
+        name: dataclasses.replace(was, role=now.role, fencing=now.fencing, certificate_name=now.certificate_name)
+        for name, was, now in (("me", old.me, new.me), ("peer", old.peer, new.peer))
     }
     postgres = dataclasses.replace(
         old.postgres,
         start_timeout_s=new.postgres.start_timeout_s,
         stop_timeout_s=new.postgres.stop_timeout_s,
         promote_timeout_s=new.postgres.promote_timeout_s,
+        keep_access=new.postgres.keep_access,
+        tls=new.postgres.tls,
+        tls_also=new.postgres.tls_also,
+        tls_wanted=new.postgres.tls_wanted,
+        tls_authority=new.postgres.tls_authority,
     )
     archive = dataclasses.replace(
         new.archive,
@@ -170,6 +180,8 @@ def _written(key: str, config: Config) -> str:
         return f"{host}.address (network)" if name == "network" else f"{host}.{name}"
     if section == "settings":
         return _SETTINGS.get(name, f"timing.{name}")
+    if key == "postgres.tls_wanted":
+        return "postgresql.tls"
     return ".".join(filter(None, (_SECTIONS.get(section, section), name)))
 
 

@@ -223,6 +223,8 @@ def _tls(config: Config) -> Iterator[ConfigError]:
         yield missing("postgresql.tls_authority", hint)
     if postgres.tls == "own":
         return
+    if postgres.tls == "off":
+        return  # on the way to "own", or from there: they are not used, or still in use
     only = 'belongs to tls = "own"'
     if postgres.tls_authority is not None:
         yield wrong("postgresql.tls_authority", str(postgres.tls_authority), only, "Remove it, or change tls.")

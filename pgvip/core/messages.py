@@ -62,8 +62,8 @@ class Message:
     Each demand and promise in it names the term and the boot it is meant for. `question` is a nonce of
     the sender's boot while it is not confirmed; `answer` echoes the peer's. `guarded`: a watchdog stands ready, or
     none is required. `unfit`: why the sender's server may not take over, "" for nothing that is known.
-    `failing`, `failing_hint`: the first of the sender's warnings that both hosts are to show. `crashes`: how long ago
-    its servers crashed while it was primary, in seconds.
+    `failing`, `failing_hint`, `failing_unseen`: the first of the sender's warnings that both hosts are to show.
+    `crashes`: how long ago its servers crashed while it was primary, in seconds.
     """
 
     pair_id: str
@@ -109,6 +109,7 @@ class Message:
     unfit: str = ""
     failing: str = ""
     failing_hint: str = ""
+    failing_unseen: bool = False
     crashes: tuple[float, ...] = ()
 
 

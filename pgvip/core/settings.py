@@ -92,11 +92,15 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class StandingWarning:
-    """Something an operator should know, with the hint."""
+    """Something an operator should know, with the hint.
+
+    `unseen`: it is about a PostgreSQL that is not seen or does not start; another warning may name the cause.
+    """
 
     name: str
     text: str
     hint: str = ""
+    unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ def reporting(message: Message, failing: StandingWarning | None) -> Message:
     """The message with that warning of this host which the peer's status shows as well."""
     if failing is None:
         return message
-    return replace(message, failing=failing.text[:TEXT_MAX], failing_hint=failing.hint[:TEXT_MAX])
+    text, hint = failing.text[:TEXT_MAX], failing.hint[:TEXT_MAX]
+    return replace(message, failing=text, failing_hint=hint, failing_unseen=failing.unseen)
 
 
 def message(r: Round, row: Change) -> Message:

@@ -17,6 +17,7 @@ from pgvip.core.converge import CHECK_FRESH_S
 from pgvip.core.facts import Facts
 from pgvip.core.following import daemon_silent, unflushed_s
 from pgvip.core.intake import CRASHES_S
+from pgvip.core.messages import Message
 from pgvip.core.promotion import STRAYS_MAX
 from pgvip.core.rights import ELIGIBLE, SOLO, eligible, standby_address, standby_right, write_right
 from pgvip.core.settings import StandingWarning
@@ -26,7 +27,6 @@ T = TypeVar("T")
 
 STATE_HANGS_S = 5.0
 """A write of the record takes milliseconds; one that takes so long hangs."""
-UNSEEN = "the local database does not answer pgvip"
 _GENERAL = {
     "database-unseen": frozenset({"database-refuses", "database-waits"}),
     "peer-failing": frozenset({"peer-database"}),
@@ -41,7 +41,7 @@ class WarningRow(Generic[T]):
     """One warning: it stands while `when` finds something; where that is a list, once for each of it.
 
     `text` and `hint` may name {it}, what was found, and {v}, what was examined. `both`: the peer's status shows it as
-    well, since clients may be unable to commit because of it.
+    well, since clients may be unable to commit because of it. `unseen`: of the warning, by {it}.
     """
 
     name: str
@@ -49,6 +49,7 @@ class WarningRow(Generic[T]):
     text: str
     hint: str = ""
     both: bool = False
+    unseen: Callable[[Any], bool] = lambda _it: False
 
 
 def warned(rows: Iterable[WarningRow[T]], v: T, **words: object) -> tuple[StandingWarning, ...]:
@@ -59,7 +60,7 @@ def warned(rows: Iterable[WarningRow[T]], v: T, **words: object) -> tuple[Standi
         if it:
             for one in it if isinstance(it, list) else (it,):
                 text, hint = (each.format(it=one, v=v, **words) for each in (row.text, row.hint))
-                found.append(StandingWarning(row.name, text, hint))
+                found.append(StandingWarning(row.name, text, hint, row.unseen(one)))
     return tuple(found)
 
 
@@ -77,12 +78,7 @@ def distinct(warnings: Iterable[StandingWarning]) -> tuple[StandingWarning, ...]
     """The same without those whose cause another one names more closely."""
     found = tuple(warnings)
     names = {one.name for one in found}
-    return tuple(one for one in found if not (_GENERAL.get(one.name, frozenset()) & names and _of_database(one)))
-
-
-def _of_database(one: StandingWarning) -> bool:
-    """Whether a general warning is about a database that is not seen: what the peer reports may be anything."""
-    return one.name == "database-unseen" or any(words in one.text for words in (UNSEEN, "StartPostgres failed"))
+    return tuple(one for one in found if not (one.unseen and _GENERAL.get(one.name, frozenset()) & names))
 
 
 # --- what takes more than a line -----------------------------------------------------------------------------
@@ -198,9 +194,8 @@ def _commits_wait(v: Facts) -> dict[str, str] | None:
     return {"text": why, "hint": "see pgvip status and PostgreSQL's log on both hosts"}
 
 
-def _peer_failing(v: Facts) -> dict[str, str] | None:
-    message = v.message
-    return {"text": message.failing, "hint": message.failing_hint} if message and message.failing else None
+def _peer_failing(v: Facts) -> Message | None:
+    return v.message if v.message is not None and v.message.failing else None
 
 
 def _peer_unfit(v: Facts) -> str:
@@ -318,7 +313,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("vetoed", lambda v: v.k.fencing.veto.refused if v.k.fencing.veto else "",
                "a veto hook puts the takeover off: {it}",
                "see what the hook is about; when it allows it, this host takes over"),
-    WarningRow("action-failing", _failing, "{it[name]} failed {it[times]} times: {it[text]}", "{it[hint]}", both=True),
+    WarningRow("action-failing", _failing, "{it[name]} failed {it[times]} times: {it[text]}", "{it[hint]}", both=True,
+               unseen=lambda it: it["name"] == name_of(StartPostgres)),
     WarningRow("state-hangs", _state_hangs, "the record cannot be written: a write of it does not end",
                "see that the disk of the state directory works", both=True),
     WarningRow("commits-wait", _commits_wait, "commits wait for {peer}, which flushes nothing: {it[text]}",
@@ -329,8 +325,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "mount it, or pgvip clone", both=True),
     WarningRow("database-hung", lambda v: v.hung, "the local database or its disks do not answer",
                "see PostgreSQL's log, the kernel's log and the load of this host", both=True),
-    WarningRow("database-unseen", _unseen, f"{UNSEEN}: {{it}}",
-               "see PostgreSQL's log, and whether pgvip may log in: pgvip check", both=True),
+    WarningRow("database-unseen", _unseen, "the local database does not answer pgvip: {it}",
+               "see PostgreSQL's log, and whether pgvip may log in: pgvip check", both=True, unseen=lambda _it: True),
     WarningRow("commits-stalled", lambda v: v.stalled and v.uncommitted_s,
                "this primary has committed nothing for {it:.0f} s",
                "see its disks: a write is not synced in time; an eligible standby takes the role over",
@@ -346,7 +342,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "repair its network; it serves again by itself", both=True),
     WarningRow("not-eligible", _not_eligible,
                "this standby may not take over: {it.text}", "{it.hint}"),
-    WarningRow("peer-failing", _peer_failing, "{peer} reports: {it[text]}", "on {peer}: {it[hint]}"),
+    WarningRow("peer-failing", _peer_failing, "{peer} reports: {it.failing}", "on {peer}: {it.failing_hint}",
+               unseen=lambda it: it.failing_unseen),
     WarningRow("peer-unfit", _peer_unfit, "{peer} may not take over: {it}", FIT.hint),
     WarningRow("lag", _lags, "this standby lags more than the limit: it does not hold the standby VIP",
                "see what keeps its replay: its load, long queries, a pause"),

@@ -28,6 +28,8 @@ from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Arrivals, ProbeThreads
 from pgvip.daemon.rotation_desk import QUESTION as ROTATE
 from pgvip.daemon.rotation_desk import RotationDesk
+from pgvip.daemon.tls_change import QUESTION as TLS
+from pgvip.daemon.tls_change import TlsChange
 from pgvip.daemon.views import StatusView, WebView
 from pgvip.deadlines import now_s
 from pgvip.events import event_log
@@ -80,8 +82,12 @@ class Assembly:
         self._archive_link = ArchiveLink(self._config, lambda: self._link.state().connected, event_log.log)
         self._ask_peer = partial(ask_document, self._link)
         self._faults = InternalErrors(event_log.log)
+        self._tls_change = TlsChange(self._config, self._ask_peer, event_log.log)
         self._background = Background(
-            self._config, lambda: self._schedule.waiting, self._ask_peer, self._faults.warnings
+            self._config,
+            lambda: self._schedule.waiting,
+            self._ask_peer,
+            lambda: (*self._faults.warnings(), *self._tls_change.warnings()),
         )
         self._recorder = Recorder(self._config, boot_id, self._newest, self._link.send_bulk, self._background.warnings)
         self._counts = EventCounts()
@@ -169,7 +175,9 @@ class Assembly:
             self._inbox.put(LinkChanged(up))
             exchange.link_changed(up)
 
-        questions = PeerQuestions(desk, {QUESTION: self._background.answer, ROTATE: rotation.answer})
+        questions = PeerQuestions(
+            desk, {QUESTION: self._background.answer, ROTATE: rotation.answer, TLS: self._tls_change.answer}
+        )
         self._link.attach(on_change=link_changed, on_bulk=exchange.received, on_question=questions.answer)
         self._sampler = Sampler(self._config, status, self._newest.age_s, event_log.log)
         self._maintenance = Maintenance(self._config, event_log.log)
@@ -191,6 +199,7 @@ class Assembly:
         self._sampler.start()
         self._schedule.start()
         self._background.start()
+        self._tls_change.start()
         self._guardian.start()
         self._maintenance.start()
         service.notify("READY=1")
@@ -199,6 +208,7 @@ class Assembly:
         self._maintenance.close()
         self._archive_link.close()
         self._background.close()
+        self._tls_change.close()
         self._guardian.close()
         self._sampler.close()
         self._web.close()

@@ -26,6 +26,7 @@ from pgvip.drill import result
 from pgvip.errors import FormatError, PgvipError, ProbeError
 from pgvip.orders.schedule import GRACE_S
 from pgvip.probes import addresses
+from pgvip.setup import rotation
 from pgvip.state import codec
 from pgvip.state.record import Scheduled
 from pgvip.system import processes
@@ -45,6 +46,8 @@ SERVER_EVERY_S = 15.0
 """A file that was changed is seen, reported by the peer, and past the time that makes it an event within a minute."""
 PEER_EVERY_S = 5.0
 ANSWER_S = 3.0
+ROTATION_S = 600.0
+"""More than all steps of a rotation may take."""
 PEER_FRESH_S = 30.0
 """What the peer said of its server is repeated here for so long."""
 
@@ -92,7 +95,19 @@ class Server:
     age_s: float
 
 
-PARTS: dict[str, type] = {"archiving": Archiving, "backup": NewestBackup, "scheduled": Waiting, "server": Server}
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A rotation of keys that has not ended on a host, and what there is to say of it."""
+
+    host: str
+    text: str
+    rotation_age_s: float
+    age_s: float
+
+
+PARTS: dict[str, type] = {
+    "archiving": Archiving, "backup": NewestBackup, "scheduled": Waiting, "server": Server, "rotation": Rotation,
+}  # fmt: skip
 """What one host reports of itself."""
 
 _ARCHIVE = "see PostgreSQL's log and the archive's disk; pgvip archive status, pgvip check --only archive-own"
@@ -104,6 +119,13 @@ WARNINGS: tuple[WarningRow[Document], ...] = (
                "{it} to be archived: PostgreSQL writes faster than its archive takes them", _ARCHIVE),
 )  # fmt: skip
 """Of this host's archiving."""
+
+ROTATION_WARNINGS: tuple[WarningRow[Document], ...] = (
+    WarningRow("rotation-unfinished", lambda v: v["text"] if v["rotation_age_s"] >= ROTATION_S else "",
+               "pgvip rotate has not ended on {v[host]}: {it}",
+               "run pgvip rotate again, on either host: it goes on with what was begun"),
+)  # fmt: skip
+"""Of either host: both hosts show it."""
 
 ADDRESS_WARNINGS: tuple[WarningRow[list[tuple[Vip, str]]], ...] = (
     WarningRow("vip-elsewhere", lambda v: v, "this host carries the {it[0]} VIP on {it[1]} too",
@@ -129,16 +151,16 @@ class _Seen:
 
 
 class Background:
-    """`scheduled`: what waits on this host. `ask`: asks the peer's daemon. `faults`: warnings of pgvip's own faults."""
+    """`scheduled`: what waits on this host. `ask`: asks the peer's daemon. `more`: further warnings."""
 
     def __init__(
         self,
         config: Callable[[], Config],
         scheduled: Callable[[], Scheduled | None],
         ask: Callable[[Mapping[str, Any], float], Mapping[str, Any]],
-        faults: Callable[[], tuple[StandingWarning, ...]] = tuple,
+        more: Callable[[], tuple[StandingWarning, ...]] = tuple,
     ) -> None:
-        self._config, self._scheduled, self._ask, self._faults = config, scheduled, ask, faults
+        self._config, self._scheduled, self._ask, self._more = config, scheduled, ask, more
         self._own, self._peer = _Seen(), _Seen()
         self._drill: Document | None = None
         self._exposed: tuple[StandingWarning, ...] = ()
@@ -182,7 +204,7 @@ class Background:
         config = self._config()
         self.read_drill()
         parts = {"archiving": archiving(config), "backup": backup(config)} if config.archive.enabled else {}
-        self._own = _Seen(parts, now_s())
+        self._own = _Seen({**parts, "rotation": rotation_here(config)}, now_s())
         ends = exposed.endings(config)
         self._certificates = {one.name: one.end.isoformat() for one in ends if one.end is not None}
         self._exposed = exposed.standing(config, ends)
@@ -190,9 +212,12 @@ class Background:
 
     def look_server(self) -> None:
         """At this host's PostgreSQL and its configuration files; pgvip's own lines are put back there."""
-        config = self._config()
-        server_files.reset_recovery(config)
-        found = (*server_files.keep(config), *self._server.warnings(config))
+        server_files.reset_recovery(self._config())
+        with server_files.WRITING:
+            config = self._config()
+            server_files.follow(config)
+            kept = server_files.keep(config)
+        found = (*kept, *self._server.warnings(config))
         for_peer = (*found, *_why_down(config))
         self._own_server = _Seen({"server": codec.encode(Server(config.me.name, for_peer, 0.0))}, now_s())
         self._server_warnings = found
@@ -209,7 +234,7 @@ class Background:
     def answer(self, _request: Mapping[str, Any]) -> Mapping[str, Any]:
         """To the peer's question."""
         at_s = now_s()
-        own = {name: self._own.of(name, at_s) for name in ("archiving", "backup")}
+        own = {name: self._own.of(name, at_s) for name in ("archiving", "backup", "rotation")}
         return {**own, "scheduled": self._own_schedule(), "server": self._own_server.of("server", at_s)}
 
     # --- telling ----------------------------------------------------------------------------------------------
@@ -229,14 +254,17 @@ class Background:
 
     def warnings(self) -> tuple[StandingWarning, ...]:
         """What is wrong with this host's archiving, with both PostgreSQL and in pgvip, and lies open of its secrets."""
-        part, theirs = self._own.parts.get("archiving"), self._peer.of("server", now_s())
+        at_s = now_s()
+        part, theirs = self._own.parts.get("archiving"), self._peer.of("server", at_s)
+        rotating = self._own.of("rotation", at_s) or self._peer.of("rotation", at_s)
         return (
             *(warned(WARNINGS, part) if part else ()),
             *self._server_warnings,
             *(warned(PEER_WARNINGS, theirs) if theirs else ()),
             *self._exposed,
+            *(warned(ROTATION_WARNINGS, rotating) if rotating else ()),
             *self._elsewhere,
-            *self._faults(),
+            *self._more(),
         )
 
     def _own_schedule(self) -> Document | None:
@@ -253,6 +281,13 @@ class Background:
         except TimeError:
             return None
         return part if over_s <= GRACE_S else None
+
+
+def rotation_here(config: Config) -> Document | None:
+    """The rotation of keys that has not ended on this host; None without one."""
+    text, rotation_age_s = rotation.unfinished(config)
+    host = config.me.name
+    return {"host": host, "text": text, "rotation_age_s": rotation_age_s, "age_s": 0.0} if text else None
 
 
 def elsewhere(config: Config) -> tuple[StandingWarning, ...]:

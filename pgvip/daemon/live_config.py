@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgvip.config.load import load
@@ -34,6 +35,7 @@ class LiveConfig:
     def __init__(self, config: Config, options: Options) -> None:
         self._config, self._options = config, options
         self._hearers: tuple[Callable[[Config], None], ...] = ()
+        self._changing = threading.Lock()
 
     def __call__(self) -> Config:
         return self._config
@@ -42,20 +44,28 @@ class LiveConfig:
         """Call `hear` with each new configuration from now on, on the loop's thread: it must not wait."""
         self._hearers = (*self._hearers, hear)
 
+    def use_tls(self, tls: str, also: str) -> Config:
+        """Have these in use from now on (`PostgresConfig.tls`), from any thread; what is in force then."""
+        with self._changing:
+            postgres = replace(self._config.postgres, tls=tls, tls_also=also)
+            self._config = replace(self._config, postgres=postgres)
+            return self._config
+
     def reload(self) -> None:
         """Read the file again. What can change does, the rest is said; a file with mistakes changes nothing."""
-        old = self._config
-        try:
-            new = load(self._options.config, self._options.host)
-        except PgvipError as failure:
-            event_log.log("reload-failed", str(failure))
-            return
+        with self._changing:
+            old = self._config
+            try:
+                new = load(self._options.config, self._options.host)
+            except PgvipError as failure:
+                event_log.log("reload-failed", str(failure))
+                return
+            self._config = reloaded(old, new)
         applied, refused = changes(old, new)
         for change in applied:
             event_log.log("reload", str(change))
         for change in refused:
             event_log.log("reload", f"needs a restart of pgvip: {change}")
-        self._config = reloaded(old, new)
         for hear in self._hearers:
             hear(self._config)
 

@@ -152,6 +152,8 @@ def obstacle(snapshot: Snapshot) -> tuple[str, str]:
         return f"a change is under way: {doing}", "Wait until it is over."
     if k.orders.leaving:
         return "this host is leaving", "Wait until it is back."
+    if config.postgres.tls_changes:
+        return "a change of postgresql.tls has not ended", "Wait until it has: pgvip status"
     if any(isinstance(action, Rejoin) for action in k.work.running):
         return "this host is being rewound or cloned", "Wait until it follows."
     if processes.postmaster(config.postgres.data_directory) is None:

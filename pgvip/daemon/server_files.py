@@ -1,8 +1,9 @@
-"""Puts pgvip's own lines back into pg_hba.conf and pg_ident.conf, and takes what ends recovery out of other files."""
+"""Keeps PostgreSQL's files as the configuration has them while the server runs, and what ends recovery out of them."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 from pgvip.core.settings import StandingWarning
@@ -22,6 +23,10 @@ WARNINGS: tuple[WarningRow[str], ...] = (
 )  # fmt: skip
 
 
+WRITING = threading.Lock()
+"""Held by whoever writes these files from the configuration in force: nobody may write by one that is past."""
+
+
 def reset_recovery(config: Config) -> None:
     """Take what ends or delays recovery out of postgresql.auto.conf, where it would win at a restart by hand.
 
@@ -36,6 +41,19 @@ def reset_recovery(config: Config) -> None:
             event_log.log("settings-reset", f"somebody has set {name} by ALTER SYSTEM; it was reset")
     except PgvipError:
         return
+
+
+def follow(config: Config) -> None:
+    """Have the running server take what was changed in the configuration and needs no restart (`pgconf.RELOADED`)."""
+    postmaster = processes.postmaster(config.postgres.data_directory)
+    if postmaster is None:
+        return  # the start writes it
+    try:
+        if pgconf.refresh(config):
+            processes.send(postmaster, pgconf.RELOAD)
+            event_log.log("reload", "PostgreSQL has taken changed settings of pgvip.conf")
+    except PgvipError as failure:
+        event_log.log("reload-failed", str(failure))
 
 
 def keep(config: Config) -> tuple[StandingWarning, ...]:

@@ -106,6 +106,6 @@ def _public(message: Message) -> Message:
     grant = message.grant
     return replace(
         message, seq=0, sent_s=0.0, echo_s=0.0, point=None, replay_lag_s=0.0, gateway_age_s=0.0,
-        revoked=None, failing="", failing_hint="", crashes=(),
+        revoked=None, failing="", failing_hint="", failing_unseen=False, crashes=(),
         grant=None if grant is None else replace(grant, echo_s=0.0, expires_s=None),
     )  # fmt: skip

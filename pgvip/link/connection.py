@@ -147,11 +147,16 @@ def open_listener(address: tuple[str, int], waiting_max: int) -> socket.socket:
     return sock
 
 
+def limit_segments(sock: socket.socket) -> None:
+    """Have packets carry `SEGMENT_BYTES` at most. Before it connects or listens, also those of the other end."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
+
+
 def tune(sock: socket.socket, dead_s: float) -> None:
     """Small messages at once, and the kernel gives up when the driver would."""
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
+    limit_segments(sock)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(dead_s * 1000)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX)
     sock.setsockopt(socket.IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1)

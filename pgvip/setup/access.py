@@ -40,6 +40,7 @@ ITERATIONS = 4096
 """Of PBKDF2, as PostgreSQL's own (src/include/common/scram-common.h)."""
 
 SALT_BYTES = 16
+PASSWORDS_BYTES_MAX = 1 << 16
 METHODS = ("scram-sha-256", "md5", "cert", "ldap", "radius", "gss", "trust", "reject")
 
 
@@ -58,14 +59,70 @@ def ensure_passwords(config: Config) -> str:
         text = path.read_text(encoding="ascii")
     except FileNotFoundError:
         text = ""
-    roles = (DATABASE_ROLE, REPLICATION_ROLE)
-    if all(password_of(text, role) for role in roles):
+    if has_passwords(text):
         if os.geteuid() == 0 and not config.paths.own_passwords.exists():
             write_passwords(config, text)  # of an earlier version
         return text
-    text = "".join(f"*:*:*:{role}:{secrets.token_urlsafe(32)}\n" for role in roles)
+    text = new_passwords()
     write_passwords(config, text)
     return text
+
+
+def has_passwords(text: str) -> bool:
+    """Whether a password file of ours has those of both roles."""
+    return all(password_of(text, role) for role in (DATABASE_ROLE, REPLICATION_ROLE))
+
+
+def new_passwords() -> str:
+    """The text of a password file with new ones."""
+    roles = (DATABASE_ROLE, REPLICATION_ROLE)
+    return "".join(f"*:*:*:{role}:{secrets.token_urlsafe(32)}\n" for role in roles)
+
+
+def own_passwords(config: Config) -> str:
+    """The passwords that root has; "" without any. ActionError when they cannot be read."""
+    try:
+        text = files.read(config.paths.own_passwords, PASSWORDS_BYTES_MAX).decode("ascii")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as failure:
+        raise ActionError(f"could not read {config.paths.own_passwords}", f"{failure}.") from failure
+    return text if has_passwords(text) else ""
+
+
+def keep_passwords(config: Config, text: str) -> None:
+    """Have these passwords on this host, for a change of `postgresql.tls` while the daemon runs. ActionError.
+
+    The daemon gives no file away, so those of PostgreSQL's user are in its own directory. Where `init` or a bundle has
+    put a file, that one stays.
+    """
+    given, own = config.paths.passwords, config.paths.own_passwords
+    if given.exists():
+        if own_passwords(config) == text:
+            return
+        hint = f"Copy {given} and {own} from the primary, with their owners and modes."
+        raise ActionError(f"the passwords in {own} are not those of the pair", hint=hint)
+    try:
+        files.write(own, text)
+    except OSError as failure:
+        raise ActionError(f"could not write {own}", f"{failure}.") from failure
+    _make_passwords(config, text)
+
+
+@as_postgres()
+def _make_passwords(config: Config, text: str) -> None:
+    path, account = config.paths.made_passwords, pgtools.account(config)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.write(path, text, owner=(account.pw_uid, account.pw_gid) if os.geteuid() == 0 else None)
+    except OSError as failure:
+        raise ActionError(f"could not write {path}", f"{failure}.") from failure
+
+
+@as_postgres()
+def forget_made_passwords(config: Config) -> None:
+    """Remove what `keep_passwords` has made: a bundle brings the pair's."""
+    config.paths.made_passwords.unlink(missing_ok=True)
 
 
 def passwords_ready(config: Config) -> bool:
@@ -121,11 +178,7 @@ def hba_lines(config: Config) -> list[str]:
     vips = [str(config.vips[vip].ip) for vip in Vip]
     database = _word(config.postgres.database)
     ours = f"{DATABASE_ROLE},{REPLICATION_ROLE}"
-    kind, method = {
-        "pair": ("hostssl", f"cert map={CERTIFICATE_MAP}"),
-        "own": ("hostssl", "scram-sha-256"),
-        "off": ("host", "scram-sha-256"),
-    }[config.postgres.tls]
+    ways = _ways(config.postgres.tls_let_in)
     rows = [
         ("local", "all", _word(config.postgres.user), "", "peer"),
         ("local", "all", DATABASE_ROLE, "", f"peer map={MAP}"),
@@ -134,14 +187,26 @@ def hba_lines(config: Config) -> list[str]:
         # A host that follows itself, or whoever holds an address, would loop.
         ("host", "replication", ours, "samehost", "reject"),
         *(("host", "replication", ours, _network(vip), "reject") for vip in vips),
-        *((kind, "replication", REPLICATION_ROLE, _network(host), method) for host in hosts),
+        *((kind, "replication", REPLICATION_ROLE, _network(host), method) for host in hosts for kind, method in ways),
         # The replication role as well: from 17 on, a standby asks for logical failover slots by primary_conninfo.
-        *((kind, database, ours, _network(host), method) for host in hosts),
-        *((kind, database, DATABASE_ROLE, _network(vip), method) for vip in vips),
+        *((kind, database, ours, _network(host), method) for host in hosts for kind, method in ways),
+        *((kind, database, DATABASE_ROLE, _network(vip), method) for vip in vips for kind, method in ways),
         ("host", "replication", ours, "all", "reject"),
         ("host", "all", ours, "all", "reject"),
     ]
     return [f"{first:<7} {name:<15} {user:<25} {address:<22} {last}" for first, name, user, address, last in rows]
+
+
+def _ways(let_in: frozenset[str]) -> list[tuple[str, str]]:
+    """Kinds of connection and methods, for `PostgresConfig.tls_let_in`. The first that fits decides.
+
+    While "pair" becomes "off", or the reverse, what is encrypted comes by certificate and the rest by password.
+    """
+    by_certificate, by_password = f"cert map={CERTIFICATE_MAP}", "scram-sha-256"
+    if let_in == {"own"}:
+        return [("hostssl", by_password)]
+    certificates = [("hostssl", by_certificate)] if "pair" in let_in else []
+    return certificates if let_in == {"pair"} else [*certificates, ("host", by_password)]
 
 
 def ident_lines(config: Config) -> list[str]:
@@ -151,7 +216,7 @@ def ident_lines(config: Config) -> list[str]:
     network each role by the certificate that either host has for it.
     """
     rows = [(MAP, _word(user), DATABASE_ROLE) for user in ("root", config.postgres.user)]
-    if config.postgres.tls == "pair":
+    if "pair" in config.postgres.tls_let_in:
         hosts = sorted((config.me, config.peer), key=lambda host: host.name)
         rows += [
             (CERTIFICATE_MAP, f'"{client_name(role, host)}"', role)

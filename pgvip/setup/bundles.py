@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgvip.errors import RefusedError
 from pgvip.link import bundle, tls
 from pgvip.setup import access, rotation, server_keys
 
@@ -22,6 +23,7 @@ def make(config: Config, identity: PairIdentity, path: Path) -> None:
     """
     from pgvip.link.certificates import make_pair_certificates  # noqa: PLC0415  # slow to import, needed only here
 
+    refuse_change(config)
     pairs = make_pair_certificates([config.me.name, config.peer.name])
     own, peer = pairs[config.me.name], pairs[config.peer.name]
     directory = config.paths.certificates
@@ -47,3 +49,14 @@ def make(config: Config, identity: PairIdentity, path: Path) -> None:
         ),
     )
     bundle.remember(config.paths.state, path)
+
+
+def refuse_change(config: Config) -> None:
+    """RefusedError while `postgresql.tls` changes: a bundle brings what one of them needs."""
+    if config.postgres.tls_changes:
+        used, wanted = config.postgres.tls, config.postgres.tls_wanted
+        raise RefusedError(
+            "a change of postgresql.tls has not ended",
+            f'The file says "{wanted}", in use is "{used}".',
+            f'Wait until it has ended (pgvip status); where the other host is gone, write "{used}" again and reload.',
+        )

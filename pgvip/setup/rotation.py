@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ssl
 import tempfile
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,6 +109,25 @@ def load(config: Config) -> Rotation:
         return Rotation()
     except (OSError, FormatError) as failure:
         raise LinkError(f"cannot read {path}", f"{failure}.", HINT) from failure
+
+
+def unfinished(config: Config) -> tuple[str, float]:
+    """What there is to say of a rotation that has not ended here, "" for none; and its age in seconds."""
+    path = config.paths.certificates / FILE
+    try:
+        age_s = max(0.0, time.time() - path.stat().st_mtime)
+        coming = load(config).next
+    except OSError:
+        return "", 0.0
+    except LinkError as failure:
+        return failure.message, age_s
+    if coming is None:
+        return "", 0.0
+    return (
+        "it uses its new keys, and the old ones are still valid"
+        if coming.using
+        else "it has next keys, and does not use them"
+    ), age_s
 
 
 def _keep(config: Config, rotation: Rotation) -> None:

@@ -26,7 +26,7 @@ from pgvip.rejoin import source
 from pgvip.setup import access, enrolment, rotation, server_keys
 from pgvip.setup.hands import Hands
 from pgvip.state import files
-from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_identity
+from pgvip.state.record import PairIdentity, RecordStore, TlsInUse, load_identity, save_identity, save_tls
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
 from pgvip.system.sql import REPLICATION_ROLE, NoAnswer, connect_peer
@@ -105,6 +105,8 @@ def install(bundle: Bundle, config: Config, path: Path, hands: Hands) -> None:
     if bundle.server_keys:
         server_keys.install(config, bundle.server_keys)
     tls.install(config.paths.certificates, tls.KeyPair(bundle.key, bundle.certificate), bundle.peer_certificate)
+    access.forget_made_passwords(config)
+    save_tls(config.paths.tls_in_use, TlsInUse(config.postgres.tls))
     save_identity(config.paths.identity, identity_of(bundle, config))
     remember(config.paths.state, path)
 

@@ -60,6 +60,15 @@ class Scheduled:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsInUse:
+    """See `PostgresConfig.tls`. `passwords_left`: pgvip's roles may still have passwords that nothing uses."""
+
+    tls: str
+    also: str = ""
+    passwords_left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _KeptFacts:
     """The facts of one boot in their file."""
 
@@ -170,6 +179,16 @@ def load_scheduled(path: Path) -> Scheduled | None:
 def save_scheduled(path: Path, scheduled: Scheduled) -> None:
     """Keep a scheduled switchover, durably."""
     _save(path, scheduled, durable=True)
+
+
+def load_tls(path: Path) -> TlsInUse | None:
+    """Which `postgresql.tls` is in use; None where nothing was kept. RecordError when the file is not readable."""
+    return _load(TlsInUse, path)
+
+
+def save_tls(path: Path, tls: TlsInUse) -> None:
+    """Keep it, durably."""
+    _save(path, tls, durable=True)
 
 
 # --- files -------------------------------------------------------------------------------------------------

@@ -103,7 +103,8 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         "scheduled": live.scheduled,
         "doing": _doing(k, now_s),
         "warnings": [
-            encode(warning) for warning in distinct((*decision.warnings, *live.warnings, *warned(WARNINGS, live.http)))
+            {"name": one.name, "text": one.text, "hint": one.hint}
+            for one in distinct((*decision.warnings, *live.warnings, *warned(WARNINGS, live.http)))
         ],
         "blockers": [{"change": change, "why": why} for change, why in k.intent.blockers],
         "drill": live.drill,

@@ -7,15 +7,18 @@ down. What they are, and why, is one table: `server_settings`.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import signal
-import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgvip.deadlines import wait_until
 from pgvip.errors import PostgresError
 from pgvip.state import files
-from pgvip.system import server_settings, server_tls, session_settings, wal_commands
+from pgvip.system import pgtools, server_settings, server_tls, session_settings, wal_commands
 from pgvip.system.sql import REPLICATION_ROLE
 from pgvip.system.workers import as_postgres
 from pgvip.text.numbers import whole
@@ -51,8 +54,9 @@ RESTART_AFTER_CRASH = "restart_after_crash"
 RELOAD = signal.SIGHUP
 """To the postmaster: read the configuration again (manual, 19.5)."""
 
-_WRITING = threading.Lock()
-"""Two threads of the daemon write pgvip.conf; neither may undo what the other has just written."""
+LOCK_S = 10.0
+RELOADED = (*server_tls.SETTINGS, "primary_conninfo", "max_slot_wal_keep_size")
+"""What follows the configuration while the server runs; the rest is the core's affair, or needs a restart."""
 
 AUTO_KEY = re.compile(r"^\s*([A-Za-z_][\w.]*)\s*=?")
 
@@ -92,7 +96,7 @@ def write(config: Config, *, sync: bool, version: int, raised: Mapping[str, str]
     main = config.postgres.config_directory / "postgresql.conf"
     path = config.postgres.config_directory / FILE_NAME
     try:
-        with _WRITING:
+        with _alone(path):
             kept = _raised_in(path) if raised is None else raised
             text = render(config, sync=sync, version=version, raised=kept)
             if raised is None and path.exists():  # of a server that runs: this one is set by itself
@@ -118,18 +122,59 @@ def refresh_commands(config: Config) -> bool:
 
 
 @as_postgres()
+def refresh(config: Config) -> bool:
+    """Bring what follows the configuration (`RELOADED`) up to date; True when the server must read it again.
+
+    PostgresError when it cannot be written.
+    """
+    path = config.postgres.config_directory / FILE_NAME
+    version = pgtools.major_version(config.postgres.data_directory)
+    settings = dict(_settings(config, sync=False, version=version))
+    wanted = {key: f"{key} = {quoted(settings[key])}" for key in RELOADED if key in settings}
+    return _replace(path, wanted, drop=frozenset(RELOADED) - settings.keys(), add=True)
+
+
+@as_postgres()
 def set_restart_after_crash(config: Config, *, on: bool) -> bool:
     """Set restart_after_crash; True when the server must read it again. PostgresError when it cannot be written."""
     line = f"{RESTART_AFTER_CRASH} = {quoted('on' if on else 'off')}"
     return _replace(config.postgres.config_directory / FILE_NAME, {RESTART_AFTER_CRASH: line})
 
 
-def _replace(path: Path, wanted: Mapping[str, str]) -> bool:
-    """Put lines of our own in the place of those of the same key; True when something changed."""
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While pgvip.conf is read and written: of those who do so, none may undo what another has just written.
+
+    They are threads of the daemon, its workers and commands: what is locked is the directory. PostgresError, OSError.
+    """
+    place = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with _WRITING:
+        wait_until(lambda: _locked(place), LOCK_S, what=f"another one writes {path}", error=PostgresError)
+        yield
+    finally:
+        os.close(place)
+
+
+def _locked(place: int) -> bool:
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _replace(
+    path: Path, wanted: Mapping[str, str], *, drop: frozenset[str] = frozenset(), add: bool = False
+) -> bool:
+    """Put lines of our own in the place of those of the same key; True when something changed.
+
+    `drop`: keys whose lines go. `add`: those that are not there come at the end.
+    """
+    try:
+        with _alone(path):
             lines = _lines(path)
-            new = _with(lines, wanted)
+            new = [line for line in _with(lines, wanted) if _key(line) not in drop]
+            new += [line for key, line in wanted.items() if add and key not in set(map(_key, lines))]
             if new == lines:
                 return False
             files.write_like(path, "\n".join([*new, ""]), path)

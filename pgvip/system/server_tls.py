@@ -63,7 +63,7 @@ def client_words(config: Config, role: str, address: str, libpq: int, *, program
             **({"sslcertmode": "require", "require_auth": "none"} if modern else {}),
         }
     password = {
-        "passfile": str(config.paths.passwords if program else password_file(config)),
+        "passfile": str(_program_passwords(config) if program else password_file(config)),
         **({"require_auth": "scram-sha-256"} if modern else {}),
     }
     if tls == "off":
@@ -86,12 +86,22 @@ def _name(config: Config, address: str) -> str:
 def password_file(config: Config) -> Path:
     """The password file that this process may read: root has a copy of its own (libpq wants the mode 0600)."""
     own = config.paths.own_passwords
-    return own if os.geteuid() == 0 and own.exists() else config.paths.passwords
+    return own if os.geteuid() == 0 and own.exists() else _program_passwords(config)
+
+
+def _program_passwords(config: Config) -> Path:
+    """The password file for PostgreSQL's user: made by `init` or a bundle, else by a change of `postgresql.tls`."""
+    given = config.paths.passwords
+    return given if given.exists() else config.paths.made_passwords
+
+
+SETTINGS = ("ssl", "ssl_cert_file", "ssl_key_file", "ssl_ca_file")
+"""What `server_settings` may set."""
 
 
 def server_settings(config: Config) -> tuple[tuple[str, str], ...]:
     """The server's settings (manual, 20.3.3). All of them change by a reload."""
-    if config.postgres.tls != "pair":
+    if "pair" not in config.postgres.tls_let_in:
         return ()
     directory = config.paths.server_keys
     return (

@@ -42,6 +42,7 @@ MODULES = (
     "pgvip.checks.logins",
     "pgvip.checks.machine",
     "pgvip.checks.postgresql",
+    "pgvip.checks.server_state",
     "pgvip.checks.wal_archive",
     "pgvip.rejoin.copy",
     "pgvip.rejoin.follow",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import partial
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.lab.hosts import DATA_DIRECTORY, Host
 from tests.lab.nodes import wait_until
 from tests.lab.scene import Scene
+from tests.lab.test_versions import diverge
 
 LINK = {"archive": {"peer_archive": "link"}}
 
@@ -34,6 +36,30 @@ def push_out(host: Host) -> str:
     raise AssertionError(f"{name} is still there")
 
 
+def diverged_from_an_old_checkpoint(scene: Scene) -> None:
+    """The primary is off; the last checkpoint that both hosts have is in a segment that only the standby's archive has.
+
+    pg_rewind reads from there on; neither recovery nor what is saved of the host's own WAL needs that segment.
+    """
+    primary, standby = scene.primary, scene.standby
+    primary.sql("checkpoint", timeout_s=30)
+    name = primary.sql("select pg_walfile_name(redo_lsn) from pg_control_checkpoint()").strip()
+    primary.sql("select pg_switch_wal(); insert into filler values (0)")
+    scene.pair.pgvip(primary, "pause", "no other change meanwhile")
+    diverge(scene, primary, standby)
+    scene.strike()
+    primary.sql("set synchronous_commit = local; insert into filler values (1); select pg_switch_wal()")
+    primary.sql("checkpoint", timeout_s=30)
+    archives = [host.directory / "state/archive" for host in (primary, standby)]
+    wait_until(lambda: any(archives[0].glob(f"{name}*")), 20, f"{name} in the archive")
+    scene.fence.failures[primary.name].stay_off = True
+    primary.power_off()
+    for path in archives[0].glob(f"{name}*"):
+        shutil.move(path, archives[1] / path.name)
+    (primary.directory / "postgresql/data/pg_wal" / name).unlink(missing_ok=True)
+    scene.switch.heal()
+
+
 @pytest.mark.pair(overrides=LINK)
 def test_standby_behind_its_slot_and_a_host_that_returns_read_the_archive_over_the_link(scene: Scene) -> None:
     pair, primary, standby = scene.pair, scene.primary, scene.standby
@@ -51,10 +77,13 @@ def test_standby_behind_its_slot_and_a_host_that_returns_read_the_archive_over_t
     pair.wait_healthy(60)
     assert restored(standby, name)
 
-    scene.strike()
-    primary.power_off()
+    diverged_from_an_old_checkpoint(scene)
+    pair.pgvip(standby, "resume")
     scene.wait_writes(30)
+    scene.fence.soothe()
+    primary.boot()
     scene.finish(swapped=True)
+    assert "rejoined: rewound" in primary.log()
     # The history of the new timeline is in the archive of the host that took over.
     assert restored(primary, scene.standby.sql("select pg_walfile_name(pg_current_wal_lsn())")[:8] + ".history")
     found = json.loads(pair.pgvip(primary, "archive", "status", "--json").stdout)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -219,10 +221,55 @@ def write(pair: Pair, options: Options) -> None:
     (pair.alpha.directory / CONFIG).write_text(config_text(options))
 
 
-@pytest.mark.pair(overrides={"postgresql": {"tls": "off"}})
+@pytest.mark.pair(preset="default", overrides={"postgresql": {"tls": "off"}})
 def test_without_tls_there_are_passwords_and_a_warning(pair: Pair) -> None:
     pair.wait_healthy()
     assert not (pair.alpha.directory / "state/work/tls").exists()
     assert (pair.alpha.directory / "etc/pgpass").exists()
     wait_until(lambda: "tls-off" in str(pair.status(pair.alpha)["warnings"]), 30, "the warning")
     assert (pair.alpha.directory / "etc/pgpass.root").stat().st_mode & 0o077 == 0
+
+
+def want_tls(host: Host, tls: str) -> None:
+    """As an administrator: the file, and a reload."""
+    (host.directory / CONFIG).write_text(config_text(Options(preset="default", overrides={"postgresql": {"tls": tls}})))
+    os.kill(host.service_pid("pgvip"), signal.SIGHUP)
+
+
+def kinds(host: Host) -> set[str]:
+    """Kinds of connection by which pg_hba.conf lets the replication role in."""
+    text = (host.directory / "postgresql/data/pg_hba.conf").read_text()
+    return {line.split()[0] for line in text.splitlines() if "pgvip_replication " in line and "reject" not in line}
+
+
+def changed_tls(scene: Scene, first: Host, second: Host, tls: str, kind: str) -> None:
+    """One host after the other says so; both let in nothing else in the end, and the stream is new."""
+    receiver, term = scene.primary.sql(RECEIVER), scene.pair.status(scene.primary)["record"]["term"]
+    begun_s = scene.strike()
+    want_tls(first, tls)
+    if tls == "pair":
+        wait_until(lambda: all(scene.says(host, "the file of ") for host in (first, second)), 20, "both warn")
+    assert scene.primary.sql(RECEIVER) == receiver
+    want_tls(second, tls)
+    wait_until(lambda: kinds(first) == kinds(second) == {kind}, 30, f"{kind}, not {kinds(first)} and {kinds(second)}")
+    wait_until(lambda: scene.primary.sql(RECEIVER) not in ("", receiver), 20, "the stream by the new way")
+    scene.wait_writes()
+    # Commits wait while the stream is made anew: on a machine with much else to do some may be late.
+    failed = [event for event in scene.writer.events() if begun_s <= event.sent_s and not event.ok]
+    assert [event for event in failed if not event.detail.startswith("Late")] == []
+    assert scene.writer.outage_s(begun_s) < 3.0
+    assert scene.pair.status(scene.primary)["record"]["term"] == term
+    wait_until(lambda: not any(scene.says(host, "postgresql.tls is") for host in (first, second)), 20, "no warning")
+
+
+@pytest.mark.pair(preset="default", overrides={"postgresql": {"tls": "off"}})
+def test_tls_is_switched_on_and_off_again_while_a_client_writes(scene: Scene) -> None:
+    primary, standby = scene.primary, scene.standby
+    changed_tls(scene, standby, primary, "pair", "hostssl")
+    check_wire(primary, standby)
+    verifiers = "select count(*) from pg_authid where rolname like 'pgvip%' and rolpassword is not null"
+    wait_until(lambda: primary.sql(verifiers) == "0", 20, "no passwords")
+    changed_tls(scene, primary, standby, "off", "host")
+    wait_until(lambda: "pgvip_replication false" in map(str.strip, sessions(primary)), 20, "a stream without TLS")
+    assert primary.sql("show ssl") == "off"
+    scene.finish(swapped=False)

@@ -153,7 +153,7 @@ class Core:
         """
         sent_s = 0.0 if self.sync else NOW_S
         plain = replace(message, seq=0, sent_s=sent_s, vips=(), point=None, gateway_age_s=0.0)
-        return replace(plain, failing="", failing_hint="", crashes=())
+        return replace(plain, failing="", failing_hint="", failing_unseen=False, crashes=())
 
     # --- time -----------------------------------------------------------------------------------------------
 

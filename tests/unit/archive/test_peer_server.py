@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from pgvip.deadlines import wait_until
 from pgvip.errors import ArchiveError, LinkError, ProbeError
 from pgvip.link import tls
 from pgvip.link.certificates import make_pair_certificates
+from pgvip.link.connection import SEGMENT_BYTES
 from pgvip.link.peer_link import PeerLink
 from pgvip.link.tls import install, load_contexts
 from pgvip.probes import archive_mount
@@ -104,7 +106,16 @@ def test_the_list_is_that_of_the_directory(hosts: Hosts) -> None:
     assert len(linked.files) == 301
 
 
-def test_restore_command_fetches_over_the_link(hosts: Hosts, tmp_path: Path) -> None:
+def test_restore_command_fetches_over_the_link(
+    hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prove, sizes = tls.prove, list[tuple[bool, int]]()
+
+    def sized(sock: ssl.SSLSocket, *rest: Any) -> None:
+        sizes.append((sock.server_side, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)))
+        prove(sock, *rest)
+
+    monkeypatch.setattr(tls, "prove", sized)
     (hosts.archive / NAME).write_bytes(b"wal" * 100_000)
     wal = tmp_path / "pg_wal"
     wal.mkdir()
@@ -112,6 +123,8 @@ def test_restore_command_fetches_over_the_link(hosts: Hosts, tmp_path: Path) -> 
     words += ["--peer-link", str(hosts.daemon)]
     assert restore_wal.main([*words, NAME, str(wal / "RECOVERYXLOG")]) == 0
     assert (wal / "RECOVERYXLOG").read_bytes() == b"wal" * 100_000
+    assert {end for end, _ in sizes} == {True, False}
+    assert max(size for _, size in sizes) <= SEGMENT_BYTES  # of either end, as those of the link
     other = NAME.replace("1", "2")
     assert restore_wal.main([*words, "--strict", other, str(wal / "none")]) == 1
     (hosts.archive / DIRECTORY / INDEX).unlink()  # as where nothing is mounted over there: not "there is none"

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pgvip.checks import server_state
 from pgvip.checks.server_state import LINES_MAX, WARNINGS, Findings, ServerState, described, way_out
 from pgvip.core.warnings import warned
+from pgvip.system import workers
+from pgvip.system.tasks import Task
 from tests.unit import configs
+
+if TYPE_CHECKING:
+    from pgvip.system.sql import Session
 
 
 def test_wrong_lines_are_named_by_file_and_line() -> None:
@@ -48,6 +56,33 @@ def test_what_is_found_is_warned_of_and_nothing_else() -> None:
     full = Findings("a", "b", "c", "d", "e", "f", "g")
     assert [one.name for one in warned(WARNINGS, full)] == [row.name for row in WARNINGS]
     assert all(one.text and one.hint for one in warned(WARNINGS, full))
+
+
+class NotStreaming:
+    """The session of a standby that does not stream."""
+
+    def query(self, name: str, timeout_s: float) -> list[tuple[object, ...]]:
+        assert timeout_s > 0
+        return [(True,)] if name == "in_recovery" else []
+
+
+def test_the_primary_is_asked_with_the_keys_of_the_wal_receiver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root has no certificate for its role: every primary would refuse it, whatever is really wrong."""
+    config = configs.make(tmp_path)
+    asked = list[str]()
+
+    def call(task: Task, args: Sequence[object], _kwargs: Mapping[str, object]) -> str:
+        assert args == (config,)
+        asked.append(task.name)
+        return "no"
+
+    monkeypatch.setattr(workers, "_call", call)
+    monkeypatch.setattr(workers._STATE, "engaged", "postgres")
+    session = cast("Session", NotStreaming())
+    assert server_state._replication_refused(config, session) == "no"
+    assert asked == ["pgvip.checks.server_state:why_refused"]
 
 
 def test_a_host_without_a_server_is_not_asked(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pgvip.config.model import Config
 from pgvip.core.settings import Settings
 from pgvip.core.values import Override, Vip
 from pgvip.errors import ConfigError, RecordError
-from pgvip.state.record import PairIdentity, save_identity
+from pgvip.state.record import PairIdentity, TlsInUse, save_identity, save_tls
 from tests.unit.config_text import DB1_FENCING, edited
 
 SAMPLE = Path(__file__).parents[3] / "conf" / "pgvip.toml"
@@ -132,6 +132,8 @@ def test_digest_is_equal_on_both_hosts_and_follows_what_must_be_equal() -> None:
     link = parse(("[archive]", '[archive]\npeer_archive = "link"')).settings.digest
     assert mine != link
     assert link != parse(("[archive]", '[archive]\npeer_archive = "link"\nport = 9434')).settings.digest
+    assert mine == parse(("[postgresql]", '[postgresql]\ntls = "pair"')).settings.digest
+    assert mine != parse(("[postgresql]", '[postgresql]\ntls = "off"')).settings.digest
 
 
 @pytest.fixture
@@ -148,6 +150,51 @@ def test_identity_of_init_is_merged(file: Path) -> None:
     assert load.load(file, "db1").settings.me_first is True
     after = load.load(file, "db2")
     assert (after.pair_id, after.settings.me_first, after.file) == ("pair-1", False, file)
+
+
+def test_the_tls_in_use_is_kept_apart_from_that_of_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, off = load.load(file, "db1").paths, file.read_text().replace("[postgresql]", '[postgresql]\ntls = "off"')
+    paths.certificates.mkdir()
+    save_tls(paths.tls_in_use, TlsInUse("pair", also="off"))
+    assert load.load(file, "db1").postgres.tls_let_in == {"pair"}, "before init it is the file's"
+    save_identity(paths.identity, PairIdentity("pair-1", "70", "db1", "db2"))
+    digest = load.load(file, "db1").settings.digest
+    file.write_text(off)
+    postgres = load.load(file, "db1").postgres
+    assert (postgres.tls, postgres.tls_also, postgres.tls_wanted) == ("pair", "off", "off")
+    assert postgres.tls_changes
+    assert load.load(file, "db1").settings.digest != digest
+    save_tls(paths.tls_in_use, TlsInUse("off"))
+    assert not load.load(file, "db1").postgres.tls_changes
+
+    def refused(_path: Path) -> None:
+        raise RecordError("could not read") from PermissionError()
+
+    monkeypatch.setattr(load, "load_tls", refused)
+    assert load.load(file, "db1").postgres.tls == "off", "archive-wal runs as PostgreSQL's user"
+
+
+def test_a_damaged_tls_in_use_says_what_to_do(file: Path) -> None:
+    paths = load.load(file, "db1").paths
+    save_identity(paths.identity, PairIdentity("pair-1", "70", "db1", "db2"))
+    paths.certificates.mkdir()
+    paths.tls_in_use.write_text("{")
+    with pytest.raises(RecordError) as caught:
+        load.load(file, "db1")
+    assert f"remove {paths.tls_in_use}" in caught.value.hint
+
+
+def test_the_authority_of_a_certificate_in_use_stays_in_the_file(file: Path) -> None:
+    paths = load.load(file, "db1").paths
+    save_identity(paths.identity, PairIdentity("pair-1", "70", "db1", "db2"))
+    paths.certificates.mkdir()
+    save_tls(paths.tls_in_use, TlsInUse("own"))
+    text = file.read_text()
+    file.write_text(text.replace("[postgresql]", '[postgresql]\ntls = "off"'))
+    with pytest.raises(ConfigError, match='"own" is still in use'):
+        load.load(file, "db1")
+    file.write_text(text.replace("[postgresql]", '[postgresql]\ntls = "off"\ntls_authority = "/etc/ssl/ours.pem"'))
+    assert load.load(file, "db1").postgres.tls == "own"
 
 
 def test_renamed_host_is_refused(file: Path) -> None:

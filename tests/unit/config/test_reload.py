@@ -48,6 +48,18 @@ def test_reload_applies_what_it_can_and_keeps_the_rest() -> None:
     assert merged.settings.override is Override.STANDBY
 
 
+def test_another_tls_is_what_is_wanted_and_not_yet_what_is_used() -> None:
+    edit = '[postgresql]\ntls = "own"\ntls_authority = "/etc/ssl/ours.pem"\nkeep_access = false'
+    old, new = parse(), parse(("[postgresql]", edit), ("[hosts.db2]", '[hosts.db2]\ncertificate_name = "x.example"'))
+    used = dataclasses.replace(new, postgres=dataclasses.replace(new.postgres, tls="pair"))  # as `load` gives it
+    applied, refused = reload.changes(old, used)
+    assert 'postgresql.tls: "pair" -> "own"' in map(str, applied)
+    assert refused == []
+    merged = reload.reloaded(old, used)
+    assert merged.postgres == used.postgres
+    assert merged.peer == used.peer
+
+
 def test_nothing_changes_between_equal_files() -> None:
     assert reload.changes(parse(), parse()) == ([], [])
 

@@ -14,7 +14,7 @@ from pgvip.core.messages import AddressFree, Message, Order, Request, Stopped, W
 from pgvip.core.observations import Observation, PeerDatabase
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Durable, Lsn, Mode, Override, Pause, Role, Vip, WalPoint
-from pgvip.core.warnings import TABLE, WarningRow, distinct
+from pgvip.core.warnings import TABLE, WarningRow, distinct, standing
 from tests.unit.core_world import (
     HERE,
     NOW_S,
@@ -152,23 +152,36 @@ def test_every_warning_of_the_table_has_its_case() -> None:
     assert {name for _, name, _ in NEEDS_OPERATOR.values()} | set(OTHERS) == {row.name for row in TABLE}
 
 
-def warning(name: str, text: str = "") -> StandingWarning:
-    return StandingWarning(name, text or name)
+def warning(name: str, *, unseen: bool = False) -> StandingWarning:
+    return StandingWarning(name, name, unseen=unseen)
 
 
 def test_of_two_warnings_for_one_cause_the_more_specific_one_stands() -> None:
-    unseen, refuses, other = warning("database-unseen"), warning("database-refuses"), warning("lag")
+    unseen, refuses = warning("database-unseen", unseen=True), warning("database-refuses")
+    other, waits = warning("lag", unseen=True), warning("database-waits")
     assert distinct((unseen, other)) == (unseen, other)
     assert distinct((unseen, other, refuses)) == (other, refuses)
-    theirs = warning("peer-database", "on b: PostgreSQL answers and refuses pgvip")
-    waits = warning("database-waits")
     assert distinct((unseen, waits)) == (waits,)
-    silent = warning("peer-failing", "b reports: the local database does not answer pgvip: no answer")
-    down = warning("peer-failing", "b reports: StartPostgres failed 3 times: no space")
-    assert distinct((down, theirs)) == (theirs,)
-    record = warning("peer-failing", "b reports: the record cannot be written")
+    theirs, record = warning("peer-database"), warning("peer-failing")
+    silent = warning("peer-failing", unseen=True)
     assert distinct((silent, theirs)) == (theirs,)
     assert distinct((record, theirs)) == (record, theirs), "another cause"
+
+
+def test_a_warning_says_whether_it_is_about_a_server_that_is_not_seen() -> None:
+    """By what it found, and on the other host as well: its text may be anything."""
+    refused = failing(since_s=NOW_S - 6)
+    for host, wanted in (
+        (standby().sees(database=refused), True),
+        (twice_failed(standby().down(), StartPostgres), True),
+        (twice_failed(standby().down(), Rejoin), False),
+        (standby().processes(installed=False), False),
+    ):
+        message = host.round().message
+        assert message.failing_unseen is wanted, message.failing
+        heard = {name: getattr(message, name) for name in ("failing", "failing_hint", "failing_unseen")}
+        [theirs] = [one for one in standing(primary().hears(**heard).facts) if one.name == "peer-failing"]
+        assert theirs.unseen is wanted, theirs.text
 
 
 def test_what_this_host_lacks_itself_is_no_hung_server() -> None:

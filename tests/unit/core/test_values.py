@@ -84,7 +84,8 @@ PROMISES = (
     "confirmed", "claiming", "question", "answer", "request", "invite", "invite_term", "cannot", "stopped",
     "has_checkpoint", "grant", "address_free", "eligible", "postmaster", "read_write", "in_recovery", "database_ok",
     "streaming", "replay_lag_s", "point", "gateway_ok", "gateway_age_s", "vips", "hold", "digest", "version",
-    "leaving", "revoked", "unfit", "failing", "failing_hint", "crashes",
+    "leaving", "revoked", "unfit", "failing", "failing_hint", "failing_unseen",
+    "crashes",
 )  # fmt: skip
 
 

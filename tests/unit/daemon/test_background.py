@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -26,6 +27,7 @@ from pgvip.errors import ArchiveError, LinkError
 from pgvip.orders.desk import Desk
 from pgvip.orders.peer_questions import PeerQuestions
 from pgvip.orders.schedule import GRACE_S
+from pgvip.setup import rotation
 from pgvip.state.record import Scheduled
 from pgvip.status.snapshot import Newest
 from pgvip.text.times import wall
@@ -180,7 +182,7 @@ def test_the_peer_tells_the_same_of_itself(world: World) -> None:
     world.seen.look_peer()
     world.clock_s += 1.0
     found = world.seen.facts()
-    assert [found[part]["host"] for part in PARTS if part != "server"] == ["paris", "paris", "paris"]
+    assert [found[part]["host"] for part in PARTS if part not in ("server", "rotation")] == ["paris", "paris", "paris"]
     assert found["archiving"]["age_s"] == 3.0
     assert found["backup"]["name"] == "of-10"
     assert found["scheduled"] == {**asdict(waiting), "host": "paris", "age_s": 1.0}
@@ -311,4 +313,34 @@ def test_what_the_server_of_this_host_lacks_is_told_to_the_peer(world: World, mo
     assert world.seen.warnings() == (wrong,)
     told = checked(world.seen.answer({})["server"], PARTS["server"])
     assert told is not None
-    assert told["warnings"] == [{"name": wrong.name, "text": wrong.text, "hint": wrong.hint}]
+    assert told["warnings"] == [{"name": wrong.name, "text": wrong.text, "hint": wrong.hint, "unseen": False}]
+
+
+def test_a_rotation_that_was_interrupted_is_a_warning_on_both_hosts(world: World) -> None:
+    world.config.paths.certificates.mkdir()
+    own, peer = rotation.make(world.config)
+    rotation.prepare(world.config, rotation.next_of("7", own, peer.public))
+    path = world.config.paths.certificates / rotation.FILE
+
+    def look() -> list[str]:
+        world.seen.look()
+        other = World(world.config, peer={"ok": True, **world.seen.answer({})})
+        other.seen.look_peer()
+        assert other.seen.warnings() == world.seen.warnings()
+        return [one.text for one in world.seen.warnings()]
+
+    assert look() == [], "it may be under way"
+    began_s = path.stat().st_mtime - background.ROTATION_S
+    os.utime(path, (began_s, began_s))
+    assert look() == ["pgvip rotate has not ended on berlin: it has next keys, and does not use them"]
+    [warning] = world.seen.warnings()
+    assert (warning.name, "pgvip rotate again" in warning.hint) == ("rotation-unfinished", True)
+    rotation.use(world.config, "7")
+    os.utime(path, (began_s, began_s))
+    assert look() == ["pgvip rotate has not ended on berlin: it uses its new keys, and the old ones are still valid"]
+    rotation.finish(world.config, "7")
+    os.utime(path, (began_s, began_s))
+    assert look() == []
+    path.write_text("{")
+    os.utime(path, (began_s, began_s))
+    assert look() == [f"pgvip rotate has not ended on berlin: cannot read {path}"]

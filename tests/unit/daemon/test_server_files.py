@@ -12,7 +12,7 @@ from pgvip.config.model import Config
 from pgvip.daemon import server_files
 from pgvip.events import event_log
 from pgvip.setup import access
-from pgvip.system import processes
+from pgvip.system import pgconf, processes
 from tests.unit import configs
 
 THEIRS = "host all all 192.0.2.0/24 md5\n"
@@ -65,7 +65,25 @@ def test_what_cannot_be_written_is_warned_of(config: Config, monkeypatch: pytest
     assert str(gone) in warning.text
 
 
+def test_a_running_server_takes_what_was_changed_and_needs_no_restart(config: Config, told: list[str]) -> None:
+    data = config.postgres.data_directory
+    data.mkdir()
+    (data / "PG_VERSION").write_text("15\n")
+    (data / "pgvip.conf").write_text(pgconf.render(config, sync=True, version=15))
+    server_files.follow(config)
+    assert told == []
+    server_files.follow(replace(config, max_slot_wal_keep_mb=77))
+    assert told == ["reload"]
+    assert "max_slot_wal_keep_size = '77MB'" in (data / "pgvip.conf").read_text()
+    server_files.follow(replace(config, max_slot_wal_keep_mb=77))
+    assert told == ["reload"]
+    (data / "PG_VERSION").unlink()
+    server_files.follow(config)
+    assert told == ["reload", "reload-failed"]
+
+
 def test_without_a_server_nothing_is_touched(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "postmaster", lambda _: None)
+    server_files.follow(config)
     assert server_files.keep(config) == ()
     assert access.access_files(config)[0].read_text() == THEIRS

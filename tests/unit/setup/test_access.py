@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pgvip.config.model import Config
+from pgvip.errors import ActionError
 from pgvip.setup import access
 from tests.unit import configs
 
@@ -99,6 +100,36 @@ def test_nothing_but_a_reject_fits_a_connection_without_tls(tmp_path: Path) -> N
     for tls in ("pair", "own"):
         rows = fields(access.hba_lines(with_passwords(tmp_path, tls)))
         assert {row[4] for row in rows if row[0] == "host"} == {"reject"}
+
+
+def test_while_tls_changes_the_encrypted_comes_by_certificate_and_the_rest_by_password(tmp_path: Path) -> None:
+    config = with_passwords(tmp_path)
+    for tls, also in (("off", "pair"), ("pair", "off")):
+        change = replace(config, postgres=replace(config.postgres, tls=tls, tls_also=also))
+        rows = [row for row in fields(access.hba_lines(change)) if row[0] != "local" and "reject" not in row]
+        assert [row[0] for row in rows] == ["hostssl", "host"] * (len(rows) // 2)
+        assert {(row[0], row[4]) for row in rows} == {("hostssl", "cert"), ("host", "scram-sha-256")}
+        assert all(row[1:4] == after[1:4] for row, after in zip(rows[::2], rows[1::2], strict=True))
+        assert access.CERTIFICATE_MAP in str(access.ident_lines(change))
+    own = replace(config, postgres=replace(config.postgres, tls="own", tls_also="off"))
+    assert access.hba_lines(own) == access.hba_lines(config)
+
+
+def test_passwords_that_were_given_are_not_replaced_by_a_daemon(tmp_path: Path) -> None:
+    config = with_passwords(tmp_path)
+    text, other = access.new_passwords(), access.new_passwords()
+    access.keep_passwords(config, text)
+    assert access.own_passwords(config) == text
+    assert config.paths.made_passwords.read_text() == text
+    access.keep_passwords(config, other)
+    assert config.paths.made_passwords.read_text() == other
+    access.forget_made_passwords(config)
+    assert not config.paths.made_passwords.exists()
+    access.write_passwords(config, text)
+    access.keep_passwords(config, text)
+    with pytest.raises(ActionError, match="are not those of the pair"):
+        access.keep_passwords(config, other)
+    assert config.paths.passwords.read_text() == config.paths.own_passwords.read_text() == text
 
 
 def test_a_role_is_that_of_either_host_s_certificate(tmp_path: Path) -> None:

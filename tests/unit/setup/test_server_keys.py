@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from psycopg2.extensions import libpq_version
 from pgvip.checks import configuration
 from pgvip.config.model import Config
 from pgvip.errors import LinkError, ProbeError
-from pgvip.setup import server_keys
+from pgvip.setup import access, server_keys
 from pgvip.system import server_tls
 from pgvip.system.sql import UnverifiedError, connect_peer, connect_peer_replication
 from tests.fuzz.fake_postgres import GREETING, spoken
@@ -151,6 +152,26 @@ def test_without_keys_the_error_says_so(tmp_path: Path) -> None:
     with server(fake, GREETING) as port, pytest.raises(UnverifiedError) as caught:
         ask(config, port)
     assert "authorities.crt" in caught.value.detail
+
+
+def test_passwords_that_a_change_made_are_used_where_none_were_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By root, by PostgreSQL's programs, and by workers with the identity of its user."""
+    config = configs.make(tmp_path)
+    config = replace(config, postgres=replace(config.postgres, tls="off"))
+    access.keep_passwords(config, access.new_passwords())
+
+    def passfile(*, program: bool) -> str:
+        return server_tls.client_words(config, "pgvip", "10.9.0.2", 15, program=program)["passfile"]
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert passfile(program=False) == str(config.paths.own_passwords)
+    assert passfile(program=True) == str(config.paths.made_passwords)
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    assert passfile(program=False) == str(config.paths.made_passwords)
+    config.paths.passwords.touch()
+    assert passfile(program=False) == passfile(program=True) == str(config.paths.passwords)
 
 
 @pytest.mark.parametrize("tls", ["own", "off"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from pgvip.archive import archive_wal, restore_wal
 from pgvip.config.model import ArchiveConfig, ArchiveDestination, Config, Host, Paths, PostgresConfig
 from pgvip.core.settings import Settings
+from pgvip.errors import PostgresError
 from pgvip.system import pgconf, wal_commands
 
 GOLDEN = """\
@@ -56,6 +59,15 @@ ssl = 'on'
 ssl_cert_file = '/var/lib/pgvip/work/tls/server.crt'
 ssl_key_file = '/var/lib/pgvip/work/tls/server.key'
 ssl_ca_file = '/var/lib/pgvip/work/tls/authorities.crt'
+"""
+
+
+TRY = """
+import fcntl, os, sys
+try:
+    fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit(3)
 """
 
 
@@ -156,6 +168,42 @@ def test_commands_are_refreshed_and_nothing_else(config: Config) -> None:
     assert path.read_text() == pgconf.render(changed, sync=True, version=15, raised={"max_connections": "300"})
     assert wal_commands.is_ours(value(path.read_text(), "archive_command"))
     assert not wal_commands.is_ours("pgbackrest --stanza=orders archive-push %p")
+
+
+def test_what_follows_the_configuration_is_refreshed_and_nothing_else(config: Config) -> None:
+    (config.postgres.data_directory / "PG_VERSION").write_text("15\n")
+    path = config.postgres.config_directory / pgconf.FILE_NAME
+    assert not pgconf.refresh(config)
+    before = pgconf.render(config, sync=True, version=15, raised={"max_connections": "300"})
+    path.write_text(before)
+    assert not pgconf.refresh(config)
+    changed = dataclasses.replace(config, max_slot_wal_keep_mb=77)
+    assert pgconf.refresh(changed)
+    assert path.read_text() == pgconf.render(changed, sync=True, version=15, raised={"max_connections": "300"})
+    assert pgconf.refresh(config)
+    assert path.read_text() == before
+    off = dataclasses.replace(config, postgres=dataclasses.replace(config.postgres, tls="off"))
+    assert pgconf.refresh(off)
+    assert path.read_text() == pgconf.render(off, sync=True, version=15, raised={"max_connections": "300"})
+    assert pgconf.refresh(config)
+    assert not pgconf.refresh(config)
+    assert sorted(path.read_text().splitlines()) == sorted(before.splitlines())
+
+
+def test_nobody_undoes_what_another_one_has_just_written(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a thread nor a worker: what one has read must not be written after the other's lines."""
+    (config.postgres.data_directory / "PG_VERSION").write_text("15\n")
+    path = config.postgres.config_directory / pgconf.FILE_NAME
+    path.write_text(pgconf.render(config, sync=True, version=15))
+    monkeypatch.setattr(pgconf, "LOCK_S", 0.05)
+    with pgconf._alone(path):
+        done = subprocess.run([sys.executable, "-c", TRY, path.parent], check=False)
+        assert done.returncode == 3, "another process waits"
+        with pytest.raises(PostgresError, match="another one writes"):
+            pgconf.set_restart_after_crash(config, on=True)
+    assert pgconf.set_restart_after_crash(config, on=True)
 
 
 def test_include_is_the_last_line_once(tmp_path: Path) -> None:
