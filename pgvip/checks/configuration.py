@@ -10,11 +10,13 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgvip.checks.fence_programs import fence_programs
+from pgvip.checks.own_host import own_address, unit
 from pgvip.config.read import wrong
-from pgvip.config.rules import outside, secret_in_clear
+from pgvip.config.rules import outside
 from pgvip.errors import ConfigError
 from pgvip.events.event_table import EVENTS, VETO
-from pgvip.system import fence_agents, processes
+from pgvip.system import processes
 from pgvip.system.executables import listed, refusal
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 def host_problems(config: Config) -> list[ConfigError]:
     """What does not fit this machine: interface, networks, password files. Looks, changes nothing."""
-    rules = (_interface, _password_files, _fence_programs, _http_files, _tls_authority, _programs, _packers)
+    machine = (own_address, _interface, unit)
+    rules = (*machine, _password_files, fence_programs, _http_files, _tls_authority, _programs, _packers)
     return [error for rule in rules for error in rule(config)]
 
 
@@ -62,23 +65,6 @@ def _password_files(config: Config) -> Iterator[ConfigError]:
             word = "password_file" if path is method.password_file else f"secrets.{name}"
             key = f"hosts.{config.peer.name}.fencing[{number}].{word}"
             yield from _secret(key, path, f"Write the {name} as one line: install -m 0600 /dev/stdin {path}")
-
-
-def _fence_programs(config: Config) -> Iterator[ConfigError]:
-    """Agents that are no fence or that others may change; secrets that are written out, by the agents' metadata."""
-    for number, method in enumerate(config.peer.fencing, 1):
-        key = f"hosts.{config.peer.name}.fencing[{number}]"
-        refused = fence_agents.program_refusal(method)
-        if refused:
-            why, _, hint = refused.partition(": ")
-            yield ConfigError(f"{key}: {method.name} is not called", f"It runs as root, and {why}.", f"Run: {hint}")
-            continue
-        found = fence_agents.metadata(method)
-        for name in fence_agents.secrets_in_clear(method, found):
-            yield secret_in_clear(key, name)
-        no_fence = fence_agents.fabric(method, found)
-        if no_fence is not None:
-            yield ConfigError(f"{key}: {no_fence.message}", no_fence.detail, no_fence.hint)
 
 
 def _http_files(config: Config) -> Iterator[ConfigError]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from pgvip.checks.finding import Finding, Perf, critical, gathered, warning
 from pgvip.checks.subject import Facts
-from pgvip.config.model import FenceMethod, Host
+from pgvip.config.model import Config, FenceMethod, Host
+from pgvip.config.read import wrong
 from pgvip.deadlines import now_s
-from pgvip.errors import FenceError, LinkError
-from pgvip.system import fence_agents
+from pgvip.errors import ConfigError, FenceError, LinkError
+from pgvip.system import device_identity, fence_agents
 
 POWER_TIMEOUT_S = 20.0
 """Default `power_timeout` of the fence agents (fence-agents 4.12)."""
@@ -27,7 +29,8 @@ def devices(facts: Facts) -> Finding:
     perf = [Perf(f"fence_{number}", took_s, "s", critical=method.timeout_s)
             for number, (method, (_, took_s, _)) in enumerate(zip(peer.fencing, found, strict=True), 1)]  # fmt: skip
     failed = [method.name for method, (power, _, _) in zip(peer.fencing, found, strict=True) if not power]
-    bad = list(_devices(facts, found, all_fail=len(failed) == len(found)))
+    bad = [critical(one.message, one.hint, one.detail) for one in own_devices(facts.config)]
+    bad += _devices(facts, found, all_fail=len(failed) == len(found))
     return gathered(f"{len(found)} of {len(found)} methods answer: {peer.name} is {found[0][0]}", bad, perf)
 
 
@@ -63,6 +66,45 @@ def _peer_speaks(facts: Facts) -> bool:
         return facts.peer_fresh and facts.later_status() is not None
     except LinkError:
         return False
+
+
+def own_devices(config: Config) -> Iterator[ConfigError]:
+    """A device that is to power the peer off and says that it is this host's own, where it can say that."""
+    mine = device_identity.own_uuid()
+    for number, method in enumerate(config.peer.fencing, 1):
+        if mine is not None and device_identity.is_own(method, mine):
+            yield ConfigError(
+                f"hosts.{config.peer.name}.fencing[{number}]: the device of {method.name} is that of this host, "
+                f"{config.me.name}",
+                f"By its own answer it powers the machine with the UUID {mine}. To fence {config.peer.name}, "
+                f"{config.me.name} would power itself off.",
+                "See whether the addresses of the two devices are exchanged in the file.",
+            )
+
+
+def slow_fences(config: Config) -> Iterator[ConfigError]:
+    """Methods that take longer than fence_delay_s, with the value that rules out that both hosts are off.
+
+    Each device is asked for its status. An order and its proof are two calls, and an agent waits by itself besides.
+    """
+    delay_s = config.settings.fence_delay_s
+    for number, method in enumerate(config.peer.fencing, 1):
+        power, took_s, _ = _tried(method)
+        found = fence_agents.known_metadata(method)
+        wait = dict(method.options).get("power_wait", "")
+        wait_s = float(wait) if wait.isdigit() else (found.power_wait_s if found else 0.0)
+        fence_s = 2 * took_s + wait_s
+        if not power or fence_s <= delay_s:
+            continue
+        key = f"hosts.{config.peer.name}.fencing[{number}]"
+        yield wrong(
+            "timing.fence_delay_s", delay_s,
+            f"{key} ({method.name}) takes about {fence_s:.1f} s to power {config.peer.name} off",
+            f"Write fence_delay_s = {math.ceil(1.2 * fence_s)} to rule that out; every takeover from a dead primary "
+            "then takes as much longer.",
+            "When only the link between the hosts fails, both may power each other off, and nobody serves until they "
+            "have booted.",
+        )  # fmt: skip
 
 
 def timing(facts: Facts) -> Finding:

@@ -20,7 +20,7 @@ from pgvip import __version__
 from pgvip.config import rules
 from pgvip.config.model import Config, Host
 from pgvip.config.ownership import changeable
-from pgvip.config.read import Table, check_bounds, shown
+from pgvip.config.read import Table, check_bounds, not_toml, shown
 from pgvip.config.sections import Draft, read_draft
 from pgvip.core.settings import Settings
 from pgvip.core.values import Vip
@@ -107,7 +107,7 @@ def _examine(text: str, host: str | None, file: Path) -> tuple[Config | None, li
         values = tomllib.loads(text)
         check_bounds(values)
     except (ValueError, RecursionError) as error:  # endless digits or nesting are no TOMLDecodeError
-        return None, [ConfigError(f"{file} is not valid TOML", f"{error}.", "Repair that line; strings need quotes.")]
+        return None, [not_toml(text, error, file)]
     found: list[ConfigError] = []
     draft = read_draft(Table("", values, found))
     if found or draft is None:

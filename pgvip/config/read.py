@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 from pathlib import Path
@@ -41,6 +42,38 @@ def check_bounds(values: object) -> None:
         if not level:
             return
     raise ValueError(f"tables and lists are nested more than {DEPTH_MAX} levels deep")
+
+
+_HEADER = re.compile(r"^[ \t]*\[[ \t]*([^\[\]\n]+?)[ \t]*\]", re.MULTILINE)
+_AT_LINE = re.compile(r"\(at line (\d+),")
+
+
+def not_toml(text: str, error: Exception, file: Path) -> ConfigError:
+    r"""Why `text` is no TOML: a section or a key that stands twice, or else the line that tomllib names.
+
+    >>> print(not_toml("[a]\\n[b]\\n[a]\\n", ValueError("Cannot declare ('a',) twice"), Path("f")).message)
+    f: section [a] stands twice, in lines 1 and 3
+    """
+    line = int(found[1]) if (found := _AT_LINE.search(str(error))) else 0
+    written = text.splitlines()[line - 1].strip() if 0 < line <= text.count("\n") + 1 and text else ""
+    if str(error).startswith("Cannot declare"):  # else what looks like a section may be within a string of many lines
+        seen: dict[str, int] = {}
+        for header in _HEADER.finditer(text):
+            name, number = header[1], text.count("\n", 0, header.start(1)) + 1
+            if name in seen:
+                what = f"{file}: section [{name}] stands twice, in lines {seen[name]} and {number}"
+                hint = "Put the keys of both into one section; or correct the name, if one of them is another section."
+                return ConfigError(what, hint=hint)
+            seen[name] = number
+    if str(error).startswith("Cannot overwrite a value"):
+        what = f"{file}: a key in line {line} stands twice in its section"
+        return ConfigError(what, f"The line is: {_without_value(written)}.", "Remove one of the two lines.")
+    return ConfigError(f"{file} is not valid TOML", f"{error}.", "Repair that line; strings need quotes.")
+
+
+def _without_value(line: str) -> str:
+    """The key alone: the value may be a secret."""
+    return line.partition("=")[0].strip() + " = ..." if "=" in line else line
 
 
 def shown(value: object) -> str:

@@ -9,44 +9,37 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address, ip_network
 from operator import itemgetter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgvip.config.fence_rules import both, fencing, same_devices
 from pgvip.config.model import ArchiveConfig
 from pgvip.config.read import Address, missing, read_address, wrong
-from pgvip.config.toml import SECRET_NAME, without_secrets
 from pgvip.core.values import Override, Vip
 from pgvip.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgvip.config.model import Config, FenceMethod, Host
+    from pgvip.config.model import Config, Host
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\Z")
 _WINDOW = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d-(?:[01]\d|2[0-3]):[0-5]\d\Z")
 _INTERFACE_LENGTH_MAX = 15  # IFNAMSIZ less the terminating zero (linux/if.h)
-_RESERVED = {"action", "port_action"}
 
 
 def contradictions(config: Config) -> list[ConfigError]:
     """Every contradiction in the configuration, in the order of the file."""
-    network = (_names, _hosts, _roles, _fencing, _addresses, _gateways, _ports, _tls, _http)
+    network = (_names, _hosts, _prefixes, _roles, fencing, same_devices, _addresses, _gateways, _ports, _tls, _http)
     rules = (*network, _directories, _windows, _timing, _lease, _watchdog)
     return [error for rule in rules for error in rule(config)]
-
-
-def _both(config: Config) -> tuple[Host, Host]:
-    first, second = sorted((config.me, config.peer), key=lambda host: host.name)
-    return first, second
 
 
 def _names(config: Config) -> Iterator[ConfigError]:
     hint = "Use letters, digits, _ and -, at most 40."
     if not _NAME.match(config.name):
         yield wrong("pair.name", config.name, "is not a valid name", hint)
-    first, second = _both(config)
+    first, second = both(config)
     for host in (first, second):
         if not _NAME.match(host.name):
             yield wrong("hosts", host.name, "is not a valid name", hint)
@@ -57,7 +50,7 @@ def _names(config: Config) -> Iterator[ConfigError]:
 
 
 def _hosts(config: Config) -> Iterator[ConfigError]:
-    first, second = _both(config)
+    first, second = both(config)
     if first.address == second.address:
         hint = "Give each host its own address, not a virtual one."
         yield wrong(f"hosts.{second.name}.address", second.address, f"is also that of {first.name}", hint)
@@ -71,8 +64,20 @@ def _hosts(config: Config) -> Iterator[ConfigError]:
             yield wrong(f"hosts.{host.name}.interface", name, "cannot be an interface's name", hint)
 
 
+def _prefixes(config: Config) -> Iterator[ConfigError]:
+    """Both hosts are in the network of the VIPs: it has one length."""
+    first, second = both(config)
+    if first.network is None or second.network is None:
+        return
+    if first.network.version == second.network.version and first.network.prefixlen != second.network.prefixlen:
+        written = f"{second.address}/{second.network.prefixlen}"
+        what = f"has another prefix than {first.name} (/{first.network.prefixlen})"
+        hint = "Write the prefix that ip address shows for the network of the virtual addresses, the same for both."
+        yield wrong(f"hosts.{second.name}.address", written, what, hint)
+
+
 def _roles(config: Config) -> Iterator[ConfigError]:
-    first, second = _both(config)
+    first, second = both(config)
     if first.role is second.role is not Override.AUTO:
         yield wrong(
             f"hosts.{second.name}.role",
@@ -80,56 +85,6 @@ def _roles(config: Config) -> Iterator[ConfigError]:
             f"contradicts the same role of {first.name}",
             'Leave one of the two hosts on "auto".',
         )
-
-
-def _fencing(config: Config) -> Iterator[ConfigError]:
-    for host in _both(config):
-        for number, method in enumerate(host.fencing, 1):
-            key = f"hosts.{host.name}.fencing[{number}]"
-            if bool(method.agent) == bool(method.command):
-                what = "has both agent and command" if method.agent else "has neither agent nor command"
-                yield ConfigError(f"{key} {what}", hint="Write one of the two; each method is a table of its own.")
-                continue
-            if method.command and (method.options or method.secret_files):
-                hint = "Put the arguments into the list itself; options, secrets and password_file are for agents."
-                yield wrong(f"{key}.command", without_secrets(method.command), "takes no options", hint)
-            program = method.name
-            if "/" in program and not Path(program).is_absolute():
-                yield wrong(f"{key}", program, "is a relative path", "Write the whole path, or the bare name.")
-            yield from _options(key, dict(method.options))
-            yield from _secrets(key, method)
-
-
-def secret_in_clear(key: str, name: str) -> ConfigError:
-    """A secret parameter of an agent stands among the options; its value is never shown."""
-    return ConfigError(
-        f"{key}.options.{name}: a secret is written into the configuration",
-        "The file is readable by others and is copied about.",
-        f'Put it into a file of mode 0600, one line, and name that file: secrets = {{ {name} = "/etc/pgvip/..." }}.',
-    )
-
-
-def _secrets(key: str, method: FenceMethod) -> Iterator[ConfigError]:
-    names = [name for name, _ in method.secret_files]
-    for name in sorted({*names}):
-        if name in _RESERVED:
-            yield ConfigError(f"{key}.secrets.{name} is set by pgvip itself", hint="Remove it.")
-        elif names.count(name) > 1:
-            yield ConfigError(f"{key} has both password_file and secrets.{name}", hint="Write one of the two.")
-        elif name in dict(method.options):
-            yield ConfigError(f"{key}: {name} is in options and comes from a file too", hint="Write one of the two.")
-
-
-def _options(key: str, options: dict[str, str]) -> Iterator[ConfigError]:
-    for name, value in options.items():
-        if SECRET_NAME.search(name):
-            yield secret_in_clear(key, name)
-        elif name in _RESERVED:
-            yield wrong(f"{key}.options.{name}", value, "is set by pgvip itself", "Remove it.")
-        elif name == "method" and value == "cycle":
-            hint = 'Write method = "onoff" or remove it.'
-            detail = "A cycle can report success while the power stayed on."
-            yield wrong(f"{key}.options.{name}", value, "is not verifiable", hint, detail)
 
 
 def _addresses(config: Config) -> Iterator[ConfigError]:
@@ -141,7 +96,7 @@ def _addresses(config: Config) -> Iterator[ConfigError]:
         return  # said already, see _hosts
     for vip, interface in config.vips.items():
         key, text = f"addresses.{vip.value}", str(interface.ip)
-        for host in _both(config):
+        for host in both(config):
             own = ip_address(host.address)
             if interface.ip == own:
                 hint = "Use an address that no host owns; pgvip adds it where the role is."
@@ -167,7 +122,7 @@ def outside(key: str, address: Address, host: Host, networks: list[str]) -> Iter
 
 
 def _gateways(config: Config) -> Iterator[ConfigError]:
-    taken = {ip_address(host.address): f"{host.name}'s own address" for host in _both(config)}
+    taken = {ip_address(host.address): f"{host.name}'s own address" for host in both(config)}
     taken |= {interface.ip: f"the {vip.value} VIP" for vip, interface in config.vips.items()}
     for target in config.gateways:
         address = read_address(target)
@@ -228,7 +183,7 @@ def _tls(config: Config) -> Iterator[ConfigError]:
     only = 'belongs to tls = "own"'
     if postgres.tls_authority is not None:
         yield wrong("postgresql.tls_authority", str(postgres.tls_authority), only, "Remove it, or change tls.")
-    for host in _both(config):
+    for host in both(config):
         if host.certificate_name:
             key = f"hosts.{host.name}.certificate_name"
             yield wrong(key, host.certificate_name, only, "Remove it, or change postgresql.tls.")
@@ -347,7 +302,7 @@ def _lease(config: Config) -> Iterator[ConfigError]:
     s = config.settings
     if s.sync:
         return
-    for host in _both(config):
+    for host in both(config):
         waits = ("fence_delay_s", s.fence_delay_s), ("hooks.veto_timeout_s", s.veto_timeout_s)
         key, wait_s = max(waits, key=itemgetter(1))  # they run at the same time
         needed_s = s.dead_after_s + wait_s + sum(method.timeout_s for method in host.fencing)
@@ -375,7 +330,7 @@ def watchdog_limits_s(config: Config) -> tuple[float, float]:
     s = config.settings
     longest_s = [
         s.dead_after_s + s.fence_delay_s + sum(method.timeout_s for method in host.fencing)
-        for host in _both(config)
+        for host in both(config)
         if host.fencing
     ]
     longest_s += [] if s.sync else [s.lag_s_max / 2]

@@ -34,10 +34,15 @@ _REFERENCE = re.compile(r"(_file|_script|_path|_dir|_url)\Z")
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """`fabric`: why the agent cuts no power, "" when nothing speaks against it."""
+    """`fabric`: why the agent cuts no power, "" when nothing speaks against it. `parameters`: all that it takes.
+
+    `power_wait_s`: how long it waits by itself after each order.
+    """
 
     secrets: frozenset[str] = frozenset()
     fabric: str = ""
+    parameters: frozenset[str] = frozenset()
+    power_wait_s: float = 0.0
 
 
 def parse(text: str) -> Metadata | None:
@@ -55,7 +60,15 @@ def parse(text: str) -> Metadata | None:
     if root.tag != "resource-agent":
         return None
     actions = {action.get("name", ""): action for action in root.iterfind("actions/action")}
-    return Metadata(frozenset(_secrets(root)), _fabric(actions))
+    named = {one.get("name", ""): one for one in root.iterfind("parameters/parameter")}
+    parameters = frozenset(name.replace("-", "_") for name in named if name)  # as agents read them (lib/fencing.py)
+    return Metadata(frozenset(_secrets(root)), _fabric(actions), parameters, _power_wait_s(named.get("power_wait")))
+
+
+def _power_wait_s(parameter: ET.Element | None) -> float:
+    content = None if parameter is None else parameter.find("content")
+    default = "" if content is None else content.get("default", "")
+    return float(default) if default.isdigit() else 0.0
 
 
 def _secrets(root: ET.Element) -> list[str]:

@@ -70,8 +70,19 @@ def secrets_in_clear(method: FenceMethod, found: Metadata | None) -> list[str]:
     return [name for name, _ in method.options if found is not None and name in found.secrets]
 
 
+def present(method: FenceMethod) -> bool:
+    """The agent or command is a program of this host."""
+    return shutil.which(method.name, path=_path()) is not None
+
+
+def installed() -> list[str]:
+    """Names of the ClusterLabs agents on this host."""
+    found = (path.name for directory in PATH.split(":") for path in Path(directory).glob("fence_*"))
+    return sorted({*found})
+
+
 def program_refusal(method: FenceMethod) -> str:
-    """Why root must not call the agent or command, or ""; "" too for one that is not there, which is said elsewhere."""
+    """Why root must not call the agent or command, or ""; "" too for one that is not there: see `present`."""
     found = shutil.which(method.name, path=_path())
     return refusal(Path(found)) if found else ""
 

@@ -12,7 +12,7 @@ import signal
 import socket
 from contextlib import contextmanager, suppress
 from functools import cache
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +35,9 @@ MARKER = b"PGSYSCONFDIR="
 """Every PostgreSQL program sets this for itself, and its archive and restore commands inherit it."""
 
 POLL_S = 0.005
+
+
+Address = IPv4Address | IPv6Address
 
 
 class Cluster(NamedTuple):
@@ -211,6 +214,18 @@ def networks_of(interface: str) -> list[str]:
         if one.family == socket.AF_INET and one.netmask
     }
     return [str(network) for network in networks if 0 < network.prefixlen < network.max_prefixlen]
+
+
+def addresses() -> dict[Address, tuple[str, int]]:
+    """Every IP address of this machine, with its interface and the length of its prefix."""
+    found: dict[Address, tuple[str, int]] = {}
+    for name, listed in psutil.net_if_addrs().items():
+        for one in listed:
+            if one.family in (socket.AF_INET, socket.AF_INET6):
+                address = ip_address(one.address.partition("%")[0])  # of a link-local one the interface follows
+                length = int(ip_address(one.netmask)).bit_count() if one.netmask else address.max_prefixlen
+                found[address] = (name.partition(":")[0], length)
+    return found
 
 
 # --- procfs ---------------------------------------------------------------------------------------------

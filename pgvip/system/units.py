@@ -145,6 +145,31 @@ def main_pid(unit: str) -> int:
     return int(said.stdout.strip() or 0)
 
 
+def load_state(unit: str) -> str:
+    """What systemd has of the unit: loaded, not-found, masked and the like; "" when it does not say."""
+    try:
+        said = run(["systemctl", "show", "--property=LoadState", "--value", unit], timeout_s=TIMEOUT_S)
+    except CommandError:
+        return ""
+    return said.stdout.strip()
+
+
+def known_servers() -> frozenset[str]:
+    """Units of PostgreSQL servers that systemd has, templates left out."""
+    command = ["systemctl", "list-unit-files", "--type=service", "--no-legend", "--plain", "*postgres*"]
+    try:
+        said = run(command, timeout_s=TIMEOUT_S).stdout
+    except CommandError:
+        return frozenset()
+    return frozenset(line.split()[0] for line in said.splitlines() if line.strip() and "@." not in line)
+
+
+def debian_units(data_directory: Path) -> frozenset[str]:
+    """Units that Debian's template has for the clusters with this data directory (postgresql-common)."""
+    files = start_files(data_directory)
+    return frozenset(f"postgresql@{file.parent.parent.name}-{file.parent.name}.service" for file in files)
+
+
 @as_postgres()
 def start_word(file: Path) -> str:
     """The word in start.conf; without the file it is auto (pg_createcluster(1))."""

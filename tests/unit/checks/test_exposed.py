@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pgvip.checks import configuration, exposed
+from pgvip.checks import exposed, fence_programs
 from pgvip.checks.exposed import BUNDLE_S, exposures
 from pgvip.config.model import Config, FenceMethod, HttpConfig
 from pgvip.daemon.background import Background
@@ -203,7 +203,7 @@ def test_tls_off_is_a_standing_warning(config: Config) -> None:
 def test_a_fabric_agent_is_reported_once_it_is_known(config: Config, tmp_path: Path) -> None:
     describe(tmp_path / "device", power=False)
     assert names(config) == []  # nothing is started for it
-    (problem,) = configuration._fence_programs(config)
+    (problem,) = fence_programs.fence_programs(config)
     assert problem.message == f"hosts.paris.fencing[1]: {config.peer.fencing[0].name} cuts no power and is no fence"
     assert "Use an agent of the host's power" in problem.hint
     (found,) = exposures(config)
@@ -213,7 +213,7 @@ def test_a_fabric_agent_is_reported_once_it_is_known(config: Config, tmp_path: P
 def test_an_option_that_is_a_secret_by_the_agents_metadata_is_refused(config: Config) -> None:
     (method,) = config.peer.fencing
     config = replace(config, peer=replace(config.peer, fencing=(replace(method, options=(("zpass", "tops3cret"),)),)))
-    (problem,) = configuration._fence_programs(config)
+    (problem,) = fence_programs.fence_programs(config)
     (found,) = exposures(config)
     assert "fencing[1].options.zpass: a secret is written into the configuration" in problem.message
     for text in (str(problem), str(found)):
@@ -224,7 +224,7 @@ def test_an_option_that_is_a_secret_by_the_agents_metadata_is_refused(config: Co
 def test_a_fence_program_that_others_may_change_is_reported(config: Config) -> None:
     program = Path(config.peer.fencing[0].agent)
     program.chmod(0o757)
-    (problem,) = configuration._fence_programs(config)
+    (problem,) = fence_programs.fence_programs(config)
     (found,) = exposures(config)
     assert found.name == "fence-unfit"
     assert "is not called" in problem.message

@@ -35,6 +35,36 @@ MISTAKES = {
         None,
         None,
     ),
+    "section that stands twice": (
+        [("[rejoin]", "[rejoin]\n[timing]")],
+        "/etc/pgvip/pgvip.toml: section [timing] stands twice, in lines 33 and 35",
+        "Put the keys of both into one section; or correct the name, if one of them is another section.",
+    ),
+    "host that stands twice": (
+        [("[hosts.db2]", "[hosts.db1]")],
+        "/etc/pgvip/pgvip.toml: section [hosts.db1] stands twice, in lines 5 and 10",
+        "Put the keys of both into one section; or correct the name, if one of them is another section.",
+    ),
+    "key that stands twice": (
+        [('interface = "lo"', 'interface = "lo"\ninterface = "eth0"')],
+        "/etc/pgvip/pgvip.toml: a key in line 8 stands twice in its section",
+        "Remove one of the two lines.",
+    ),
+    "different prefixes": (
+        [("192.0.2.12/24", "192.0.2.12/25")],
+        'hosts.db2.address = "192.0.2.12/25": has another prefix than db1 (/24)',
+        "Write the prefix that ip address shows for the network of the virtual addresses, the same for both.",
+    ),
+    "plug of the other host": (
+        [fencing('agent = "fence_a", options = { ip = "192.0.2.30", plug = "db2" }')],
+        'hosts.db1.fencing[1].options.plug = "db2": is the name of the other host',
+        "Name what powers db1; see whether the methods of the two hosts are exchanged.",
+    ),
+    "one device for both hosts": (
+        [('fencing = [{ command = ["/usr/local/sbin/power", "db2"], timeout_s = 20 }]', DB1_FENCING)],
+        "hosts.db2.fencing[1] is the same device as hosts.db1.fencing[1]",
+        "Write the address or the plug of db2's own device.",
+    ),
     "key that resembles none": (
         [("[link]", "[link]\nzzz = 1")],
         "link.zzz is not a known key",
@@ -571,6 +601,19 @@ def test_all_mistakes_are_raised_at_once() -> None:
     assert "2 mistakes" in raised.value.message
     assert "pair.name = 5" in raised.value.detail
     assert 'replication.mode = "x"' in raised.value.detail
+
+
+def test_a_key_that_stands_twice_shows_no_value() -> None:
+    (found,) = load.problems("[http]\npassword = 'a'\npassword = 'geheim'\n", "db1")
+    assert "stands twice" in found.message
+    assert "geheim" not in str(found)
+
+
+def test_one_device_with_a_plug_for_each_host_is_no_mistake() -> None:
+    device = 'fencing = [{ agent = "fence_pdu", options = { ip = "192.0.2.30", plug = PLUG } }]'
+    one, other = device.replace("PLUG", "1"), device.replace("PLUG", "2")
+    power = 'fencing = [{ command = ["/usr/local/sbin/power", "db2"], timeout_s = 20 }]'
+    assert load.problems(edited((DB1_FENCING, one), (power, other)), "db1") == []
 
 
 def test_broken_toml_names_the_line() -> None:
