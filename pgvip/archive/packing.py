@@ -100,6 +100,27 @@ def digest(path: Path) -> str:
         return found
 
 
+def content(path: Path) -> bytes:
+    """What a file in an archive gives back when it is unpacked. Raises OSError, ArchiveFailed."""
+    unpack = packing_of(path).unpack
+    if not unpack:
+        return path.read_bytes()
+    with path.open("rb") as file:
+        reader, writer = os.pipe()
+        try:
+            child = _spawn(unpack, file.fileno(), writer)
+        finally:
+            os.close(writer)
+        chunks = []
+        try:
+            while chunk := os.read(reader, CHUNK_BYTES):
+                chunks.append(chunk)
+        finally:
+            os.close(reader)
+            _collect(unpack, child)
+        return b"".join(chunks)
+
+
 def pack(source: Path, target: Path, packing: Packing) -> None:
     """Write `source` packed into the new file `target`, and have it on disk. Raises OSError, ArchiveFailed."""
     with source.open("rb") as old, target.open("xb") as new:

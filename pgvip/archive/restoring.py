@@ -30,6 +30,8 @@ Say = Callable[[str], None]
 Bytes = Callable[[int, int], None]
 ACTIONS = ("pause", "promote", "shutdown")
 SYNC_S = 3600.0
+LOG = "pgvip-restore.log"
+"""In the restored data directory: there PostgreSQL's user may write."""
 ASIDE = ".of-backup"
 """Suffix of what the backup brought along and the restored server must not read."""
 
@@ -123,7 +125,10 @@ def restore(config: Config, order: Order, progress: Say, on_bytes: Bytes) -> Non
         progress("verifying the copy (pg_verifybackup)")
         basebackup.verify(config, place.data)
         progress("settings for the recovery")
-        _settle(config, order)
+        try:
+            _settle(config, order)
+        except OSError as failure:
+            raise ArchiveError(f"could not write the settings in {place.data}", f"{failure}.") from failure
         _sync(config, place)
 
 

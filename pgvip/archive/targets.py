@@ -44,6 +44,15 @@ class Target:
         )
 
 
+def moment(at: float) -> str:
+    """A time as a target may be written.
+
+    >>> moment(1795644200.5)
+    '2026-11-25 22:03:20+00:00'
+    """
+    return datetime.fromtimestamp(at, UTC).isoformat(sep=" ", timespec="seconds")
+
+
 def parse(word: str) -> Target:
     """Understand --to: `latest`, an LSN, a time (ISO 8601; local time without a zone), else a restore point's name.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.archive import inventory, restoring, targets
+from pgvip.archive import inventory, restore_points, restoring, targets
 from pgvip.archive.catalog import reach
 from pgvip.cli.archive_clean import require_archive
 from pgvip.cli.output import put, put_json, size
@@ -17,12 +19,16 @@ from pgvip.config.load import load
 from pgvip.errors import RefusedError
 from pgvip.state import codec
 from pgvip.system import own_directories, pgtools, privileges
+from pgvip.system.wal_files import segment_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgvip.archive.inventory import Picture
     from pgvip.archive.restoring import Order
     from pgvip.archive.targets import Target
     from pgvip.config.model import Config
+    from pgvip.core.values import WalPoint
 
 HELP = "restore a base backup to a point in time, into an empty directory"
 
@@ -69,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     require_root()
     config = load(args.config, args.host)
     require_archive(config)
+    _refuse_future(args.to)
     place = restoring.Place.of(args.directory)
     restoring.refuse_place(config, place)
     if not args.dry_run:
@@ -92,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     order = restoring.Order(backup, files, args.to, place, port, args.action, args.timeline, without_peer)
     restoring.refuse_full_disk(backup, place)
     _refuse_beyond(config, order, seen)
+    _refuse_unknown_name(config, order, seen)
     if not args.dry_run:
         _restore(args, config, order)
     _report(args, config, order, seen)
@@ -99,15 +107,56 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_beyond(config: Config, order: Order, seen: Picture) -> None:
-    """RefusedError for an LSN that no archived WAL reaches, as far as both archives show."""
-    lsn = order.target.lsn
-    end = reach(seen.holdings, order.backup.start, seen.segment_bytes)
-    if lsn is None or order.timeline != "latest" or end.lsn >= lsn or config.archive.destinations:
+    """RefusedError for a point that no archived WAL reaches, as far as both archives show.
+
+    A further archive (destinations) may hold what they do not, and another timeline than the latest goes elsewhere.
+    """
+    target = order.target
+    if order.timeline != "latest" or config.archive.destinations:
         return
+    end = reach(seen.holdings, order.backup.start, seen.segment_bytes)
+    if target.lsn is not None and end.lsn < target.lsn:
+        what = f"WAL is archived without a gap up to {end.lsn} only, and {target.lsn} is wanted"
+        raise RefusedError(what, hint=_NEWER)
+    archived_at = _archived_at(seen, end)
+    if target.kind == "time" and archived_at is not None and archived_at < target.at:
+        words = f"WAL is archived without a gap up to {targets.moment(archived_at)} only (LSN {end.lsn})"
+        raise RefusedError(f"{words}, and {target} is wanted", hint=_NEWER)
+
+
+_NEWER = "If it is newer, let the primary archive it (SELECT pg_switch_wal()); pgvip archive status shows gaps."
+
+
+def _archived_at(seen: Picture, end: WalPoint) -> float | None:
+    """When the last segment before `end` was archived, in either archive: nothing in it is younger. None: unknown."""
+    name = segment_name(end.timeline, end.lsn - seen.segment_bytes, seen.segment_bytes)
+    surveys = [seen.own, *([seen.peer] if seen.peer else [])]
+    return max((file.at for one in surveys for file in one.files if file.name == name), default=None)
+
+
+def _refuse_unknown_name(config: Config, order: Order, seen: Picture) -> None:
+    """RefusedError for the name of a restore point that no archived WAL has, where all of it can be searched."""
+    name = order.target.text
+    if order.target.kind != "name" or config.archive.destinations:
+        return
+    with patience(f'searching the archived WAL for restore point "{name}"'):
+        found = restore_points.search(config, seen, order.backup.start.lsn, name)
+    if name in found.names or found.unread:
+        return
+    newest = list(found.names.items())[: restore_points.LISTED_MAX]
+    listed = ", ".join(f"{one} ({targets.moment(at.timestamp())})" for one, at in newest)
     raise RefusedError(
-        f"WAL is archived without a gap up to {end.lsn} only, and {lsn} is wanted",
-        hint="If it is newer, let the primary archive it (SELECT pg_switch_wal()); pgvip archive status shows gaps.",
+        f'"{name}" is neither a time nor an LSN, and no archived WAL has a restore point of that name',
+        f"Restore points in the WAL since backup {order.backup.name}, newest first: {listed or 'none'}.",
+        "Write a time as '2026-11-25 22:30:00+01:00'. One that was just made is archived after SELECT pg_switch_wal().",
     )
+
+
+def _refuse_future(target: Target) -> None:
+    now = time.time()
+    if target.kind == "time" and target.at > now:
+        said = f"It is {targets.moment(now)} now."
+        raise RefusedError(f"{target} is in the future", said, "Correct it, or use --to latest.")
 
 
 def _restore(args: argparse.Namespace, config: Config, order: Order) -> None:
@@ -123,13 +172,19 @@ def _restore(args: argparse.Namespace, config: Config, order: Order) -> None:
         restoring.restore(config, order, say, bar.show)
 
 
+def _as_user(user: str, words: Sequence[str]) -> str:
+    """A command for the terminal, from any directory, as PostgreSQL's user; every Linux has runuser, for root."""
+    become = ["sudo", "-u", user] if shutil.which("sudo") else ["runuser", "-u", user, "--"]
+    return f"cd / && {shlex.join([*become, *words])}"
+
+
 def _report(args: argparse.Namespace, config: Config, order: Order, seen: Picture) -> None:
     data, user = order.place.data, config.postgres.user
-    start = shlex.join([
-        *("sudo", "-u", user, str(pgtools.tool(config, "pg_ctl"))),
-        *("-D", str(data), "-l", str(data.with_name(f"{data.name}.log")), "start"),
-    ])  # fmt: skip
-    look = f"sudo -u {user} psql -h {config.postgres.socket_directory} -p {order.port}"
+    # The log lies within: beside it, PostgreSQL's user may write nothing.
+    log = str(data / restoring.LOG)
+    start = _as_user(user, [str(pgtools.tool(config, "pg_ctl")), "-D", str(data), "-l", log, "start"])
+    psql = ["psql", "-h", str(config.postgres.socket_directory), "-p", str(order.port), config.postgres.database]
+    look = _as_user(user, psql)
     end = reach(seen.holdings, order.backup.start, seen.segment_bytes)
     if args.json:
         words = {"restored": not args.dry_run, "backup": codec.encode(order.backup), "to": str(order.target),

@@ -5,7 +5,9 @@ Links are followed: what is exchanged is the directory that they lead to, so tha
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,6 +162,8 @@ def refuse_what_cannot_be_exchanged(config: Config) -> None:
             "A copy is made beside the old data, and takes their name when it is whole.",
             f'Give that directory to "{user}", or make "{place.data}" a mount point.',
         )
+    if not place.inside:
+        _refuse_what_cannot_be_renamed(place)
     points = mounts.below(place.data)
     if points:
         raise RejoinError(
@@ -167,3 +171,28 @@ def refuse_what_cannot_be_exchanged(config: Config) -> None:
             "It would go away with the old data, which is renamed.",
             "Mount that file system outside of the data directory, and put a symbolic link in its place.",
         )
+
+
+def _refuse_what_cannot_be_renamed(place: Place) -> None:
+    """RejoinError when the kernel would not rename the data directory, which is known before hours of copying.
+
+    The trial can never succeed, since the new name is that of a directory that is not empty: ENOTEMPTY (EEXIST) says
+    that this alone prevents it. EXDEV is what an overlay says of a directory that lies in a lower layer (rename(2)).
+    """
+    if not place.data.is_dir():
+        return
+    trial = place.data.with_name(f"{place.data.name}.pgvip-trial")
+    try:
+        (trial / "full").mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.data.rename(trial)
+    except OSError as failure:
+        if failure.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise RejoinError(
+                f'"{place.data}" cannot be renamed: {failure.strerror}',
+                "A copy is made beside the old data, which then get another name.",
+                f'Put the data on a file system of its own, and make "{place.data}" its mount point.',
+            ) from failure
+    finally:
+        with suppress(OSError):
+            (trial / "full").rmdir()
+            trial.rmdir()

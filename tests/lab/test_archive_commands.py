@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -41,12 +41,16 @@ def test_backup_and_restore_by_the_commands(pair: Pair) -> None:
         refused = pair.pgvip(standby, "restore", DATA_DIRECTORY, check=False)
         assert refused.returncode == 5
         assert "live data directory" in refused.stderr
-        now = datetime.now(UTC).isoformat()
-        said = asked(pair, standby, "restore", "--to", now, "--dry-run", RESTORED)
+        later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        for point, why in ((later, "is in the future"), ("yesterday", "no archived WAL has a restore point")):
+            refused = pair.pgvip(standby, "restore", "--to", point, RESTORED, check=False)
+            assert (refused.returncode, why in refused.stderr) == (5, True), refused.stderr
+        said = asked(pair, standby, "restore", "--dry-run", RESTORED)
         assert said["restored"] is False
         pair.pgvip(standby, "restore", RESTORED)
-        control = [bin_directory(pair.options.version) / "pg_ctl", "-D", RESTORED, "-w", "-l", f"{RESTORED}.log"]
-        standby.run([*control, "start"], user="postgres", timeout_s=60)
+        # As it is printed, and waiting for it.
+        standby.run(["sh", "-c", f"{said['start']} -w"], timeout_s=60)
+        control = [bin_directory(pair.options.version) / "pg_ctl", "-D", RESTORED, "-w"]
         ask = ["psql", "-XAtq", "-h", SOCKET_DIRECTORY, "-p", "5433", "-d", "postgres", "-c"]
         assert standby.run([*ask, "select count(*) from lab_rows"], user="postgres").stdout.strip().isdigit()
         standby.run([*control, "-m", "immediate", "stop"], user="postgres", timeout_s=60)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.rejoin.places import Place
+from pgvip.errors import RejoinError
+from pgvip.rejoin.places import Place, refuse_what_cannot_be_exchanged
+from pgvip.system.commands import run
+from tests.unit import configs
 
 STEPS_MAX = 20
 
@@ -88,3 +91,30 @@ def test_exchange_that_failed_has_the_old_content_or_goes_on(
         assert (place.data / "base" / "1").read_text() == "old"
     place.exchange()
     check_exchanged(place)
+
+
+def test_data_that_can_be_renamed_are_where_they_were_after_the_trial(tmp_path: Path) -> None:
+    config = configs.make(tmp_path)
+    config.postgres.data_directory.mkdir()
+    (config.postgres.data_directory / "PG_VERSION").write_text("15")
+    refuse_what_cannot_be_exchanged(config)
+    assert files(tmp_path) == {"data/PG_VERSION": "15"}
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_rename_to_another_file_system_is_refused_before_the_copy(tmp_path: Path) -> None:
+    """As in a container whose image holds the data directory: an overlay renames no directory of a lower layer."""
+    config = configs.make(tmp_path / "merged")
+    for name in ("lower/data", "upper", "work", "merged"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "lower" / "data" / "PG_VERSION").write_text("15")
+    layers = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work,redirect_dir=off"
+    if run(["mount", "-t", "overlay", "-o", layers, "pgvip-test", tmp_path / "merged"], timeout_s=10.0).returncode:
+        pytest.skip("no overlay can be mounted here")
+    try:
+        with pytest.raises(RejoinError, match="cannot be renamed: Invalid cross-device link") as caught:
+            refuse_what_cannot_be_exchanged(config)
+        assert "mount point" in caught.value.hint
+        assert [path.name for path in (tmp_path / "merged").iterdir()] == ["data"]
+    finally:
+        run(["umount", tmp_path / "merged"], timeout_s=10.0)
