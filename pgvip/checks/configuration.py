@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def host_problems(config: Config) -> list[ConfigError]:
     """What does not fit this machine: interface, networks, password files. Looks, changes nothing."""
     machine = (own_address, _interface, unit)
-    rules = (*machine, _password_files, fence_programs, _http_files, _tls_authority, _programs, _packers)
+    rules = (*machine, _password_files, fence_programs, _http_files, _notify_files, _tls_authority, _programs, _packers)
     return [error for rule in rules for error in rule(config)]
 
 
@@ -78,6 +78,18 @@ def _http_files(config: Config) -> Iterator[ConfigError]:
         yield from _secret("http.key", http.key, f"Install the private key: install -m 0600 KEY {http.key}")
     if http.certificate and not os.access(http.certificate, os.R_OK):
         yield wrong("http.certificate", str(http.certificate), "cannot be read", "Install it there, readable by root.")
+
+
+def _notify_files(config: Config) -> Iterator[ConfigError]:
+    notify = config.notify
+    for number, one in enumerate(notify.webhooks, 1):
+        for name, path in (("url_file", one.url_file), ("key_file", one.key_file)):
+            if path is not None:
+                hint = f"Write it as one line: install -m 0600 /dev/stdin {path}"
+                yield from _secret(f"notify.webhooks[{number}].{name}", path, hint)
+    if notify.mail and not notify.sendmail.exists():
+        hint = "Install a mail system that has it (msmtp-mta, postfix), or take mail out."
+        yield wrong("notify.sendmail", str(notify.sendmail), "is not there", hint)
 
 
 def _tls_authority(config: Config) -> Iterator[ConfigError]:

@@ -70,6 +70,7 @@ COMMANDS: dict[str, Entry] = {
     "lost-writes": Entry("pgvip.cli.lost_writes", "list the transactions that were lost when this host was rewound"),
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
     "hooks": Entry("pgvip.cli.hooks", "list the hooks, or try those of one event"),
+    "notify test": Entry("pgvip.cli.notify", "send a test message to everybody whom [notify] names"),
     "check": Entry("pgvip.cli.check", "check everything that the pair relies on, for people and for monitoring"),
     "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its hint"),
     "man": Entry("pgvip.cli.man", "show the manual, or a command's page; write all pages"),

@@ -152,6 +152,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         backup=draft.backup,
         rejoin=draft.rejoin,
         hooks=draft.hooks,
+        notify=draft.notify,
         http=draft.http,
         monitor=draft.monitor,
         log=draft.log,

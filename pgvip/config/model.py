@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 
+from pgvip.config.notify_model import NotifyConfig
 from pgvip.core.settings import Settings
 from pgvip.core.values import Override, Vip
 
@@ -368,6 +369,7 @@ class Config:
     backup: BackupConfig = field(default_factory=BackupConfig)
     rejoin: RejoinConfig = field(default_factory=RejoinConfig)
     hooks: HookConfig = field(default_factory=HookConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -129,6 +129,10 @@ class Table:
         """Note that the value of `name` is wrong."""
         self.problems.append(wrong(self.full(name), self.values.get(name), what, hint, detail))
 
+    def problem(self, name: str, what: str, hint: str) -> None:
+        """Note that something about `name` is wrong, without its value."""
+        self.problems.append(ConfigError(f"{self.full(name)} {what}", hint=hint))
+
     def take(self, name: str, default: object, hint: str) -> object:
         """The raw value or the default; a required one that is missing is noted and gives None."""
         self.known.append(name)

@@ -41,6 +41,7 @@ from pgvip.link.operator_socket import OperatorServer
 from pgvip.link.peer_link import PeerLink
 from pgvip.link.questions import ask_document
 from pgvip.link.tls import load_contexts
+from pgvip.notify.notifier import Notifier
 from pgvip.orders import readiness
 from pgvip.orders.desk import Desk
 from pgvip.orders.order_table import Orders
@@ -83,13 +84,15 @@ class Assembly:
         self._ask_peer = partial(ask_document, self._link)
         self._faults = InternalErrors(event_log.log)
         self._tls_change = TlsChange(self._config, self._ask_peer, event_log.log)
+        self._notifier = Notifier(self._config)
         self._background = Background(
             self._config,
             lambda: self._schedule.waiting,
             self._ask_peer,
-            lambda: (*self._faults.warnings(), *self._tls_change.warnings()),
+            lambda: (*self._faults.warnings(), *self._tls_change.warnings(), *self._notifier.warnings()),
         )
         self._recorder = Recorder(self._config, boot_id, self._newest, self._link.send_bulk, self._background.warnings)
+        self._recorder.notify = self._notifier.hear
         self._counts = EventCounts()
         self._begin_to_log(config, options)
         if renewing:
@@ -202,6 +205,7 @@ class Assembly:
         self._tls_change.start()
         self._guardian.start()
         self._maintenance.start()
+        self._notifier.start()
         service.notify("READY=1")
         self._loop.run()
         service.notify("STOPPING=1")

@@ -25,6 +25,7 @@ class Recorder:
     """Hears every event of this process from `start` on.
 
     `config` is asked again each time. `send` hands frames to the link. `warnings`: those that stand beside the core's.
+    `notify`, which its maker may set before `start`, hears what hooks hear, and must not wait.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Recorder:
         warnings: Callable[[], tuple[StandingWarning, ...]] = tuple,
     ) -> None:
         first = config()
+        self.notify: Callable[[Event], None] = lambda _event: None
         self._config, self._newest, self._warnings, self._boot_id = config, newest, warnings, boot_id[:12]
         self.store = EventStore(first.paths.events, first.me.name, first.peer.name, event_log.log)
         self.exchange = Exchange(self.store, send)
@@ -68,6 +70,7 @@ class Recorder:
         if kind(told.event).kept:
             self.store.append(told)
         self.hooks.hear(told)
+        self.notify(told)
 
     def _last_role(self) -> Role:
         """The role that was in effect in this boot when the daemon before this one ended: its restart is no change."""

@@ -65,6 +65,36 @@ MISTAKES = {
         "hosts.db2.fencing[1] is the same device as hosts.db1.fencing[1]",
         "Write the address or the plug of db2's own device.",
     ),
+    "mail with a name": (
+        [("[rejoin]", '[notify]\nmail = ["DBA <dba@example.org>"]\n[rejoin]')],
+        'notify.mail = ["DBA <dba@example.org>"]: is not a list of mail addresses',
+        'Write addresses as in mail = ["dba@example.org"], without names and commas.',
+    ),
+    "unknown form of a webhook": (
+        [("[rejoin]", '[notify]\nwebhooks = [{ format = "slak", url_file = "/etc/pgvip/url" }]\n[rejoin]')],
+        'notify.webhooks[1].format = "slak": is not one of the known words',
+        'Did you mean "slack"? Known: "slack", "teams", "pagerduty", "json".',
+    ),
+    "webhook with its secret in the file": (
+        [("[rejoin]", '[notify]\nwebhooks = [{ format = "teams", url = "https://x/S3CRET" }]\n[rejoin]')],
+        "notify.webhooks[1].url is a secret: whoever knows the URL can post",
+        "Write it as one line into a file of mode 0600, and name that file: url_file.",
+    ),
+    "pagerduty without a key": (
+        [("[rejoin]", '[notify]\nwebhooks = [{ format = "pagerduty" }]\n[rejoin]')],
+        "notify.webhooks[1].key_file is missing",
+        "Write the routing key as one line into a file of mode 0600, and name that file: key_file.",
+    ),
+    "webhook without a URL": (
+        [("[rejoin]", '[notify]\nwebhooks = [{ format = "json" }]\n[rejoin]')],
+        "notify.webhooks[1].url or url_file is needed, one of the two",
+        "Write url_file where the URL is a secret.",
+    ),
+    "webhook that is none": (
+        [("[rejoin]", '[notify]\nwebhooks = [{ format = "json", url = "alerts.example.org" }]\n[rejoin]')],
+        'notify.webhooks[1].url = "alerts.example.org": is not a URL of http or https',
+        'Write url = "https://alerts.example.org/pgvip".',
+    ),
     "key that resembles none": (
         [("[link]", "[link]\nzzz = 1")],
         "link.zzz is not a known key",
