@@ -20,6 +20,8 @@ class Exit(IntEnum):
     REFUSED = 5
     BLOCKED = 6
     """`explain`: a takeover would not work now."""
+    ERROR_STANDS = 7
+    """`status --exit-code`: a warning of level error stands."""
 
 
 class PgvipError(Exception):

@@ -53,6 +53,7 @@ CHECKS = (
     Check("archiver", "wal_archive.archiver", "the last attempt to archive worked"),
     Check("archive-own", "wal_archive.own", "PostgreSQL's user can write to this host's archive"),
     Check("archive-peer", "wal_archive.peers", "the peer's archive is mounted or given over the link, can be read"),
+    Check("backup", "base_backups.newest", "a good base backup is there, and young enough, where [backup] asks for it"),
     Check("vips", "vips.holders", "each VIP is held by the host whose role it is"),
     Check("arp", "vips.arp", "on the network nobody else answers for a VIP"),
     Check("gateway", "vips.gateway", "a gateway answers this host"),

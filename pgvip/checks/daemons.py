@@ -16,7 +16,7 @@ OLD_S = 5.0
 """A peer's word that is older is none (heartbeats come every half second)."""
 OWN_CHECK = frozenset({
     "paused", "hold", "peer-hold", "not-eligible", "alone", "peer-silent", "no-fencing", "fence-status",
-    "configuration-differs", "archive-unread",
+    "configuration-differs", "archive-unread", "backup-missing", "backup-old",
     "version-differs", "unconfirmed", "no-record", "lag", "sync-names", "weak-commits", "heartbeat-failing",
     "vip-twice",
     "settings-wrong", "settings-pending", "settings-overridden",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import duration, put, put_json
+from pgvip.cli.output import columns, duration, put, put_json
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, PgvipError
 from pgvip.link.operator_socket import call, failure, raise_failure
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Nothing is changed. The keys of --json are in docs/explain.md. Example: pgvip explain primary-host"
     )
     parser.add_argument("scenario", nargs="*", choices=[[], *NAMES], metavar="SCENARIO", help=", ".join(NAMES))
-    parser.add_argument("-s", "--short", action="store_true", help="one line for each scenario, and the blockers")
+    parser.add_argument("-s", "--short", action="store_true", help="one line for each scenario")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -64,21 +64,31 @@ def render(document: Document, *, short: bool = False) -> list[str]:
     works = "would take over now" if document["takeover_works"] else "would NOT take over now"
     where = f"pair {document['pair']}: {document['primary']} is primary"
     lines = [f"{where}; {document['standby']} {works}, as seen by {document['host']}"]
+    if short:
+        return [*lines, *columns([(one["name"], _in_short(one)) for one in document["scenarios"]], "  ")]
     for scenario in document["scenarios"]:
-        lines += ["", *_scenario(scenario, short=short)]
+        lines += ["", *_scenario(scenario)]
     return lines
 
 
-def _scenario(scenario: Document, *, short: bool) -> Iterator[str]:
+def _in_short(scenario: Document) -> str:
+    """One line: what comes, and the names of what prevents it."""
+    names = ", ".join(blocker["name"] for blocker in _each_once(scenario["blockers"]))
+    cautions = len(scenario["cautions"])
+    marks = [f"BLOCKED by {names}"] if names else []
+    marks += [f"{cautions} caution{'s' if cautions > 1 else ''}"] if cautions else []
+    return f"{scenario['summary']} [{'; '.join(marks)}]" if marks else str(scenario["summary"])
+
+
+def _scenario(scenario: Document) -> Iterator[str]:
     yield f"If {scenario['title']}  [{scenario['name']}]"
     yield f"  => {scenario['summary']}"
-    if not short:
-        width = max(len(step["host"]) for step in scenario["steps"])
-        for step in scenario["steps"]:
-            change = f"  [{step['change']}]" if step["change"] else ""
-            yield f"     {step['at_s']:7.2f} s  {step['host']:{width}}  {step['text']}{change}"
-        yield f"     no writes: {_outage(scenario)}; no reads by the standby VIP: {_about(scenario['read_outage_s'])}"
-        yield f"     loss: {scenario['loss']}"
+    width = max(len(step["host"]) for step in scenario["steps"])
+    for step in scenario["steps"]:
+        change = f"  [{step['change']}]" if step["change"] else ""
+        yield f"     {step['at_s']:7.2f} s  {step['host']:{width}}  {step['text']}{change}"
+    yield f"     no writes: {_outage(scenario)}; no reads by the standby VIP: {_about(scenario['read_outage_s'])}"
+    yield f"     loss: {scenario['loss']}"
     for caution in scenario["cautions"]:
         yield f"     caution: {caution}"
     for blocker in _each_once(scenario["blockers"]):

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from pgvip.cli import role_history
 from pgvip.cli.output import UNKNOWN, columns, duration, lag, put, put_json, size
 from pgvip.cli.plot import plot, spread
 from pgvip.cli.when import past
@@ -48,8 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Example: pgvip history --since 6h --value lag_bytes"
     )
     parser.add_argument(
-        "--since", type=past, default="1h", metavar="TIME", help=f"since then: {TIMES} (default %(default)s)"
+        "--since", type=past, metavar="TIME", help=f"since then: {TIMES} (default 1h; with --roles all)"
     )
+    parser.add_argument("--roles", action="store_true", help="which host had which role when, as a table or --json")
     parser.add_argument(
         "--value", choices=list(VALUES), action="append", help="what to plot (repeatable; default lag_s and lag_bytes)"
     )
@@ -65,9 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show it. Returns 1 when there is nothing in that time."""
+    if args.roles:
+        return role_history.show(args)
     directory = state_directory(args) / "history"
     until = time.time()
-    seconds = max(1.0, float(round(until - args.since.timestamp())))  # "1d" was a moment ago
+    since = args.since or past("1h")
+    seconds = max(1.0, float(round(until - since.timestamp())))  # "1d" was a moment ago
     width = min(shutil.get_terminal_size((100, 24)).columns, WIDTH_MAX)
     points = args.points or {"plot": 4 * width, "table": TABLE_ROWS}.get(args.form, RAW_POINTS)
     found = _read(directory, seconds, points, until)

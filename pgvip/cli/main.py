@@ -88,6 +88,23 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
+GROUPS: dict[str, tuple[str, ...]] = {
+    "to set up": ("config check", "init", "clone", "join", "bundle", "rotate", "run"),
+    "to see how it is": (
+        *("status", "watch", "check", "explain", "events", "history", "lost-writes", "conninfo"),
+    ),
+    "to act": (
+        *("switchover", "drill", "pause", "resume", "leave", "failover", "promote", "fence", "rejoin", "hold"),
+    ),
+    "archive and backup": (
+        *("archive status", "archive clean", "archive export", "backup", "backups", "restore"),
+        *("archive-wal", "restore-wal"),
+    ),
+    "other": ("hooks", "notify test", "man", "completion"),
+}
+"""How `pgvip --help` lists them, as docs/commands.md does."""
+
+
 EXIT_CODES = {
     0: "done",
     1: "failed",
@@ -167,12 +184,15 @@ class _Paragraphs(argparse.HelpFormatter):
 
 def _parser() -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS)) + 2
-    listed = "\n".join(f"  {name:{width}}{entry.help}" for name, entry in COMMANDS.items())
+    listed = "\n\n".join(
+        "\n".join([f"{title}:", *(f"  {name:{width}}{COMMANDS[name].help}" for name in names)])
+        for title, names in GROUPS.items()
+    )
     parser = argparse.ArgumentParser(
         prog="pgvip",
         usage="pgvip [--config PATH] [--host NAME] COMMAND ...",
         description="High availability for PostgreSQL on exactly two hosts, with two virtual addresses.",
-        epilog=f"commands:\n{listed}\n\nEach has its own help: pgvip COMMAND --help",
+        epilog=f"{listed}\n\nEach has its own help: pgvip COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

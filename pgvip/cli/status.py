@@ -6,10 +6,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from pgvip.cli.colour import put_styled
 from pgvip.cli.output import put, put_json
-from pgvip.cli.status_text import render
+from pgvip.cli.status_text import level_of, render_styled
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import Exit, LinkError, PgvipError
+from pgvip.events.event_table import Level
 from pgvip.link.operator_socket import call, failure, raise_failure
 
 if TYPE_CHECKING:
@@ -18,7 +20,13 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config
 
 HELP = "show both hosts, what is wrong and how to repair it"
-EXIT_CODES = {0: "the daemon answered", 4: "the daemon does not answer: what can be seen without it was shown", 5: ""}
+EXIT_CODES = {
+    0: "the daemon answered; with --exit-code: and no warning stands",
+    1: "with --exit-code: a warning stands",
+    4: "the daemon does not answer: what can be seen without it was shown",
+    5: "",
+    7: "with --exit-code: a warning of level error stands (docs/events.md): an operator is needed",
+}
 TIMEOUT_S = 5.0
 NO_PAIR = (
     "pgvip init on the first host, pgvip clone or join on the second; "
@@ -35,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Example: pgvip status --watch"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--exit-code", action="store_true", help="exit code 1 or 7 while a warning stands, see below")
     parser.add_argument("-v", "--verbose", action="store_true", help="also why each change of role is not made now")
     parser.add_argument(
         "-w", "--watch", type=float, nargs="?", const=1.0, metavar="SECONDS", help="show it again and again"
@@ -63,8 +72,16 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         put_json(document)
     else:
-        put("\n".join(render(document, verbose=args.verbose)))
-    return int(Exit.OK)
+        put_styled(render_styled(document, verbose=args.verbose))
+    return int(_code(document) if args.exit_code else Exit.OK)
+
+
+def _code(document: dict[str, Any]) -> Exit:
+    """By the gravest warning; notices, such as a pause, are none."""
+    levels = {level_of(one["name"]) for one in document["warnings"]}
+    if Level.ERROR in levels:
+        return Exit.ERROR_STANDS
+    return Exit.FAILED if Level.WARNING in levels else Exit.OK
 
 
 def _without_daemon(args: argparse.Namespace, error: PgvipError) -> int:

@@ -4,24 +4,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgvip.cli.colour import Styled
 from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, yes_no
+from pgvip.events.event_table import EVENTS, Level
 from pgvip.text.writing import archiving, backup, one_line, scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Document = dict[str, Any]
+INIT = "pgvip init"
+"""The cause of a pair's first record."""
 STALE_S = 5.0
 """A peer's word that is older is marked "?", as repmgr marks a node that it does not reach: it may have changed."""
 
 
 def render(document: Document, *, verbose: bool = False) -> list[str]:
     """All lines of `pgvip status`."""
+    return [text for _style, text in render_styled(document, verbose=verbose)]
+
+
+def render_styled(document: Document, *, verbose: bool = False) -> list[Styled]:
+    """The same, each line with its look."""
     parts = sections(document)
-    lines = [*parts["headline"], "", *parts["hosts"], "", *parts["pair"], *parts["now"], *parts["warnings"]]
+    lines = [("title", line) for line in parts["headline"]]
+    lines += [("", line) for line in ("", *parts["hosts"], "", *parts["pair"], *parts["now"])]
+    lines += _looks(document, parts["warnings"])
     if verbose:
-        lines += _blockers(one_line(document))
+        lines += [("", line) for line in _blockers(one_line(document))]
     return lines
+
+
+def _looks(document: Document, lines: Sequence[str]) -> list[Styled]:
+    """Each warning as grave as it is; none are good."""
+    if not document["warnings"]:
+        return [("good" if line else "", line) for line in lines]
+    looks = {f"  {one['name']}: ": _LOOKS.get(level_of(one["name"]), "") for one in document["warnings"]}
+    return [(next((look for start, look in looks.items() if line.startswith(start)), ""), line) for line in lines]
+
+
+_LOOKS = {Level.ERROR: "error", Level.WARNING: "warning"}
+
+
+def level_of(name: str) -> Level:
+    """How grave a warning is; one that this version does not know is one."""
+    return EVENTS[name].level if name in EVENTS else Level.WARNING
 
 
 def sections(document: Document, more: Sequence[tuple[str, str]] = ()) -> dict[str, list[str]]:
@@ -57,7 +84,7 @@ def _hosts(document: Document) -> list[tuple[str, str, str]]:
         rows.insert(1, ("role by configuration", me["override"], peer["override"]))
     if (peer["age_s"] or 0.0) > STALE_S:
         rows = [(title, mine, theirs if theirs in ("-", UNKNOWN) else f"? {theirs}") for title, mine, theirs in rows]
-    return [("", f"{me['name']} (this host)", peer["name"]), *rows, ("heard", "-", _heard(peer))]
+    return [("", f"{me['name']} (this host)", peer["name"]), *rows, ("heard", "-", _heard(document))]
 
 
 def _vips(host: Document, addresses: Document) -> str:
@@ -66,11 +93,17 @@ def _vips(host: Document, addresses: Document) -> str:
     return ", ".join(f"{addresses.get(vip, '?')} ({vip})" for vip in host["vips"]) or "none"
 
 
-def _heard(peer: Document) -> str:
-    age_s = peer["age_s"]
+def _heard(document: Document) -> str:
+    age_s = document["peer"]["age_s"]
     if age_s is None:
-        return "never"
+        return "never; not set up yet: pgvip clone there" if _has_no_second(document) else "never"
     return f"{duration(age_s)} ago" + ("; ?: as it was then" if age_s > STALE_S else "")
+
+
+def _has_no_second(document: Document) -> bool:
+    """The record is still that of `pgvip init`, which one host alone makes."""
+    record = document["record"]
+    return record is not None and record["cause"] == INIT and document["peer"]["age_s"] is None
 
 
 def _postgresql(host: Document) -> str:
@@ -218,6 +251,11 @@ def _warnings(document: Document) -> list[str]:
         return ["", "no warnings"]
     lines = ["", f"warnings ({len(document['warnings'])})"]
     for one in document["warnings"]:
+        if one["name"] == "peer-silent" and _has_no_second(document):
+            peer = document["peer"]["name"]
+            lines.append(f"  {one['name']}: {peer} has not been set up yet, or pgvip has not been started there")
+            lines.append(f"      hint: pgvip clone on {peer}, with the bundle of pgvip init; then start pgvip there")
+            continue
         lines.append(f"  {one['name']}: {one['text']}")
         if one["hint"]:
             lines.append(f"      hint: {one['hint']}")

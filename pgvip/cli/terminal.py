@@ -14,6 +14,8 @@ import termios
 import tty
 from typing import TYPE_CHECKING, Any, Self
 
+from pgvip.cli.colour import styled
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J"
 LEAVE = "\x1b[?25h\x1b[?1049l"
-STYLES = {"title": "\x1b[1m", "warning": "\x1b[1;33m", "quiet": "\x1b[2m"}
-RESET = "\x1b[0m"
 CLEAR_REST = "\x1b[K"
 FALLBACK = os.terminal_size((80, 24))
 
@@ -118,8 +118,7 @@ class Screen:
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def _styled(self, line: Line) -> str:
-        start = STYLES.get(line.style, "") if self._colour else ""
-        return f"{start}{line.text}{RESET}" if start and line.text else line.text
+        return styled(line.text, line.style) if self._colour else line.text
 
     @staticmethod
     def _write(text: str) -> None:

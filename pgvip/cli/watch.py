@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from pgvip.cli import colour
 from pgvip.cli.history import blocks
 from pgvip.cli.output import put
 from pgvip.cli.terminal import Screen
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     ascii_only = args.ascii or not blocks()
     if args.once or not sys.stdout.isatty() or os.environ.get("TERM") in (None, "", "dumb"):
         return _plain(source, args, ascii_only=ascii_only)
-    with Screen(colour="NO_COLOR" not in os.environ) as screen:
+    with Screen(colour=colour.wanted(sys.stdout)) as screen:
         picture = source.look()
         due_s = time.monotonic() + args.interval
         while True:

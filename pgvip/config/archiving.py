@@ -111,6 +111,7 @@ def read_backup(table: Table, archive: Path) -> BackupConfig:
         keep_days=table.number("keep_days", default.keep_days, 0.0, 36500.0),
         bandwidth_mb_s=table.whole("bandwidth_mb_s", default.bandwidth_mb_s, 0, 1024),
         timeout_s=table.number("timeout_s", default.timeout_s, 60.0, 30 * 86400.0),
+        max_age_days=table.number("max_age_days", default.max_age_days, 0.0, 3650.0),
     )
     table.finish()
     return backup

@@ -155,7 +155,8 @@ class ArchiveConfig:
 class BackupConfig:
     """Base backups: how many good ones the pair keeps at least, and for how many days all of them.
 
-    `keep` 0: pgvip makes none, and WAL is kept by time and size alone. `bandwidth_mb_s` 0: no limit.
+    `keep` 0: pgvip makes none, and WAL is kept by time and size alone. `bandwidth_mb_s` 0: no limit. `max_age_days`
+    above 0: it is a warning when the pair has no good one, or only older ones.
     """
 
     directory: Path = Path("/var/lib/pgvip/archive/backups")
@@ -163,6 +164,7 @@ class BackupConfig:
     keep_days: float = 0.0
     bandwidth_mb_s: int = 0
     timeout_s: float = 24 * 3600.0
+    max_age_days: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

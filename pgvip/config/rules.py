@@ -31,7 +31,7 @@ _INTERFACE_LENGTH_MAX = 15  # IFNAMSIZ less the terminating zero (linux/if.h)
 def contradictions(config: Config) -> list[ConfigError]:
     """Every contradiction in the configuration, in the order of the file."""
     network = (_names, _hosts, _prefixes, _roles, fencing, same_devices, _addresses, _gateways, _ports, _tls, _http)
-    rules = (*network, _directories, _windows, _timing, _lease, _watchdog)
+    rules = (*network, _directories, _backups, _windows, _timing, _lease, _watchdog)
     return [error for rule in rules for error in rule(config)]
 
 
@@ -254,6 +254,13 @@ def _archives(config: Config) -> Iterator[ConfigError]:
     apart = archive.peer_mount not in (archive.directory, *archive.directory.parents)
     if apart and archive.peer_mount in (backups, *backups.parents):
         yield wrong("backup.directory", str(backups), "is in the peer's archive", "It is read-only; name another.")
+
+
+def _backups(config: Config) -> Iterator[ConfigError]:
+    backup, age = config.backup, config.backup.max_age_days
+    if age > 0 and (backup.keep == 0 or not config.archive.enabled):
+        why = "backup.keep = 0" if backup.keep == 0 else "archive.enabled = false"
+        yield wrong("backup.max_age_days", age, f"asks for base backups, and pgvip makes none ({why})", "Write 0.")
 
 
 def _windows(config: Config) -> Iterator[ConfigError]:

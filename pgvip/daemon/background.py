@@ -20,7 +20,7 @@ from pgvip.checks.server_state import ServerState
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Vip
 from pgvip.core.warnings import WarningRow, warned
-from pgvip.daemon import server_files
+from pgvip.daemon import backup_age, server_files
 from pgvip.deadlines import now_s
 from pgvip.drill import result
 from pgvip.errors import FormatError, PgvipError, ProbeError
@@ -168,6 +168,7 @@ class Background:
         self._elsewhere: tuple[StandingWarning, ...] = ()
         self._server, self._own_server = ServerState(), _Seen()
         self._server_warnings: tuple[StandingWarning, ...] = ()
+        self._backups_seen = False
         self._ended = threading.Event()
 
     def start(self) -> None:
@@ -203,7 +204,10 @@ class Background:
         """At this host's archiver and backups. What cannot be seen is not reported."""
         config = self._config()
         self.read_drill()
-        parts = {"archiving": archiving(config), "backup": backup(config)} if config.archive.enabled else {}
+        parts = {"archiving": archiving(config)} if config.archive.enabled else {}
+        self._backups_seen = False
+        with suppress(PgvipError, OSError):
+            parts["backup"], self._backups_seen = backup(config), config.archive.enabled
         self._own = _Seen({**parts, "rotation": rotation_here(config)}, now_s())
         ends = exposed.endings(config)
         self._certificates = {one.name: one.end.isoformat() for one in ends if one.end is not None}
@@ -241,10 +245,9 @@ class Background:
     def facts(self) -> Document:
         """What the status document takes: of both hosts what is the pair's."""
         at_s = now_s()
-        known = [one for seen in (self._own, self._peer) if (one := seen.of("backup", at_s)) is not None]
         return {
             "archiving": self._own.of("archiving", at_s) or self._peer.of("archiving", at_s),
-            "backup": min(known, key=lambda one: float(one["age_s"]), default=None),
+            "backup": self._newest_backup(at_s),
             "scheduled": self._own_schedule() or self._peer_schedule(at_s),
             "drill": self._drill,
             "certificates": self._certificates,
@@ -263,8 +266,21 @@ class Background:
             *self._exposed,
             *(warned(ROTATION_WARNINGS, rotating) if rotating else ()),
             *self._elsewhere,
+            *self._lacking_backups(at_s),
             *self._more(),
         )
+
+    def _newest_backup(self, at_s: float) -> Document | None:
+        """Of both hosts."""
+        known = [one for seen in (self._own, self._peer) if (one := seen.of("backup", at_s)) is not None]
+        return min(known, key=lambda one: float(one["age_s"]), default=None)
+
+    def _lacking_backups(self, at_s: float) -> tuple[StandingWarning, ...]:
+        """Nothing while this host's own cannot be seen."""
+        if not self._backups_seen:
+            return ()
+        heard = self._peer.at_s > NEVER
+        return backup_age.lacking(self._config(), self._newest_backup(at_s), peer_heard=heard)
 
     def _own_schedule(self) -> Document | None:
         waiting = self._scheduled()
@@ -316,11 +332,8 @@ def archiving(config: Config) -> Document | None:
 
 
 def backup(config: Config) -> Document | None:
-    """The newest verified base backup of this host; None without one, or where that cannot be seen."""
-    try:
-        good = [one for one in backups.own(config) if one.good]
-    except (PgvipError, OSError):
-        return None
+    """The newest verified base backup of this host; None without one. PgvipError, OSError."""
+    good = [one for one in backups.own(config) if one.good] if config.archive.enabled else []
     if not good:
         return None
     newest = max(good, key=lambda one: one.ended_at)

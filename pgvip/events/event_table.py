@@ -292,6 +292,8 @@ _TABLE: tuple[Kind, ...] = (
         tls_change="a change of postgresql.tls has not ended, or the two hosts' files differ in it",
         tls_off="replication and logins between the hosts are neither encrypted nor verified, by configuration",
         stranger="something answers in place of the silent peer and is not known to be the peer; it counts for nothing",
+        backup_missing="no good base backup of this pair is known, although backup.max_age_days asks for one",
+        backup_old="the newest base backup of this pair is older than backup.max_age_days",
         messages_failing="a message of [notify] could not be sent",
         no_fencing="no way to fence is configured: no takeover on silence",
     ),

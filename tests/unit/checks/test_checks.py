@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from pgvip.checks import daemons, fence_devices, streaming, vips, wal_archive
+from pgvip.checks import base_backups, daemons, fence_devices, streaming, vips, wal_archive
 from pgvip.checks.check_table import BY_NAME, CHECKS, Check
 from pgvip.checks.finding import Finding, Level, Perf, critical, gathered, judged, ok, unknown, warning
 from pgvip.checks.runner import run
@@ -435,6 +435,29 @@ def test_a_peer_that_was_just_fenced_proves_no_device_wrong(tmp_path: Path) -> N
     told = fence_devices.devices(Known(config=config, status=status(), later=None).facts)
     assert told.level is Level.OK
     assert told.text == "1 of 1 methods answer: db2 is off"
+
+
+# --- base backups -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age_s", "days", "level"),
+    [(None, 2.0, Level.CRITICAL), (3600.0, 2.0, Level.OK), (200_000.0, 2.0, Level.WARNING), (200_000.0, 0.0, Level.OK)],
+)
+def test_a_good_backup_is_there_and_young_enough(age_s: float | None, days: float, level: Level) -> None:
+    found = status() | {"backup": None}
+    if age_s is not None:
+        found["backup"] = {"host": "db2", "name": "20260101T000000Z", "age_s": age_s, "size_bytes": 5}
+    config = replace(CONFIG, backup=replace(CONFIG.backup, max_age_days=days))
+    assert base_backups.newest(Known(config=config, status=found).facts).level is level
+
+
+def test_no_backup_is_no_fault_where_none_is_asked_for() -> None:
+    with pytest.raises(Skipped):
+        base_backups.newest(Known(config=CONFIG, status=status() | {"backup": None}).facts)
+    elsewhere = replace(CONFIG, backup=replace(CONFIG.backup, keep=0))
+    with pytest.raises(Skipped):
+        base_backups.newest(Known(config=elsewhere, status=status()).facts)
 
 
 # --- the command ------------------------------------------------------------------------------------------------

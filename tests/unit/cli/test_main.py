@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgvip.cli.main import COMMANDS, main
+from pgvip.cli.main import COMMANDS, GROUPS, main
 from pgvip.errors import Exit
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ def test_list_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     for name, entry in COMMANDS.items():
         assert name in shown
         assert entry.help in shown
+
+
+def test_every_command_is_in_one_group_of_the_help() -> None:
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

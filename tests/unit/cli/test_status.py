@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import copy
 import doctest
+import io
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli import output
-from pgvip.cli.status_text import render
+import pytest
+
+from pgvip.cli import colour, output
+from pgvip.cli.status_text import render, render_styled
 from pgvip.core.observations import Observations
 from pgvip.core.values import Durable
 from pgvip.errors import Exit
 from pgvip.state.record import PairIdentity, RecordStore, save_identity
 from pgvip.text import writing as spoken
+from pgvip.text.writing import printable
 from tests.unit.cli.test_orders import Daemon
 from tests.unit.status.test_document import RECORD, built, decided, healthy
 from tests.unit.web_world import BESIDE
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def text(document: dict[str, Any], *, verbose: bool = False) -> str:
@@ -165,6 +168,68 @@ def test_status_of_a_running_daemon(tmp_path: Path, capsys: pytest.CaptureFixtur
         daemon.server.close()
 
 
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [([], 0), (["paused"], 0), (["peer-silent"], 1), (["peer-silent", "database-down"], 7), (["of-a-later-one"], 1)],
+)
+def test_the_exit_code_says_how_grave_the_warnings_are(tmp_path: Path, names: list[str], code: int) -> None:
+    daemon = Daemon(tmp_path)
+    document = healthy() | {"warnings": [{"name": name, "text": "x", "hint": ""} for name in names]}
+    daemon.answer = lambda reply: reply({"ok": True, "status": document})
+    daemon.server.start()
+    try:
+        assert daemon.run("status", "--exit-code") == code
+        assert daemon.run("status", "--exit-code", "--json") == code
+        assert daemon.run("status") == 0
+    finally:
+        daemon.server.close()
+
+
+def test_before_the_second_host_is_there_the_next_step_is_named() -> None:
+    document = healthy()
+    document["record"].update(cause="pgvip init", mode="solo")
+    document["peer"].update(age_s=None)
+    document["warnings"] = [{"name": "peer-silent", "text": "the peer's daemon does not answer", "hint": "systemctl"}]
+    assert row(document, "heard") == "heard - never; not set up yet: pgvip clone there"
+    assert "pgvip clone on beta" in text(document)
+    assert "systemctl" not in text(document)
+    document["record"].update(cause="takeover")
+    assert row(document, "heard") == "heard - never"
+    assert "systemctl" in text(document)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "no_colour", "term", "coloured"),
+    [
+        (Terminal, "", "xterm", True),
+        (Terminal, "1", "xterm", False),
+        (Terminal, "", "dumb", False),
+        (io.StringIO, "", "xterm", False),
+    ],
+)
+def test_a_terminal_gets_colours_unless_it_wants_none(
+    monkeypatch: pytest.MonkeyPatch, kind: type[io.StringIO], no_colour: str, term: str, coloured: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_colour)
+    monkeypatch.setenv("TERM", term)
+    document = healthy()
+    names = ("database-down", "peer-silent", "paused")
+    document["warnings"] = [{"name": name, "text": "evil \x1b[2J", "hint": ""} for name in names]
+    stream = kind()
+    colour.put_styled(render_styled(document), stream)
+    shown = stream.getvalue()
+    assert ("\x1b[1;31m  database-down: evil" in shown) is coloured
+    assert ("\x1b[1;33m  peer-silent: evil" in shown) is coloured
+    assert "\x1b[2J" not in shown
+    plain = re.sub("\x1b\\[[0-9;]*m", "", shown)
+    assert plain.splitlines() == [printable(line) for line in render(document)]
+
+
 def test_without_the_daemon_the_record_is_still_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     daemon = Daemon(tmp_path)
     assert daemon.run("status") == Exit.UNREACHABLE
@@ -186,7 +251,7 @@ def test_without_the_daemon_the_record_is_still_shown(tmp_path: Path, capsys: py
 
 
 def test_examples_in_the_output_module() -> None:
-    for module in (output, spoken):
+    for module in (output, spoken, colour):
         assert doctest.testmod(module).failed == 0
 
 

@@ -65,6 +65,11 @@ MISTAKES = {
         "hosts.db2.fencing[1] is the same device as hosts.db1.fencing[1]",
         "Write the address or the plug of db2's own device.",
     ),
+    "age of backups that nobody makes": (
+        [("[rejoin]", "[backup]\nkeep = 0\nmax_age_days = 2\n[rejoin]")],
+        "backup.max_age_days = 2.0: asks for base backups, and pgvip makes none (backup.keep = 0)",
+        "Write 0.",
+    ),
     "mail with a name": (
         [("[rejoin]", '[notify]\nmail = ["DBA <dba@example.org>"]\n[rejoin]')],
         'notify.mail = ["DBA <dba@example.org>"]: is not a list of mail addresses',

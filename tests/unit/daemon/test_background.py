@@ -189,6 +189,53 @@ def test_the_peer_tells_the_same_of_itself(world: World) -> None:
     assert found["warnings"] == ()
 
 
+DAY_S = 86400.0
+
+
+def asked(world: World, days: float = 2.0) -> list[tuple[str, str]]:
+    """Warnings about backups, after a look at both hosts."""
+    world.config = replace(world.config, backup=replace(world.config.backup, max_age_days=days))
+    world.seen.look()
+    world.seen.look_peer()
+    return [(one.name, one.text) for one in world.seen.warnings() if one.name.startswith("backup")]
+
+
+def test_a_pair_without_a_good_backup_is_warned_of_where_one_is_asked_for(world: World) -> None:
+    world.backups = [made_backup(10.0, "incomplete")]
+    assert asked(world, 0.0) == []
+    start = "no good base backup of this pair is known: "
+    assert asked(world) == [("backup-missing", f"{start}this host has none, and paris has not been heard")]
+    world.peer = {"ok": True, "backup": None}
+    assert asked(world) == [("backup-missing", f"{start}neither host has one")]
+    world.peer = {"ok": True, "backup": {"host": "paris", "name": "n", "age_s": 400.0, "size_bytes": 1}}
+    assert asked(world) == []
+
+
+def test_a_backup_that_grows_too_old_is_warned_of(world: World) -> None:
+    world.backups = [made_backup(2 * DAY_S - 50.0)]
+    assert asked(world) == []
+    world.clock_s += 100.0
+    ((name, text),) = [(one.name, one.text) for one in world.seen.warnings() if one.name.startswith("backup")]
+    assert name == "backup-old"
+    assert text.startswith("the newest base backup, of-")
+    world.backups.append(made_backup(5.0))
+    assert asked(world) == []
+
+
+def test_backups_that_cannot_be_seen_are_not_said_to_be_missing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(_config: Config) -> list[Backup]:
+        raise ArchiveError("the archive does not answer")
+
+    monkeypatch.setattr(backups, "own", hangs)
+    assert asked(world) == []
+    assert asked(replace_archive(world, enabled=False)) == []
+
+
+def replace_archive(world: World, *, enabled: bool) -> World:
+    world.config = replace(world.config, archive=replace(world.config.archive, enabled=enabled))
+    return world
+
+
 def test_the_newest_backup_of_both_is_the_pairs(world: World) -> None:
     world.backups = [made_backup(500.0)]
     world.peer = {"ok": True, "backup": {"host": "b", "name": "n", "age_s": 400.0, "size_bytes": 1}}
