@@ -109,6 +109,9 @@ def _without_daemon(args: argparse.Namespace, error: PgvipError) -> int:
     put(f"  record      {record or 'none'}")
     put(f"  PostgreSQL  {document['postgresql']}")
     put(f"  addresses   {document['vips']}")
+    if str(document["postgresql"]).startswith("runs") and _would_be_fenced(config):
+        what = f"stop PostgreSQL now, and {config.peer.name} powers this host off"
+        put(f"  note        {what}; to take it out of service, start pgvip and run pgvip leave first")
     put(f"pgvip: error: {error}", file=sys.stderr)
     return int(Exit.UNREACHABLE)
 
@@ -126,6 +129,18 @@ def _record(config: Config) -> Any:
 
     durable = RecordStore(config.paths.record).load()
     return encode(durable.record) if durable and durable.record else None
+
+
+def _would_be_fenced(config: Config) -> bool:
+    """The other host powers off a host of a pair whose pgvip and PostgreSQL are both silent."""
+    from pgvip.state.record import RecordStore  # noqa: PLC0415 - only where the daemon is down
+
+    try:
+        durable = RecordStore(config.paths.record).load()
+    except PgvipError:
+        return False
+    pair = durable is not None and durable.record is not None and durable.record.mode.value == "pair"
+    return pair and bool(config.me.fencing) and durable is not None and not durable.pause.active
 
 
 def _server(config: Config) -> str:

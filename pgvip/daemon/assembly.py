@@ -42,7 +42,7 @@ from pgvip.link.peer_link import PeerLink
 from pgvip.link.questions import ask_document
 from pgvip.link.tls import load_contexts
 from pgvip.notify.notifier import Notifier
-from pgvip.orders import readiness
+from pgvip.orders import leaving, readiness
 from pgvip.orders.desk import Desk
 from pgvip.orders.order_table import Orders
 from pgvip.orders.peer_questions import PeerQuestions
@@ -218,7 +218,7 @@ class Assembly:
         self._web.close()
         self._server.close()
         unwatched.leave(self._config())
-        event_log.log("leave", "the daemon ends; PostgreSQL and the addresses stay as they are")
+        event_log.log("leave", leaving.on_stop(self._newest.get()))
         self._link.close()
         self._recorder.close()
 

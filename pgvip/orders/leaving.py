@@ -38,6 +38,29 @@ def plan(snapshot: Snapshot, text: str) -> str:
     return f"{me} gives its address up, {peer} serves alone"
 
 
+STOPPED = "the daemon ends; PostgreSQL and the addresses stay as they are"
+
+
+def on_stop(snapshot: Snapshot | None) -> str:
+    """What the daemon says when it is stopped: also what comes when PostgreSQL is stopped next, and what comes first.
+
+    In a pair the other host powers off whoever is silent and neither serves nor follows; not in a pause, and not where
+    it has no way to.
+    """
+    k = snapshot.decision.knowledge if snapshot else None
+    record = k.durable.record if k else None
+    if snapshot is None or k is None or record is None or record.mode is not Mode.PAIR:
+        return STOPPED
+    config = snapshot.config
+    if k.durable.pause.active or not config.me.fencing:
+        return STOPPED
+    me, peer = config.me.name, config.peer.name
+    return (
+        f"{STOPPED}. Do not stop PostgreSQL now: {peer} would power {me} off. To take this host out of service, start "
+        f"pgvip again, run pgvip leave first, and then stop pgvip and PostgreSQL"
+    )
+
+
 def outcome(text: str) -> Callable[[Snapshot, Snapshot], str | None]:
     """What says how the order ended: None while it is under way; RefusedError when nobody took over."""
 

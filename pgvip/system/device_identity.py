@@ -74,6 +74,8 @@ def _same(said: str, mine: UUID) -> bool:
     >>> mine = UUID("00112233-4455-6677-8899-aabbccddeeff")
     >>> _same("33221100-5544-7766-8899-aabbccddeeff", mine), _same("ffeeddcc-bbaa-9988-7766-554433221100", mine)
     (True, True)
+    >>> _same("ccddeeff-aabb-8899-7766-554433221100", mine)
+    True
     >>> _same("00112233-4455-6677-8899-aabbccddeef0", mine), _same("db1", mine)
     (False, False)
     """

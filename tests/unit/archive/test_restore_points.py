@@ -88,7 +88,7 @@ def config(tmp_path: Path) -> Config:
 
 def test_records_over_the_end_of_a_page_and_of_a_segment_are_found(config: Config) -> None:
     page = PAGE_BYTES - LONG_HEADER
-    records = {100: record("inside"), page - 50: record("two-pages"), PAYLOAD - 60: record("two segments")}
+    records = {100: record("inside"), page - 50: record("two-pages"), PAYLOAD - 40: record("two segments")}
     write(config.archive.directory, stream(bytes(2 * PAYLOAD), 0, records))
     seen = picture(survey(config.archive.directory))
     found = restore_points.search(config, seen, START.lsn, "none")

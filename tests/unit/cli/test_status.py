@@ -15,7 +15,7 @@ import pytest
 from pgvip.cli import colour, output
 from pgvip.cli.status_text import render, render_styled
 from pgvip.core.observations import Observations
-from pgvip.core.values import Durable
+from pgvip.core.values import Durable, Pause
 from pgvip.errors import Exit
 from pgvip.state.record import PairIdentity, RecordStore, save_identity
 from pgvip.text import writing as spoken
@@ -248,6 +248,23 @@ def test_without_the_daemon_the_record_is_still_shown(tmp_path: Path, capsys: py
     document = json.loads(capsys.readouterr().out)
     assert document["record"]["term"] == 4
     assert document["daemon"]["ok"] is False
+
+
+@pytest.mark.parametrize("case", ["fenced", "no fence", "paused", "down"])
+def test_beside_a_stopped_daemon_the_next_stop_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    daemon = Daemon(tmp_path)
+    (tmp_path / "state").mkdir()
+    save_identity(tmp_path / "state" / "identity.json", PairIdentity("pair-1", "70", "alpha", "beta"))
+    RecordStore(tmp_path / "state" / "record.json").save(Durable(RECORD, pause=Pause(1, active=case == "paused")))
+    file = tmp_path / "pgvip.toml"
+    assert 'fencing = "none"' in file.read_text()
+    if case != "no fence":
+        file.write_text(file.read_text().replace('fencing = "none"', 'fencing = [{ command = ["/x", "1"] }]', 1))
+    monkeypatch.setattr("pgvip.cli.status._server", lambda _config: "down" if case == "down" else "runs as standby")
+    assert daemon.run("status") == Exit.UNREACHABLE
+    assert ("run pgvip leave first" in capsys.readouterr().out) is (case == "fenced")
 
 
 def test_examples_in_the_output_module() -> None:

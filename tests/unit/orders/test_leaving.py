@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from pgvip.config.model import FenceMethod
 from pgvip.core.messages import Command, Heard, Order
 from pgvip.core.values import Mode, Pause
-from pgvip.orders.leaving import ANYWAY
+from pgvip.orders.leaving import ANYWAY, STOPPED, on_stop
+from pgvip.status.snapshot import Snapshot
 from tests.unit.core_world import NOW_S, Host, primary, standby
 from tests.unit.orders.test_order_table import Desk, after, heard_message, refused, snapshot_of
 
 PAUSE = Pause(1, active=True)
+FENCE = FenceMethod(agent="fence_a")
 
 
 def unheard(host: Host) -> Host:
@@ -50,6 +55,36 @@ def test_a_dry_run_says_who_goes_on() -> None:
         "dry run: a stops cleanly, b becomes primary"
     )
     assert "a serves alone" in Desk(snapshot_of(standby())).order(Order.SHUTDOWN, dry_run=True)["text"]
+
+
+def with_fence(host: Host, *fencing: FenceMethod) -> Snapshot:
+    """As one that the other host can power off by these methods."""
+    made = snapshot_of(host)
+    return replace(made, config=replace(made.config, me=replace(made.config.me, fencing=fencing)))
+
+
+@pytest.mark.parametrize("host", [primary(), standby()], ids=["primary", "standby"])
+def test_a_daemon_that_is_stopped_in_a_pair_names_leave_first(host: Host) -> None:
+    """To stop PostgreSQL next is the natural order, and gets the host powered off."""
+    said = on_stop(with_fence(host, FENCE))
+    assert said.startswith(STOPPED)
+    assert "Do not stop PostgreSQL now" in said
+    assert "run pgvip leave first" in said
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        None,
+        with_fence(primary(Mode.SOLO), FENCE),
+        with_fence(standby().durable(pause=PAUSE), FENCE),
+        with_fence(standby().durable(record=None), FENCE),
+        with_fence(standby()),
+    ],
+    ids=["just started", "alone", "paused", "no record", "no fence"],
+)
+def test_where_nobody_powers_it_off_the_stop_says_no_more(snapshot: Snapshot | None) -> None:
+    assert on_stop(snapshot) == STOPPED
 
 
 def test_a_primary_has_left_when_the_other_writes() -> None:
