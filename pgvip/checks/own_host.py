@@ -47,15 +47,18 @@ def unit(config: Config) -> Iterator[ConfigError]:
     if not name or not units.has_systemd():
         return  # without systemd: setup.enrolment, for init and clone
     state = units.load_state(name)
-    known = sorted(units.known_servers())
+    wrong_state = state in ("not-found", "bad-setting", "error", "masked")
+    if not wrong_state and not _DEBIAN_UNIT.match(name):
+        return
     own = sorted(units.debian_units(config.postgres.data_directory))
-    if state in ("not-found", "bad-setting", "error", "masked"):
+    if wrong_state:
+        known = sorted(units.known_servers())
         close = own or difflib.get_close_matches(name, known, 1)
         hint = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(known) or 'none'}."
         what = {"not-found": "is no unit of this host", "masked": "is masked: systemd refuses to start it"}
         hint = f"Run: systemctl unmask {name}" if state == "masked" else hint
         yield wrong("postgresql.unit", name, what.get(state, "cannot be loaded by systemd"), hint)
-    elif _DEBIAN_UNIT.match(name) and own and name not in own:
+    elif own and name not in own:
         # Debian's unit is a template: systemd loads it under any name.
         data = config.postgres.data_directory
         yield wrong("postgresql.unit", name, f"is not the unit of {data}", f"Did you mean {own[0]}?")

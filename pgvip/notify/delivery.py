@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,8 @@ def send(way: Way, batch: Batch, notify: NotifyConfig) -> None:
             _mail(batch, notify)
     except CommandError as failure:
         raise ActionError(failure.message, failure.detail) from failure
+    except OSError as failure:
+        raise ActionError(f"could not send it: {failure.strerror}") from failure
 
 
 def _mail(batch: Batch, notify: NotifyConfig) -> None:
@@ -54,7 +58,9 @@ def _mail(batch: Batch, notify: NotifyConfig) -> None:
     if refused := refusal(program.resolve()):
         raise ActionError(f"{program} is not called", f"It runs as root, and {refused}.")
     # The daemon's unit has no new privileges, with which Postfix's sendmail cannot queue a message: systemd runs it.
-    before = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--"] if service.under_systemd() else []
+    limit = f"--property=RuntimeMaxSec={math.ceil(notify.timeout_s)}"
+    systemd = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", limit, "--"]
+    before = systemd if service.under_systemd() else []
     done = run([*before, program, "-oi", "-t"], timeout_s=notify.timeout_s, input_text=forms.mail(batch, notify))
     if done.returncode != 0:
         raise ActionError(f"{program} {describe(done.returncode)}", done.said)
@@ -72,10 +78,20 @@ def _post(webhook: Webhook, batch: Batch, timeout_s: float) -> None:
 def _one(url: str, body: dict[str, Any], timeout_s: float) -> None:
     script = [wal_commands.interpreter(), "-I", "-S", str(Path(web_post.__file__))]
     asked = json.dumps({"url": url, "body": body, "timeout_s": timeout_s})
-    user = NOBODY if os.geteuid() == 0 else None
-    done = run(script, timeout_s=timeout_s, user=user, input_text=asked)
+    done = run(script, timeout_s=timeout_s, user=_poster(), input_text=asked)
     if done.returncode != 0:
         raise ActionError("it was not taken", done.said.replace(url, "URL"))
+
+
+def _poster() -> str | None:
+    """Who posts; None: whoever this process is."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        pwd.getpwnam(NOBODY)
+    except KeyError:
+        raise ActionError(f'system user "{NOBODY}", who is to post it, does not exist') from None
+    return NOBODY
 
 
 def _secret(file: Path | None) -> str:

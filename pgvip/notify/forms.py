@@ -6,6 +6,7 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
 from pgvip.events.event_table import EVENTS, Level
+from pgvip.text.writing import printable
 
 if TYPE_CHECKING:
     from pgvip.config.notify_model import NotifyConfig
@@ -132,4 +133,9 @@ def _plain(batch: Batch) -> dict[str, Any]:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    r"""One line that a header and a terminal can take, whatever a program or the peer has said.
+
+    >>> _line("a\n b\x1b[2J \udcff")
+    'a b\\x1b[2J \\udcff'
+    """
+    return printable(" ".join(text.split()))

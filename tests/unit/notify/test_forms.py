@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import email
 import email.policy
 import json
@@ -32,6 +33,14 @@ def test_a_mail_is_what_sendmail_takes() -> None:
     assert parsed["Auto-Submitted"] == "auto-generated"
     body = parsed.get_content()
     assert "2026-11-25T22:30:00.000Z db1 WARNING peer-silent: caf\u00e9 Bcc: all@example.org Hint: pgvip status" in body
+
+
+def test_odd_characters_break_no_message() -> None:
+    assert doctest.testmod(forms).failed == 0
+    odd = Batch((event(text="name \udcff\x00\x1b", hint="\udcfe"),))
+    assert "\\udcff" in forms.mail(odd, NotifyConfig(mail=("root",)))
+    for kind in ("slack", "teams", "pagerduty", "json"):
+        json.dumps(forms.bodies(kind, odd)).encode()
 
 
 def test_slack_gets_its_three_characters_escaped() -> None:

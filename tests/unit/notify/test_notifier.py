@@ -87,6 +87,23 @@ def test_sendmail_gets_the_message(tmp_path: Path, sendmail: Path) -> None:
     assert "Subject: [orders] db1: peer-silent: no answer" in (tmp_path / "mail").read_text()
 
 
+def test_under_systemd_it_is_systemd_that_runs_sendmail(
+    tmp_path: Path, sendmail: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon's unit has no new privileges, with which Postfix's sendmail cannot queue a message."""
+    program = tmp_path / "programs" / "systemd-run"
+    program.parent.mkdir()
+    script = f'echo "$*" > {tmp_path}/systemd\nwhile [ "$1" != -- ]; do shift; done\nshift\n"$@"'
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setattr("pgvip.system.service.under_systemd", lambda: True)
+    delivery.send(delivery.MAIL, BATCH, NotifyConfig(mail=("root",), sendmail=sendmail, timeout_s=7.5))
+    options = "--quiet --collect --wait --pipe --property=RuntimeMaxSec=8"
+    assert (tmp_path / "systemd").read_text() == f"{options} -- {sendmail} -oi -t\n"
+    assert "Subject: [orders] db1" in (tmp_path / "mail").read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "why"), [("exit 75", "failed with exit code 75"), ("sleep 30", "did not finish within 0.3 s")]
 )
