@@ -59,6 +59,8 @@ alter event trigger no_pgvip enable always;
 """From version 17 on."""
 NOT_OF_SYSTEM = ("client_encoding", "transaction_timeout")
 """So short a time-out for the whole server ends every session before the settings of its role are read."""
+UNAVOIDABLE = {"tls-off"}
+"""Of versions that are built without TLS here."""
 FEW_ROWS = 50
 """Written after the restore point; what a promotion would lose if recovery ended there."""
 
@@ -161,6 +163,18 @@ def test_a_standby_that_is_promoted_by_hand_is_rebuilt_twice_and_not_a_third_tim
     scene.finish(swapped=False)
 
 
+def test_a_primary_that_somebody_starts_with_another_port_serves_again_soon(scene: Scene) -> None:
+    """Its start was waited for, for five minutes, and nobody served."""
+    scene.primary.sql("alter system set port = 6543")
+    scene.strike()
+    restart(scene, scene.primary)
+    scene.wait_writes()
+    scene.pair.wait_healthy()
+    scene.finish(swapped=None)
+    for host in (scene.primary, scene.standby):
+        assert host.sql("show port") == "5432"
+
+
 def test_no_acknowledged_commit_is_lost_when_the_names_are_cleared_while_replication_is_cut(scene: Scene) -> None:
     """What the primary acknowledges then, the standby lacks: it may not take over when the primary is lost."""
     scene.fence.failures[scene.primary.name].stay_off = True
@@ -251,7 +265,7 @@ def test_no_default_of_a_file_a_database_or_a_role_reaches_pgvips_sessions(scene
     pair.pgvip(first, "rejoin", "--clone")
     wait_until(lambda: "rejoined: cloned" in first.log(), 30, "a new copy")
     scene.finish(swapped=True)
-    wait_until(lambda: not warned(scene, first) and not warned(scene, second), 30, "no warnings")
+    wait_until(lambda: (warned(scene, first) | warned(scene, second)).keys() <= UNAVOIDABLE, 30, "no warnings")
     since = "".join(host.log()[logged[host.name] :] for host in (first, second))
     assert not [line for line in since.splitlines() if "refuses" in line or "action-failed" in line]
     make_friendly(scene)
