@@ -113,7 +113,6 @@ def run(tests: Sequence[str], limit_s: float) -> str:
 
 def _in_child(tests: list[str]) -> None:
     os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell has started this beside others
     quiet = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(quiet, number)
