@@ -1,8 +1,8 @@
 """Addresses that this daemon, or one before it, raised and that are configured no more: they are dropped.
 
-What is raised is remembered before it is, below /run: in memory, so that no disk delays it. Only what is carried exactly
-as it was raised (interface, address and prefix) is dropped, once; an address that somebody gave this host by other
-means stays.
+What is raised is remembered before it is, below /run: in memory, so that no disk delays it. Only what is carried
+exactly as it was raised (interface, address and prefix) is dropped, once; an address that somebody gave this host by
+other means stays.
 """
 
 from __future__ import annotations
