@@ -192,6 +192,8 @@ def _refuse_what_cannot_be_renamed(place: Place) -> None:
                 "A copy is made beside the old data, which then get another name.",
                 f'Put the data on a file system of its own, and make "{place.data}" its mount point.',
             ) from failure
+    else:
+        trial.rename(place.data)  # somebody has emptied it meanwhile
     finally:
         with suppress(OSError):
             (trial / "full").rmdir()
