@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgvip.core.messages import Order
+from pgvip.core.promotion import STRAYS_MAX
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Host
@@ -16,6 +17,11 @@ LOST = {
     "not-served", "early-fork",
 }  # fmt: skip
 """Warnings whose hint is a forced promotion on the host whose data shall live."""
+
+
+def left_stopped(host: Host) -> bool:
+    """Its server left recovery so often that an operator is to say whether its data are rebuilt once more."""
+    return host.daemon is not None and host.daemon.knowledge.promotion.strays >= STRAYS_MAX
 
 
 class Operator:
@@ -40,6 +46,10 @@ class Operator:
             lacking = host.durable.lacks and record is not None and record.primary == host.name
             if host.daemon and host.durable.hold and not lacking and self._has_nothing_alone(host):
                 self._order(host, Order.CLEAR_HOLD)
+                return
+        for host in self.world.hosts:
+            if left_stopped(host):
+                self._order(host, Order.REJOIN)
                 return
         said = {name for host in self.world.hosts for name in self.warnings(host)}
         if "paused" in said:  # an old message may bring back a pause that both hosts have forgotten

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pgvip.core.values import Override
 from tests.simulation.engine import Violation
 from tests.simulation.faults import Faults
-from tests.simulation.operators import Operator
+from tests.simulation.operators import Operator, left_stopped
 from tests.simulation.plan import Drawn, Fault, Fixed, Plan
 from tests.simulation.world import World
 
@@ -128,8 +128,10 @@ def resolve(world: World, most: int = 1 << 62) -> None:
         if world.rounds == rounds:
             continue  # nothing that makes a pair healthy happens without a daemon's doing
         rounds = world.rounds
-        # A promotion that left something out is for an operator to judge, in whichever run.
-        world.operators = world.operators or any(host.durable.lacks for host in world.hosts)
+        # A promotion that left something out, and a standby that left recovery again and again, are for an operator to
+        # judge, in whichever run.
+        needs_one = any(host.durable.lacks or left_stopped(host) for host in world.hosts)
+        world.operators = world.operators or needs_one
         if world.operators:
             operator.look()
         why = world.unhealthy()
