@@ -156,6 +156,7 @@ def test_a_server_that_is_stopped_before_it_was_asked_is_counted_too() -> None:
     host = host.sees(database=Observation()).knows(running=()).round()
     assert host.must_start(StopPostgres) == StopPostgres(clean=False)
     assert host.k.promotion.strays == 1
+    assert host.k.promotion.stray_why == "somebody promoted it, or started it without standby.signal"
     assert host.round().k.promotion.strays == 1
 
 
