@@ -43,6 +43,8 @@ NO_CAUSE = re.compile(
 they show no certificate, and are refused."""
 LIVED_ON = re.compile(r"received (smart|fast|immediate) shutdown request|ready to accept (read-only )?connections")
 """The server lived when it said this; whatever was FATAL before had not ended it."""
+STARTUP_ENDED = re.compile(r"^startup process .*exited with exit code|due to startup process failure")
+"""Its last words ended the server, also where the postmaster said after them that it was ready."""
 WRONG_LINE = re.compile(r'(in file|configuration file) ".*"[,]? line \d+')
 """Said before the FATAL that a configuration file contains errors."""
 WRONG_LINES_MAX = 3
@@ -108,6 +110,7 @@ def cause(lines: Iterable[str]) -> str:
     'FATAL: directory "/x" does not exist; HINT: Create it.'
     """
     found: list[str] = []
+    before: list[str] = []
     wrong_lines: list[str] = []
     taking = False
     for line in lines:
@@ -123,7 +126,9 @@ def cause(lines: Iterable[str]) -> str:
         else:
             taking = False
             if LIVED_ON.search(entry["text"]):
-                found = []
+                before, found = found, []
+            if STARTUP_ENDED.search(entry["text"]):
+                found = found or before
             if WRONG_LINE.search(entry["text"]):
                 wrong_lines.append(entry["text"])
     return "; ".join(found)

@@ -46,3 +46,13 @@ def test_what_ended_it_stands_whatever_sessions_say_after_it() -> None:
 def test_a_server_that_lived_on_was_not_ended_by_what_was_fatal_before(after: tuple[str, ...]) -> None:
     assert cause(lines("FATAL:  some text of a later version", *after)) == ""
     assert cause(lines("FATAL:  some text of a later version", *after, BAD_RECORD)) == BAD_RECORD.replace("  ", " ")
+
+
+def test_the_last_words_of_the_startup_process_stand_before_a_late_ready() -> None:
+    """The postmaster hears that the state is consistent when the startup process has failed already."""
+    ended = ("LOG:  startup process (PID 7) exited with exit code 1", "LOG:  database system is shut down")
+    said = cause(
+        lines(BAD_RECORD, "HINT:  Restore it.", READY, *ended[:1], "FATAL:  the database system is in recovery mode")
+    )
+    assert said == f"{BAD_RECORD.replace('  ', ' ')}; HINT: Restore it."
+    assert cause(lines(READY, *ended)) == ""
