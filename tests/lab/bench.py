@@ -2,9 +2,9 @@
 
 scripts/bench [--repeat N] [--rest SECONDS] [--against CHECKOUT] [--json] [--only FAULT]
 
-Each round makes a pair of its own: at rest first, without clients, then the demonstration's faults with its clients,
-then PostgreSQL without the daemons, whose difference is what they cost PostgreSQL. The load of the machine stands
-beside all of it; figures of two runs are compared only when they were taken in turn.
+Each round makes a pair of its own: at rest first, without clients, then the same without the daemons, whose difference
+is what they cost PostgreSQL, then the demonstration's faults with its clients. The load of the machine stands beside
+all of it; figures of two runs are compared only when they were taken in turn.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def at_rest(pair: Pair, seconds: float) -> dict[str, dict[str, float]]:
         used_s = cpu_s(pids) - before[name, what]
         found[name][f"{what}_percent"] = round(100 * used_s / (time.monotonic() - begun_s), 2)
         if what == "daemon":
-            found[name]["pss_mb"] = round(pss_mb(pids), 1)
+            found[name]["pss_mb"] = round(pss_mb([pid]), 1)
+            found[name]["workers_pss_mb"] = round(pss_mb(pids) - pss_mb([pid]), 1)
     return found
 
 
@@ -144,14 +145,22 @@ def struck(demo: Demo, fault: Fault) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def daemon_start_s(pair: Pair, standby: Host) -> float:
-    """Seconds from the start of a standby's daemon until it says over HTTP that this is one."""
-    standby.stop_service("pgvip")
+def start_daemons_s(pair: Pair, primary: Host) -> float:
+    """Start both; seconds from the start of the primary's until it says over HTTP that it is one."""
+    pair.start_services(pair.peer_of(primary))
     begun_s = time.monotonic()
-    pair.start_services(standby)
-    loop = f"until curl -sf -m 1 {HTTP}/standby; do sleep 0.01; done"
-    standby.run(["timeout", "60", "sh", "-c", loop], timeout_s=70)
+    pair.start_services(primary)
+    asked = f"until curl -sf -m 1 {HTTP}/primary; do sleep 0.01; done"
+    primary.run(["timeout", "60", "sh", "-c", asked], timeout_s=70)
     return round(time.monotonic() - begun_s, 3)
+
+
+def without_daemons(pair: Pair, rest: dict[str, dict[str, float]], seconds: float) -> None:
+    """Stop the daemons, and put the difference that makes to PostgreSQL into `rest`."""
+    for host in pair.hosts.values():
+        host.stop_service("pgvip")
+    for name, found in at_rest(pair, seconds).items():
+        rest[name]["cost_percent"] = round(rest[name]["postgres_percent"] - found["postgres_percent"], 2)
 
 
 def timed_command(pair: Pair, host: Host, *words: str) -> float:
@@ -173,17 +182,14 @@ def one_round(choice: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         rest = at_rest(demo.pair, choice.rest)
         primary = demo.pair.host_as("primary")
         commands = {f"pgvip {name}": timed_command(demo.pair, primary, name) for name in ("status", "check")}
-        commands["start of a daemon"] = daemon_start_s(demo.pair, demo.pair.host_as("standby"))
+        progress.say(f"PostgreSQL without the daemons, for {choice.rest:g} s")
+        without_daemons(demo.pair, rest, choice.rest)
+        progress.say("until the primary's daemon says so")
+        commands["start until /primary says 200"] = start_daemons_s(demo.pair, primary)
         for client in (lab.arp, demo.writer, demo.reader):
             client.start()
         faults = [struck(demo, fault) for fault in FAULTS if not choice.only or fault.name in choice.only]
         wrong = demo.finish()
-        progress.say(f"PostgreSQL without the daemons, for {choice.rest:g} s")
-        for host in demo.pair.hosts.values():
-            host.stop_service("pgvip")
-        for name, found in at_rest(demo.pair, choice.rest).items():
-            if {"postgres_percent"} <= set(found) & set(rest[name]):
-                rest[name]["cost_percent"] = round(rest[name]["postgres_percent"] - found["postgres_percent"], 2)
         progress.say("removing everything")
     return {"load_before": load, "load_after": os.getloadavg()[0], "rest": rest, "commands_s": commands,
             "faults": faults, "wrong": wrong}  # fmt: skip
@@ -217,6 +223,7 @@ def figures(one: Mapping[str, Any]) -> dict[str, float]:
         found[f"{fault['fault']}: write outage, s"] = fault["write_outage_s"]
         found |= {f"{fault['fault']}: - {name}": at_s for name, at_s in fault["parts"].items()}
     for key, title in (("daemon_percent", "daemon at rest, % of a core"), ("pss_mb", "memory (PSS), MB"),
+                       ("workers_pss_mb", "its workers (PSS), MB"),
                        ("cost_percent", "what it costs PostgreSQL, % of a core")):  # fmt: skip
         values = [host[key] for host in one["rest"].values() if key in host]
         found |= {title: max(values)} if values else {}
