@@ -34,6 +34,8 @@ IMMUNE = {
 }
 SUPERUSER = {**IMMUNE, "session_preload_libraries": ""}
 """For the programs that connect as PostgreSQL's own user."""
+NEWER = {17: {"transaction_timeout": "0", "event_triggers": "off"}}
+"""What superusers' sessions need besides, by the first major version that has it: event triggers run on login, too."""
 
 ALONE = {key: value for key, value in SUPERUSER.items() if key != "role"}
 """For single-user mode, on its command line."""
@@ -46,6 +48,11 @@ RECEIVER = {
     "wal_sender_timeout": "10s",
 }
 """For the WAL receiver, and the worker that synchronizes logical failover slots."""
+
+
+def superuser(version: int) -> dict[str, str]:
+    """For a session of PostgreSQL's own user at a server of this major version."""
+    return SUPERUSER | {key: value for since, more in NEWER.items() if version >= since for key, value in more.items()}
 
 
 def options(settings: Mapping[str, str]) -> str:
