@@ -9,6 +9,7 @@ import argparse
 import signal
 import sys
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 from pgvip.archive import ahead, packing
@@ -118,12 +119,12 @@ def _go_ahead(words: list[str], destinations: list[Destination], memory: Memory,
     looked: dict[Path, str] = {}
     held: dict[Path, Sending] = {}
     try:
-        for file, following in zip(files, [*files[1:], None], strict=True):
+        for file, following in zip_longest(files, files[1:]):
             if time.monotonic() >= end_s:
                 break
             signal.setitimer(signal.ITIMER_REAL, one_file_s)
             looked.setdefault(file, ahead.identity(str(file)))
-            if following is not None:
+            if following:
                 looked[following] = ahead.identity(str(following))
                 held[following] = start(following, first, hold=True)
             archive_wal(file, destinations, memory, held)

@@ -90,6 +90,15 @@ def test_it_ends_with_the_first_that_fails(wal: Path, archive: Path, capsys: pyt
     assert not (archive / name(4)).exists()
 
 
+def test_a_file_alone_is_archived(wal: Path, archive: Path) -> None:
+    """As it is most of the time; also where the mark of the file itself is there."""
+    for one in (HISTORY, name(2), name(3), name(4)):
+        (wal / "archive_status" / f"{one}.ready").unlink()
+    assert archive_command.main(words(archive, wal / name(1))) == 0
+    assert stored(archive) == [name(1)]
+    assert not (archive / ahead.NOTE).exists()
+
+
 def test_nothing_is_archived_ahead_of_one_that_failed(wal: Path, tmp_path: Path) -> None:
     assert archive_command.main(words(tmp_path / "none", wal / name(1))) == 1
     assert not (tmp_path / "none").exists()
