@@ -4,6 +4,7 @@
     pending/NAME/SEGMENT  an optional destination lacks it; for PostgreSQL it is archived
     failed/NAME      why a destination failed last, since when; removed when it works again
     hung/NAME        process that did not end when it was killed (a dead server): no other is started beside it
+    ahead            what was archived before PostgreSQL asked for it (archive.ahead)
     new/             files that are being written, in this archive or in a further directory (archive.sending)
 
 Losing it is harmless but for `pending`: what is there already is compared again and found equal.
@@ -34,6 +35,10 @@ class Memory:
         self._directory = directory
 
     # --- which destination has it ---------------------------------------------------------------------
+
+    def noted(self, segment: str) -> bool:
+        """True when an earlier attempt noted who has it, for whichever content."""
+        return (self._directory / "got" / segment).exists()
 
     def having(self, segment: str, digest: str) -> set[str]:
         """Destinations that have a file with this content already."""

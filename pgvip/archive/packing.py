@@ -7,9 +7,10 @@ through Python. Their formats carry a checksum of the content.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,21 +84,46 @@ def find(directory: Path, name: str) -> Path | None:
 
 def digest(path: Path) -> str:
     """SHA-256 of what a file in an archive gives back when it is unpacked. Raises OSError, ArchiveFailed."""
+    import hashlib  # noqa: PLC0415 - only after a failure, and before a restore: the archive command starts faster
+
+    found = hashlib.sha256()
+    with _unpacked(path) as reader:
+        while chunk := os.read(reader, CHUNK_BYTES):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def same(stored: Path, source: Path) -> bool:
+    """True when a file in an archive gives back exactly what `source` holds. Raises OSError, ArchiveFailed."""
+    with source.open("rb") as expected, _unpacked(stored) as reader:
+        equal = True
+        while chunk := os.read(reader, CHUNK_BYTES):
+            # What is not equal is read to its end all the same: its packer would end by a signal otherwise.
+            equal = equal and expected.read(len(chunk)) == chunk
+        return equal and not expected.read(1)
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[int]:
+    """Where to read what a file in an archive gives back; ArchiveFailed in the end when it was not all of it."""
     unpack = packing_of(path).unpack
     with path.open("rb") as file:
         if not unpack:
-            return _digest_of(file.fileno())
+            yield file.fileno()
+            return
         reader, writer = os.pipe()
         try:
             child = _spawn(unpack, file.fileno(), writer)
+        except ArchiveFailed:
+            os.close(reader)
+            raise
         finally:
             os.close(writer)
         try:
-            found = _digest_of(reader)
+            yield reader
         finally:
             os.close(reader)
             _collect(unpack, child)
-        return found
 
 
 def content(path: Path) -> bytes:
@@ -170,13 +196,6 @@ def _copy(old: int, new: int) -> None:
         view = memoryview(chunk)
         while view:
             view = view[os.write(new, view) :]
-
-
-def _digest_of(descriptor: int) -> str:
-    found = hashlib.sha256()
-    while chunk := os.read(descriptor, CHUNK_BYTES):
-        found.update(chunk)
-    return found.hexdigest()
 
 
 def _spawn(words: tuple[str, ...], stdin: int | None, stdout: int | None) -> int:

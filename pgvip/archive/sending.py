@@ -11,6 +11,8 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,8 @@ from pgvip.archive.packing import ArchiveFailed
 from pgvip.text.numbers import whole
 
 REASON_BYTES_MAX = 4000
+ABANDONING_S = 1.0
+"""For a child that is not needed to end by itself."""
 DYING_S = 0.2
 """For a child that was killed to be gone; one in D state is left to itself."""
 
@@ -44,12 +48,13 @@ class Destination(NamedTuple):
 
 
 class Sending(NamedTuple):
-    """A child at work. `reader`: the end of a pipe that says why it failed."""
+    """A child at work. `reader`: the end of a pipe that says why it failed. `go`: lets it go on, or -1."""
 
     destination: Destination
     pid: int
     reader: int
     end_s: float
+    go: int = -1
 
 
 class Sent(NamedTuple):
@@ -60,25 +65,30 @@ class Sent(NamedTuple):
     hung: int = 0
 
 
-def deliver(source: Path, digest: str, destination: Destination) -> bool:
+def _at_once() -> None:
+    """Nothing is waited for."""
+
+
+def deliver(source: Path, destination: Destination, turn: Callable[[], None] = _at_once) -> bool:
     """Put a file there; False when it was there already with the same content. Raises ArchiveFailed.
 
-    `digest`: SHA-256 of the file. On return what is there is on disk, has been read back from there, and gives the
-    same digest when unpacked; a command is trusted for that.
+    On return what is there is on disk, has been read back from there, and is equal to the file when unpacked; a command
+    is trusted for that. `turn` returns when the file may be seen there: those before it are.
     """
     try:
         if destination.directory is None:
+            turn()
             packing.run(tuple(filled(word, source.name, source) for word in destination.command))
             return True
-        return _store(source, digest, destination.directory, destination.word)
+        return _store(source, destination.directory, destination.word, turn)
     except OSError as failure:
         raise ArchiveFailed(f'could not archive "{source.name}": {failure}') from failure
 
 
-def _store(source: Path, digest: str, directory: Path, word: str) -> bool:
+def _store(source: Path, directory: Path, word: str, turn: Callable[[], None]) -> bool:
     there = packing.find(directory, source.name)
     if there is not None:
-        _same_or_fail(there, digest)
+        _same_or_fail(there, source)
         return False
     how = packing.packing_for(source.name, word)
     target = directory / (source.name + how.suffix)
@@ -88,12 +98,13 @@ def _store(source: Path, digest: str, directory: Path, word: str) -> bool:
         # The peer reads it through a read-only export, as the same numeric user.
         temporary.chmod(0o640)
         packing.forget_cached(temporary)
-        if packing.digest(temporary) != digest:
+        if not packing.same(temporary, source):
             raise ArchiveFailed(f'what was written to "{directory}" does not read back as "{source.name}"')
+        turn()
         # link(2), unlike rename(2), fails when the name is taken: two archivers cannot overwrite each other.
         os.link(temporary, target)
     except FileExistsError:
-        _same_or_fail(target, digest)
+        _same_or_fail(target, source)
         return False
     finally:
         temporary.unlink(missing_ok=True)
@@ -128,8 +139,8 @@ def _left_over(file: Path, boot: str) -> bool:
         return False
 
 
-def _same_or_fail(target: Path, digest: str) -> None:
-    if packing.digest(target) != digest:
+def _same_or_fail(target: Path, source: Path) -> None:
+    if not packing.same(target, source):
         raise ArchiveFailed(
             f'"{target}" is already there with another content: two clusters share this archive, '
             "or it was copied incompletely by something else; it is not overwritten"
@@ -151,30 +162,56 @@ def filled(word: str, name: str, path: Path) -> str:
 # --- children --------------------------------------------------------------------------------------------
 
 
-def start(source: Path, digest: str, destination: Destination) -> Sending:
-    """Begin to deliver in a child process, which leads a group of its own."""
+def start(source: Path, destination: Destination, *, hold: bool = False) -> Sending:
+    """Begin to deliver in a child process, which leads a group of its own.
+
+    `hold`: it does all but the last step, for which it waits until it is released.
+    """
     reader, writer = os.pipe()
+    waits, go = os.pipe() if hold else (-1, -1)
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             os.setpgid(0, 0)
             os.close(reader)
+            if hold:
+                os.close(go)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            code = _child(source, digest, destination, writer)
+            code = _child(source, destination, writer, waits)
         finally:
             os._exit(code)
     os.close(writer)
-    return Sending(destination, pid, reader, time.monotonic() + destination.timeout_s)
+    if hold:
+        os.close(waits)
+    return Sending(destination, pid, reader, time.monotonic() + destination.timeout_s, go)
 
 
-def _child(source: Path, digest: str, destination: Destination, writer: int) -> int:
+def _child(source: Path, destination: Destination, writer: int, waits: int) -> int:
+    def turn() -> None:
+        if waits >= 0 and not os.read(waits, 1):
+            raise ArchiveFailed("a file before it was not archived")
+
     try:
-        deliver(source, digest, destination)
+        deliver(source, destination, turn)
     except ArchiveFailed as failure:
         os.write(writer, str(failure).encode()[:REASON_BYTES_MAX])
         return 1
     return 0
+
+
+def release(held: Sending) -> Sending:
+    """Let a child that was held go on; its time begins now."""
+    with suppress(BrokenPipeError):  # it has failed, and says why
+        os.write(held.go, b"+")
+    os.close(held.go)
+    return held._replace(end_s=time.monotonic() + held.destination.timeout_s, go=-1)
+
+
+def abandon(held: Sending) -> None:
+    """End a child that was held: nothing of its file is to be seen. It tidies up by itself, unless it hangs."""
+    os.close(held.go)
+    finish(held._replace(end_s=time.monotonic() + ABANDONING_S, go=-1))
 
 
 def finish(sending: Sending) -> Sent:

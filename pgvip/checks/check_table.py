@@ -16,11 +16,12 @@ Function = Callable[["Facts"], "Finding"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`where`: module and function. `what`: the sentence of `--list`."""
+    """`where`: module and function. `what`: the sentence of `--list`. `waits`: on a device or on the daemon."""
 
     name: str
     where: str
     what: str
+    waits: bool = False
 
     def function(self) -> Function:
         """Import it."""
@@ -32,7 +33,7 @@ class Check:
 CHECKS = (
     Check("daemon", "daemons.daemon", "the daemon of this host runs"),
     Check("role", "daemons.role", "the record is confirmed, and this host is what it says"),
-    Check("takeover", "daemons.takeover", "the standby would take over now, by pgvip explain"),
+    Check("takeover", "daemons.takeover", "the standby would take over now, by pgvip explain", waits=True),
     Check("peer", "daemons.peer", "the peer's daemon is heard"),
     Check("pause", "daemons.pause", "automatic action is not suspended"),
     Check("hold", "daemons.hold", "no data waits for an operator"),
@@ -55,9 +56,9 @@ CHECKS = (
     Check("archive-peer", "wal_archive.peers", "the peer's archive is mounted or given over the link, can be read"),
     Check("backup", "base_backups.newest", "a good base backup is there, and young enough, where [backup] asks for it"),
     Check("vips", "vips.holders", "each VIP is held by the host whose role it is"),
-    Check("arp", "vips.arp", "on the network nobody else answers for a VIP"),
-    Check("gateway", "vips.gateway", "a gateway answers this host"),
-    Check("fencing", "fence_devices.devices", "every fence method of the peer answers, and its answer is right"),
+    Check("arp", "vips.arp", "on the network nobody else answers for a VIP", waits=True),
+    Check("gateway", "vips.gateway", "a gateway answers this host", waits=True),
+    Check("fencing", "fence_devices.devices", "every fence method of the peer answers, and is right", waits=True),
     Check("monitoring-connection", "logins.monitoring", "role pgvip connects to the peer (pg_hba, keys)"),
     Check("replication-connection", "logins.replication", "the replication role connects too (pg_hba, keys)"),
     Check("files", "logins.files", "modes and owners of secrets and record; bundles left; expiry; TLS off"),

@@ -39,7 +39,7 @@ def run(
         with slots:
             done.put(replace(one(check, facts), name=check.name))
 
-    for check in checks:
+    for check in sorted(checks, key=lambda check: not check.waits):  # what others do meanwhile costs no time
         threading.Thread(target=work, args=(check,), name=f"check-{check.name}", daemon=True).start()
     found: dict[str, Finding] = {}
     deadline = Deadline.after(limit_s)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from pgvip.checks.finding import Finding, Level, critical, gathered, unknown, warning
 from pgvip.checks.subject import Document, Facts
@@ -63,10 +65,10 @@ def arp(facts: Facts) -> Finding:
 def _arp(facts: Facts) -> Iterator[Finding]:
     config = facts.config
     held = addresses.held_vips(config)
-    interface = config.me.interface
-    peer_mac = packets.arp_who_has(interface, config.peer.address, ASK_TIMES, ASK_WAIT_S)
-    for vip, address in config.vips.items():
-        mac = packets.arp_who_has(interface, str(address.ip), ASK_TIMES, ASK_WAIT_S)
+    asked = [config.peer.address, *(str(address.ip) for address in config.vips.values())]
+    with ThreadPoolExecutor(max_workers=len(asked)) as pool:  # for who does not answer is waited
+        peer_mac, *macs = pool.map(partial(_who_has, config.me.interface), asked)
+    for (vip, address), mac in zip(config.vips.items(), macs, strict=True):
         if vip in held:
             if mac:
                 whose = config.peer.name if mac == peer_mac else mac
@@ -79,6 +81,10 @@ def _arp(facts: Facts) -> Iterator[Finding]:
             yield from _silent(facts, vip, str(address.ip))
 
 
+def _who_has(interface: str, address: str) -> str:
+    return packets.arp_who_has(interface, address, ASK_TIMES, ASK_WAIT_S)
+
+
 _FIND = "find out which machine that is: ip neighbour; take the address from it"
 
 
@@ -89,7 +95,7 @@ def _silent(facts: Facts, vip: Vip, address: str) -> Iterator[Finding]:
     later = facts.later_status()
     if later is None or not _says(later, vip):
         return
-    if not packets.arp_who_has(facts.config.me.interface, address, ASK_TIMES, ASK_WAIT_S):
+    if not _who_has(facts.config.me.interface, address):
         hint = "see the network between the hosts"
         yield critical(f"nobody answers for {address}, which {later['peer']['name']} holds", hint)
 

@@ -17,7 +17,7 @@ from pgvip.checks.subject import Facts, Limits
 from pgvip.cli.output import columns, put, put_json
 from pgvip.config.load import load
 from pgvip.errors import PgvipError
-from pgvip.system import privileges
+from pgvip.system import privileges, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +34,8 @@ EXIT_CODES = {
     4: "",
     5: "",
 }
+SHARE_S = 0.5
+"""The checks ask for a worker at the same time, and are through with it in milliseconds."""
 UNITS = {"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 
 
@@ -144,6 +146,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = [check for check in CHECKS if check.name in (args.only or BY_NAME) and check.name not in args.skip]
     with suppress(PgvipError):  # there is no such user: the checks say so
         privileges.give_up(config)
+        workers.share(SHARE_S)
     found = run_checks(chosen, Facts(config, limits_of(args)), args.timeout, on_wait=_say_waiting)
     level = worst(finding.level for finding in found)
     if args.json:

@@ -19,7 +19,7 @@ from pgvip.config.load import load
 from pgvip.config.model import Config
 from pgvip.core.values import BootFacts, Durable, Mode, Record
 from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
-from pgvip.setup import access, bundles, enrolment, server_keys
+from pgvip.setup import access, bundles, enrolment, network, server_keys
 from pgvip.setup.hands import Hands
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
 from pgvip.system import pgtools, privileges, units
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     setup.check()
     put(f"{config.me.name}: first host of the pair {config.name}", flush=True)
     if not setup.durable.record:
-        for what, hint in enrolment.gateway_warnings(config):
+        for what, hint in network.gateway_warnings(config):
             warn(what, hint)
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
@@ -166,7 +166,7 @@ class Setup:
         """Somebody else holds a VIP: only before there is a record, later the daemon asks."""
         if self.durable.record:
             return []
-        found = enrolment.vip_problems(self.config)
+        found = network.vip_problems(self.config)
         if not self.args.accept_vip_in_use:
             return found
         for problem in found:

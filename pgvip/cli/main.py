@@ -83,7 +83,7 @@ COMMANDS: dict[str, Entry] = {
     "backup": Entry("pgvip.cli.backup", "make a base backup of this host's database, verified"),
     "backups": Entry("pgvip.cli.backups", "list the base backups of both hosts, and what each can restore"),
     "restore": Entry("pgvip.cli.restore", "restore a base backup to a point in time, into an empty directory"),
-    "archive-wal": Entry("pgvip.archive.archive_wal", "archive one WAL file (archive_command)", plain=True),
+    "archive-wal": Entry("pgvip.archive.archive_command", "archive one WAL file (archive_command)", plain=True),
     "restore-wal": Entry("pgvip.archive.restore_wal", "fetch one WAL file (restore_command)", plain=True),
 }
 

@@ -6,15 +6,28 @@ Each call opens a socket of its own (1 ms), so that threads share nothing and no
 from __future__ import annotations
 
 import errno
+import importlib.util
 import socket
+import sys
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from pyroute2.iproute import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from pgvip.errors import ProbeError, VipError
+
+
+@contextmanager
+def _slim_pyroute2() -> Iterator[None]:
+    """Import modules of pyroute2 without the package's own, which imports all of them (50 ms of CPU, 6 MB)."""
+    found = importlib.util.find_spec("pyroute2")
+    if found is not None and found.name not in sys.modules:
+        sys.modules[found.name] = importlib.util.module_from_spec(found)
+    yield
+
+
+with _slim_pyroute2():
+    from pyroute2.iproute import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 ARCHIVE_WAL = Path(__file__).resolve().parents[1] / "archive" / "archive_wal.py"
 RESTORE_WAL = ARCHIVE_WAL.with_name("restore_wal.py")
+AHEAD = "--ahead"
+"""For PostgreSQL's own archiver alone: nobody else may archive what `archive_status` says is ready."""
 SALVAGE = "salvage"
 """The folder of an archive that `restore-wal` looks in last, and which need not be there."""
 
 
 def archive_command(config: Config) -> str:
     """Return archive_command: the script itself, with everything it needs, so that no configuration is read."""
-    return f'{shell_command(archive_argv(config))} "%p"'
+    return f'{shell_command([*archive_argv(config), AHEAD])} "%p"'
 
 
 def is_ours(command: str) -> bool:

@@ -78,8 +78,10 @@ class _State:
     def __init__(self) -> None:
         self.engaged = ""
         self.uid = 0
-        self.lock = threading.Lock()
+        self.lock = threading.Condition()
         self.idle: list[_Worker] = []
+        self.working = 0
+        self.patience_s = 0.0
         self.hung: list[subprocess.Popen[bytes]] = []
 
 
@@ -100,6 +102,14 @@ def engage(user: str) -> None:
     if account.pw_uid != 0:
         _STATE.engaged, _STATE.uid = user, account.pw_uid
         _give_back(_Worker(user))
+
+
+def share(patience_s: float) -> None:
+    """Wait so long for one that works before another is started: for a command that calls many at the same time.
+
+    Starting one takes longer than most calls. Not for the daemon, in which a call may take hours.
+    """
+    _STATE.patience_s = patience_s
 
 
 def served_uid() -> int | None:
@@ -184,17 +194,29 @@ class _Worker:
 
 
 def _take() -> _Worker:
+    deadline = Deadline.after(_STATE.patience_s)
     with _STATE.lock:
-        while _STATE.idle:
-            worker = _STATE.idle.pop()
-            if worker.child.poll() is None:
-                return worker
-            worker.end()
+        while True:
+            while _STATE.idle:
+                worker = _STATE.idle.pop()
+                if worker.child.poll() is None:
+                    _STATE.working += 1
+                    return worker
+                worker.end()
+            if not _STATE.working or deadline.expired:
+                break
+            _STATE.lock.wait(deadline.left_s())
         _STATE.hung = [child for child in _STATE.hung if child.poll() is None]
         if len(_STATE.hung) >= HUNG_MAX:
             pids = ", ".join(str(child.pid) for child in _STATE.hung)
             raise PostgresError("worker processes hang in the kernel", f"Their pids: {pids}.", "Check the disk.")
-    return _Worker(_STATE.engaged)
+        _STATE.working += 1
+    try:
+        return _Worker(_STATE.engaged)
+    except PostgresError:
+        with _STATE.lock:
+            _STATE.working -= 1
+        raise
 
 
 def _give_back(worker: _Worker) -> None:
@@ -220,11 +242,15 @@ def _call(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
         answer = _converse(worker, task, callbacks, deadline)
         kept = True
     finally:
+        with _STATE.lock:
+            _STATE.working -= 1
         if kept:
             _give_back(worker)
         elif not worker.end():
             with _STATE.lock:
                 _STATE.hung.append(worker.child)
+        with _STATE.lock:
+            _STATE.lock.notify()
     if "failed" in answer:
         raise _failure(answer["failed"])
     return tasks.read_result(task, answer.get("result"))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -82,6 +84,29 @@ def measure(root: Path, files: list[Path], word: str) -> str:
     return f"| {word} | {figures} | {size_mb / back_s:.0f} |"
 
 
+def backlog(root: Path, files: list[Path]) -> str:
+    """The line for files that all wait: each is asked for as the archiver does, through a shell."""
+    wal, place = root / "data" / "pg_wal", root / "behind"
+    (wal / "archive_status").mkdir(parents=True)
+    place.mkdir()
+    for file in files:
+        os.link(file, wal / file.name)
+        (wal / "archive_status" / f"{file.name}.ready").touch()
+    words = script(archive_wal.__file__, "--directory", place, wal_commands.AHEAD)
+    waits_s, (clock_s, cpu_s) = [], (0.0, 0.0)
+    for file in files:
+        took_s, used_s = timed([["sh", "-c", f"{shlex.join(words)} {wal / file.name}"]])
+        clock_s, cpu_s = clock_s + took_s, cpu_s + used_s
+        waits_s.append(took_s)
+        ready = wal / "archive_status" / f"{file.name}.ready"
+        ready.rename(ready.with_suffix(".done"))
+    size_mb = sum(file.stat().st_size for file in files) / MB
+    return (
+        f"a backlog, unpacked: {size_mb / clock_s:.0f} MB/s, {cpu_s / len(files):.3f} s of CPU per segment; "
+        f"an answer takes {statistics.median(waits_s):.3f} s, the longest {max(waits_s):.2f} s"
+    )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -98,9 +123,10 @@ def main() -> None:
         say("| packing | MB/s | CPU s per segment | MB per CPU s | size | restore MB/s |\n|---|---|---|---|---|---|")
         for word in PACKINGS:
             say(measure(root, files, word))
+        say(f"\n{backlog(root, files)}")
         missing = script(restore_wal.__file__, "--directory", root / "none", "--flag", "/none", "0" * 24, "/none")
         clock_s, cpu_s = timed([missing] * 10, codes=(1,))
-        say(f"\nstart of a script (a file that is not there): {clock_s / 10:.3f} s, {cpu_s / 10:.3f} s of CPU")
+        say(f"start of a script (a file that is not there): {clock_s / 10:.3f} s, {cpu_s / 10:.3f} s of CPU")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.archive import archive_wal, packing, peer_reader, peer_wire, restore_wal, sending
+from pgvip.archive import archive_wal, distributing, packing, peer_reader, peer_wire, restore_wal, sending
 from pgvip.archive.memory import DIRECTORY, INDEX, Memory, start_of
 from pgvip.archive.packing import ArchiveFailed
 from pgvip.archive.sending import Destination
@@ -25,7 +25,7 @@ PACKED = [word for word in packing.PACKINGS if word != "none"]
 
 def archived(segment: Path, first: Path, *others: Destination, word: str = "none") -> None:
     own = Destination("archive", first, (), word)
-    archive_wal.archive_wal(segment, [own, *others], Memory(first / DIRECTORY))
+    distributing.archive_wal(segment, [own, *others], Memory(first / DIRECTORY))
 
 
 def names(directory: Path) -> list[str]:
@@ -78,7 +78,7 @@ def test_second_archiver_that_dies_half_way_changes_nothing_for_the_first(
     segment: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes between reading back and the link of the first, which goes by the name."""
-    digest = packing.digest
+    same = packing.same
     tried: list[Path] = []
     first = Destination("archive", archive)
 
@@ -86,26 +86,25 @@ def test_second_archiver_that_dies_half_way_changes_nothing_for_the_first(
         target.write_bytes(b"half")
         os._exit(9)
 
-    def meanwhile(path: Path) -> str:
-        found = digest(path)
+    def meanwhile(stored: Path, source: Path) -> bool:
+        found = same(stored, source)
         if not tried:
-            tried.append(path)
+            tried.append(stored)
             child = os.fork()
             if child == 0:
                 monkeypatch.setattr(packing, "pack", die)
-                sending.deliver(segment, found, first)
+                sending.deliver(segment, first)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         return found
 
-    known = digest(segment)
-    monkeypatch.setattr(packing, "digest", meanwhile)
-    assert sending.deliver(segment, known, first)
+    monkeypatch.setattr(packing, "same", meanwhile)
+    assert sending.deliver(segment, first)
     assert (archive / NAME).read_bytes() == segment.read_bytes()
     new = archive / DIRECTORY / sending.NEW
     (left,) = new.iterdir()
     assert left.read_bytes() == b"half"
     second = segment.rename(segment.with_name(NAME[:-1] + "2"))
-    assert sending.deliver(second, known, first)
+    assert sending.deliver(second, first)
     assert list(new.iterdir()) == []
 
 
@@ -223,9 +222,9 @@ def test_optional_destination_stops_nothing_and_is_paid_later(segment: Path, arc
     second.write_bytes(b"the next one")
     archived(second, archive, optional, word="gzip")
     assert names(far) == []  # it rests for a while after a failure
-    assert archive_wal.catch_up([Destination("archive", archive), optional], memory, 9, time.monotonic() + 9) == 2
+    assert distributing.catch_up([Destination("archive", archive), optional], memory, 9, time.monotonic() + 9) == 2
     memory.works("far")
-    assert archive_wal.catch_up([Destination("archive", archive), optional], memory, 9, time.monotonic() + 9) == 0
+    assert distributing.catch_up([Destination("archive", archive), optional], memory, 9, time.monotonic() + 9) == 0
     assert names(far) == [f"{NAME}.gz", f"{second.name}.gz"]
     assert packing.digest(far / f"{NAME}.gz") == packing.digest(segment)
     assert memory.pending("far") == []
@@ -275,7 +274,7 @@ def test_nowhere_to_unpack_what_is_owed_fails_no_other(segment: Path, archive: P
 def test_debt_is_bounded(
     segment: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(archive_wal, "PENDING_MAX", 2)
+    monkeypatch.setattr(distributing, "PENDING_MAX", 2)
     optional = Destination("far", tmp_path / "none", required=False)
     for number in "123":
         file = segment.with_name(NAME[:-1] + number)

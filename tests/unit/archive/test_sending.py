@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.archive import packing
 from pgvip.archive.sending import Destination, deliver
 
 NAME = "000000010000000000000001"
@@ -49,13 +48,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(segment: Path, archive: Destination, calls: list[str]) -> None:
-    assert deliver(segment, packing.digest(segment), archive)
+    assert deliver(segment, archive)
     assert calls == [f"fsync {NAME}: 300000", f"link to {NAME}", "fsync archive: names"]
 
 
 def test_a_file_that_is_there_already_is_synced(segment: Path, archive: Destination, calls: list[str]) -> None:
     """The attempt that put it there may have ended before it had synced the names."""
-    deliver(segment, packing.digest(segment), archive)
+    deliver(segment, archive)
     calls.clear()
-    assert not deliver(segment, packing.digest(segment), archive)
+    assert not deliver(segment, archive)
     assert calls == [f"fsync {NAME}: 300000", "fsync archive: names"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.archive import archive_wal, restore_wal
+from pgvip.archive import archive_command, archive_wal, restore_wal
 from pgvip.config.model import ArchiveConfig, ArchiveDestination, Config, Host, Paths, PostgresConfig
 from pgvip.core.settings import Settings
 from pgvip.errors import PostgresError
@@ -50,7 +50,7 @@ max_slot_wal_keep_size = '8192MB'
 default_transaction_read_only = 'off'
 archive_mode = 'on'
 archive_library = ''
-archive_command = 'PYTHON -I -S PGVIP/archive_wal.py --timeout 10 --directory /var/lib/pgvip/archive "%p"'
+archive_command = 'PYTHON -I -S PGVIP/archive_wal.py --timeout 10 --directory /var/lib/pgvip/archive --ahead "%p"'
 restore_command = '[ ! -e /run/pgvip/no-restore ] && [ -x PYTHON ] && exec PYTHON -I -S PGVIP/restore_wal.py \
 --timeout 10 --flag /run/pgvip/no-restore --directory /var/lib/pgvip/archive --directory /var/lib/pgvip/peer-archive \
 --directory /var/lib/pgvip/peer-archive/salvage "%f" "%p"'
@@ -142,8 +142,8 @@ def test_destinations_reach_the_script_as_they_are_configured(config: Config) ->
     config = dataclasses.replace(config, archive=ArchiveConfig(compress="lz4", destinations=DESTINATIONS))
     text = pgconf.render(config, sync=False, version=15)
     words = as_postgres_runs_it(value(text, "archive_command"), "pg_wal/0A", "0A")
-    given, found = archive_wal.read_arguments(words[4:])
-    assert given.path == Path("pg_wal/0A")
+    given, found = archive_command.read_arguments(words[4:])
+    assert (given.path, given.ahead) == (Path("pg_wal/0A"), True)
     assert [(one.name, one.directory, one.command, one.word, one.required, one.timeout_s) for one in found] == [
         ("archive", ArchiveConfig().directory, (), "lz4", True, 10.0),
         ("far", DESTINATIONS[0].directory, (), "zstd", True, 7.0),

@@ -6,9 +6,11 @@ import importlib
 import os
 import pwd
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +37,7 @@ def engaged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Workers with this user's own identity, and without its capabilities."""
     monkeypatch.setattr(workers._STATE, "engaged", ME)
     monkeypatch.setattr(workers._STATE, "uid", os.geteuid())
+    monkeypatch.setattr(workers._STATE, "patience_s", 0.0)
     yield
     workers.disengage()
 
@@ -213,3 +216,41 @@ def test_threads_do_not_share_a_worker(engaged: None, config: Config) -> None:
 def test_the_worker_refuses_what_is_no_task(config: Config) -> None:
     with pytest.raises(errors.FormatError, match="there is no task os:system"):
         worker._serve(b'{"task":"os:system","arguments":{},"callbacks":[]}', None, 0)  # type: ignore[arg-type]  # unused
+
+
+def test_a_worker_starts_without_what_only_root_uses() -> None:
+    """Each call beside another one may start one: scapy and pyroute2 would be half of that time."""
+    script = (
+        "import importlib, sys\nfrom pgvip.system import tasks, worker\n"
+        "for name in tasks.MODULES: importlib.import_module(name)\n"
+        "print(*({'scapy', 'pyroute2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == []
+
+
+def at_once(count: int, call: Callable[[], object]) -> None:
+    threads = [threading.Thread(target=call) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_command_that_calls_many_at_once_shares_a_worker(engaged: None, config: Config) -> None:
+    """Starting one takes longer than most calls."""
+    workers.share(30)
+    at_once(6, lambda: prepare.why_unusable(config))
+    assert (len(workers._STATE.idle), workers._STATE.working) == (1, 0)
+
+
+def test_one_that_hangs_is_waited_for_no_longer_than_that(engaged: None, config: Config) -> None:
+    workers.share(0.1)
+    prepare.why_unusable(config)
+    with workers._STATE.lock:
+        hanging = workers._STATE.idle.pop()
+        workers._STATE.working += 1
+    prepare.why_unusable(config)
+    assert len(workers._STATE.idle) == 1
+    workers._STATE.working -= 1
+    hanging.end()
