@@ -57,6 +57,7 @@ CHECKS = (
     Check("arp", "vips.arp", "on the network nobody else answers for a VIP"),
     Check("gateway", "vips.gateway", "a gateway answers this host"),
     Check("fencing", "fence_devices.devices", "every fence method of the peer answers, and its answer is right"),
+    Check("witness", "witnesses.witness", "the witness answers, is the pair's, and its role may do nothing else"),
     Check("monitoring-connection", "logins.monitoring", "role pgvip connects to the peer (pg_hba, keys)"),
     Check("replication-connection", "logins.replication", "the replication role connects too (pg_hba, keys)"),
     Check("files", "logins.files", "modes and owners of secrets and record; bundles left; expiry; TLS off"),

@@ -161,6 +161,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         max_slot_wal_keep_mb=draft.max_slot_wal_keep_mb,
         shutdown_handover_s=draft.shutdown_handover_s,
         watchdog=draft.watchdog,
+        witness=draft.witness,
         file=file,
     )
     return dataclasses.replace(config, settings=dataclasses.replace(settings, digest=digest(config)))
@@ -281,6 +282,7 @@ def digest(config: Config) -> str:
         "valid_lft_s": config.valid_lft_s,
         "max_slot_wal_keep_mb": config.max_slot_wal_keep_mb,
         **({} if config.postgres.tls == "pair" else {"tls": config.postgres.tls}),  # as the file has it
+        **({"witness": _text(dataclasses.astuple(config.witness))} if config.witness.configured else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

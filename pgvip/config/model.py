@@ -244,6 +244,26 @@ class WatchdogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WitnessConfig:
+    """Something third that both hosts reach: a `postgresql` (libpq's keywords), or a `command`, or neither.
+
+    `user`: the system user that the command runs as. `timeout_s`: for one answer. `lease_s`: how long a host serves
+    without an answer of its peer; `lease_stop_s`: how long it may take to stop then (docs/witness.md).
+    """
+
+    postgresql: str = ""
+    command: tuple[str, ...] = ()
+    user: str = "nobody"
+    timeout_s: float = 1.0
+    lease_s: float = 5.0
+    lease_stop_s: float = 1.0
+
+    @property
+    def configured(self) -> bool:
+        return bool(self.postgresql or self.command)
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """`state`: durable record, certificates, saved WAL. `run`: socket and boot facts (a tmpfs)."""
 
@@ -264,6 +284,11 @@ class Paths:
     def identity(self) -> Path:
         """Which host is "first" (parity), fixed at `init`."""
         return self.state / "identity.json"
+
+    @property
+    def witness(self) -> Path:
+        """What the witness said last."""
+        return self.state / "witness.json"
 
     @property
     def scheduled(self) -> Path:
@@ -372,6 +397,7 @@ class Config:
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     log: LogConfig = field(default_factory=LogConfig)
     watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
+    witness: WitnessConfig = field(default_factory=WitnessConfig)
     paths: Paths = field(default_factory=Paths)
     link_port: int = 8432
     valid_lft_s: int = 0

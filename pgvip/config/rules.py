@@ -12,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgvip.config import safeguards
 from pgvip.config.model import ArchiveConfig
 from pgvip.config.read import Address, missing, read_address, wrong
 from pgvip.config.toml import SECRET_NAME, without_secrets
@@ -34,7 +35,7 @@ def contradictions(config: Config) -> list[ConfigError]:
     """Every contradiction in the configuration, in the order of the file."""
     network = (_names, _hosts, _roles, _fencing, _addresses, _gateways, _ports, _tls, _http)
     rules = (*network, _directories, _windows, _timing, _lease, _watchdog)
-    return [error for rule in rules for error in rule(config)]
+    return [error for rule in (*rules, safeguards.witness_contradictions) for error in rule(config)]
 
 
 def _both(config: Config) -> tuple[Host, Host]:

@@ -25,8 +25,10 @@ from pgvip.config.model import (
     PostgresConfig,
     RejoinConfig,
     WatchdogConfig,
+    WitnessConfig,
 )
 from pgvip.config.read import REQUIRED, Table, read_interface
+from pgvip.config.safeguards import lifetime_s, read_watchdog, read_witness
 from pgvip.config.toml import SECRET_NAME
 from pgvip.core.settings import Settings
 from pgvip.core.values import Override, Vip
@@ -101,6 +103,7 @@ class Draft:
     max_slot_wal_keep_mb: int
     shutdown_handover_s: float
     watchdog: WatchdogConfig
+    witness: WitnessConfig
 
 
 def read_draft(root: Table) -> Draft | None:
@@ -111,8 +114,6 @@ def read_draft(root: Table) -> Draft | None:
     hosts = read_hosts(root.table("hosts"))
     addresses = root.table("addresses")
     vips = read_vips(addresses)
-    valid_lft_s = addresses.whole("valid_lft_s", 0, 0, 86400)
-    addresses.finish()
     gateway = root.table("gateway")
     gateways = gateway.words("targets", '["192.0.2.1"]')
     gateway.finish()
@@ -139,6 +140,9 @@ def read_draft(root: Table) -> Draft | None:
     monitor = read_monitor(root.table("monitor"))
     watchdog = read_watchdog(root.table("watchdog"))
     settings = dataclasses.replace(settings, watchdog_required=watchdog.mode == "required")
+    witness = read_witness(root, settings)
+    valid_lft_s = addresses.whole("valid_lft_s", lifetime_s(witness, settings, hosts.values()), 0, 86400)
+    addresses.finish()
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
     link.finish()
@@ -165,6 +169,7 @@ def read_draft(root: Table) -> Draft | None:
         max_slot_wal_keep_mb=keep_mb,
         shutdown_handover_s=handover_s,
         watchdog=watchdog,
+        witness=witness,
     )
 
 
@@ -372,18 +377,6 @@ def read_monitor(table: Table) -> MonitorConfig:
     )
     table.finish()
     return monitor
-
-
-def read_watchdog(table: Table) -> WatchdogConfig:
-    """The [watchdog] section."""
-    default = WatchdogConfig()
-    watchdog = WatchdogConfig(
-        mode=table.choice("mode", default.mode, ["off", "if-present", "required"]),
-        device=table.path("device", default.device, str(default.device)),
-        timeout_s=table.whole("timeout_s", default.timeout_s, 1, 600),
-    )
-    table.finish()
-    return watchdog
 
 
 def read_paths(table: Table) -> Paths:

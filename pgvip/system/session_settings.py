@@ -48,6 +48,13 @@ RECEIVER = {
 """For the WAL receiver, and the worker that synchronizes logical failover slots."""
 
 
+def of_witness(timeout_s: float) -> dict[str, str]:
+    """For sessions at a witness, whose version may be 12: what it has answered must be on its disk."""
+    settings = {key: value for key, value in IMMUNE.items() if key != "idle_session_timeout"}  # new in 14
+    limit = f"{timeout_s * 1000:.0f}"
+    return {**settings, "synchronous_commit": "on", "statement_timeout": limit, "lock_timeout": limit}
+
+
 def options(settings: Mapping[str, str]) -> str:
     r"""The connection parameter `options`, in which a blank in a value is escaped (manual, 34.1.2).
 

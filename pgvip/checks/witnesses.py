@@ -1,0 +1,70 @@
+"""The witness: it answers, is the one of this pair, has forgotten nothing, and its role may do nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgvip.checks.finding import Finding, Perf, critical, gathered, warning
+from pgvip.checks.subject import Facts, Skipped
+from pgvip.config.model import WitnessConfig
+from pgvip.deadlines import now_s
+from pgvip.errors import WitnessError
+from pgvip.witness.answers import WitnessStatus
+from pgvip.witness.by_postgresql import PostgresWitness
+from pgvip.witness.memory import Remembered, load
+from pgvip.witness.register import backend
+
+SLOW = 0.5
+"""Part of `timeout_s` that an answer should leave: a claim writes, and comes when the network is in trouble."""
+
+
+def witness(facts: Facts) -> Finding:
+    """Everything that can be known without a claim."""
+    config = facts.config.witness
+    if not config.configured:
+        raise Skipped("no witness is configured")
+    remembered = load(facts.config.paths.witness)  # before it is asked: what comes later can only be higher
+    pair_id = facts.config.pair_id or "none"
+    asked, began_s = backend(config), now_s()
+    try:
+        status = asked.status(pair_id)
+        took_s = now_s() - began_s
+        bad = [*_status(status, remembered, pair_id), *_slow(config, took_s)]
+        if isinstance(asked, PostgresWitness):
+            bad += [*_session(asked), *_rights(asked)]
+    except WitnessError as failure:
+        hint = failure.hint or "pgvip witness status"
+        return critical(f"{failure.message}: nobody takes over from a silent host", hint, failure.detail)
+    finally:
+        asked.close()
+    perf = (Perf("witness", took_s, "s", critical=config.timeout_s), Perf("claims", status.serial, "c"))
+    return gathered(f"witness {status.witness_id} answers, {status.serial} claims of this pair", bad, perf)
+
+
+def _status(status: WitnessStatus, remembered: Remembered, pair_id: str) -> Iterator[Finding]:
+    if remembered.witness_id and remembered.witness_id != status.witness_id:
+        text = f"it is witness {status.witness_id}, and this pair's is {remembered.witness_id}"
+        yield critical(text, "see [witness] in the configuration; docs/witness.md says how a pair changes its witness")
+    elif remembered.pair_id == pair_id and status.serial < remembered.serial:
+        text = f"it counts {status.serial} claims of this pair, and has reported {remembered.serial}"
+        hint = "it was restored from an older state: pgvip witness init --new-id, see docs/witness.md"
+        yield critical(text, hint, "It may give a term to two hosts.")
+
+
+def _slow(config: WitnessConfig, took_s: float) -> Iterator[Finding]:
+    if took_s > config.timeout_s * SLOW:
+        yield warning(f"it took {took_s:.2f} s, of witness.timeout_s = {config.timeout_s:g}", "raise timeout_s")
+
+
+def _session(asked: PostgresWitness) -> Iterator[Finding]:
+    ((encrypted, _version, same_machine, _number),) = asked.ask("witness_session", ())
+    if not encrypted:
+        yield warning("the connection is not encrypted", "leave sslmode out, and see docs/witness.md")
+    if same_machine:
+        yield critical("it runs on this very host, and is lost with it", "move it to a third machine")
+
+
+def _rights(asked: PostgresWitness) -> Iterator[Finding]:
+    found = sorted({str(text) for (text,) in asked.ask("witness_rights", ())})
+    if found:
+        yield warning(f"its role {', '.join(found[:5])}", "pgvip witness init says how a role is made that may not")
