@@ -17,7 +17,7 @@ def words_of(text: str) -> dict[str, str]:
     >>> words_of(r"user=it\'s"), words_of("user=''")
     ({'user': "it's"}, {'user': ''})
     """
-    found, rest = {}, text.strip(_BLANKS)
+    found, rest = {}, text.lstrip(_BLANKS)
     while rest:
         name, sign, rest = rest.partition("=")
         name = name.strip(_BLANKS)

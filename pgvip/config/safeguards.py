@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.config.libpq_words import StringError, words_of
 from pgvip.config.model import WatchdogConfig, WitnessConfig
-from pgvip.config.read import Table, missing, read_address, wrong
+from pgvip.config.read import REQUIRED, Table, missing, read_address, wrong
 from pgvip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,25 +49,22 @@ def read_witness(root: Table, settings: Settings) -> WitnessConfig:
     table = root.table("witness")
     slow = settings.dead_after_s >= SLOW_S
     timeout_s = table.number("timeout_s", 1.0 if slow else 0.5, 0.1, 30.0)
-    command: tuple[str, ...] = ()
-    if table.given("command"):
-        command = table.words("command", '["/usr/local/lib/pgvip/witness-s3", "bucket"]')
-    else:
-        table.known.append("command")
+    kinds = [name for name in ("postgresql", "command") if table.given(name)]
+    table.known += ["postgresql", "command"]
     witness = WitnessConfig(
-        postgresql=table.text("postgresql", "", EXAMPLE.strip('"')),
-        command=command,
+        postgresql=table.text("postgresql", REQUIRED, EXAMPLE.strip('"')) if "postgresql" in kinds else "",
+        command=table.words("command", '["/usr/local/lib/pgvip/witness-s3"]') if "command" in kinds else (),
         user=table.text("user", WitnessConfig().user, "nobody"),
         timeout_s=timeout_s,
         lease_s=table.number("lease_s", _tenths(shortest_lease_s(settings, timeout_s)), 0.3, 3600.0),
         lease_stop_s=table.number("lease_stop_s", 1.0 if slow else 0.5, 0.2, 60.0),
     )
     table.finish()
-    if table.values and bool(witness.postgresql) == bool(witness.command):
-        what = "has both postgresql and command" if witness.command else "has neither postgresql nor command"
+    if table.values and len(kinds) != 1:
+        what = "has both postgresql and command" if kinds else "has neither postgresql nor command"
         hint = f"Write one of the two: postgresql = {EXAMPLE}, or command = [...]; or remove the section."
         table.problems.append(ConfigError(f"witness {what}", hint=hint))
-    return witness
+    return witness if kinds else WitnessConfig()
 
 
 def shortest_lease_s(settings: Settings, timeout_s: float) -> float:
@@ -92,7 +89,7 @@ def lifetime_s(witness: WitnessConfig, settings: Settings, hosts: Iterable[Host]
     if not witness.configured or all(host.fencing for host in hosts):
         return 0
     longest = int(round(witness.lease_s + witness.lease_stop_s - 2 * settings.heartbeat_s, 6))
-    return max(longest, math.ceil(round(settings.dead_after_s, 6)))
+    return longest if longest >= settings.dead_after_s else 0
 
 
 def relies_on_watchdog(config: Config) -> bool:

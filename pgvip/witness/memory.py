@@ -48,12 +48,13 @@ class Memory:
     def remember(self, witness_id: str, pair_id: str, serial: int) -> None:
         """Keep the serial if it is higher; another witness or pair takes the place of the former."""
         with self._lock:
-            if serial <= self.serial(witness_id, pair_id) and self._now.witness_id == witness_id:
+            said, now = Remembered(witness_id, pair_id, serial), self._now
+            if (now.witness_id, now.pair_id) == (witness_id, pair_id) and serial <= now.serial:
                 return
-            self._now = Remembered(witness_id, pair_id, serial)
+            self._now = said
             # A state directory that takes nothing is said elsewhere: no record can be written either.
             with suppress(OSError):
-                files.write(self._path, codec.to_json(codec.encode(self._now)) + "\n")
+                files.write(self._path, codec.to_json(codec.encode(said)) + "\n")
 
 
 def load(path: Path) -> Remembered:
