@@ -9,13 +9,13 @@ from pgvip.checks.subject import Facts, Skipped
 from pgvip.config.model import WitnessConfig
 from pgvip.deadlines import now_s
 from pgvip.errors import WitnessError
-from pgvip.witness.answers import WitnessStatus
 from pgvip.witness.by_postgresql import PostgresWitness
-from pgvip.witness.memory import Remembered, load
+from pgvip.witness.claims import WitnessStatus
+from pgvip.witness.highest_serial import Remembered, load
 from pgvip.witness.register import backend
 
 SLOW = 0.5
-"""Part of `timeout_s` that an answer should leave: a claim writes, and comes when the network is in trouble."""
+"""Part of `timeout_s` that an answer should leave: a claim writes, and comes when the network fails."""
 
 
 def witness(facts: Facts) -> Finding:

@@ -10,7 +10,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import Exit, PgvipError, RefusedError
 from pgvip.link.operator_socket import failure
 from pgvip.witness.by_postgresql import PostgresWitness, shown
-from pgvip.witness.memory import load as remembered
+from pgvip.witness.highest_serial import load as remembered
 from pgvip.witness.register import backend
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pgvip.config.load import load
 from pgvip.errors import Exit, PgvipError
 from pgvip.link.operator_socket import failure
 from pgvip.system import privileges
+from pgvip.witness.double_claim import ROUNDS, test
 from pgvip.witness.register import backend
-from pgvip.witness.trial import ROUNDS, test
 
 if TYPE_CHECKING:
     import argparse

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pgvip.errors import CommandError, WitnessError
 from pgvip.system.commands import describe, run
 from pgvip.system.executables import refusal
-from pgvip.witness.answers import Answer, Question, WitnessStatus
+from pgvip.witness.claims import Answer, Question, WitnessStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from pgvip.errors import ProbeError, WitnessError
 from pgvip.system import session_settings
 from pgvip.system.sql import NoAnswer, ServerAnswered, Session, libpq_major
 from pgvip.system.sql_shapes import UnexpectedAnswerError
-from pgvip.witness.answers import Answer, Question, WitnessStatus
+from pgvip.witness.claims import Answer, Question, WitnessStatus
 from pgvip.witness.place import Place
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def connection_words(witness: WitnessConfig, timeout_s: float) -> dict[str, Any]
         proof |= {"sslcertmode": "require"} if modern else {}
     return {
         "port": "5432", "user": ROLE, "dbname": ROLE, "sslmode": mode, **proof, **said,
-        "gssencmode": "disable", "target_session_attrs": "any", "client_encoding": "UTF8",
+        # Empty: the password file is read, and never an administrator's PGPASSWORD.
+        "password": "", "gssencmode": "disable", "target_session_attrs": "any", "client_encoding": "UTF8",
         "application_name": "pgvip_witness",
         # A kept connection to a machine that lost power must not look alive for two hours.
         "tcp_user_timeout": 5000, "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3,

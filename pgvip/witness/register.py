@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgvip.errors import WitnessError
-from pgvip.witness.answers import Backend, Claimed, Question, WitnessStatus
 from pgvip.witness.by_command import CommandWitness
 from pgvip.witness.by_postgresql import HINTS, REFUSALS, PostgresWitness
+from pgvip.witness.claims import Backend, Claimed, Question, WitnessStatus
 
 if TYPE_CHECKING:
     from pgvip.config.model import WitnessConfig
-    from pgvip.witness.memory import Memory
+    from pgvip.witness.highest_serial import Memory
 
 
 def backend(witness: WitnessConfig) -> Backend:

@@ -132,22 +132,28 @@ class Server:
         shutil.rmtree(self.home)
 
 
-def make_server(version: str = "", binaries: Path | None = None) -> Server:
-    """A running server with the database, and nothing of a witness in it yet."""
+BARE = "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{home}'\nshared_buffers = 16MB\n"
+"""As a package leaves it, but for the places."""
+
+
+def make_server(version: str = "", binaries: Path | None = None, *, bare: bool = False) -> Server:
+    """A running server with the database, and nothing of a witness in it yet. `bare`: without TLS and database too."""
     home = Path(tempfile.mkdtemp(prefix="pgvip-witness-", dir=os.environ.get("PGVIP_LAB_DIR")))
     home.chmod(0o755)
     server = Server(home, free_port(), binaries or bin_directory(version))
-    make_certificates(home)
     shutil.chown(home, "postgres")
-    for name in ("server.key", "server.crt"):
-        shutil.chown(home / name, "postgres")
+    if not bare:
+        make_certificates(home)
+        shutil.chown(home / "server.key", "postgres")
+        shutil.chown(home / "server.crt", "postgres")
     words = ["-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
     check([server.binaries / "initdb", "-D", server.data, *words], timeout_s=60, user="postgres")
     with (server.data / "postgresql.conf").open("a") as file:
-        file.write(f"port = {server.port}\n{SETTINGS.format(home=home)}")
-    (server.data / "pg_hba.conf").write_text(HBA)
+        file.write(f"port = {server.port}\n{(BARE if bare else SETTINGS).format(home=home)}")
+    (server.data / "pg_hba.conf").write_text("local all all peer\n" if bare else HBA)
     server.start()
-    server.sql(f"CREATE DATABASE {DATABASE}", "postgres")
+    if not bare:
+        server.sql(f"CREATE DATABASE {DATABASE}", "postgres")
     return server
 
 

@@ -15,11 +15,11 @@ import pytest
 from pgvip.config.model import WitnessConfig
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import WitnessError
-from pgvip.witness import trial
-from pgvip.witness.answers import Answer, Question, WitnessStatus
+from pgvip.witness import double_claim
 from pgvip.witness.by_command import CommandWitness
+from pgvip.witness.claims import Answer, Question, WitnessStatus
+from pgvip.witness.highest_serial import Memory, Remembered
 from pgvip.witness.making import new_id
-from pgvip.witness.memory import Memory, Remembered
 from pgvip.witness.register import Register
 from tests.lab.witness.servers import ended
 
@@ -75,9 +75,9 @@ def test_a_register_of_files_is_a_witness(make: Make, home: Path) -> None:
     witness_id = new_id()
     assert make(register_in(home)).init(witness_id) == WitnessStatus(witness_id, 0)
     assert make(register_in(home)).init(new_id()) == WitnessStatus(witness_id, 0), "the first id stays"
-    done = trial.test(lambda: make(register_in(home)))
-    assert (done.witness_id, done.terms) == (witness_id, trial.ROUNDS)
-    assert make(register_in(home)).status(done.pair_id) == WitnessStatus(witness_id, trial.ROUNDS)
+    done = double_claim.test(lambda: make(register_in(home)))
+    assert (done.witness_id, done.terms) == (witness_id, double_claim.ROUNDS)
+    assert make(register_in(home)).status(done.pair_id) == WitnessStatus(witness_id, double_claim.ROUNDS)
 
 
 def test_the_trial_finds_a_register_that_the_last_one_gets(make: Make, home: Path) -> None:
@@ -86,7 +86,7 @@ def test_the_trial_finds_a_register_that_the_last_one_gets(make: Make, home: Pat
                                        "mv $name.$$.new $name")  # fmt: skip
     assert broken != register_in(home)
     with pytest.raises(WitnessError, match="more than one host"):
-        trial.test(lambda: make(broken))
+        double_claim.test(lambda: make(broken))
 
 
 def test_the_program_runs_as_its_user_and_is_told_what_it_needs(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,12 @@ from pgvip.config.model import WitnessConfig
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import WitnessError
 from pgvip.system.commands import check
-from pgvip.witness import trial
-from pgvip.witness.answers import Question
+from pgvip.witness import double_claim
 from pgvip.witness.by_postgresql import PostgresWitness
+from pgvip.witness.claims import Question
+from pgvip.witness.highest_serial import Memory
 from pgvip.witness.making import new_id, script
 from pgvip.witness.making import run as run_init
-from pgvip.witness.memory import Memory
 from pgvip.witness.register import Register
 from tests.lab.witness.servers import DATABASE, ROLE, Server, made
 
@@ -294,9 +294,9 @@ def test_a_database_of_others_is_left_alone(server: Server, database: str) -> No
 
 
 def test_the_trial_says_that_it_is_a_witness(server: Server) -> None:
-    done = trial.test(lambda: PostgresWitness(server.witness))
-    assert (done.terms, done.answers, done.witness_id) == (trial.ROUNDS, 4 * trial.ROUNDS, made(server))
-    assert server.sql(f"SELECT count(*) FROM pgvip_witness.claims WHERE pair = '{done.pair_id}'") == str(trial.ROUNDS)
+    done = double_claim.test(lambda: PostgresWitness(server.witness))
+    assert (done.terms, done.answers, done.witness_id) == (double_claim.ROUNDS, 4 * double_claim.ROUNDS, made(server))
+    assert server.sql(f"SELECT count(*) FROM pgvip_witness.claims WHERE pair = '{done.pair_id}'") == str(double_claim.ROUNDS)
 
 
 def test_the_trial_finds_a_witness_that_gives_a_term_twice(server: Server) -> None:
@@ -307,7 +307,7 @@ def test_the_trial_finds_a_witness_that_gives_a_term_twice(server: Server) -> No
     server.sql(broken)
     try:
         with pytest.raises(WitnessError, match="more than one host"):
-            trial.test(lambda: PostgresWitness(server.witness))
+            double_claim.test(lambda: PostgresWitness(server.witness))
     finally:
         made(server)
 

@@ -23,8 +23,8 @@ from pgvip.cli.main import main
 from pgvip.config.load import parse
 from pgvip.config.model import Config
 from pgvip.errors import Exit, WitnessError
-from pgvip.witness.memory import Memory
-from pgvip.witness.trial import Trial
+from pgvip.witness.double_claim import Trial
+from pgvip.witness.highest_serial import Memory
 from tests.unit.config_text import DB1_FENCING, GOOD, edited
 
 ID = "0123456789abcdef"

@@ -12,8 +12,8 @@ from pgvip.errors import ConfigError, WitnessError
 from pgvip.system import session_settings
 from pgvip.system.sql import ServerAnswered, load_sql
 from pgvip.witness import making
-from pgvip.witness.answers import Question
 from pgvip.witness.by_postgresql import HINTS, REFUSALS, PostgresWitness, _refusal, connection_words
+from pgvip.witness.claims import Question
 from tests.unit.fake_server import READY, error, serving
 
 PLACE = "host=w.example.org"
@@ -35,6 +35,7 @@ def test_a_password_is_for_whoever_proves_to_know_it_too() -> None:
     found = words(f"{PLACE} passfile=/p")
     assert (found["require_auth"], found["sslmode"]) == ("scram-sha-256", "verify-full")
     assert not {"sslcert", "sslkey", "sslcertmode"} & found.keys()
+    assert found["password"] == "", "that of the environment is somebody else's"
 
 
 def test_what_is_written_wins_but_not_over_what_pgvip_needs() -> None:

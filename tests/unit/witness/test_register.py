@@ -9,10 +9,10 @@ import pytest
 
 from pgvip.config.model import WitnessConfig
 from pgvip.errors import WitnessError
-from pgvip.witness.answers import Answer, Claimed, Question, WitnessStatus
 from pgvip.witness.by_command import CommandWitness
 from pgvip.witness.by_postgresql import PostgresWitness
-from pgvip.witness.memory import Memory, Remembered
+from pgvip.witness.claims import Answer, Claimed, Question, WitnessStatus
+from pgvip.witness.highest_serial import Memory, Remembered
 from pgvip.witness.register import Register, backend
 
 ID, OTHER = "1" * 32, "2" * 32

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError, WitnessError
-from pgvip.witness.answers import Answer, Backend, Question
+from pgvip.witness.claims import Answer, Backend, Question
 
 ROUNDS = 5
 HOSTS = ("test-1", "test-2")
