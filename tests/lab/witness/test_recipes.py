@@ -154,7 +154,7 @@ PAGE = (REPOSITORY / "docs" / "witness.md").read_text(encoding="utf-8")
 def block(heading: str, number: int) -> str:
     """A block of commands below a heading of the page."""
     section = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"```\n(.*?)```", section, re.DOTALL)[number]
+    return str(re.findall(r"```\n(.*?)```", section, re.DOTALL)[number])
 
 
 @pytest.fixture
