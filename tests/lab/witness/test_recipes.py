@@ -78,6 +78,19 @@ def test_an_object_store_with_conditional_put_is_a_witness(make: Callable[[], Co
     assert len(store.objects) == 1 + double_claim.ROUNDS
 
 
+def test_the_commands_of_pgvip_ask_the_store(make: Callable[[], CommandWitness], tmp_path: Path) -> None:
+    """As the daemon that will: root without its capabilities, and the program as its user."""
+    words = json.dumps(make()._witness.command)
+    config = configured(f'command = {words}\nuser = "{USER}"', tmp_path)
+    pgvip = f"pgvip --config {config} --host db1"
+    assert shell(f"{pgvip} config check --file-only", tmp_path).returncode == 0
+    said = shell(f"{pgvip} witness init; {pgvip} witness test; {pgvip} witness status; {pgvip} check --only witness",
+                 tmp_path).stdout  # fmt: skip
+    assert " is made at " in said
+    assert "each of 5 terms had one winner, which stayed" in said
+    assert "OK       witness  witness " in said
+
+
 def test_a_store_that_knows_no_condition_is_found_out(make: Callable[[], CommandWitness], store: Store) -> None:
     """Some take the header and overwrite all the same."""
     make().init(new_id())
@@ -193,7 +206,7 @@ def test_a_small_postgresql_on_a_monitoring_machine(machine: Server, tmp_path: P
     files = {"sslrootcert": "root.crt", "sslcert": "client.crt", "sslkey": "client.key"}
     said = " ".join(f"{key}={home}/{name}" for key, name in files.items())
     place = f"host=witness.test hostaddr=127.0.0.1 port={machine.port} dbname=pgvip_witness {said}"
-    config = configured(place, tmp_path)
+    config = configured(f'postgresql = "{place}"', tmp_path)
     pgvip = f"pgvip --config {config} --host db1"
     script = shell(f"{pgvip} witness init", home).stdout
     (home / "witness.sql").write_text(script)
@@ -207,9 +220,9 @@ def test_a_small_postgresql_on_a_monitoring_machine(machine: Server, tmp_path: P
     assert json.loads(said.splitlines()[-1])["ok"] is True
 
 
-def configured(place: str, home: Path) -> Path:
+def configured(kind: str, home: Path) -> Path:
     """A configuration with this witness."""
-    section = f'[witness]\npostgresql = "{place}"\ntimeout_s = 8\nlease_s = 12\n\n[paths]\nstate = "{home}"'
+    section = f'[witness]\n{kind}\ntimeout_s = 8\nlease_s = 12\n\n[paths]\nstate = "{home}"'
     file = home / "pgvip.toml"
     file.write_text(GOOD.replace("[paths]", section).replace("[archive]", "[archive]\nenabled = false"))
     return file
@@ -228,7 +241,8 @@ def test_a_managed_postgresql_by_password(server: Server, tmp_path: Path) -> Non
     server.sql("SELECT pg_reload_conf()", "postgres")
     passfile = tmp_path / "pgpass"
     place = f"host=witness.test hostaddr=127.0.0.1 port={server.port} sslrootcert={server.home}/root.crt"
-    config = configured(f"{place} dbname=cloud user=cloud_witness passfile={passfile}", tmp_path)
+    words = f"{place} dbname=cloud user=cloud_witness passfile={passfile}"
+    config = configured(f'postgresql = "{words}"', tmp_path)
     lines = block(heading, 1)
     address = f"host=witness.test hostaddr=127.0.0.1 port={server.port}"
     for old, new in (

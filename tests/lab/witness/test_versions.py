@@ -24,12 +24,18 @@ FURTHER = [path for path in os.environ.get("PGVIP_WITNESS_SERVERS", "").split(":
 def test_each_version_is_a_witness(version: str) -> None:
     server = make_server(binaries=Path(version) if version.startswith("/") else bin_directory(version), bare=True)
     try:
-        with (server.data / "pg_hba.conf").open("a") as file:
-            file.write("local all all trust\nhost pgvip_witness pgvip_witness 127.0.0.1/32 trust\n")
+        hba = "local all all trust\nhost pgvip_witness pgvip_witness 127.0.0.1/32 trust\n"
+        (server.data / "pg_hba.conf").write_text(hba)
         server.sql("SELECT pg_reload_conf()", "postgres")
         server.sql(f"CREATE DATABASE {DATABASE}", "postgres")
         place = f"host=127.0.0.1 port={server.port} dbname={DATABASE} sslmode=disable"
         config = WitnessConfig(postgresql=place, timeout_s=8.0)
+        # The rights of who may make roles and is no superuser changed with 16.
+        server.sql("CREATE ROLE manager LOGIN CREATEROLE CREATEDB", "postgres")
+        server.sql("CREATE DATABASE managed OWNER manager", "postgres")
+        managed = WitnessConfig(postgresql=place.replace(f"dbname={DATABASE}", "dbname=managed user=managed_role"))
+        first = run(managed, f"host={server.home} user=manager", new_id())
+        assert run(managed, f"host={server.home} user=manager", new_id()) == first
         witness_id = run(config, server.admin, new_id())
         assert run(config, server.admin, new_id()) == witness_id
         done = double_claim.test(lambda: PostgresWitness(config))
