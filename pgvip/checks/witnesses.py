@@ -29,7 +29,7 @@ def witness(facts: Facts) -> Finding:
     try:
         status = asked.status(pair_id)
         took_s = now_s() - began_s
-        bad = [*_status(status, remembered, pair_id), *_slow(config, took_s)]
+        bad = [*_identity(config, status), *_status(status, remembered, pair_id), *_slow(config, took_s)]
         if isinstance(asked, PostgresWitness):
             bad += [*_session(asked), *_rights(asked)]
     except WitnessError as failure:
@@ -41,11 +41,18 @@ def witness(facts: Facts) -> Finding:
     return gathered(f"witness {status.witness_id} answers, {status.serial} claims of this pair", bad, perf)
 
 
-def _status(status: WitnessStatus, remembered: Remembered, pair_id: str) -> Iterator[Finding]:
-    if remembered.witness_id and remembered.witness_id != status.witness_id:
-        text = f"it is witness {status.witness_id}, and this pair's is {remembered.witness_id}"
+def _identity(config: WitnessConfig, status: WitnessStatus) -> Iterator[Finding]:
+    if not config.id:
+        hint = f'write id = "{status.witness_id}" into [witness] on both hosts, and restart the daemons'
+        yield warning("witness.id is not written: nothing relies on the witness yet", hint)
+    elif config.id != status.witness_id:
+        text = f"it is witness {status.witness_id}, and witness.id names {config.id}"
         yield critical(text, "see [witness] in the configuration; docs/witness.md says how a pair changes its witness")
-    elif remembered.pair_id == pair_id and status.serial < remembered.serial:
+
+
+def _status(status: WitnessStatus, remembered: Remembered, pair_id: str) -> Iterator[Finding]:
+    same = (remembered.witness_id, remembered.pair_id) == (status.witness_id, pair_id)
+    if same and status.serial < remembered.serial:
         text = f"it counts {status.serial} claims of this pair, and has reported {remembered.serial}"
         hint = "it was restored from an older state: pgvip witness init --new-id, see docs/witness.md"
         yield critical(text, hint, "It may give a term to two hosts.")

@@ -83,5 +83,5 @@ def _say(args: argparse.Namespace, found: str, new: str, at: str) -> int:
         put_json({"ok": True, "where": at, "witness_id": found, "new": found == new})
     else:
         put(f"witness {found} {'is made' if found == new else 'was there already'} at {at}")
-        put("Now, on both hosts: pgvip witness test")
+        put(f'Now, on both hosts: id = "{found}" in section [witness]; then pgvip witness test')
     return int(Exit.OK)

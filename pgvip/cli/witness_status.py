@@ -77,13 +77,14 @@ def _document(config: Config) -> dict[str, Any]:
             claims = [{"term": term, "host": host, "at": at} for term, host, at in rows]
     finally:
         asked.close()
-    same = before.witness_id in ("", status.witness_id)
-    older = same and before.pair_id == pair_id and status.serial < before.serial
+    same = witness.id in ("", status.witness_id)
+    known = (before.witness_id, before.pair_id) == (status.witness_id, pair_id)
+    older = known and status.serial < before.serial
     return {
         "ok": same and not older, "where": where(witness), "witness_id": status.witness_id, "serial": status.serial,
         "took_s": round(took_s, 4), "timeout_s": witness.timeout_s, "pair_id": config.pair_id or None, "claims": claims,
-        "remembered": {"witness_id": before.witness_id, "serial": before.serial} if before.witness_id else None,
-        "other": not same, "older": older,
+        "configured_id": witness.id or None, "highest_serial": before.serial if known else None, "other": not same,
+        "older": older,
     }  # fmt: skip
 
 
@@ -94,11 +95,13 @@ def _lines(found: dict[str, Any]) -> list[str]:
         ("answer", f"{1000 * found['took_s']:.0f} ms, of {1000 * found['timeout_s']:.0f}"),
         ("claims", f"{found['serial']} terms of this pair" if found["pair_id"] else "this host belongs to no pair yet"),
     ]
-    kept = found["remembered"]
     if found["other"]:
-        rows.append(("WRONG", f"this pair's witness is {kept['witness_id']}: see [witness] in the configuration"))
+        rows.append(("WRONG", f"witness.id names {found['configured_id']}: see [witness] in the configuration"))
     elif found["older"]:
-        said = f"it has reported {kept['serial']} claims before: it was restored from an older state (docs/witness.md)"
+        before = f"it has reported {found['highest_serial']} claims before"
+        said = f"{before}: it was restored from an older state (docs/witness.md)"
         rows.append(("WRONG", said))
+    if not found["configured_id"]:
+        rows.append(("id", f'not in the configuration yet: id = "{found["witness_id"]}" in [witness]'))
     listed = [("", f"term {one['term']}", one["host"], one["at"]) for one in found["claims"] or []]
     return [*columns(rows), *columns(listed)]

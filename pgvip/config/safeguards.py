@@ -6,6 +6,7 @@ The two are what a pair relies on where nobody can power a host off: docs/witnes
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ FILES = ("passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir")
 
 SLOW_S = 2.0
 """A detection of that long has time for a slower witness: the preset "default" has 3 s, "fast" 1 s."""
+_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _OF_SETTINGS = "timing.interval_s * check_times"
 
 
@@ -54,6 +56,7 @@ def read_witness(root: Table, settings: Settings) -> WitnessConfig:
     witness = WitnessConfig(
         postgresql=table.text("postgresql", REQUIRED, EXAMPLE.strip('"')) if "postgresql" in kinds else "",
         command=table.words("command", '["/usr/local/lib/pgvip/witness-s3"]') if "command" in kinds else (),
+        id=table.text("id", "", "0123456789abcdef0123456789abcdef"),
         user=table.text("user", WitnessConfig().user, "nobody"),
         timeout_s=timeout_s,
         lease_s=table.number("lease_s", _tenths(shortest_lease_s(settings, timeout_s)), 0.3, 3600.0),
@@ -107,6 +110,9 @@ def witness_contradictions(config: Config) -> Iterator[ConfigError]:
     """Everything that is wrong with a [witness] that could be read."""
     if not config.witness.configured:
         return
+    if config.witness.id and not _ID.fullmatch(config.witness.id):
+        hint = "Write what pgvip witness init or pgvip witness status prints."
+        yield wrong("witness.id", config.witness.id, "is no id of a witness", hint)
     yield from _program(config.witness) if config.witness.command else _connection(config)
     yield from _times(config)
 

@@ -46,7 +46,7 @@ def home() -> Iterator[Path]:
 
 
 def text(home: Path, section: str = "") -> str:
-    section = section or f'command = ["{home}/witness"]\ntimeout_s = 5\nlease_s = 9'
+    section = section or f'command = ["{home}/witness"]\nid = "{ID}"\ntimeout_s = 5\nlease_s = 9'
     return GOOD.replace("[paths]", f'[witness]\n{section}\n\n[paths]\nstate = "{home}/state"')
 
 
@@ -72,21 +72,22 @@ def test_status_shows_what_answers(run: Run, home: Path) -> None:
     found = json.loads(out)
     assert (code, found["ok"], found["witness_id"], found["serial"]) == (Exit.OK, True, ID, 4)
     assert found["where"] == f"{home}/witness, as user nobody"
-    assert (found["claims"], found["remembered"], found["pair_id"]) == (None, None, None)
+    assert (found["claims"], found["highest_serial"], found["pair_id"]) == (None, None, None)
 
 
-@pytest.mark.parametrize(
-    ("witness_id", "serial", "says"),
-    [("f" * 16, 1, "this pair's witness is ffffffffffffffff"), (ID, 5, "it has reported 5 claims before")],
-)
-def test_status_fails_for_another_witness_and_one_that_has_forgotten(
-    run: Run, home: Path, witness_id: str, serial: int, says: str
-) -> None:
-    Memory(home / "state" / "witness.json").remember(witness_id, "none", serial)
+def test_status_fails_for_another_witness_and_one_that_has_forgotten(run: Run, home: Path) -> None:
+    other = f'command = ["{home}/witness"]\nid = "{"f" * 16}"\ntimeout_s = 5\nlease_s = 9'
+    code, out, _ = run("status", section=other)
+    assert (code, "witness.id names ffffffffffffffff" in out) == (Exit.FAILED, True)
+    Memory(home / "state" / "witness.json").remember(ID, "none", 5)
     code, out, _ = run("status")
-    assert code == Exit.FAILED
-    assert says in out
+    assert (code, "it has reported 5 claims before" in out) == (Exit.FAILED, True)
     assert json.loads(run("status", "--json")[1])["ok"] is False
+
+
+def test_a_witness_whose_id_is_not_written_is_shown_with_what_to_write(run: Run, home: Path) -> None:
+    code, out, _ = run("status", section=f'command = ["{home}/witness"]\ntimeout_s = 5\nlease_s = 9')
+    assert (code, f'id = "{ID}" in [witness]' in out) == (Exit.OK, True)
 
 
 def test_without_a_witness_all_of_them_are_refused(run: Run) -> None:
@@ -170,8 +171,12 @@ def test_the_check_compares_with_what_was_reported_before(home: Path) -> None:
     memory.remember(ID, "pair", 5)
     found = checked(config)
     assert (found.level, found.hint[:31]) == (Level.CRITICAL, "it was restored from an older s")
-    memory.remember("f" * 16, "pair", 1)
-    assert "this pair's is ffffffffffffffff" in checked(config).text
+    memory.remember("f" * 16, "pair", 9)
+    assert checked(config).level is Level.OK, "what another witness has reported is of no use"
+    other = replace(config, witness=replace(config.witness, id="f" * 16))
+    assert (checked(other).level, "names ffffffffffffffff" in checked(other).text) == (Level.CRITICAL, True)
+    bare = replace(config, witness=replace(config.witness, id=""))
+    assert (checked(bare).level, f'write id = "{ID}"' in checked(bare).hint) == (Level.WARNING, True)
 
 
 def test_the_check_says_what_a_lost_witness_means(home: Path) -> None:
@@ -184,7 +189,7 @@ def test_the_check_says_what_a_lost_witness_means(home: Path) -> None:
 
 def test_a_slow_witness_is_a_warning(home: Path) -> None:
     (home / "witness").write_text(f"#!/bin/sh\nsleep 0.7\necho {ID} 4\n")
-    config = parse(text(home, f'command = ["{home}/witness"]\ntimeout_s = 1.2\nlease_s = 9'), "db1")
+    config = parse(text(home, f'command = ["{home}/witness"]\nid = "{ID}"\ntimeout_s = 1.2\nlease_s = 9'), "db1")
     assert checked(config).level is Level.WARNING
 
 

@@ -151,6 +151,7 @@ MISTAKES = {
         section("lease_s = 5", "timeout_s = 1.1"),
         "witness.lease_s = 5.0: is shorter than 3 + 2 * 0.5 + 1.1 = 5.1 s",
     ),
+    "an odd id": (section('id = "x y"'), 'witness.id = "x y": is no id of a witness'),
     "time-out out of range": (section("timeout_s = 0"), "witness.timeout_s = 0: is out of range"),
 }
 
@@ -202,7 +203,7 @@ def test_the_sample_shows_the_defaults() -> None:
     text = SAMPLE.read_text()
     lines = text[text.index("\n[witness]\n") : text.index("\n[hooks]\n")].splitlines()
     shown = {line.split(" = ")[0].strip("# "): line for line in lines if re.match(r"#   [a-z_]+ = ", line)}
-    assert shown.keys() == {"postgresql", "command", "user", "timeout_s", "lease_s", "lease_stop_s"}
+    assert shown.keys() == {"postgresql", "command", "id", "user", "timeout_s", "lease_s", "lease_stop_s"}
     for kind in ("postgresql", "command"):
         others = [line.strip("# ") for key, line in shown.items() if key not in ("postgresql", "command")]
         made = load.parse(GOOD + "\n".join(["\n[witness]", shown[kind].strip("# "), *others, ""]), "db1").witness
