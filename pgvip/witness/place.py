@@ -22,7 +22,7 @@ ADDRESSES_MAX = 4
 """A name with more is no one server's; each gets its part of the deadline."""
 
 FRESH_S = 60.0
-"""As long as name servers are often told to keep an answer."""
+"""As long as many names may be kept."""
 
 
 def look_up(host: str) -> tuple[str, ...]:
