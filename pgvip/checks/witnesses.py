@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pgvip.checks.finding import Finding, Perf, critical, gathered, warning
 from pgvip.checks.subject import Facts, Skipped
-from pgvip.config.model import WitnessConfig
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.deadlines import now_s
 from pgvip.errors import WitnessError
 from pgvip.witness.by_postgresql import PostgresWitness

@@ -15,7 +15,7 @@ from pgvip.witness.by_command import CommandWitness
 if TYPE_CHECKING:
     import argparse
 
-    from pgvip.config.model import WitnessConfig
+    from pgvip.config.witness_config import WitnessConfig
 
 HELP = "make a witness, or print the SQL for it"
 EXIT_CODES = {1: "failed, and nothing changed", 4: "", 5: "no witness is configured"}

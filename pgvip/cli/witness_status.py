@@ -16,7 +16,8 @@ from pgvip.witness.register import backend
 if TYPE_CHECKING:
     import argparse
 
-    from pgvip.config.model import Config, WitnessConfig
+    from pgvip.config.model import Config
+    from pgvip.config.witness_config import WitnessConfig
 
 HELP = "show which witness answers, and the terms of this pair that were claimed"
 EXIT_CODES = {1: "it does not answer, or is not the one of this pair", 4: "", 5: "no witness is configured"}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.core.settings import Settings
 from pgvip.core.values import Override, Vip
 
@@ -241,28 +242,6 @@ class WatchdogConfig:
     mode: str = "off"
     device: Path = Path("/dev/watchdog")
     timeout_s: int = 15
-
-
-@dataclass(frozen=True, slots=True)
-class WitnessConfig:
-    """Something third that both hosts reach: a `postgresql` (libpq's keywords), or a `command`, or neither.
-
-    `id`: what `pgvip witness init` gave it; "" while there is none, and then nothing relies on it. `user`: the system
-    user that the command runs as. `timeout_s`: for one answer. `lease_s`: how long a host serves without an answer of
-    its peer; `lease_stop_s`: how long it may take to stop then (docs/witness.md).
-    """
-
-    postgresql: str = ""
-    command: tuple[str, ...] = ()
-    id: str = ""
-    user: str = "nobody"
-    timeout_s: float = 1.0
-    lease_s: float = 5.0
-    lease_stop_s: float = 1.0
-
-    @property
-    def configured(self) -> bool:
-        return bool(self.postgresql or self.command)
 
 
 @dataclass(frozen=True, slots=True)

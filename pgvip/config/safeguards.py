@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pgvip.config.libpq_words import StringError, words_of
-from pgvip.config.model import WatchdogConfig, WitnessConfig
+from pgvip.config.model import WatchdogConfig
 from pgvip.config.read import REQUIRED, Table, missing, read_address, wrong
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ from pgvip.config.model import (
     PostgresConfig,
     RejoinConfig,
     WatchdogConfig,
-    WitnessConfig,
 )
 from pgvip.config.read import REQUIRED, Table, read_interface
 from pgvip.config.safeguards import lifetime_s, read_watchdog, read_witness
 from pgvip.config.toml import SECRET_NAME
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.core.settings import Settings
 from pgvip.core.values import Override, Vip
 from pgvip.errors import ConfigError

@@ -18,7 +18,7 @@ from pgvip.witness.claims import Answer, Question, WitnessStatus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgvip.config.model import WitnessConfig
+    from pgvip.config.witness_config import WitnessConfig
 
 LINE_MAX = 200
 _CLAIM = re.compile(r"(?P<winner>[A-Za-z0-9_-]{1,40}) (?P<serial>[0-9]{1,18}) (?P<id>[A-Za-z0-9_-]{8,64})")

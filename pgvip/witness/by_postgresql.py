@@ -17,7 +17,7 @@ from pgvip.witness.place import Place
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgvip.config.model import WitnessConfig
+    from pgvip.config.witness_config import WitnessConfig
     from pgvip.system.sql_shapes import Row
 
 ROLE = "pgvip_witness"

@@ -14,7 +14,7 @@ from pgvip.system.sql import Session, load_sql
 from pgvip.witness.by_postgresql import connection_words
 
 if TYPE_CHECKING:
-    from pgvip.config.model import WitnessConfig
+    from pgvip.config.witness_config import WitnessConfig
 
 INIT_S = 30.0
 OLDEST = 12

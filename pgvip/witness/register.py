@@ -10,7 +10,7 @@ from pgvip.witness.by_postgresql import HINTS, REFUSALS, PostgresWitness
 from pgvip.witness.claims import Backend, Claimed, Question, WitnessStatus
 
 if TYPE_CHECKING:
-    from pgvip.config.model import WitnessConfig
+    from pgvip.config.witness_config import WitnessConfig
     from pgvip.witness.highest_serial import Memory
 
 

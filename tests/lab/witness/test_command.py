@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.config.model import WitnessConfig
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import WitnessError
 from pgvip.witness import double_claim

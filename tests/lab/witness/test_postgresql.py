@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgvip.config.model import WitnessConfig
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import WitnessError
 from pgvip.system.commands import check

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pgvip.config.model import WitnessConfig
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.errors import WitnessError
 from pgvip.system.commands import Completed, run
 from pgvip.witness import double_claim

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.config.model import WitnessConfig
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.witness import double_claim
 from pgvip.witness.by_postgresql import PostgresWitness
 from pgvip.witness.making import new_id, run

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pgvip.checks import configuration
 from pgvip.config import libpq_words, load, safeguards
 from pgvip.config.libpq_words import StringError, words_of
-from pgvip.config.model import Config, WitnessConfig
+from pgvip.config.model import Config
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.errors import ConfigError
 from tests.unit.config_text import DB1_FENCING, GOOD, edited
 

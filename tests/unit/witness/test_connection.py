@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgvip.config.model import WitnessConfig
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.deadlines import now_s
 from pgvip.errors import ConfigError, WitnessError
 from pgvip.system import session_settings

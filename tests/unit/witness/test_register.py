@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.config.model import WitnessConfig
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.errors import WitnessError
 from pgvip.witness.by_command import CommandWitness
 from pgvip.witness.by_postgresql import PostgresWitness
