@@ -15,9 +15,9 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from pgvip.config.model import Config
-from pgvip.core.actions import Action, Result
+from pgvip.core.actions import Action, Guard, Result
 from pgvip.core.decide import begin, boot_facts, decide
-from pgvip.core.knowledge import Guard, Knowledge
+from pgvip.core.knowledge import Knowledge
 from pgvip.core.messages import Command, Message
 from pgvip.core.observations import Database, Observation, Observations
 from pgvip.core.settings import Identity, Inputs, Note
