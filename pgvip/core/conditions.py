@@ -184,7 +184,7 @@ LEASED = Condition(
     "leased", lease.leased, "{peer} has not been heard in time, and may have taken the role of {me}",
     "bring the link to {peer} back, or {peer}, or the witness: then {me} goes on by itself",
 )  # fmt: skip
-LEASE_OVER = Condition("lease-over", lambda v: not lease.leased(v), "the lease of {me} runs")
+LEASE_OVER = Condition("lease-over", lease.over, "the lease of {me} runs")
 MAY_CLAIM = Condition(
     "may-claim", lease.may_claim, "the witness does not give {me} this term: {claim}",
     "see pgvip witness status; while both hosts hear each other nobody needs it",

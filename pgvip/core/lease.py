@@ -25,9 +25,14 @@ def lease_end_s(v: Facts) -> float:
     return lease.sent_s + v.s.lease_s if lease is not None and lease.term == v.term else NEVER
 
 
+def over(v: Facts) -> bool:
+    """The peer is not known to have heard this host lately enough."""
+    return v.now_s >= lease_end_s(v)
+
+
 def leased(v: Facts) -> bool:
     """The lease runs, or none is needed: only a pair with a witness needs one, and no winner of the term [m 17]."""
-    if not (v.pair and witnessed(v)) or v.now_s < lease_end_s(v):
+    if not (v.pair and witnessed(v)) or not over(v):
         return True
     claim = v.k.fencing.claim
     return claim is not None and claim.won and claim.term == v.term and claim.why is not Why.ORDER

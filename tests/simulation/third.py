@@ -27,12 +27,14 @@ WITNESS_ID = "witness-1"
 class Third:
     """`moods`: what becomes of the claims of each host: "" as asked, late, lost (the answer), refused."""
 
+    once = True
+    """A register is written once [m 18]."""
+
     def __init__(self, world: World) -> None:
         self.world = world
         self.registers: dict[int, str] = {}
         self.serial = 0
         self.up = True
-        self.once = True  # a register is written once [m 18]
         self.moods: dict[str, str] = {}
 
     def reached(self, by: Host) -> bool:
@@ -128,7 +130,7 @@ class Keeper:
 
     def _resets(self, boot: int) -> None:
         host, world = self.host, self.world
-        if host.boots != boot or not (host.powered and self._armed) or world.now_s - self._fed_s < self.limit_s - 1e-6:
+        if not (self.watchdog and self._armed and host.powered) or host.boots != boot or world.now_s - self._fed_s < self.limit_s - 1e-6:
             return
         host.power_off("its watchdog")
         world.after(world.span(0.1, 2.0), lambda: host.power_on() if world.may_power_on(host) else None)
