@@ -86,7 +86,7 @@ def _without_right(r: Round) -> bool:
         # The peer gains at a time that is fixed: no clean stop has that time, and none that is under way is waited for.
         if r.start(KillPostgres()):
             r.k.witness = replace(r.k.witness, killed=True)
-            r.note("lease-over", f"{r.s.peer} has not been heard in time: PostgreSQL is killed, the addresses dropped")
+            r.note("lease-ended", f"{r.s.peer} has not been heard in time: PostgreSQL is killed, the addresses dropped")
         return True
     # Nobody gains by an isolation, so there is time for a clean stop, after which it starts at once when it ends.
     unhurried = v.k.isolation.isolated and StopPostgres not in v.k.work.failures

@@ -103,16 +103,12 @@ def _carry_on(r: Round, c: Claim) -> None:
 def _lease_suffices(r: Round, c: Claim) -> bool:
     """No fence is needed: nothing is taken from the peer but by and by, or all that its lease allowed it has ended."""
     v = r.facts()
-    if c.why is Why.ORDER:
-        return not _needs_fence(r, c) and (v.primary or not v.pair or lease.waited(v))
-    return c.waits and (not c.takeover or lease.waited(v))
+    return c.waits and (not c.takeover or v.primary or not v.pair or lease.waited(v))
 
 
 def _needs_fence(r: Round, c: Claim) -> bool:
     """A fence is to be tried: it is the only way, or it shortens the wait."""
-    if c.why is Why.ORDER:
-        return r.s.fencing and not r.k.orders.unfenced and not r.k.power.peer_off
-    return r.s.fencing and (c.takeover or not c.waits)
+    return r.s.fencing and (not c.waits or (c.takeover and c.why is not Why.ORDER))
 
 
 def _fence(r: Round, c: Claim) -> None:
@@ -202,8 +198,9 @@ def force(r: Round) -> None:
     if k.fencing.claim is not None:
         end_claim(r, "an operator forces a promotion")  # its fence may fail for ever, which is why they do
     asks = lease.witnessed(r.facts()) and not k.orders.unwitnessed
-    if asks or (r.s.fencing and not k.orders.unfenced and not k.power.peer_off):
-        open_claim(r, "forced", Why.ORDER, takeover=True)
+    fences = r.s.fencing and not k.orders.unfenced and not k.power.peer_off
+    if asks or fences:
+        open_claim(r, "forced", Why.ORDER, takeover=True, waits=not fences)
         return
     _write_forced(r)
 

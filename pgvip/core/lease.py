@@ -41,11 +41,14 @@ def leased(v: Facts) -> bool:
 def wait_end_s(v: Facts) -> float:
     """From when on the peer has certainly given up what its lease allowed it.
 
-    What the peer's lease rests on was sent by this host and echoed to it, so it was sent before the peer was last
-    heard here; a process that has just started may not remember that. The longer of both hosts' times counts.
+    What the peer's lease rests on was sent by the peer and echoed by this host, so it was sent before the peer was last
+    heard here; a process that has just started may not remember that. Since a claim began nothing has been echoed,
+    whatever was heard. The longer of both hosts' times counts.
     """
-    heard = v.k.peer.heard
+    heard, claim = v.k.peer.heard, v.k.fencing.claim
     heard_s = max(heard.at_s if heard else NEVER, v.k.who.started_s)
+    if claim is not None:
+        heard_s = min(heard_s, claim.since_s)
     lasts_s = max(v.s.loses_within_s, heard.message.lease_s if heard else 0.0)
     return heard_s + lasts_s * (1.0 + v.s.clock_margin)
 

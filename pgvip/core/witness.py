@@ -79,7 +79,6 @@ def _counted(r: Round, witness_id: str, count: int, before: int) -> None:
         if not r.k.witness.rolled_back:
             text = f"witness {witness_id} has granted {count} claims, and said {known} before"
             r.k.witness = replace(r.k.witness, rolled_back=text)
-            r.note("witness-rolled-back", text)
     elif count > known and r.write(replace(durable, serial=Serial(witness_id, count))):
         r.k.witness = replace(r.k.witness, learned_s=r.now_s)
 

@@ -339,7 +339,11 @@ class Faults:
         """Claims of this host are refused, carried out late, or their answers are lost."""
         moods = self.world.third.moods
         moods[host.name] = str(fault.how[0])
-        self._ends(fault, lambda: moods.pop(host.name, None) and None)
+
+        def heal() -> None:
+            moods.pop(host.name, None)
+
+        self._ends(fault, heal)
 
     # --- operators ---------------------------------------------------------------------------------------------
 

@@ -296,7 +296,8 @@ RULES = (
           fences_without_register, boots_after_a_fence, "1: two writers",
           "a host cut off, a fence, a boot with link and replication cut", settings={**LEASES}),
     _rule("witness-used", "A term whose register is used while the pair is together again is left by consent",
-          used_term_stays, asked_for_nothing, "a primary does not go on", "link and replication cut for a moment, a power cut"),
+          used_term_stays, asked_for_nothing, "a primary does not go on",
+          "link and replication cut for a moment, a power cut"),
     _rule("witness-daemon", "the write right and the addresses in `pair` last until `lease_s` after this host *sent*",
           begins_anew, daemon_returns_late, "1: two writers", "a primary cut off, its daemon killed"),
 )  # fmt: skip

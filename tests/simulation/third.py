@@ -54,13 +54,18 @@ class Third:
             silent()
         elif mood == "late":
             silent()
-            world.after(world.span(0.5, 20.0), lambda: self._carried_out(by.name, term) if self.up else None)
+            world.after(world.span(0.5, 20.0), lambda: self._late(by.name, term))
         elif mood == "lost":
             silent()
-            world.after(world.latency_s(), lambda: self._carried_out(by.name, term))
+            world.after(world.latency_s(), lambda: self._late(by.name, term))
         else:
             takes_s = world.latency_s()
             world.after(takes_s, lambda: self._answer(by, term, told, limit_s - takes_s))
+
+    def _late(self, host: str, term: int) -> None:
+        """It is carried out, and nobody is told."""
+        if self.up:
+            self._carried_out(host, term)
 
     def _answer(self, by: Host, term: int, told: Told, left_s: float) -> None:
         """It is carried out; the answer finds its way back, or the time is over."""
@@ -130,7 +135,8 @@ class Keeper:
 
     def _resets(self, boot: int) -> None:
         host, world = self.host, self.world
-        if not (self.watchdog and self._armed and host.powered) or host.boots != boot or world.now_s - self._fed_s < self.limit_s - 1e-6:
+        late = world.now_s - self._fed_s >= self.limit_s - 1e-6
+        if not (late and self.watchdog and self._armed and host.powered and host.boots == boot):
             return
         host.power_off("its watchdog")
         world.after(world.span(0.1, 2.0), lambda: host.power_on() if world.may_power_on(host) else None)

@@ -14,7 +14,8 @@ from pgvip.core.messages import AddressFree, Message, Order, Request, Stopped, W
 from pgvip.core.observations import Observation, PeerDatabase
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Durable, Lsn, Mode, Override, Pause, Role, Vip, WalPoint
-from pgvip.core.warnings import TABLE, WarningRow, distinct, standing
+from pgvip.core.warning_row import WarningRow
+from pgvip.core.warnings import TABLE, distinct, standing
 from tests.unit.core_world import (
     HERE,
     NOW_S,

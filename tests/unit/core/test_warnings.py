@@ -13,7 +13,8 @@ from pgvip.core.knowledge import Claim, Why
 from pgvip.core.observations import Observation
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Lsn, Mode, Vip
-from pgvip.core.warnings import BOTH, TABLE, reported, warned
+from pgvip.core.warning_row import warned
+from pgvip.core.warnings import BOTH, TABLE, reported
 from tests.unit.core_world import HERE, NOW_S, Host, failing, primary, saw, standby
 
 MAC = "02:00:00:00:00:99"
@@ -51,13 +52,13 @@ def test_the_peer_is_told_the_first_of_them_with_its_hint() -> None:
 def test_what_texts_may_name() -> None:
     nobody = primary().durable(record=None).knows(heard=None).sees(database=Observation())
     assert names(nobody.facts) == {
-        "me": "a", "peer": "b", "primary": "nobody", "hold": "", "peer_unfit": "",
+        "me": "a", "peer": "b", "primary": "nobody", "hold": "", "peer_unfit": "", "claim": "",
         "unfit": "its PostgreSQL has not been asked yet",
     }  # fmt: skip
     host = standby().durable(hold="both wrote").database(unfit="it is broken").hears(unfit="so is this")
     assert names(host.facts) == {
         "me": "b", "peer": "a", "primary": "a", "hold": "both wrote", "peer_unfit": "so is this",
-        "unfit": "it is broken",
+        "unfit": "it is broken", "claim": "",
     }  # fmt: skip
 
 
