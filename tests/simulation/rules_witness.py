@@ -12,7 +12,7 @@ from pgvip.core import conditions, decide, fencing, intake, lease, witness
 from pgvip.core.changes import ROWS
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Knowledge, Why
-from pgvip.core.messages import Message
+from pgvip.core.messages import Message, Order
 from pgvip.core.round import Round
 from pgvip.core.settings import Identity
 from pgvip.core.values import BootFacts, Durable, Lease
@@ -135,6 +135,18 @@ def used_term_stays(patch: Patch) -> None:
 def address_at_once(patch: Patch) -> None:
     """A primary that has won takes the standby VIP at once."""
     always(patch, conditions.LET_GO)
+
+
+def not_mute(patch: Patch) -> None:
+    """A claimer echoes what it hears as ever, and the peer heeds it."""
+    echo, echoed = witness.echo, witness.echoed
+
+    def says(r: Round) -> tuple[str, float]:
+        heard = r.k.peer.heard
+        return (heard.message.boot_id, heard.message.sent_s) if heard is not None else echo(r)
+
+    patch.setattr(witness, "echo", says)
+    patch.setattr(witness, "echoed", lambda r, message: echoed(r, replace(message, claiming=False)))
 
 
 def begins_anew(patch: Patch) -> None:
@@ -269,6 +281,19 @@ def daemon_returns_late(play: Play) -> None:
     play.wait(4.0, 5.0)
 
 
+def forced_beside_a_primary(play: Play) -> None:
+    """An operator promotes B without a fence, while A is well and is heard; then A does not hear of the end of it."""
+    play.world.forced = True
+    play.order(play.b, Order.FORCE_PROMOTE, "without-fence")
+    play.until(lambda: play.world.third.registers.get(play.term(play.b)) == "b")
+    play.wait(1.8, 2.1)
+    play.cut(play.b, "link")
+    play.must(lambda: play.says_solo(play.b, play.b), 20.0, "a forced promotion does not come about")
+    play.wait(1.0, 2.0)
+    if play.a.durable.hold:
+        play.order(play.a, Order.CLEAR_HOLD)
+
+
 _rule = partial(Rule, settings=ALONE, witness=True)
 RULES = (
     _rule("m 17", "Without a lease a host gives up in deed within `lease_stop_s`", primary_without_lease,
@@ -298,6 +323,8 @@ RULES = (
     _rule("witness-used", "A term whose register is used while the pair is together again is left by consent",
           used_term_stays, asked_for_nothing, "a primary does not go on",
           "link and replication cut for a moment, a power cut"),
+    _rule("witness-mute", "and what it sends prolongs no lease", not_mute, forced_beside_a_primary, "1: two writers",
+          "a promotion forced without a fence, then a link cut one way"),
     _rule("witness-daemon", "the write right and the addresses in `pair` last until `lease_s` after this host *sent*",
           begins_anew, daemon_returns_late, "1: two writers", "a primary cut off, its daemon killed"),
 )  # fmt: skip
