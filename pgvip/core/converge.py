@@ -335,8 +335,8 @@ def archive(r: Round) -> None:
 def power_on(r: Round) -> None:
     """Switch on again what this host switched off, or what it cannot do without, once no claim is open."""
     v, k = r.facts(), r.k
-    # Also the fence of a claim that has ended must have come to its end.
-    open_attempt = k.fencing.claim is not None or v.is_running(Fence)
+    # Also the fence of a claim that has ended must have come to its end. A claim that asks the witness has sent none yet.
+    open_attempt = (k.fencing.claim is not None and k.fencing.claim.attempt) or v.is_running(Fence)
     if open_attempt or k.intent.writing is not None or k.orders.force:
         return
     if k.durable.kept_off or k.orders.fence_order is not None:

@@ -92,7 +92,7 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
     fence_order = r.k.orders.fence_order if alone and claim is None else None
     if claim is not None and claim.why is Why.UNHEARD and claim.won:
         r.k.confirmed = True  # nobody else can have left the term, after a boot as well
-    witness.paired(r, new)
+    witness.recorded(r, old, new)
     r.k.fencing = replace(r.k.fencing, claim=None, waiting="", veto=None)  # any change of the record ends the claim
     r.k.consent = replace(r.k.consent, giving_up=None, end=None)
     r.k.grants = replace(r.k.grants, given=None, unwaited="")

@@ -38,12 +38,15 @@ def echo(r: Round) -> tuple[str, float]:
     return heard.message.boot_id, heard.message.sent_s
 
 
-def paired(r: Round, record: Record) -> None:
-    """This host has made the pair whole: whoever may leave this term has to hear of it first, which begins now.
+def recorded(r: Round, old: Record | None, record: Record) -> None:
+    """A new term: where this host has made the pair whole, its lease begins.
 
-    Whoever adopts a pair has no lease before an echo: the primary may have ceased to hear it long ago.
+    Whoever may leave this term has to hear of it first. Who adopts a pair has no lease before an echo: the primary may
+    have ceased to hear it long ago. What another witness counted says nothing of this one.
     """
     heard = r.k.peer.heard_record
+    if old is None or old.witness_id != record.witness_id:
+        r.k.witness = replace(r.k.witness, rolled_back="", learned_s=NEVER)
     if record.mode is not Mode.PAIR or not record.witness_id or record.primary != r.s.me:
         return
     if heard is None or heard.term < record.term:

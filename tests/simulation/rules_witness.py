@@ -290,8 +290,9 @@ def forced_beside_a_primary(play: Play) -> None:
     play.cut(play.b, "link")
     play.must(lambda: play.says_solo(play.b, play.b), 20.0, "a forced promotion does not come about")
     play.wait(1.0, 2.0)
-    if play.a.durable.hold:
-        play.order(play.a, Order.CLEAR_HOLD)
+    play.world.net.cuts.clear()
+    play.until(lambda: play.says_solo(play.a, play.b) and bool(play.a.durable.hold))
+    play.order(play.a, Order.CLEAR_HOLD)
 
 
 _rule = partial(Rule, settings=ALONE, witness=True)
