@@ -335,7 +335,7 @@ def archive(r: Round) -> None:
 def power_on(r: Round) -> None:
     """Switch on again what this host switched off, or what it cannot do without, once no claim is open."""
     v, k = r.facts(), r.k
-    # Also the fence of a claim that has ended must have come to its end. A claim that asks the witness has sent none yet.
+    # Also the fence of a claim that has ended must have come to its end; a claim that asks the witness has sent none.
     open_attempt = (k.fencing.claim is not None and k.fencing.claim.attempt) or v.is_running(Fence)
     if open_attempt or k.intent.writing is not None or k.orders.force:
         return

@@ -21,6 +21,11 @@ SHORT: dict[str, float | bool] = {"fencing": False, **FAST, **LEASES}
 PRESETS = pytest.mark.parametrize(("settings", "limit_s"), [(USUAL, 6.5), (SHORT, 2.8)], ids=["default", "fast"])
 
 
+def witnessed(settings: dict[str, float | bool] | None = None, seed: int = 1, *, sync: bool = True) -> World:
+    """A healthy pair that has a witness."""
+    return pair(seed, sync=sync, witness=True, **(settings or USUAL))
+
+
 def off(world: World, host: Host) -> None:
     world.no_power.add(host.name)
     host.power_off("a test")
@@ -56,7 +61,7 @@ def solo(host: Host) -> bool:
 def test_the_standby_serves_when_the_primary_is_off(
     settings: dict[str, float | bool], limit_s: float, seed: int
 ) -> None:
-    world = pair(seed, witness=True, **settings)
+    world = witnessed(settings, seed)
     passes(world, world.span(1.0, 3.0))
     off(world, world.a)
     took_s = writes_again(world)
@@ -71,7 +76,7 @@ def test_the_standby_serves_when_the_primary_is_off(
 def test_the_primary_goes_on_when_the_standby_is_off(
     settings: dict[str, float | bool], limit_s: float, seed: int
 ) -> None:
-    world = pair(seed, witness=True, **settings)
+    world = witnessed(settings, seed)
     passes(world, world.span(1.0, 3.0))
     off(world, world.b)
     assert writes_again(world) <= (3.8 if limit_s > 3.0 else 1.5) + 1.0
@@ -82,7 +87,7 @@ def test_the_primary_goes_on_when_the_standby_is_off(
 
 
 def test_the_primary_goes_on_when_the_standby_s_daemon_alone_is_off() -> None:
-    world = pair(witness=True, **USUAL)
+    world = witnessed()
     count = len(world.acknowledged)
     world.b.kill_daemon()
     passes(world, 20.0)
@@ -95,7 +100,7 @@ def test_the_primary_goes_on_when_the_standby_s_daemon_alone_is_off() -> None:
 
 
 def test_a_primary_that_boots_beside_nobody_serves_again() -> None:
-    world = pair(witness=True, **USUAL)
+    world = witnessed()
     off(world, world.b)
     off(world, world.a)
     on(world, world.a)
@@ -106,7 +111,7 @@ def test_a_primary_that_boots_beside_nobody_serves_again() -> None:
 
 
 def test_a_primary_that_boots_beside_the_winner_does_not_serve() -> None:
-    world = pair(witness=True, **USUAL)
+    world = witnessed()
     off(world, world.a)
     until(world, lambda: solo(world.b), 10.0)
     cut_off(world, world.b, "client")
@@ -123,7 +128,7 @@ def test_a_primary_that_boots_beside_the_winner_does_not_serve() -> None:
 
 @pytest.mark.parametrize("seed", range(1, 41))
 def test_a_primary_that_is_cut_off_has_stopped_before_the_other_serves(seed: int) -> None:
-    world = pair(seed, witness=True, sync=seed % 2 == 0, **(SHORT if seed % 3 else USUAL))
+    world = witnessed(SHORT if seed % 3 else USUAL, seed, sync=seed % 2 == 0)
     world.drift(world.rng)
     passes(world, world.span(0.1, 5.0))
     cut_off(world, world.a, *(("gateway",) if seed % 4 else ()))
@@ -138,7 +143,7 @@ def test_a_primary_that_is_cut_off_has_stopped_before_the_other_serves(seed: int
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_one_of_two_that_reach_the_witness_goes_on_and_that_is_the_primary(seed: int) -> None:
-    world = pair(seed, witness=True, **USUAL)
+    world = witnessed(USUAL, seed)
     world.net.cuts |= {(path, each.name) for path in ("link", "db") for each in world.hosts}
     assert writes_again(world) < 5.0
     passes(world, 10.0)
@@ -153,7 +158,7 @@ def test_one_of_two_that_reach_the_witness_goes_on_and_that_is_the_primary(seed:
 
 
 def test_the_loss_of_the_witness_changes_nothing() -> None:
-    world = pair(witness=True, **USUAL)
+    world = witnessed()
     records = [host.durable.record for host in world.hosts]
     world.third.up = False
     passes(world, 60.0)
@@ -164,7 +169,7 @@ def test_the_loss_of_the_witness_changes_nothing() -> None:
 
 @pytest.mark.parametrize("first", ["witness", "standby"])
 def test_without_witness_and_standby_the_primary_stops_and_returns_with_either(first: str) -> None:
-    world = pair(witness=True, **USUAL)
+    world = witnessed()
     world.third.up = False
     off(world, world.b)
     passes(world, 30.0)
@@ -182,7 +187,7 @@ def test_without_witness_and_standby_the_primary_stops_and_returns_with_either(f
 
 @pytest.mark.parametrize("first", ["witness", "primary"])
 def test_without_witness_and_primary_nothing_moves_before_either_returns(first: str) -> None:
-    world = pair(witness=True, **USUAL)
+    world = witnessed()
     world.third.up = False
     off(world, world.a)
     passes(world, 30.0)
@@ -199,7 +204,7 @@ def test_without_witness_and_primary_nothing_moves_before_either_returns(first: 
 
 
 def test_a_lost_answer_costs_a_moment_and_no_term() -> None:
-    world = pair(witness=True, **USUAL)
+    world = witnessed()
     world.third.moods["b"] = "lost"
     off(world, world.a)
     until(world, lambda: bool(world.third.registers), 10.0)
@@ -210,7 +215,7 @@ def test_a_lost_answer_costs_a_moment_and_no_term() -> None:
 
 
 def test_another_witness_counts_by_way_of_solo() -> None:
-    world = pair(witness=True, **USUAL)
+    world = witnessed()
     for host in world.hosts:
         host.settings = replace(host.settings, witness_id="", fencing=True)
     until(world, lambda: not world.unhealthy() and world.a.durable.record is not None
@@ -227,7 +232,7 @@ def test_another_witness_counts_by_way_of_solo() -> None:
 @pytest.mark.parametrize("seed", range(1, 11))
 def test_in_sync_nothing_is_lost_whoever_is_late(seed: int) -> None:
     """A virtual machine stands still, its clock too, while the standby takes over; then it goes on beside it."""
-    world = pair(seed, witness=True, **SHORT)
+    world = witnessed(SHORT, seed)
     world.guard(watchdog=False)
     passes(world, world.span(0.1, 2.0))
     world.a.freeze(clock_too=True)
