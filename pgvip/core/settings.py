@@ -17,7 +17,7 @@ class Settings:
     `isolation_demote_s`: 0 for never, which is the default of an async pair (pg_auto_failover's
     network_partition_timeout is 20 s). `archive_mounted`: the peer's archive is a mount, which the core sees to.
     `witness_id`: the witness that is to count in the next pair, "" for none. `lease_s`, `lease_stop_s`: how long the
-    rights of a pair last unheard, and how long it takes to give them up in deed (the watchdog's time, where that is
+    rights of a pair last unheard, and how long it takes to give them up, verified (the watchdog's time, where that is
     what is relied on). `claim_s`: what one claim may take. `clock_margin`: how much a clock may run fast or slow
     against another (chrony's default maxslewrate is 8.3 %).
     """

@@ -146,7 +146,7 @@ class Durable:
     `kept_off`: an operator ordered this host to power its peer off: it is not switched on again before they say so, or
     before it was heard again.
     `claimed_term`: this host has asked the witness for the register of that term. `serial`: the highest count that the
-    witness told this host.
+    witness reported.
     """
 
     record: Record | None = None
@@ -203,7 +203,7 @@ class Witnessed:
     learned_s: float = NEVER
     """When this process learned `Durable.serial`: what was asked before says nothing about it."""
     rolled_back: str = ""
-    """The witness told a lower count than before: it was restored or reset, and nobody claims."""
+    """The witness reported a lower count than before: it was restored or reset, and nobody claims."""
 
 
 @dataclass(frozen=True, slots=True)

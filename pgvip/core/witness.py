@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pgvip.core import lease
-from pgvip.core.actions import ClaimTerm, Result
+from pgvip.core.actions import ClaimTerm, KillPostgres, Result
 from pgvip.core.knowledge import Claim
 from pgvip.core.messages import Message
 from pgvip.core.round import Round
@@ -56,7 +56,8 @@ def recorded(r: Round, old: Record | None, record: Record) -> None:
 def passing(r: Round) -> None:
     """What time and the outside change: the peer's addresses, this host's own server, the witness's count."""
     v, known = r.facts(), r.k.witness
-    if known.killed and (v.read_write or v.recovering):
+    # Not by what was seen of it before it was gone.
+    if known.killed and not v.is_running(KillPostgres) and lease.leased(v) and (v.read_write or v.recovering):
         r.k.witness = known = replace(known, killed=False)
     over_s = 0.0 if lease.leased(v) or not v.primary else r.now_s - lease.lease_end_s(v)
     late = over_s > 0.0 and (known.late or (v.may_write and over_s > r.s.lease_stop_s))
@@ -105,15 +106,15 @@ def _known(r: Round, witness_id: str) -> int:
 
 def answered(r: Round, result: Result) -> str:
     """The witness has answered a claim, or has not: why this host's open claim has failed by it, or ""."""
-    action, told, claim = result.action, result.claimed, r.k.fencing.claim
+    action, answer, claim = result.action, result.claimed, r.k.fencing.claim
     if not isinstance(action, ClaimTerm):
         return ""
     mine = claim is not None and claim.asked == action.attempt and not claim.won
-    if not result.ok or told is None:
+    if not result.ok or answer is None:
         return f"the witness does not answer: {result.text}" if mine else ""
-    _counted(r, action.witness_id, told.serial, claim.serial if claim is not None and mine else 0)
-    won = told.winner == r.s.me
-    r.note("claimed", f"the register of term {action.term} is that of {told.winner}", winner=told.winner)
+    _counted(r, action.witness_id, answer.serial, claim.serial if claim is not None and mine else 0)
+    won = answer.winner == r.s.me
+    r.note("claimed", f"the register of term {action.term} is that of {answer.winner}", winner=answer.winner)
     if not won:
         r.k.witness = replace(r.k.witness, lost_term=action.term)
     if claim is None or not mine:
@@ -121,6 +122,6 @@ def answered(r: Round, result: Result) -> str:
     if r.k.witness.rolled_back:
         return r.k.witness.rolled_back
     if not won:
-        return f"the register of term {action.term} is that of {told.winner}"
+        return f"the register of term {action.term} is that of {answer.winner}"
     r.k.fencing = replace(r.k.fencing, claim=replace(claim, won=True, asked=""))
     return ""

@@ -297,7 +297,7 @@ def forced_beside_a_primary(play: Play) -> None:
 
 _rule = partial(Rule, settings=ALONE, witness=True)
 RULES = (
-    _rule("m 17", "Without a lease a host gives up in deed within `lease_stop_s`", primary_without_lease,
+    _rule("m 17", "Without a lease a host gives up, verified, within `lease_stop_s`", primary_without_lease,
           primary_cut_off, "1: two writers", "a primary cut off from peer, gateway and witness"),
     _rule("m-17-address", "and drops its addresses", address_without_lease, standby_cut_off,
           "4: both hosts hold the standby VIP", "a standby cut off from peer, gateway and witness"),

@@ -137,6 +137,14 @@ def test_a_server_that_was_killed_for_it_is_started_again_here_once_the_peer_is_
     assert back.k.database.crashes == ()
 
 
+def test_a_kill_that_is_under_way_is_not_forgotten_by_what_was_seen_before() -> None:
+    host = witnessed(primary(), heard_s=4.5).silence().durable(claimed_term=TERM).knows(lost_term=TERM).round()
+    assert host.round().k.witness.killed
+    back = host.told(echo_boot="boot-a", echo_s=NOW_S - 0.1)
+    assert back.k.witness.killed
+    assert not back.done(KillPostgres()).knows(ended={}).round().k.witness.killed, "it is seen up again"
+
+
 def test_a_blocked_primary_without_a_lease_starts_no_server() -> None:
     host = witnessed(primary().down(), heard_s=60.0).silence().knows(lost_term=TERM).round()
     assert not host.started(StartPostgres)
