@@ -106,6 +106,13 @@ def test_a_fence_shortens_the_wait_and_comes_after_the_register() -> None:
     assert written(host.done(fence)).primary == "b"
 
 
+def test_an_operator_who_sees_the_peer_off_ends_the_wait() -> None:
+    host = settled(answer(settled(asks(left())), Claimed("b", 1))).order(Order.FENCE_CONFIRMED)
+    assert written(host).primary == "b"
+    unasked = settled(asks(left())).order(Order.FENCE_CONFIRMED)
+    assert not unasked.started(WriteState), "the register comes first"
+
+
 def test_a_primary_that_has_won_fences_nobody() -> None:
     host = settled(answer(asks(alone().configured(fencing=True)), FIRST))
     assert not host.running(Fence)
