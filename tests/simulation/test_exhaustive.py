@@ -66,12 +66,14 @@ SMALL = {
     "witness-wait-address": Bounds(faults=1, kinds=("alone b",), witness=True),
 }
 """Rules whose breaking the search finds within seconds, and the bounds in which it does."""
+SOONER = {"m 18": "4: both hosts hold the standby VIP"}
+"""What the shortest path comes to, where that is another violation than in the rule's play."""
 
 
 @pytest.mark.parametrize("rule", SMALL)
 def test_broken_rule_is_found(rule: str) -> None:
     found = broken(rule, replace(SMALL[rule], recovery=0))
-    finds = next(each.finds for each in RULES if each.name == rule)
+    finds = SOONER.get(rule) or next(each.finds for each in RULES if each.name == rule)
     assert found.violation.startswith(finds), found
 
 
