@@ -37,7 +37,8 @@ def test_the_peer_shows_what_may_keep_clients_from_committing() -> None:
         "vip-taken", "stray", "no-record", "vip-answers", "fence-failing", "action-failing", "state-hangs",
         "commits-wait", "no-data", "database-hung", "database-unseen", "commits-stalled", "connections-slow",
         "database-down", "isolated", "hand-backs", "not-served", "watchdog-required", "sync-names",
-        "heartbeat-failing", "no-client-sessions", "resources",
+        "heartbeat-failing", "no-client-sessions", "resources", "lease-over", "claim-failing", "claim-barred",
+        "witness-rolled-back",
     } == BOTH  # fmt: skip
 
 
