@@ -15,7 +15,8 @@ from pgvip.core.facts import Facts
 from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible, write_right
 from pgvip.core.values import NEVER, Mode, Role, Vip
-from pgvip.core.warnings import WarningRow, distinct, warned
+from pgvip.core.warning_row import WarningRow, warned
+from pgvip.core.warnings import distinct
 from pgvip.state.codec import encode
 from pgvip.text.schema import SCHEMA
 
