@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pgvip.checks.finding import Finding, Perf, critical, gathered, warning
 from pgvip.checks.subject import Facts, Skipped
 from pgvip.config.witness_config import WitnessConfig
+from pgvip.core.observations import WitnessStatus
+from pgvip.core.values import Serial
 from pgvip.deadlines import now_s
 from pgvip.errors import WitnessError
 from pgvip.witness.by_postgresql import PostgresWitness
-from pgvip.witness.claims import WitnessStatus
-from pgvip.witness.highest_serial import Remembered, load
 from pgvip.witness.register import backend
 
 SLOW = 0.5
@@ -23,13 +23,13 @@ def witness(facts: Facts) -> Finding:
     config = facts.config.witness
     if not config.configured:
         raise Skipped("no witness is configured")
-    remembered = load(facts.config.paths.witness)  # before it is asked: what comes later can only be higher
+    known = facts.durable.serial if facts.durable else Serial()  # before it is asked: later it can only be higher
     pair_id = facts.config.pair_id or "none"
     asked, began_s = backend(config), now_s()
     try:
         status = asked.status(pair_id)
         took_s = now_s() - began_s
-        bad = [*_identity(config, status), *_status(status, remembered, pair_id), *_slow(config, took_s)]
+        bad = [*_identity(config, status), *_forgotten(status, known), *_other(facts, status), *_slow(config, took_s)]
         if isinstance(asked, PostgresWitness):
             bad += [*_session(asked), *_rights(asked)]
     except WitnessError as failure:
@@ -50,10 +50,17 @@ def _identity(config: WitnessConfig, status: WitnessStatus) -> Iterator[Finding]
         yield critical(text, "see [witness] in the configuration; docs/witness.md says how a pair changes its witness")
 
 
-def _status(status: WitnessStatus, remembered: Remembered, pair_id: str) -> Iterator[Finding]:
-    same = (remembered.witness_id, remembered.pair_id) == (status.witness_id, pair_id)
-    if same and status.serial < remembered.serial:
-        text = f"it counts {status.serial} claims of this pair, and has reported {remembered.serial}"
+def _other(facts: Facts, status: WitnessStatus) -> Iterator[Finding]:
+    record = facts.durable.record if facts.durable else None
+    counts = record.witness_id if record else ""
+    if counts not in ("", status.witness_id):
+        text = f"witness {counts} counts in this term, and it is {status.witness_id}"
+        yield critical(text, "docs/witness.md says how a pair changes its witness", "No term can be claimed.")
+
+
+def _forgotten(status: WitnessStatus, known: Serial) -> Iterator[Finding]:
+    if known.witness_id == status.witness_id and status.serial < known.granted:
+        text = f"it counts {status.serial} claims of this pair, and has reported {known.granted}"
         hint = "it was restored from an older state: pgvip witness init --new-id, see docs/witness.md"
         yield critical(text, hint, "It may give a term to two hosts.")
 

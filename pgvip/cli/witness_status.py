@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.output import columns, put, put_json
 from pgvip.config.load import load
+from pgvip.core.values import Serial
 from pgvip.deadlines import now_s
 from pgvip.errors import Exit, PgvipError, RefusedError
 from pgvip.link.operator_socket import failure
+from pgvip.state.record import RecordStore
 from pgvip.witness.by_postgresql import PostgresWitness, shown
-from pgvip.witness.highest_serial import load as remembered
 from pgvip.witness.register import backend
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def where(witness: WitnessConfig) -> str:
 
 def _document(config: Config) -> dict[str, Any]:
     witness = required(config)
-    before, pair_id = remembered(config.paths.witness), config.pair_id or "none"
+    durable, pair_id = RecordStore(config.paths.record).load(), config.pair_id or "none"
+    before = durable.serial if durable else Serial()
     asked, began_s = backend(witness), now_s()
     try:
         status = asked.status(pair_id)
@@ -79,12 +81,12 @@ def _document(config: Config) -> dict[str, Any]:
     finally:
         asked.close()
     same = witness.id in ("", status.witness_id)
-    known = (before.witness_id, before.pair_id) == (status.witness_id, pair_id)
-    older = known and status.serial < before.serial
+    known = before.witness_id == status.witness_id
+    older = known and status.serial < before.granted
     return {
         "ok": same and not older, "where": where(witness), "witness_id": status.witness_id, "serial": status.serial,
         "took_s": round(took_s, 4), "timeout_s": witness.timeout_s, "pair_id": config.pair_id or None, "claims": claims,
-        "configured_id": witness.id or None, "highest_serial": before.serial if known else None, "other": not same,
+        "configured_id": witness.id or None, "highest_serial": before.granted if known else None, "other": not same,
         "older": older,
     }  # fmt: skip
 

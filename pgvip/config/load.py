@@ -21,6 +21,7 @@ from pgvip.config import rules
 from pgvip.config.model import Config, Host
 from pgvip.config.ownership import changeable
 from pgvip.config.read import Table, check_bounds, shown
+from pgvip.config.safeguards import with_witness
 from pgvip.config.sections import Draft, read_draft
 from pgvip.core.settings import Settings
 from pgvip.core.values import Vip
@@ -164,6 +165,8 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         witness=draft.witness,
         file=file,
     )
+    settings = with_witness(settings, config)
+    config = dataclasses.replace(config, settings=settings)
     return dataclasses.replace(config, settings=dataclasses.replace(settings, digest=digest(config)))
 
 
@@ -289,6 +292,7 @@ def digest(config: Config) -> str:
 
 _OWN_SETTINGS = {
     *("me", "peer", "me_first", "fencing", "override", "peer_override", "archive_mounted", "digest", "version"),
+    *("witness_id", "lease_s", "lease_stop_s", "claim_s", "clock_margin"),  # in [witness], where there is one
 }
 
 

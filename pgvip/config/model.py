@@ -267,11 +267,6 @@ class Paths:
         return self.state / "identity.json"
 
     @property
-    def witness(self) -> Path:
-        """What the witness said last."""
-        return self.state / "witness.json"
-
-    @property
     def scheduled(self) -> Path:
         """A switchover for later, on the host where it was ordered."""
         return self.state / "scheduled.json"

@@ -5,6 +5,7 @@ The two are what a pair relies on where nobody can power a host off: docs/witnes
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -14,11 +15,11 @@ from pgvip.config.libpq_words import StringError, words_of
 from pgvip.config.model import WatchdogConfig
 from pgvip.config.read import REQUIRED, Table, missing, read_address, wrong
 from pgvip.config.witness_config import WitnessConfig
+from pgvip.core.settings import Settings, misfit
 from pgvip.errors import ConfigError
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config, Host
-    from pgvip.core.settings import Settings
 
 EXAMPLE = '"host=witness.example.org dbname=pgvip_witness"'
 SSL_MODES = ("verify-full", "verify-ca", "require", "disable")
@@ -32,7 +33,6 @@ FILES = ("passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir")
 SLOW_S = 2.0
 """A detection of that long has time for a slower witness: the preset "default" has 3 s, "fast" 1 s."""
 _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-_OF_SETTINGS = "timing.interval_s * check_times"
 
 
 def read_watchdog(table: Table) -> WatchdogConfig:
@@ -51,7 +51,7 @@ def read_witness(root: Table, settings: Settings) -> WitnessConfig:
     """The [witness] section; the times that are not written follow those of [timing]."""
     table = root.table("witness")
     slow = settings.dead_after_s >= SLOW_S
-    timeout_s = table.number("timeout_s", 1.0 if slow else 0.5, 0.1, 30.0)
+    timeout_s = table.number("timeout_s", 0.5 if slow else 0.3, 0.1, 30.0)
     kinds = [name for name in ("postgresql", "command") if table.given(name)]
     table.known += ["postgresql", "command"]
     witness = WitnessConfig(
@@ -61,7 +61,7 @@ def read_witness(root: Table, settings: Settings) -> WitnessConfig:
         user=table.text("user", WitnessConfig().user, "nobody"),
         timeout_s=timeout_s,
         lease_s=table.number("lease_s", _tenths(shortest_lease_s(settings, timeout_s)), 0.3, 3600.0),
-        lease_stop_s=table.number("lease_stop_s", 1.0 if slow else 0.5, 0.2, 60.0),
+        lease_stop_s=table.number("lease_stop_s", max(1.0 if slow else 0.4, 2 * settings.heartbeat_s), 0.2, 60.0),
     )
     table.finish()
     if table.values and len(kinds) != 1:
@@ -92,7 +92,8 @@ def lifetime_s(witness: WitnessConfig, settings: Settings, hosts: Iterable[Host]
     """
     if not witness.configured or all(host.fencing for host in hosts):
         return 0
-    longest = int(round(witness.lease_s + witness.lease_stop_s - 2 * settings.heartbeat_s, 6))
+    waits_s = (witness.lease_s + witness.lease_stop_s) * (1 + settings.clock_margin)
+    longest = int(round(waits_s - settings.heartbeat_s, 6))
     return longest if longest >= settings.dead_after_s else 0
 
 
@@ -101,10 +102,15 @@ def relies_on_watchdog(config: Config) -> bool:
     return not config.settings.sync and not (config.me.fencing and config.peer.fencing)
 
 
-def wait_s(config: Config) -> float:
-    """How long whoever takes over by the witness waits after it last heard its peer, without the clocks' margin."""
+def with_witness(settings: Settings, config: Config) -> Settings:
+    """What the core needs to know of the witness; one without an id counts nowhere yet."""
     witness = config.witness
-    return witness.lease_s + (config.watchdog.timeout_s if relies_on_watchdog(config) else witness.lease_stop_s)
+    if not witness.configured:
+        return settings
+    stop_s = float(config.watchdog.timeout_s) if relies_on_watchdog(config) else witness.lease_stop_s
+    return dataclasses.replace(
+        settings, witness_id=witness.id, lease_s=witness.lease_s, lease_stop_s=stop_s, claim_s=witness.timeout_s
+    )
 
 
 def witness_contradictions(config: Config) -> Iterator[ConfigError]:
@@ -185,33 +191,16 @@ def _place(config: Config, key: str, words: dict[str, str]) -> Iterator[ConfigEr
 
 def _times(config: Config) -> Iterator[ConfigError]:
     s, witness = config.settings, config.witness
-    least_s = shortest_lease_s(s, witness.timeout_s)
-    if witness.lease_s < round(least_s, 6):
-        sums = f"{s.dead_after_s:g} + 2 * {s.heartbeat_s:g} + {witness.timeout_s:g} = {least_s:g} s"
-        yield wrong(
-            "witness.lease_s",
-            witness.lease_s,
-            f"is shorter than {sums}",
-            f"Write at least {_tenths(least_s):g}, or shorten witness.timeout_s.",
-            f"That is {_OF_SETTINGS} + 2 * timing.heartbeat_s + witness.timeout_s: a primary that has lost its standby "
-            "must have its answer before its lease ends.",
-        )
     if relies_on_watchdog(config) and config.watchdog.mode != "required":
         hint = 'Write mode = "required", or configure fencing of both hosts, or replication.mode = "sync".'
         detail = "A daemon that hangs would go on serving beside its peer, and what it commits would be lost."
         yield wrong("watchdog.mode", config.watchdog.mode, "is too little for async with a witness", hint, detail)
         return
-    longest_s = witness.lease_s + witness.lease_stop_s
+    what, hint = misfit(dataclasses.replace(s, witness_id=witness.id or "any"))
+    if what:
+        yield ConfigError(f"[witness] {what}", hint=f"{hint[:1].upper()}{hint[1:]}.")
+    longest_s = s.loses_within_s * (1 + s.clock_margin)
     if config.valid_lft_s > longest_s:
-        what = f"is longer than witness.lease_s + lease_stop_s = {longest_s:g} s"
+        what = f"is longer than (lease_s + lease_stop_s) * (1 + clock_margin) = {longest_s:g} s"
         detail = "The kernel would drop the address of a daemon that hangs after its peer has raised it."
         yield wrong("addresses.valid_lft_s", config.valid_lft_s, what, f"Write at most {int(longest_s)}, or 0.", detail)
-    needed_s = wait_s(config) + witness.timeout_s
-    if not s.sync and s.lag_s_max < needed_s:
-        yield wrong(
-            "replication.lag_s_max",
-            s.lag_s_max,
-            "is too short to take over by the witness within it",
-            f"Write at least {_tenths(needed_s):g}.",
-            f"The wait of {wait_s(config):g} s and witness.timeout_s = {witness.timeout_s:g} must fit.",
-        )

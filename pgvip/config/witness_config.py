@@ -18,8 +18,8 @@ class WitnessConfig:
     command: tuple[str, ...] = ()
     id: str = ""
     user: str = "nobody"
-    timeout_s: float = 1.0
-    lease_s: float = 5.0
+    timeout_s: float = 0.5
+    lease_s: float = 4.5
     lease_stop_s: float = 1.0
 
     @property

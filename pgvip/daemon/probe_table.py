@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ class Probes:
 
     `wake`: makes a probe run at once, by its name. `watchdog`: whether one is ready. `postmaster`: is called with the
     process at each run, None when there is none. `took_s`: where it is noted how long a run took that `explain`
-    wants to know.
+    wants to know. `more`: probes that only matter while the peer is quiet, by name.
     """
 
     def __init__(
@@ -61,9 +61,10 @@ class Probes:
         *,
         postmaster: Callable[[ProcessRef | None], None],
         took_s: dict[str, float],
+        more: Mapping[str, Callable[[], object]] | None = None,
     ) -> None:
         self._config, self._newest, self._wake, self._watchdog = config, newest, wake, watchdog
-        self._took_s = took_s
+        self._took_s, self._more = took_s, more or {}
         self._processes = ProcessesProbe(postmaster)
         self._database = DatabaseProbe(config())
         postgres_config = config().postgres
@@ -102,6 +103,7 @@ class Probes:
             looks.append(("archive", lambda: archive_mount.probe(self._config()), lambda: REST_S))
         if config.watchdog.mode != "off":
             looks.append(("watchdog", self._watchdog, lambda: REST_S))
+        looks += [(name, look, self._quiet_s) for name, look in self._more.items()]
         return [Probe(*look, again_s=AGAIN_S.get(look[0])) for look in looks]
 
     # --- paces --------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgvip.core.observations import WitnessStatus
 from pgvip.errors import CommandError, WitnessError
 from pgvip.system.commands import describe, run
 from pgvip.system.executables import refusal
-from pgvip.witness.claims import Answer, Question, WitnessStatus
+from pgvip.witness.claims import Answer, Question
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

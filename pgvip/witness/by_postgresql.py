@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgvip.config.libpq_words import words_of
+from pgvip.core.observations import WitnessStatus
 from pgvip.deadlines import Deadline
 from pgvip.errors import ProbeError, WitnessError
 from pgvip.system import session_settings
 from pgvip.system.sql import NoAnswer, ServerAnswered, Session, libpq_major
 from pgvip.system.sql_shapes import UnexpectedAnswerError
-from pgvip.witness.claims import Answer, Question, WitnessStatus
+from pgvip.witness.claims import Answer, Question
 from pgvip.witness.place import Place
 
 if TYPE_CHECKING:

@@ -5,26 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """Who has the term. `serial`: how many terms of this pair have been claimed so far; it never becomes less."""
-
-    winner: str
-    serial: int
-
-
-@dataclass(frozen=True, slots=True)
-class WitnessStatus:
-    """Which witness answers: the id that it was given when it was made. `serial`: as above."""
-
-    witness_id: str
-    serial: int
+from pgvip.core.observations import WitnessStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came from the witness for a claim, before anything is compared."""
+    """What came from the witness for a claim. `serial`: how many terms of this pair have been claimed so far."""
 
     winner: str
     serial: int

@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 
 from pgvip.config.witness_config import WitnessConfig
+from pgvip.core.observations import WitnessStatus
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import WitnessError
 from pgvip.witness import double_claim
 from pgvip.witness.by_command import CommandWitness
-from pgvip.witness.claims import Answer, Question, WitnessStatus
-from pgvip.witness.highest_serial import Memory, Remembered
+from pgvip.witness.claims import Answer, Question
 from pgvip.witness.making import new_id
-from pgvip.witness.register import Register
 from tests.lab.witness.servers import ended
 
 USER = "nobody"
@@ -189,15 +188,3 @@ def test_a_program_that_others_may_change_is_not_called(home: Path, make: Make) 
     program.unlink()
     with pytest.raises(WitnessError, match="is not called"):
         witness.claim(QUESTION)
-
-
-def test_another_witness_and_one_that_has_forgotten_are_not_believed(make: Make, tmp_path: Path) -> None:
-    path = tmp_path / "witness.json"
-    register = Register(make(f"echo a 5 {ID}"), Memory(path), "pair", ID)
-    assert register.claim("pair", 7, "a").serial == 5
-    assert Memory(path).now == Remembered(ID, "pair", 5)
-    with pytest.raises(WitnessError, match="older state"):
-        Register(make(f"echo a 4 {ID}"), Memory(path), "pair", ID).claim("pair", 7, "a")
-    with pytest.raises(WitnessError, match="another witness"):
-        Register(make("echo a 6 fedcba9876543210"), Memory(path), "pair", ID).claim("pair", 7, "a")
-    assert Memory(path).now == Remembered(ID, "pair", 5), "nothing of a refused answer is kept"

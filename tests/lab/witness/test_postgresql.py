@@ -19,10 +19,9 @@ from pgvip.system.commands import check
 from pgvip.witness import double_claim
 from pgvip.witness.by_postgresql import PostgresWitness
 from pgvip.witness.claims import Question
-from pgvip.witness.highest_serial import Memory
 from pgvip.witness.making import new_id, script
 from pgvip.witness.making import run as run_init
-from pgvip.witness.register import Register
+from pgvip.witness.register import claim
 from tests.lab.witness.servers import DATABASE, ROLE, Server, made
 
 if TYPE_CHECKING:
@@ -189,32 +188,31 @@ def test_a_standby_answers_nothing(server: Server, pair_id: str) -> None:
 
 
 def test_a_server_that_was_set_back_is_noticed_before_it_gives_a_term_again(
-    server: Server, pair_id: str, tmp_path: Path
+    server: Server, pair_id: str
 ) -> None:
     """A restored backup knows fewer claims; nothing is written into it, until it has a new id."""
     witness_id = made(server)
     with asking(server) as witness:
-        register = Register(witness, Memory(tmp_path / "witness.json"), pair_id, witness_id)
-        assert [register.claim(pair_id, term, "a").serial for term in (1, 2)] == [1, 2]
+        for term in (1, 2):
+            assert claim(witness, Question(pair_id, term, "a", witness_id)).serial == term
         copy = server.home / "copy"
         server.stop()
         check(["cp", "-a", server.data, copy], timeout_s=60)
         server.start()
-        assert register.claim(pair_id, 3, "a").winner == "a"
+        assert claim(witness, Question(pair_id, 3, "a", witness_id)).winner == "a"
         server.stop("immediate")
         shutil.rmtree(server.data)
         copy.rename(server.data)
         server.start()
         # The other host claims the same term; it has heard of serial 3 when it asked for the status.
-        theirs = Register(witness, Memory(tmp_path / "witness.json"), pair_id, witness_id)
+        theirs = Question(pair_id, 3, "b", witness_id, 3)
         with pytest.raises(WitnessError, match="older state"):
-            theirs.claim(pair_id, 3, "b")
+            claim(witness, theirs)
         assert server.sql(f"SELECT count(*) FROM pgvip_witness.claims WHERE pair = '{pair_id}'") == "2"
         again = run_init(server.witness, server.admin, new_id(), again=True)
         with pytest.raises(WitnessError, match="another witness"):
-            theirs.claim(pair_id, 3, "b")
-        followed = Register(witness, Memory(tmp_path / "witness.json"), pair_id, again)
-        assert followed.claim(pair_id, 3, "b").winner == "b"
+            claim(witness, theirs)
+        assert claim(witness, Question(pair_id, 3, "b", again)).winner == "b"
 
 
 def test_who_proves_nothing_is_no_witness_and_no_client(server: Server, pair_id: str) -> None:

@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from pgvip.config.witness_config import WitnessConfig
+from pgvip.core.observations import WitnessStatus
 from pgvip.errors import WitnessError
 from pgvip.system.commands import Completed, run
 from pgvip.witness import double_claim
 from pgvip.witness.by_command import CommandWitness
-from pgvip.witness.claims import Question, WitnessStatus
+from pgvip.witness.claims import Question
 from pgvip.witness.making import new_id
 from tests.lab.witness.object_store import BUCKET, KEY_ID, REGION, SECRET, Store, serve
 from tests.lab.witness.servers import Server, make_server

@@ -22,10 +22,12 @@ from pgvip.cli import witness_test
 from pgvip.cli.main import main
 from pgvip.config.load import parse
 from pgvip.config.model import Config
+from pgvip.core.values import Durable, Serial
 from pgvip.errors import Exit, WitnessError
+from pgvip.state.record import RecordStore
 from pgvip.witness.double_claim import Trial
-from pgvip.witness.highest_serial import Memory
 from tests.unit.config_text import DB1_FENCING, GOOD, edited
+from tests.unit.core_world import record
 
 ID = "0123456789abcdef"
 Run = Callable[..., tuple[int, str, str]]
@@ -79,7 +81,7 @@ def test_status_fails_for_another_witness_and_one_that_has_forgotten(run: Run, h
     other = f'command = ["{home}/witness"]\nid = "{"f" * 16}"\ntimeout_s = 5\nlease_s = 9'
     code, out, _ = run("status", section=other)
     assert (code, "witness.id names ffffffffffffffff" in out) == (Exit.FAILED, True)
-    Memory(home / "state" / "witness.json").remember(ID, "none", 5)
+    RecordStore(home / "state" / "record.json").save(Durable(serial=Serial(ID, 5)))
     code, out, _ = run("status")
     assert (code, "it has reported 5 claims before" in out) == (Exit.FAILED, True)
     assert json.loads(run("status", "--json")[1])["ok"] is False
@@ -157,22 +159,22 @@ def test_init_prints_the_sql_for_a_server(run: Run) -> None:
 # --- the check ------------------------------------------------------------------------------------------------------
 
 
-def checked(config: Config) -> Any:
-    return one(BY_NAME["witness"], cast("Facts", type("Known", (), {"config": config, "identity": None})()))
+def checked(config: Config, durable: Durable | None = None) -> Any:
+    known = {"config": config, "identity": None, "durable": durable}
+    return one(BY_NAME["witness"], cast("Facts", type("Known", (), known)()))
 
 
 def test_the_check_compares_with_what_was_reported_before(home: Path) -> None:
     config = replace(parse(text(home), "db1"), pair_id="pair")
     found = checked(config)
     assert (found.level, found.text) == (Level.OK, f"witness {ID} answers, 4 claims of this pair")
-    memory = Memory(config.paths.witness)
-    memory.remember(ID, "pair", 4)
-    assert checked(config).level is Level.OK
-    memory.remember(ID, "pair", 5)
-    found = checked(config)
+    assert checked(config, Durable(serial=Serial(ID, 4))).level is Level.OK
+    found = checked(config, Durable(serial=Serial(ID, 5)))
     assert (found.level, found.hint[:31]) == (Level.CRITICAL, "it was restored from an older s")
-    memory.remember("f" * 16, "pair", 9)
-    assert checked(config).level is Level.OK, "what another witness has reported is of no use"
+    assert checked(config, Durable(serial=Serial("f" * 16, 9))).level is Level.OK, "of another witness"
+    counting = replace(record(), witness_id="f" * 16)
+    assert "counts in this term" in checked(config, Durable(record=counting)).text
+    assert checked(config, Durable(record=replace(counting, witness_id=ID))).level is Level.OK
     other = replace(config, witness=replace(config.witness, id="f" * 16))
     assert (checked(other).level, "names ffffffffffffffff" in checked(other).text) == (Level.CRITICAL, True)
     bare = replace(config, witness=replace(config.witness, id=""))
