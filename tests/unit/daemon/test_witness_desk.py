@@ -12,7 +12,6 @@ from pgvip.config.witness_config import WitnessConfig
 from pgvip.core.actions import Claimed, ClaimTerm
 from pgvip.core.observations import Observations, WitnessStatus
 from pgvip.core.values import Serial
-from pgvip.daemon import witness_desk
 from pgvip.daemon.witness_desk import WitnessDesk
 from pgvip.deadlines import now_s
 from pgvip.errors import WitnessError
@@ -47,7 +46,7 @@ class Asked:
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    monkeypatch.setattr(witness_desk.register, "backend", Asked)
+    monkeypatch.setattr("pgvip.witness.register.backend", Asked)
     witness = WitnessConfig(postgresql="host=w.example.org", id=ID)
     return replace(configs.make(tmp_path), pair_id="the pair", witness=witness)
 
