@@ -88,12 +88,12 @@ def _tenths(value: float) -> float:
 def lifetime_s(witness: WitnessConfig, settings: Settings, hosts: Iterable[Host]) -> int:
     """The default of addresses.valid_lft_s. 0, unless there is a witness and a host that cannot be powered off.
 
-    Then the kernel drops the addresses of a daemon that hangs before the other host raises them.
+    Then the kernel drops the addresses of a daemon that hangs before the other host raises them: each renewal is for no
+    longer than the lease and the time to stop.
     """
     if not witness.configured or all(host.fencing for host in hosts):
         return 0
-    waits_s = (witness.lease_s + witness.lease_stop_s) * (1 + settings.clock_margin)
-    longest = int(round(waits_s - settings.heartbeat_s, 6))
+    longest = int(round(witness.lease_s + witness.lease_stop_s, 6))
     return longest if longest >= settings.dead_after_s else 0
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions import leftovers, replication, unwatched, vip
 from pgvip.config.model import Config
+from pgvip.core import lease
 from pgvip.core.actions import DropVip
 from pgvip.core.changes import NONE
+from pgvip.core.facts import Facts
 from pgvip.core.values import Mode, Vip
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
@@ -191,8 +193,24 @@ class Probes:
         """Not at every run: each renewal is an event that causes the next run."""
         if not config.valid_lft_s or now_s() - self._renewed_s.get(name, 0.0) < config.valid_lft_s / 5:
             return
-        if self._may_renew(name) and vip.renew(config, name):
+        lifetime_s = self._lifetime_s(config)
+        if lifetime_s > 0 and self._may_renew(name) and vip.renew(config, name, lifetime_s):
             self._renewed_s[name] = now_s()
+
+    def _lifetime_s(self, config: Config) -> int:
+        """How long the kernel is to keep an address of a daemon that hangs from now on.
+
+        With a witness no longer than the lease that allows it and the time to stop, for which the other host waits.
+        """
+        snapshot = self._newest.get()
+        if snapshot is None:
+            return config.valid_lft_s
+        v = Facts(snapshot.decision.knowledge, snapshot.seen, snapshot.config.settings, now_s())
+        claim = v.k.fencing.claim
+        if not (v.pair and lease.witnessed(v)) or (claim is not None and claim.won):
+            return config.valid_lft_s
+        left_s = lease.lease_end_s(v) + v.s.lease_stop_s - v.now_s
+        return min(config.valid_lft_s, int(max(0.0, left_s)))
 
     def _may_renew(self, name: Vip) -> bool:
         """A lease ends with its loop: nobody renews it for one that hangs, or that wants the address gone."""
