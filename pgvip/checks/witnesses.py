@@ -29,7 +29,8 @@ def witness(facts: Facts) -> Finding:
     try:
         status = asked.status(pair_id)
         took_s = now_s() - began_s
-        bad = [*_identity(config, status), *_forgotten(status, known), *_other(facts, status), *_slow(config, took_s)]
+        bad = [*_identity(config, status), *_forgotten(status, known), *_other(facts, status)]
+        bad += [*_slow(config, took_s), *_hangs(facts)]
         if isinstance(asked, PostgresWitness):
             bad += [*_session(asked), *_rights(asked)]
     except WitnessError as failure:
@@ -63,6 +64,15 @@ def _forgotten(status: WitnessStatus, known: Serial) -> Iterator[Finding]:
         text = f"it counts {status.serial} claims of this pair, and has reported {known.granted}"
         hint = "it was restored from an older state: pgvip witness init --new-id, see docs/witness.md"
         yield critical(text, hint, "It may give a term to two hosts.")
+
+
+def _hangs(facts: Facts) -> Iterator[Finding]:
+    """Only a watchdog ends what a daemon that hangs would go on with."""
+    config = facts.config
+    if config.watchdog.mode == "off" and not (config.me.fencing and config.peer.fencing):
+        text = "no fencing and no watchdog: while a daemon hangs, its server goes on beside the one that takes over"
+        hint = 'write mode = "if-present" in [watchdog]; in sync it can acknowledge nothing meanwhile'
+        yield warning(text, hint)
 
 
 def _slow(config: WitnessConfig, took_s: float) -> Iterator[Finding]:

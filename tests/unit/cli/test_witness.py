@@ -195,6 +195,14 @@ def test_a_slow_witness_is_a_warning(home: Path) -> None:
     assert checked(config).level is Level.WARNING
 
 
+def test_a_pair_without_fencing_and_watchdog_is_a_warning(home: Path) -> None:
+    bare = text(home).replace(DB1_FENCING, 'fencing = "none"')
+    found = checked(parse(bare, "db1"))
+    assert (found.level, "no fencing and no watchdog" in found.text) == (Level.WARNING, True)
+    guarded = bare.replace("[timing]", '[watchdog]\nmode = "if-present"\n[timing]')
+    assert checked(parse(guarded, "db1")).level is Level.OK
+
+
 def test_without_fencing_a_witness_is_enough(home: Path) -> None:
     bare = edited((DB1_FENCING, 'fencing = "none"'))
     facts = cast("Facts", type("Known", (), {"config": parse(bare, "db2")})())
