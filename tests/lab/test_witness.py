@@ -14,7 +14,7 @@ from random import Random
 
 import pytest
 
-from pgvip.config.model import WitnessConfig
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.witness.making import script
 from tests.lab.clients import SqlClient
 from tests.lab.hosts import Host
