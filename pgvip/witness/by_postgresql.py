@@ -64,8 +64,8 @@ def connection_words(witness: WitnessConfig, timeout_s: float) -> dict[str, Any]
         proof |= {"sslcertmode": "require"} if modern else {}
     return {
         "port": "5432", "user": ROLE, "dbname": ROLE, "sslmode": mode, **proof, **said,
-        # Empty: the password file is read, and never an administrator's PGPASSWORD.
-        "password": "", "gssencmode": "disable", "target_session_attrs": "any", "client_encoding": "UTF8",
+        "password": "",  # nosec B105  # none: the password file is read, and never an administrator's PGPASSWORD
+        "gssencmode": "disable", "target_session_attrs": "any", "client_encoding": "UTF8",
         "application_name": "pgvip_witness",
         # A kept connection to a machine that lost power must not look alive for two hours.
         "tcp_user_timeout": 5000, "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3,
