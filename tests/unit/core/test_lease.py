@@ -10,12 +10,19 @@ import pytest
 
 from pgvip.core import lease
 from pgvip.core.actions import DropVip, Guard, KillPostgres, StartPostgres, StopPostgres, WriteState
-from pgvip.core.decide import begin, boot_facts
+from pgvip.core.decide import begin, boot_facts, decide
 from pgvip.core.knowledge import Claim, GiveUp, Why
 from pgvip.core.messages import Want
 from pgvip.core.rights import standby_address, takes_from_me, write_right
+from pgvip.core.settings import Inputs
 from pgvip.core.values import NEVER, BootFacts, Durable, Lease, Mode, Pause, Record, Vip
 from tests.unit.core_world import NOW_S, TERM, WITNESS_ID, Host, primary, record, standby, witnessed
+
+
+def jumps(host: Host) -> Host:
+    """The same after a round in which its two clocks have moved apart."""
+    decision = decide(host.k, Inputs(host.seen, jumped=True), host.s, host.now_s)
+    return replace(host, k=decision.knowledge, last=decision)
 
 
 def winner(host: Host, **changes: object) -> Host:
@@ -239,6 +246,19 @@ def test_a_loser_that_was_late_keeps_a_hold_in_async_only() -> None:
 @pytest.mark.parametrize(("heard_s", "late"), [(4.0, False), (5.4, False), (5.6, True)])
 def test_a_primary_is_late_that_can_write_when_the_time_to_give_up_is_over(heard_s: float, late: bool) -> None:
     assert witnessed(primary(), heard_s=heard_s).silence().round().k.witness.late is late
+
+
+def test_a_jump_of_the_clocks_leaves_two_heartbeats_of_the_lease() -> None:
+    host = jumps(witnessed(primary(), heard_s=0.1))
+    assert lease.lease_end_s(host.facts) == pytest.approx(NOW_S + 1.0)
+    assert host.told(echo_boot="boot-a", echo_s=NOW_S).k.witness.lease == Lease(TERM, NOW_S)
+    old = jumps(witnessed(primary(), heard_s=4.4))
+    assert lease.lease_end_s(old.facts) == pytest.approx(NOW_S + 0.1)
+    assert jumps(primary()).k.witness.lease is None
+
+
+def test_a_primary_that_has_just_booted_is_not_late() -> None:
+    assert not witnessed(primary().reboots(), heard_s=60.0).knows(lease=None).silence().round().k.witness.late
 
 
 def test_a_pause_ends_no_lease_and_keeps_none() -> None:
