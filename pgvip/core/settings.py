@@ -59,7 +59,7 @@ class Settings:
     version: str = ""
     witness_id: str = ""
     lease_s: float = 4.5
-    lease_stop_s: float = 1.0
+    lease_stop_s: float = 0.8
     claim_s: float = 0.5
     clock_margin: float = 0.1
 
@@ -143,9 +143,9 @@ def misfit(s: Settings) -> tuple[str, str]:
             f"and a claim may take claim_s = {s.claim_s:g} s: together {claimed_s:g} s"
         )
         return what, f"write a lease_s of at least {claimed_s:g}, or detect faster"
-    if s.lease_stop_s < 2 * s.heartbeat_s:
-        what = f"lease_stop_s = {s.lease_stop_s:g} is shorter than two heartbeats of {s.heartbeat_s:g} s"
-        return what, f"write at least {2 * s.heartbeat_s:g}: a host has to notice the end of its lease, and to stop"
+    if s.lease_stop_s < s.heartbeat_s:
+        what = f"lease_stop_s = {s.lease_stop_s:g} is shorter than a heartbeat of {s.heartbeat_s:g} s"
+        return what, f"write at least {s.heartbeat_s:g}: a host has to notice the end of its lease, and to stop"
     if not s.sync and s.lag_s_max < renewed_s + waits_s:
         what = (
             f"lag_s_max = {s.lag_s_max:g} is too short: what a standby was granted is up to {renewed_s:g} s old, and "

@@ -55,12 +55,14 @@ def recorded(r: Round, old: Record | None, record: Record) -> None:
 
 def passing(r: Round) -> None:
     """What time and the outside change: the peer's addresses, this host's own server, the witness's count."""
+    _jumped(r)
     v, known = r.facts(), r.k.witness
     # Not by what was seen of it before it was gone.
     if known.killed and not v.is_running(KillPostgres) and lease.leased(v) and (v.read_write or v.recovering):
         r.k.witness = known = replace(known, killed=False)
     over_s = 0.0 if lease.leased(v) or not v.primary else r.now_s - lease.lease_end_s(v)
-    late = over_s > 0.0 and (known.late or (v.may_write and over_s > r.s.lease_stop_s))
+    writes = v.processes is not None and v.may_write  # what was not looked at yet is no sign of it
+    late = over_s > 0.0 and (known.late or (writes and over_s > r.s.lease_stop_s))
     if late is not known.late:
         r.k.witness = known = replace(known, late=late)
     if v.solo and v.primary and not lease.let_go(v):
@@ -71,6 +73,16 @@ def passing(r: Round) -> None:
     watch = v.seen.witness
     if watch.value is not None and watch.at_s > known.learned_s and watch.ok():
         _counted(r, watch.value.witness_id, watch.value.serial, r.k.durable.serial.granted)
+
+
+def _jumped(r: Round) -> None:
+    """The two clocks of this host moved apart: perhaps it was paused, and its lease is over by every other clock.
+
+    It has two heartbeats to hear that the peer has heard it since; a clock that was only set does no more than that.
+    """
+    known, latest_s = r.k.witness, r.now_s - r.s.lease_s + 2 * r.s.heartbeat_s
+    if r.inputs.jumped and known.lease is not None and known.lease.sent_s > latest_s:
+        r.k.witness = replace(known, lease=Lease(known.lease.term, latest_s))
 
 
 def _counted(r: Round, witness_id: str, count: int, before: int) -> None:

@@ -24,7 +24,7 @@ FAST: dict[str, float | bool] = {
     "lag_s_max": 20.0, "stop_s": 20.0, "sync_stall_s": 5.0, "holdoff_s": 20.0,
     "unfollowed_s": 5.0,
 }  # fmt: skip
-LEASES: dict[str, float | bool] = {"lease_s": 1.7, "lease_stop_s": 0.5, "claim_s": 0.3}
+LEASES: dict[str, float | bool] = {"lease_s": 1.7, "lease_stop_s": 0.4, "claim_s": 0.3}
 
 
 @dataclass(frozen=True, slots=True)

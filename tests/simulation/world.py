@@ -223,7 +223,7 @@ class World(Engine):
             host.pg.left_out = 0  # an operator said so
         has = set(host.pg.wal)
         missing = [entry for entry in self.acknowledged if entry not in has and entry not in self.lost]
-        if not missing or self.forced or (self.parted and self._superseded(host)):
+        if not missing or self.forced or ((self.parted or self.late_losers) and self._superseded(host)):
             return
         if host.durable.record is not None and host.durable.record.cause.startswith(FORCED):
             self.lost.update(missing)  # what a force may lose, it says

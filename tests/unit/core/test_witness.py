@@ -89,7 +89,7 @@ def test_a_standby_that_has_won_writes_when_the_peer_s_lease_is_over() -> None:
     host = answer(settled(asks(left())), Claimed("b", 1))
     assert not isinstance(host.k.intent.writing, Durable) or host.k.intent.writing.record == host.record
     host = settled(host)
-    early = host.round(after_s=NOW_S - 3.0 + 6.0 - host.now_s)
+    early = host.round(after_s=NOW_S - 3.0 + 5.8 - host.now_s)
     assert early.record.primary == "a"
     late = early.round(after_s=0.06)
     new = written(late)
@@ -346,8 +346,8 @@ def test_the_defaults_fit() -> None:
         ({"lease_s": 4.4}, "3 s of silence, noticed up to two heartbeats of 0.5 s late, and a claim may take"),
         ({"lease_s": 4.4}, "together 4.5 s"),
         ({"check_times": 4}, "together 5.5 s"),
-        ({"lease_stop_s": 0.9}, "shorter than two heartbeats of 0.5 s"),
-        ({"sync": False, "lag_s_max": 6.0}, "(lease_s + lease_stop_s) * (1 + clock_margin) = 6.05 s"),
+        ({"lease_stop_s": 0.4}, "shorter than a heartbeat of 0.5 s"),
+        ({"sync": False, "lag_s_max": 6.0}, "(lease_s + lease_stop_s) * (1 + clock_margin) = 5.83 s"),
         ({"sync": False}, "whose daemon hangs"),
     ],
     ids=lambda item: str(item)[:30],
