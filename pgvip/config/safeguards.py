@@ -30,6 +30,7 @@ KEYWORDS = frozenset({
 """What `witness.postgresql` may say. The rest is pgvip's, or would come from a file or a list that nobody checks."""
 FILES = ("passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir")
 
+LIFETIME_MIN_S = 4
 SLOW_S = 2.0
 """A detection of that long has time for a slower witness: the preset "default" has 3 s, "fast" 1 s."""
 _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -61,7 +62,7 @@ def read_witness(root: Table, settings: Settings) -> WitnessConfig:
         user=table.text("user", WitnessConfig().user, "nobody"),
         timeout_s=timeout_s,
         lease_s=table.number("lease_s", _tenths(shortest_lease_s(settings, timeout_s)), 0.3, 3600.0),
-        lease_stop_s=table.number("lease_stop_s", max(1.0 if slow else 0.4, 2 * settings.heartbeat_s), 0.2, 60.0),
+        lease_stop_s=table.number("lease_stop_s", max(0.8 if slow else 0.4, settings.heartbeat_s), 0.2, 60.0),
     )
     table.finish()
     if table.values and len(kinds) != 1:
@@ -89,12 +90,13 @@ def lifetime_s(witness: WitnessConfig, settings: Settings, hosts: Iterable[Host]
     """The default of addresses.valid_lft_s. 0, unless there is a witness and a host that cannot be powered off.
 
     Then the kernel drops the addresses of a daemon that hangs before the other host raises them: each renewal is for no
-    longer than the lease and the time to stop.
+    longer than the lease and the time to stop. The kernel counts in whole seconds: where these are few, a stall of one
+    second would drop the addresses of a host that serves, and there is no default.
     """
     if not witness.configured or all(host.fencing for host in hosts):
         return 0
     longest = int(round(witness.lease_s + witness.lease_stop_s, 6))
-    return longest if longest >= settings.dead_after_s else 0
+    return longest if longest >= max(settings.dead_after_s, LIFETIME_MIN_S) else 0
 
 
 def relies_on_watchdog(config: Config) -> bool:

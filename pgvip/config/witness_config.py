@@ -20,7 +20,7 @@ class WitnessConfig:
     user: str = "nobody"
     timeout_s: float = 0.5
     lease_s: float = 4.5
-    lease_stop_s: float = 1.0
+    lease_stop_s: float = 0.8
 
     @property
     def configured(self) -> bool:
