@@ -71,7 +71,7 @@ class PostgresConfig:
     pg_ident.conf back where they are missing.
     `tls`: of pgvip's connections between the hosts: "pair" (certificates made by pgvip), "own" (the administrator's
     server certificate, verified by `tls_authority`), "off". It is what is in use, and `tls_wanted` what the file says;
-    while the one becomes the other, `tls_also` is let in beside it (setup.tls_order).
+    while the one becomes the other, `tls_also` is let in as well (setup.tls_order).
     """
 
     data_directory: Path

@@ -22,7 +22,7 @@ from pgvip.core.actions import (
 from pgvip.core.conditions import void
 from pgvip.core.knowledge import Clock, DatabaseTimes, FenceOrder, Power, Switchover, Why
 from pgvip.core.messages import Command, Heard, Message, Order
-from pgvip.core.promotion import SETTLED_S
+from pgvip.core.promotion import settled
 from pgvip.core.rights import entitled, write_right
 from pgvip.core.round import Round
 from pgvip.core.values import NEVER, Durable, Mode, Pause, Record
@@ -320,7 +320,7 @@ def passing(r: Round) -> None:
         r.note("switchover-dropped", "the ordered switchover did not come about in time")
     if k.promotion.restarted_for and v.recovering and v.database is not None and not v.database.recovery_target:
         k.promotion = replace(k.promotion, restarted_for=())
-    if k.promotion.strays and v.streams and r.now_s - k.database.postmaster_since_s >= SETTLED_S:
+    if k.promotion.strays and v.streams and settled(r):
         k.promotion = replace(k.promotion, stray="", strays=0, stray_why="")
     witness.passing(r)
     _lasting(r)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pgvip.core.actions import StopPostgres
 from pgvip.core.facts import Facts
 from pgvip.core.round import Round
+from pgvip.core.values import NEVER
 
 SETTLED_S = 60.0
 """A standby that has streamed for so long is no more suspected to leave recovery by itself."""
@@ -50,14 +51,18 @@ def without_target(r: Round) -> None:
         r.note("settings", f"its recovery would end at {target}: the server is restarted without it")
 
 
+def settled(r: Round) -> bool:
+    """The server has run for long. One that is seen for the first time has not."""
+    return NEVER < r.k.database.postmaster_since_s <= r.now_s - SETTLED_S
+
+
 def count_stray(r: Round) -> None:
     """Count a standby's server that has left recovery by itself or by hand: it may do so after every rejoin."""
     v, k = r.facts(), r.k
     if v.postmaster == k.promotion.stray:
         return
-    database, soon = v.database, r.now_s - k.database.postmaster_since_s < SETTLED_S
-    target = database.recovery_target if database is not None else ""
+    target = v.database.recovery_target if v.database is not None else ""
     why = target or "somebody promoted it, or started it without standby.signal"
-    strays = k.promotion.strays + 1 if soon else 1
+    strays = 1 if settled(r) else k.promotion.strays + 1
     k.promotion = replace(k.promotion, stray=v.postmaster, strays=strays, stray_why=why)
     r.note("stray", f"PostgreSQL on this standby became read-write, and is stopped: {why}")

@@ -215,8 +215,7 @@ class Background:
         server_files.reset_recovery(self._config())
         with server_files.WRITING:
             config = self._config()
-            server_files.follow(config)
-            kept = server_files.keep(config)
+            kept = (*server_files.follow(config), *server_files.keep(config))
         found = (*kept, *self._server.warnings(config))
         for_peer = (*found, *_why_down(config))
         self._own_server = _Seen({"server": codec.encode(Server(config.me.name, for_peer, 0.0))}, now_s())

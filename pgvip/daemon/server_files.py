@@ -21,6 +21,11 @@ WARNINGS: tuple[WarningRow[str], ...] = (
                "pgvip's lines in pg_hba.conf and pg_ident.conf are not as they must be: {it}",
                "pgvip init writes them; with postgresql.keep_access they are put back by themselves"),
 )  # fmt: skip
+UNWRITTEN: tuple[WarningRow[PgvipError | None], ...] = (
+    WarningRow("settings-unwritten", lambda v: v,
+               "PostgreSQL does not get what was changed in pgvip's configuration: {it.message}",
+               "see that PostgreSQL's user can write the directory of postgresql.conf; it is tried again by itself"),
+)  # fmt: skip
 
 
 WRITING = threading.Lock()
@@ -43,17 +48,21 @@ def reset_recovery(config: Config) -> None:
         return
 
 
-def follow(config: Config) -> None:
-    """Have the running server take what was changed in the configuration and needs no restart (`pgconf.RELOADED`)."""
+def follow(config: Config) -> tuple[StandingWarning, ...]:
+    """Have the running server take what was changed in the configuration and needs no restart (`pgconf.RELOADED`).
+
+    Where it cannot be written, that is a warning.
+    """
     postmaster = processes.postmaster(config.postgres.data_directory)
     if postmaster is None:
-        return  # the start writes it
+        return ()  # the start writes it
     try:
         if pgconf.refresh(config):
             processes.send(postmaster, pgconf.RELOAD)
             event_log.log("reload", "PostgreSQL has taken changed settings of pgvip.conf")
     except PgvipError as failure:
-        event_log.log("reload-failed", str(failure))
+        return warned(UNWRITTEN, failure)
+    return ()
 
 
 def keep(config: Config) -> tuple[StandingWarning, ...]:

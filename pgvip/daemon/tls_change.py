@@ -154,7 +154,7 @@ class TlsChange:
         old, new = postgres.tls, postgres.tls_wanted
         if step is Step.LET_IN:
             prepare(config, new, report)
-            self._keep(TlsInUse(old, also=new), f'tls = "{new}" is let in beside "{old}"')
+            self._keep(TlsInUse(old, also=new), f'tls = "{new}" is let in as well as "{old}"')
         elif step is Step.USE:
             new = postgres.tls_also
             rotation_desk.answers(replace(config, postgres=replace(postgres, tls=new, tls_also=old)))

@@ -3,7 +3,7 @@
 A host uses one `tls` for its own connections, and its server lets in this one and, during a change, one more. Once both
 files say the same, each host
 
-    lets in    the new one beside the old one, when it has what that needs (keys of both hosts, or passwords)
+    lets in    the new one as well as the old one, when it has what that needs (keys of both hosts, or passwords)
     uses       the new one, when the other host lets it in, and has shown so
     settles    lets in the new one alone, when the other host uses it
 

@@ -30,13 +30,18 @@ class ProcessRef(NamedTuple):
         return cls(int(pid), start)
 
 
+FORKED = 0x40
+"""PF_FORKNOEXEC of include/linux/sched.h: the process runs its parent's program still, and has called no exec."""
+
+
 class Stat(NamedTuple):
     """What is used of /proc/PID/stat (proc(5)). `cpu`: clock ticks that it has used, of user and system."""
 
     state: str
     parent: int
     start: str
-    cpu: int = 0
+    flags: int
+    cpu: int
 
 
 def stat_of(pid: int) -> Stat | None:
@@ -48,7 +53,7 @@ def stat_of(pid: int) -> Stat | None:
         return None
     if len(words) <= 19:
         return None
-    return Stat(words[0].decode(), int(words[1]), words[19].decode(), int(words[11]) + int(words[12]))
+    return Stat(words[0].decode(), int(words[1]), words[19].decode(), int(words[6]), int(words[11]) + int(words[12]))
 
 
 def ref_of(pid: int) -> ProcessRef | None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from pgvip.system.procfs import ProcessRef, alive, is_server, lines_of, link_of, parent_of, pids, ref_of
+from pgvip.system.procfs import (
+    FORKED,
+    ProcessRef,
+    alive,
+    is_server,
+    lines_of,
+    link_of,
+    parent_of,
+    pids,
+    ref_of,
+    stat_of,
+)
 
-TITLE = re.compile(rb"(edb-)?post(gres|master): ")
-"""How the title of a server's child begins."""
 OTHER_MODES = ([b"--single"], [b"--boot"], [b"--check"], [b"--describe-config"])
 """First arguments of a server program that is no postmaster (postgres(1))."""
 
@@ -31,8 +39,7 @@ def belongs(pid: int, owner: int | None) -> bool:
 def standing_postmaster(data: str, owner: int) -> ProcessRef | None:
     """The postmaster by what the kernel says of it: a server of this user that runs in the data directory.
 
-    Its children have titles of their own (src/backend/utils/misc/ps_status.c); the oldest wins where a second one is
-    just being refused by the first.
+    The oldest wins where a second one is just being refused by the first.
     """
     known = _SEEN.get(data)
     if known is not None and alive(known) and link_of(known.pid, "cwd") == data:
@@ -55,9 +62,16 @@ def standing_postmaster(data: str, owner: int) -> ProcessRef | None:
 
 
 def _is_postmaster(pid: int) -> bool:
-    """True for a server program with the arguments of a postmaster: no child's title, no single user, no question."""
+    """True for a server program that was executed as a postmaster: no child of one, no single user, no question.
+
+    The kernel says which; a child has its parent's arguments until it sets its own title, and may have lost its parent
+    by then.
+    """
+    stat = stat_of(pid)
+    if stat is None or stat.flags & FORKED:
+        return False
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ProcessLookupError):
         return False
-    return not TITLE.match(words[0]) and words[1:2] not in OTHER_MODES and b"-C" not in words
+    return words[1:2] not in OTHER_MODES and b"-C" not in words

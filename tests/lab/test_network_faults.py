@@ -97,6 +97,7 @@ def test_both_link_and_fence_path_cut(scene: Scene) -> None:
     assert not scene.standby.writable()
     scene.switch.heal()
     scene.fence.soothe()
+    scene.pair.wait_healthy(steady_s=5.0)  # the stream of before the cut may end by its time-out a moment later
     scene.finish(swapped=None)
 
 

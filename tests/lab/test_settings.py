@@ -110,7 +110,7 @@ def test_a_recovery_target_by_alter_system_is_reset_before_a_restart_obeys_it(sc
 
 
 def strays(host: Host) -> int:
-    return host.log().count("stray: ")
+    return host.log().count("became read-write, and is stopped")
 
 
 def follows(host: Host) -> bool:

@@ -127,7 +127,10 @@ def server(config: Config, tmp_path: Path) -> Iterator[int]:
         processes.kill_cluster(config.postgres.data_directory, 5)
 
 
-def test_sessions_through_an_address_end_before_it_goes(config: Config, server: int, peer: str) -> None:
+def test_sessions_through_an_address_end_before_it_goes(
+    config: Config, server: int, peer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vip, "END_SESSIONS_S", 20.0)  # it ends as soon as they have: a busy machine is no failure
     config = replace(config, postgres=replace(config.postgres, port=server))
     vip.add(config, Vip.PRIMARY)
     vip.add(config, Vip.STANDBY)
@@ -148,7 +151,7 @@ def test_sessions_through_an_address_end_before_it_goes(config: Config, server: 
         ready.wait(5)
         start_s = now_s()
         assert vip.drop(config, Vip.STANDBY) == 0
-        assert now_s() - start_s < 2.0
+        assert now_s() - start_s < 10.0
         assert ended.wait(2), "the client was told, and does not hang"
         assert sessions.sessions_on("10.9.0.100", server) == [kept]
     thread.join()

@@ -179,6 +179,17 @@ def test_a_standby_that_has_streamed_for_a_while_is_no_more_suspected() -> None:
     assert late.round().k.promotion.strays == 1
 
 
+def test_a_server_that_answers_when_it_is_first_seen_has_not_run_for_long() -> None:
+    """What it was before is not forgotten, and it counts as one more when it leaves recovery."""
+    down = standby().down().knows(stray="900:1", strays=2, stray_why="x").round()
+    seen = down.processes(postmaster="901:1").database(postmaster="901:1").round()
+    assert seen.facts.streams
+    assert seen.k.promotion.strays == 2
+    opened = seen.processes(postmaster="901:1", standby_signal=False, control_state="in production")
+    opened = opened.database(postmaster="901:1", in_recovery=False, streaming=False).knows(running=())
+    assert opened.round().k.promotion.strays == 3
+
+
 def test_a_server_at_a_recovery_target_is_restarted_and_not_promoted() -> None:
     host = standby().durable(record=replace(SOLO_B, primary="b"), served=True, complete=True).knows(heard=None)
     at = host.database(recovery_target=TARGET).round()

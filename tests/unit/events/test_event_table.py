@@ -58,7 +58,7 @@ def test_each_warning_of_the_tables_is_a_state_and_each_state_a_warning() -> Non
         core_warnings.TABLE, background.WARNINGS, background.ADDRESS_WARNINGS, background.PEER_WARNINGS,
         background.ROTATION_WARNINGS,
         exposed.WARNINGS, internal_errors.WARNINGS,
-        server_files.WARNINGS, server_state.WARNINGS, tls_change.WARNINGS,
+        server_files.WARNINGS, server_files.UNWRITTEN, server_state.WARNINGS, tls_change.WARNINGS,
     )  # fmt: skip
     names = [row.name for table in tables for row in table]
     assert len(names) == len(set(names)) > 30
