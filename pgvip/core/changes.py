@@ -13,7 +13,7 @@ from enum import StrEnum
 from pgvip.core.actions import Fence, SetSyncNames, StartPostgres, Subject
 from pgvip.core.conditions import CONFIRMED, MAY_CLAIM, NOT_PAUSED, PEER_ANSWERS, STAYS, Condition, filled
 from pgvip.core.facts import Facts
-from pgvip.core.following import daemon_silent, unflushed_s
+from pgvip.core.following import unfollowed
 from pgvip.core.knowledge import Why
 from pgvip.core.lease import register_used, unheard, witnessed
 from pgvip.core.messages import Want
@@ -58,6 +58,7 @@ class Change:
     `why`: of a row by fence, why it claims; `delayed`: whether the claim waits `fence_delay` first. `takes_over`: the
     role comes to this host. `want`: what a row by request asks for. `witness`: the row is there only where a witness
     counts, or only where none does; None: in both cases. Where one counts, a row by fence needs the register as well.
+    `then`: what must hold besides when it writes; until then the register stands in for the lease, and nothing changes.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Change:
     delayed: bool = False
     takes_over: bool = False
     witness: bool | None = None
+    then: tuple[Condition, ...] = ()
 
     @property
     def moves(self) -> bool:
@@ -199,11 +201,16 @@ def _blocked(facts: Facts) -> bool:
 
 
 PEER_SILENT = Condition("peer-silent", lambda v: v.peer_silent, "{peer} still answers by some path")
-UNFOLLOWED = Condition(
-    "unfollowed", lambda v: daemon_silent(v) and unflushed_s(v) >= v.s.unfollowed_s,
-    "the daemon of {peer} answers, or {peer} flushes what {me} writes",
-)  # fmt: skip
+UNFOLLOWED = Condition("unfollowed", unfollowed, "the daemon of {peer} answers, or {peer} flushes what {me} writes")
 UNHEARD = Condition("unheard", unheard, "the daemon of {peer} answers")
+KNOWN_OR_SILENT = Condition(
+    "known-or-silent", lambda v: v.k.confirmed or v.peer_silent,
+    "{me} is not confirmed, and {peer} answers by some path",
+)  # fmt: skip
+GONE = Condition(
+    "gone", lambda v: v.peer_silent or unfollowed(v),
+    "{peer} still answers by some path, and flushes what {me} writes",
+)  # fmt: skip
 REGISTER_USED = Condition("register-used", register_used, "nobody has asked the witness for this term")
 PEER_CANNOT = Condition(
     "peer-cannot", lambda v: v.peer is not None and bool(v.peer.cannot), "{peer} does not say that it cannot give up"
@@ -283,15 +290,15 @@ TABLE: tuple[Change, ...] = (
     Change("solo-for-register", P, PAIR, By.REQUEST, (REGISTER_USED, *SOLO, PEER_ANSWERS),
            "the witness was asked for this term, which one of the hosts could not leave alone any more", Want.SOLO,
            witness=True),
-    # The lease rests on the peer's daemon alone, so its silence is enough for a primary that only goes on.
+    # The lease rests on the peer's daemon alone: its silence is enough to ask for the register, not for a change.
     Change("solo-by-witness", P, PAIR, By.WITNESS, (UNHEARD, *GOES_ON, MAY_CLAIM, STAYS),
-           "the standby's daemon does not answer", why=Why.UNHEARD, witness=True),
-    Change("return-by-witness", P, PAIR, By.WITNESS, (UNHEARD, *RETURN, MAY_CLAIM, STAYS),
-           "the standby's daemon does not answer a primary that does not serve", why=Why.UNHEARD, witness=True),
+           "the standby does not answer", why=Why.UNHEARD, witness=True, then=(GONE,)),
+    Change("return-by-witness", P, PAIR, By.WITNESS, (UNHEARD, KNOWN_OR_SILENT, *RETURN, MAY_CLAIM, STAYS),
+           "the standby does not answer a primary that does not serve", why=Why.UNHEARD, witness=True, then=(GONE,)),
     Change("solo-by-fence", P, PAIR, By.FENCE, (PEER_SILENT, *SOLO, STAYS),
            "the standby does not answer", why=Why.SILENCE, witness=False),
-    Change("solo-by-fence-unfollowed", P, PAIR, By.FENCE, (UNFOLLOWED, *SOLO, MAY_CLAIM, STAYS),
-           "the standby's daemon is silent, and the standby does not follow", why=Why.UNFOLLOWED),
+    Change("solo-by-fence-unfollowed", P, PAIR, By.FENCE, (UNFOLLOWED, *SOLO, STAYS),
+           "the standby's daemon is silent, and the standby does not follow", why=Why.UNFOLLOWED, witness=False),
     Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, *TAKEOVER, MAY_CLAIM),
            "the primary cannot give up", why=Why.CANNOT, delayed=True, takes_over=True),
     Change("take-over-by-consent", S, PAIR, By.REQUEST, (INVITED, *TAKER),

@@ -54,7 +54,7 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
         promotion=Promotion(unverified=durable.served),
         peer=Peer(met=facts.met),
         clock=Clock(jumped_s=who.started_s),
-        witness=Witnessed(facts.lease, free_term=facts.free_term) if confirmed else Witnessed(),
+        witness=Witnessed(facts.lease, -1, facts.won_term, facts.free_term) if confirmed else Witnessed(),
     )
 
 
@@ -67,6 +67,7 @@ def boot_facts(knowledge: Knowledge) -> BootFacts:
     return BootFacts(
         k.confirmed, term, k.grants.grant, told, doubt_s, k.peer.met,
         revoked_s=k.grants.revoked_s, lease=k.witness.lease, free_term=k.witness.free_term,
+        won_term=k.witness.won_term,
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from pgvip.core import lease, veto, witness
 from pgvip.core.actions import Fence, Result
-from pgvip.core.changes import By, Change
+from pgvip.core.changes import ROWS, By, Change
+from pgvip.core.conditions import holds
 from pgvip.core.knowledge import Claim, Why
 from pgvip.core.rights import next_term, solo_right, stays_right, takeover_right
 from pgvip.core.round import Round
@@ -23,9 +24,11 @@ FORCED = "forced by an operator"
 
 def claim(r: Round, row: Change) -> None:
     """Open a claim when a row by fence has held for its delay; carry an open one on."""
-    k = r.k
-    if k.fencing.claim is not None:
-        _carry_on(r, k.fencing.claim)
+    k, held = r.k, r.k.fencing.claim
+    if held is not None and held.why is Why.UNHEARD and row.why not in (None, Why.UNHEARD) and k.intent.writing is None:
+        end_claim(r, f"{row.name} comes first")  # it only stands in for the lease, for as long as that takes
+    elif held is not None:
+        _carry_on(r, held)
         return
     if row.why is None or k.intent.writing is not None or k.consent.giving_up is not None:
         if k.fencing.waiting:
@@ -95,20 +98,37 @@ def _carry_on(r: Round, c: Claim) -> None:
     elif not c.won:
         witness.ask(r, c)
     elif c.fenced or _lease_suffices(r, c):
+        _shorten_wait(r, c)
         _write_claimed(r, c)
     elif _needs_fence(r, c) and r.now_s >= c.retry_at_s and not v.is_running(Fence):
         _fence(r, c)
 
 
 def _lease_suffices(r: Round, c: Claim) -> bool:
-    """No fence is needed: nothing is taken from the peer but by and by, or all that its lease allowed it has ended."""
+    """No fence is needed: nothing is taken from the peer but by and by, or all that its lease allowed it has ended.
+
+    A primary that has won only to go on changes nothing while its peer answers by some path and follows.
+    """
     v = r.facts()
+    if c.why is Why.UNHEARD:
+        return holds(ROWS[c.change].then, v)
     return c.waits and (not c.takeover or v.primary or not v.pair or lease.waited(v))
 
 
 def _needs_fence(r: Round, c: Claim) -> bool:
     """A fence is to be tried: it is the only way, or it shortens the wait."""
     return r.s.fencing and (not c.waits or (c.takeover and c.why is not Why.ORDER))
+
+
+def _shorten_wait(r: Round, c: Claim) -> None:
+    """A primary that has won writes at once, and waits with the standby's address only: a fence ends that wait.
+
+    Its result comes when the claim has ended by then, and says no more than that the peer is off. One try: the wait is
+    over before a second one would be.
+    """
+    v, may = r.facts(), r.s.fencing and r.k.confirmed and not r.k.durable.kept_off
+    if c.why is Why.UNHEARD and not c.attempt and may and not v.paused and not v.is_running(Fence):
+        _fence(r, c)
 
 
 def _fence(r: Round, c: Claim) -> None:

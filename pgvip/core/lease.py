@@ -31,8 +31,11 @@ def over(v: Facts) -> bool:
 
 
 def leased(v: Facts) -> bool:
-    """The lease runs, or none is needed: only a pair with a witness needs one, and no winner of the term [m 17]."""
-    if not (v.pair and witnessed(v)) or not over(v):
+    """The lease runs, or none is needed: only a pair with a witness needs one, and no winner of the term [m 17].
+
+    What a primary has won counts until its lease runs again, over restarts of its daemon too.
+    """
+    if not (v.pair and witnessed(v)) or not over(v) or (v.primary and v.k.witness.won_term == v.term):
         return True
     claim = v.k.fencing.claim
     return claim is not None and claim.won and claim.term == v.term and claim.why is not Why.ORDER

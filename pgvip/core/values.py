@@ -194,6 +194,8 @@ class Witnessed:
     """In a pair with a witness: what its rights rest on."""
     lost_term: int = -1
     """The register of that term is the peer's: only the peer may leave the term without consent."""
+    won_term: int = -1
+    """The register of that term is this primary's, and its lease has not run since: nobody else can leave the term."""
     free_term: int = -1
     """In that term, solo: the peer is known to hold no address any more."""
     killed: bool = False
@@ -214,7 +216,7 @@ class BootFacts:
     `Knowledge.doubt_s`; here also a fence whose result this process has not used yet. `met`: the peer was heard.
     `revoked_s`: grants that began before this reading of the own clock are invalid.
     `offset_s`: how far the wall clock was ahead of CLOCK_BOOTTIME when these were kept (None: not kept); it shows a
-    jump between two processes. `lease`, `free_term`: see `Witnessed`.
+    jump between two processes. `lease`, `free_term`, `won_term`: see `Witnessed`.
     """
 
     confirmed: bool = False
@@ -227,3 +229,4 @@ class BootFacts:
     revoked_s: float = NEVER
     lease: Lease | None = None
     free_term: int = -1
+    won_term: int = -1

@@ -161,7 +161,7 @@ def _commits_wait(v: Facts) -> dict[str, str] | None:
     missing = unmet(SOLO, v)
     if missing:
         return {"text": missing[0].text, "hint": missing[0].hint}
-    if not v.s.fencing and daemon_silent(v):
+    if not v.s.fencing and not witnessed(v) and daemon_silent(v):
         return {"text": "there is no way to fence it", "hint": "bring its daemon back: systemctl status pgvip there"}
     why = dict(v.k.intent.blockers).get("solo-by-consent") or "the change is under way"
     return {"text": why, "hint": "see pgvip status and PostgreSQL's log on both hosts"}

@@ -28,6 +28,8 @@ def echoed(r: Round, message: Message) -> None:
         return
     if old is None or old.term != own.term or old.sent_s < message.echo_s:
         r.k.witness = replace(r.k.witness, lease=Lease(own.term, message.echo_s))
+        if not lease.over(r.facts()):
+            r.k.witness = replace(r.k.witness, won_term=-1)
 
 
 def echo(r: Round) -> tuple[str, float]:
@@ -66,9 +68,10 @@ def passing(r: Round) -> None:
     if late is not known.late:
         r.k.witness = known = replace(known, late=late)
     if v.solo and v.primary and not lease.let_go(v):
-        # By the record, not by what it says it holds: it gives both addresses up before it writes.
+        # By the record, not by what it says it holds: it gives both addresses up before it writes. A daemon that is
+        # gone gives up nothing: time counts only where nothing of the peer answers.
         adopted = v.peer is not None and not v.peer.claiming
-        if adopted or r.k.power.peer_off or lease.waited(v):
+        if adopted or r.k.power.peer_off or (lease.waited(v) and v.peer_silent):
             r.k.witness = replace(known, free_term=v.term)
     watch = v.seen.witness
     if watch.value is not None and watch.at_s > known.learned_s and watch.ok():
@@ -136,4 +139,6 @@ def answered(r: Round, result: Result) -> str:
     if not won:
         return f"the register of term {action.term} is that of {answer.winner}"
     r.k.fencing = replace(r.k.fencing, claim=replace(claim, won=True, asked=""))
+    if not claim.takeover:
+        r.k.witness = replace(r.k.witness, won_term=action.term)
     return ""

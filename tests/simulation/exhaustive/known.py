@@ -183,6 +183,7 @@ class Clock:
         new |= {
             "lease": witness.lease if witness.lease and witness.lease.term == term else None,
             "lost_term": term if witness.lost_term == term else -1,
+            "won_term": term if witness.won_term == term else -1,
             "free_term": term if witness.free_term == term else -1,
         }
         if self.sync:

@@ -137,6 +137,7 @@ BREAKS: dict[str, Alter] = {
     "may-claim": lambda h: (witnessed(h) if not h.record.witness_id else h).knows(lost_term=TERM),
     "register-used": lambda h: h.durable(claimed_term=TERM - 2),
     "unheard": lambda h: h.hears(),
+    "known-or-silent": lambda h: h.sees(peer_own=primary().seen.peer_own),
     "has-data": lambda h: h.processes(installed=False),
 }
 """For each condition the smallest change after which it alone does not hold."""
@@ -146,6 +147,7 @@ IMPLIED = {
     "peer-answers": {"peer-eligible", "peer-database", "peer-has-gateway", "standby-down"},
     "peer-guarded": {"peer-eligible"},
     "read-write": {"peer-follows"},
+    "unheard": {"known-or-silent"},
 }
 """Conditions that cannot be false alone, and those that fall with them."""
 
@@ -230,7 +232,7 @@ def test_every_row_by_fence_asks_for_a_right_and_a_reason() -> None:
         if row.by is By.FENCE:
             reasons = {"peer-silent": Why.SILENCE, "peer-cannot": Why.CANNOT, "fence-ordered": Why.OPERATOR,
                        "unfollowed": Why.UNFOLLOWED}
-            assert (row.witness is False) is (row.why is Why.SILENCE)
+            assert (row.witness is False) is (row.why in (Why.SILENCE, Why.UNFOLLOWED))
             assert row.witness is False or "may-claim" in {one.name for one in row.when}
             right = TAKEOVER if row.part is Part.STANDBY else SOLO
             assert set(right) <= set(row.when)
@@ -249,6 +251,7 @@ def test_every_row_by_witness_is_one_of_a_pair_that_has_one_and_asks_whether_it_
     assert set(TAKEOVER) <= set(takes.when)
     assert (takes.why, takes.delayed, takes.takes_over) == (Why.SILENCE, True, True)
     assert {row.why for row in rows.values() if row != takes} == {Why.UNHEARD}
+    assert {row.name for row in TABLE if row.then} == {row.name for row in rows.values() if row != takes}
 
 
 def test_every_row_and_every_condition_has_a_name_of_its_own() -> None:
@@ -417,11 +420,12 @@ def dump() -> str:
         over = (", moves the role" if row.moves else "") + (" here" if row.takes_over else "")
         lines.append(f"{row.name}: {row.part.value} in {mode}, by {row.by.value}{want}{why}{delay}{over}")
         lines.append(f"    when {', '.join(condition.name for condition in row.when) or 'nothing else holds'}")
+        lines.extend(f"    written when {condition.name}" for condition in row.then)
         lines.append(f"    because {row.because}")
     lines.append("")
     lines.extend(f"{name}: {', '.join(condition.name for condition in found)}" for name, found in RIGHTS.items())
     lines.append("")
-    everywhere = [*(row.when for row in TABLE), *RIGHTS.values()]
+    everywhere = [*(row.when + row.then for row in TABLE), *RIGHTS.values()]
     seen = {condition.name: condition for conditions in everywhere for condition in conditions}
     lines.extend(f"{name}: else {one.unmet}; {one.hint}" for name, one in sorted(seen.items()))
     return "\n".join(lines) + "\n"

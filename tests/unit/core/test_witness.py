@@ -7,14 +7,29 @@ from typing import Any
 
 import pytest
 
-from pgvip.core.actions import Claimed, ClaimTerm, Fence, StartPostgres, WriteState
+from pgvip.core import lease
+from pgvip.core.actions import Claimed, ClaimTerm, Fence, KillPostgres, StartPostgres, WriteState
 from pgvip.core.changes import ROWS
+from pgvip.core.decide import boot_facts
 from pgvip.core.knowledge import FenceOrder, Why
 from pgvip.core.messages import Order, Want
 from pgvip.core.observations import WitnessStatus
+from pgvip.core.rights import write_right
 from pgvip.core.settings import misfit
-from pgvip.core.values import NEVER, Durable, Mode, Pause, Record, Serial
-from tests.unit.core_world import NOW_S, TERM, WITNESS_ID, Host, failing, primary, saw, settings, standby, witnessed
+from pgvip.core.values import NEVER, Durable, Lsn, Mode, Pause, Record, Serial
+from tests.unit.core_world import (
+    HERE,
+    NOW_S,
+    TERM,
+    WITNESS_ID,
+    Host,
+    failing,
+    primary,
+    saw,
+    settings,
+    standby,
+    witnessed,
+)
 
 FIRST = Claimed("a", 1)
 
@@ -113,9 +128,35 @@ def test_an_operator_who_sees_the_peer_off_ends_the_wait() -> None:
     assert not unasked.started(WriteState), "the register comes first"
 
 
-def test_a_primary_that_has_won_fences_nobody() -> None:
-    host = settled(answer(asks(alone().configured(fencing=True)), FIRST))
+def test_a_fence_shortens_a_primary_s_wait_for_the_other_address_and_nothing_else() -> None:
+    host = answer(settled(asks(alone().configured(fencing=True))), FIRST).written()
+    fence = host.must_start(Fence)
+    assert written(host).mode is Mode.SOLO, "its commits wait for no fence"
+    host = settled(host).round()
+    assert not lease.let_go(host.facts)
+    assert lease.let_go(host.done(fence).round().facts)
+    failed = host.done(fence, ok=False, text="no route").round(after_s=30.0)
+    assert not failed.started(Fence)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"pause": Pause(1, active=True)}, {"kept_off": True}],
+    ids=str,
+)
+def test_a_primary_that_has_won_does_not_fence_in_a_pause_or_what_an_operator_has_powered_off(
+    change: dict[str, Any],
+) -> None:
+    host = settled(answer(settled(asks(alone().configured(fencing=True).durable(**change))), FIRST))
+    assert host.record.mode is Mode.SOLO
     assert not host.running(Fence)
+
+
+def test_a_primary_that_returns_after_a_boot_fences_nobody() -> None:
+    host = witnessed(primary().down(), heard_s=60.0).silence().knows(confirmed=False, lease=None)
+    host = settled(answer(settled(asks(host.configured(fencing=True))), FIRST))
+    assert host.record.mode is Mode.SOLO
+    assert not host.running(Fence), "it was not confirmed"
 
 
 def test_a_term_that_is_the_peer_s_is_not_asked_for_again() -> None:
@@ -171,9 +212,85 @@ def test_a_claimer_answers_no_question() -> None:
 
 
 def test_a_primary_asks_though_the_database_of_the_silent_peer_answers_and_a_standby_does_not() -> None:
-    answers = primary().seen.peer_own
-    assert alone().sees(peer_own=answers).chosen()[0].name == "solo-by-witness"
+    assert half_silent().chosen()[0].name == "solo-by-witness"
     assert left().sees(peer_own=saw(standby().seen.peer_own.value)).chosen()[0].name == "none"
+
+
+def half_silent(heard_s: float = 4.0) -> Host:
+    """A primary beside a standby whose daemon is silent, and whose database answers."""
+    return alone(heard_s).sees(peer_own=primary().seen.peer_own)
+
+
+def still_answers(host: Host) -> Host:
+    """The same when the peer's database has just answered again."""
+    return host.sees(peer_own=saw(primary().seen.peer_own.value, host.now_s))
+
+
+def test_a_primary_that_has_won_changes_nothing_while_the_peer_answers_by_any_path() -> None:
+    host = settled(answer(settled(asks(half_silent())), FIRST))
+    assert host.record.mode is Mode.PAIR
+    for _ in range(20):
+        host = settled(still_answers(host.at(host.now_s + 1.0)).round())
+        assert (host.record.mode, host.running(Fence)) == (Mode.PAIR, False)
+        assert write_right(host.facts), "the register stands in for the lease"
+        assert not host.started(KillPostgres)
+    end_s = host.now_s + 3.0
+    fell_silent = host.sees(peer_own=replace(host.seen.peer_own, failures=3, failed_at_s=end_s)).at(end_s)
+    assert written(fell_silent.knows(round_s=end_s).round()).mode is Mode.SOLO, "now by no path"
+
+
+def test_a_primary_that_has_won_leaves_a_standby_that_takes_nothing_whatever_else_of_it_answers() -> None:
+    host = settled(answer(settled(asks(half_silent().replica(flush_lsn=Lsn(HERE - 8)))), FIRST))
+
+    def beside(at_s: float) -> Host:
+        return still_answers(host.at(at_s).database_moved(NOW_S)).knows(round_s=at_s, unflushed_since_s=NOW_S)
+
+    assert settled(beside(NOW_S + 9.0).round()).record.mode is Mode.PAIR
+    alone_now = settled(beside(NOW_S + 10.0).round())
+    assert alone_now.record.mode is Mode.SOLO
+    assert not lease.let_go(still_answers(alone_now.at(NOW_S + 60.0)).round().facts), "a dead daemon gives up nothing"
+
+
+def test_the_register_outlives_the_daemon_that_has_won_it() -> None:
+    host = settled(answer(settled(asks(half_silent())), FIRST)).at(NOW_S + 60.0)
+    again = still_answers(host.daemon_restarts()).round()
+    assert write_right(again.facts)
+    assert not again.started(KillPostgres)
+    assert not lease.leased(still_answers(host.knows(won_term=-1).daemon_restarts()).facts)
+    assert boot_facts(host.k).won_term == TERM
+
+
+def test_the_register_stands_in_for_the_lease_until_that_runs_again() -> None:
+    host = still_answers(settled(answer(settled(asks(half_silent())), FIRST)).at(NOW_S + 60.0))
+    heard = host.told()
+    assert heard.k.fencing.claim is None
+    assert heard.k.witness.won_term == TERM
+    assert lease.leased(heard.facts), "the first message of a daemon that starts echoes nothing"
+    late = heard.told(after_s=0.1, echo_boot="boot-a", echo_s=NOW_S)
+    assert late.k.witness.won_term == TERM, "what it echoes is too old"
+    runs = heard.told(after_s=0.1, echo_boot="boot-a", echo_s=heard.now_s)
+    assert runs.k.witness.won_term == -1
+    assert lease.leased(runs.facts)
+
+
+def test_a_standby_that_has_won_has_no_lease_by_that() -> None:
+    host = settled(answer(settled(asks(left())), Claimed("b", 1)))
+    assert host.k.witness.won_term == -1
+
+
+def test_an_order_is_not_held_up_by_a_claim_that_stands_in_for_the_lease() -> None:
+    host = settled(answer(settled(asks(half_silent().configured(fencing=True))), FIRST))
+    host = still_answers(host).durable(kept_off=True).knows(fence_order=FenceOrder(NOW_S + 5, off=True)).round()
+    assert host.k.fencing.claim is not None
+    assert host.k.fencing.claim.why is Why.OPERATOR
+    assert write_right(host.facts)
+
+
+def test_a_primary_that_booted_asks_only_when_the_peer_answers_by_no_path() -> None:
+    host = witnessed(primary().down(), heard_s=60.0).silence().knows(lease=None)
+    answers = host.sees(peer_own=primary().seen.peer_own)
+    assert answers.knows(confirmed=False).chosen()[0].name == "none"
+    assert answers.chosen()[0].name == "return-by-witness", "the term of its lease is this boot's own"
 
 
 def test_a_primary_goes_on_in_a_pause_and_a_standby_waits_for_its_end() -> None:
@@ -229,7 +346,8 @@ def test_an_order_that_the_witness_refuses_ends() -> None:
 
 
 def test_rows_for_silence_are_by_witness_where_one_counts_and_by_fence_where_none_does() -> None:
-    assert [row.name for row in ROWS.values() if row.witness is False] == ["solo-by-fence", "take-over-by-fence"]
+    without = ["solo-by-fence", "solo-by-fence-unfollowed", "take-over-by-fence"]
+    assert [row.name for row in ROWS.values() if row.witness is False] == without
     host = alone().configured(fencing=True)
     assert "solo-by-fence" not in dict(host.chosen()[1])
 
