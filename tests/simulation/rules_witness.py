@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from pgvip.core import conditions, decide, fencing, intake, lease, witness
-from pgvip.core.changes import ROWS
+from pgvip.core.changes import GONE, ROWS
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Knowledge, Why
 from pgvip.core.messages import Message, Order
@@ -125,6 +125,17 @@ def fences_without_register(patch: Patch) -> None:
         return whole(r, claim)  # type: ignore[arg-type]  # a claim
 
     patch.setattr(witness, "ask", broken)
+
+
+def changes_beside_an_answer(patch: Patch) -> None:
+    """A primary that has won changes its record though its peer answers by some path."""
+    always(patch, GONE)
+
+
+def forgets_what_it_won(patch: Patch) -> None:
+    """What a primary has won is forgotten with its daemon."""
+    whole = decide.boot_facts
+    patch.setattr(decide, "boot_facts", lambda k: replace(whole(k), won_term=-1))
 
 
 def used_term_stays(patch: Patch) -> None:
@@ -281,6 +292,27 @@ def daemon_returns_late(play: Play) -> None:
     play.wait(4.0, 5.0)
 
 
+def other_daemon_is_off(play: Play) -> None:
+    """B's daemon is away; its database follows."""
+    term = play.term(play.a)
+    play.b.kill_daemon()
+    play.never(lambda: play.term(play.a) != term, 12.0, "7: a daemon's absence makes a pair solo")
+    play.b.start_daemon()
+
+
+def both_daemons_restart(play: Play) -> None:
+    """B's daemon is away for long; A's is restarted meanwhile."""
+    before = play.a.pg.proc
+    play.b.kill_daemon()
+    play.until(lambda: play.world.third.registers.get(play.term(play.a)) == "a")
+    play.wait(5.0, 6.0)
+    play.a.kill_daemon()
+    play.wait(0.1, 0.2)
+    play.a.start_daemon()
+    play.never(lambda: play.a.pg.proc != before, 6.0, "7: a daemon's restart stops PostgreSQL")
+    play.b.start_daemon()
+
+
 def forced_beside_a_primary(play: Play) -> None:
     """An operator promotes B without a fence, while A is well and is heard; then A does not hear of the end of it."""
     play.world.forced = True
@@ -324,6 +356,10 @@ RULES = (
     _rule("witness-used", "A term whose register is used while the pair is together again is left by consent",
           used_term_stays, asked_for_nothing, "a primary does not go on",
           "link and replication cut for a moment, a power cut"),
+    _rule("witness-path", "the record is written once the peer answers by no path", changes_beside_an_answer,
+          other_daemon_is_off, "7: a daemon's absence", "a daemon killed"),
+    _rule("witness-kept", "The register then stands in for the lease until that runs again, over restarts of the",
+          forgets_what_it_won, both_daemons_restart, "7: a daemon's restart", "two daemons killed"),
     _rule("witness-mute", "and what it sends prolongs no lease", not_mute, forced_beside_a_primary, "1: two writers",
           "a promotion forced without a fence, then a link cut one way"),
     _rule("witness-daemon", "the write right and the addresses in `pair` last until `lease_s` after this host *sent*",

@@ -86,15 +86,42 @@ def test_the_primary_goes_on_when_the_standby_is_off(
     heals(world)
 
 
-def test_the_primary_goes_on_when_the_standby_s_daemon_alone_is_off() -> None:
+@PRESETS
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_nothing_changes_when_the_standby_s_daemon_alone_is_off(
+    settings: dict[str, float | bool], limit_s: float, seed: int
+) -> None:
+    """It still answers, by its database: the register stands in for the lease, over a restart here as well."""
+    world = witnessed(settings, seed)
+    assert world.a.keeper is not None
+    world.a.keeper.watchdog = False  # what it does to a host without a daemon is another matter
+    count, record = len(world.acknowledged), world.a.durable.record
+    world.b.kill_daemon()
+    passes(world, 4 * limit_s)
+    world.a.kill_daemon()
+    passes(world, 0.5)
+    world.a.start_daemon()
+    passes(world, 4 * limit_s)
+    assert world.a.durable.record == record
+    assert world.third.registers
+    assert Vip.STANDBY not in world.a.held
+    assert len(world.acknowledged) > count + 20
+    world.b.start_daemon()
+    heals(world)
+    assert not any("KillPostgres" in line for line in world.lines)
+
+
+def test_a_primary_stops_without_the_witness_and_the_other_daemon_and_returns_with_the_witness() -> None:
     world = witnessed()
-    count = len(world.acknowledged)
+    record = world.a.durable.record
+    world.third.up = False
     world.b.kill_daemon()
     passes(world, 20.0)
-    assert solo(world.a)
-    assert len(world.acknowledged) > count + 20
-    assert not any("KillPostgres" in line for line in world.lines)
-    assert Vip.STANDBY in world.a.held
+    assert world.a.pg.phase == "down"
+    assert "lease-over" in says(world.a)
+    world.third.up = True
+    assert writes_again(world, 30.0) < 25.0
+    assert world.a.durable.record == record
     world.b.start_daemon()
     heals(world)
 
