@@ -58,7 +58,7 @@ class Change:
     `why`: of a row by fence, why it claims; `delayed`: whether the claim waits `fence_delay` first. `takes_over`: the
     role comes to this host. `want`: what a row by request asks for. `witness`: the row is there only where a witness
     counts, or only where none does; None: in both cases. Where one counts, a row by fence needs the register as well.
-    `then`: what must hold besides when it writes; until then the register stands in for the lease, and nothing changes.
+    `then`: what must hold besides when it writes; until then the register takes the place of the lease, no more.
     """
 
     name: str

@@ -26,7 +26,7 @@ def claim(r: Round, row: Change) -> None:
     """Open a claim when a row by fence has held for its delay; carry an open one on."""
     k, held = r.k, r.k.fencing.claim
     if held is not None and held.why is Why.UNHEARD and row.why not in (None, Why.UNHEARD) and k.intent.writing is None:
-        end_claim(r, f"{row.name} comes first")  # it only stands in for the lease, for as long as that takes
+        end_claim(r, f"{row.name} comes first")  # it only takes the place of the lease, for as long as that takes
     elif held is not None:
         _carry_on(r, held)
         return

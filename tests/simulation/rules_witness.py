@@ -358,7 +358,7 @@ RULES = (
           "link and replication cut for a moment, a power cut"),
     _rule("witness-path", "the record is written once the peer answers by no path", changes_beside_an_answer,
           other_daemon_is_off, "7: a daemon's absence", "a daemon killed"),
-    _rule("witness-kept", "The register then stands in for the lease until that runs again, over restarts of the",
+    _rule("witness-kept", "The register then takes the place of the lease until that runs again, over restarts of the",
           forgets_what_it_won, both_daemons_restart, "7: a daemon's restart", "two daemons killed"),
     _rule("witness-mute", "and what it sends prolongs no lease", not_mute, forced_beside_a_primary, "1: two writers",
           "a promotion forced without a fence, then a link cut one way"),

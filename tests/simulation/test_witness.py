@@ -91,7 +91,7 @@ def test_the_primary_goes_on_when_the_standby_is_off(
 def test_nothing_changes_when_the_standby_s_daemon_alone_is_off(
     settings: dict[str, float | bool], limit_s: float, seed: int
 ) -> None:
-    """It still answers, by its database: the register stands in for the lease, over a restart here as well."""
+    """It still answers, by its database: the register takes the place of the lease, over a restart here as well."""
     world = witnessed(settings, seed)
     assert world.a.keeper is not None
     world.a.keeper.watchdog = False  # what it does to a host without a daemon is another matter

@@ -232,7 +232,7 @@ def test_a_primary_that_has_won_changes_nothing_while_the_peer_answers_by_any_pa
     for _ in range(20):
         host = settled(still_answers(host.at(host.now_s + 1.0)).round())
         assert (host.record.mode, host.running(Fence)) == (Mode.PAIR, False)
-        assert write_right(host.facts), "the register stands in for the lease"
+        assert write_right(host.facts), "the register takes the place of the lease"
         assert not host.started(KillPostgres)
     end_s = host.now_s + 3.0
     fell_silent = host.sees(peer_own=replace(host.seen.peer_own, failures=3, failed_at_s=end_s)).at(end_s)
@@ -278,7 +278,7 @@ def test_a_standby_that_has_won_has_no_lease_by_that() -> None:
     assert host.k.witness.won_term == -1
 
 
-def test_an_order_is_not_held_up_by_a_claim_that_stands_in_for_the_lease() -> None:
+def test_an_order_is_not_held_up_by_a_claim_in_place_of_the_lease() -> None:
     host = settled(answer(settled(asks(half_silent().configured(fencing=True))), FIRST))
     host = still_answers(host).durable(kept_off=True).knows(fence_order=FenceOrder(NOW_S + 5, off=True)).round()
     assert host.k.fencing.claim is not None
