@@ -97,6 +97,7 @@ def test_the_program_runs_as_its_user_and_is_told_what_it_needs(make: Make, monk
     assert caught.value.detail == f"{pwd.getpwnam(USER).pw_uid} claim 7 a pair {ID} 4 2 none"
 
 
+@pytest.mark.nightly
 def test_a_lost_answer_is_asked_for_again(make: Make, home: Path) -> None:
     """The claim was carried out: whoever asks again learns that it has the term, and the other that it has not."""
     make(register_in(home)).init(ID)
@@ -137,6 +138,7 @@ GARBAGE = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("lines", GARBAGE.values(), ids=GARBAGE)
 def test_what_is_not_the_one_line_is_no_answer(make: Make, lines: str) -> None:
     with pytest.raises(WitnessError):
@@ -149,6 +151,7 @@ def test_the_one_line_is_the_answer(make: Make, form: str) -> None:
     assert make(f"{form} {ID}").claim(QUESTION) == Answer("a", 1, ID)
 
 
+@pytest.mark.nightly
 def test_output_without_end_is_not_kept(make: Make) -> None:
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(WitnessError):
@@ -156,6 +159,7 @@ def test_output_without_end_is_not_kept(make: Make) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 20_000
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("how", ["sleep 61", "trap '' TERM; sleep 61 & wait; sleep 61"])
 def test_a_program_that_hangs_costs_the_deadline_and_is_ended_with_all_that_it_started(
     make: Make, home: Path, how: str

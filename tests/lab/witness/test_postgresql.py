@@ -41,6 +41,7 @@ def asking(server: Server, **words: str) -> Iterator[PostgresWitness]:
         witness.close()
 
 
+@pytest.mark.nightly
 def test_each_of_many_terms_has_one_winner_among_many_threads(server: Server, pair_id: str) -> None:
     ready = threading.Barrier(THREADS)
     answers: list[dict[int, str]] = [{} for _ in range(THREADS)]
@@ -187,6 +188,7 @@ def test_a_standby_answers_nothing(server: Server, pair_id: str) -> None:
             server.start()
 
 
+@pytest.mark.nightly
 def test_a_server_that_was_set_back_is_noticed_before_it_gives_a_term_again(
     server: Server, pair_id: str
 ) -> None:
@@ -243,6 +245,7 @@ def test_by_password_and_in_clear_where_it_is_written_out(server: Server, pair_i
         witness.close()
 
 
+@pytest.mark.nightly
 def test_a_server_that_hangs_costs_the_deadline_and_a_broken_connection_nothing(server: Server, pair_id: str) -> None:
     witness = PostgresWitness(replace(server.witness, timeout_s=1.0))
     try:

@@ -70,6 +70,7 @@ def make(store: Store) -> Iterator[Callable[[], CommandWitness]]:
     shutil.rmtree(home)
 
 
+@pytest.mark.nightly
 def test_an_object_store_with_conditional_put_is_a_witness(make: Callable[[], CommandWitness], store: Store) -> None:
     witness_id = new_id()
     assert make().init(witness_id) == make().init(new_id()) == WitnessStatus(witness_id, 0)
@@ -79,6 +80,7 @@ def test_an_object_store_with_conditional_put_is_a_witness(make: Callable[[], Co
     assert len(store.objects) == 1 + double_claim.ROUNDS
 
 
+@pytest.mark.nightly
 def test_the_commands_of_pgvip_ask_the_store(make: Callable[[], CommandWitness], tmp_path: Path) -> None:
     """As the daemon that will: root without its capabilities, and the program as its user."""
     words = json.dumps(make()._witness.command)
@@ -95,6 +97,7 @@ def test_the_commands_of_pgvip_ask_the_store(make: Callable[[], CommandWitness],
     assert "OK       witness  witness " in done.stdout
 
 
+@pytest.mark.nightly
 def test_a_store_that_knows_no_condition_is_found_out(make: Callable[[], CommandWitness], store: Store) -> None:
     """Some take the header and overwrite all the same."""
     make().init(new_id())
@@ -103,6 +106,7 @@ def test_a_store_that_knows_no_condition_is_found_out(make: Callable[[], Command
         double_claim.test(make)
 
 
+@pytest.mark.nightly
 def test_conflicts_lost_answers_and_long_lists_change_nothing(make: Callable[[], CommandWitness], store: Store) -> None:
     witness_id = new_id()
     make().init(witness_id)
@@ -189,6 +193,7 @@ def shell(lines: str, directory: Path, **env: str) -> Completed:
     return done
 
 
+@pytest.mark.nightly
 def test_a_small_postgresql_on_a_monitoring_machine(machine: Server, tmp_path: Path) -> None:
     """The commands of the page, with other places; then the commands of pgvip, as on a host of the pair."""
     heading = "A small PostgreSQL on a monitoring machine"
@@ -235,6 +240,7 @@ def configured(kind: str, home: Path) -> Path:
 # --- a managed PostgreSQL --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_a_managed_postgresql_by_password(server: Server, tmp_path: Path) -> None:
     """Its administrator is no superuser, comes over the network, and gives the role a password."""
     heading = "A managed PostgreSQL in a cloud"

@@ -20,6 +20,7 @@ from tests.lab.witness.servers import DATABASE, make_server
 FURTHER = [path for path in os.environ.get("PGVIP_WITNESS_SERVERS", "").split(":") if path]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("version", ["16", "18", *FURTHER])
 def test_each_version_is_a_witness(version: str) -> None:
     server = make_server(binaries=Path(version) if version.startswith("/") else bin_directory(version), bare=True)
