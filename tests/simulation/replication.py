@@ -22,6 +22,7 @@ class Replication:
     def __init__(self, world: World) -> None:
         self.world = world
         self.stalled: set[str] = set()  # hosts whose standby receives without flushing
+        self.prompt: set[str] = set()  # hosts whose receiver is connected as soon as the server is up
         self.trickle: set[str] = set()  # hosts whose standby receives hardly faster than the primary writes
 
     def seek(self, host: Host) -> None:
@@ -42,7 +43,10 @@ class Replication:
             else:
                 host.later(world.span(0.3, 1.0), attempt)
 
-        host.later(world.span(0.02, 0.3), attempt)
+        if host.name in self.prompt:
+            attempt()
+        else:
+            host.later(world.span(0.02, 0.3), attempt)
 
     def _connect(self, host: Host, peer: Host) -> None:
         stream = Stream(peer, host, self.world.now_s)

@@ -17,6 +17,11 @@ def terms(world: World) -> list[int]:
     return [host.durable.record.term for host in world.hosts if host.durable.record]
 
 
+def sees_a_stream(host: Host) -> bool:
+    database = host.daemon.seen.database.value if host.daemon is not None else None
+    return database is not None and database.streaming
+
+
 @pytest.mark.parametrize("seed", range(1, 25))
 def test_a_gateway_that_dies_for_both_hosts_and_comes_back_moves_nothing(seed: int) -> None:
     """The standby may be answered first; the primary handed its role over, for which there was no reason."""
@@ -50,6 +55,23 @@ def test_a_standby_that_promotes_itself_after_every_rejoin_is_left_stopped_after
     world.b.pg.promotes_itself = False
     world.b.daemon.order(Order.REJOIN)
     until(world, world.healthy, 60.0)
+
+
+@pytest.mark.parametrize("seed", range(1, 17))
+def test_a_standby_that_somebody_promotes_whenever_it_streams_is_left_stopped_after_the_third(seed: int) -> None:
+    """It streamed when its new server was first seen: what it had done before was forgotten."""
+    world = pair(seed)
+    world.replication.prompt.add("b")
+    for _ in range(3):
+        until(world, lambda: world.b.pg.phase == "standby" and sees_a_stream(world.b), 60.0)
+        run(world, world.span(0.0, 1.0))
+        world.b.pg.promoted_by_hand(world.b.pg.proc)
+        until(world, lambda: world.b.pg.phase == "down", 60.0)
+    assert world.b.daemon is not None
+    assert world.b.daemon.knowledge.promotion.strays == 3, tail(world)
+    starts = world.b.pg.starts
+    run(world, 60.0)
+    assert world.b.pg.starts == starts, tail(world)
 
 
 @pytest.mark.parametrize("seed", range(1, 9))

@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import shutil
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -31,6 +30,8 @@ from tests.lab.clusters import Pair, make_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pgvip.config.model import Config
 
 
 REPLACED = "pgsql_tmp.pgvip-replaced"
@@ -198,14 +199,15 @@ def test_standby_whose_wal_is_gone_is_cloned(streaming: Pair) -> None:
     for _ in range(3):
         insert(streaming.a)
         pgtools.psql(streaming.a, "SELECT pg_switch_wal()")
-        pgtools.psql(streaming.a, "CHECKPOINT")
     wanted = postgres.end_of_wal(streaming.b)
-    oldest = streaming.a.postgres.data_directory / "pg_wal"
-    wait_until(lambda: recycled(oldest, wanted), 20, what="recycling")
+    wait_until(lambda: recycled(streaming.a, wanted), 20, every_s=0.2, what="recycling")
     assert follow.rejoin(no_archive, progress=print) == "cloned from a"
 
 
-def recycled(directory: Path, wanted: WalPoint) -> bool:
+def recycled(config: Config, wanted: WalPoint) -> bool:
+    """By a checkpoint after the segment was archived, which takes its time."""
+    pgtools.psql(config, "CHECKPOINT")
+    directory = config.postgres.data_directory / "pg_wal"
     return not (directory / segment_name(wanted.timeline, wanted.lsn, 1 << 24)).exists()
 
 
