@@ -31,11 +31,16 @@ def over(v: Facts) -> bool:
 
 
 def leased(v: Facts) -> bool:
-    """The lease runs, or none is needed: only a pair with a witness needs one, and no winner of the term [m 17].
+    """The lease runs, or none is needed: only a pair with a witness needs one, and no winner of the term [m 17]."""
+    return not (v.pair and witnessed(v)) or not over(v) or has_won(v)
+
+
+def has_won(v: Facts) -> bool:
+    """The register of this term is this host's: the other cannot leave the term alone.
 
     What a primary has won counts until its lease runs again, over restarts of its daemon too.
     """
-    if not (v.pair and witnessed(v)) or not over(v) or (v.primary and v.k.witness.won_term == v.term):
+    if v.primary and v.k.witness.won_term == v.term:
         return True
     claim = v.k.fencing.claim
     return claim is not None and claim.won and claim.term == v.term and claim.why is not Why.ORDER

@@ -114,9 +114,12 @@ class Probes:
         return self._config().settings.interval_s
 
     def _database_s(self) -> float:
-        """Faster while something waits for what the database says."""
-        snapshot = self._newest.get()
-        interval_s = self._interval_s()
+        """Faster while something waits for what the database says.
+
+        With a witness also at rest: a primary goes on alone so long after it saw the last sign of the standby's stream.
+        """
+        snapshot, settings = self._newest.get(), self._config().settings
+        interval_s = min(settings.interval_s, settings.heartbeat_s) if settings.witness_id else settings.interval_s
         if snapshot is None:
             return 0.1
         k = snapshot.decision.knowledge
@@ -206,8 +209,7 @@ class Probes:
         if snapshot is None:
             return config.valid_lft_s
         v = Facts(snapshot.decision.knowledge, snapshot.seen, snapshot.config.settings, now_s())
-        claim = v.k.fencing.claim
-        if not (v.pair and lease.witnessed(v)) or (claim is not None and claim.won):
+        if not (v.pair and lease.witnessed(v)) or lease.has_won(v):
             return config.valid_lft_s
         left_s = lease.lease_end_s(v) + v.s.lease_stop_s - v.now_s
         return min(config.valid_lft_s, int(max(0.0, left_s)))

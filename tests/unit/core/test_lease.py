@@ -227,6 +227,21 @@ def test_a_lease_outlives_the_daemon_and_not_the_boot() -> None:
     assert (rebooted.witness.lease, rebooted.witness.free_term) == (None, -1)
 
 
+@pytest.mark.parametrize(
+    ("heard_s", "killed"), [(4.4, False), (4.5, True), (60.0, True)], ids=["in time", "late", "very late"]
+)
+def test_a_primary_s_daemon_that_starts_when_its_lease_is_over_kills_the_server(heard_s: float, killed: bool) -> None:
+    """The other host may be about to serve: it cannot be asked first (docs/dev/witness.md)."""
+    host = witnessed(primary(), heard_s=heard_s).daemon_restarts().round()
+    assert bool(host.started(KillPostgres)) is killed
+
+
+def test_a_daemon_of_a_host_that_serves_alone_may_start_as_late_as_it_likes() -> None:
+    host = witnessed(primary(Mode.SOLO), heard_s=600.0).daemon_restarts().round()
+    assert not host.started(KillPostgres)
+    assert write_right(host.facts)
+
+
 # --- what the loser keeps ---------------------------------------------------------------------------------
 
 TAKEN = record("b", Mode.SOLO, TERM + 1, witness_id=WITNESS_ID)

@@ -83,12 +83,14 @@ def test_a_lease_is_not_renewed_for_a_loop_that_hangs_or_has_lost_the_right(conf
     assert held_probe(config, snapshot).look() == {Vip.PRIMARY}
     assert lease_s() <= 50
 
-def leased_until(config: Config, seconds: float, *, won: bool = False) -> Snapshot:
+def leased_until(config: Config, seconds: float, *, won: str = "") -> Snapshot:
     """A primary with a witness whose peer waits for so long from now on."""
     settings = config.settings
     sent_s = now_s() + seconds - settings.lease_s - settings.lease_stop_s
     host = witnessed(primary()).knows(lease=Lease(TERM, sent_s))
-    if won:
+    if won == "before a restart":
+        host = host.durable(record=replace(host.record, primary=settings.me)).knows(won_term=TERM)
+    elif won:
         claim = Claim("x", TERM, Why.UNHEARD, takeover=False, attempt="", since_s=now_s(), won=True, waits=True)
         host = host.knows(claim=claim)
     made = snapshot_of(config)
@@ -97,10 +99,17 @@ def leased_until(config: Config, seconds: float, *, won: bool = False) -> Snapsh
 
 @pytest.mark.parametrize(
     ("seconds", "won", "shortest_s", "longest_s"),
-    [(60.0, False, 55, 60), (400.0, False, 290, 300), (0.9, False, 0, 20), (-9.0, False, 0, 20), (0.9, True, 290, 300)],
+    [
+        (60.0, "", 55, 60),
+        (400.0, "", 290, 300),
+        (0.9, "", 0, 20),
+        (-9.0, "", 0, 20),
+        (0.9, "now", 290, 300),
+        (-9.0, "before a restart", 290, 300),
+    ],
 )
 def test_with_a_witness_no_address_outlives_what_the_peer_waits_for(
-    config: Config, seconds: float, won: bool, shortest_s: int, longest_s: int
+    config: Config, seconds: float, won: str, shortest_s: int, longest_s: int
 ) -> None:
     """A daemon that hangs after it was cut off: the kernel drops the address before the other host raises it."""
     vip.add(replace(config, valid_lft_s=20), Vip.PRIMARY)
