@@ -118,6 +118,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.nightly
 def test_defaults_of_file_database_and_role_change_nothing(server: Server, pair_id: str) -> None:
     everybody = (f"DATABASE {DATABASE}", f"ROLE {ROLE}", f"ROLE {ROLE} IN DATABASE {DATABASE}")
     defaults = [f"{key} = '{value}'" for key, value in HOSTILE.items()]
@@ -169,6 +170,7 @@ def test_what_could_forget_or_not_see_answers_nothing(server: Server, pair_id: s
         server.sql(f"{before}; SELECT * FROM pgvip_witness.claim('{pair_id}', 1, 'a', '', 0); COMMIT")
 
 
+@pytest.mark.nightly
 def test_a_standby_answers_nothing(server: Server, pair_id: str) -> None:
     """It may lack what its primary has answered, the claim of the other host for one."""
     with asking(server) as witness:
@@ -228,6 +230,7 @@ def test_who_proves_nothing_is_no_witness_and_no_client(server: Server, pair_id:
             witness.claim(Question(pair_id, 1, "a"))
 
 
+@pytest.mark.nightly
 def test_by_password_and_in_clear_where_it_is_written_out(server: Server, pair_id: str, tmp_path: Path) -> None:
     passfile = tmp_path / "pgpass"
     passfile.write_text("*:*:*:by_password:geheim\n")
@@ -266,6 +269,7 @@ def test_a_server_that_hangs_costs_the_deadline_and_a_broken_connection_nothing(
         witness.close()
 
 
+@pytest.mark.nightly
 def test_the_script_is_for_psql_and_the_init_for_whoever_is_no_superuser(server: Server, pair_id: str) -> None:
     """Of a managed server the administrator may make roles and databases, and is no superuser."""
     server.sql("CREATE ROLE manager LOGIN CREATEROLE CREATEDB", "postgres")
@@ -281,6 +285,7 @@ def test_the_script_is_for_psql_and_the_init_for_whoever_is_no_superuser(server:
     assert said.splitlines()[-1] == "a"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("database", ["postgres", "crowded"])
 def test_a_database_of_others_is_left_alone(server: Server, database: str) -> None:
     if database == "crowded":
