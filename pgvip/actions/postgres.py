@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions import last_words, obstacles, prepare, replication
 from pgvip.actions.last_words import end_of_log, log_file
+from pgvip.actions.starting import Readiness
 from pgvip.deadlines import Deadline, now_s, wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, ProbeError, PromoteError
 from pgvip.probes.database import lsn
 from pgvip.system import forks, pgtools, processes, units
 from pgvip.system.commands import check, run
-from pgvip.system.pgping import ping
-from pgvip.system.sql import DATABASE_ROLE, connect_local
+from pgvip.system.sql import connect_local
 from pgvip.system.stopped_wal import end_of_wal
 from pgvip.system.workers import as_postgres
 
@@ -46,8 +46,6 @@ CHECKPOINT_S = 3.0
 
 KILL_S = 10.0
 """For processes that were killed to be gone; more means D state."""
-
-PM_STATUS_LINE, READY = 7, "ready"
 
 STAYS_S = 3.0
 """How long a server is watched that ended after its last start; replay comes to the same record again."""
@@ -158,7 +156,7 @@ def _await_start(config: Config, *, standby: bool) -> None:
     """Wait until the server takes connections in the wanted role."""
     begun_s = now_s()
     seen = False
-    starting = obstacles.Start(config)
+    starting, readiness = obstacles.Start(config), Readiness(config)
 
     def started() -> bool:
         nonlocal seen
@@ -170,7 +168,7 @@ def _await_start(config: Config, *, standby: bool) -> None:
                 raise PostgresError("the server ended while it started", last_words.why(config))
             return False
         seen = True
-        return _takes_connections(config) or (standby and now_s() - begun_s > INCONSISTENT_S)
+        return readiness.serves() or (standby and now_s() - begun_s > INCONSISTENT_S)
 
     wait_until(
         started,
@@ -179,7 +177,7 @@ def _await_start(config: Config, *, standby: bool) -> None:
         what="start of the server",
         error=PostgresError,
     )
-    if not _takes_connections(config):
+    if not readiness.serves():
         return
     if _in_recovery(config) != standby:
         raise PostgresError(
@@ -205,31 +203,6 @@ def make_log(config: Config) -> Path:
     os.close(descriptor)
     pgtools.give(config, log)
     return log
-
-
-def _takes_connections(config: Config) -> bool:
-    """True when the postmaster says so in its pid file and a connection is answered.
-
-    The file first: each refused connection would be a line in the server's log.
-    """
-    postgres = config.postgres
-    if announced_state(postgres.data_directory) != READY:
-        return False
-    try:
-        answer = ping(postgres.socket_directory, postgres.port, DATABASE_ROLE, postgres.database, ANSWER_S)
-    except ProbeError:
-        return False
-    return answer.serving
-
-
-@as_postgres()
-def announced_state(data: Path) -> str:
-    """What the postmaster wrote about itself (src/include/utils/pidfile.h, LOCK_FILE_LINE_PM_STATUS)."""
-    try:
-        lines = (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    return lines[PM_STATUS_LINE].strip() if len(lines) > PM_STATUS_LINE else ""
 
 
 def _in_recovery(config: Config) -> bool:

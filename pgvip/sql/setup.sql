@@ -26,7 +26,8 @@ ALTER ROLE pgvip_replication SET session_preload_libraries FROM CURRENT;
 ALTER ROLE pgvip SET log_statement = 'none';
 ALTER ROLE pgvip SET log_duration = off;
 ALTER ROLE pgvip SET log_min_duration_statement = -1;
-SELECT 'ALTER ROLE pgvip SET transaction_timeout = 0'
+SELECT 'ALTER ROLE pgvip SET ' || setting
+  FROM (VALUES ('transaction_timeout = 0'), ('event_triggers = off')) AS t (setting)  -- those on login
  WHERE current_setting('server_version_num')::int >= 170000 \gexec
 SELECT 'GRANT pg_checkpoint TO pgvip' WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_checkpoint') \gexec
 -- From version 16 on a few connections can be kept for us when clients have taken all others.

@@ -219,7 +219,8 @@ def psql(config: Config, script: str, timeout_s: float = TOOL_TIMEOUT_S, databas
     The script goes in by standard input, so nothing of it is in an argument list. Its functions and operators are
     PostgreSQL's own: whoever owns the database may set a search_path that has others first. Raises PostgresError.
     """
-    options = session_settings.environment(session_settings.SUPERUSER) | {"PGREQUIREPEER": config.postgres.user}
+    settings = session_settings.superuser(major_version(config.postgres.data_directory))
+    options = session_settings.environment(settings) | {"PGREQUIREPEER": config.postgres.user}
     command: list[str | Path] = [
         tool(config, "psql"),
         *("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"),

@@ -34,6 +34,8 @@ IMMUNE = {
 }
 SUPERUSER = {**IMMUNE, "session_preload_libraries": ""}
 """For the programs that connect as PostgreSQL's own user."""
+NEWER = {17: {"transaction_timeout": "0", "event_triggers": "off"}}
+"""What superusers' sessions need besides, by the first major version that has it: event triggers run on login, too."""
 
 ALONE = {key: value for key, value in SUPERUSER.items() if key != "role"}
 """For single-user mode, on its command line."""
@@ -53,6 +55,11 @@ def of_witness(timeout_s: float) -> dict[str, str]:
     settings = {key: value for key, value in IMMUNE.items() if key != "idle_session_timeout"}  # new in 14
     limit = f"{timeout_s * 1000:.0f}"
     return {**settings, "synchronous_commit": "on", "statement_timeout": limit, "lock_timeout": limit}
+
+
+def superuser(version: int) -> dict[str, str]:
+    """For a session of PostgreSQL's own user at a server of this major version."""
+    return SUPERUSER | {key: value for since, more in NEWER.items() if version >= since for key, value in more.items()}
 
 
 def options(settings: Mapping[str, str]) -> str:

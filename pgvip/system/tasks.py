@@ -33,6 +33,7 @@ MODULES = (
     "pgvip.actions.last_words",
     "pgvip.actions.postgres",
     "pgvip.actions.prepare",
+    "pgvip.actions.starting",
     "pgvip.actions.salvage",
     "pgvip.probes.server_processes",
     "pgvip.probes.database",

@@ -36,9 +36,7 @@ def main() -> None:
 
 
 def become(user: str) -> None:
-    """Have the identity of a user with all its groups and an ordinary priority, for good."""
-    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
-        os.setpriority(os.PRIO_PROCESS, 0, 0)  # PostgreSQL and copies of data must not have the daemon's (Nice=)
+    """Have the identity of a user with all its groups, for good."""
     account = pwd.getpwnam(user)
     os.setgroups(os.getgrouplist(account.pw_name, account.pw_gid))
     os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)

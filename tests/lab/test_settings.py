@@ -50,6 +50,17 @@ WHERE = ("system", "database postgres", "role all", "role pgvip", "role pgvip_re
 FOR_ROLES_ONLY = {"role": "pg_read_all_data"}
 BY_SUPERUSERS = ("session_preload_libraries", "log_statement", "log_min_duration_statement")
 """What pgvip's roles have by setup.sql; whoever changes it for these roles themselves means pgvip."""
+LOGIN_TRIGGER = """
+create function public.no_pgvip() returns event_trigger language plpgsql as
+  $$ begin if session_user like 'pgvip%' then raise 'no entry'; end if; end $$;
+create event trigger no_pgvip on login execute function public.no_pgvip();
+alter event trigger no_pgvip enable always;
+"""
+"""From version 17 on."""
+NOT_OF_SYSTEM = ("client_encoding", "transaction_timeout")
+"""So short a time-out for the whole server ends every session before the settings of its role are read."""
+UNAVOIDABLE = {"tls-off"}
+"""Of versions that are built without TLS here."""
 FEW_ROWS = 50
 """Written after the restore point; what a promotion would lose if recovery ended there."""
 
@@ -152,6 +163,18 @@ def test_a_standby_that_is_promoted_by_hand_is_rebuilt_twice_and_not_a_third_tim
     scene.finish(swapped=False)
 
 
+def test_a_primary_that_somebody_starts_with_another_port_serves_again_soon(scene: Scene) -> None:
+    """Its start was waited for, for five minutes, and nobody served."""
+    scene.primary.sql("alter system set port = 6543")
+    scene.strike()
+    restart(scene, scene.primary)
+    scene.wait_writes()
+    scene.pair.wait_healthy()
+    scene.finish(swapped=None)
+    for host in (scene.primary, scene.standby):
+        assert host.sql("show port") == "5432"
+
+
 def test_no_acknowledged_commit_is_lost_when_the_names_are_cleared_while_replication_is_cut(scene: Scene) -> None:
     """What the primary acknowledges then, the standby lacks: it may not take over when the primary is lost."""
     scene.fence.failures[scene.primary.name].stay_off = True
@@ -171,21 +194,28 @@ def test_no_acknowledged_commit_is_lost_when_the_names_are_cleared_while_replica
     scene.finish(swapped=False)
 
 
+def has_login_triggers(host: Host) -> bool:
+    return int(host.sql("show server_version_num")) >= 170000
+
+
 def make_hostile(scene: Scene) -> None:
     """Every default at every level; the lab's own clients, which stand for the applications, are as they were."""
     good = {"default_transaction_isolation": "read committed", "default_transaction_read_only": "off",
             "statement_timeout": "0", "lock_timeout": "0", "idle_session_timeout": "0", "search_path": "public",
             "idle_in_transaction_session_timeout": "0", "session_preload_libraries": "", "local_preload_libraries": "",
             "synchronous_commit": "on", "row_security": "on"}  # fmt: skip
+    newer = has_login_triggers(scene.primary)
+    good |= {"transaction_timeout": "0"} if newer else {}
     lines = [f"alter role {CLIENT_USER} set {key} {f'= {value!r}' if value else 'from current'};"
              for key, value in good.items()]  # fmt: skip
+    lines += [LOGIN_TRIGGER, "alter role postgres set transaction_timeout = 0;"] if newer else []
     for where in WHERE:
         of_pgvip = where.startswith("role pgvip")
-        values = HOSTILE | (FOR_ROLES_ONLY if of_pgvip else {})
+        values = HOSTILE | (FOR_ROLES_ONLY if of_pgvip else {"transaction_timeout": "1ms"} if newer else {})
         lines += [
             f"alter {where} set {key} = {value if key == 'search_path' else repr(value)};"
             for key, value in values.items()
-            if not (of_pgvip and key in BY_SUPERUSERS) and not (where == "system" and key == "client_encoding")
+            if not (of_pgvip and key in BY_SUPERUSERS) and not (where == "system" and key in NOT_OF_SYSTEM)
         ]
     argv = ["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", SOCKET_DIRECTORY, "-d", "postgres"]
     scene.primary.run(argv, user="postgres", stdin="\n".join(lines), env=SESSION)
@@ -195,13 +225,20 @@ def make_hostile(scene: Scene) -> None:
         host.sql("select pg_reload_conf()")
 
 
+def answers(host: Host) -> bool:
+    return host.sql("select 1", check=False) == "1"
+
+
 def make_friendly(scene: Scene) -> None:
     """As it was; the next test has the same pair."""
     primary = scene.pair.host_as("primary")
     lines = [f"alter {where} reset all;" for where in (*WHERE, f"role {CLIENT_USER}")]
+    lines += ["alter role postgres reset all;", "drop event trigger if exists no_pgvip;"]
     argv = ["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", SOCKET_DIRECTORY, "-d", "postgres"]
     primary.run(argv, user="postgres", stdin="\n".join(lines), env=SESSION)
+    primary.sql("select 1")  # the first login after the trigger's end takes its mark off the database
     for host in (scene.primary, scene.standby):
+        wait_until(partial(answers, host), 10, "logins, which the mark forbids on a standby")
         host.sql("alter system reset all")
         host.sql("select pg_reload_conf()")
 
@@ -228,7 +265,7 @@ def test_no_default_of_a_file_a_database_or_a_role_reaches_pgvips_sessions(scene
     pair.pgvip(first, "rejoin", "--clone")
     wait_until(lambda: "rejoined: cloned" in first.log(), 30, "a new copy")
     scene.finish(swapped=True)
-    wait_until(lambda: not warned(scene, first) and not warned(scene, second), 30, "no warnings")
+    wait_until(lambda: (warned(scene, first) | warned(scene, second)).keys() <= UNAVOIDABLE, 30, "no warnings")
     since = "".join(host.log()[logged[host.name] :] for host in (first, second))
     assert not [line for line in since.splitlines() if "refuses" in line or "action-failed" in line]
     make_friendly(scene)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-DIRECTORIES = ("pgvip", "tests", "docs", "scripts", "conf")
+DIRECTORIES = ("pgvip", "tests", "docs", "scripts", "conf", "systemd")
 FILES = (Path("setup.cfg"), Path("pyproject.toml"))
 
 

@@ -24,11 +24,6 @@ def main_pid(host: Host, unit: str) -> str:
     return host.run(f"systemctl show --property=MainPID --value {unit}").stdout.strip()
 
 
-def nice(host: Host, pid: str) -> int:
-    """The priority of a process, -20 to 19."""
-    return int(host.run(f"ps -o ni= -p {pid}").stdout)
-
-
 @pytest.mark.parametrize("role", ["primary", "standby"])
 def test_restart_of_the_daemon_leaves_postgresql_and_addresses_alone(scene: Scene, role: str) -> None:
     host = scene.primary if role == "primary" else scene.standby
@@ -58,8 +53,6 @@ def test_upgrade_leaves_postgresql_and_addresses_alone(scene: Scene, role: str) 
 def test_postgresql_is_in_its_own_unit(scene: Scene) -> None:
     for host in (scene.primary, scene.standby):
         assert main_pid(host, "postgresql@15-main") == postmaster(host)
-        assert nice(host, main_pid(host, "pgvip")) == -10
-        assert nice(host, postmaster(host)) == 0
         group = host.run(f"cat /proc/{postmaster(host)}/cgroup").stdout
         assert "pgvip" not in group
         assert host.run("systemctl is-enabled pgvip").stdout.strip() == "enabled"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgvip.actions import postgres, replication
+from pgvip.actions import postgres, replication, starting
 from pgvip.core.values import Lsn
 from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import PostgresError, PromoteError
@@ -82,6 +82,26 @@ def test_start_tells_what_the_server_said(streaming: Pair) -> None:
     finally:
         main.write_text(text)
     assert "no_such_setting" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("-p 6543", "listens on port 6543, and"), ("-k /tmp", "has answered nothing for")]
+)
+def test_a_server_that_somebody_started_elsewhere_is_not_waited_for(
+    streaming: Pair, monkeypatch: pytest.MonkeyPatch, option: str, said: str
+) -> None:
+    """Until the end of `start_timeout_s` it would not count as hung, and nobody would serve."""
+    monkeypatch.setattr(starting, "UNANSWERED_S", 0.5)
+    postgres.stop(streaming.b, clean=True)
+    pgtools.pg_ctl(streaming.b, "start", "-w", "-s", "-l", postgres.make_log(streaming.b), "-o", option)
+    begun_s = now_s()
+    try:
+        with pytest.raises(PostgresError, match=said):
+            postgres.start(streaming.b, standby=True, sync=False)
+        assert now_s() - begun_s < postgres.INCONSISTENT_S
+    finally:
+        postgres.stop(streaming.b, clean=True)
+    postgres.start(streaming.b, standby=True, sync=False)
 
 
 def test_left_over_settings_of_a_clone_are_removed(streaming: Pair) -> None:
@@ -201,9 +221,7 @@ def test_what_was_flushed_before_a_promotion_outlives_the_process_that_asked_for
     flushed = look(streaming.b).point
     with pytest.raises(PromoteError):
         postgres.promote(replace(streaming.b, postgres=replace(streaming.b.postgres, promote_timeout_s=0.0)))
-    wait_until(
-        lambda: "f" in pgtools.psql(streaming.b, "SELECT pg_is_in_recovery()"), 5, what="the promotion"
-    )
+    wait_until(lambda: "f" in pgtools.psql(streaming.b, "SELECT pg_is_in_recovery()"), 5, what="the promotion")
     assert forks.remembered(streaming.b) == flushed.lsn
     forks.remember(streaming.b, Lsn(flushed.lsn + 100))
     for file in (streaming.b.postgres.data_directory / "pg_wal").glob(f"{flushed.timeline:08X}*"):

@@ -43,7 +43,7 @@ HELLO = frame(Kind.HELLO, b"x" * INSTANCE_BYTES)
 _networks = itertools.count(1)
 
 
-def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
     deadline_s = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline_s, "condition was not met in time"

@@ -61,20 +61,6 @@ def test_a_task_is_done_by_another_process(engaged: None, config: Config) -> Non
     assert processes.resolve("/proc/self") == (f"/proc/{child}", True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone may take a higher priority")
-def test_a_worker_has_an_ordinary_priority(engaged: None, config: Config) -> None:
-    """A thread has a priority of its own, which its children inherit."""
-
-    def ahead_of_others() -> None:
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
-        assert prepare.why_unusable(config) == ""
-
-    thread = threading.Thread(target=ahead_of_others)
-    thread.start()
-    thread.join(30)
-    assert os.getpriority(os.PRIO_PROCESS, workers._STATE.idle[0].child.pid) == 0
-
-
 def test_an_error_comes_back_as_it_was(engaged: None, tmp_path: Path) -> None:
     with pytest.raises(PostgresError, match="there is no database cluster") as told:
         pgtools.major_version(tmp_path)
