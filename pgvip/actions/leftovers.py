@@ -1,11 +1,13 @@
 """Addresses that this daemon, or one before it, raised and that are configured no more: they are dropped.
 
-What was raised is remembered in the state directory. Only what is carried exactly as it was raised (interface, address
-and prefix) is dropped, once; an address that somebody gave this host by other means stays.
+What is raised is remembered before it is, below /run: in memory, so that no disk delays it. Only what is carried
+exactly as it was raised (interface, address and prefix) is dropped, once; an address that somebody gave this host by
+other means stays.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
@@ -39,22 +41,41 @@ class Memory:
     raised: tuple[Raised, ...] = ()
 
 
+_changing = threading.Lock()
+"""The memory is read, changed and written by one thread at a time."""
+
+
+def remember(config: Config, vip: Vip) -> None:
+    """Remember a VIP that is about to be raised: the daemon may end right after that. ProbeError."""
+    with _changing:
+        known = set(_remembered(config))
+        _write(config, known, known | {_raised(config, vip)})
+
+
 def remember_and_drop(config: Config, held: frozenset[Vip]) -> bool:
     """Remember which VIPs are here now, and drop what was remembered and is configured no more.
 
     True when something was dropped. ProbeError or VipError when that is not known or fails: the next call tries again.
     """
-    configured = {Raised(config.me.interface, str(address)) for address in config.vips.values()}
-    mine = {Raised(config.me.interface, str(config.vips[vip])) for vip in held}
-    known = set(_remembered(config))
-    dropped = [one for one in sorted(known - configured) if _drop(config, one)]
-    wanted = sorted((known & configured) | mine)[:REMEMBERED_MAX]
-    if wanted != sorted(known):
-        try:
-            files.write(config.paths.raised, codec.to_text(Memory(tuple(wanted))))
-        except OSError as failure:
-            raise ProbeError("could not remember the raised addresses", f"{failure}.") from failure
-    return bool(dropped)
+    with _changing:
+        configured = {_raised(config, vip) for vip in config.vips}
+        known = set(_remembered(config))
+        dropped = [one for one in sorted(known - configured) if _drop(config, one)]
+        _write(config, known, (known & configured) | {_raised(config, vip) for vip in held})
+        return bool(dropped)
+
+
+def _raised(config: Config, vip: Vip) -> Raised:
+    return Raised(config.me.interface, str(config.vips[vip]))
+
+
+def _write(config: Config, known: set[Raised], wanted: set[Raised]) -> None:
+    if wanted == known:
+        return
+    try:
+        files.write(config.paths.raised, codec.to_text(Memory(tuple(sorted(wanted)[:REMEMBERED_MAX]))))
+    except OSError as failure:
+        raise ProbeError("could not remember the raised addresses", f"{failure}.") from failure
 
 
 def _drop(config: Config, one: Raised) -> bool:

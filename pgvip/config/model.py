@@ -273,8 +273,8 @@ class Paths:
 
     @property
     def raised(self) -> Path:
-        """The addresses that pgvip raised on this host."""
-        return self.state / "raised.json"
+        """The addresses that pgvip raised on this host since its boot, which none of them outlives."""
+        return self.run / "raised.json"
 
     @property
     def certificates(self) -> Path:

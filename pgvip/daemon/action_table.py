@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from pgvip.actions import fence, mount, postgres, replication, salvage, vip
+from pgvip.actions import fence, leftovers, mount, postgres, replication, salvage, vip
 from pgvip.config.model import Config
 from pgvip.core.actions import (
     Action,
@@ -30,7 +31,7 @@ from pgvip.core.actions import (
     WriteState,
 )
 from pgvip.daemon.action_threads import Function, Outcome
-from pgvip.errors import ActionError
+from pgvip.errors import ActionError, ProbeError
 from pgvip.rejoin import follow
 from pgvip.state.record import RecordStore
 from pgvip.system import stopped_wal
@@ -119,6 +120,8 @@ class Actions:
 
     def _add_vip(self, action: Action) -> None:
         assert isinstance(action, AddVip)
+        with suppress(ProbeError):  # the probe says so, and tries again
+            leftovers.remember(self._config(), action.vip)
         vip.add(self._config(), action.vip)
 
     def _drop_vip(self, action: Action) -> None:

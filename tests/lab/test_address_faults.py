@@ -75,7 +75,7 @@ def test_the_primary_vip_on_lo_of_the_other_host_is_named_on_both(scene: Scene) 
 def test_a_vip_that_is_configured_no_more_is_dropped(scene: Scene) -> None:
     """The daemon was stopped, the file changed, the daemon started: the address of before must not stay for good."""
     pair, host, other = scene.pair, scene.standby, "10.77.0.77"
-    memory = host.directory / "state/raised.json"
+    memory = host.path("/run/pgvip/raised.json")
     wait_until(lambda: memory.exists() and STANDBY_VIP in memory.read_text(), 15, "it is remembered")
     options = pair.options
     try:

@@ -164,7 +164,7 @@ def test_rotate_renews_all_keys_while_a_client_writes(scene: Scene) -> None:
     for host in (primary, standby):
         new = host.log()[len(logs[host.name]) :]
         assert "new keys" in new
-        assert "link: down" not in new
+        assert "peer-silent" not in new
     shutil.rmtree(old)
     check_wire(primary, standby)
     primary.sql(f"select pg_terminate_backend({receiver})")

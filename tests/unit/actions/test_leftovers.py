@@ -28,7 +28,7 @@ OLD = ip_interface("10.9.0.100/32")
 def config(tmp_path: Path) -> Iterator[Config]:
     with pair_of_hosts() as (first, _), inside(first):
         made = configs.make(tmp_path)
-        made.paths.state.mkdir(exist_ok=True)
+        made.paths.run.mkdir(exist_ok=True)
         vip.add(made, Vip.PRIMARY)
         assert not leftovers.remember_and_drop(made, frozenset({Vip.PRIMARY}))
         yield made

@@ -101,7 +101,9 @@ def test_an_interrupt_ends_the_server_that_a_start_waits_for(config: Config, fil
 def test_addresses_are_raised_dropped_and_checked(config: Config) -> None:
     with pair_of_hosts() as (first, second), inside(first):
         ip("link", "set", "eth0", "address", "02:00:00:00:00:02", namespace=second)
+        config.paths.run.mkdir()
         do(config, AddVip(Vip.STANDBY))
+        assert str(config.vips[Vip.STANDBY]) in config.paths.raised.read_text(), "the daemon may end right now"
         assert addresses.held_vips(config) == {Vip.STANDBY}
         do(config, DropVip(Vip.STANDBY))
         assert addresses.held_vips(config) == frozenset()
