@@ -91,6 +91,10 @@ class FenceError(ActionError):
     """The peer is not verified to be off."""
 
 
+class WitnessError(ActionError):
+    """The witness gave no answer, or none that can be used."""
+
+
 class PostgresError(ActionError):
     """PostgreSQL did not start, stop or obey."""
 

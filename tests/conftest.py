@@ -22,6 +22,7 @@ first_numbers = itertools.count(1_000_000, 1_000_000)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", default="", metavar="N", help="major version: 16 or 18, from a Python package")
+    parser.addoption("--nightly", action="store_true", help="the tests marked nightly, too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,8 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "pair(**options): how the pair of the test is configured, see pair.Options")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all as lab tests, and bring those together that can share a pair."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark all as lab tests, and bring those together that can share a pair; leave out what takes a night."""
+    if not config.getoption("--nightly"):
+        long = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     ours = [item for item in items if IN_LAB.search(str(item.path))]
     for item in ours:
         item.add_marker(pytest.mark.lab)

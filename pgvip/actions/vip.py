@@ -36,12 +36,12 @@ def add(config: Config, vip: Vip) -> None:
         _announce(config, vip)
 
 
-def renew(config: Config, vip: Vip) -> bool:
-    """Give an address that is here its lifetime again (`valid_lft_s`); False when it is not here, and stays so."""
+def renew(config: Config, vip: Vip, lifetime_s: int) -> bool:
+    """Give an address that is here so much time to live; False when it is not here, and stays so."""
     with _changing:
         here = config.vips[vip].ip in netlink.held(config.me.interface)
         if here:
-            netlink.add_address(config.me.interface, config.vips[vip], config.valid_lft_s)
+            netlink.add_address(config.me.interface, config.vips[vip], lifetime_s)
         return here
 
 

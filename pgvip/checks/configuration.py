@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import pwd
 import shutil
 import socket
 import stat
@@ -14,10 +15,12 @@ from pgvip.checks.fence_programs import fence_programs
 from pgvip.checks.own_host import own_address, unit
 from pgvip.config.read import wrong
 from pgvip.config.rules import outside
+from pgvip.config.safeguards import FILES
 from pgvip.errors import ConfigError
 from pgvip.events.event_table import EVENTS, VETO
 from pgvip.system import processes
 from pgvip.system.executables import listed, refusal
+from pgvip.witness.by_postgresql import connection_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
 def host_problems(config: Config) -> list[ConfigError]:
     """What does not fit this machine: interface, networks, password files. Looks, changes nothing."""
     machine = (own_address, _interface, unit)
-    rules = (*machine, _password_files, fence_programs, _http_files, _notify_files, _tls_authority, _programs, _packers)
+    files = (_password_files, fence_programs, _http_files, _notify_files, _tls_authority, _programs, _packers)
+    rules = (*machine, *files, _witness_files, _witness_program)
     return [error for rule in rules for error in rule(config)]
 
 
@@ -97,6 +101,36 @@ def _tls_authority(config: Config) -> Iterator[ConfigError]:
     if path is not None and not os.access(path, os.R_OK):
         hint = "Install the PEM file with the authority of the server's certificate there, readable by all."
         yield wrong("postgresql.tls_authority", str(path), "cannot be read", hint)
+
+
+def _witness_files(config: Config) -> Iterator[ConfigError]:
+    """Of a witness in PostgreSQL: keys and passwords are root's alone, certificates are there."""
+    if not config.witness.postgresql:
+        return
+    words = connection_words(config.witness, config.witness.timeout_s)
+    for name in FILES:
+        path = str(words.get(name, ""))
+        key = f"witness.postgresql ({name})"
+        if name in ("passfile", "sslkey") and path:
+            yield from _secret(key, Path(path), f"Install it: install -m 0600 FILE {path}; see docs/witness.md")
+        elif path.startswith("/") and not os.access(path, os.R_OK):
+            yield wrong(key, path, "cannot be read", f"Install it there, or name another: {name}=...")
+
+
+def _witness_program(config: Config) -> Iterator[ConfigError]:
+    witness = config.witness
+    if not witness.command:
+        return
+    program = Path(witness.command[0])
+    if refused := refusal(program):
+        why, _, hint = refused.partition(": ")
+        do = f"Run: {hint}" if hint else "Install it, root's alone to write."
+        yield ConfigError(f"witness.command: {program} is not called", f"The daemon is root's, and {why}.", do)
+    try:
+        pwd.getpwnam(witness.user)
+    except KeyError:
+        hint = f"Make it: useradd --system --no-create-home --shell /usr/sbin/nologin {witness.user}"
+        yield wrong("witness.user", witness.user, "does not exist", hint)
 
 
 def _secret(key: str, path: Path, hint: str) -> Iterator[ConfigError]:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgvip.core.warnings import WarningRow, warned
+from pgvip.core.warning_row import WarningRow, warned
 from pgvip.errors import LinkError, PgvipError
 from pgvip.link import bundle
 from pgvip.link.expiry import not_after, not_after_der

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from pgvip.checks.finding import Finding, Perf, critical, gathered, warning
-from pgvip.checks.subject import Facts
+from pgvip.checks.subject import Facts, Skipped
 from pgvip.config.model import Config, FenceMethod, Host
 from pgvip.config.read import wrong
 from pgvip.deadlines import now_s
@@ -21,6 +21,8 @@ POWER_TIMEOUT_S = 20.0
 def devices(facts: Facts) -> Finding:
     """Each method that is to power the peer off answers, and says what is true."""
     peer = facts.config.peer
+    if not peer.fencing and facts.config.witness.configured:
+        raise Skipped(f"no way to power {peer.name} off: takeovers go by the witness")
     if not peer.fencing:
         text = f"no way to power {peer.name} off: nobody takes over from a silent host"
         return warning(text, f"configure fencing in section [hosts.{peer.name}]")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER
-from pgvip.core.warnings import WarningRow, warned
+from pgvip.core.warning_row import WarningRow, warned
 from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError, ProbeError
 from pgvip.system import pgconf, pgtools, processes

@@ -66,6 +66,11 @@ COMMANDS: dict[str, Entry] = {
     "resume": Entry("pgvip.cli.resume", "end the pause"),
     "promote": Entry("pgvip.cli.promote", "force this host to be primary; may lose data"),
     "fence": Entry("pgvip.cli.fence", "inspect, test, use or confirm the fencing of the other host"),
+    "witness init": Entry("pgvip.cli.witness_init", "make a witness, or print the SQL for it"),
+    "witness status": Entry(
+        "pgvip.cli.witness_status", "show which witness answers, and the terms of this pair that were claimed"
+    ),
+    "witness test": Entry("pgvip.cli.witness_test", "try the witness: no term may be given to two hosts"),
     "rejoin": Entry("pgvip.cli.rejoin", "make this host follow the primary again, now"),
     "lost-writes": Entry("pgvip.cli.lost_writes", "list the transactions that were lost when this host was rewound"),
     "hold": Entry("pgvip.cli.hold", "clear the hold on this host's data"),
@@ -94,7 +99,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("status", "watch", "check", "explain", "events", "history", "lost-writes", "conninfo"),
     ),
     "to act": (
-        *("switchover", "drill", "pause", "resume", "leave", "failover", "promote", "fence", "rejoin", "hold"),
+        *("switchover", "drill", "pause", "resume", "leave", "failover", "promote", "fence"),
+        *("witness init", "witness status", "witness test", "rejoin", "hold"),
     ),
     "archive and backup": (
         *("archive status", "archive clean", "archive export", "backup", "backups", "restore"),

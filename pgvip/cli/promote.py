@@ -25,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-fence", action="store_true", help="you have seen that the other host is off, and its power stays off"
     )
+    parser.add_argument(
+        "--without-witness", action="store_true",
+        help="do not claim the term: for a witness that is lost; the other host must be off, or never come back",
+    )  # fmt: skip
     parser.add_argument("--although-healthy", action="store_true", help="also while a primary is seen to serve")
     parser.add_argument("--yes", metavar="PAIR", help="the pair's name, instead of typing it")
     add_common(parser, 120.0)
@@ -42,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     request = {
         "command": "promote",
         "without_fence": args.without_fence,
+        "without_witness": args.without_witness,
         "although_healthy": args.although_healthy,
     }
     return ask_confirmed(args, request, args.wait_s)

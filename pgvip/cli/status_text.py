@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pgvip.cli.colour import Styled
 from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, yes_no
 from pgvip.events.event_table import EVENTS, Level
+from pgvip.text.witness_line import witness_line
 from pgvip.text.writing import archiving, backup, one_line, scheduled
 
 if TYPE_CHECKING:
@@ -136,9 +137,11 @@ _HOST_ROWS = (
 
 def _pair(document: Document) -> list[tuple[str, str]]:
     peer = document["peer"]["name"]
+    witness = witness_line(document)
     rows = [
         ("replication", _replication(document["replication"])),
-        (f"fencing of {peer}", _fencing(document["fencing"])),
+        (f"fencing of {peer}", _fencing(document["fencing"], witness)),
+        *([("witness", witness)] if witness else []),
         (f"archive of {peer}", _archive(document["archive"])),
         *_background(document),
         ("peer link", _link(document["link"])),
@@ -187,9 +190,9 @@ def _replication(replication: Document) -> str:
     return ", ".join(words)
 
 
-def _fencing(fencing: Document) -> str:
+def _fencing(fencing: Document, witness: str) -> str:
     if not fencing["configured"]:
-        return "none: no takeover on silence"
+        return "none: takeovers go by the witness" if witness else "none: no takeover on silence"
     if fencing["ok"] is None:
         return "not asked yet"
     if not fencing["ok"]:

@@ -21,6 +21,7 @@ from pgvip.config import rules
 from pgvip.config.model import Config, Host
 from pgvip.config.ownership import changeable
 from pgvip.config.read import Table, check_bounds, not_toml, shown
+from pgvip.config.safeguards import with_witness
 from pgvip.config.sections import Draft, read_draft
 from pgvip.core.settings import Settings
 from pgvip.core.values import Vip
@@ -162,8 +163,11 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         max_slot_wal_keep_mb=draft.max_slot_wal_keep_mb,
         shutdown_handover_s=draft.shutdown_handover_s,
         watchdog=draft.watchdog,
+        witness=draft.witness,
         file=file,
     )
+    settings = with_witness(settings, config)
+    config = dataclasses.replace(config, settings=settings)
     return dataclasses.replace(config, settings=dataclasses.replace(settings, digest=digest(config)))
 
 
@@ -282,12 +286,14 @@ def digest(config: Config) -> str:
         "valid_lft_s": config.valid_lft_s,
         "max_slot_wal_keep_mb": config.max_slot_wal_keep_mb,
         **({} if config.postgres.tls == "pair" else {"tls": config.postgres.tls}),  # as the file has it
+        **({"witness": _text(dataclasses.astuple(config.witness))} if config.witness.configured else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 _OWN_SETTINGS = {
     *("me", "peer", "me_first", "fencing", "override", "peer_override", "archive_mounted", "digest", "version"),
+    *("witness_id", "lease_s", "lease_stop_s", "claim_s", "clock_margin"),  # in [witness], where there is one
 }
 
 

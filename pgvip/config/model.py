@@ -10,6 +10,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 
 from pgvip.config.notify_model import NotifyConfig
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.core.settings import Settings
 from pgvip.core.values import Override, Vip
 
@@ -376,6 +377,7 @@ class Config:
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     log: LogConfig = field(default_factory=LogConfig)
     watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
+    witness: WitnessConfig = field(default_factory=WitnessConfig)
     paths: Paths = field(default_factory=Paths)
     link_port: int = 8432
     valid_lft_s: int = 0

@@ -66,6 +66,7 @@ _DERIVED = {
     *("settings.watchdog_required", "settings.rejoin_clone", "settings.fencing"),
     *("settings.override", "settings.peer_override"),
     *("postgres.tls", "postgres.tls_also"),
+    *(f"settings.{name}" for name in ("witness_id", "lease_s", "lease_stop_s", "claim_s", "clock_margin")),
 }
 """Nobody writes these: they follow from keys that are named themselves."""
 _SECTIONS = {
@@ -138,6 +139,10 @@ def reloaded(old: Config, new: Config) -> Config:
         archive=old.settings.archive,
         archive_mounted=old.settings.archive_mounted,
         watchdog_required=old.settings.watchdog_required,
+        witness_id=old.settings.witness_id,
+        lease_s=old.settings.lease_s,
+        lease_stop_s=old.settings.lease_stop_s,
+        claim_s=old.settings.claim_s,
     )
     return dataclasses.replace(
         old,

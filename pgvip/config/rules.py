@@ -11,6 +11,7 @@ from ipaddress import ip_address, ip_network
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from pgvip.config import safeguards
 from pgvip.config.fence_rules import both, fencing, same_devices
 from pgvip.config.model import ArchiveConfig
 from pgvip.config.read import Address, missing, read_address, wrong
@@ -31,7 +32,7 @@ _INTERFACE_LENGTH_MAX = 15  # IFNAMSIZ less the terminating zero (linux/if.h)
 def contradictions(config: Config) -> list[ConfigError]:
     """Every contradiction in the configuration, in the order of the file."""
     network = (_names, _hosts, _prefixes, _roles, fencing, same_devices, _addresses, _gateways, _ports, _tls, _http)
-    rules = (*network, _directories, _backups, _windows, _timing, _lease, _watchdog)
+    rules = (*network, _directories, _backups, _windows, _timing, _lease, _watchdog, safeguards.witness_contradictions)
     return [error for rule in rules for error in rule(config)]
 
 

@@ -29,16 +29,10 @@ from pgvip.config.model import (
 from pgvip.config.notify_model import NotifyConfig
 from pgvip.config.notifying import read_notify
 from pgvip.config.read import REQUIRED, Table, read_interface
-from pgvip.config.small_sections import (
-    read_hooks,
-    read_http,
-    read_log,
-    read_monitor,
-    read_paths,
-    read_rejoin,
-    read_watchdog,
-)
+from pgvip.config.safeguards import lifetime_s, read_watchdog, read_witness
+from pgvip.config.small_sections import read_hooks, read_http, read_log, read_monitor, read_paths, read_rejoin
 from pgvip.config.toml import SECRET_NAME
+from pgvip.config.witness_config import WitnessConfig
 from pgvip.core.settings import Settings
 from pgvip.core.values import Override, Vip
 from pgvip.errors import ConfigError
@@ -112,6 +106,7 @@ class Draft:
     max_slot_wal_keep_mb: int
     shutdown_handover_s: float
     watchdog: WatchdogConfig
+    witness: WitnessConfig
 
 
 def read_draft(root: Table) -> Draft | None:
@@ -122,8 +117,6 @@ def read_draft(root: Table) -> Draft | None:
     hosts = read_hosts(root.table("hosts"))
     addresses = root.table("addresses")
     vips = read_vips(addresses)
-    valid_lft_s = addresses.whole("valid_lft_s", 0, 0, 86400)
-    addresses.finish()
     gateway = root.table("gateway")
     gateways = gateway.words("targets", '["192.0.2.1"]')
     gateway.finish()
@@ -151,6 +144,9 @@ def read_draft(root: Table) -> Draft | None:
     monitor = read_monitor(root.table("monitor"))
     watchdog = read_watchdog(root.table("watchdog"))
     settings = dataclasses.replace(settings, watchdog_required=watchdog.mode == "required")
+    witness = read_witness(root, settings)
+    valid_lft_s = addresses.whole("valid_lft_s", lifetime_s(witness, settings, hosts.values()), 0, 86400)
+    addresses.finish()
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
     link.finish()
@@ -178,6 +174,7 @@ def read_draft(root: Table) -> Draft | None:
         max_slot_wal_keep_mb=keep_mb,
         shutdown_handover_s=handover_s,
         watchdog=watchdog,
+        witness=witness,
     )
 
 

@@ -1,4 +1,4 @@
-"""The sections that stand for themselves: rejoin, hooks, log, http, monitor, watchdog, paths."""
+"""The sections that stand for themselves: rejoin, hooks, log, http, monitor, paths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pgvip.config.model import (
     MonitorConfig,
     Paths,
     RejoinConfig,
-    WatchdogConfig,
 )
 from pgvip.config.read import Table
 from pgvip.core.settings import Settings
@@ -82,18 +81,6 @@ def read_monitor(table: Table) -> MonitorConfig:
     )
     table.finish()
     return monitor
-
-
-def read_watchdog(table: Table) -> WatchdogConfig:
-    """The [watchdog] section."""
-    default = WatchdogConfig()
-    watchdog = WatchdogConfig(
-        mode=table.choice("mode", default.mode, ["off", "if-present", "required"]),
-        device=table.path("device", default.device, str(default.device)),
-        timeout_s=table.whole("timeout_s", default.timeout_s, 1, 600),
-    )
-    table.finish()
-    return watchdog
 
 
 def read_paths(table: Table) -> Paths:

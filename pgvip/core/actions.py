@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pgvip.core.values import Durable, Grant, Lsn, Vip, WalPoint
 
@@ -26,6 +26,19 @@ class Subject(StrEnum):
     """The peer's power."""
     ADDRESS = "address"
     """The address that the action names; each of the two is a subject of its own (`Action.subject`)."""
+
+
+class Guard(StrEnum):
+    """What a watchdog is to do after a round (`core.guard`)."""
+
+    FEED = "feed"
+    """The write right stands: armed and fed."""
+    GIVE = "give"
+    """It is being given up in order: fed where it is armed."""
+    LOST = "lost"
+    """It is lost, and what it allowed is not seen to have ended: not fed."""
+    FREE = "free"
+    """It is seen to be given up, or was never here: disarmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +159,16 @@ class StopPostgres(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class KillPostgres(Action):
+    """Kill every process of the cluster, verified, whatever else is under way with it: this host's lease is over."""
+
+    properties: ClassVar[Properties] = Properties(
+        Subject.POSTGRES, retry_s=(0.2, 1.0), probes=("processes",), usual_s=0.05, brief=True,
+        hint="see which processes are left (D state?); the host may have to be reset",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Promote(Action):
     """Promote, restore_command out of the way, and verify that it is read-write and where its new timeline forks.
 
@@ -217,6 +240,20 @@ class Fence(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimTerm(Action):
+    """Ask the witness for the register of `term`: who asks first has it for ever. Result.claimed.
+
+    `attempt` names the question; a witness with another id than `witness_id` is not asked.
+    """
+
+    properties: ClassVar[Properties] = Properties(retry_s=(0.5, 5.0), probes=("witness",), usual_s=0.05)
+
+    attempt: str
+    witness_id: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskVeto(Action):
     """Ask the veto hooks about a takeover; `attempt` names the question. Result.text: who is against it, and why."""
 
@@ -284,10 +321,17 @@ class UnmountArchive(Action):
 
 
 KINDS: tuple[type[Action], ...] = (
-    WriteState, StartPostgres, StopPostgres, Promote, SetSyncNames, ConfirmGrant, AddVip, DropVip, CheckVip, Fence,
-    AskVeto, PowerOn, FindEnd, Salvage, Rejoin, MountArchive, UnmountArchive,
+    WriteState, StartPostgres, StopPostgres, KillPostgres, Promote, SetSyncNames, ConfirmGrant, AddVip, DropVip,
+    CheckVip, Fence, ClaimTerm, AskVeto, PowerOn, FindEnd, Salvage, Rejoin, MountArchive, UnmountArchive,
 )  # fmt: skip
 """Every class of action."""
+
+
+class Claimed(NamedTuple):
+    """The witness's answer to a claim: who has the register of the term, and how many claims it has ever granted."""
+
+    winner: str
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,3 +343,4 @@ class Result:
     at_s: float
     text: str = ""
     point: WalPoint | None = None
+    claimed: Claimed | None = None

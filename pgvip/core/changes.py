@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pgvip.core.actions import Fence, SetSyncNames, StartPostgres, Subject
-from pgvip.core.conditions import CONFIRMED, NOT_PAUSED, PEER_ANSWERS, STAYS, Condition, filled
+from pgvip.core.conditions import CONFIRMED, MAY_CLAIM, NOT_PAUSED, PEER_ANSWERS, STAYS, Condition, filled
 from pgvip.core.facts import Facts
-from pgvip.core.following import daemon_silent, unflushed_s
+from pgvip.core.following import unfollowed
 from pgvip.core.knowledge import Why
+from pgvip.core.lease import register_used, unheard, witnessed
 from pgvip.core.messages import Want
-from pgvip.core.rights import ENTITLED, PEER_READY, SERVING, SOLO, TAKEOVER, TAKER, alone_by_choice
+from pgvip.core.rights import ENTITLED, GOES_ON, PEER_READY, RETURN, SERVING, SOLO, TAKEOVER, TAKER, alone_by_choice
 from pgvip.core.values import NEVER, Mode, Override
 
 CRASHES = 3
@@ -37,8 +38,8 @@ class By(StrEnum):
     """Power the peer off, verified; then write."""
     OWN = "own"
     """Write it: it takes only from me."""
-    ARBITER = "arbiter"
-    """Kept open for a compare-and-set lease elsewhere; no row uses it."""
+    WITNESS = "witness"
+    """Have the register of the term; where the role moves, wait until the peer's lease is over too; then write."""
     NOTHING = "nothing"
 
 
@@ -55,7 +56,9 @@ class Change:
     """One row: in state (`part`, `mode`), `by` these means, `when` all conditions hold, `because`.
 
     `why`: of a row by fence, why it claims; `delayed`: whether the claim waits `fence_delay` first. `takes_over`: the
-    role comes to this host. `want`: what a row by request asks for.
+    role comes to this host. `want`: what a row by request asks for. `witness`: the row is there only where a witness
+    counts, or only where none does; None: in both cases. Where one counts, a row by fence needs the register as well.
+    `then`: what must hold besides when it writes; until then the register takes the place of the lease, no more.
     """
 
     name: str
@@ -68,6 +71,8 @@ class Change:
     why: Why | None = None
     delayed: bool = False
     takes_over: bool = False
+    witness: bool | None = None
+    then: tuple[Condition, ...] = ()
 
     @property
     def moves(self) -> bool:
@@ -90,7 +95,7 @@ def _failed(facts: Facts) -> bool:
     failures = facts.k.work.failures.get(StartPostgres)
     if failures is not None and failures.times >= facts.s.restart_times:
         return True
-    return not facts.processes.clean and not _crashes_again(facts)
+    return not (facts.processes.clean or facts.k.witness.killed) and not _crashes_again(facts)
 
 
 def _crashes_again(facts: Facts) -> bool:
@@ -196,10 +201,17 @@ def _blocked(facts: Facts) -> bool:
 
 
 PEER_SILENT = Condition("peer-silent", lambda v: v.peer_silent, "{peer} still answers by some path")
-UNFOLLOWED = Condition(
-    "unfollowed", lambda v: daemon_silent(v) and unflushed_s(v) >= v.s.unfollowed_s,
-    "the daemon of {peer} answers, or {peer} flushes what {me} writes",
+UNFOLLOWED = Condition("unfollowed", unfollowed, "the daemon of {peer} answers, or {peer} flushes what {me} writes")
+UNHEARD = Condition("unheard", unheard, "the daemon of {peer} answers")
+KNOWN_OR_SILENT = Condition(
+    "known-or-silent", lambda v: v.k.confirmed or v.peer_silent,
+    "{me} is not confirmed, and {peer} answers by some path",
 )  # fmt: skip
+GONE = Condition(
+    "gone", lambda v: v.peer_silent or unfollowed(v),
+    "{peer} still answers by some path, and flushes what {me} writes",
+)  # fmt: skip
+REGISTER_USED = Condition("register-used", register_used, "nobody has asked the witness for this term")
 PEER_CANNOT = Condition(
     "peer-cannot", lambda v: v.peer is not None and bool(v.peer.cannot), "{peer} does not say that it cannot give up"
 )
@@ -237,7 +249,8 @@ FOLLOWS = Condition("peer-follows", _follows, "{peer} does not follow within the
 SYNC_READY = Condition("sync-ready", _sync_ready, "{peer} is not the synchronous standby yet")
 MODE_CHANGE = Condition(
     "mode-change",
-    lambda v: v.record is not None and (v.record.sync != v.s.sync or alone_by_choice(v)),
+    lambda v: v.record is not None
+    and ((v.record.sync, v.record.witness_id) != (v.s.sync, v.s.witness_id) or alone_by_choice(v)),
     "the record says what the configuration says",
 )
 NOT_ALONE = Condition("not-alone", lambda v: not alone_by_choice(v), "the configuration keeps {me} alone")
@@ -262,32 +275,42 @@ TABLE: tuple[Change, ...] = (
     Change("hand-over-override", P, PAIR, By.INVITE,
            (PREFERS_PEER, *SERVING, *PEER_READY, NOT_PAUSED, NO_HOLDOFF, NOT_CALLED_OFF),
            "the configuration prefers the other host as primary"),
-    Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, *SOLO, STAYS),
+    Change("solo-by-fence-cannot", P, PAIR, By.FENCE, (PEER_CANNOT, *SOLO, MAY_CLAIM, STAYS),
            "the standby cannot give up", why=Why.CANNOT),
     # Nothing waits for the standby any more when its power goes.
     Change("solo-by-consent-ordered", P, PAIR, By.REQUEST,
            (FENCE_ORDERED, TIME_TO_CONSENT, PEER_ANSWERS, *SOLO, STAYS),
            "an operator ordered that the standby be powered off", Want.SOLO),
-    Change("solo-by-fence-ordered", P, PAIR, By.FENCE, (FENCE_ORDERED, *SOLO, STAYS),
+    Change("solo-by-fence-ordered", P, PAIR, By.FENCE, (FENCE_ORDERED, *SOLO, MAY_CLAIM, STAYS),
            "an operator ordered that the standby be powered off", why=Why.OPERATOR),
     Change("solo-by-consent", P, PAIR, By.REQUEST, (STANDBY_DOWN, *SOLO, PEER_ANSWERS),
            "the standby's database does not follow, or its host is shutting down", Want.SOLO),
     Change("solo-for-mode", P, PAIR, By.REQUEST, (MODE_CHANGE, *SOLO, PEER_ANSWERS),
            "the configuration changed how the pair replicates", Want.SOLO),
+    Change("solo-for-register", P, PAIR, By.REQUEST, (REGISTER_USED, *SOLO, PEER_ANSWERS),
+           "the witness was asked for this term, which one of the hosts could not leave alone any more", Want.SOLO,
+           witness=True),
+    # The lease rests on the peer's daemon alone: its silence is enough to ask for the register, not for a change.
+    Change("solo-by-witness", P, PAIR, By.WITNESS, (UNHEARD, *GOES_ON, MAY_CLAIM, STAYS),
+           "the standby does not answer", why=Why.UNHEARD, witness=True, then=(GONE,)),
+    Change("return-by-witness", P, PAIR, By.WITNESS, (UNHEARD, KNOWN_OR_SILENT, *RETURN, MAY_CLAIM, STAYS),
+           "the standby does not answer a primary that does not serve", why=Why.UNHEARD, witness=True, then=(GONE,)),
     Change("solo-by-fence", P, PAIR, By.FENCE, (PEER_SILENT, *SOLO, STAYS),
-           "the standby does not answer", why=Why.SILENCE),
+           "the standby does not answer", why=Why.SILENCE, witness=False),
     Change("solo-by-fence-unfollowed", P, PAIR, By.FENCE, (UNFOLLOWED, *SOLO, STAYS),
-           "the standby's daemon is silent, and the standby does not follow", why=Why.UNFOLLOWED),
-    Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, *TAKEOVER),
+           "the standby's daemon is silent, and the standby does not follow", why=Why.UNFOLLOWED, witness=False),
+    Change("take-over-by-fence-cannot", S, PAIR, By.FENCE, (PEER_CANNOT, *TAKEOVER, MAY_CLAIM),
            "the primary cannot give up", why=Why.CANNOT, delayed=True, takes_over=True),
     Change("take-over-by-consent", S, PAIR, By.REQUEST, (INVITED, *TAKER),
            "the primary offers its role", Want.HANDOVER, takes_over=True),
-    Change("take-over-by-fence-ordered", S, PAIR, By.FENCE, (FENCE_ORDERED, *TAKEOVER),
+    Change("take-over-by-fence-ordered", S, PAIR, By.FENCE, (FENCE_ORDERED, *TAKEOVER, MAY_CLAIM),
            "an operator ordered a failover", why=Why.OPERATOR, delayed=True, takes_over=True),
     Change("take-over-by-order", S, PAIR, By.REQUEST, (ORDERED, *TAKER, PEER_ANSWERS, NOT_PAUSED),
            "an operator ordered a switchover", Want.HANDOVER, takes_over=True),
     Change("take-over-by-fence", S, PAIR, By.FENCE, (PEER_SILENT, *TAKEOVER, NOT_VETOED),
-           "the primary does not answer", why=Why.SILENCE, delayed=True, takes_over=True),
+           "the primary does not answer", why=Why.SILENCE, delayed=True, takes_over=True, witness=False),
+    Change("take-over-by-witness", S, PAIR, By.WITNESS, (PEER_SILENT, *TAKEOVER, MAY_CLAIM, NOT_VETOED),
+           "the primary does not answer", why=Why.SILENCE, delayed=True, takes_over=True, witness=True),
     Change("hand-back", P, SOLO_MODE, By.INVITE, (BLOCKED, PEER_ANSWERS, NOT_PAUSED),
            "this host lacks WAL that the role needs, and has not served"),
     Change("pair", P, SOLO_MODE, By.OWN, (FOLLOWS, SYNC_READY, *SERVING, NOT_ALONE, STAYS, NOT_PAUSED, NOT_ORDERED_OFF),
@@ -309,7 +332,10 @@ def choose(facts: Facts) -> tuple[Change, tuple[tuple[str, str], ...]]:
     part = Part.PRIMARY if facts.primary else Part.STANDBY
     mode = facts.record.mode if facts.record else None
     blockers: list[tuple[str, str]] = []
+    counts = witnessed(facts)
     for row in TABLE:
+        if row.witness is (not counts):
+            continue
         if row.part is not Part.ANY and (row.part is not part or row.mode is not mode):
             continue
         for condition in row.when:

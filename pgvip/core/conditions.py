@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pgvip.core import lease
 from pgvip.core.facts import Facts
 from pgvip.core.messages import Revoked
 from pgvip.core.values import Grant, Record, Vip
@@ -59,7 +60,7 @@ def filled(text: str, facts: Facts) -> str:
 
 
 def names(facts: Facts) -> dict[str, str]:
-    """What texts may name: {me}, {peer}, {primary}, what is on {hold}, and why either is not fit to take over."""
+    """What texts may name: {me}, {peer}, {primary}, what is on {hold}, why either is not fit, and why no {claim}."""
     record = facts.record
     return {
         "me": facts.s.me,
@@ -68,6 +69,7 @@ def names(facts: Facts) -> dict[str, str]:
         "hold": facts.k.durable.hold,
         "unfit": facts.unfit or "its PostgreSQL has not been asked yet",
         "peer_unfit": facts.peer.unfit if facts.peer else "",
+        "claim": lease.no_claim(facts),
     }
 
 
@@ -177,6 +179,20 @@ NOT_ISOLATED = Condition(
 WHOLE = Condition(
     "whole", lambda v: not (v.k.durable.lacks or v.k.promotion.lacks),
     "the promotion of {me} left out WAL that it had flushed", "pgvip status on {me} says what, and what to do",
+)  # fmt: skip
+LEASED = Condition(
+    "leased", lease.leased, "{peer} has not been heard in time, and may have taken the role of {me}",
+    "bring the link to {peer} back, or {peer}, or the witness: then {me} goes on by itself",
+)  # fmt: skip
+LEASE_OVER = Condition("lease-over", lease.over, "the lease of {me} runs")
+MAY_CLAIM = Condition(
+    "may-claim", lease.may_claim, "the witness does not give {me} this term: {claim}",
+    "see pgvip witness status; while both hosts hear each other nobody needs it",
+)  # fmt: skip
+LET_GO = Condition("let-go", lease.let_go, "{peer} may still hold its address", SOON)
+HAS_DATA = Condition(
+    "has-data", lambda v: v.installed and not v.disks_bad, "the data of {me} or its disks are not there",
+    "see pgvip status on {me}",
 )  # fmt: skip
 HOLDS_ALL = Condition("holds-all", _holds_all, "{me} is not known to hold all that its role needs")
 GUARDED = Condition(

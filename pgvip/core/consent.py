@@ -12,6 +12,7 @@ from pgvip.core import wal_tail
 from pgvip.core.actions import DropVip, FindEnd, Salvage, StopPostgres, Subject
 from pgvip.core.changes import HAND_BACK, HAND_OVER_SWITCHOVER, TAKE_OVER_BY_ORDER, By, Change
 from pgvip.core.knowledge import GiveUp
+from pgvip.core.lease import leased
 from pgvip.core.messages import Request, Stopped, Want
 from pgvip.core.rights import entitled
 from pgvip.core.round import Round
@@ -68,6 +69,9 @@ def give_up(r: Round) -> None:
         return
     if v.term != y.term or v.higher is not None:
         k.consent = replace(k.consent, giving_up=None)
+    elif y.want is Want.HANDOVER and not leased(v):
+        k.consent = replace(k.consent, giving_up=None)  # what it still holds ends at once, in no order
+        call_off(r, f"{y.change}: {r.s.peer} has not been heard in time")
     elif y.want is Want.SOLO:
         if give_up_addresses(r, (Vip.PRIMARY, Vip.STANDBY)):
             _write_change(r, primary=r.s.peer, handover=None, cause=y.change)
@@ -181,6 +185,7 @@ def _write_change(r: Round, primary: str, handover: WalPoint | None, cause: str,
         handover=handover,
         cause=cause,
         at=r.inputs.wall,
+        witness_id=v.record.witness_id,
     )
     r.write(
         replace(durable, record=record, served=False, complete=False, handbacks=durable.handbacks + handbacks)
@@ -223,5 +228,6 @@ def own(r: Round, row: Change) -> None:
         handover=None,
         cause=row.name,
         at=r.inputs.wall,
+        witness_id=r.s.witness_id,
     )
     r.write(replace(r.k.durable, record=record, handbacks=0))

@@ -13,6 +13,7 @@ from pgvip.core.actions import (
     ConfirmGrant,
     DropVip,
     Fence,
+    KillPostgres,
     MountArchive,
     PowerOn,
     Promote,
@@ -26,6 +27,7 @@ from pgvip.core.actions import (
 from pgvip.core.changes import HAND_BACK, By, Change
 from pgvip.core.conditions import void
 from pgvip.core.facts import Facts
+from pgvip.core.lease import leased
 from pgvip.core.messages import Revoked
 from pgvip.core.promotion import STRAYS_MAX, at_a_target, count_stray, without_target
 from pgvip.core.rights import (
@@ -57,7 +59,7 @@ def postgres(r: Round, row: Change) -> None:
         return
     if _without_right(r):
         return
-    if v.paused or v.is_running(Rejoin, StopPostgres, Promote):
+    if v.paused or v.is_running(Rejoin, StopPostgres, KillPostgres, Promote):
         return
     if k.orders.leaving and not v.postmaster and not v.processes.left:
         return  # what ended, the shutdown of the host has ended: nothing is started any more
@@ -80,6 +82,12 @@ def _without_right(r: Round) -> bool:
     opened = v.database is None and v.processes is not None and not v.processes.standby_signal  # not asked yet
     if v.standby and (v.read_write or opened) and not v.is_running(Promote):
         count_stray(r)
+    if v.primary and not leased(v):
+        # The peer gains at a time that is fixed: no clean stop has that time, and none that is under way is waited for.
+        if r.start(KillPostgres()):
+            r.k.witness = replace(r.k.witness, killed=True)
+            r.note("lease-ended", f"{r.s.peer} has not been heard in time: PostgreSQL is killed, the addresses dropped")
+        return True
     # Nobody gains by an isolation, so there is time for a clean stop, after which it starts at once when it ends.
     unhurried = v.k.isolation.isolated and StopPostgres not in v.k.work.failures
     r.start(StopPostgres(clean=unhurried and v.responding and not v.hung))
@@ -141,7 +149,7 @@ def _as_blocked_primary(r: Round) -> None:
             r.start(StopPostgres(clean=False))
     elif v.processes.left:
         r.start(StopPostgres(clean=False))
-    elif entitled(v) and not v.k.isolation.isolated and not v.k.durable.lacks:
+    elif entitled(v) and leased(v) and not v.k.isolation.isolated and not v.k.durable.lacks:
         r.start(StartPostgres(standby=True, sync=False))
 
 
@@ -327,8 +335,8 @@ def archive(r: Round) -> None:
 def power_on(r: Round) -> None:
     """Switch on again what this host switched off, or what it cannot do without, once no claim is open."""
     v, k = r.facts(), r.k
-    # Also the fence of a claim that has ended must have come to its end.
-    open_attempt = k.fencing.claim is not None or v.is_running(Fence)
+    # Also the fence of a claim that has ended must have come to its end; a claim that asks the witness has sent none.
+    open_attempt = (k.fencing.claim is not None and k.fencing.claim.attempt) or v.is_running(Fence)
     if open_attempt or k.intent.writing is not None or k.orders.force:
         return
     if k.durable.kept_off or k.orders.fence_order is not None:

@@ -24,10 +24,11 @@ from pgvip.core.changes import NONE, NOT_CALLED_OFF, Change, choose
 from pgvip.core.guard import guard
 from pgvip.core.isolation import isolate
 from pgvip.core.knowledge import Clock, Decision, Grants, Knowledge, Peer, Power, Promotion
+from pgvip.core.lease import due_s
 from pgvip.core.messages import AddressFree
 from pgvip.core.round import Round
 from pgvip.core.settings import Identity, Inputs, Settings
-from pgvip.core.values import BootFacts, Durable
+from pgvip.core.values import BootFacts, Durable, Witnessed
 from pgvip.core.warnings import reported, standing
 
 
@@ -53,6 +54,7 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
         promotion=Promotion(unverified=durable.served),
         peer=Peer(met=facts.met),
         clock=Clock(jumped_s=who.started_s),
+        witness=Witnessed(facts.lease, -1, facts.won_term, facts.free_term) if confirmed else Witnessed(),
     )
 
 
@@ -62,7 +64,11 @@ def boot_facts(knowledge: Knowledge) -> BootFacts:
     term = k.durable.record.term if k.durable.record and k.confirmed else 0
     told = k.grants.address.term if k.grants.address else -1
     doubt_s = max(k.power.doubt_s, k.power.fence_s)
-    return BootFacts(k.confirmed, term, k.grants.grant, told, doubt_s, k.peer.met, revoked_s=k.grants.revoked_s)
+    return BootFacts(
+        k.confirmed, term, k.grants.grant, told, doubt_s, k.peer.met,
+        revoked_s=k.grants.revoked_s, lease=k.witness.lease, free_term=k.witness.free_term,
+        won_term=k.witness.won_term,
+    )  # fmt: skip
 
 
 def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: float) -> Decision:
@@ -121,7 +127,7 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     warnings = standing(r.facts())
     message = speak.reporting(message, reported(warnings))
     wake = tuple(dict.fromkeys(r.wake))
-    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), warnings, wake, guard(r))
+    return Decision(r.k, tuple(r.actions), message, tuple(r.notes), warnings, wake, guard(r), due_s(r.facts()))
 
 
 def _choose(r: Round) -> Change:

@@ -12,6 +12,11 @@ def daemon_silent(v: Facts) -> bool:
     return min(v.heard_age_s, listened_s) >= v.s.dead_after_s
 
 
+def unfollowed(v: Facts) -> bool:
+    """The standby's daemon is silent and its database takes nothing of this primary, whatever else of it answers."""
+    return daemon_silent(v) and unflushed_s(v) >= v.s.unfollowed_s
+
+
 def unflushed_s(v: Facts) -> float:
     """For how long the standby has flushed nothing of what this primary has for it; 0.0 when it does."""
     since_s = v.k.database.unflushed_since_s

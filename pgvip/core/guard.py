@@ -6,8 +6,7 @@ right. No takeover waits for it or rests on it.
 
 from __future__ import annotations
 
-from pgvip.core.actions import StopPostgres
-from pgvip.core.knowledge import Guard
+from pgvip.core.actions import Guard, StopPostgres
 from pgvip.core.rights import write_right
 from pgvip.core.round import Round
 from pgvip.core.speak import cannot

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import fencing, veto
+from pgvip.core import fencing, veto, witness
 from pgvip.core.actions import (
     AskVeto,
     CheckVip,
+    ClaimTerm,
     ConfirmGrant,
     Fence,
     FindEnd,
@@ -19,7 +20,7 @@ from pgvip.core.actions import (
     WriteState,
 )
 from pgvip.core.conditions import void
-from pgvip.core.knowledge import Clock, DatabaseTimes, FenceOrder, Power, Switchover
+from pgvip.core.knowledge import Clock, DatabaseTimes, FenceOrder, Power, Switchover, Why
 from pgvip.core.messages import Command, Heard, Message, Order
 from pgvip.core.promotion import settled
 from pgvip.core.rights import entitled, write_right
@@ -55,6 +56,8 @@ def _result(r: Round, result: Result) -> None:
         _written(r, action.durable, ok=result.ok)
     elif isinstance(action, Fence):
         fencing.fenced(r, action.attempt, ok=result.ok, text=result.text)
+    elif isinstance(action, ClaimTerm):
+        fencing.claimed(r, result)
     elif isinstance(action, ConfirmGrant) and result.ok:
         if not void(r.k.grants.revoked, action.key.boot_id, action.key.echo_s):
             r.k.grants = replace(r.k.grants, given=action.key, given_at_s=result.at_s, unwaited="")
@@ -85,7 +88,11 @@ def _written(r: Round, durable: Durable, *, ok: bool) -> None:
         return
     # The order for which the peer has consented to leave this host alone is not carried out yet.
     alone = old is not None and old.primary == new.primary == r.s.me and new.mode is Mode.SOLO
-    fence_order = r.k.orders.fence_order if alone and r.k.fencing.claim is None else None
+    claim = r.k.fencing.claim
+    fence_order = r.k.orders.fence_order if alone and claim is None else None
+    if claim is not None and claim.why is Why.UNHEARD and claim.won:
+        r.k.confirmed = True  # nobody else can have left the term, after a boot as well
+    witness.recorded(r, old, new)
     r.k.fencing = replace(r.k.fencing, claim=None, waiting="", veto=None)  # any change of the record ends the claim
     r.k.consent = replace(r.k.consent, giving_up=None, end=None)
     r.k.grants = replace(r.k.grants, given=None, unwaited="")
@@ -160,7 +167,9 @@ def _command(r: Round, command: Command) -> bool:
         lacking = k.durable.lacks and r.facts().primary
         return lacking or r.write(replace(k.durable, hold="", lacks=False))
     elif order is Order.FORCE_PROMOTE:
-        k.orders = replace(k.orders, force=True, unfenced=command.text == "without-fence")
+        words = command.text.split()
+        unfenced, unwitnessed = "without-fence" in words, "without-witness" in words
+        k.orders = replace(k.orders, force=True, unfenced=unfenced, unwitnessed=unwitnessed)
     elif order in (Order.FAILOVER, Order.FENCE_OFF):
         until_s = r.now_s + r.s.consent_s + r.s.fence_delay_s
         fence_order = FenceOrder(until_s, off=order is Order.FENCE_OFF)
@@ -204,6 +213,7 @@ def _message(r: Round, message: Message) -> None:
     record = message.record
     if record is not None:
         _heard_record(r, message, record)
+    witness.echoed(r, message)
     if message.answer and message.answer == question(r) and record is not None and not k.peer.alarm:
         k.peer = replace(k.peer, answered_term=max(k.peer.answered_term, record.term))
     if message.pause.serial > k.durable.pause.serial:
@@ -312,6 +322,7 @@ def passing(r: Round) -> None:
         k.promotion = replace(k.promotion, restarted_for=())
     if k.promotion.strays and v.streams and settled(r):
         k.promotion = replace(k.promotion, stray="", strays=0, stray_why="")
+    witness.passing(r)
     _lasting(r)
 
 
@@ -331,7 +342,7 @@ def _lasting(r: Round) -> None:
     caught_up = database is not None and v.read_write and (flushed or not v.sync_term)
     # One that this process has seen alive: after a power failure there is none.
     ended = v.dead and not in_order and s.postmaster_since_s > NEVER
-    crashed = ended and v.primary and k.durable.served and k.consent.giving_up is None
+    crashed = ended and v.primary and k.durable.served and k.consent.giving_up is None and not k.witness.killed
     ongoing = v.primary and not v.read_write and (crashed or s.crashed_since_s > NEVER)
     crashed_since_s = _since(r, s.crashed_since_s, ongoing)
     found = DatabaseTimes(

@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
-from pgvip.core.actions import Action, Kind, Subject
+from pgvip.core.actions import Action, Guard, Kind, Subject
 from pgvip.core.messages import AddressFree, Command, Heard, Message, Revoked, Stopped, Want
 from pgvip.core.settings import Identity, Note, StandingWarning
-from pgvip.core.values import NEVER, Durable, Grant, Record, Role, Vip, WalPoint
+from pgvip.core.values import NEVER, Durable, Grant, Record, Role, Vip, WalPoint, Witnessed
 
 
 class Why(StrEnum):
     """Why a host claims: it decides when the claim ends (docs/protocol.md, "Claiming (fence)").
 
     UNFOLLOWED: the peer's daemon is silent and its database does not follow, whatever else of it answers.
+    UNHEARD: the peer's daemon is silent, so that nothing prolongs the lease of this host.
     ORDER: a forced promotion, which needs no right. OPERATOR: an order to power the peer off, with the ordinary right.
     """
 
     SILENCE = "silence"
     UNFOLLOWED = "unfollowed"
+    UNHEARD = "unheard"
     CANNOT = "cannot"
     ORDER = "order"
     OPERATOR = "operator"
 
 
-class Guard(StrEnum):
-    """What a watchdog is to do after a round (`core.guard`)."""
-
-    FEED = "feed"
-    """The write right stands: armed and fed."""
-    GIVE = "give"
-    """It is being given up in order: fed where it is armed."""
-    LOST = "lost"
-    """It is lost, and what it allowed is not seen to have ended: not fed."""
-    FREE = "free"
-    """It is seen to be given up, or was never here: disarmed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An open claim: this host is fencing its peer to change the record of `term`.
+    """An open claim: this host is fencing its peer, or asking the witness, to change the record of `term`.
 
-    Only the result of `attempt` counts, once [m 5]. `fenced`: that result came and was good; the record is
-    being written; `by_word`: it was an operator's word. `takeover`: the claimer is the standby.
+    Only the result of `attempt` counts, once [m 5]. `fenced`: that result came and was good; the record is being
+    written; `by_word`: it was an operator's word. `takeover`: the claimer is the standby. `won`: no register is needed
+    any more; until then `asked` names the question, and `serial` is the count that was known when it was asked.
+    `waits`: the end of the peer's lease does as well as a fence.
     """
 
     change: str
@@ -57,6 +49,10 @@ class Claim:
     retry_at_s: float = NEVER
     fenced: bool = False
     by_word: bool = False
+    won: bool = True
+    asked: str = ""
+    serial: int = 0
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +215,8 @@ class Orders:
     """To take the primary role whatever the record says."""
     unfenced: bool = False
     """With `force`: without fencing the peer first."""
+    unwitnessed: bool = False
+    """With `force`: without asking the witness."""
     leaving: bool = False
     """This host is shutting down: it takes no role and starts no server."""
     deferred: tuple[Command, ...] = ()
@@ -351,6 +349,7 @@ class Knowledge:
     database: DatabaseTimes = DatabaseTimes()
     promotion: Promotion = Promotion()
     isolation: Isolation = Isolation()
+    witness: Witnessed = field(default_factory=Witnessed)
     work: Work = field(default_factory=Work)
     clock: Clock = Clock()
     role: Role = Role.NONE
@@ -388,7 +387,7 @@ _FIELDS = tuple(each.name for each in fields(Knowledge))
 class Decision:
     """What a round yields: the new knowledge, what to start, what to say (at every change and every heartbeat).
 
-    `wake`: probes that should look again at once. `guard`: what a watchdog is to do.
+    `wake`: probes that should look again at once. `guard`: what a watchdog is to do. `due_s`: the next round's time.
     """
 
     knowledge: Knowledge
@@ -398,3 +397,4 @@ class Decision:
     warnings: tuple[StandingWarning, ...]
     wake: tuple[str, ...]
     guard: Guard = Guard.FREE
+    due_s: float = math.inf

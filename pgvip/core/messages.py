@@ -64,6 +64,9 @@ class Message:
     none is required. `unfit`: why the sender's server may not take over, "" for nothing that is known.
     `failing`, `failing_hint`, `failing_unseen`: the first of the sender's warnings that both hosts are to show.
     `crashes`: how long ago its servers crashed while it was primary, in seconds.
+    `echo_s`, `echo_boot`: the sending time of the newest message of the peer that the sender has heard, and the boot of
+    the peer in which it was sent; "" from a claimer, and where no witness counts. `lease_s`: how long the sender's
+    rights last after that, with the time in which it gives them up. `claimed_term`: see `Durable.claimed_term`.
     """
 
     pair_id: str
@@ -111,6 +114,9 @@ class Message:
     failing_hint: str = ""
     failing_unseen: bool = False
     crashes: tuple[float, ...] = ()
+    echo_boot: str = ""
+    lease_s: float = 0.0
+    claimed_term: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pgvip.core.values import NEVER, START, Lsn, Vip, WalPoint
 
@@ -143,6 +143,13 @@ class PeerDatabase:
     system_id: str = ""
 
 
+class WitnessStatus(NamedTuple):
+    """What the witness says of itself: the id that it was given, and how many claims it has granted."""
+
+    witness_id: str
+    serial: int
+
+
 @dataclass(frozen=True, slots=True)
 class Observations:
     """Everything the probes saw, as one value; a field is an empty Observation until its probe spoke.
@@ -156,7 +163,8 @@ class Observations:
     ask before a takeover by fence. `stranger`: what answers at the peer's address or its VIP and does not prove to be
     the peer, "" for nothing; it counts for nothing, and is reported.
     `clients`: a client would be let in to log in through the VIPs that this host carries.
-    `watchdog`: it can be armed, or is; False where there is none and need not be any.
+    `watchdog`: it can be armed, or is; False where there is none and need not be any. `witness`: what it says of
+    itself; no decision waits for it.
     """
 
     gateway: Observation[str] = Observation()
@@ -177,3 +185,4 @@ class Observations:
     clients: Observation[bool] = Observation()
     veto: Observation[bool] = Observation()
     watchdog: Observation[bool] = Observation()
+    witness: Observation[WitnessStatus] = Observation()

@@ -14,10 +14,14 @@ from pgvip.core.conditions import (
     GATEWAY,
     GRANTED,
     GUARDED,
+    HAS_DATA,
     HEALTHY,
     HOLDS_ALL,
     IN_TIME,
     KEEPS_ROLE,
+    LEASE_OVER,
+    LEASED,
+    LET_GO,
     NO_ALARM,
     NO_HIGHER,
     NO_HOLD,
@@ -43,22 +47,30 @@ from pgvip.core.conditions import (
     holds,
 )
 from pgvip.core.facts import Facts
+from pgvip.core.lease import witnessed
 from pgvip.core.values import Mode, Override, Record
 
 # The write right but for what it needs of the data and the network: this host is the pair's one primary, here and now.
 ENTITLED = (CONFIRMED, PRIMARY, NO_ALARM, NOT_GIVING_UP, KEEPS_ROLE)
-WRITE = (*ENTITLED, NOT_ISOLATED, HOLDS_ALL, WHOLE)
+WRITE = (*ENTITLED, NOT_ISOLATED, HOLDS_ALL, WHOLE, LEASED)
 SERVING = (*WRITE, READ_WRITE)
+# With the register of its term this primary may go on alone: in a pause too, since all stays as it is.
+GOES_ON = (PAIR, *SERVING, HEALTHY, GATEWAY)
 # This primary may make the pair solo.
-SOLO = (PAIR, *SERVING, HEALTHY, GATEWAY, NOT_PAUSED)
+SOLO = (*GOES_ON, NOT_PAUSED)
+# With the register of its term a primary that has ceased to serve, or has not begun since its boot, may again.
+RETURN = (
+    PAIR, PRIMARY, LEASE_OVER, NO_ALARM, NOT_GIVING_UP, NO_HIGHER, NO_HOLD, HAS_DATA, HOLDS_ALL, WHOLE, GUARDED,
+    GATEWAY, NOT_PAUSED,
+)  # fmt: skip
 # This standby holds all it needs to take over, by its primary's word, can replay all of it, and may serve.
 ELIGIBLE = (STANDBY, PAIR, GUARDED, FIT, GRANTED)
 # This standby could take the role by consent; by fence it needs its gateway besides, and no pause.
 TAKER = (CONFIRMED, STANDBY, PAIR, NO_ALARM, NO_HIGHER, STAYS, NO_HOLD, RECOVERING, HEALTHY, GUARDED, FIT, GRANTED)
 TAKEOVER = (*TAKER, NOT_GIVING_UP, GATEWAY, NOT_PAUSED)
 # The standby VIP is this host's, whatever its database does: that of a standby, and of a primary that serves alone.
-ADDRESS = (CONFIRMED, PAIR, NO_ALARM, NOT_GIVING_UP, NO_HIGHER, ADDRESS_FREE)
-ADDRESS_ALONE = (ALONE, *WRITE)
+ADDRESS = (CONFIRMED, PAIR, NO_ALARM, NOT_GIVING_UP, NO_HIGHER, ADDRESS_FREE, LEASED)
+ADDRESS_ALONE = (ALONE, *WRITE, LET_GO)
 READERS = (*ADDRESS, RECOVERING, IN_TIME)
 READERS_ALONE = (*ADDRESS_ALONE, READS)
 # Rewind or rebuild this host's data.
@@ -71,6 +83,8 @@ RIGHTS = {
     "write": WRITE,
     "serving": SERVING,
     "solo": SOLO,
+    "goes on": GOES_ON,
+    "return": RETURN,
     "eligible": ELIGIBLE,
     "taker": TAKER,
     "takeover": TAKEOVER,
@@ -97,6 +111,11 @@ def write_right(facts: Facts) -> bool:
 def solo_right(facts: Facts) -> bool:
     """This primary may make the pair solo."""
     return holds(SOLO, facts)
+
+
+def stays_right(facts: Facts) -> bool:
+    """With the register of its term this primary may be the one that serves, alone."""
+    return holds(GOES_ON, facts) or holds(RETURN, facts)
 
 
 def eligible(facts: Facts) -> bool:
@@ -145,10 +164,13 @@ def alone_by_choice(facts: Facts) -> bool:
 def takes_from_me(facts: Facts, record: Record) -> bool:
     """Adopting `record` takes the primary role from this host without its consent, after it wrote.
 
-    Silent as to a real fence: then this boot was never confirmed. docs/protocol.md, "The record".
+    Silent as to a real fence: then this boot was never confirmed. With a witness it has given up in time, or its
+    commits have waited for the very host that took the role, unless neither is so. docs/protocol.md, "The record".
     """
     forced = facts.record is not None and record.term - facts.record.term >= 500_000
-    return facts.primary and record.primary != facts.s.me and facts.k.durable.served and (facts.k.confirmed or forced)
+    in_deed = not (facts.pair and witnessed(facts)) or (facts.k.witness.late and not facts.sync_term)
+    unasked = forced or (facts.k.confirmed and in_deed)
+    return facts.primary and record.primary != facts.s.me and facts.k.durable.served and unasked
 
 
 def keeps_standby_vip(record: Record, me: str) -> bool:

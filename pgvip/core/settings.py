@@ -16,6 +16,10 @@ class Settings:
 
     `isolation_demote_s`: 0 for never, which is the default of an async pair (pg_auto_failover's
     network_partition_timeout is 20 s). `archive_mounted`: the peer's archive is a mount, which the core sees to.
+    `witness_id`: the witness that is to count in the next pair, "" for none. `lease_s`, `lease_stop_s`: how long the
+    rights of a pair last unheard, and how long it takes to give them up, verified (the watchdog's time, where that is
+    what is relied on). `claim_s`: what one claim may take. `clock_margin`: how much a clock may run fast or slow
+    against another (chrony's default maxslewrate is 8.3 %).
     """
 
     me: str
@@ -53,6 +57,16 @@ class Settings:
     watchdog_required: bool = False
     digest: str = ""
     version: str = ""
+    witness_id: str = ""
+    lease_s: float = 4.5
+    lease_stop_s: float = 0.8
+    claim_s: float = 0.5
+    clock_margin: float = 0.1
+
+    @property
+    def loses_within_s(self) -> float:
+        """How long after what the peer last heard this host has given up all that a lease allows."""
+        return self.lease_s + self.lease_stop_s
 
     @property
     def dead_after_s(self) -> float:
@@ -110,3 +124,36 @@ class Note:
     event: str
     text: str
     fields: tuple[tuple[str, str], ...] = field(default=())
+
+
+def misfit(s: Settings) -> tuple[str, str]:
+    """Why the times of a pair with a witness do not fit, with the arithmetic, and the hint; ("", "") when they do.
+
+    A primary must have claimed before its lease ends, else it stops beside a standby that is only silent. In async the
+    standby must have waited before what it was granted ends, else it never takes over.
+    """
+    if not s.witness_id:
+        return "", ""
+    claimed_s = s.dead_after_s + 2 * s.heartbeat_s + s.claim_s
+    renewed_s, waits_s = min(s.lag_s_max / 10, 5.0), s.loses_within_s * (1 + s.clock_margin)
+    if s.lease_s < claimed_s:
+        what = (
+            f"lease_s = {s.lease_s:g} is too short: a primary claims after interval_s * check_times = "
+            f"{s.dead_after_s:g} s of silence, noticed up to two heartbeats of {s.heartbeat_s:g} s late, "
+            f"and a claim may take claim_s = {s.claim_s:g} s: together {claimed_s:g} s"
+        )
+        return what, f"write a lease_s of at least {claimed_s:g}, or detect faster"
+    if s.lease_stop_s < s.heartbeat_s:
+        what = f"lease_stop_s = {s.lease_stop_s:g} is shorter than a heartbeat of {s.heartbeat_s:g} s"
+        return what, f"write at least {s.heartbeat_s:g}: a host has to notice the end of its lease, and to stop"
+    if not s.sync and s.lag_s_max < renewed_s + waits_s:
+        what = (
+            f"lag_s_max = {s.lag_s_max:g} is too short: what a standby was granted is up to {renewed_s:g} s old, and "
+            f"it waits (lease_s + lease_stop_s) * (1 + clock_margin) = {waits_s:g} s before it takes over: together "
+            f"{renewed_s + waits_s:g} s"
+        )
+        return what, f"write a lag_s_max of at least {renewed_s + waits_s:g}, or shorter leases"
+    if not (s.sync or s.watchdog_required or s.fencing):
+        what = "in async, a primary whose daemon hangs acknowledges commits that the standby which takes over lacks"
+        return what, 'write watchdog.mode = "required", configure fencing, or use sync'
+    return "", ""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import intake
+from pgvip.core import intake, witness
 from pgvip.core.actions import DropVip, StopPostgres, WriteState, name_of
 from pgvip.core.changes import By, Change
+from pgvip.core.lease import witnessed
 from pgvip.core.messages import AddressFree, Message, Request, Stopped, Want
 from pgvip.core.rights import eligible
 from pgvip.core.round import Round
@@ -36,6 +37,7 @@ def message(r: Round, row: Change) -> Message:
     heard = k.peer.heard.message if k.peer.heard else None
     confirms = k.fencing.claim is None and k.intent.writing is None and v.record and not k.peer.alarm
     answer = heard.question if heard and confirms else ""
+    echo_boot, echo_s = witness.echo(r)
     stop_over = k.consent.giving_up.stopped if k.consent.giving_up else None
     return Message(
         pair_id=k.who.pair_id,
@@ -79,6 +81,10 @@ def message(r: Round, row: Change) -> Message:
         guarded=v.guarded,
         unfit=v.unfit,
         crashes=tuple(r.now_s - at_s for at_s in k.database.crashes),
+        echo_s=echo_s,
+        echo_boot=echo_boot,
+        lease_s=r.s.loses_within_s if witnessed(v) else 0.0,
+        claimed_term=v.term if v.term in (k.durable.claimed_term, k.witness.lost_term) else -1,
     )
 
 

@@ -89,7 +89,10 @@ class Override(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Who may serve. One small durable fact for each host; docs/protocol.md, "The record"."""
+    """Who may serve. One small durable fact for each host; docs/protocol.md, "The record".
+
+    `witness_id`: the witness whose registers count in this term; "" for none.
+    """
 
     pair_id: str
     system_id: str
@@ -101,10 +104,12 @@ class Record:
     handover: WalPoint | None = None
     cause: str = ""
     at: str = ""
+    witness_id: str = ""
 
     def same_rights(self, other: Record) -> bool:
-        """True when both name the same primary, mode and sync (equal terms must)."""
-        return (self.primary, self.mode, self.sync) == (other.primary, other.mode, other.sync)
+        """True when both name the same primary, mode, sync and witness (equal terms must)."""
+        mine = (self.primary, self.mode, self.sync, self.witness_id)
+        return mine == (other.primary, other.mode, other.sync, other.witness_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,14 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Serial:
+    """How many claims a witness has granted, as it last said; it never counts backwards [m 18]."""
+
+    witness_id: str = ""
+    granted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Durable:
     """All that is written with fsync: the record and the local facts beside it.
 
@@ -132,6 +145,8 @@ class Durable:
     data until an operator clears the hold.
     `kept_off`: an operator ordered this host to power its peer off: it is not switched on again before they say so, or
     before it was heard again.
+    `claimed_term`: this host has asked the witness for the register of that term. `serial`: the highest count that the
+    witness reported.
     """
 
     record: Record | None = None
@@ -142,6 +157,8 @@ class Durable:
     handbacks: int = 0
     kept_off: bool = False
     lacks: bool = False
+    claimed_term: int = -1
+    serial: Serial = Serial()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +176,38 @@ class Grant:
     expires_s: float | None = None
 
 
+class Lease(NamedTuple):
+    """The peer has heard, in `term`, what this host sent at `sent_s`: until some time after that it lets go of nothing.
+
+    With a witness the write right and the addresses of a `pair` rest on it (`core.lease`) [m 17].
+    """
+
+    term: int
+    sent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """What this host knows of its lease, of the registers, and of the witness."""
+
+    lease: Lease | None = None
+    """In a pair with a witness: what its rights rest on."""
+    lost_term: int = -1
+    """The register of that term is the peer's: only the peer may leave the term without consent."""
+    won_term: int = -1
+    """The register of that term is this primary's, and its lease has not run since: nobody else can leave the term."""
+    free_term: int = -1
+    """In that term, solo: the peer is known to hold no address any more."""
+    killed: bool = False
+    """This host killed its server since its lease was over, and the server has not been seen up since."""
+    late: bool = False
+    """Its server could write longer after the end of the lease than it takes to give up."""
+    learned_s: float = NEVER
+    """When this process learned `Durable.serial`: what was asked before says nothing about it."""
+    rolled_back: str = ""
+    """The witness reported a lower count than before: it was restored or reset, and nobody claims."""
+
+
 @dataclass(frozen=True, slots=True)
 class BootFacts:
     """What lives only within one kernel boot; kept with the boot id over daemon restarts.
@@ -167,7 +216,7 @@ class BootFacts:
     `Knowledge.doubt_s`; here also a fence whose result this process has not used yet. `met`: the peer was heard.
     `revoked_s`: grants that began before this reading of the own clock are invalid.
     `offset_s`: how far the wall clock was ahead of CLOCK_BOOTTIME when these were kept (None: not kept); it shows a
-    jump between two processes.
+    jump between two processes. `lease`, `free_term`, `won_term`: see `Witnessed`.
     """
 
     confirmed: bool = False
@@ -178,3 +227,6 @@ class BootFacts:
     met: bool = False
     offset_s: float | None = None
     revoked_s: float = NEVER
+    lease: Lease | None = None
+    free_term: int = -1
+    won_term: int = -1

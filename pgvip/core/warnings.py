@@ -6,9 +6,9 @@ they mean and how much they matter; a test compares the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
 
 from pgvip.core.actions import Rejoin, StartPostgres, name_of
 from pgvip.core.changes import CRASHES
@@ -17,13 +17,14 @@ from pgvip.core.converge import CHECK_FRESH_S
 from pgvip.core.facts import Facts
 from pgvip.core.following import daemon_silent, unflushed_s
 from pgvip.core.intake import CRASHES_S
+from pgvip.core.lease import witnessed
 from pgvip.core.messages import Message
 from pgvip.core.promotion import STRAYS_MAX
 from pgvip.core.rights import ELIGIBLE, SOLO, eligible, standby_address, standby_right, write_right
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Override, Vip
-
-T = TypeVar("T")
+from pgvip.core.warning_row import WarningRow, warned
+from pgvip.core.witness_warnings import WITNESS
 
 STATE_HANGS_S = 5.0
 """A write of the record takes milliseconds; one that takes so long hangs."""
@@ -34,34 +35,6 @@ _GENERAL = {
 """For a warning those that name the same cause more closely."""
 ANSWERED_S = 15.0
 """An answer by ARP counts for so long: three probes."""
-
-
-@dataclass(frozen=True, slots=True)
-class WarningRow(Generic[T]):
-    """One warning: it stands while `when` finds something; where that is a list, once for each of it.
-
-    `text` and `hint` may name {it}, what was found, and {v}, what was examined. `both`: the peer's status shows it as
-    well, since clients may be unable to commit because of it. `unseen`: of the warning, by {it}.
-    """
-
-    name: str
-    when: Callable[[T], object]
-    text: str
-    hint: str = ""
-    both: bool = False
-    unseen: Callable[[Any], bool] = lambda _it: False
-
-
-def warned(rows: Iterable[WarningRow[T]], v: T, **words: object) -> tuple[StandingWarning, ...]:
-    """The warnings that stand, in the order of their rows. `words`: what else their texts may name."""
-    found: list[StandingWarning] = []
-    for row in rows:
-        it = row.when(v)
-        if it:
-            for one in it if isinstance(it, list) else (it,):
-                text, hint = (each.format(it=one, v=v, **words) for each in (row.text, row.hint))
-                found.append(StandingWarning(row.name, text, hint, row.unseen(one)))
-    return tuple(found)
 
 
 def standing(facts: Facts) -> tuple[StandingWarning, ...]:
@@ -188,7 +161,7 @@ def _commits_wait(v: Facts) -> dict[str, str] | None:
     missing = unmet(SOLO, v)
     if missing:
         return {"text": missing[0].text, "hint": missing[0].hint}
-    if not v.s.fencing and daemon_silent(v):
+    if not v.s.fencing and not witnessed(v) and daemon_silent(v):
         return {"text": "there is no way to fence it", "hint": "bring its daemon back: systemctl status pgvip there"}
     why = dict(v.k.intent.blockers).get("solo-by-consent") or "the change is under way"
     return {"text": why, "hint": "see pgvip status and PostgreSQL's log on both hosts"}
@@ -239,6 +212,11 @@ def _starved(v: Facts) -> bool:
 def _silent(v: Facts) -> bool:
     """A peer that answers by no path, beside a host that knows what it may do."""
     return v.message is None and v.peer_silent and v.k.confirmed
+
+
+def _unfenced(v: Facts) -> bool:
+    """Nothing but consent may change this pair."""
+    return v.pair and not v.s.fencing and not witnessed(v)
 
 
 def _archive_unread(v: Facts) -> str:
@@ -305,11 +283,13 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "{peer} was powered off by an operator's order, and is not switched on by itself", "pgvip fence on"),
     WarningRow("archive-unread", _archive_unread, "the archive of {peer} cannot be read over the link: {it}",
                "pgvip check --only archive-peer; see that archive.port is open between the hosts"),
-    WarningRow("no-fencing", lambda v: not v.s.fencing, "no way to fence is configured: no takeover on silence",
-               "configure fencing for both hosts"),
+    WarningRow("no-fencing", lambda v: not (v.s.fencing or witnessed(v)),
+               "no way to fence is configured: no takeover on silence",
+               "configure fencing for both hosts, or a witness"),
     WarningRow("fence-failing", lambda v: v.k.fencing.claim.tries - 1 if v.k.fencing.claim else 0,
                "the peer could not be fenced in {it} tries", "if you see that it is off: pgvip fence confirm",
                both=True),
+    *WITNESS,
     WarningRow("vetoed", lambda v: v.k.fencing.veto.refused if v.k.fencing.veto else "",
                "a veto hook puts the takeover off: {it}",
                "see what the hook is about; when it allows it, this host takes over"),
@@ -381,7 +361,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("primary-lost", lambda v: _silent(v) and v.standby and not eligible(v),
                "the primary answers by no path, and this standby does not hold all that it had",
                "bring the primary back; if it is lost for good: pgvip promote --force here"),
-    WarningRow("cannot-fence", lambda v: _silent(v) and v.pair and not v.s.fencing and (v.primary or eligible(v)),
+    WarningRow("cannot-fence", lambda v: _silent(v) and _unfenced(v) and (v.primary or eligible(v)),
                "the peer answers by no path, and there is no way to fence it",
                "bring it back; if you see that it is off: pgvip promote --force --without-fence here"),
     WarningRow("crashing", _crashing, "PostgreSQL ended without a shutdown {it} in the last 10 minutes",

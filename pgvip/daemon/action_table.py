@@ -12,10 +12,13 @@ from pgvip.core.actions import (
     AddVip,
     AskVeto,
     CheckVip,
+    Claimed,
+    ClaimTerm,
     ConfirmGrant,
     DropVip,
     Fence,
     FindEnd,
+    KillPostgres,
     MountArchive,
     PowerOn,
     Promote,
@@ -28,13 +31,18 @@ from pgvip.core.actions import (
     WriteState,
 )
 from pgvip.daemon.action_threads import Function, Outcome
-from pgvip.errors import ProbeError
+from pgvip.errors import ActionError, ProbeError
 from pgvip.rejoin import follow
 from pgvip.state.record import RecordStore
 from pgvip.system import stopped_wal
 from pgvip.system.processes import kill_cluster
 
 INTERRUPT_S = 5.0
+
+
+def no_witness(action: ClaimTerm) -> Claimed:
+    """Where none is configured."""
+    raise ActionError(f"witness {action.witness_id} is not configured here")
 
 
 class Actions:
@@ -46,8 +54,10 @@ class Actions:
         store: RecordStore,
         log: Callable[[str, str], None],
         ask_veto: Callable[[], str] = lambda: "",
+        claim: Callable[[ClaimTerm], Claimed] = no_witness,
     ) -> None:
         self._config, self._store, self._log, self._ask_veto = config, store, log, ask_veto
+        self._claim = claim
 
     def functions(self) -> dict[type[Action], Function]:
         """One for each kind of action. Each raises a PgvipError when it fails."""
@@ -55,6 +65,8 @@ class Actions:
             WriteState: self._write_state,
             StartPostgres: self._start,
             StopPostgres: self._stop,
+            KillPostgres: lambda _: postgres.stop(self._config(), clean=False),
+            ClaimTerm: self._claim_term,
             Promote: lambda _: Outcome(text=postgres.promote(self._config())),
             SetSyncNames: self._set_sync_names,
             ConfirmGrant: self._confirm_grant,
@@ -91,6 +103,10 @@ class Actions:
     def _stop(self, action: Action) -> None:
         assert isinstance(action, StopPostgres)
         postgres.stop(self._config(), clean=action.clean)
+
+    def _claim_term(self, action: Action) -> Outcome:
+        assert isinstance(action, ClaimTerm)
+        return Outcome(claimed=self._claim(action))
 
     def _set_sync_names(self, action: Action) -> None:
         assert isinstance(action, SetSyncNames)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from queue import SimpleQueue
 
-from pgvip.core.actions import Action, Result, StopPostgres, WriteState
+from pgvip.core.actions import Action, Claimed, Result, StopPostgres, WriteState
 from pgvip.core.values import WalPoint
 from pgvip.daemon.internal_errors import InternalErrors
 from pgvip.deadlines import now_s
@@ -33,6 +33,7 @@ class Outcome:
 
     text: str = ""
     point: WalPoint | None = None
+    claimed: Claimed | None = None
 
 
 Function = Callable[[Action], Outcome | None]
@@ -102,7 +103,7 @@ class Workshop:
         try:
             with RESERVE.lent():
                 outcome = self._do(action, stops) or Outcome()
-            result = Result(action, ok=True, at_s=now_s(), text=outcome.text, point=outcome.point)
+            result = Result(action, True, now_s(), outcome.text, outcome.point, outcome.claimed)
             self._took_s[type(action).__name__] = result.at_s - began_s
             if not action.properties.routine:
                 self._log("done", f"{_words(action)} in {1000 * (result.at_s - began_s):.0f} ms")

@@ -31,6 +31,7 @@ from pgvip.daemon.rotation_desk import RotationDesk
 from pgvip.daemon.tls_change import QUESTION as TLS
 from pgvip.daemon.tls_change import TlsChange
 from pgvip.daemon.views import StatusView, WebView
+from pgvip.daemon.witness_desk import WitnessDesk
 from pgvip.deadlines import now_s
 from pgvip.events import event_log
 from pgvip.explain.answers import Explanations
@@ -126,10 +127,12 @@ class Assembly:
         wake = self._probe_threads.wake
         self._arrivals = Arrivals(wake)
         watch = self._arrivals.watch_postmaster
+        witness = WitnessDesk(config, self._newest)
+        looks = {"witness": witness.look} if witness.counts else {}
         self._probes = Probes(
-            self._config, self._newest, wake, self._guardian.look, postmaster=watch, took_s=self._took_s
+            self._config, self._newest, wake, self._guardian.look, postmaster=watch, took_s=self._took_s, more=looks
         )
-        actions = Actions(self._config, self._store, event_log.log, self._recorder.hooks.ask_veto)
+        actions = Actions(self._config, self._store, event_log.log, self._recorder.hooks.ask_veto, witness.claim)
         self._workshop = Workshop(
             actions.functions(), actions.interrupt, self._inbox, event_log.log, self._took_s, faults=self._faults
         )

@@ -19,7 +19,7 @@ from pgvip.checks import exposed
 from pgvip.checks.server_state import ServerState
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Vip
-from pgvip.core.warnings import WarningRow, warned
+from pgvip.core.warning_row import WarningRow, warned
 from pgvip.daemon import backup_age, server_files
 from pgvip.deadlines import now_s
 from pgvip.drill import result

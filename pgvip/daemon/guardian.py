@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pgvip.config.model import Config
 from pgvip.config.rules import watchdog_limits_s
-from pgvip.core.knowledge import Guard
+from pgvip.core.actions import Guard
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
 from pgvip.system import service, watchdog

@@ -10,7 +10,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING
 
-from pgvip.core.warnings import WarningRow, warned
+from pgvip.core.warning_row import WarningRow, warned
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,6 +6,7 @@ with the next heartbeat.
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -15,9 +16,9 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from pgvip.config.model import Config
-from pgvip.core.actions import Action, Result
+from pgvip.core.actions import Action, Guard, Result
 from pgvip.core.decide import begin, boot_facts, decide
-from pgvip.core.knowledge import Guard, Knowledge
+from pgvip.core.knowledge import Knowledge
 from pgvip.core.messages import Command, Message
 from pgvip.core.observations import Database, Observation, Observations
 from pgvip.core.settings import Identity, Inputs, Note
@@ -101,6 +102,7 @@ class Daemon:
     ) -> None:
         self._config, self._inbox, self._outside = config, inbox, outside
         self._knowledge: Knowledge = begin(who, durable, facts)
+        self._decided_due_s = math.inf
         self._seen = Observations()
         self._facts = replace(facts, offset_s=None)
         self._said: Message | None = None
@@ -133,8 +135,9 @@ class Daemon:
         settings, k = self._config().settings, self._knowledge
         quiet_s = at_s - k.peer.heard.at_s if k.peer.heard else 0.0
         measured_s = settings.dead_after_s + settings.fence_delay_s + EAGER_FOR_S
+        left_s = max(0.0, self._decided_due_s - at_s)  # a lease ends, or a wait
         measuring = 2 * settings.heartbeat_s < quiet_s < measured_s
-        return min(settings.heartbeat_s, EAGER_S) if measuring or k.fencing.waiting else settings.heartbeat_s
+        return min(settings.heartbeat_s, left_s, EAGER_S if measuring or k.fencing.waiting else settings.heartbeat_s)
 
     def _drain(self, due_s: float) -> None:
         """Take events in until one is urgent or the next heartbeat is due; then whatever else is there."""
@@ -229,7 +232,7 @@ class Daemon:
         )
         self._messages, self._results, self._commands = [], [], []
         decision = decide(self._knowledge, inputs, config.settings, at_s)
-        self._knowledge = decision.knowledge
+        self._knowledge, self._decided_due_s = decision.knowledge, decision.due_s
         self._keep(decision.knowledge)
         for note in decision.notes:
             self._outside.note(note)

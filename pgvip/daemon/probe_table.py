@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgvip.actions import leftovers, replication, unwatched, vip
 from pgvip.config.model import Config
+from pgvip.core import lease
 from pgvip.core.actions import DropVip
 from pgvip.core.changes import NONE
+from pgvip.core.facts import Facts
 from pgvip.core.values import Mode, Vip
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
@@ -49,7 +51,7 @@ class Probes:
 
     `wake`: makes a probe run at once, by its name. `watchdog`: whether one is ready. `postmaster`: is called with the
     process at each run, None when there is none. `took_s`: where it is noted how long a run took that `explain`
-    wants to know.
+    wants to know. `more`: probes that only matter while the peer is quiet, by name.
     """
 
     def __init__(
@@ -61,9 +63,10 @@ class Probes:
         *,
         postmaster: Callable[[ProcessRef | None], None],
         took_s: dict[str, float],
+        more: Mapping[str, Callable[[], object]] | None = None,
     ) -> None:
         self._config, self._newest, self._wake, self._watchdog = config, newest, wake, watchdog
-        self._took_s = took_s
+        self._took_s, self._more = took_s, more or {}
         self._processes = ProcessesProbe(postmaster)
         self._database = DatabaseProbe(config())
         postgres_config = config().postgres
@@ -102,6 +105,7 @@ class Probes:
             looks.append(("archive", lambda: archive_mount.probe(self._config()), lambda: REST_S))
         if config.watchdog.mode != "off":
             looks.append(("watchdog", self._watchdog, lambda: REST_S))
+        looks += [(name, look, self._quiet_s) for name, look in self._more.items()]
         return [Probe(*look, again_s=AGAIN_S.get(look[0])) for look in looks]
 
     # --- paces --------------------------------------------------------------------------------------
@@ -110,9 +114,12 @@ class Probes:
         return self._config().settings.interval_s
 
     def _database_s(self) -> float:
-        """Faster while something waits for what the database says."""
-        snapshot = self._newest.get()
-        interval_s = self._interval_s()
+        """Faster while something waits for what the database says.
+
+        With a witness also at rest: a primary goes on alone so long after it saw the last sign of the standby's stream.
+        """
+        snapshot, settings = self._newest.get(), self._config().settings
+        interval_s = min(settings.interval_s, settings.heartbeat_s) if settings.witness_id else settings.interval_s
         if snapshot is None:
             return 0.1
         k = snapshot.decision.knowledge
@@ -189,8 +196,23 @@ class Probes:
         """Not at every run: each renewal is an event that causes the next run."""
         if not config.valid_lft_s or now_s() - self._renewed_s.get(name, 0.0) < config.valid_lft_s / 5:
             return
-        if self._may_renew(name) and vip.renew(config, name):
+        lifetime_s = self._lifetime_s(config)
+        if lifetime_s > 0 and self._may_renew(name) and vip.renew(config, name, lifetime_s):
             self._renewed_s[name] = now_s()
+
+    def _lifetime_s(self, config: Config) -> int:
+        """How long the kernel is to keep an address of a daemon that hangs from now on.
+
+        With a witness no longer than the lease that allows it and the time to stop, for which the other host waits.
+        """
+        snapshot = self._newest.get()
+        if snapshot is None:
+            return config.valid_lft_s
+        v = Facts(snapshot.decision.knowledge, snapshot.seen, snapshot.config.settings, now_s())
+        if not (v.pair and lease.witnessed(v)) or lease.has_won(v):
+            return config.valid_lft_s
+        left_s = lease.lease_end_s(v) + v.s.lease_stop_s - v.now_s
+        return min(config.valid_lft_s, int(max(0.0, left_s)))
 
     def _may_renew(self, name: Vip) -> bool:
         """A lease ends with its loop: nobody renews it for one that hangs, or that wants the address gone."""

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from pgvip.core.settings import StandingWarning
-from pgvip.core.warnings import WarningRow, warned
+from pgvip.core.warning_row import WarningRow, warned
 from pgvip.errors import PgvipError
 from pgvip.events import event_log
 from pgvip.setup import access

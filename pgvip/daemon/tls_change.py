@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pgvip.core.values import NEVER
-from pgvip.core.warnings import WarningRow, warned
+from pgvip.core.warning_row import WarningRow, warned
 from pgvip.daemon import rotation_desk, server_files
 from pgvip.deadlines import now_s
 from pgvip.errors import FormatError, LinkError, PgvipError, PostgresError, RefusedError

@@ -11,9 +11,12 @@ from pgvip.core.actions import (
     AddVip,
     AskVeto,
     CheckVip,
+    Claimed,
+    ClaimTerm,
     DropVip,
     Fence,
     FindEnd,
+    KillPostgres,
     Promote,
     Rejoin,
     Result,
@@ -59,11 +62,15 @@ def durations(
 def carry_out(pair: Pair, player: Player, action: Action) -> Result:
     """The action has ended: what it did, and its result."""
     now_s, server = pair.now_s, player.server
-    ok, text, point = True, "", None
+    ok, text, point, claimed = True, "", None, None
     if isinstance(action, StartPostgres):
         server.start(now_s, standby=action.standby, sync_name=player.settings.peer if action.sync else "")
     elif isinstance(action, StopPostgres):
         _stop(pair, player, clean=action.clean)
+    elif isinstance(action, KillPostgres):
+        server.stop(now_s, clean=False)
+    elif isinstance(action, ClaimTerm):
+        claimed = Claimed(pair.registers.setdefault(action.term, player.name), 0)
     elif isinstance(action, Promote):
         server.promote(now_s)
     elif isinstance(action, SetSyncNames):
@@ -82,7 +89,7 @@ def carry_out(pair: Pair, player: Player, action: Action) -> Result:
         ok, text, point = _salvage(pair, player)
     elif isinstance(action, Fence):
         ok, text = _fence(pair, player)
-    return Result(action, ok, now_s, text, point)
+    return Result(action, ok, now_s, text, point, claimed)
 
 
 def answers_for(pair: Pair, player: Player, vip: Vip) -> str:

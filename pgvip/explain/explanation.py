@@ -14,6 +14,7 @@ from pgvip.core.changes import ROWS, By, Part
 from pgvip.core.decide import begin
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Decision
+from pgvip.core.lease import witnessed
 from pgvip.core.observations import Observations
 from pgvip.core.settings import Identity
 from pgvip.core.values import BootFacts, Durable, Vip
@@ -182,10 +183,10 @@ class Explainer:
         fences = any(ROWS[name].by is By.FENCE and _acts(stage, player, name) for name in scenario.rows)
         if not fences or (unmet and not scenario.either):
             return
-        if not player.settings.fencing:
+        if not player.settings.fencing and not witnessed(player.facts(self.now_s)):
             text = f"no way to power {peer} off is configured, and nobody acts on silence alone"
             yield Blocker("no-fencing", text, f"configure fencing in section [hosts.{peer}]")
-        elif player.server.seen.fence.failures:
+        elif player.settings.fencing and player.server.seen.fence.failures:
             text = f"the fence device of {peer} does not answer {me}: {player.server.seen.fence.reason}"
             yield Blocker("fence-device", text, f"pgvip fence test on {me}")
 

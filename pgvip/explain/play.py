@@ -9,7 +9,7 @@ from pgvip.core.actions import Action, Result, WriteState
 from pgvip.core.changes import NONE
 from pgvip.core.knowledge import Decision
 from pgvip.core.settings import Note
-from pgvip.core.values import NEVER, Record, Vip
+from pgvip.core.values import NEVER, Lease, Record, Vip
 from pgvip.explain.effects import answers_for, carry_out
 from pgvip.explain.needs import Blocker, is_of, of_row
 from pgvip.explain.played_pair import Pair, Player
@@ -95,6 +95,7 @@ class Stage(Pair):
             if self._is_over(within_s) or (back and not whole):
                 return
             due = [at_s for player in self.players for at_s, _ in player.running]
+            due += [player.decision.due_s for player in self.players if player.decision and player.powered]
             self.now_s = min([self.now_s + (HOP_S if woken else self._step_s()), *(max(at, self.now_s) for at in due)])
 
     def _step_s(self) -> float:
@@ -113,6 +114,9 @@ class Stage(Pair):
             if heard is not None and not peer.mute and not player.mute:
                 player.k.peer = replace(player.k.peer, heard=replace(heard, at_s=self.now_s))
             player.k.clock = replace(player.k.clock, round_s=self.now_s)
+            record = player.k.durable.record
+            if record is not None and record.witness_id and not peer.mute and not player.mute:
+                player.k.witness = replace(player.k.witness, lease=Lease(record.term, self.now_s))
             if self.streams:
                 player.server.change(self.now_s, moved_at_s=self.now_s)
 

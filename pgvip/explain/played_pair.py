@@ -63,6 +63,7 @@ class Pair:
     def __init__(self, players: tuple[Player, Player], now_s: float) -> None:
         self.players, self.now_s = players, now_s
         self.linked = True
+        self.registers: dict[int, str] = {}  # a witness is taken to answer, and to have granted nothing of this yet
         self.crossed = False
         self._could_stream = any(player.server.database and _streams(player.server) for player in players)
         for player in players:

@@ -10,6 +10,7 @@ from pgvip.core.actions import (
     Action,
     AddVip,
     DropVip,
+    KillPostgres,
     Promote,
     Rejoin,
     Salvage,
@@ -67,6 +68,13 @@ def _note(stage: Stage, config: Config, event: Event, note: Note) -> tuple[str, 
     player = stage.of(event.host)
     if note.event == "intent" and row is not None:
         return _intent(player, row), row.name
+    if note.event == "claim" and words.startswith("asking"):
+        return "asks the witness for the term", name
+    if note.event == "claimed":
+        winner = dict(note.fields)["winner"]
+        return "has the term" if winner == event.host else f"learns that the term is {winner}'s", ""
+    if note.event == "lease-ended":
+        return f"has not heard {player.settings.peer} for lease_s = {player.settings.lease_s:g} s: gives up", ""
     if note.event == "claim":
         again = "again" in words
         return (f"tries to fence {player.settings.peer} again, and so on" if again
@@ -87,7 +95,7 @@ def _intent(player: Player, row: Change) -> str:
     peer, s = player.settings.peer, player.settings
     if row.by is By.FENCE and not s.fencing:
         return f"{row.because}, but there is no way to fence {peer}: it does nothing"
-    if row.by is By.FENCE and row.delayed:
+    if row.by in (By.FENCE, By.WITNESS) and row.delayed:
         return f"{row.because}; waits fence_delay_s = {s.fence_delay_s:g} s and checks again"
     if row.by is By.FENCE:
         return f"{row.because}"
@@ -118,6 +126,8 @@ def _action(stage: Stage, config: Config, event: Event) -> str:
 def _server(action: Action | None, peer: str) -> str:
     if isinstance(action, Promote):
         return "is promoted"
+    if isinstance(action, KillPostgres):
+        return "kills PostgreSQL"
     if isinstance(action, StopPostgres):
         return "stops PostgreSQL cleanly" if action.clean else "sees that every process of PostgreSQL is gone"
     if isinstance(action, StartPostgres):
@@ -136,6 +146,8 @@ def _written(stage: Stage, action: WriteState, host: str) -> str:
     record = action.durable.record
     if record is None or (record.term % 2 == 0) is not stage.of(host).settings.me_first:
         return ""
+    if action.durable.claimed_term == record.term:
+        return ""  # only that the witness is asked for this term, or what it said
     if record.mode is Mode.PAIR:
         return f"writes term {record.term}: {record.primary} is primary, and the other may take over"
     return f"writes term {record.term}: {record.primary} serves alone"

@@ -11,7 +11,7 @@ from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
 from pgvip.config.model import Config
-from pgvip.core.warnings import WarningRow, warned
+from pgvip.core.warning_row import WarningRow, warned
 from pgvip.deadlines import now_s
 from pgvip.errors import ActionError
 from pgvip.notify import delivery

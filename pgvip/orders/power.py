@@ -38,7 +38,9 @@ class Power:
         unfenced = bool(request.get("without_fence"))
         healthy = bool(request.get("although_healthy"))
         plan = refusals.promotion(self._desk.snapshot(), unfenced=unfenced, force_healthy=healthy)
-        command = Command(Order.FORCE_PROMOTE, "without-fence" if unfenced else "")
+        unasked = bool(request.get("without_witness"))
+        how = (("without-fence", unfenced), ("without-witness", unasked))
+        command = Command(Order.FORCE_PROMOTE, " ".join(word for word, said in how if said))
         return self._order(request, reply, plan, command, forced)
 
     def fence(self, request: Document, reply: Reply) -> Document:

@@ -15,7 +15,8 @@ from pgvip.core.facts import Facts
 from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible, write_right
 from pgvip.core.values import NEVER, Mode, Role, Vip
-from pgvip.core.warnings import WarningRow, distinct, warned
+from pgvip.core.warning_row import WarningRow, warned
+from pgvip.core.warnings import distinct
 from pgvip.state.codec import encode
 from pgvip.text.schema import SCHEMA
 
@@ -81,6 +82,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
             "configured": config.settings.fencing,
             **_watched(_power(v) if config.settings.fencing else Observation(), now_s),
         },
+        "witness": _witness(config, v, now_s),
         "archive": {
             "enabled": config.archive.enabled,
             "by": config.archive.peer_archive,
@@ -301,6 +303,19 @@ def _power(v: Facts) -> Observation[str]:
         return watch
     ended_s = v.k.work.ended[Subject.POWER]
     return Observation("off", ended_s) if v.k.power.peer_off else watch
+
+
+def _witness(config: Config, v: Facts, now_s: float) -> Document:
+    """Which one counts in this term, which one is configured, and the last probe of it."""
+    serial = v.k.durable.serial
+    watched = _watched(v.seen.witness, now_s)
+    return {
+        "configured": config.witness.id or None,
+        "counts": v.record.witness_id or None if v.record else None,
+        "serial": serial.granted if serial.witness_id else None,
+        **watched,
+        "value": v.seen.witness.value.witness_id if v.seen.witness.value else None,
+    }
 
 
 def _watched(watch: Observation[Any], now_s: float) -> Document:

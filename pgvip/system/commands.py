@@ -92,6 +92,7 @@ def run(
     cwd: str | Path | None = None,
     on_line: Callable[[str], None] | None = None,
     die_with_caller: bool = False,
+    grace_s: float = TERM_GRACE_S,
 ) -> Completed:
     """Run a command to its end, whatever that is.
 
@@ -101,7 +102,7 @@ def run(
     calling thread ends, so that a killed daemon leaves no base backup behind.
 
     Raises CommandError when it cannot be started or is not over within `timeout_s`; its whole process group
-    is ended then (SIGTERM, after a second SIGKILL).
+    is ended then (SIGTERM, after `grace_s` SIGKILL).
     """
     words = [str(word) for word in argv]
     tied = ["setpriv", "--pdeathsig", "KILL", "--"] if die_with_caller else []
@@ -113,7 +114,7 @@ def run(
         finished = _collect(child, streams, Deadline.after(timeout_s))
     finally:
         if not finished:
-            _end_group(child, TERM_GRACE_S, DYING_S)
+            _end_group(child, grace_s, DYING_S)
         _close(child, streams)
     texts = [stream.text for stream in streams]
     if not finished:

@@ -50,6 +50,13 @@ RECEIVER = {
 """For the WAL receiver, and the worker that synchronizes logical failover slots."""
 
 
+def of_witness(timeout_s: float) -> dict[str, str]:
+    """For sessions at a witness, whose version may be 12: what it has answered must be on its disk."""
+    settings = {key: value for key, value in IMMUNE.items() if key != "idle_session_timeout"}  # new in 14
+    limit = f"{timeout_s * 1000:.0f}"
+    return {**settings, "synchronous_commit": "on", "statement_timeout": limit, "lock_timeout": limit}
+
+
 def superuser(version: int) -> dict[str, str]:
     """For a session of PostgreSQL's own user at a server of this major version."""
     return SUPERUSER | {key: value for since, more in NEWER.items() if version >= since for key, value in more.items()}

@@ -250,7 +250,7 @@ def connect_parameters(
 
 
 def _verified(config: Config, role: str, address: str) -> dict[str, str]:
-    return server_tls.client_words(config, role, address, driver.libpq_version() // 10000)
+    return server_tls.client_words(config, role, address, libpq_major())
 
 
 def connect_client(config: Config, address: str) -> Session:
@@ -270,6 +270,11 @@ def connect_peer_replication(config: Config, address: str) -> Session:
         "options": session_settings.options(session_settings.RECEIVER),
     }
     return Session(words, f"the WAL sender at {address}")
+
+
+def libpq_major() -> int:
+    """Major version of the client library."""
+    return int(driver.libpq_version()) // 10000
 
 
 @cache

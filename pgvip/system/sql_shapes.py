@@ -149,6 +149,13 @@ SHAPES: dict[str, Shape] = {
     "drill_rows": any_of(INT),
     "drill_write": NOTHING,
     "drill_clean": NOTHING,
+    # --- the witness
+    "witness_init": one(TEXT),
+    "witness_claim": one(TEXT, COUNT, TEXT),
+    "witness_status": one(TEXT, COUNT),
+    "witness_claims": any_of(COUNT, TEXT, TEXT),
+    "witness_session": one(BOOL, TEXT, BOOL, NUMBER),
+    "witness_rights": any_of(TEXT),
     # --- checks
     "check_archiver": one(COUNT, COUNT, TEXT, BOOL, FLOAT.or_null),
     "check_clock": one(FLOAT),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvip.core.actions import KINDS
+from pgvip.text.witness_line import witness_line
 from pgvip.text.writing import UNKNOWN, archiving, backup, duration, lag, scheduled, size
 from pgvip.text.writing import moment as written
 from pgvip.web.graph import Axis, graph, role_changes, round_bytes, round_seconds
@@ -256,7 +257,10 @@ def around(document: Document) -> Html:
     if document["pause"]["active"]:
         text = f"{document['pause']['reason'] or 'no reason given'} (since {written(document['pause']['at'])})"
         rows.append(("paused", fill('<b class="warn">{text}</b>', text=text)))
-    rows.append((f"fencing of {peer}", _fencing(document["fencing"])))
+    witness = witness_line(document)
+    rows.append((f"fencing of {peer}", _fencing(document["fencing"], witness)))
+    if witness:
+        rows.append(("witness", _state(document["witness"]["ok"], witness)))
     rows.append((f"archive of {peer}", _archive(document["archive"])))
     rows += _background(document)
     rows.append(("peer link", _link(document["link"])))
@@ -272,7 +276,9 @@ def _state(good: bool | None, text: str) -> Html:
     return fill('<span class="{kind}">{text}</span>', kind=kind, text=text)
 
 
-def _fencing(fencing: Document) -> Html:
+def _fencing(fencing: Document, witness: str) -> Html:
+    if not fencing["configured"] and witness:
+        return _state(None, "none: takeovers go by the witness")
     if not fencing["configured"]:
         return fill('<span class="warn">{text}</span>', text="none: no takeover on silence")
     if fencing["ok"] is None:

@@ -27,13 +27,19 @@ run = VALUE
 [http]
 port = VALUE
 """
+WITNESS = """
+[witness]
+postgresql = "host=w.example.org port=5433 dbname='a b' sslmode=verify-full"
+timeout_s = 1.0
+lease_s = 5
+"""
 TYPED = tuple(
     ODD.replace("VALUE", value)
     for value in ("[[[[]]]]", "0x" + "f" * 5000, "9" * 5000, "nan", "-inf", "1979-05-27", "{a={b={}}}", "07:32:00")
 )
 
 
-@fuzz(text=texts(GOOD, SAMPLE, *TYPED, "a = " + "[" * 3000, "[" + "a." * 3000 + "b]"))
+@fuzz(text=texts(GOOD, GOOD + WITNESS, SAMPLE, *TYPED, "a = " + "[" * 3000, "[" + "a." * 3000 + "b]"))
 def test_configurations(text: str) -> None:
     with suppress(UnicodeEncodeError):
         text.encode()  # a file is read as UTF-8: no half characters get here

@@ -10,10 +10,13 @@ from pgvip.core.actions import (
     AddVip,
     AskVeto,
     CheckVip,
+    Claimed,
+    ClaimTerm,
     ConfirmGrant,
     DropVip,
     Fence,
     FindEnd,
+    KillPostgres,
     PowerOn,
     Promote,
     Rejoin,
@@ -71,8 +74,10 @@ class Actor:
 
         self.host.later(self.world.duration_s(low_s, high_s), due)
 
-    def _end(self, action: Action, *, ok: bool, text: str = "", point: WalPoint | None = None) -> None:
-        result = Result(action, ok, self.host.clock_s, text, point)
+    def _end(
+        self, action: Action, *, ok: bool, text: str = "", point: WalPoint | None = None, claimed: Claimed | None = None
+    ) -> None:
+        result = Result(action, ok, self.host.clock_s, text, point, claimed)
 
         def arrive() -> None:
             if self.daemon.alive:
@@ -163,6 +168,14 @@ class Actor:
         if clean and not self.world.chance(self.world.faults.stop_escalates):
             self._stop_cleanly(action)
             return
+
+        self._kill(action)
+
+    def _KillPostgres(self, action: KillPostgres) -> None:  # noqa: N802 - named after the action
+        self._kill(action)
+
+    def _kill(self, action: Action) -> None:
+        pg = self.host.pg
 
         def done() -> None:
             if pg.stuck and self.host.disk_bad:
@@ -370,6 +383,13 @@ class Actor:
 
     def _Fence(self, action: Fence) -> None:  # noqa: N802 - named after the action
         self.world.fencing.fence(self.host, lambda ok, text: self._end(action, ok=ok, text=text))
+
+    def _ClaimTerm(self, action: ClaimTerm) -> None:  # noqa: N802 - named after the action
+        def told(claimed: Claimed | None, text: str) -> None:
+            if self.daemon.alive:
+                self._end(action, ok=claimed is not None, text=text, claimed=claimed)
+
+        self.world.third.claim(self.host, action.term, told)
 
     def _AskVeto(self, action: AskVeto) -> None:  # noqa: N802 - named after the action
         """The hooks allow it, put it off, fail (which allows it), or never answer."""

@@ -273,11 +273,12 @@ def ambush(
     *,
     sync: bool | None = None,
     trace: bool = False,
+    witness: bool = False,
     **settings: float | bool,
 ) -> Outcome:
     """One run of a play; what the pair must hold is watched as in the random runs."""
     sync = script not in ASYNC if sync is None else sync
-    world = World(seed, sync=sync, trace=trace, **(FAST | {"consent_s": 2.0} | settings))
+    world = World(seed, sync=sync, trace=trace, witness=witness, **(FAST | {"consent_s": 2.0} | settings))
     world.boot_s, world.rejoin_s = (0.05, 0.5), (1.0, 4.0)
     return watched(world, lambda _world: _act(Play(world), script))
 

@@ -35,7 +35,8 @@ class Clients:
         if not (pg.phase == "primary" or pg.orphans):
             return
         peer = host.peer
-        if peer.powered and peer.pg.writes and not (world.split or world.parted or pg.by_hand or peer.pg.by_hand):
+        excused = world.split or world.parted or world.late_losers or pg.by_hand or peer.pg.by_hand
+        if peer.powered and peer.pg.writes and not excused:
             raise Violation(f"1: two writers: {host.name} and {peer.name}")
         through = Vip.PRIMARY in host.held and world.net.sends("client", host) and not pg.orphans
         record = host.durable.record

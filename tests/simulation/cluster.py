@@ -230,7 +230,8 @@ class Cluster:
         if self.phase != "down":
             self.world.watch.stopped(self.host)
             self.host.log(f"postgres {self.proc} is gone ({self.control}{', orphans' if self.orphans else ''})")
-        self.phase, self.proc, self.hung, self.by_hand = "down", "", "", False
+        self.phase, self.proc, self.hung = "down", "", ""
+        self.by_hand = self.by_hand and self.orphans  # what they go on committing is no more the pair's than before
         self.drop_inbound()
         self.world.replication.sender_gone(self)
         self.host.postmaster_died()

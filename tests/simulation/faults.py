@@ -118,13 +118,15 @@ class Faults:
     def record_back(self, host: Host, fault: Fault) -> None:
         """The power goes, and the state directory is restored to what it was some writes ago.
 
-        A solo primary's record is confirmed by silence (docs/protocol.md, "After a boot"), and nobody
+        A solo primary's record is confirmed by silence (docs/protocol.md, "After a boot"), with a witness a pair's
+        record by the register of a term that nobody has asked for, and nobody
         can know of a term whose only record is gone: what is restored here is neither of the two.
         """
         past = host.past[-int(fault.how[0]) - 1 :][:1]
         record, mine, theirs = past[0].record if past else None, host.durable.record, host.peer.durable.record
         known = mine is not None and theirs is not None and theirs.term >= mine.term
-        careful = record is not None and (record.mode is Mode.PAIR or record.primary != host.name)
+        silent = record is not None and record.primary == host.name
+        careful = record is not None and not (silent and (record.mode is Mode.SOLO or self.world.witnessed))
         if host.powered and record is not None and careful and known:
             self._off(host, fault, lasts_s=fault.lasts_s)
             self.world.restored = True
@@ -311,6 +313,38 @@ class Faults:
     def old_message(self, _host: Host, _fault: Fault) -> None:
         self.world.deliver_old()
 
+    # --- the witness ------------------------------------------------------------------------------------------
+
+    def witness_off(self, _host: Host, fault: Fault) -> None:
+        """It is down, and comes back with all that it wrote."""
+        third = self.world.third
+        third.up = False
+
+        def back() -> None:
+            third.up = True
+
+        self._ends(fault, back)
+
+    def witness_cut(self, _host: Host, fault: Fault) -> None:
+        """Some host does not reach it."""
+        cuts = {("witness", name) for name in str(fault.how[0])}
+        self.world.net.cuts |= cuts
+
+        def heal() -> None:
+            self.world.net.cuts -= cuts
+
+        self._ends(fault, heal)
+
+    def witness_mood(self, host: Host, fault: Fault) -> None:
+        """Claims of this host are refused, carried out late, or their answers are lost."""
+        moods = self.world.third.moods
+        moods[host.name] = str(fault.how[0])
+
+        def heal() -> None:
+            moods.pop(host.name, None)
+
+        self._ends(fault, heal)
+
     # --- operators ---------------------------------------------------------------------------------------------
 
     def switchover(self, host: Host, fault: Fault) -> None:
@@ -422,6 +456,8 @@ def heal(world: World, leaving: set[Host] | None = None) -> None:
     world.no_power.clear()
     world.sticks.clear()
     world.fencing.heal()
+    world.third.up = True
+    world.third.moods.clear()
     world.replication.stalled.clear()
     world.replication.trickle.clear()
     world.calm()

@@ -154,5 +154,11 @@ KINDS = (
     Kind("force", 0.7, operators=True),
 )  # fmt: skip
 """Daemon faults first; every run draws its own weights on top, so that runs differ in kind."""
+WITNESS_KINDS = (
+    Kind("witness_off", 1.0, (0.5, 40.0)),
+    Kind("witness_cut", 2.0, (0.5, 40.0), how=one_of("a", "b", "ab")),
+    Kind("witness_mood", 2.0, how=one_of("late", "late", "lost", "refused")),
+)
+"""What may go wrong with a witness besides; such runs are their own, and those without one stay as they were."""
 BLOWS = tuple(kind for kind in KINDS if kind.name in ("power", "cut_off", "apart", "postmaster_killed", "frozen"))
 """What makes a small fault that is under way a large one."""

@@ -154,6 +154,9 @@ class Probes:
         report: Report = {"gateway": (gateway, "gateway" if gateway else "no answer", now_s)}
         device = net.sends("fence", host) and self.world.fencing.moods.get(peer.name) != "fails"
         report["fence"] = (device, ("on" if peer.powered else "off") if device else "no answer", now_s)
+        if host.settings.witness_id:
+            status = self.world.third.status(host)
+            report["witness"] = (status is not None, status or "no answer", now_s)
         reachable = net.open("db", host, peer)
         for name, vip in (("arp_primary", Vip.PRIMARY), ("arp_standby", Vip.STANDBY)):
             # a frozen host's kernel does not answer, a host with a stopped daemon does

@@ -17,6 +17,7 @@ from pgvip.core.values import BootFacts, Durable, Vip
 from tests.simulation.acting import Actor
 from tests.simulation.cluster import Cluster
 from tests.simulation.looking import Probes, Report
+from tests.simulation.third import Keeper
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -25,7 +26,7 @@ PAIR_ID, SYSTEM_ID = "pair-1", "7000000000000000001"
 PUBLIC = (
     "record", "confirmed", "claiming", "question", "answer", "request", "invite", "cannot", "stopped",
     "has_checkpoint", "grant", "address_free", "eligible", "postmaster", "read_write", "in_recovery", "pause",
-    "hold", "leaving", "database_ok", "streaming", "unfit", "revoked",
+    "hold", "leaving", "database_ok", "streaming", "unfit", "revoked", "claimed_term",
 )  # fmt: skip
 """What in a message makes the daemon send it at once instead of at the next heartbeat."""
 _public = attrgetter(*PUBLIC)
@@ -62,6 +63,8 @@ class Host:
         self._still_s: float | None = None
         self._lost_s = 0.0
         self.offset_s = 0.0  # of the wall clock from CLOCK_BOOTTIME
+        self.rate = 1.0  # of the clock, against the world's
+        self.keeper: Keeper | None = None
 
     def log(self, text: str) -> None:
         self.world.log(self.name, text)
@@ -70,7 +73,7 @@ class Host:
     def clock_s(self) -> float:
         """CLOCK_BOOTTIME; it stands still while a virtual machine is paused."""
         now_s = self.world.now_s if self._still_s is None else self._still_s
-        return now_s - self.booted_s - self._lost_s
+        return (now_s - self.booted_s - self._lost_s) * self.rate
 
     @property
     def boot_id(self) -> str:
@@ -196,6 +199,7 @@ class Daemon:
         self._kept = host.facts
         self._offset_s = host.offset_s if host.facts.offset_s is None else host.facts.offset_s
         self._beat_s = float("-inf")
+        self._due_s = float("inf")
         self.actor = Actor(self)
         self.probes = Probes(self)
         host.log(f"daemon starts ({self.run_id}), confirmed={self.knowledge.confirmed}")
@@ -275,7 +279,14 @@ class Daemon:
         if decision.wake:
             self.probes.look_soon()
         self._say(decision.message)
+        self._due(decision.due_s)
         self.world.decided(host, decision)
+
+    def _due(self, due_s: float) -> None:
+        """A round at that time, if nothing makes one before: a lease or a wait ends."""
+        if due_s < float("inf") and due_s != self._due_s:
+            self._due_s = due_s
+            self.host.later(max(0.0, due_s - self.host.clock_s) / self.host.rate + 0.001, self.wake)
 
     def _say(self, message: Message) -> None:
         said = _public(message)

@@ -31,6 +31,7 @@ class Operator:
         self.world = world
         self.since_s = world.now_s
         self.acts = 0
+        self._tried: set[str] = set()
 
     def look(self) -> None:
         world = self.world
@@ -55,7 +56,9 @@ class Operator:
         if "paused" in said:  # an old message may bring back a pause that both hosts have forgotten
             self._order(self.world.a, Order.RESUME)
         elif said & LOST:
-            self._order(max(self.world.hosts, key=self._worth), Order.FORCE_PROMOTE)
+            host = max(self.world.hosts, key=self._worth)
+            again, self._tried = host.name in self._tried, self._tried | {host.name}
+            self._order(host, Order.FORCE_PROMOTE, "without-witness" if again and self.world.witnessed else "")
 
     def warnings(self, host: Host) -> set[str]:
         decision = host.daemon.last if host.daemon else None
@@ -71,8 +74,8 @@ class Operator:
             return (-1, 0)
         return (len(self.world.acknowledged.keys() & set(host.pg.wal)), len(host.pg.wal))
 
-    def _order(self, host: Host, order: Order) -> None:
+    def _order(self, host: Host, order: Order, text: str = "") -> None:
         if host.daemon is not None:
             self.acts += 1
             self.world.log("op", f"{order.value} on {host.name}")
-            host.daemon.order(order)
+            host.daemon.order(order, text)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from random import Random
 
-from tests.simulation.kinds import BLOWS, KINDS, Kind
+from tests.simulation.kinds import BLOWS, KINDS, WITNESS_KINDS, Kind
 
 How = tuple[str | float, ...]
 
@@ -45,7 +45,8 @@ class Traits:
     host on again after it was switched off: half (of the times), never, always. `kept`: share of the messages that
     may come again later. `pace_s`: mean time between faults; `ambush`: share of the moments that are struck;
     `chain`: share of the faults after which another one comes soon, of those that take a host or its database away.
-    `vetoes`: what the veto hooks of each host do.
+    `vetoes`: what the veto hooks of each host do. `witness`: "" for none; watched: hosts have a watchdog as well;
+    unwatched: they have none, so that a daemon that hangs is late, and two may write (in sync only).
     """
 
     only_daemons: bool = False
@@ -57,11 +58,12 @@ class Traits:
     chain: float = 0.0
     overrides: tuple[str, str] = ("auto", "auto")
     vetoes: tuple[str, str] = ("", "")
+    witness: str = ""
 
     @classmethod
-    def of(cls, seed: int) -> Traits:
+    def of(cls, seed: int, *, witness: bool = False) -> Traits:
         rng = Random(f"traits {seed}")
-        only_daemons = seed % 13 == 0
+        only_daemons = seed % 13 == 0 and not witness
         sides = rng.choice(OVERRIDES) if rng.random() < 0.06 else ("auto", "auto")
         return cls(
             only_daemons=only_daemons,
@@ -73,6 +75,7 @@ class Traits:
             chain=0.0 if only_daemons else rng.choice((0.0, 0.3, 0.6)),
             overrides=("auto", "auto") if only_daemons else sides,
             vetoes=_vetoes(seed),
+            witness=("unwatched" if seed % 3 == 1 else "watched") if witness else "",
         )
 
 
@@ -105,8 +108,8 @@ class Plan:
     salt: int = 0
 
     @classmethod
-    def of(cls, seed: int, events: int) -> Plan:
-        return cls(seed, events, Traits.of(seed))
+    def of(cls, seed: int, events: int, *, witness: bool = False) -> Plan:
+        return cls(seed, events, Traits.of(seed, witness=witness))
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -140,6 +143,10 @@ class Drawn:
         self._rng = rng = Random(f"faults {seed}")
         kinds = [kind for kind in KINDS if kind.daemon or not traits.only_daemons]
         kinds = [kind for kind in kinds if traits.operators or not kind.operators]
+        if traits.witness:
+            # A virtual machine that stands still is late by its own clocks, its watchdog's too.
+            kinds = [kind for kind in kinds if kind.name != "paused" or traits.witness == "unwatched"]
+            kinds += WITNESS_KINDS
         # Few kinds in each run find more than all kinds in every run (swarm testing, Groce and others, 2012).
         share = rng.choice((0.15, 0.3, 0.6))
         weights = [kind.weight * rng.choice((0.3, 1.0, 3.0)) * (rng.random() < share) for kind in kinds]

@@ -37,6 +37,7 @@ class Rule:
     sync: bool = True
     settings: dict[str, float | bool] = field(default_factory=dict)
     runs: int = 20
+    witness: bool = False
 
     @property
     def test(self) -> str:
@@ -45,7 +46,7 @@ class Rule:
         return f"rule_{int(number):02d}" if number != self.name else f"rule_{self.name.replace('-', '_')}"
 
     def run(self, seed: int, *, trace: bool = False) -> Outcome:
-        return ambush(self.play, seed, sync=self.sync, trace=trace, **self.settings)
+        return ambush(self.play, seed, sync=self.sync, trace=trace, witness=self.witness, **self.settings)
 
     def broken(self, seed: int, *, trace: bool = False) -> Outcome:
         with pytest.MonkeyPatch.context() as patch:

@@ -30,6 +30,7 @@ from tests.simulation import (
     rules_orders,
     rules_record,
     rules_rights,
+    rules_witness,
 )
 from tests.simulation.rule import Rule
 from tests.simulation.rules_redundant import ELSEWHERE, REDUNDANT, Redundant
@@ -47,7 +48,7 @@ MEASURED = Path(__file__).with_name("measured.json")
 RULES: tuple[Rule, ...] = (
     *rules_numbered.RULES, *rules_record.RULES, *rules_rights.RULES, *rules_holding.RULES, *rules_boot.RULES,
     *rules_changes.RULES, *rules_answers.RULES, *rules_claims.RULES, *rules_grants.RULES,
-    *rules_orders.RULES,
+    *rules_orders.RULES, *rules_witness.RULES,
 )  # fmt: skip
 
 
@@ -60,7 +61,7 @@ def measure(rule: Rule) -> dict[str, list[int] | float]:
 
 def plays() -> list[Rule]:
     """One rule for each play: several rules share one."""
-    return list({(rule.play, rule.sync, *rule.settings.items()): rule for rule in RULES}.values())
+    return list({(rule.play, rule.sync, rule.witness, *rule.settings.items()): rule for rule in RULES}.values())
 
 
 def try_redundant(rule: Redundant, first: int = 1, events: int = 2000) -> dict[str, int]:

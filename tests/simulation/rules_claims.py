@@ -32,7 +32,7 @@ def claims_afterwards(patch: Patch) -> None:
     fenced = fencing.fenced
     wanted: dict[str, tuple[str, Why, bool]] = {}
 
-    def no_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
+    def no_claim(r: Round, change: str, why: Why, *, takeover: bool, **more: bool) -> None:
         attempt = r.attempt()
         wanted[attempt] = (change, why, takeover)
         r.start(Fence(attempt))
@@ -223,8 +223,8 @@ def word_is_kept(patch: Patch) -> None:
             said.add(r.s.me)
         return whole(r, command)
 
-    def open_claim(r: Round, change: str, why: Why, *, takeover: bool) -> None:
-        opened(r, change, why, takeover=takeover)
+    def open_claim(r: Round, change: str, why: Why, *, takeover: bool, **more: bool) -> None:
+        opened(r, change, why, takeover=takeover, **more)
         if r.s.me in said and r.k.fencing.claim is not None:
             r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, fenced=True))
 

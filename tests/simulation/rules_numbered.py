@@ -93,8 +93,8 @@ def abandon(patch: pytest.MonkeyPatch) -> None:
     claimer_answers(patch)
     whole = fencing.open_claim
 
-    def deaf(r: Round, change: str, why: Why, *, takeover: bool) -> None:
-        whole(r, change, why, takeover=takeover)
+    def deaf(r: Round, change: str, why: Why, *, takeover: bool, **more: bool) -> None:
+        whole(r, change, why, takeover=takeover, **more)
         if r.k.fencing.claim is not None:
             r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, since_s=float("inf")))
 

@@ -342,7 +342,8 @@ RULES = (
          "a went on without an operator", "a forced promotion without a fence"),
     Rule("hold", "Nothing is rewound or rebuilt until an operator clears it.", hold_does_not_hold,
          both_write_after_a_force, "a went on without an operator", "a forced promotion without a fence"),
-    Rule("equal-terms", "Equal terms with different `primary`, `mode` or `sync`: alarm, nobody is confirmed, an"
+    Rule("equal-terms", "Equal terms with different `primary`, `mode`, `sync` or `witness_id`: alarm, nobody is"
+         " confirmed, an"
          " operator decides.", differ_unnoticed, each_has_the_role, "1: two writers", "both records restored"),
     Rule("boot-facts", "Two facts live only within one kernel boot (kept with the boot id, so that a daemon restart"
          " keeps them and a fence or a reboot drops them", facts_survive, fenced_and_back, "1: two writers",

@@ -216,8 +216,8 @@ def cannot_is_silence(patch: Patch) -> None:
     """A claim for "cannot" ends, like one for silence, when the peer is heard."""
     whole = fencing.open_claim
 
-    def broken(r: Round, change: str, why: Why, *, takeover: bool) -> None:
-        whole(r, change, Why.SILENCE if why is Why.CANNOT else why, takeover=takeover)
+    def broken(r: Round, change: str, why: Why, *, takeover: bool, **more: bool) -> None:
+        whole(r, change, Why.SILENCE if why is Why.CANNOT else why, takeover=takeover, **more)
 
     patch.setattr(fencing, "open_claim", broken)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from random import Random
 
 from pgvip.core.values import Override
 from tests.simulation.engine import Violation
@@ -23,6 +24,7 @@ FAST: dict[str, float | bool] = {
     "lag_s_max": 20.0, "stop_s": 20.0, "sync_stall_s": 5.0, "holdoff_s": 20.0,
     "unfollowed_s": 5.0,
 }  # fmt: skip
+LEASES: dict[str, float | bool] = {"lease_s": 1.7, "lease_stop_s": 0.4, "claim_s": 0.3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,11 @@ def make(seed: int, *, trace: bool = False, plan: Plan | None = None) -> World:
     """The world of a seed, or of a plan: its settings are drawn too."""
     plan = plan or Plan.of(seed, 0)
     traits = plan.traits
-    world = World(seed, sync=seed % 3 != 0, trace=trace, **_settings(seed))
+    settings = _settings(seed) | (_leases(seed) if traits.witness else {})
+    world = World(seed, sync=seed % 3 != 0, trace=trace, witness=bool(traits.witness), **settings)
+    if traits.witness:
+        world.guard(watchdog=traits.witness == "watched")
+        world.drift(Random(f"drift {seed}"))
     if plan.salt:
         world.rng.seed(f"{seed} {plan.salt}")
     world.operators = traits.operators
@@ -59,9 +65,14 @@ def _settings(seed: int) -> dict[str, float | bool]:
     return settings | {"isolation_demote_s": ISOLATION_S[seed // 6 % len(ISOLATION_S)]}  # also of seeds with one mode
 
 
-def run(seed: int, events: int = 2000, *, trace: bool = False) -> Outcome:
+def _leases(seed: int) -> dict[str, float | bool]:
+    """With a witness: half of the pairs cannot fence; the fast ones have short leases."""
+    return {"fencing": seed % 4 >= 2, **(LEASES if seed % 2 else {})}
+
+
+def run(seed: int, events: int = 2000, *, trace: bool = False, witness: bool = False) -> Outcome:
     """Run a seed: what goes wrong is drawn from it."""
-    return play(Plan.of(seed, events), trace=trace)
+    return play(Plan.of(seed, events, witness=witness), trace=trace)
 
 
 def play(plan: Plan, *, trace: bool = False, most: int = 1 << 62) -> Outcome:

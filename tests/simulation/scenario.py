@@ -8,9 +8,9 @@ from tests.simulation.machine import Host
 from tests.simulation.world import World
 
 
-def pair(seed: int = 1, *, sync: bool = True, **settings: float | bool) -> World:
+def pair(seed: int = 1, *, sync: bool = True, witness: bool = False, **settings: float | bool) -> World:
     """A pair that has come to its healthy state."""
-    world = World(seed, sync=sync, trace=True, **settings)
+    world = World(seed, sync=sync, trace=True, witness=witness, **settings)
     world.init_boots()
     world.clients.begin()
     until(world, world.healthy, 60.0)

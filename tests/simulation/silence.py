@@ -84,6 +84,14 @@ def cut(*paths: str, hosts: str = "ab") -> Strike:
     return strike
 
 
+def both(one: Strike, other: Strike) -> Strike:
+    def strike(world: World) -> None:
+        one(world)
+        other(world)
+
+    return strike
+
+
 def on(host: str, act: Callable[[Host], None]) -> Strike:
     return lambda world: act(world.a if host == "a" else world.b)
 
@@ -176,6 +184,13 @@ LASTING: dict[str, Strike] = {
     "promotion forks early": on("b", _early),
 }  # fmt: skip
 """Faults of one part that last, on a pair whose primary is a."""
+OF_WITNESS: dict[str, Strike] = {
+    "witness off": lambda world: setattr(world.third, "up", False),
+    **{f"witness cut from {host}": cut("witness", hosts=host) for host in "ab"},
+    **{f"{host} alone": both(cut("link", "db"), cut("witness", hosts=host)) for host in "ab"},
+}
+"""The same with a witness."""
+ALL = {**LASTING, **OF_WITNESS}
 
 
 def plays() -> Iterator[tuple[str, str]]:
@@ -185,18 +200,23 @@ def plays() -> Iterator[tuple[str, str]]:
     yield from combinations(LASTING, 2)
 
 
-def lasting(seed: int, first: str, second: str = "", *, sync: bool = True, trace: bool = False) -> World:
-    """A healthy pair, one or two faults that last, and what is said meanwhile; Violation when nothing is."""
-    world = World(seed, sync=sync, trace=trace)
+def lasting(
+    seed: int, first: str, second: str = "", *, sync: bool = True, trace: bool = False, witness: bool = False
+) -> World:
+    """A healthy pair, one or two faults that last, and what is said meanwhile; Violation when nothing is.
+
+    `witness`: it has one, and cannot fence.
+    """
+    world = World(seed, sync=sync, trace=trace, witness=witness, fencing=not witness)
     world.init_boots()
     world.clients.begin()
     while world.unhealthy():
         world.step()
     watch = Silence(world)
     watch.begin()
-    world.after(world.span(0.5, 2.0), lambda: LASTING[first](world))
+    world.after(world.span(0.5, 2.0), lambda: ALL[first](world))
     if second:
-        world.after(world.span(0.5, 6.0), lambda: LASTING[second](world))
+        world.after(world.span(0.5, 6.0), lambda: ALL[second](world))
     end_s = world.now_s + LASTS_S
     while world.now_s < end_s:
         world.step()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgvip.core.knowledge import Decision, Guard
+from pgvip.core.actions import Guard
+from pgvip.core.knowledge import Decision
 from pgvip.core.messages import Order
 from tests.simulation.machine import Host
 from tests.simulation.scenario import heals, pair, primary, run, tail, until

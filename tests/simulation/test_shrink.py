@@ -23,8 +23,8 @@ def unfenced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim counts as carried out before its fence has a result."""
     whole: Callable[..., None] = fencing.open_claim
 
-    def broken(r: Round, change: str, why: Why, *, takeover: bool) -> None:
-        whole(r, change, why, takeover=takeover)
+    def broken(r: Round, change: str, why: Why, *, takeover: bool, **more: bool) -> None:
+        whole(r, change, why, takeover=takeover, **more)
         if r.k.fencing.claim is not None:
             r.k.fencing = replace(r.k.fencing, claim=replace(r.k.fencing.claim, fenced=True))
 

@@ -11,7 +11,7 @@ from pgvip.core.facts import Facts
 from pgvip.core.settings import StandingWarning
 from tests.simulation import silence
 from tests.simulation.engine import Violation
-from tests.simulation.silence import LASTING, lasting
+from tests.simulation.silence import LASTING, OF_WITNESS, lasting
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]
 
@@ -28,6 +28,20 @@ def test_one_fault_that_lasts(name: str) -> None:
 @pytest.mark.parametrize("names", SAMPLE, ids=" and ".join)
 def test_two_faults_that_last(names: tuple[str, str]) -> None:
     lasting(2, *names)
+
+
+BESIDE = Random(6).sample([(lost, other) for lost in OF_WITNESS for other in LASTING], 30)
+"""So many of a fault of the witness beside another one."""
+
+
+@pytest.mark.parametrize("name", OF_WITNESS)
+def test_one_fault_of_the_witness_that_lasts(name: str) -> None:
+    lasting(1, name, witness=True)
+
+
+@pytest.mark.parametrize("names", BESIDE, ids=" and ".join)
+def test_a_fault_beside_one_of_the_witness(names: tuple[str, str]) -> None:
+    lasting(2, *names, witness=True)
 
 
 FOUND = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 from pgvip.core.actions import VipAction
 from pgvip.core.fencing import FORCED
@@ -17,6 +18,7 @@ from tests.simulation.fencing import Fencing
 from tests.simulation.machine import PAIR_ID, SYSTEM_ID, Host
 from tests.simulation.network import Network
 from tests.simulation.replication import Replication
+from tests.simulation.third import WITNESS_ID, Keeper, Third
 from tests.simulation.watching import Watch
 
 HEARING_S = 3.0
@@ -53,7 +55,9 @@ class Rules:
 class World(Engine):
     """Everything that is; `faults` says how unreliable it is just now."""
 
-    def __init__(self, seed: int, *, sync: bool = True, trace: bool = False, **settings: float | bool) -> None:
+    def __init__(
+        self, seed: int, *, sync: bool = True, trace: bool = False, witness: bool = False, **settings: float | bool
+    ) -> None:
         super().__init__(seed, trace=trace)
         self.sync = sync
         self.faults = Rates()
@@ -77,6 +81,8 @@ class World(Engine):
         self.a = Host(self, "a", Settings("a", "b", True, sync=sync, archive=False, **settings))  # type: ignore[arg-type]  # numbers and flags by name
         self.b = Host(self, "b", Settings("b", "a", False, sync=sync, archive=False, **settings))  # type: ignore[arg-type]  # as above
         self.a.peer, self.b.peer = self.b, self.a
+        self.third = Third(self)
+        self.late_losers = False  # neither daemons nor watchdogs act in time: one writer is not promised then
         self.hosts = (self.a, self.b)
         self.clients = Clients(self)
         self.watch = Watch(self)
@@ -87,22 +93,42 @@ class World(Engine):
         self.boot_s = (0.5, 5.0)
         self.rejoin_s = (1.0, 8.0)
         self.sticks: set[str] = set()
-        self._init()
+        self._init(WITNESS_ID if witness else "")
 
-    def _init(self) -> None:
+    def _init(self, witness_id: str) -> None:
         """As after `pgvip init` on the first host and `clone` on the second."""
-        record = Record(PAIR_ID, SYSTEM_ID, 0, "a", Mode.SOLO, self.sync, cause="init")
+        record = Record(PAIR_ID, SYSTEM_ID, 0, "a", Mode.SOLO, self.sync, cause="init", witness_id=witness_id)
+        if witness_id:
+            self.guard()
         self.a.durable = Durable(record=record, served=True)
         self.a.pg.wal = [self.new_entry() for _ in range(3)]
         self.a.pg.flushed = 3
         self.b.pg.wal, self.b.pg.flushed = list(self.a.pg.wal), 3
         self.b.pg.standby_signal, self.b.pg.control = True, "in archive recovery"
 
+    def guard(self, *, watchdog: bool = True) -> None:
+        """A witness counts: every host has a lease on its addresses, and a watchdog."""
+        for host in self.hosts:
+            host.settings = replace(host.settings, witness_id=WITNESS_ID)
+            host.keeper = Keeper(host, watchdog=watchdog)
+        self.late_losers = not watchdog
+
+    def drift(self, rng: Random) -> None:
+        """Both clocks run apart as far as the margin allows, or as they should."""
+        margin = self.a.settings.clock_margin
+        most = margin / (2.0 + margin)  # one slow and one fast clock together
+        for host, way in zip(self.hosts, rng.choice(((1, -1), (-1, 1), (0, 0), (1, 1))), strict=True):
+            host.rate = 1.0 + way * most
+
     def init_boots(self) -> None:
         """The first host serves already and is confirmed, as `init` leaves it."""
         for host in self.hosts:
             host.power_on()
         self.a.facts = BootFacts(confirmed=True, confirmed_term=0)
+
+    @property
+    def witnessed(self) -> bool:
+        return bool(self.a.settings.witness_id)
 
     # --- chances ------------------------------------------------------------------------------------
 
@@ -191,13 +217,13 @@ class World(Engine):
             self.parted = True
         if host.pg.by_hand:
             return  # what a server acknowledges that somebody promotes by hand is lost: it must be stopped at once
-        if peer.powered and peer.pg.writes and not (self.split or self.parted or peer.pg.by_hand):
+        if peer.powered and peer.pg.writes and not (self.split or self.parted or peer.pg.by_hand or self.late_losers):
             raise Violation(f"1: two writers: {host.name} became read-write while {peer.name} is")
         if host.durable.record is not None and host.durable.record.cause.startswith(FORCED):
             host.pg.left_out = 0  # an operator said so
         has = set(host.pg.wal)
         missing = [entry for entry in self.acknowledged if entry not in has and entry not in self.lost]
-        if not missing or self.forced or (self.parted and self._superseded(host)):
+        if not missing or self.forced or ((self.parted or self.late_losers) and self._superseded(host)):
             return
         if host.durable.record is not None and host.durable.record.cause.startswith(FORCED):
             self.lost.update(missing)  # what a force may lose, it says
@@ -218,7 +244,7 @@ class World(Engine):
         """4: one holder for each address, the primary one only where writes work."""
         self.moment("raised", host)
         peer = host.peer
-        if peer.powered and vip in peer.held and not (self.split or self.parted):
+        if peer.powered and vip in peer.held and not (self.split or self.parted or self.late_losers):
             raise Violation(f"4: both hosts hold the {vip.value} VIP")
         if vip is Vip.PRIMARY and host.pg.left_out:
             raise Violation(f"2: {host.name} serves without {host.pg.left_out} entries that its promotion left out")
@@ -277,6 +303,8 @@ class World(Engine):
     def decided(self, host: Host, decision: Decision) -> None:
         """A round ended."""
         self.rounds += 1
+        if host.keeper is not None:
+            host.keeper.decided(decision)
         for action in decision.actions:
             if not isinstance(action, VipAction):
                 self.moment(type(action).__name__, host)

@@ -17,7 +17,7 @@ from pgvip.core.knowledge import Decision, Knowledge, Promotion
 from pgvip.core.messages import AddressFree, Command, Heard, Message, Order, Request, Want
 from pgvip.core.observations import Database, Observation, Observations, PeerDatabase, Processes, Replica
 from pgvip.core.settings import Identity, Inputs, Settings
-from pgvip.core.values import NEVER, BootFacts, Durable, Grant, Lsn, Mode, Record, Role, Vip, WalPoint
+from pgvip.core.values import NEVER, BootFacts, Durable, Grant, Lease, Lsn, Mode, Record, Role, Vip, WalPoint
 from tests.knowing import knowing
 
 A = TypeVar("A", bound=Action)
@@ -25,6 +25,7 @@ A = TypeVar("A", bound=Action)
 Alter = Callable[["Host"], "Host"]
 
 PAIR_ID, SYSTEM_ID = "pair-1", "7000000000000000001"
+WITNESS_ID = "witness-1"
 NOW_S = 1000.0
 TERM = 4
 HERE = Lsn(0x1000)
@@ -357,6 +358,18 @@ def standby(mode: Mode = Mode.PAIR, *, me: str = "b", term: int = TERM, sync: bo
     return host.knows(grant=grant(me, term), address=AddressFree(term, f"boot-{me}"))
 
 
+
+
+def witnessed(host: Host, heard_s: float = 1.0) -> Host:
+    """The same in a pair with a witness; the peer has heard what this host sent `heard_s` ago."""
+    own = replace(host.record, witness_id=WITNESS_ID)
+    lease = Lease(own.term, host.now_s - heard_s)
+    host = host.durable(record=own).configured(witness_id=WITNESS_ID, fencing=False).knows(lease=lease)
+    told = host.k.peer.heard.message.record if host.k.peer.heard else None
+    if told is None or host.k.peer.heard is None:
+        return host
+    message = replace(host.k.peer.heard.message, record=replace(told, witness_id=WITNESS_ID))
+    return host.knows(heard=replace(host.k.peer.heard, message=message))
 
 
 # --- what several tests say or bring about ------------------------------------------------------------

@@ -44,7 +44,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("deadlines", "state", "text"),
     ("config",),
     ("link", "system", "web", "status"),
-    ("archive", "probes", "explain", "hooks", "notify", "drill"),
+    ("archive", "probes", "explain", "hooks", "notify", "drill", "witness"),
     ("actions", "checks", "journal"),
     ("orders", "rejoin"),
     ("daemon", "setup"),

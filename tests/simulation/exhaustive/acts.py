@@ -8,10 +8,13 @@ from typing import NamedTuple
 from pgvip.core.actions import (
     AddVip,
     CheckVip,
+    Claimed,
+    ClaimTerm,
     ConfirmGrant,
     DropVip,
     Fence,
     FindEnd,
+    KillPostgres,
     PowerOn,
     Promote,
     Rejoin,
@@ -26,6 +29,7 @@ from tests.simulation import world as random_world
 from tests.simulation.exhaustive import machines, servers, wal
 from tests.simulation.exhaustive.deciding import Core
 from tests.simulation.exhaustive.state import PEER, Violation, World, with_pg
+from tests.simulation.third import Third
 
 
 class Ended(NamedTuple):
@@ -76,6 +80,9 @@ class Actor:
         if isinstance(action, Fence):
             yield from self._fence(world, name)
             return
+        if isinstance(action, ClaimTerm):
+            yield from self._claim(world, name, action.term)
+            return
         after, outcome = self.end(world, name, number)
         yield Ended("", after, outcome)
         if isinstance(action, CheckVip | PowerOn | FindEnd | ConfirmGrant):
@@ -108,6 +115,8 @@ class Actor:
             return self._power_on(world, name)
         if isinstance(action, Fence):
             return self._fenced(world, name)
+        if isinstance(action, ClaimTerm):
+            return self._claimed(world, name, action.term)
         return self._of_server(world, name, number)
 
     def _of_server(self, world: World, name: str, number: int) -> tuple[World, int]:
@@ -121,6 +130,8 @@ class Actor:
             if pg.phase == "promoting" and not pg.hung:
                 world = servers.promoted(world, name)
             return world, self.good if world.host(name).pg.phase == "primary" else bad
+        if isinstance(action, KillPostgres):
+            return self._dies(world, name), self.good
         if isinstance(action, StopPostgres):
             clean = action.clean and not pg.hung and pg.phase in ("stopping", "standby")
             return (servers.shut_down(world, name) if clean else self._dies(world, name)), self.good
@@ -186,6 +197,27 @@ class Actor:
         pg = pg._replace(signal=True, broken=False, control="in archive recovery", alone=0)
         return with_pg(world, name, pg._replace(wal=peer.wal, flushed=wal.length(peer.wal))), self.good
 
+    # --- the witness ------------------------------------------------------------------------------------------
+
+    def _claimed(self, world: World, name: str, term: int) -> tuple[World, int]:
+        """The first who asks has the register."""
+        if not world.sends("witness", name):
+            return world, self.core.outcome(ok=False, text="no answer")
+        world, winner = carried_out(world, name, term)
+        return world, self.core.outcome(claimed=Claimed(winner, 0))
+
+    def _claim(self, world: World, name: str, term: int) -> Iterator[Ended]:
+        """It is answered; else its answer is lost, or it is carried out later, if ever."""
+        after, outcome = self._claimed(world, name, term)
+        yield Ended("", after, outcome)
+        if after is world and not world.sends("witness", name):
+            return
+        bad = self.core.outcome(ok=False, text="no answer in time")
+        yield Ended("unanswered", after, bad, 1)
+        late = (term, name)
+        if late not in world.asked:
+            yield Ended("late", world._replace(asked=(*world.asked, late)), bad, 1)
+
     # --- the peer's power ---------------------------------------------------------------------------------
 
     def device(self, world: World, name: str) -> bool:
@@ -219,3 +251,12 @@ class Actor:
             yield Ended("late", world._replace(late=(*world.late, target)), bad, 1)
         yield Ended("unconfirmed", off, bad, 1)
         yield Ended("unconfirmed, off and on", on, bad, 1)
+
+
+def carried_out(world: World, name: str, term: int) -> tuple[World, str]:
+    """A claim is carried out: who has the register, and the world in which they have it."""
+    winner = dict(world.registers).get(term)
+    if winner is not None and Third.once:
+        return world, winner
+    kept = tuple(each for each in world.registers if each[0] != term)
+    return world._replace(registers=tuple(sorted((*kept, (term, name))))), name

@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.simulation.exhaustive.faults import KINDS
+from tests.simulation.exhaustive.faults import KINDS, WITNESS_KINDS
 from tests.simulation.exhaustive.search import Bounds, Found, Search
 
 SAY_EVERY_S = 5.0
@@ -34,7 +34,8 @@ def words(found: Found) -> str:
     kinds = "every kind" if b.kinds == KINDS else ", ".join(b.kinds)
     lines = [
         f"bounds: {b.faults} faults ({kinds}), {b.delays} delays, {b.copies} kept messages"
-        f", {'sync' if b.sync else 'async'}, first step {'free' if b.orders else 'fixed'}, boot {b.boot} ticks"
+        f", {'sync' if b.sync else 'async'}{', with a witness' if b.witness else ''}"
+        f", first step {'free' if b.orders else 'fixed'}, boot {b.boot} ticks"
         f", terms up to {b.terms}"
         + (f", {b.steps} steps" if b.steps else ", no bound on steps"),
         f"states {found.states}, transitions {found.transitions}, depth {found.depth}, {found.ends} at the last term",
@@ -62,6 +63,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--copies", type=int, help="messages that may come at any later time")
     parser.add_argument("--kinds", help=f"kinds of faults, by commas: {', '.join(KINDS)}")
     parser.add_argument("--async", dest="sync", action="store_false", default=None, help="a pair in async")
+    parser.add_argument("--witness", action="store_true", default=None, help="a pair with a witness and without fences")
     parser.add_argument("--fixed-order", dest="orders", action="store_false", default=None,
                         help="the first host's daemon steps first in every tick")
     parser.add_argument("--boot", type=int, help="ticks from power to the daemon's start")
@@ -79,7 +81,7 @@ def bounds(options: argparse.Namespace) -> Bounds:
     given = {name: value for name in Bounds.__slots__ if (value := getattr(options, name, None)) is not None}
     if options.kinds is not None:
         given["kinds"] = tuple(kind.strip() for kind in options.kinds.split(","))
-        unknown = set(given["kinds"]) - set(KINDS)
+        unknown = set(given["kinds"]) - set(WITNESS_KINDS if options.witness else KINDS)
         if unknown:
             raise SystemExit(f"no such kind of fault: {', '.join(sorted(unknown))}")
     return replace(base, **given)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pgvip.core import decide as core
 from pgvip.core import intake
-from pgvip.core.actions import KINDS, Action, Result
+from pgvip.core.actions import KINDS, Action, Claimed, Guard, Result
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Knowledge
 from pgvip.core.messages import Command, Message, Order
@@ -29,6 +29,13 @@ SMALL: dict[str, float] = {
 """Settings in ticks: as short as their order allows, so that everything that waits for them comes soon."""
 
 
+WITNESS: dict[str, float | bool] = {
+    "check_times": 2, "lease_s": 5.0, "lease_stop_s": 2.0, "claim_s": 1.0, "clock_margin": 0.0, "fencing": False,
+}  # fmt: skip
+"""With a witness; without a margin, as when both clocks have run apart as far as they may."""
+WITNESS_ID = "witness-1"
+
+
 class Outcome(NamedTuple):
     """What came of an action; `age`: ticks since."""
 
@@ -36,6 +43,7 @@ class Outcome(NamedTuple):
     text: str = ""
     point: WalPoint | None = None
     age: int = 0
+    claimed: Claimed | None = None
 
 
 class Asked(NamedTuple):
@@ -50,13 +58,17 @@ class Asked(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """What a round comes to, by numbers. `renamed`: actions under way that have another number from now on."""
+    """What a round comes to, by numbers. `renamed`: actions under way that have another number from now on.
+
+    `fed`: a watchdog has nothing to say against it.
+    """
 
     known: int
     started: tuple[int, ...]
     renamed: tuple[tuple[int, int], ...]
     message: int
     notes: tuple[str, ...]
+    fed: bool
 
 
 @contextmanager
@@ -83,13 +95,15 @@ class Core:
     `boots`: ticks from power to the daemon's start.
     """
 
-    def __init__(self, *, sync: bool = True, boots: int = 2, **changes: float) -> None:
-        numbers = {**SMALL, **changes}
+    def __init__(self, *, sync: bool = True, boots: int = 2, witness: bool = False, **changes: float) -> None:
+        numbers = {**SMALL, **(WITNESS if witness else {}), **changes}
+        self.witness_id = WITNESS_ID if witness else ""
         self.settings = {
-            me: Settings(me, peer, me == "a", sync=sync, archive=False, **numbers)  # type: ignore[arg-type]  # by name
+            me: Settings(me, peer, me == "a", sync=sync, archive=False, witness_id=self.witness_id, **numbers)  # type: ignore[arg-type]  # by name
             for me, peer in (("a", "b"), ("b", "a"))
         }
         self.sync = sync
+        self.timed = witness or not sync
         self.boots = boots
         self.known: Pool[Knowledge] = Pool()
         self.seen: Pool[Observations] = Pool()
@@ -140,18 +154,20 @@ class Core:
             tuple((self.actions.number(old), self.actions.number(new)) for old, new in renamed.items()),
             self.messages.number(self._plain(decision.message)),
             tuple(f"{note.event}: {note.text}" for note in decision.notes),
+            decision.guard is not Guard.LOST,
         )
 
     def _result(self, action: int, outcome: int) -> Result:
         came = self.outcomes[outcome]
-        return Result(self.actions[action], came.ok, NOW_S - came.age * TICK_S, came.text, came.point)
+        return Result(self.actions[action], came.ok, NOW_S - came.age * TICK_S, came.text, came.point, came.claimed)
 
     def _plain(self, message: Message) -> Message:
         """Without what no decision reads: numbers, addresses, positions (all within the limits here).
 
-        In sync nothing reads `sent_s` and its echo in a grant either; a lease in async is counted from them.
+        In sync nothing reads `sent_s` and its echo in a grant either; a lease in async is counted from them, and so is
+        one with a witness.
         """
-        sent_s = 0.0 if self.sync else NOW_S
+        sent_s = NOW_S if self.timed else 0.0
         plain = replace(message, seq=0, sent_s=sent_s, vips=(), point=None, gateway_age_s=0.0)
         return replace(plain, failing="", failing_hint="", failing_unseen=False, crashes=())
 
@@ -174,12 +190,17 @@ class Core:
     def facts_later(self, facts: int) -> int:
         """What a daemon kept, one tick after."""
         kept = self.facts[facts]
-        later = replace(kept, doubt_s=older(kept.doubt_s, OLD), grant=self.clock.grant(kept.grant))
+        later = replace(
+            kept,
+            doubt_s=older(kept.doubt_s, OLD),
+            grant=self.clock.grant(kept.grant),
+            lease=self.clock.lease_later(kept.lease),
+        )
         return self.facts.number(later)
 
     def message_later(self, message: int) -> int:
         """What is on its way, one tick later; a message that was overtaken has a negative number."""
-        if self.sync:
+        if not self.timed:
             return message
         later = self._message_later.get(abs(message))
         if later is None:
@@ -202,6 +223,8 @@ class Core:
         facts = Facts(self.known[known], self.seen[seen], self.settings[me], NOW_S)
         return eligible(facts)
 
-    def outcome(self, *, ok: bool = True, text: str = "", point: WalPoint | None = None) -> int:
-        return self.outcomes.number(Outcome(ok, text, point))
+    def outcome(
+        self, *, ok: bool = True, text: str = "", point: WalPoint | None = None, claimed: Claimed | None = None
+    ) -> int:
+        return self.outcomes.number(Outcome(ok, text, point, 0, claimed))
 

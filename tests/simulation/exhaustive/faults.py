@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pgvip.core.actions import Fence, PowerOn, WriteState
 from pgvip.core.messages import Order
 from tests.simulation.exhaustive import machines, servers, wal
-from tests.simulation.exhaustive.acts import Actor
+from tests.simulation.exhaustive.acts import Actor, carried_out
 from tests.simulation.exhaustive.deciding import Core
 from tests.simulation.exhaustive.state import NAMES, PEER, Host, Move, World, with_pg
 
@@ -23,12 +23,23 @@ CUTS: dict[str, tuple[str, ...]] = {
     **{f"cut-off {name}": tuple(f"{path} {name}" for path in ("link", "db", "gateway", "fence")) for name in NAMES},
 }
 """Faults of the network, and which path does not carry what which host sends; a stuck address cannot be dropped."""
+WITNESS_CUTS: dict[str, tuple[str, ...]] = {
+    "witness": ("witness a", "witness b"),
+    **{f"witness of {name}": (f"witness {name}",) for name in NAMES},
+    **{f"alone {name}": ("link a", "link b", "db a", "db b", f"witness {name}") for name in NAMES},
+}
+"""The same with a witness."""
 OF_HOST = (
     "off", "reset", "kill-postgres", "orphans", "dba-stop", "hang", "stall", "slow", "kill-daemon", "end-daemon",
     "stop-daemon", "switchover", "addresses", "older-data",
 )  # fmt: skip
 KINDS = (*CUTS, *(f"{kind} {name}" for kind in OF_HOST for name in NAMES))
 """Every kind of fault."""
+
+
+WITNESS_KINDS = (*KINDS, *WITNESS_CUTS)
+"""Every kind of fault of a pair with a witness."""
+ALL_CUTS = {**CUTS, **WITNESS_CUTS}
 
 
 class Faults:
@@ -51,7 +62,7 @@ class Faults:
             return
         less = world._replace(faults=world.faults - 1)
         for kind in self.kinds:
-            if kind in CUTS:
+            if kind in ALL_CUTS:
                 if kind not in world.active:
                     yield f"{kind}: cut", with_active(less, (*less.active, kind))
             else:
@@ -179,10 +190,13 @@ class Faults:
             off = machines.power_off(world, name)._replace(late=tuple(other for other in world.late if other != name))
             yield f"a LATE fence strikes {name}", off
             yield f"a LATE fence strikes {name}, off and on", machines.power_on(self.core, off, name)
+        for term, name in world.asked:
+            fewer = world._replace(asked=tuple(other for other in world.asked if other != (term, name)))
+            yield f"a LATE claim of {name} for term {term} is carried out", carried_out(fewer, name, term)[0]
 
     def healed(self, world: World) -> World:
         """Every fault ends, every machine has power, every daemon runs, and none is left."""
-        world = with_active(world, ())._replace(faults=0, delays=0, copies=0, kept=(), late=())
+        world = with_active(world, ())._replace(faults=0, delays=0, copies=0, kept=(), late=(), asked=())
         for name in NAMES:
             world = machines.power_on(self.core, world, name)
             host: Host = world.host(name)
@@ -194,4 +208,4 @@ class Faults:
 
 
 def with_active(world: World, active: tuple[str, ...]) -> World:
-    return world._replace(active=active, cuts=frozenset(cut for kind in active for cut in CUTS[kind]))
+    return world._replace(active=active, cuts=frozenset(cut for kind in active for cut in ALL_CUTS[kind]))

@@ -14,7 +14,7 @@ RECOVERS = 500
 
 def first(core: Core) -> World:
     """As after `pgvip init` on the first host and `clone` on the second; both have just got power."""
-    record = Record(PAIR_ID, SYSTEM_ID, 0, "a", Mode.SOLO, core.sync)
+    record = Record(PAIR_ID, SYSTEM_ID, 0, "a", Mode.SOLO, core.sync, witness_id=core.witness_id)
     durable = Durable(record=record, served=True)
     a = Host(on=False, boot="", durable=core.durables.number(durable))
     b = Host(on=False, boot="", durable=core.durables.number(Durable()))

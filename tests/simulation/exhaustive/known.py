@@ -13,12 +13,12 @@ from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from pgvip.core.actions import Action, ConfirmGrant, Fence, Subject, WriteState
+from pgvip.core.actions import Action, ClaimTerm, ConfirmGrant, Fence, Subject, WriteState
 from pgvip.core.knowledge import Failures, Knowledge
 from pgvip.core.messages import Heard, Message
 from pgvip.core.observations import Observation, Observations
 from pgvip.core.settings import Settings
-from pgvip.core.values import NEVER, Durable, Grant, Vip
+from pgvip.core.values import NEVER, Durable, Grant, Lease, Vip
 from tests.knowing import PART_OF, WHOLE, knowing
 from tests.simulation.exhaustive.state import LONG
 
@@ -90,7 +90,8 @@ class Clock:
     def __init__(self, settings: Settings) -> None:
         s = settings
         self.sync = s.sync
-        self.lease = int(s.lag_s_max) + 2
+        self.timed = bool(s.witness_id) or not s.sync
+        self.lease = int(max(0.0 if s.sync else s.lag_s_max, s.lease_s if s.witness_id else 0.0)) + 2
         """Ticks after which a lease has run out, whenever it began."""
         self.waits = int(s.fence_delay_s) + 1
         self.gives = int(s.consent_s + s.stop_s) + 1
@@ -127,7 +128,8 @@ class Clock:
         giving_up, switchover = known.consent.giving_up, known.orders.switchover
         if heard is not None:
             heard = _heard(heard)
-            new["heard"] = heard if self.sync else replace(heard, message=self.message(heard.message))
+            new["heard"] = replace(heard, message=self.message(heard.message)) if self.timed else heard
+        new["lease"] = self.lease_later(known.witness.lease)
         if claim is not None:
             new["claim"] = replace(claim, since_s=older(claim.since_s, OLD), retry_at_s=coming(claim.retry_at_s))
         if giving_up is not None:
@@ -150,6 +152,10 @@ class Clock:
             new["running"] = tuple(self.action(action) for action in work.running)
         return knowing(known, **new)
 
+    def lease_later(self, lease: Lease | None) -> Lease | None:
+        """What the rights of a pair with a witness rest on, one tick later."""
+        return lease and Lease(lease.term, older(lease.sent_s, self.lease))
+
     def grant(self, grant: Grant | None) -> Grant | None:
         """A lease, one tick later. In sync nothing in it grows old."""
         if grant is None or self.sync:
@@ -163,15 +169,23 @@ class Clock:
         return ConfirmGrant(self.grant(action.key) or action.key, action.sync)
 
     def message(self, message: Message) -> Message:
-        if self.sync:
+        if not self.timed:
             return message
-        return replace(message, sent_s=older(message.sent_s, self.lease), grant=self.grant(message.grant))
+        sent_s, echo_s = older(message.sent_s, self.lease), older(message.echo_s, self.lease)
+        return replace(message, sent_s=sent_s, echo_s=echo_s, grant=self.grant(message.grant))
 
     def normal(self, known: Knowledge, seen: Observations) -> tuple[Knowledge, dict[Action, Action]]:
         """The canonical form of what a round has left, and which actions under way have another name in it."""
         renamed, new = _renamed(known)
         heard, work = known.peer.heard, known.work
         new |= {"seq": 0, "blockers": (), "crashes": (), "writing_since_s": NEVER}
+        term, witness = known.durable.record.term if known.durable.record else -2, known.witness
+        new |= {
+            "lease": witness.lease if witness.lease and witness.lease.term == term else None,
+            "lost_term": term if witness.lost_term == term else -1,
+            "won_term": term if witness.won_term == term else -1,
+            "free_term": term if witness.free_term == term else -1,
+        }
         if self.sync:
             new["given_at_s"] = NEVER
         if known.intent.row.find("hand-over") < 0:
@@ -234,20 +248,25 @@ def _renamed(k: Knowledge) -> tuple[dict[Action, Action], dict[str, Any]]:
     """Attempts to fence by their rank, records without their causes; and what of the knowledge is other by that."""
     renamed: dict[Action, Action] = {}
     claim, writing = k.fencing.claim, k.intent.writing
-    attempts = {action.attempt for action in k.work.running if isinstance(action, Fence)}
+    attempts = {action.attempt for action in k.work.running if isinstance(action, Fence | ClaimTerm)}
     if claim is not None:
-        attempts.add(claim.attempt)
+        attempts |= {claim.attempt, claim.asked} - {""}
     ranks = dict(_ranks(attempts))
     for action in k.work.running:
-        if isinstance(action, Fence) and ranks[action.attempt] != action.attempt:
-            renamed[action] = Fence(ranks[action.attempt])
+        if isinstance(action, Fence | ClaimTerm) and ranks[action.attempt] != action.attempt:
+            renamed[action] = replace(action, attempt=ranks[action.attempt])
         elif isinstance(action, WriteState):
             plain = without_cause(action.durable)
             if plain != action.durable:
                 renamed[action] = WriteState(plain)
     new: dict[str, Any] = {"attempts": len(ranks)}
     if claim is not None:
-        new["claim"] = replace(claim, attempt=ranks[claim.attempt], tries=min(claim.tries, 2))
+        new["claim"] = replace(
+            claim,
+            attempt=ranks.get(claim.attempt, ""),
+            asked=ranks.get(claim.asked, ""),
+            tries=min(claim.tries, 2),
+        )
     if writing is not None:
         new["writing"] = without_cause(writing)
     return renamed, new
@@ -260,10 +279,11 @@ def _ranks(attempts: set[str]) -> Iterator[tuple[str, str]]:
 
 
 def without_cause(durable: Durable) -> Durable:
-    """The same; nothing but the words for people is lost."""
+    """The same; nothing but the words for people is lost, and that a term was asked for which is left."""
     if durable.record is None:
         return durable
-    return replace(durable, record=replace(durable.record, cause="", at=""))
+    asked = durable.claimed_term if durable.claimed_term == durable.record.term else -1
+    return replace(durable, record=replace(durable.record, cause="", at=""), claimed_term=asked)
 
 
 SIGHTS = tuple(field.name for field in fields(Observations))

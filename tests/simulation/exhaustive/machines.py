@@ -41,7 +41,7 @@ def power_off(world: World, name: str) -> World:
         return world
     gone = host._replace(
         on=False, boot="", known=0, seen=0, facts=0, boots=-1, held=(), acts=(), inbox=(), stopped=False, orders=(),
-        pg=servers.power_lost(host.pg),
+        idle=0, pg=servers.power_lost(host.pg),
     )  # fmt: skip
     return world.put(name, gone)
 
@@ -87,3 +87,15 @@ def abandoned(world: World, name: str) -> World:
 def open_acts(host: Host) -> tuple[Act, ...]:
     """Actions that have not ended."""
     return tuple(act for act in host.acts if not act.outcome)
+
+
+def unattended(core: Core, world: World, name: str) -> World:
+    """With a witness: what nobody renews ends by itself, addresses by the kernel, a server by the watchdog's reset."""
+    host = world.host(name)
+    if not host.on or not (host.held or host.pg.writes):
+        return world.put(name, host._replace(idle=0)) if host.idle else world
+    if host.idle <= core.settings[name].lease_stop_s:
+        return world.put(name, host._replace(idle=host.idle + 1))
+    if host.pg.writes:
+        return power_on(core, power_off(world, name), name)
+    return world.put(name, host._replace(held=(), idle=0))

@@ -116,7 +116,8 @@ class Moves:
         renamed = dict(decided.renamed)
         acts = [act._replace(action=renamed.get(act.action, act.action)) for act in step.acts]
         acts += [Act(number) for number in decided.started]
-        host = host._replace(known=decided.known, seen=seen, acts=tuple(acts), inbox=(), orders=())
+        idle = 0 if decided.fed else host.idle
+        host = host._replace(known=decided.known, seen=seen, acts=tuple(acts), inbox=(), orders=(), idle=idle)
         world = world.put(name, host)._replace(due=world.due & ~BIT[name], delays=world.delays - step.cost)
         for number in decided.started:
             world = self.actor.begins(world, name, number)
@@ -165,6 +166,8 @@ class Moves:
         for name in NAMES:
             world = machines.abandoned(world, name)
             world = self._later(world, name)
+            if self.core.witness_id:
+                world = machines.unattended(self.core, world, name)
         kept = tuple(each._replace(message=self.core.message_later(each.message)) for each in world.kept)
         return world._replace(due=world.awake(), kept=kept)
 
@@ -173,7 +176,7 @@ class Moves:
         host = world.host(name)
         if not host.on:
             return world
-        if host.inbox and not self.core.sync:
+        if host.inbox and self.core.timed:
             host = host._replace(inbox=tuple(self.core.message_later(number) for number in host.inbox))
         host = host._replace(seen=self.core.seen_later(host.seen), pg=servers.names_settle(host.pg))
         if host.known:

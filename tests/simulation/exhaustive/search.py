@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.simulation.exhaustive.deciding import Core, scaled
-from tests.simulation.exhaustive.faults import KINDS
+from tests.simulation.exhaustive.faults import KINDS, WITNESS_KINDS
 from tests.simulation.exhaustive.health import Recovery, first, unhealthy
 from tests.simulation.exhaustive.moves import Moves
 from tests.simulation.exhaustive.state import Move, Violation, World
@@ -22,8 +22,8 @@ class Bounds:
     `orders`: which daemon steps first is free in every tick, else it is the first host's. `boot`: ticks from power to
     the daemon's start. `terms`: a path ends where a record of a higher term is written (what makes a pair solo and
     paired again for ever would have no end). `steps`: a path's length, no bound when 0. `states`, `seconds`: the
-    search is cut off there, and says so. `recovery`: 5 is checked from each state between two ticks, or from one in so
-    many; 0: from none.
+    search is cut off there, and says so. `witness`: the pair has one, and cannot fence. `recovery`: 5 is checked from
+    each state between two ticks, or from one in so many; 0: from none.
     """
 
     faults: int = 1
@@ -38,6 +38,7 @@ class Bounds:
     states: int = 0
     seconds: float = 0.0
     recovery: int = 1
+    witness: bool = False
 
 
 @dataclass(slots=True)
@@ -68,8 +69,9 @@ class Search:
 
     def __init__(self, bounds: Bounds, progress: Progress | None = None) -> None:
         self.bounds = bounds
-        self.core = Core(sync=bounds.sync, boots=bounds.boot)
-        self.moves = Moves(self.core, bounds.kinds, orders=bounds.orders)
+        self.core = Core(sync=bounds.sync, boots=bounds.boot, witness=bounds.witness)
+        every = bounds.witness and bounds.kinds == KINDS
+        self.moves = Moves(self.core, WITNESS_KINDS if every else bounds.kinds, orders=bounds.orders)
         self.recovery = Recovery(self.core, self.moves)
         self.found = Found(bounds)
         self.progress = progress

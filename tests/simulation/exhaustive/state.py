@@ -89,7 +89,10 @@ class Act(NamedTuple):
 
 
 class Host(NamedTuple):
-    """One machine. `known`: of its daemon, 0 for none. `boots`: ticks until its daemon starts, -1: it does not."""
+    """One machine. `known`: of its daemon, 0 for none. `boots`: ticks until its daemon starts, -1: it does not.
+
+    `idle`: with a witness, ticks since a round of its daemon has fed the watchdog and renewed the addresses.
+    """
 
     on: bool
     boot: str
@@ -104,6 +107,7 @@ class Host(NamedTuple):
     inbox: tuple[int, ...] = ()
     stopped: bool = False
     orders: tuple[str, ...] = ()
+    idle: int = 0
 
 
 class Kept(NamedTuple):
@@ -119,7 +123,8 @@ class World(NamedTuple):
 
     `late`: hosts whose fence was given up and may still strike. `acked`: commits that somebody could lose; `open`:
     those that nobody was told of. `faults`, `delays`, `copies`: how many of each are left. `limit`:
-    in async, ticks of acknowledged commits that a takeover may lose.
+    in async, ticks of acknowledged commits that a takeover may lose. `registers`: terms and who has them; `asked`:
+    claims that were given up and may still be carried out.
     """
 
     a: Host
@@ -135,6 +140,8 @@ class World(NamedTuple):
     delays: int = 0
     copies: int = 0
     limit: int = -1
+    registers: tuple[tuple[int, str], ...] = ()
+    asked: tuple[tuple[int, str], ...] = ()
 
     def host(self, name: str) -> Host:
         return self.a if name == "a" else self.b

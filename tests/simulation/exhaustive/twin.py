@@ -11,18 +11,21 @@ from dataclasses import replace
 from random import Random
 
 from pgvip.core import decide as core
-from pgvip.core.actions import Action, ConfirmGrant, Fence, Result, WriteState
+from pgvip.core.actions import Action, ClaimTerm, ConfirmGrant, Fence, Result, WriteState
 from pgvip.core.knowledge import Decision, Knowledge
 from pgvip.core.messages import Command, Message, Order
 from pgvip.core.observations import Observations
 from pgvip.core.settings import Identity, Inputs
-from pgvip.core.values import BootFacts
+from pgvip.core.values import NEVER, BootFacts
 from tests.simulation.exhaustive.deciding import PAIR_ID, SYSTEM_ID, Asked, Core, Decided, scaled
 from tests.simulation.exhaustive.health import first
 from tests.simulation.exhaustive.known import NOW_S, TICK_S, without_cause
 from tests.simulation.exhaustive.looks import observed, taken
 from tests.simulation.exhaustive.moves import Moves
 from tests.simulation.exhaustive.state import NAMES, World
+
+OLDEST_ECHO = 5
+"""Ticks after which no echo prolongs anything."""
 
 
 class Whole:
@@ -40,9 +43,9 @@ class Twin:
     faults = 3
     delays = 2
 
-    def __init__(self, kinds: tuple[str, ...], seed: int, *, sync: bool = True) -> None:
+    def __init__(self, kinds: tuple[str, ...], seed: int, *, sync: bool = True, witness: bool = False) -> None:
         self.rng = Random(seed)
-        self.core = Core(sync=sync)
+        self.core = Core(sync=sync, witness=witness)
         self.moves = Moves(self.core, kinds)
         self.moves.told = self._told
         self.now_s = NOW_S
@@ -90,7 +93,7 @@ class Twin:
     def _later(self, ticks: int) -> None:
         """Time goes on; in async, so do the numbers of messages and actions with a clock reading in them."""
         self.now_s += ticks * TICK_S
-        if not ticks or self.core.sync:
+        if not ticks or not self.core.timed:
             return
         for (name, number), message in list(self.sent.items()):
             self.sent[name, self.core.message_later(number)] = message
@@ -142,6 +145,7 @@ class Twin:
                 self.now_s - came.age * TICK_S,
                 came.text,
                 came.point,
+                came.claimed,
             )
             for action, came in ((action, self.core.outcomes[outcome]) for action, outcome in asked.ended)
         )
@@ -155,7 +159,8 @@ class Twin:
                 mine.running[new] = mine.running.pop(old)
         started = list(decision.actions)
         listed = [self.core.actions[number] for number in decided.started]
-        assert [plain(action) for action in started] == [plain(action) for action in listed]
+        one, other = [plain(action) for action in started], [plain(action) for action in listed]
+        assert one == other, f"{one} {other}"
         mine.running.update(zip(decided.started, started, strict=True))
         said, canonical = decision.message, self.core.messages[decided.message]
         apart = list(differences(said, canonical, self.now_s - NOW_S))
@@ -168,8 +173,8 @@ class Twin:
 
 def plain(action: Action) -> Action:
     """Without attempts, causes and clocks, which differ by right."""
-    if isinstance(action, Fence):
-        return Fence("")
+    if isinstance(action, Fence | ClaimTerm):
+        return replace(action, attempt="")
     if isinstance(action, WriteState):
         return WriteState(without_cause(action.durable))
     if isinstance(action, ConfirmGrant):
@@ -190,5 +195,7 @@ def differences(said: Message, canonical: Message, later_s: float) -> Iterator[s
         if name == "grant" and one is not None and other is not None:
             left_s = None if one.expires_s is None else max(one.expires_s - later_s, NOW_S - TICK_S)
             one, other = replace(one, echo_s=0.0, expires_s=left_s), replace(other, echo_s=0.0)
+        if name == "echo_s" and one > NEVER:
+            one, other = max(one - later_s, NOW_S - (OLDEST_ECHO * TICK_S)), max(other, NOW_S - OLDEST_ECHO * TICK_S)
         if one != other:
             yield f"{name}: {one!r} {other!r}"

@@ -60,7 +60,7 @@ def test_a_lease_is_renewed(config: Config, peer: str) -> None:
     leased = replace(config, valid_lft_s=300)
     vip.add(leased, Vip.PRIMARY)
     assert "valid_lft 300sec" in ip_of_this_host()
-    vip.renew(replace(config, valid_lft_s=400), Vip.PRIMARY)
+    vip.renew(config, Vip.PRIMARY, 400)
     assert "valid_lft 400sec" in ip_of_this_host()
 
 
@@ -82,7 +82,7 @@ def test_what_was_dropped_is_neither_renewed_nor_announced(config: Config, peer:
     """A look at the addresses that began before the drop would bring it back, or point the neighbours here."""
     vip.add(config, Vip.PRIMARY)
     vip.drop(config, Vip.PRIMARY)
-    assert not vip.renew(replace(config, valid_lft_s=400), Vip.PRIMARY)
+    assert not vip.renew(config, Vip.PRIMARY, 400)
     assert not vip.announce(config, Vip.PRIMARY)
     assert addresses.held_vips(config) == frozenset()
 

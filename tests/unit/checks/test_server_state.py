@@ -10,7 +10,7 @@ import pytest
 
 from pgvip.checks import server_state
 from pgvip.checks.server_state import LINES_MAX, WARNINGS, Findings, ServerState, described, way_out
-from pgvip.core.warnings import warned
+from pgvip.core.warning_row import warned
 from pgvip.system import workers
 from pgvip.system.tasks import Task
 from tests.unit import configs

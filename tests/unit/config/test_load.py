@@ -62,7 +62,7 @@ def test_every_timing_setting_has_a_key() -> None:
     others = {
         *("me", "peer", "me_first", "sync", "fencing", "override", "peer_override", "digest", "version"),
         *("rejoin_clone", "archive", "archive_mounted", "veto_timeout_s", "sync_stall_s", "lag_bytes_max", "lag_s_max"),
-        "watchdog_required",
+        *("watchdog_required", "witness_id", "lease_s", "lease_stop_s", "claim_s", "clock_margin"),
     }
     assert keys == {field.name for field in dataclasses.fields(Settings)} - others
 

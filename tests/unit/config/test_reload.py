@@ -95,7 +95,7 @@ def test_a_change_is_told_as_the_file_writes_it(edit: tuple[str, str], told: str
 
 
 def test_every_key_has_the_name_of_a_section_of_the_file() -> None:
-    sections = {*tomllib.loads(GOOD), "backup", "hooks", "http", "log", "monitor", "notify", "watchdog"}
+    sections = {*tomllib.loads(GOOD), "backup", "hooks", "http", "log", "monitor", "notify", "watchdog", "witness"}
     config = parse()
     for key in reload._flat(config):
         if key not in reload._DERIVED | reload._FIXED | {"pair_id"}:

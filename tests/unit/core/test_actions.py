@@ -41,7 +41,7 @@ def test_every_class_of_action_is_in_its_list_once() -> None:
 ON_SERVER = {StartPostgres, StopPostgres, Promote, Rejoin, actions.FindEnd, actions.Salvage}
 IN_NO_HURRY = {actions.AskVeto, actions.ConfirmGrant, Rejoin, MountArchive, UnmountArchive, PowerOn}
 NO_NEWS = {actions.AskVeto, CheckVip, actions.ConfirmGrant, WriteState}
-BRIEF = {WriteState, SetSyncNames, AddVip, DropVip, CheckVip}
+BRIEF = {WriteState, actions.KillPostgres, SetSyncNames, AddVip, DropVip, CheckVip}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=name_of)
@@ -61,6 +61,8 @@ def test_what_is_true_of_a_class(kind: type[Action]) -> None:
     [
         (StartPostgres, {"processes", "database", "connection"}),
         (StopPostgres, {"processes"}),
+        (actions.KillPostgres, {"processes"}),
+        (actions.ClaimTerm, {"witness"}),
         (Promote, {"database", "processes"}),
         (SetSyncNames, {"database"}),
         (Rejoin, {"processes"}),

@@ -29,7 +29,7 @@ from pgvip.core.messages import Want
 from pgvip.core.observations import Observation
 from pgvip.core.rights import PEER_READY, RIGHTS, SOLO, TAKEOVER
 from pgvip.core.values import Lsn, Mode, Override, Pause
-from tests.unit.core_world import HERE, NOW_S, Alter, Host, failing, primary, record, saw, standby
+from tests.unit.core_world import HERE, NOW_S, TERM, Alter, Host, failing, primary, record, saw, standby, witnessed
 
 REPOSITORY = Path(__file__).parents[3]
 ROWS = {row.name: row for row in TABLE}
@@ -73,6 +73,10 @@ FIRES: dict[str, Callable[[], Host]] = {
     "take-over-by-fence-cannot": lambda: standby().hears(cannot="StopPostgres: D state"),
     "take-over-by-fence-ordered": lambda: standby().knows(fence_order=FenceOrder(SOON_S, off=False)),
     "take-over-by-fence": lambda: standby().silence(),
+    "solo-for-register": lambda: witnessed(primary()).durable(claimed_term=TERM),
+    "solo-by-witness": lambda: witnessed(primary()).silence(),
+    "return-by-witness": lambda: witnessed(primary(), heard_s=60.0).silence().knows(confirmed=False),
+    "take-over-by-witness": lambda: witnessed(standby()).silence(),
     "hand-back": handed_over,
     "pair": lambda: primary(Mode.SOLO),
     "take-back": lambda: standby(Mode.SOLO).hears(invite="hand-back", invite_term=4),
@@ -128,6 +132,13 @@ BREAKS: dict[str, Alter] = {
     "peer-guarded": lambda h: h.hears(guarded=False, eligible=False),
     "peer-fit": lambda h: h.hears(unfit="its replay is paused"),
     "peer-eligible": lambda h: h.hears(eligible=False),
+    "leased": lambda h: witnessed(h).knows(lease=None),
+    "lease-over": witnessed,
+    "may-claim": lambda h: (witnessed(h) if not h.record.witness_id else h).knows(lost_term=TERM),
+    "register-used": lambda h: h.durable(claimed_term=TERM - 2),
+    "unheard": lambda h: h.hears(),
+    "known-or-silent": lambda h: h.sees(peer_own=primary().seen.peer_own),
+    "has-data": lambda h: h.processes(installed=False),
 }
 """For each condition the smallest change after which it alone does not hold."""
 
@@ -136,6 +147,7 @@ IMPLIED = {
     "peer-answers": {"peer-eligible", "peer-database", "peer-has-gateway", "standby-down"},
     "peer-guarded": {"peer-eligible"},
     "read-write": {"peer-follows"},
+    "unheard": {"known-or-silent"},
 }
 """Conditions that cannot be false alone, and those that fall with them."""
 
@@ -144,7 +156,8 @@ STATE = {"primary", "standby", "pair"}
 
 
 def cases() -> list[tuple[Change, Condition]]:
-    return [(row, condition) for row in TABLE for condition in row.when if condition.name not in STATE]
+    found = [(row, condition) for row in TABLE for condition in row.when if condition.name not in STATE]
+    return [(row, one) for row, one in found if one.name != "leased" or row.mode is Mode.PAIR]  # solo needs no lease
 
 
 def test_every_row_has_its_case() -> None:
@@ -210,8 +223,7 @@ def test_whoever_fences_the_primary_waits_and_the_primary_does_not() -> None:
     assert {row.part for row in fences if not row.delayed} == {Part.PRIMARY}
 
 
-def test_no_row_uses_the_arbiter_yet_and_names_are_unique() -> None:
-    assert not [row for row in TABLE if row.by is By.ARBITER]
+def test_names_are_unique() -> None:
     assert len(ROWS) == len(TABLE)
 
 
@@ -220,12 +232,26 @@ def test_every_row_by_fence_asks_for_a_right_and_a_reason() -> None:
         if row.by is By.FENCE:
             reasons = {"peer-silent": Why.SILENCE, "peer-cannot": Why.CANNOT, "fence-ordered": Why.OPERATOR,
                        "unfollowed": Why.UNFOLLOWED}
+            assert (row.witness is False) is (row.why in (Why.SILENCE, Why.UNFOLLOWED))
+            assert row.witness is False or "may-claim" in {one.name for one in row.when}
             right = TAKEOVER if row.part is Part.STANDBY else SOLO
             assert set(right) <= set(row.when)
             assert [reasons[one.name] for one in row.when if one.name in reasons] == [row.why]
             assert row.takes_over is (row.part is Part.STANDBY)
         else:
-            assert row.why is None
+            assert (row.why is None) is (row.by is not By.WITNESS)
+
+
+def test_every_row_by_witness_is_one_of_a_pair_that_has_one_and_asks_whether_it_may_claim() -> None:
+    rows = {row.name: row for row in TABLE if row.by is By.WITNESS}
+    assert set(rows) == {"solo-by-witness", "return-by-witness", "take-over-by-witness"}
+    assert all(row.witness and row.mode is Mode.PAIR for row in rows.values())
+    assert all("may-claim" in {one.name for one in row.when} for row in rows.values())
+    takes = rows["take-over-by-witness"]
+    assert set(TAKEOVER) <= set(takes.when)
+    assert (takes.why, takes.delayed, takes.takes_over) == (Why.SILENCE, True, True)
+    assert {row.why for row in rows.values() if row != takes} == {Why.UNHEARD}
+    assert {row.name for row in TABLE if row.then} == {row.name for row in rows.values() if row != takes}
 
 
 def test_every_row_and_every_condition_has_a_name_of_its_own() -> None:
@@ -394,11 +420,12 @@ def dump() -> str:
         over = (", moves the role" if row.moves else "") + (" here" if row.takes_over else "")
         lines.append(f"{row.name}: {row.part.value} in {mode}, by {row.by.value}{want}{why}{delay}{over}")
         lines.append(f"    when {', '.join(condition.name for condition in row.when) or 'nothing else holds'}")
+        lines.extend(f"    written when {condition.name}" for condition in row.then)
         lines.append(f"    because {row.because}")
     lines.append("")
     lines.extend(f"{name}: {', '.join(condition.name for condition in found)}" for name, found in RIGHTS.items())
     lines.append("")
-    everywhere = [*(row.when for row in TABLE), *RIGHTS.values()]
+    everywhere = [*(row.when + row.then for row in TABLE), *RIGHTS.values()]
     seen = {condition.name: condition for conditions in everywhere for condition in conditions}
     lines.extend(f"{name}: else {one.unmet}; {one.hint}" for name, one in sorted(seen.items()))
     return "\n".join(lines) + "\n"

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pgvip.core.actions import Fence, Promote, StartPostgres, StopPostgres
-from pgvip.core.knowledge import Failures, Guard
+from pgvip.core.actions import Fence, Guard, Promote, StartPostgres, StopPostgres
+from pgvip.core.knowledge import Failures
 from pgvip.core.messages import Order, Want
 from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible

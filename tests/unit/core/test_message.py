@@ -8,13 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.core.actions import AddVip, DropVip, Kind, Rejoin, StartPostgres, StopPostgres, WriteState, name_of
+from pgvip.core.actions import (
+    AddVip,
+    ClaimTerm,
+    DropVip,
+    Kind,
+    Rejoin,
+    StartPostgres,
+    StopPostgres,
+    WriteState,
+    name_of,
+)
 from pgvip.core.knowledge import Failures, Veto
 from pgvip.core.messages import AddressFree, Message, Order, Request, Stopped, Want
-from pgvip.core.observations import Observation, PeerDatabase
+from pgvip.core.observations import Observation, PeerDatabase, WitnessStatus
 from pgvip.core.settings import StandingWarning
-from pgvip.core.values import NEVER, Durable, Lsn, Mode, Override, Pause, Role, Vip, WalPoint
-from pgvip.core.warnings import TABLE, WarningRow, distinct, standing
+from pgvip.core.values import NEVER, Durable, Lsn, Mode, Override, Pause, Role, Serial, Vip, WalPoint
+from pgvip.core.warning_row import WarningRow
+from pgvip.core.warnings import TABLE, distinct, standing
 from tests.unit.core_world import (
     HERE,
     NOW_S,
@@ -22,6 +33,8 @@ from tests.unit.core_world import (
     POSTMASTER,
     STALLED,
     SYSTEM_ID,
+    TERM,
+    WITNESS_ID,
     Host,
     attempt,
     claiming,
@@ -33,6 +46,7 @@ from tests.unit.core_world import (
     saw,
     solo_wish,
     standby,
+    witnessed,
 )
 
 
@@ -49,6 +63,14 @@ def stalled_without_a_gateway() -> Host:
     """Commits wait for a standby that flushes nothing, and this primary may not go on alone."""
     host = primary().replica(flush_lsn=Lsn(HERE - 8)).sees(gateway=failing("192.0.2.1"))
     return host.knows(unflushed_since_s=NOW_S - 6).database_moved(NOW_S - 6)
+
+
+CLAIM = ClaimTerm("run-a/1", WITNESS_ID, TERM)
+
+
+def asked() -> Host:
+    """A primary that has asked the witness for its term."""
+    return witnessed(primary()).silence(3.0).round().written()
 
 
 NEEDS_OPERATOR: dict[str, tuple[Callable[[], Host], str, str]] = {
@@ -84,6 +106,12 @@ NEEDS_OPERATOR: dict[str, tuple[Callable[[], Host], str, str]] = {
     "the record of the pair's primary was rolled back": (
         lambda: standby(me="a", term=5).durable(record=record("a", Mode.PAIR, 6)).knows(blocked_since_s=NOW_S - 30)
         .round(), "not-served", "promote --force"),
+    "the host that won the term is lost before it served": (
+        lambda: witnessed(primary().down(), heard_s=60.0).silence().knows(lost_term=TERM).round(),
+        "lease-over", "pgvip promote --force --without-witness"),
+    "the witness was restored": (
+        lambda: witnessed(primary()).durable(serial=Serial(WITNESS_ID, 7)).sees(
+            witness=saw(WitnessStatus(WITNESS_ID, 6))).round(), "witness-rolled-back", "pgvip witness init"),
     "the role was handed back too often": (
         lambda: standby(Mode.SOLO, me="a", term=5).durable(record=record("a", Mode.SOLO, 6, from_term=5), handbacks=3)
         .round(), "hand-backs", "promote --force"),
@@ -144,6 +172,11 @@ OTHERS: dict[str, Callable[[], Host]] = {
     "vip-twice": lambda: primary().holds(Vip.PRIMARY).sees(arp_primary=saw("02:00:00:00:00:99")).round(),
     "crashing": lambda: primary().knows(crashes=(NOW_S - 9, NOW_S - 1)).hears(crashes=(90.0,)).round(),
     "alone-by-choice": lambda: standby().configured(peer_override=Override.PRIMARY_STANDBY).round(),
+    "lease-over": lambda: witnessed(primary(), heard_s=9.0).silence().round(),
+    "claim-failing": lambda: asked().done(CLAIM, ok=False, text="no route"),
+    "claim-barred": lambda: witnessed(primary()).knows(lost_term=TERM).round(),
+    "witness-silent": lambda: witnessed(primary()).sees(witness=failing()).round(),
+    "witness-differs": lambda: witnessed(primary()).sees(witness=saw(WitnessStatus("another", 1))).round(),
 }
 """For each warning that needs no operator at once a host that has it."""
 

@@ -55,6 +55,9 @@ def test_a_daemon_that_starts_knows_nothing() -> None:
     moments = {name: at_s for name, at_s in known.items() if name.endswith("_s")}
     assert len(moments) > 10
     assert set(moments.values()) == {NEVER}
-    assert [name for name, value in known.items() if name not in moments and value] == ["answered_term"]
+    assert [name for name, value in known.items() if name not in moments and value] == [
+        "answered_term", "lost_term", "won_term", "free_term"
+    ]  # fmt: skip
+    assert (k.witness.lost_term, k.witness.free_term) == (-1, -1)
     assert (k.confirmed, k.peer.answered_term, k.role) == (False, -1, Role.NONE)
     assert (k.who.pair_id, k.who.system_id) == ("", "")

@@ -72,6 +72,7 @@ class Given:
         self.facts = SimpleNamespace(k=self.k, s=settings, term=4)
         self.setters = [(name, getattr(self, "_" + name.replace("-", "_"), self._plain)) for name in inputs]
         self.k.grants.unwaited = ""
+        self.k.witness.killed = False
         self.before: tuple[str, ...] = ("",) * len(inputs)
 
     def set(self, values: tuple[str, ...]) -> SimpleNamespace:
@@ -97,7 +98,9 @@ class Given:
 
     def _record(self, _name: str, value: str) -> None:
         role, _, mode = value.partition("-")
-        self.facts.record = None if value == "none" else SimpleNamespace(primary="a" if role == "primary" else "b")
+        self.facts.record = None if value == "none" else SimpleNamespace(
+            primary="a" if role == "primary" else "b", witness_id=""
+        )  # fmt: skip
         self.facts.primary, self.facts.standby = role == "primary", role == "standby"
         self.facts.pair, self.facts.solo = mode == "pair", mode == "solo"
 

@@ -171,8 +171,8 @@ WORDS: dict[type[StrEnum], str] = {
     Order: "switchover cancel-switchover pause resume force-promote fence-confirmed clear-hold shutdown stay rejoin "
     "failover fence-off power-on",
     Part: "primary standby any",
-    By: "invite request fence own arbiter nothing",
-    Why: "silence unfollowed cannot order operator",
+    By: "invite request fence own witness nothing",
+    Why: "silence unfollowed unheard cannot order operator",
 }
 
 

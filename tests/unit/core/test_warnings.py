@@ -13,7 +13,8 @@ from pgvip.core.knowledge import Claim, Why
 from pgvip.core.observations import Observation
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Lsn, Mode, Vip
-from pgvip.core.warnings import BOTH, TABLE, reported, warned
+from pgvip.core.warning_row import warned
+from pgvip.core.warnings import BOTH, TABLE, reported
 from tests.unit.core_world import HERE, NOW_S, Host, failing, primary, saw, standby
 
 MAC = "02:00:00:00:00:99"
@@ -36,7 +37,8 @@ def test_the_peer_shows_what_may_keep_clients_from_committing() -> None:
         "vip-taken", "stray", "no-record", "vip-answers", "fence-failing", "action-failing", "state-hangs",
         "commits-wait", "no-data", "database-hung", "database-unseen", "commits-stalled", "connections-slow",
         "database-down", "isolated", "hand-backs", "not-served", "watchdog-required", "sync-names",
-        "heartbeat-failing", "no-client-sessions", "resources",
+        "heartbeat-failing", "no-client-sessions", "resources", "lease-over", "claim-failing", "claim-barred",
+        "witness-rolled-back",
     } == BOTH  # fmt: skip
 
 
@@ -51,13 +53,13 @@ def test_the_peer_is_told_the_first_of_them_with_its_hint() -> None:
 def test_what_texts_may_name() -> None:
     nobody = primary().durable(record=None).knows(heard=None).sees(database=Observation())
     assert names(nobody.facts) == {
-        "me": "a", "peer": "b", "primary": "nobody", "hold": "", "peer_unfit": "",
+        "me": "a", "peer": "b", "primary": "nobody", "hold": "", "peer_unfit": "", "claim": "",
         "unfit": "its PostgreSQL has not been asked yet",
     }  # fmt: skip
     host = standby().durable(hold="both wrote").database(unfit="it is broken").hears(unfit="so is this")
     assert names(host.facts) == {
         "me": "b", "peer": "a", "primary": "a", "hold": "both wrote", "peer_unfit": "so is this",
-        "unfit": "it is broken",
+        "unfit": "it is broken", "claim": "",
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pgvip.config import load
 from pgvip.config.model import Config, WatchdogConfig
-from pgvip.core.knowledge import Guard
+from pgvip.core.actions import Guard
 from pgvip.daemon import guardian
 from pgvip.daemon.guardian import Guardian
 from pgvip.deadlines import wait_until

@@ -15,8 +15,7 @@ import pytest
 
 from pgvip.config import load
 from pgvip.config.model import Config
-from pgvip.core.actions import Action, Result, StopPostgres, WriteState
-from pgvip.core.knowledge import Guard
+from pgvip.core.actions import Action, Guard, Result, StopPostgres, WriteState
 from pgvip.core.messages import Command, Heard, Message, Order
 from pgvip.core.observations import Observations, Processes
 from pgvip.core.settings import Identity

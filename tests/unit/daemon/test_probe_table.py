@@ -16,8 +16,9 @@ import pytest
 from pgvip.actions import vip
 from pgvip.config.model import Config, FenceMethod
 from pgvip.core.actions import DropVip
+from pgvip.core.knowledge import Claim, Why
 from pgvip.core.observations import Observation, Observations
-from pgvip.core.values import Vip
+from pgvip.core.values import Lease, Vip
 from pgvip.daemon import probe_table
 from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Probe
@@ -25,7 +26,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
 from pgvip.status.snapshot import LoopStats, Newest, Snapshot
 from tests.unit import configs
-from tests.unit.core_world import primary
+from tests.unit.core_world import TERM, primary, witnessed
 from tests.unit.namespaces import inside, ip, pair_of_hosts
 
 LEASE_S = 300
@@ -81,6 +82,47 @@ def test_a_lease_is_not_renewed_for_a_loop_that_hangs_or_has_lost_the_right(conf
     vip.add(replace(config, valid_lft_s=50), Vip.PRIMARY)
     assert held_probe(config, snapshot).look() == {Vip.PRIMARY}
     assert lease_s() <= 50
+
+def leased_until(config: Config, seconds: float, *, won: str = "") -> Snapshot:
+    """A primary with a witness whose peer waits for so long from now on."""
+    settings = config.settings
+    sent_s = now_s() + seconds - settings.lease_s - settings.lease_stop_s
+    host = witnessed(primary()).knows(lease=Lease(TERM, sent_s))
+    if won == "before a restart":
+        host = host.durable(record=replace(host.record, primary=settings.me)).knows(won_term=TERM)
+    elif won:
+        claim = Claim("x", TERM, Why.UNHEARD, takeover=False, attempt="", since_s=now_s(), won=True, waits=True)
+        host = host.knows(claim=claim)
+    made = snapshot_of(config)
+    return replace(made, decision=replace(made.decision, knowledge=host.k))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "won", "shortest_s", "longest_s"),
+    [
+        (60.0, "", 55, 60),
+        (400.0, "", 290, 300),
+        (0.9, "", 0, 20),
+        (-9.0, "", 0, 20),
+        (0.9, "now", 290, 300),
+        (-9.0, "before a restart", 290, 300),
+    ],
+)
+def test_with_a_witness_no_address_outlives_what_the_peer_waits_for(
+    config: Config, seconds: float, won: str, shortest_s: int, longest_s: int
+) -> None:
+    """A daemon that hangs after it was cut off: the kernel drops the address before the other host raises it."""
+    vip.add(replace(config, valid_lft_s=20), Vip.PRIMARY)
+    held_probe(config, leased_until(config, seconds, won=won)).look()
+    assert shortest_s <= lease_s() <= longest_s
+
+
+def test_a_boot_without_a_lease_renews_no_address(config: Config) -> None:
+    vip.add(replace(config, valid_lft_s=20), Vip.PRIMARY)
+    made = snapshot_of(config)
+    host = witnessed(primary()).knows(lease=None)
+    held_probe(config, replace(made, decision=replace(made.decision, knowledge=host.k))).look()
+    assert lease_s() <= 20
 
 
 def test_a_renewal_does_not_bring_the_next_one_about(config: Config) -> None:

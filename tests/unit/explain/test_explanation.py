@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pgvip.core.values import Mode, Pause
 from pgvip.explain.explanation import Explainer, explain
 from pgvip.explain.needs import of_row
 from pgvip.explain.scenarios import SCENARIOS
-from tests.unit.core_world import NOW_S, Host, claiming, failing, primary, saw, standby
+from tests.unit.core_world import NOW_S, Host, claiming, failing, primary, saw, standby, witnessed
 from tests.unit.orders.test_order_table import snapshot_of
 
 REPOSITORY = Path(__file__).parents[3]
@@ -66,6 +67,22 @@ def test_a_healthy_pair_is_explained_alike_by_both_hosts(host: Host) -> None:
     assert "nothing" in found["switchover"]["loss"]
     assert ("lag_s_max" in found["primary-host"]["loss"]) is not s.sync
     assert found["primary-database"]["loss"].startswith("nothing")  # async: what the standby lacks is salvaged
+
+
+@pytest.mark.parametrize("make", [primary, standby])
+def test_with_a_witness_it_counts_with_lease_and_wait(make: Callable[[], Host]) -> None:
+    host = witnessed(with_vips(make()), heard_s=0.2)
+    lost = scenario(host.configured(fencing=False), "primary-host")
+    assert not lost["blockers"]
+    if make is standby:
+        assert lost["served_by"] == "b"
+        assert lost["outage_s"] == pytest.approx(host.s.loses_within_s * 1.1, abs=0.5)
+    texts = [step["text"] for step in scenario(host, "link")["steps"]]
+    assert "asks the witness for the term" in texts
+    assert "has the term" in texts
+    assert "learns that the term is a's" in texts
+    assert scenario(host, "link")["served_by"] == "a"
+    assert scenario(host, "standby-host")["outage_s"] == pytest.approx(host.s.dead_after_s, abs=0.5)
 
 
 def test_the_steps_name_rows_of_the_table() -> None:

@@ -1,0 +1,1 @@
+SELECT witness_id, serial FROM pgvip_witness.status(%s)

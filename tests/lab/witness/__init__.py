@@ -1,0 +1,1 @@
+"""The witness against real PostgreSQL servers and real programs."""
