@@ -59,7 +59,7 @@ CHECKS = (
     Check("arp", "vips.arp", "on the network nobody else answers for a VIP", waits=True),
     Check("gateway", "vips.gateway", "a gateway answers this host", waits=True),
     Check("fencing", "fence_devices.devices", "every fence method of the peer answers, and is right", waits=True),
-    Check("witness", "witnesses.witness", "the witness answers, is the pair's, and its role may only claim", waits=True),
+    Check("witness", "witnesses.witness", "the witness answers, is the pair's, its role may only claim", waits=True),
     Check("monitoring-connection", "logins.monitoring", "role pgvip connects to the peer (pg_hba, keys)"),
     Check("replication-connection", "logins.replication", "the replication role connects too (pg_hba, keys)"),
     Check("files", "logins.files", "modes and owners of secrets and record; bundles left; expiry; TLS off"),
