@@ -6,7 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgvip.config.safeguards import with_witness
 from pgvip.config.toml import toml
+from pgvip.core.settings import misfit
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -89,7 +91,6 @@ _SETTINGS = {
 """The settings of the core that are not in [timing]."""
 
 
-
 def changes(old: Config, new: Config) -> tuple[list[Change], list[Change]]:
     """What differs: (what SIGHUP can change while running, what needs a restart of the daemon)."""
     before, after = _flat(old), _flat(new)
@@ -162,6 +163,20 @@ def reloaded(old: Config, new: Config) -> Config:
         max_slot_wal_keep_mb=new.max_slot_wal_keep_mb,
         shutdown_handover_s=new.shutdown_handover_s,
     )
+
+
+def unfit(config: Config) -> str:
+    """Why a configuration that `reloaded` gave must not hold; "" where it may.
+
+    The lease of a witness stays until a restart, so what it depends on must still fit it.
+    """
+    settings = config.settings
+    if not settings.witness_id:
+        return ""
+    stop_s = with_witness(settings, config).lease_stop_s
+    if stop_s > settings.lease_stop_s:
+        return f"a host that hangs would need {stop_s:g} s to stop, and lease_stop_s = {settings.lease_stop_s:g} holds"
+    return misfit(settings)[0]
 
 
 def _flat(config: Config) -> dict[str, object]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgvip.config.load import load
-from pgvip.config.reload import changes, reloaded
+from pgvip.config.reload import changes, reloaded, unfit
 from pgvip.errors import PgvipError
 from pgvip.events import event_log
 from pgvip.events.event_table import WORDS
@@ -60,7 +60,11 @@ class LiveConfig:
             except PgvipError as failure:
                 event_log.log("reload-failed", str(failure))
                 return
-            self._config = reloaded(old, new)
+            merged = reloaded(old, new)
+            if why := unfit(merged):
+                event_log.log("reload-failed", f"with a witness this change needs a restart of pgvip: {why}")
+                return
+            self._config = merged
         applied, refused = changes(old, new)
         for change in applied:
             event_log.log("reload", str(change))

@@ -45,18 +45,24 @@ def on_stop(snapshot: Snapshot | None) -> str:
     """What the daemon says when it is stopped: also what comes when PostgreSQL is stopped next, and what comes first.
 
     In a pair the other host powers off whoever is silent and neither serves nor follows; not in a pause, and not where
-    it has no way to.
+    it has no way to. With a witness a primary's lease is the time that it has.
     """
     k = snapshot.decision.knowledge if snapshot else None
     record = k.durable.record if k else None
     if snapshot is None or k is None or record is None or record.mode is not Mode.PAIR:
         return STOPPED
     config = snapshot.config
-    if k.durable.pause.active or not config.me.fencing:
-        return STOPPED
     me, peer = config.me.name, config.peer.name
+    stopped = STOPPED
+    if record.witness_id and record.primary == me:
+        stopped = (
+            f"{STOPPED}. Start pgvip again within lease_s = {config.settings.lease_s:g} s, or move the role first "
+            f"(pgvip switchover): after that it stops PostgreSQL at its start until it hears that {peer} does not serve"
+        )
+    if k.durable.pause.active or not config.me.fencing:
+        return stopped
     return (
-        f"{STOPPED}. Do not stop PostgreSQL now: {peer} would power {me} off. To take this host out of service, start "
+        f"{stopped}. Do not stop PostgreSQL now: {peer} would power {me} off. To take this host out of service, start "
         f"pgvip again, run pgvip leave first, and then stop pgvip and PostgreSQL"
     )
 

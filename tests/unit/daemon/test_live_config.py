@@ -9,7 +9,7 @@ import pytest
 from pgvip.config.load import load
 from pgvip.config.model import Config
 from pgvip.daemon.live_config import LiveConfig, Options
-from tests.unit.config_text import edited
+from tests.unit.config_text import DB1_FENCING, edited
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,3 +53,39 @@ def test_what_needs_a_restart_is_said(file: Path, capsys: pytest.CaptureFixture[
     live.reload()
     assert live().postgres.data_directory == before
     assert "needs a restart of pgvip: postgresql.data_directory" in capsys.readouterr().err
+
+
+WITNESS = """
+[witness]
+postgresql = "host=w.example.org dbname=w"
+id = "0123456789abcdef"
+[watchdog]
+mode = "required"
+timeout_s = 10
+"""
+NO_FENCING = (DB1_FENCING, 'fencing = "none"')
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (('mode = "sync"', 'mode = "async"'), "would need 10 s to stop, and lease_stop_s = 0.8 holds"),
+        (("[timing]", "[timing]\ncheck_times = 6"), "lease_s = 4.5 is too short"),
+    ],
+)
+def test_what_the_lease_of_a_witness_does_not_allow_changes_nothing(
+    file: Path, capsys: pytest.CaptureFixture[str], edit: tuple[str, str], why: str
+) -> None:
+    """In async a primary whose daemon hangs goes on until its watchdog ends it: its standby has to wait for that."""
+    file.write_text(edited(NO_FENCING) + WITNESS)
+    old = load(file, "db1")
+    live = LiveConfig(old, Options(file, "db1"))
+    file.write_text(edited(NO_FENCING, edit) + WITNESS)
+    live.reload()
+    assert live() is old
+    said = capsys.readouterr().err
+    assert "reload-failed: with a witness this change needs a restart of pgvip" in said
+    assert why in said
+    file.write_text(edited(NO_FENCING, ("[paths]", '[log]\nlevel = "warning"\n[paths]')) + WITNESS)
+    live.reload()
+    assert live().log.level == "warning"

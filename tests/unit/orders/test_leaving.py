@@ -11,7 +11,7 @@ from pgvip.core.messages import Command, Heard, Order
 from pgvip.core.values import Mode, Pause
 from pgvip.orders.leaving import ANYWAY, STOPPED, on_stop
 from pgvip.status.snapshot import Snapshot
-from tests.unit.core_world import NOW_S, Host, primary, standby
+from tests.unit.core_world import NOW_S, Host, primary, standby, witnessed
 from tests.unit.orders.test_order_table import Desk, after, heard_message, refused, snapshot_of
 
 PAUSE = Pause(1, active=True)
@@ -85,6 +85,13 @@ def test_a_daemon_that_is_stopped_in_a_pair_names_leave_first(host: Host) -> Non
 )
 def test_where_nobody_powers_it_off_the_stop_says_no_more(snapshot: Snapshot | None) -> None:
     assert on_stop(snapshot) == STOPPED
+
+
+def test_with_a_witness_the_primary_names_the_time_that_its_lease_leaves() -> None:
+    own = witnessed(primary())
+    assert "again within lease_s = 4.5 s" in on_stop(with_fence(own))
+    assert "Do not stop PostgreSQL now" in on_stop(with_fence(own, FENCE))
+    assert on_stop(with_fence(witnessed(standby()))) == STOPPED
 
 
 def test_a_primary_has_left_when_the_other_writes() -> None:
