@@ -448,8 +448,8 @@ def test_archive_that_is_left_out_is_not_asked_and_the_next_keeps_its_number(
     (peer / folder / later).write_bytes(b"peer's")
     (far / NAME).write_bytes(b"of a primary that lost its role")
     for name in (later, NAME):
-        assert restore_wal.restore_wal(name, wal / "RECOVERYXLOG", places, tmp_path / "flag", 5.0, without=peer) == 1
-    assert restore_wal.restore_wal(later, wal / "RECOVERYXLOG", places, tmp_path / "flag", 5.0) == 0
+        assert restore_wal.restore_wal(name, wal / "RECOVERYXLOG", places, tmp_path / "flag", 30.0, without=peer) == 1
+    assert restore_wal.restore_wal(later, wal / "RECOVERYXLOG", places, tmp_path / "flag", 30.0) == 0
 
 
 @pytest.mark.parametrize(("folder", "code"), [(restore_wal.SALVAGE, 1), ("other", restore_wal.STOP)])
