@@ -180,7 +180,7 @@ def _as_user(user: str, words: Sequence[str]) -> str:
 
 def _report(args: argparse.Namespace, config: Config, order: Order, seen: Picture) -> None:
     data, user = order.place.data, config.postgres.user
-    # The log lies within: beside it, PostgreSQL's user may write nothing.
+    # The log is in the data directory: PostgreSQL's user may not write to the directory that holds it.
     log = str(data / restoring.LOG)
     start = _as_user(user, [str(pgtools.tool(config, "pg_ctl")), "-D", str(data), "-l", log, "start"])
     psql = ["psql", "-h", str(config.postgres.socket_directory), "-p", str(order.port), config.postgres.database]

@@ -26,8 +26,9 @@ ALTER ROLE pgvip_replication SET session_preload_libraries FROM CURRENT;
 ALTER ROLE pgvip SET log_statement = 'none';
 ALTER ROLE pgvip SET log_duration = off;
 ALTER ROLE pgvip SET log_min_duration_statement = -1;
+-- From version 17 on an event trigger may run on login, and refuse it.
 SELECT 'ALTER ROLE pgvip SET ' || setting
-  FROM (VALUES ('transaction_timeout = 0'), ('event_triggers = off')) AS t (setting)  -- those on login
+  FROM (VALUES ('transaction_timeout = 0'), ('event_triggers = off')) AS t (setting)
  WHERE current_setting('server_version_num')::int >= 170000 \gexec
 SELECT 'GRANT pg_checkpoint TO pgvip' WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_checkpoint') \gexec
 -- From version 16 on a few connections can be kept for us when clients have taken all others.

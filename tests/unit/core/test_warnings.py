@@ -259,3 +259,8 @@ def test_a_primary_alone_says_why_and_what_large_packets_do() -> None:
         standby(Mode.SOLO).knows(blockers=(("pair", "b does not follow"),)),
     ):
         assert text(other, "alone") == ""
+
+
+def test_a_warning_is_of_a_server_that_is_seen_unless_it_says_so() -> None:
+    """What the daemon's own parts warn of is shown beside a refusal of the database, too."""
+    assert not StandingWarning("messages-failing", "no mail").unseen
