@@ -102,8 +102,9 @@ class Database:
     """What the local PostgreSQL says of itself over a connection that is kept open.
 
     `point`: a primary's flushed, a standby's received-and-flushed position (or replayed, if further).
-    `moved_at_s`: on this daemon's clock, when new WAL last arrived (standby) or when the peer's flushed position
-    last moved (primary). `slot_lost`: the peer's slot no longer holds the WAL that the peer needs.
+    `moved_at_s`: on this daemon's clock, when new WAL last arrived (standby) or when the peer last reported that its
+    flushed position moved (primary), as far as that is known; at the latest when it was seen.
+    `slot_lost`: the peer's slot no longer holds the WAL that the peer needs.
     `recovered_end`: where this postmaster was first seen read-write: the end of recovery, or a little more.
     `unfit`: why this server may not take over, whatever it has flushed; "" for fit. `recovery_target`: the one that is
     in force: a promotion ends recovery there, and what was flushed beyond it is gone (a primary has left it behind).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,6 +46,7 @@ class Answers(NamedTuple):
     replica_replay_lsn: str | None
     replica_flush_lag_s: float | None
     replica_replay_lag_s: float | None
+    replica_reply_age_s: float | None
     segment_bytes: int
     settings_read_at: str
     recovery_target: str | None
@@ -55,7 +57,8 @@ class Memory(NamedTuple):
     """What the probe remembers of one postmaster from look to look.
 
     `received`: the newest WAL that arrived; `moved_at_s`: when that changed. `timeline`: the newest one seen.
-    `recovered_end`: the first position seen while read-write: the end of recovery, or a little more.
+    `recovered_end`: the first position seen while read-write: the end of recovery, or a little more. `looked_s`: when
+    the last answer was there. `ahead_s`: by how much this host's wall clock seems to be ahead of the standby's.
     """
 
     postmaster: str = ""
@@ -63,7 +66,12 @@ class Memory(NamedTuple):
     moved_at_s: float = NEVER
     timeline: int = 0
     recovered_end: Lsn = Lsn(0)
+    looked_s: float = NEVER
+    ahead_s: float = math.inf
 
+
+CLOCKS_PART_S = 0.001
+"""How far two clocks may move apart between two looks: at most 500 ppm (adjtimex(2))."""
 
 QUERY_CANCELED = "57014"
 """SQLSTATE of a statement that took longer than statement_timeout; a wait for a lock ends by another one."""
@@ -168,7 +176,8 @@ class DatabaseProbe:
     def _primary(self, said: Answers) -> Database:
         point = WalPoint(int(said.timeline_hex or "0", 16), lsn(said.flush_lsn))
         # A primary's stream is alive while the peer's flushed position moves; its own WAL always does.
-        self._remember(lsn(said.replica_flush_lsn), point.timeline, self._memory.recovered_end or point.lsn)
+        flushed, age_s = lsn(said.replica_flush_lsn), self._reply_age_s(said.replica_reply_age_s)
+        self._remember(flushed, age_s, point.timeline, self._memory.recovered_end or point.lsn)
         return Database(
             postmaster=self._memory.postmaster,
             in_recovery=False,
@@ -187,7 +196,7 @@ class DatabaseProbe:
     def _standby(self, said: Answers) -> Database:
         received, replayed = lsn(said.receive_lsn), lsn(said.replay_lsn)
         point = WalPoint(self._standby_timeline(said, max(received, replayed)), max(received, replayed))
-        self._remember(received, point.timeline)
+        self._remember(received, said.message_age_s, point.timeline)
         return Database(
             postmaster=self._memory.postmaster,
             in_recovery=True,
@@ -234,13 +243,36 @@ class DatabaseProbe:
             and said.message_age_s <= self.config.settings.dead_after_s
         )
 
-    def _remember(self, received: Lsn, timeline: int, recovered_end: Lsn = NOWHERE) -> None:
-        old = self._memory
+    def _reply_age_s(self, apart_s: float | None) -> float | None:
+        """How old the standby's last reply is, or less; None for unknown.
+
+        It bears the time of the standby's clock, which need not be this host's. The least difference of all looks is
+        that of the clocks and of the newest reply that was ever seen, so that what is beyond it is age.
+        """
+        if apart_s is None:
+            return None
+        ahead_s = min(self._memory.ahead_s + CLOCKS_PART_S, apart_s)
+        self._memory = self._memory._replace(ahead_s=ahead_s)
+        return apart_s - ahead_s
+
+    def _remember(
+        self, received: Lsn, age_s: float | None, timeline: int, recovered_end: Lsn = NOWHERE
+    ) -> None:
+        """Date what has moved since the last look by the message that brought it, which is `age_s` old.
+
+        A message that is said to be older than that look did not bring it, or a clock was set: then by this look.
+        """
+        old, at_s = self._memory, now_s()
         # Forward only: the row of a standby without power vanishes when its sender gives up, seconds later, and that
         # is no sign of life.
-        moved = received > old.received or old.moved_at_s == NEVER
-        moved_at_s = now_s() if moved else old.moved_at_s
-        self._memory = Memory(old.postmaster, received or old.received, moved_at_s, timeline, recovered_end)
+        moved, moved_at_s, ahead_s = received > old.received or old.moved_at_s == NEVER, old.moved_at_s, old.ahead_s
+        if moved:
+            fits = age_s is not None and 0.0 <= age_s < at_s - old.looked_s
+            moved_at_s = at_s - age_s if age_s is not None and fits else at_s
+            ahead_s = old.ahead_s if fits else math.inf
+        self._memory = Memory(
+            old.postmaster, received or old.received, moved_at_s, timeline, recovered_end, at_s, ahead_s
+        )
 
     def _history(self, timeline: int) -> tuple[WalPoint, ...]:
         """Read the history of a timeline; it never changes, so it is read once."""

@@ -25,6 +25,8 @@ SELECT r.in_recovery,
        replica.replay_lsn AS replica_replay_lsn,
        extract(epoch FROM replica.flush_lag)::float8 AS replica_flush_lag_s,
        extract(epoch FROM replica.replay_lag)::float8 AS replica_replay_lag_s,
+       -- by two clocks: that of this host and the standby's
+       extract(epoch FROM clock_timestamp() - replica.reply_time)::float8 AS replica_reply_age_s,
        pg_size_bytes(current_setting('wal_segment_size')) AS segment_bytes,
        pg_conf_load_time()::text AS settings_read_at,
        -- of these, only what is in force counts: all but the delay need a restart

@@ -96,7 +96,7 @@ SHAPES: dict[str, Shape] = {
     "database": one(
         *(BOOL, TIMELINE_HEX.or_null, LSN.or_null, LSN.or_null, LSN.or_null, TIMELINE.or_null, INT.or_null),
         *(TEXT.or_null, FLOAT.or_null, BOOL, FLOAT.or_null, TEXT, TEXT, TEXT.or_null, TEXT.or_null, TEXT.or_null),
-        *(LSN.or_null, LSN.or_null, FLOAT.or_null, FLOAT.or_null, COUNT, TEXT, TEXT.or_null, TEXT),
+        *(LSN.or_null, LSN.or_null, FLOAT.or_null, FLOAT.or_null, FLOAT.or_null, COUNT, TEXT, TEXT.or_null, TEXT),
     ),
     "peer_database": one(BOOL, TIMELINE, NUMBER),
     "in_recovery": one(BOOL),

@@ -26,7 +26,7 @@ class Probes:
         self._soon = False
         self._busy = False
         self._point: tuple[str, int] = ("", -1)
-        self._moved_s = NEVER
+        self._moved_s = self._looked_s = NEVER
 
     def begin(self) -> None:
         self._local_loop()
@@ -124,10 +124,14 @@ class Probes:
         watched = (pg.proc, stream.flush_lsn if stream is not None and not standby else pg.flushed if standby else -1)
         if watched != self._point:
             if self._point[0] == pg.proc and self._point[1] >= 0:
-                self._moved_s = now_s
+                # Dated by the message that brought it, where that came after the last look.
+                brought_s = pg.inbound.heard_s if standby and pg.inbound else stream.replied_s if stream else NEVER
+                came_s = brought_s - self.world.now_s + now_s
+                self._moved_s = came_s if self._looked_s <= came_s <= now_s else now_s
             self._point = watched
         if self._point[0] != pg.proc:
             self._moved_s = NEVER
+        self._looked_s = now_s
         inbound = pg.inbound
         return Database(
             postmaster=pg.proc,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgvip.core.values import Lsn
+from pgvip.probes import database
 from pgvip.probes.database import Answers, DatabaseProbe
 from tests.unit import configs
 
@@ -83,3 +84,53 @@ def test_a_stream_is_one_over_which_its_sender_was_heard(
     """The view goes on saying "streaming" for minutes when the sender's host has lost its power."""
     said = STANDBY._replace(receiver_status=status, message_age_s=age_s)
     assert probe._database(said, "1:1").streaming is streaming
+
+
+def dated(probe: DatabaseProbe, monkeypatch: pytest.MonkeyPatch, looks: list[tuple[float, Answers]]) -> float:
+    """When new WAL last came, after looks at these times."""
+    for at_s, said in looks:
+        monkeypatch.setattr(database, "now_s", lambda at_s=at_s: at_s)
+        moved_at_s = probe._database(said, "1:1").moved_at_s
+    return moved_at_s
+
+
+@pytest.mark.parametrize(
+    ("age_s", "moved_at_s"),
+    [
+        (0.8, 100.2),
+        (0.0, 101.0),
+        (None, 101.0),
+        (1.5, 101.0),  # before the last look, which did not see it: the clock was set
+        (-0.5, 101.0),
+    ],
+)
+def test_new_wal_is_dated_by_the_message_that_brought_it(
+    probe: DatabaseProbe, monkeypatch: pytest.MonkeyPatch, age_s: float | None, moved_at_s: float
+) -> None:
+    """A look comes up to an interval later; that long, the primary's silence would be found too late."""
+    came = STANDBY._replace(receive_lsn="0/3000", message_age_s=age_s)
+    found_s = dated(probe, monkeypatch, [(100.0, STANDBY), (101.0, came)])
+    assert found_s == pytest.approx(moved_at_s)
+    still = came._replace(message_age_s=0.1)  # a message without WAL is no sign of life
+    assert dated(probe, monkeypatch, [(102.0, still)]) == found_s
+
+
+def replied(apart_s: float | None, lsn: str) -> Answers:
+    return PRIMARY._replace(replica_flush_lsn=lsn, replica_reply_age_s=apart_s)
+
+
+@pytest.mark.parametrize("ahead_s", [0.0, 3600.0, -3600.0])
+def test_a_flush_is_dated_by_the_reply_that_told_of_it_whatever_the_standbys_clock_says(
+    probe: DatabaseProbe, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    looks = [(100.0, replied(ahead_s + 0.01, "0/2000")), (101.0, replied(ahead_s + 0.71, "0/3000"))]
+    assert dated(probe, monkeypatch, looks) == pytest.approx(100.3, abs=0.01)
+
+
+def test_a_flush_is_not_dated_before_it_can_have_been(probe: DatabaseProbe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standby's clock is set back by an hour: all its replies look old, until the difference is learned again."""
+    looks = [(100.0, replied(0.01, "0/2000")), (101.0, replied(3600.2, "0/3000"))]
+    assert dated(probe, monkeypatch, looks) == 101.0
+    again = [(102.0, replied(3600.1, "0/4000")), (103.0, replied(3600.6, "0/5000"))]
+    assert dated(probe, monkeypatch, again) == pytest.approx(102.5, abs=0.01)
+    assert dated(probe, monkeypatch, [(104.0, replied(None, "0/6000"))]) == 104.0
