@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pgvip.core import lease, veto, witness
-from pgvip.core.actions import Fence, Result
+from pgvip.core.actions import Fence, Result, Subject
 from pgvip.core.changes import ROWS, By, Change
 from pgvip.core.conditions import holds
 from pgvip.core.knowledge import Claim, Why
@@ -39,9 +39,22 @@ def claim(r: Round, row: Change) -> None:
         return
     if k.fencing.waiting != row.name:
         k.fencing = replace(k.fencing, waiting=row.name, waiting_since_s=r.now_s)
-    if not veto.permitted(r, row) or (row.delayed and r.now_s - k.fencing.waiting_since_s < r.s.fence_delay_s):
+        if row.delayed:
+            r.wake.append("fence")
+    if not veto.permitted(r, row) or (row.delayed and _delays(r)):
         return
     open_claim(r, row.name, row.why, takeover=row.takes_over, waits=waits)
+
+
+def _delays(r: Round) -> bool:
+    """The primary may be about to fence this host, and goes first.
+
+    Not one whose device says, since the primary was last heard, that it has no power: after a boot it does not fence
+    before it is confirmed. The fence itself is ordered and verified all the same, under a claim of its own.
+    """
+    v, device = r.facts(), r.inputs.seen.fence
+    off = device.ok() and device.value == "off" and device.at_s > v.heard_life_s and not v.stale(device, Subject.POWER)
+    return not off and r.now_s - r.k.fencing.waiting_since_s < r.s.fence_delay_s
 
 
 def open_claim(r: Round, change: str, why: Why, *, takeover: bool, waits: bool = False) -> None:

@@ -12,7 +12,7 @@ from pgvip.core.knowledge import Failures, Switchover
 from pgvip.core.messages import Command, Message, Order, Request, Want
 from pgvip.core.values import Mode, Vip
 from tests.unit.core_machine import Machine, Procedure, silent
-from tests.unit.core_world import NOW_S, POSTMASTER, Host, grant, primary, record, standby
+from tests.unit.core_world import NOW_S, POSTMASTER, Host, failing, grant, primary, record, saw, standby
 
 # --- peers that answer ----------------------------------------------------------------------------------------
 
@@ -203,6 +203,24 @@ def test_a_change_that_is_under_way_makes_the_host_busy_until_it_has_ended() -> 
     assert claimed.k.fencing.waiting == "", "it claims, and waits no more"
     assert claimed.k.busy
     assert not claimed.told(after_s=0.1).k.busy
+
+
+def test_a_primary_whose_device_says_that_it_is_off_is_not_waited_for() -> None:
+    """The delay lets a primary that lives fence first; it is asked as the delay begins, and fenced all the same."""
+    waiting = standby().sees(fence=saw("off", NOW_S - 61)).silence(60.0).round()
+    assert not waiting.running(Fence), "it was off before it was heard: it has booted since"
+    assert waiting.last is not None
+    assert "fence" in waiting.last.wake
+    for answer in (saw("on", NOW_S), failing("off"), saw("off", NOW_S - 60)):
+        assert not waiting.sees(fence=answer).round().running(Fence)
+    assert waiting.sees(fence=saw("off", NOW_S - 1)).round().started(Fence)
+
+
+def test_the_primary_is_not_asked_for_its_standbys_power() -> None:
+    at_once = primary().silence().round()
+    assert at_once.started(Fence)
+    assert at_once.last is not None
+    assert "fence" not in at_once.last.wake
 
 
 # --- a crash after every action -------------------------------------------------------------------------------------
