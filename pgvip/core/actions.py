@@ -227,7 +227,7 @@ class DropVip(VipAction):
 class CheckVip(VipAction):
     """Ask by ARP who holds the address. Result.text: the MAC that answered, or ""."""
 
-    properties: ClassVar[Properties] = Properties(routine=True, usual_s=0.12, brief=True)
+    properties: ClassVar[Properties] = Properties(routine=True, usual_s=0.06, brief=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def _delays(r: Round) -> bool:
     before it is confirmed. The fence itself is ordered and verified all the same, under a claim of its own.
     """
     v, device = r.facts(), r.inputs.seen.fence
-    off = device.ok() and device.value == "off" and device.at_s > v.heard_life_s and not v.stale(device, Subject.POWER)
+    off = device.value == "off" and device.at_s > v.heard_life_s and not v.stale(device, Subject.POWER)
     return not off and r.now_s - r.k.fencing.waiting_since_s < r.s.fence_delay_s
 
 

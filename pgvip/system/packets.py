@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.deadlines import Deadline
 from pgvip.errors import ProbeError
+from pgvip.system.closing import CLOSER
 
 
 @contextmanager
@@ -63,6 +64,7 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 ALL_NODES = "ff02::1"
 ALL_NODES_MAC = "33:33:00:00:00:01"
 FULL = frozenset({errno.EAGAIN, errno.ENOBUFS})
+NOBODY = "0.0.0.0"  # noqa: S104 # nosec B104 # as in RFC 5227, no address to listen on
 SEND_S, SEND_AGAIN_S = 0.1, 0.002
 """A queue that is full drains in milliseconds; a takeover must not fail for that, nor wait for one that does not."""
 PACKET_OUTGOING = 4
@@ -92,21 +94,22 @@ HOPS = 255
 """Neighbour discovery is only believed with a hop limit that no router has touched (RFC 4861, 7.1)."""
 
 
-def arp_who_has(interface: str, ip: str, count: int = 3, wait_s: float = 0.04, source_ip: str = "0.0.0.0") -> str:  # noqa: S104 # nosec B104 # "from nobody", RFC 5227
+def arp_who_has(interface: str, ip: str, count: int = 3, wait_s: float = 0.04, longer_s: float = 0.0) -> str:
     """Ask who has an address; the hardware address of a host other than this one that answers, else "".
 
-    Sends up to `count` requests and waits `wait_s` after each; ends at the first answer. With the default
-    source nobody's ARP cache is changed (RFC 5227, 2.1.1). An IPv6 address is asked for by neighbour
-    solicitation. ProbeError when nothing can be sent.
+    Sends up to `count` requests and waits `wait_s` after each, `longer_s` more after the last; ends at the first
+    answer. Nobody's ARP cache is changed: the request comes from nobody (RFC 5227, 2.1.1). An IPv6 address is asked
+    for by neighbour solicitation. ProbeError when nothing can be sent.
     """
     address = ip_address(ip)
+    waits = [wait_s] * (count - 1) + [wait_s + longer_s]
     if isinstance(address, IPv6Address):
-        return _solicit(interface, address, count, wait_s)
+        return _solicit(interface, address, waits)
     with _packet_socket(interface, ETH_P_ARP) as sock:
         own = _mac(sock)
-        request = ARP(op=ARP_REQUEST, hwsrc=own, psrc=source_ip, hwdst="00:00:00:00:00:00", pdst=ip)
+        request = ARP(op=ARP_REQUEST, hwsrc=own, psrc=NOBODY, hwdst="00:00:00:00:00:00", pdst=ip)
         frame = bytes(Ether(src=own, dst=BROADCAST) / request)
-        return _ask(lambda: _send(sock, frame), sock, count, wait_s, lambda: _arp_answer(sock, ip, own))
+        return _ask(lambda: _send(sock, frame), sock, waits, lambda: _arp_answer(sock, ip, own))
 
 
 def announce(interface: str, ip: str, count: int = 5) -> None:
@@ -156,11 +159,9 @@ def ping_any(interface: str | None, ips: Sequence[str], timeout_s: float) -> str
 # --- asking ----------------------------------------------------------------------------------------------
 
 
-def _ask(
-    send: Callable[[], object], ears: socket.socket, count: int, wait_s: float, answer: Callable[[], str]
-) -> str:
-    """Send and listen, `count` times, until `answer` (called for each packet that came) says something."""
-    for _ in range(count):
+def _ask(send: Callable[[], object], ears: socket.socket, waits: Sequence[float], answer: Callable[[], str]) -> str:
+    """Send and listen, for each of `waits`, until `answer` (called for each packet that came) says something."""
+    for wait_s in waits:
         send()
         deadline = Deadline.after(wait_s)
         while _readable(ears, deadline):
@@ -206,7 +207,7 @@ def read_arp(frame: bytes) -> tuple[str, str]:
     return frame[22:28].hex(":"), str(IPv4Address(frame[28:32]))
 
 
-def _solicit(interface: str, address: IPv6Address, count: int, wait_s: float) -> str:
+def _solicit(interface: str, address: IPv6Address, waits: Sequence[float]) -> str:
     """Neighbour solicitation from nobody, as duplicate address detection sends it: the answer goes to all nodes."""
     from scapy.layers.inet6 import ICMPv6ND_NS, IPv6  # noqa: PLC0415  # 2 MB that IPv4 pairs never need
 
@@ -221,7 +222,7 @@ def _solicit(interface: str, address: IPv6Address, count: int, wait_s: float) ->
         frame = bytes(
             Ether(src=own, dst=group_mac) / IPv6(src="::", dst=group, hlim=HOPS) / ICMPv6ND_NS(tgt=str(address))
         )
-        return _ask(lambda: _send(sender, frame), ears, count, wait_s, lambda: _nd_answer(ears, address, own))
+        return _ask(lambda: _send(sender, frame), ears, waits, lambda: _nd_answer(ears, address, own))
 
 
 def _nd_answer(sock: socket.socket, address: IPv6Address, own: str) -> str:
@@ -336,10 +337,12 @@ def _packet_socket(interface: str, protocol: int) -> Iterator[socket.socket]:
     """A raw socket on one interface that gets one protocol's packets; 0: none."""
     try:
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        with sock:
+        try:
             sock.setblocking(False)
             sock.bind((interface, protocol))
             yield sock
+        finally:
+            CLOSER.close(sock)
     except OSError as failure:
         raise ProbeError(f"could not send or receive on {interface}", f"{failure}.") from failure
 

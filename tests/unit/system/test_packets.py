@@ -45,6 +45,9 @@ def test_nobody_answers_within_the_time_asked_for(hosts: tuple[str, str], addres
     start_s = now_s()
     assert packets.arp_who_has("eth0", address, count=3, wait_s=0.04) == ""
     assert 0.12 <= now_s() - start_s < 1.0
+    start_s = now_s()
+    assert packets.arp_who_has("eth0", address, count=3, wait_s=0.01, longer_s=0.2) == ""
+    assert 0.23 <= now_s() - start_s < 1.2
 
 
 @pytest.mark.parametrize("address", ["10.9.0.1", "fd00:9::1"])
