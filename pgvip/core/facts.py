@@ -195,8 +195,8 @@ class Facts:
         watch = self.seen.connection
         if watch.failures < 2:
             return 0.0
-        since_s = max(watch.at_s, watch.failing_since_s - self.s.interval_s, self.k.database.postmaster_since_s)
-        return self.now_s - since_s
+        unanswered_s = min(watch.tried_s, watch.failing_since_s - self.s.interval_s)
+        return self.now_s - max(watch.at_s, unanswered_s, self.k.database.postmaster_since_s)
 
     @fact
     def disks_bad(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 
@@ -15,7 +16,8 @@ class Observation(Generic[T]):
     """What one probe knows: its last success and its failures since. Never a judgement.
 
     `at_s`: when `value` was last seen (NEVER: not yet). `failures`: attempts that failed since then;
-    `failed_at_s`, `failing_since_s`: the last and the first of them; `reason`: what the last one said.
+    `failed_at_s`, `failing_since_s`: the last and the first of them; `reason`: what the last one said. `tried_s`: when
+    the first of them began (inf: that is not known), since one that times out has waited for an answer all the while.
     `lacked_at_s`, `lack`: when this host last lacked what the probe itself needs (descriptors, memory), and what: that
     is no failure of what it observes, which is not known then.
     """
@@ -28,17 +30,19 @@ class Observation(Generic[T]):
     reason: str = ""
     lacked_at_s: float = NEVER
     lack: str = ""
+    tried_s: float = math.inf
 
     def succeeded(self, value: T, at_s: float) -> Observation[T]:
         """The same after a success."""
         return Observation(value, at_s)
 
-    def failed(self, reason: str, at_s: float) -> Observation[T]:
-        """The same after a failure: the last value stays, growing old."""
-        since_s = self.failing_since_s if self.failures else at_s
+    def failed(self, reason: str, at_s: float, tried_s: float = math.inf) -> Observation[T]:
+        """The same after a failure of an attempt that began at `tried_s`: the last value stays, growing old."""
+        since_s, first_s = (self.failing_since_s, self.tried_s) if self.failures else (at_s, tried_s)
         return replace(
-            self, failures=self.failures + 1, failed_at_s=at_s, failing_since_s=since_s, reason=reason, lack=""
-        )
+            self, failures=self.failures + 1, failed_at_s=at_s, failing_since_s=since_s, reason=reason, lack="",
+            tried_s=first_s,
+        )  # fmt: skip
 
     def lacking(self, lack: str, at_s: float) -> Observation[T]:
         """The same after a probe that this host could not run: neither a success nor a failure."""

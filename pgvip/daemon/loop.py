@@ -183,7 +183,8 @@ class Daemon:
             lacking: dict[str, Any] = {event.name: old.lacking(event.lack, event.at_s)}
             self._seen = replace(self._seen, **lacking)
             return
-        new = old.failed(event.reason, event.at_s) if event.reason else old.succeeded(event.value, event.at_s)
+        failed = old.failed(event.reason, event.at_s, event.tried_s) if event.reason else None
+        new = failed or old.succeeded(event.value, event.at_s)
         change: dict[str, Any] = {event.name: new}
         self._seen = replace(self._seen, **change)
         if event.reason:

@@ -6,6 +6,7 @@ arrive by themselves (the postmaster's pidfd, netlink) and wakes the probe that 
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import threading
@@ -23,13 +24,17 @@ from pgvip.system.reserve import RESERVE, lack_of
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """One probe's outcome: `reason` is empty on success. `lack`: what this host lacked to run it, "" for nothing."""
+    """One probe's outcome: `reason` is empty on success. `lack`: what this host lacked to run it, "" for nothing.
+
+    `tried_s`: when a look that failed began.
+    """
 
     name: str
     value: object
     reason: str
     at_s: float
     lack: str = ""
+    tried_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class ProbeThread:
             return Probed(self.probe.name, None, self._faults.failed(what, fault), now_s(), lack_of(fault))
         self._faults.ended(what)
         # The value is as old as the moment at which the look began: never newer than what it saw.
-        return Probed(self.probe.name, value, reason, now_s() if reason else began_s)
+        return Probed(self.probe.name, value, reason, now_s() if reason else began_s, tried_s=began_s)
 
 
 class ProbeThreads:

@@ -235,6 +235,12 @@ def test_no_data_directory_is_not_installed() -> None:
         (in_vain(NEVER, 2, NOW_S - 2.0), True),
         (in_vain(NEVER, 2, NOW_S - 1.9), False),
         (in_vain(NOW_S - 9.0, 2, NOW_S - 1.9), False),
+        # One that times out has waited since it began; what came before that is not known.
+        (replace(in_vain(NOW_S - 9.0, 2, NOW_S - 1.5), tried_s=NOW_S - 3.0), True),
+        (replace(in_vain(NOW_S - 9.0, 2, NOW_S - 1.5), tried_s=NOW_S - 2.9), False),
+        (replace(in_vain(NOW_S - 2.9, 2, NOW_S - 1.5), tried_s=NOW_S - 3.0), False),
+        (replace(in_vain(NOW_S - 9.0, 1, NOW_S - 0.0), tried_s=NOW_S - 3.0), False),
+        (replace(in_vain(NOW_S - 9.0, 2, NOW_S - 2.0), tried_s=NOW_S - 2.0), True),
     ],
 )
 def test_hung_is_no_answer_for_the_whole_time_and_twice(connection: Observation[bool], hung: bool) -> None:

@@ -61,6 +61,7 @@ def test_an_observation_keeps_its_last_value_and_counts_failures_since() -> None
     bad = good.failed("refused", 11.0).failed("refused again", 12.0)
     assert (bad.value, bad.at_s, bad.failures, bad.failing_since_s, bad.failed_at_s) == (7, 10.0, 2, 11.0, 12.0)
     assert bad.reason == "refused again"
+    assert good.failed("no answer", 11.0, 9.5).failed("no answer", 12.5, 11.0).tried_s == 9.5
     assert not bad.ok()
     assert bad.succeeded(8, 13.0) == Observation(8, 13.0)
 

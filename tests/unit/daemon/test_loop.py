@@ -409,6 +409,19 @@ def test_a_probe_that_this_host_could_not_run_is_no_failure_of_what_it_observes(
     assert bench.snapshot.seen.connection.failures == 0
 
 
+def test_since_when_an_answer_has_been_waited_for_is_known_of_the_first_look_that_failed(bench: Bench) -> None:
+    def act() -> None:
+        for tried_s in (now_s() - 2.0, now_s() - 1.0):
+            tried.append(tried_s)
+            bench.inbox.put(Probed("connection", None, "no answer", now_s(), tried_s=tried_s))
+        bench.wait(lambda: bench.snapshot is not None and bench.snapshot.seen.connection.failures == 2)
+
+    tried: list[float] = []
+    bench.run(act)
+    assert bench.snapshot is not None
+    assert bench.snapshot.seen.connection.tried_s == tried[0]
+
+
 def test_the_longest_round_is_measured(bench: Bench) -> None:
     def act() -> None:
         bench.recorder.busy_s = 0.12

@@ -63,6 +63,24 @@ def test_a_look_is_as_old_as_the_moment_at_which_it_began(probes: Probes) -> Non
     assert began_s <= looked.at_s < later_s
 
 
+def test_of_a_look_that_failed_it_is_known_when_it_began(probes: Probes) -> None:
+    gate = threading.Event()
+
+    def times_out() -> None:
+        gate.wait(WAIT_S)
+        raise ProbeError("no answer")
+
+    began_s = now_s()
+    probes.start("slow", times_out)
+    with pytest.raises(Empty):
+        probes.inbox.get(timeout=0.1)
+    later_s = now_s()
+    gate.set()
+    looked = probes.looked()
+    assert looked.reason == "no answer"
+    assert began_s <= looked.tried_s < later_s <= looked.at_s
+
+
 def test_a_probe_that_hangs_delays_no_other(probes: Probes) -> None:
     gate = threading.Event()
     probes.start("hanging", lambda: gate.wait(WAIT_S))
