@@ -90,7 +90,8 @@ def promote(config: Config) -> str:
     """Make the standby read-write, with restore_command out of the way; see that it is, and where its timeline forks.
 
     Returns what was flushed before and is not on the new timeline, in words; "" for nothing. Raises PromoteError. A
-    server that is read-write already is a success, if its fork is.
+    server that is read-write already is a success, if its fork is. The slot for the peer has been there since the start
+    as a standby; the daemon sees to it, and to those of others, when clients are served again.
     """
     flag = config.paths.no_restore
     prepare.open_directory(flag.parent)
@@ -115,8 +116,6 @@ def promote(config: Config) -> str:
     except PostgresError as failure:
         raise PromoteError(failure.message, failure.detail, failure.hint) from failure
     forks.forget(config)
-    with suppress(ProbeError):
-        replication.ensure_slot(config)
     return lacks
 
 

@@ -61,7 +61,7 @@ class Properties:
     """Its success is no news: what it brings about is reported by the core. Neither logged nor shown as under way."""
 
     probes: tuple[str, ...] = ()
-    """Observations that are renewed as soon as it has ended."""
+    """Observations that are renewed as soon as it has ended, and chores that come then and not with their next turn."""
 
     usual_s: float = 0.05
     """How long it takes, for `explain`, until this daemon has measured it."""
@@ -176,7 +176,8 @@ class Promote(Action):
     """
 
     properties: ClassVar[Properties] = Properties(
-        Subject.POSTGRES, retry_s=(1.0, 10.0), exclusive=True, probes=("database", "processes"), usual_s=0.15,
+        Subject.POSTGRES, retry_s=(1.0, 10.0), exclusive=True, probes=("database", "processes", "slots"),
+        usual_s=0.15,
     )  # fmt: skip
 
 

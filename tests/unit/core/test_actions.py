@@ -53,7 +53,7 @@ def test_what_is_true_of_a_class(kind: type[Action]) -> None:
     assert found.brief is (kind in BRIEF)
     assert 0 < found.retry_s[0] <= found.retry_s[1]
     assert found.usual_s > 0
-    assert set(found.probes) <= set(Observations.__dataclass_fields__)
+    assert set(found.probes) <= {*Observations.__dataclass_fields__, "slots"}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_is_true_of_a_class(kind: type[Action]) -> None:
         (StopPostgres, {"processes"}),
         (actions.KillPostgres, {"processes"}),
         (actions.ClaimTerm, {"witness"}),
-        (Promote, {"database", "processes"}),
+        (Promote, {"database", "processes", "slots"}),
         (SetSyncNames, {"database"}),
         (Rejoin, {"processes"}),
         (AddVip, {"held"}),
