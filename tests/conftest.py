@@ -16,7 +16,6 @@ from tests.lab.scene import Scene
 from tests.lab.store import PairStore
 
 IN_LAB = re.compile("/tests/(lab|security/pair)/")
-PACKAGES_WITH_ONE_CLUSTER = {"actions", "witness"}
 REPORT = pytest.StashKey[pytest.TestReport]()
 first_numbers = itertools.count(1_000_000, 1_000_000)
 
@@ -44,10 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.lab)
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(300))
-        # Two at once (scripts/test): what shares a pair or a cluster stays with one of them.
-        part = item.path.parent if item.path.parent.name in PACKAGES_WITH_ONE_CLUSTER else item.path
-        item.add_marker(pytest.mark.xdist_group(f"{part.relative_to(config.rootpath)} {kind_of(item)}".strip()))
-    items.sort(key=kind_of)
+    items.sort(key=lambda item: str(options_of(item)) if item.get_closest_marker("pair") else "")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -56,11 +52,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.when == "call":
         item.stash[REPORT] = report
     return report
-
-
-def kind_of(item: pytest.Item) -> str:
-    """What the pair of the test is like: nothing for the usual one."""
-    return str(options_of(item)) if item.get_closest_marker("pair") else ""
 
 
 def options_of(item: pytest.Item) -> Options:
