@@ -96,7 +96,7 @@ def _intent(player: Player, row: Change) -> str:
     if row.by is By.FENCE and not s.fencing:
         return f"{row.because}, but there is no way to fence {peer}: it does nothing"
     if row.by in (By.FENCE, By.WITNESS) and row.delayed:
-        return f"{row.because}; waits fence_delay_s = {s.fence_delay_s:g} s and checks again"
+        return f"{row.because}; waits fence_delay_s = {s.fence_delay_s:g} s, unless it is off, and checks again"
     if row.by is By.FENCE:
         return f"{row.because}"
     if row.by is By.INVITE:

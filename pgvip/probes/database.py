@@ -258,9 +258,9 @@ class DatabaseProbe:
     def _remember(
         self, received: Lsn, age_s: float | None, timeline: int, recovered_end: Lsn = NOWHERE
     ) -> None:
-        """Date what has moved since the last look by the message that brought it, which is `age_s` old.
+        """Date what has moved since the last probe by the message that brought it, which is `age_s` old.
 
-        A message that is said to be older than that look did not bring it, or a clock was set: then by this look.
+        A message that is said to be older than that did not bring it, or a clock was set: then by this probe.
         """
         old, at_s = self._memory, now_s()
         # Forward only: the row of a standby without power vanishes when its sender gives up, seconds later, and that
