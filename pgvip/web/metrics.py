@@ -103,6 +103,10 @@ def _by_label(document: Document) -> Iterable[Family]:
     for one in document["doing"]["failures"]:
         failures.add(one["times"], action=one["action"])
     yield failures
+    pending = Family("pgvip_pending_restart", "gauge", "What was changed and waits for a restart of it, counted.")
+    for what in ("pgvip", "postgresql"):
+        pending.add(len(document["pending_restart"][what]), of=what)
+    yield pending
     text = "When a certificate ends that people have to renew, in seconds since 1970."
     ends = Family("pgvip_certificate_expiry_timestamp_seconds", "gauge", text)
     for name in sorted(document["certificates"]):
