@@ -38,8 +38,8 @@ class Findings:
     """What one probe found, each "" for nothing.
 
     `wrong`: lines of configuration files. `pending`: names of settings that wait for a restart; `overridden`: of those
-    that are pgvip's. `refused`: what the server says to pgvip; `waiting`: to everybody; `not_followed`: what the primary says to this standby's
-    replication. `way_out`: what to do about these three.
+    that are pgvip's. `refused`: what the server says to pgvip; `waiting`: to everybody; `not_followed`: what the
+    primary says to this standby's replication. `way_out`: what to do about these three.
     """
 
     wrong: str = ""

@@ -120,7 +120,7 @@ def shown(value: str, unit: str) -> str:
     ('128 MB', '60000 ms', "''", 'on', '-1')
     """
     count, name = re.match(r"(\d*)(.*)", unit).groups()  # type: ignore[union-attr]  # it matches every text
-    if name in _BYTES and value.isdigit() and int(value):
+    if name in _BYTES and value.isdecimal() and int(value):
         size = int(value) * int(count or 1) * _BYTES[name]
         best = max((one for one in _BYTES if size % _BYTES[one] == 0), key=lambda one: _BYTES[one])
         return f"{size // _BYTES[best]} {best}"

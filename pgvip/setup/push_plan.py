@@ -78,7 +78,7 @@ def _too_early(name: str, value: Value, source: Portrait, target: Portrait) -> s
     if name not in LIMITS or source.standby == target.standby:
         return ""
     in_force = source.limits.get(name)
-    if in_force is None or not value.value.isdigit():
+    if in_force is None or not value.value.isdecimal():
         return f"{name}: what is in force on {source.host} is not known"
     wanted = int(value.value)
     if target.standby and wanted < in_force:
