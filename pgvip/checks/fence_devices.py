@@ -35,11 +35,11 @@ def devices(facts: Facts) -> Finding:
     bad = [critical(one.message, one.hint, one.detail) for one in _own(facts.config, whose)]
     bad += _devices(facts, found, all_fail=len(failed) == len(found))
     unknown = ", ".join(method.name for method, own in whose if own is None)
-    more = f"; whether it is {peer.name}'s own device cannot be known of {unknown}: {TRY}" if unknown else ""
+    more = f"; {unknown} {UNSAID}" if unknown else ""
     return gathered(f"{len(found)} of {len(found)} methods answer: {peer.name} is {found[0][0]}{more}", bad, perf)
 
 
-TRY = "it does not say; a trial shows it, while nobody needs that host: pgvip fence off"
+UNSAID = "cannot say which machine it powers: only a trial shows it (pgvip fence off)"
 Tried = tuple[str, float, str]
 
 

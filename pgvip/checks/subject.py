@@ -95,7 +95,7 @@ class Facts:
 
     @property
     def same(self) -> Document:
-        """What differs between the hosts, as both look at themselves now."""
+        """What differs between the hosts, as both describe themselves now."""
         return self.once("same", lambda: self._ask("same", EXPLAIN_S))
 
     @property

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what differs. Returns 0, or 1 when something does."""
     try:
-        with patience("both hosts look at themselves"):
+        with patience("both hosts are compared"):
             document = call(daemon_socket(args), {"command": "same"}, ANSWER_S)
         raise_failure(document)
     except PgvipError as error:

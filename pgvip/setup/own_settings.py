@@ -45,7 +45,7 @@ _BOOLEANS = {"on": "on", "true": "on", "yes": "on", "1": "on", "off": "off", "fa
 
 
 def compared(name: str, ours: frozenset[str]) -> bool:
-    """Whether a setting is looked at on both hosts. `ours`: what pgvip.conf sets."""
+    """Whether a setting is compared. `ours`: what pgvip.conf sets."""
     own = name in ours or name in OWN or name.endswith(OWN_ENDINGS) or name.startswith(OWN_BEGINNINGS)
     return not own and NAME.fullmatch(name) is not None
 

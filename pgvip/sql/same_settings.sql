@@ -4,7 +4,7 @@
 WITH files AS MATERIALIZED (
     SELECT DISTINCT ON (lower(name)) lower(name) AS name, setting
       FROM pg_show_all_file_settings()
-     WHERE name IS NOT NULL AND sourcefile NOT LIKE '%/pgvip.conf'
+     WHERE name IS NOT NULL AND right(sourcefile, 11) <> '/pgvip.conf'
      ORDER BY lower(name), seqno DESC
 )
 SELECT s.name, f.name IS NOT NULL, coalesce(f.setting, ''), coalesce(s.setting, ''), coalesce(s.boot_val, ''),

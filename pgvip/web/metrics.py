@@ -103,10 +103,6 @@ def _by_label(document: Document) -> Iterable[Family]:
     for one in document["doing"]["failures"]:
         failures.add(one["times"], action=one["action"])
     yield failures
-    pending = Family("pgvip_pending_restart", "gauge", "What was changed and waits for a restart of it, counted.")
-    for what in ("pgvip", "postgresql"):
-        pending.add(len(document["pending_restart"][what]), of=what)
-    yield pending
     text = "When a certificate ends that people have to renew, in seconds since 1970."
     ends = Family("pgvip_certificate_expiry_timestamp_seconds", "gauge", text)
     for name in sorted(document["certificates"]):
@@ -201,6 +197,10 @@ SIMPLE: tuple[tuple[str, str, str, Value], ...] = (
     ("pgvip_gateway_up", "gauge", "A gateway answers this host.", lambda d: d["me"]["gateway_ok"]),
     ("pgvip_postgres_healthy", "gauge", "The local PostgreSQL answers and its disks take writes.",
      lambda d: d["me"]["postgresql"]["healthy"]),
+    ("pgvip_postgres_pending_restart", "gauge", "Number of settings that wait for a restart of PostgreSQL.",
+     lambda d: len(d["pending_restart"]["postgresql"])),
+    ("pgvip_pending_restart", "gauge", "Number of changes of the configuration that wait for a restart of the daemon.",
+     lambda d: len(d["pending_restart"]["pgvip"])),
     ("pgvip_postgres_timeline", "gauge", "Timeline of the local PostgreSQL.",
      lambda d: d["me"]["postgresql"]["timeline"]),
     ("pgvip_wal_position_bytes", "gauge", "WAL flushed (primary) or received (standby), as a number of bytes.",

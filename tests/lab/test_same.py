@@ -37,15 +37,42 @@ def differ(scene: Scene, host: Host) -> list[str]:
     return [one["text"] for one in document["differences"] if one["kind"] != "machine"]
 
 
+def pending(scene: Scene, host: Host) -> list[str]:
+    found: list[str] = scene.pair.status(host)["pending_restart"]["postgresql"]
+    return found
+
+
+def refuse_a_file_that_is_wrong(scene: Scene) -> None:
+    """What PostgreSQL would not take on the other host stays away from there."""
+    path, theirs = scene.primary.path(HBA), scene.standby.path(HBA)
+    before, there = path.read_text(), theirs.read_text()
+    path.write_text(f"{before}host all all all trusty\n")
+    said = scene.pair.pgvip(scene.primary, "config", "push", check=False)
+    assert "PostgreSQL would refuse" in said.stderr, said.stdout + said.stderr
+    assert said.returncode
+    assert theirs.read_text() == there
+    path.write_text(before)
+
+
+def put_back(scene: Scene, files: dict[Host, str]) -> None:
+    """As it was: the next test has the same pair."""
+    for host, text in files.items():
+        host.path(HBA).write_text(text)
+        for name in ("max_connections", "vacuum_cost_delay"):
+            host.sql(f"alter system reset {name}")
+        host.sql("select pg_reload_conf()")
+        for kept in host.path(DATA_DIRECTORY).glob("*.replaced-*"):
+            kept.unlink()
+
+
 def test_what_differs_is_reported_on_both_hosts_and_copied(scene: Scene) -> None:
     primary, standby = scene.primary, scene.standby
     assert differ(scene, primary) == []
+    whole = {host: host.path(HBA).read_text() for host in (primary, standby)}
     hba = primary.path(HBA)
     hba.write_text(f"{hba.read_text()}{LINE}\n")
     primary.sql("alter system set max_connections = 150")
     primary.sql("alter system set vacuum_cost_delay = '3ms'")
-    primary.sql("alter system set archive_cleanup_command = ''")
-    primary.sql("alter system reset archive_cleanup_command")
     primary.sql("select pg_reload_conf()")
     for host in (primary, standby):
         wait_until(lambda host=host: len(warned(scene, host)) >= 2, REPORTED_WITHIN_S, f"warnings of {host.name}", 0.3)  # type: ignore[misc]  # a default binds it
@@ -70,4 +97,10 @@ def test_what_differs_is_reported_on_both_hosts_and_copied(scene: Scene) -> None
     assert differ(scene, primary) == []
     for host in (primary, standby):
         wait_until(lambda host=host: not warned(scene, host), REPORTED_WITHIN_S, f"no warnings of {host.name}", 0.3)  # type: ignore[misc]  # a default binds it
+        wait_until(lambda host=host: pending(scene, host) == ["max_connections"], 30, f"pending on {host.name}", 0.3)  # type: ignore[misc]  # a default binds it
+        assert scene.says(host, "not in force before PostgreSQL is restarted: max_connections")
+    refuse_a_file_that_is_wrong(scene)
+    put_back(scene, whole)
+    for host in (primary, standby):
+        wait_until(lambda host=host: not pending(scene, host), 30, f"nothing pending on {host.name}", 0.3)  # type: ignore[misc]  # a default binds it
     scene.finish(swapped=False)

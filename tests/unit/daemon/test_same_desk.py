@@ -14,6 +14,7 @@ import pytest
 from pgvip.core.actions import Rejoin
 from pgvip.daemon import same_desk
 from pgvip.daemon.same_desk import SameDesk, obstacle, packed, unpacked
+from pgvip.deadlines import now_s
 from pgvip.errors import FormatError, LinkError, PgvipError, RefusedError
 from pgvip.orders.desk import Desk
 from pgvip.orders.peer_questions import PeerQuestions
@@ -50,7 +51,7 @@ class Side:
     def _look(self) -> same_desk.Known:
         self.looks += 1
         text = packed(self.found)
-        self.desk._own = same_desk.Known(self.found, text, same_desk.digest_of(text), same_desk.now_s())
+        self.desk._own = same_desk.Known(self.found, text, same_desk.digest_of(text), now_s())
         self.desk._compare()
         return self.desk._own
 
@@ -115,7 +116,7 @@ def test_what_was_seen_long_ago_is_not_said(sides: tuple[Side, Side], monkeypatc
     second.found = replace(second.found, files={"pg_hba.conf": (), "pg_ident.conf": ()})
     compare(*sides)
     assert names(first)
-    later_s = same_desk.now_s() + same_desk.FRESH_S + 1
+    later_s = now_s() + same_desk.FRESH_S + 1
     monkeypatch.setattr(same_desk, "now_s", lambda: later_s)
     assert names(first) == []
     first.desk.look()
@@ -127,7 +128,9 @@ def test_what_was_seen_long_ago_is_not_said(sides: tuple[Side, Side], monkeypatc
 def test_only_a_host_that_changed_is_described_again(sides: tuple[Side, Side]) -> None:
     first, second = sides
     compare(*sides)
-    answer = second.answer(first.asked[-1] | {"digest": first.desk._peer.digest})  # type: ignore[union-attr]  # compared
+    known = first.desk._peer
+    assert known is not None
+    answer = second.answer({**first.asked[-1], "digest": known.digest})
     assert answer.keys() == {"ok", "digest", "age_s"}
 
 

@@ -28,8 +28,11 @@ BERLIN = Portrait(
 PARIS = replace(BERLIN, host="paris", standby=True)
 
 
-def with_setting(host: Portrait, name: str, value: str, **more: bool) -> Portrait:
-    return replace(host, settings={**host.settings, name: Value(value, in_file=True, **more)})
+def with_setting(
+    host: Portrait, name: str, value: str, *, pending: bool = False, restart: bool = False
+) -> Portrait:
+    found = Value(value, in_file=True, pending=pending, restart=restart)
+    return replace(host, settings={**host.settings, name: found})
 
 
 def found(one: Portrait, other: Portrait) -> list[tuple[Kind, str]]:
