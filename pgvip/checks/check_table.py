@@ -44,6 +44,8 @@ CHECKS = (
     Check("database", "postgresql.database", "PostgreSQL answers, and connections are left"),
     Check("heartbeat", "postgresql.heartbeat", "the primary's heartbeat row is there, and pgvip may write it"),
     Check("settings", "postgresql.settings", "PostgreSQL's settings are what pgvip needs"),
+    Check("same-files", "alike.same_files", "PostgreSQL's files and settings are the same on both hosts", waits=True),
+    Check("same-hosts", "alike.same_hosts", "libraries, tablespaces, locales, disks fit on both", waits=True),
     Check("data-directory", "postgresql.data", "the data directory is the pair's, and closed to others"),
     Check("rewind", "postgresql.rewind", "pg_rewind can be used"),
     Check("attached", "streaming.attached", "the standby is attached and streams"),

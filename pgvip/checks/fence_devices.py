@@ -31,11 +31,15 @@ def devices(facts: Facts) -> Finding:
     perf = [Perf(f"fence_{number}", took_s, "s", critical=method.timeout_s)
             for number, (method, (_, took_s, _)) in enumerate(zip(peer.fencing, found, strict=True), 1)]  # fmt: skip
     failed = [method.name for method, (power, _, _) in zip(peer.fencing, found, strict=True) if not power]
-    bad = [critical(one.message, one.hint, one.detail) for one in own_devices(facts.config)]
+    whose = _whose(facts.config)
+    bad = [critical(one.message, one.hint, one.detail) for one in _own(facts.config, whose)]
     bad += _devices(facts, found, all_fail=len(failed) == len(found))
-    return gathered(f"{len(found)} of {len(found)} methods answer: {peer.name} is {found[0][0]}", bad, perf)
+    unknown = ", ".join(method.name for method, own in whose if own is None)
+    more = f"; {unknown} {UNSAID}" if unknown else ""
+    return gathered(f"{len(found)} of {len(found)} methods answer: {peer.name} is {found[0][0]}{more}", bad, perf)
 
 
+UNSAID = "cannot say which machine it powers: only a trial shows it (pgvip fence off)"
 Tried = tuple[str, float, str]
 
 
@@ -72,13 +76,27 @@ def _peer_speaks(facts: Facts) -> bool:
 
 def own_devices(config: Config) -> Iterator[ConfigError]:
     """A device that is to power the peer off and says that it is this host's own, where it can say that."""
-    mine = device_identity.own_uuid()
-    for number, method in enumerate(config.peer.fencing, 1):
-        if mine is not None and device_identity.is_own(method, mine):
+    yield from _own(config, _whose(config))
+
+
+Whose = list[tuple[FenceMethod, bool | None]]
+
+
+def _whose(config: Config) -> Whose:
+    """Of each method of the peer, whether its device is this host's own; None where that cannot be known."""
+    if not config.peer.fencing:
+        return []
+    mine, addresses = device_identity.own_uuid(), device_identity.own_addresses()
+    return [(method, device_identity.is_own(method, mine, addresses)) for method in config.peer.fencing]
+
+
+def _own(config: Config, whose: Whose) -> Iterator[ConfigError]:
+    for number, (method, own) in enumerate(whose, 1):
+        if own:
             yield ConfigError(
                 f"hosts.{config.peer.name}.fencing[{number}]: the device of {method.name} is that of this host, "
                 f"{config.me.name}",
-                f"By its own answer it powers the machine with the UUID {mine}. To fence {config.peer.name}, "
+                f"By its UUID or its address it powers this machine. To fence {config.peer.name}, "
                 f"{config.me.name} would power itself off.",
                 "See whether the addresses of the two devices are exchanged in the file.",
             )

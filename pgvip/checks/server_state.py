@@ -37,9 +37,9 @@ LINES_MAX = 5
 class Findings:
     """What one probe found, each "" for nothing.
 
-    `wrong`: lines of configuration files. `pending`, `overridden`: names of settings that are pgvip's. `refused`: what
-    the server says to pgvip; `waiting`: to everybody; `not_followed`: what the primary says to this standby's
-    replication. `way_out`: what to do about these three.
+    `wrong`: lines of configuration files. `pending`: names of settings that wait for a restart; `overridden`: of those
+    that are pgvip's. `refused`: what the server says to pgvip; `waiting`: to everybody; `not_followed`: what the
+    primary says to this standby's replication. `way_out`: what to do about these three.
     """
 
     wrong: str = ""
@@ -64,7 +64,7 @@ WARNINGS: tuple[WarningRow[Findings], ...] = (
     WarningRow("replication-refused", lambda v: v.not_followed,
                "the primary refuses the replication of this standby: {it}", "{v.way_out}"),
     WarningRow("settings-pending", lambda v: v.pending, "not in force before PostgreSQL is restarted: {it}",
-               "restart it when it suits: pgvip pause, restart PostgreSQL, pgvip resume"),
+               "restart it when it suits, a standby first: pgvip pause, restart PostgreSQL, pgvip resume"),
     WarningRow("settings-overridden", lambda v: v.overridden, "ALTER SYSTEM has set what is pgvip's: {it}",
                "ALTER SYSTEM RESET of each, then a restart of PostgreSQL where it is in force"),
 )  # fmt: skip
@@ -76,10 +76,13 @@ class ServerState:
     def __init__(self) -> None:
         self._waits_since_s = NEVER
         self._postmaster = ""
+        self.pending: tuple[str, ...] = ()
 
     def warnings(self, config: Config) -> tuple[StandingWarning, ...]:
         """The standing warnings. Never raises: what is not known is not reported here; the core knows who is silent."""
-        return warned(WARNINGS, self.probe(config))
+        found = self.probe(config)
+        self.pending = tuple(found.pending.split(", ")) if found.pending else ()
+        return warned(WARNINGS, found)
 
     def probe(self, config: Config) -> Findings:
         """Ask the server, if there is one."""
@@ -130,7 +133,7 @@ def asked(config: Config, session: Session) -> Findings:
     overridden = pgconf.auto_conf_keys(config) & ours - {"synchronous_standby_names"}  # the core's, who resets it
     return Findings(
         wrong=wrong_lines(session),
-        pending=", ".join(sorted(pending & ours)),
+        pending=", ".join(sorted(pending)),
         overridden=", ".join(sorted(overridden)),
         not_followed=refused,
         way_out=f"on {config.peer.name}: {way_out(refused)}" if refused else "",

@@ -94,6 +94,11 @@ class Facts:
         return self.once("explain", lambda: self._ask("explain", EXPLAIN_S))
 
     @property
+    def same(self) -> Document:
+        """What differs between the hosts, as both describe themselves now."""
+        return self.once("same", lambda: self._ask("same", EXPLAIN_S))
+
+    @property
     def peer_fresh(self) -> bool:
         """The peer's last message is of about now; it may still be older than what was read since."""
         age_s = self.status["peer"]["age_s"]

@@ -78,6 +78,12 @@ COMMANDS: dict[str, Entry] = {
     "notify test": Entry("pgvip.cli.notify", "send a test message to everybody whom [notify] names"),
     "check": Entry("pgvip.cli.check", "check everything that the pair relies on, for people and for monitoring"),
     "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its hint"),
+    "config diff": Entry(
+        "pgvip.cli.config_diff", "show what of PostgreSQL's files and settings differs between the two hosts"
+    ),
+    "config push": Entry(
+        "pgvip.cli.config_push", "copy lines of pg_hba.conf and pg_ident.conf, and settings, to the other host"
+    ),
     "man": Entry("pgvip.cli.man", "show the manual, or a command's page; write all pages"),
     "completion": Entry(
         "pgvip.cli.completion", "print the script that completes commands and options in bash, zsh or fish"
@@ -96,10 +102,10 @@ COMMANDS: dict[str, Entry] = {
 GROUPS: dict[str, tuple[str, ...]] = {
     "to set up": ("config check", "init", "clone", "join", "bundle", "rotate", "run"),
     "to see how it is": (
-        *("status", "watch", "check", "explain", "events", "history", "lost-writes", "conninfo"),
+        *("status", "watch", "check", "explain", "events", "history", "lost-writes", "conninfo", "config diff"),
     ),
     "to act": (
-        *("switchover", "drill", "pause", "resume", "leave", "failover", "promote", "fence"),
+        *("switchover", "drill", "pause", "resume", "leave", "failover", "promote", "fence", "config push"),
         *("witness init", "witness status", "witness test", "rejoin", "hold"),
     ),
     "archive and backup": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgvip import __version__
 from pgvip.actions import unwatched
@@ -28,6 +28,8 @@ from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Arrivals, ProbeThreads
 from pgvip.daemon.rotation_desk import QUESTION as ROTATE
 from pgvip.daemon.rotation_desk import RotationDesk
+from pgvip.daemon.same_desk import QUESTION as SAME
+from pgvip.daemon.same_desk import SameDesk
 from pgvip.daemon.tls_change import QUESTION as TLS
 from pgvip.daemon.tls_change import TlsChange
 from pgvip.daemon.views import StatusView, WebView
@@ -86,11 +88,13 @@ class Assembly:
         self._faults = InternalErrors(event_log.log)
         self._tls_change = TlsChange(self._config, self._ask_peer, event_log.log)
         self._notifier = Notifier(self._config)
+        self._same = SameDesk(self._config, self._newest.sure, self._ask_peer, event_log.log)
+        more = (self._config, self._faults, self._tls_change, self._notifier, self._same)
         self._background = Background(
             self._config,
             lambda: self._schedule.waiting,
             self._ask_peer,
-            lambda: (*self._faults.warnings(), *self._tls_change.warnings(), *self._notifier.warnings()),
+            lambda: tuple(warning for part in more for warning in part.warnings()),
         )
         self._recorder = Recorder(self._config, boot_id, self._newest, self._link.send_bulk, self._background.warnings)
         self._recorder.notify = self._notifier.hear
@@ -157,7 +161,7 @@ class Assembly:
         renew_gently = partial(self._renew, gently=True)
         rotation = RotationDesk(self._newest.sure, renew_gently, self._ask_peer, event_log.log)
         explanations = Explanations(self._newest, self._took_s)
-        status = StatusView(self._newest, self._link.state, self._guardian, self._background.facts)
+        status = StatusView(self._newest, self._link.state, self._guardian, self._seen)
         orders = Orders(
             desk,
             status,
@@ -167,6 +171,7 @@ class Assembly:
                 "events": EventRequests(self._recorder.store).answer,
                 "explain": explanations.answer,
                 ROTATE: rotation.handle,
+                SAME: self._same.handle,
             },
             read_drill=self._background.read_drill,
         )
@@ -182,11 +187,22 @@ class Assembly:
             exchange.link_changed(up)
 
         questions = PeerQuestions(
-            desk, {QUESTION: self._background.answer, ROTATE: rotation.answer, TLS: self._tls_change.answer}
+            desk,
+            {
+                QUESTION: self._background.answer,
+                ROTATE: rotation.answer,
+                TLS: self._tls_change.answer,
+                SAME: self._same.answer,
+            },
         )
         self._link.attach(on_change=link_changed, on_bulk=exchange.received, on_question=questions.answer)
         self._sampler = Sampler(self._config, status, self._newest.age_s, event_log.log)
         self._maintenance = Maintenance(self._config, event_log.log)
+
+    def _seen(self) -> dict[str, Any]:
+        """What the status document takes beside the snapshot."""
+        pending = {"postgresql": list(self._background.pending), "pgvip": list(self._config.pending)}
+        return {**self._background.facts(), "pending_restart": pending}
 
     def _renew(self, contexts: Contexts, *, gently: bool = False) -> None:
         """Have the link use these from now on, and the archive's connections what is on disk."""
@@ -206,6 +222,7 @@ class Assembly:
         self._schedule.start()
         self._background.start()
         self._tls_change.start()
+        self._same.start()
         self._guardian.start()
         self._maintenance.start()
         self._notifier.start()
@@ -216,6 +233,7 @@ class Assembly:
         self._archive_link.close()
         self._background.close()
         self._tls_change.close()
+        self._same.close()
         self._guardian.close()
         self._sampler.close()
         self._web.close()

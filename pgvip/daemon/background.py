@@ -240,6 +240,11 @@ class Background:
         own = {name: self._own.of(name, at_s) for name in ("archiving", "backup", "rotation")}
         return {**own, "scheduled": self._own_schedule(), "server": self._own_server.of("server", at_s)}
 
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Settings of this host's PostgreSQL that wait for its restart."""
+        return self._server.pending
+
     # --- telling ----------------------------------------------------------------------------------------------
 
     def facts(self) -> Document:

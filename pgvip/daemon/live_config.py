@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.config.load import load
 from pgvip.config.reload import changes, reloaded, unfit
+from pgvip.core.warning_row import WarningRow, warned
 from pgvip.errors import PgvipError
 from pgvip.events import event_log
 from pgvip.events.event_table import WORDS
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgvip.config.model import Config
+    from pgvip.core.settings import StandingWarning
+
+WARNINGS: tuple[WarningRow[tuple[str, ...]], ...] = (
+    WarningRow("restart-pending", "; ".join,
+               "changed in the configuration and not in force before pgvip is restarted: {it}",
+               "systemctl restart pgvip, when it suits; it moves no role and stops no PostgreSQL"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +38,23 @@ class Options:
 
 
 class LiveConfig:
-    """Called, it gives the configuration in force, from any thread; SIGHUP has the file read again."""
+    """Called, it gives the configuration in force, from any thread; SIGHUP has the file read again.
+
+    `pending`: what that changed in the file and needs a restart of the daemon.
+    """
 
     def __init__(self, config: Config, options: Options) -> None:
         self._config, self._options = config, options
         self._hearers: tuple[Callable[[Config], None], ...] = ()
+        self.pending: tuple[str, ...] = ()
         self._changing = threading.Lock()
 
     def __call__(self) -> Config:
         return self._config
+
+    def warnings(self) -> tuple[StandingWarning, ...]:
+        """What the file said at the last reload and needs a restart of the daemon."""
+        return warned(WARNINGS, self.pending)
 
     def listen(self, hear: Callable[[Config], None]) -> None:
         """Call `hear` with each new configuration from now on, on the loop's thread: it must not wait."""
@@ -66,6 +82,7 @@ class LiveConfig:
                 return
             self._config = merged
         applied, refused = changes(old, new)
+        self.pending = tuple(map(str, refused))
         for change in applied:
             event_log.log("reload", str(change))
         for change in refused:

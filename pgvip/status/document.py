@@ -42,8 +42,8 @@ WARNINGS: tuple[WarningRow[Any], ...] = (
 class Live:
     """What the document takes beside the snapshot, as of this moment; None where it is not known.
 
-    `armed`: the watchdog. `archiving`, `backup`, `scheduled`, `drill`, `certificates` (their ends) and `warnings`: what
-    was seen in the background.
+    `armed`: the watchdog. `archiving`, `backup`, `scheduled`, `drill`, `certificates` (their ends), `pending_restart`
+    and `warnings`: what was seen in the background.
     """
 
     link: LinkState | None = None
@@ -56,6 +56,7 @@ class Live:
     scheduled: Document | None = None
     drill: Document | None = None
     certificates: Document = field(default_factory=dict)
+    pending_restart: Document = field(default_factory=dict)
     warnings: tuple[StandingWarning, ...] = ()
 
 
@@ -111,6 +112,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         "blockers": [{"change": change, "why": why} for change, why in k.intent.blockers],
         "drill": live.drill,
         "certificates": live.certificates,
+        "pending_restart": {"postgresql": [], "pgvip": [], **live.pending_restart},
         "link": _link(live.link, now_s),
         "http": _http(live.http),
         "loop": _loop(snapshot.stats, now_s),

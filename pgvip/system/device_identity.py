@@ -1,7 +1,8 @@
-"""Whether a power device is that of the machine that asks: by the UUID that firmware and device share.
+"""Whether a power device is that of the machine that asks: by the UUID that firmware and device share, or by address.
 
 The machine's own is SMBIOS's (System Information, UUID), which root reads from sysfs. A BMC says it by IPMI's command
 Get System GUID (IPMI 2.0, 22.14), for which ipmitool has `mc guid`; of a hypervisor it is the name of a machine.
+The address of the machine's own BMC is what its kernel driver says (`lan print`). A device may say nothing of itself.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ IPMI_AGENTS = frozenset(
 )
 """All of them are fence_ipmilan (fence-agents 4.12, agents/ipmilan)."""
 
+IPMI_DRIVER = Path("/dev/ipmi0")
 PRODUCT_UUID = Path("/sys/class/dmi/id/product_uuid")
 ANSWER_S = 10.0
 _GUID = re.compile(r"^System GUID\s*:\s*([0-9a-fA-F-]{36})", re.MULTILINE)
+_ADDRESS = re.compile(r"^IP Address\s*:\s*([0-9a-fA-F.:]+)\s*$", re.MULTILINE)
 _NAMES = ("plug", "port", "uuid", "nodename")
 
 
@@ -39,13 +42,33 @@ def own_uuid(file: Path = PRODUCT_UUID) -> UUID | None:
     return found if 0 < found.int < (1 << 128) - 1 else None
 
 
-def is_own(method: FenceMethod, mine: UUID) -> bool:
-    """The device says that it powers the machine `mine`; False also where it does not say."""
+def own_addresses(driver: Path = IPMI_DRIVER) -> frozenset[str]:
+    """Of this machine's own BMC; none where there is no BMC or no ipmitool."""
+    tool = shutil.which("ipmitool", path=PATH)
+    if tool is None or not driver.exists():
+        return frozenset()
+    try:
+        done = run([tool, "lan", "print"], timeout_s=ANSWER_S, env={"PATH": PATH})
+    except CommandError:
+        return frozenset()
+    return frozenset(_ADDRESS.findall(done.stdout)) - {"0.0.0.0"}  # noqa: S104 - an address that was not set
+
+
+def is_own(method: FenceMethod, mine: UUID | None, addresses: frozenset[str] = frozenset()) -> bool | None:
+    """Whether the device powers the machine `mine`, whose BMC has `addresses`; None where that cannot be known."""
     options = dict(method.options)
-    if any(_same(options.get(name, ""), mine) for name in _NAMES):
+    address = options.get("ip", options.get("ipaddr", ""))
+    if address and address in addresses:
         return True
-    said = _ipmi_guid(method, options) if method.agent.rpartition("/")[2] in IPMI_AGENTS else ""
-    return _same(said, mine)
+    said = [options[name] for name in _NAMES if name in options]
+    if method.agent.rpartition("/")[2] in IPMI_AGENTS:
+        if address and addresses:
+            return False
+        said.append(_ipmi_guid(method, options) if mine is not None else "")
+    known = [one for one in said if _uuid(one) is not None]
+    if mine is None or not known:
+        return None
+    return any(_same(one, mine) for one in known)
 
 
 def _ipmi_guid(method: FenceMethod, options: dict[str, str]) -> str:
@@ -79,8 +102,12 @@ def _same(said: str, mine: UUID) -> bool:
     >>> _same("00112233-4455-6677-8899-aabbccddeef0", mine), _same("db1", mine)
     (False, False)
     """
+    found = _uuid(said)
+    return found is not None and mine.bytes in {found.bytes, found.bytes_le, found.bytes[::-1], found.bytes_le[::-1]}
+
+
+def _uuid(said: str) -> UUID | None:
     try:
-        found = UUID(said)
+        return UUID(said)
     except ValueError:
-        return False
-    return mine.bytes in {found.bytes, found.bytes_le, found.bytes[::-1], found.bytes_le[::-1]}
+        return None

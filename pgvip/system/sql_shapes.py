@@ -170,6 +170,12 @@ SHAPES: dict[str, Shape] = {
     "check_settings": any_of(TEXT, TEXT.or_null, BOOL),
     "check_slots": any_of(TEXT, TEXT, BOOL, BOOL, TEXT.or_null, INT.or_null),
     "check_version": one(NUMBER),
+    # --- what must be alike on both hosts
+    "same_settings": any_of(TEXT, BOOL, TEXT, TEXT, TEXT, TEXT, TEXT, BOOL, BOOL),
+    "same_places": one(TEXT, TEXT, TEXT, TEXT, BOOL),
+    "same_libraries": any_of(TEXT, TEXT),
+    "same_collations": any_of(TEXT, TEXT, TEXT),
+    "same_locales": any_of(TEXT),
 }
 
 

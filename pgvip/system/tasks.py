@@ -51,6 +51,8 @@ MODULES = (
     "pgvip.rejoin.saved_wal",
     "pgvip.setup.access",
     "pgvip.setup.enrolment",
+    "pgvip.setup.portrait",
+    "pgvip.setup.pushing",
     "pgvip.setup.second_host",
     "pgvip.setup.server_keys",
 )

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from pgvip.archive import packing, peer_fetch, peer_wire
 from pgvip.core.messages import Message
 from pgvip.core.values import Mode
 from pgvip.daemon.background import checked
-from pgvip.errors import FormatError, LinkError
+from pgvip.errors import FormatError, LinkError, RefusedError
 from pgvip.journal.event_store import EventStore
 from pgvip.journal.exchange import Exchange
 from pgvip.link.connection import Bulk, Connection, Hello, Kind, Text, ask_frame, frame, text_frame
@@ -26,6 +27,10 @@ from pgvip.link.questions import Answered, Asked
 from pgvip.orders.desk import Desk
 from pgvip.orders.peer_questions import PeerQuestions
 from pgvip.orders.prechecks import Readiness
+from pgvip.setup.likeness import differences
+from pgvip.setup.portrait import Portrait, Value
+from pgvip.setup.portrait import checked as checked_portrait
+from pgvip.setup.push_plan import plan, script
 from pgvip.state import codec
 from pgvip.system import packets
 from tests.fuzz.cases import documents, fuzz, numbers, raw
@@ -109,6 +114,31 @@ def test_questions(text: str) -> None:
     for name in ("readiness", "checkpoint"):  # what they do with the database is tested elsewhere
         questions.handlers[name] = lambda _request: {}
     assert isinstance(json.loads(questions.answer(text))["ok"], bool)
+
+
+HERE = Portrait(
+    "a", 15, files={"pg_hba.conf": ("host all all ::/0 md5",), "pg_ident.conf": ()}, limits={"max_connections": 100},
+    settings={"max_connections": Value("100", restart=True), "work_mem": Value("8", "kB"), "geqo": Value("on")},
+)  # fmt: skip
+THERE = replace(
+    HERE, host="b", standby=True, files={"pg_hba.conf": ("host all all ::/0 trust # x",), "pg_ident.conf": ("m a b",)},
+    settings={"max_connections": Value("200", in_file=True), "geqo": Value("off", in_file=True)}, libraries=("x",),
+    directories={"/d": 7}, tablespaces=("/t",), locales={"C": True}, collations={"libc": "2"}, made={"libc": "1"},
+)  # fmt: skip
+
+
+@fuzz(text=documents(json.loads(codec.to_json(THERE)), json.loads(codec.to_json(HERE))))
+def test_descriptions_of_the_other_host(text: str) -> None:
+    """They are compared; a copy has lines and settings that may be copied, each of them one line."""
+    with suppress(FormatError, RefusedError):
+        there = checked_portrait(codec.from_json(Portrait, text))
+        said = [one.text for one in (*differences(HERE, there), *differences(there, HERE))]
+        assert not any(sign in text for text in said for sign in "\n\r\x1b\0")
+        made = plan(there, HERE)
+        assert made.files.keys() <= {"pg_hba.conf", "pg_ident.conf"}
+        assert made.settings.keys() <= HERE.settings.keys()
+        assert script(made.settings).count("\n") == len(made.settings)
+        assert not any("\n" in line for lines in made.files.values() for line in lines)
 
 
 @pytest.fixture(scope="module")

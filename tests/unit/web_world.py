@@ -119,6 +119,7 @@ def extra() -> dict[str, Any]:
         "memory_bytes": 67_000_000,
         "cpu_seconds": 1.25,
         "armed": True,
+        "pending_restart": {"postgresql": [], "pgvip": []},
         "certificates": {"http": "2026-01-01T12:00:00+00:00"},
         **BESIDE,
     }

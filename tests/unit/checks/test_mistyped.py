@@ -22,6 +22,7 @@ from tests.unit import configs
 from tests.unit.system.test_fence_agents import describe, make_agent
 
 MINE = UUID("4c4c4544-0050-3510-8054-b3c04f435831")
+OTHER = UUID("11111111-0050-3510-8054-b3c04f435831")
 
 
 def program(path: Path, text: str) -> Path:
@@ -179,6 +180,30 @@ def test_exchanged_devices_are_found_by_asking_the_device_who_it_is(config: Conf
     assert bmc.read_text() == told
     other = replace(own, options=(("ip", "198.51.100.12"), *options[1:]))
     assert list(fence_devices.own_devices(fenced(config, other))) == []
+
+
+def test_a_bmc_with_the_address_that_this_machines_own_driver_says(tmp_path: Path, bmc: Path) -> None:
+    driver = tmp_path / "ipmi0"
+    assert device_identity.own_addresses(driver) == frozenset()
+    driver.touch()
+    lines = "Set in Progress         : Set Complete\nIP Address Source       : Static Address\n"
+    said = f"{lines}IP Address              : 198.51.100.11\nSubnet Mask             : 0.0.0.0\n"
+    program(tmp_path / "sbin" / "ipmitool", f"cat <<'END'\n{said}END")
+    own = device_identity.own_addresses(driver)
+    assert own == {"198.51.100.11"}
+    for address, found in (("198.51.100.11", True), ("198.51.100.12", False)):
+        method = FenceMethod(agent="fence_ipmilan", options=(("ip", address),))
+        assert device_identity.is_own(method, None, own) is found
+    assert bmc.parent == tmp_path
+
+
+@pytest.mark.usefixtures("bmc")
+def test_what_a_device_does_not_say_is_not_known() -> None:
+    strip = FenceMethod(agent="fence_apc", options=(("ip", "pdu"), ("plug", "3")))
+    assert device_identity.is_own(strip, MINE) is None
+    other = FenceMethod(agent="fence_virsh", options=(("ip", "kvm1"), ("plug", str(OTHER))))
+    assert device_identity.is_own(other, MINE) is False
+    assert device_identity.is_own(other, None) is None
 
 
 @pytest.mark.usefixtures("bmc")

@@ -53,6 +53,12 @@ def test_what_needs_a_restart_is_said(file: Path, capsys: pytest.CaptureFixture[
     live.reload()
     assert live().postgres.data_directory == before
     assert "needs a restart of pgvip: postgresql.data_directory" in capsys.readouterr().err
+    [warning] = live.warnings()
+    assert warning.name == "restart-pending"
+    assert f'"{before}" -> "/elsewhere"' in warning.text
+    file.write_text(text)
+    live.reload()
+    assert live.warnings() == ()
 
 
 WITNESS = """

@@ -14,7 +14,15 @@ import pytest
 from pgvip.checks import exposed, server_state
 from pgvip.core import warnings as core_warnings
 from pgvip.core.changes import TABLE
-from pgvip.daemon import background, backup_age, internal_errors, server_files, tls_change
+from pgvip.daemon import (
+    background,
+    backup_age,
+    internal_errors,
+    live_config,
+    same_desk,
+    server_files,
+    tls_change,
+)
 from pgvip.events.event_table import EVENTS, VETO, Event, Level, kind, read
 from pgvip.hooks.calls import ROLE_EVENTS
 from pgvip.notify import notifier
@@ -60,6 +68,7 @@ def test_each_warning_of_the_tables_is_a_state_and_each_state_a_warning() -> Non
         background.ROTATION_WARNINGS,
         backup_age.WARNINGS, exposed.WARNINGS, internal_errors.WARNINGS, notifier.WARNINGS,
         server_files.WARNINGS, server_files.UNWRITTEN, server_state.WARNINGS, tls_change.WARNINGS,
+        same_desk.WARNINGS, live_config.WARNINGS,
     )  # fmt: skip
     names = [row.name for table in tables for row in table]
     assert len(names) == len(set(names)) > 30
