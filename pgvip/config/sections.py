@@ -21,13 +21,13 @@ from pgvip.config.model import (
     Interface,
     LogConfig,
     MonitorConfig,
-    Paths,
     PostgresConfig,
     RejoinConfig,
     WatchdogConfig,
 )
 from pgvip.config.notify_model import NotifyConfig
 from pgvip.config.notifying import read_notify
+from pgvip.config.paths import Paths
 from pgvip.config.read import REQUIRED, Table, read_interface
 from pgvip.config.safeguards import lifetime_s, read_watchdog, read_witness
 from pgvip.config.small_sections import read_hooks, read_http, read_log, read_monitor, read_paths, read_rejoin
