@@ -17,6 +17,9 @@ from pgvip.core.values import Override, Vip
 
 Interface = IPv4Interface | IPv6Interface
 
+OVERLAP_S = 600.0
+"""How long clients have to find a VIP's new address: longer than most pools keep a connection that is idle."""
+
 
 @dataclass(frozen=True, slots=True)
 class FenceMethod:
@@ -62,6 +65,19 @@ class Host:
     data_directory: Path | None = None
     network: IPv4Network | IPv6Network | None = None
     certificate_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FormerVip:
+    """An address that was a VIP's until the configuration changed, with its prefix, and where it was raised.
+
+    Until `until_s` (of `deadlines.now_s`) it goes with the VIP: whoever holds that serves it as well.
+    """
+
+    vip: Vip
+    interface: str
+    address: Interface
+    until_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +266,11 @@ class WatchdogConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything, seen from host `me`."""
+    """Everything, seen from host `me`.
+
+    `overlap_s`: how long an address that was a VIP's is still served; `former_vips`: those that are
+    (config.former_vips).
+    """
 
     name: str
     me: Host
@@ -272,6 +292,8 @@ class Config:
     paths: Paths = field(default_factory=Paths)
     link_port: int = 8432
     valid_lft_s: int = 0
+    overlap_s: float = OVERLAP_S
+    former_vips: tuple[FormerVip, ...] = ()
     max_slot_wal_keep_mb: int = 8192
     shutdown_handover_s: float = 60.0
     file: Path = Path("/etc/pgvip/pgvip.toml")

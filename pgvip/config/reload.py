@@ -32,6 +32,8 @@ class Change:
 _RELOADABLE = (
     "settings.",
     "gateways",
+    "vips",
+    "overlap_s",
     "rejoin.",
     "hooks.",
     "notify.",
@@ -63,7 +65,7 @@ _RELOADABLE = (
 )
 _FIXED = {"settings.me", "settings.peer", "settings.me_first"}
 _DERIVED = {
-    *("settings.digest", "settings.version", "file"),
+    *("settings.digest", "settings.version", "file", "former_vips"),
     *("settings.archive", "settings.archive_mounted"),
     *("settings.watchdog_required", "settings.rejoin_clone", "settings.fencing"),
     *("settings.override", "settings.peer_override"),
@@ -78,6 +80,7 @@ _SECTIONS = {
     "gateways": "gateway.targets",
     "link_port": "link.port",
     "valid_lft_s": "addresses.valid_lft_s",
+    "overlap_s": "addresses.overlap_s",
     "max_slot_wal_keep_mb": "replication.max_slot_wal_keep_mb",
     "shutdown_handover_s": "timing.shutdown_handover_s",
 }
@@ -153,6 +156,8 @@ def reloaded(old: Config, new: Config) -> Config:
         archive=archive,
         backup=new.backup,
         settings=settings,
+        vips=new.vips,
+        overlap_s=new.overlap_s,
         gateways=new.gateways,
         rejoin=new.rejoin,
         hooks=new.hooks,

@@ -21,7 +21,7 @@ from pgvip.daemon.crash import CrashHandler
 from pgvip.daemon.guardian import Guardian
 from pgvip.daemon.internal_errors import InternalErrors
 from pgvip.daemon.kept_facts import KeptFacts
-from pgvip.daemon.live_config import LiveConfig, Options, log_style
+from pgvip.daemon.live_config import LiveConfig, Options, log_style, say_former
 from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received
 from pgvip.daemon.notes import Notes
 from pgvip.daemon.probe_table import Probes
@@ -75,6 +75,7 @@ class Assembly:
         boot_id = boot_identity()
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing
+        config = at_start.former_addresses(config)
         self._config = LiveConfig(config, options)
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self._newest, self._notes = Newest(), Notes()
@@ -99,6 +100,7 @@ class Assembly:
         if renewing:
             event_log.log("link", renewing)
         at_start.begin(config)
+        say_former((), config, now_s())
         self._store, facts = RecordStore(config.paths.record), KeptFacts(config.paths.boot_facts, boot_id)
         durable = self._store.settle() or Durable()
         self._notes.begin(durable.record)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pgvip.config import former_vips
 from pgvip.config.load import load
 from pgvip.config.reload import changes, reloaded, unfit
+from pgvip.deadlines import now_s
 from pgvip.errors import PgvipError
 from pgvip.events import event_log
 from pgvip.events.event_table import WORDS
@@ -16,7 +18,7 @@ from pgvip.events.event_table import WORDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pgvip.config.model import Config
+    from pgvip.config.model import Config, FormerVip
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class LiveConfig:
             if why := unfit(merged):
                 event_log.log("reload-failed", f"with a witness this change needs a restart of pgvip: {why}")
                 return
-            self._config = merged
+            if not self._succeed(old, merged):
+                return
         applied, refused = changes(old, new)
         for change in applied:
             event_log.log("reload", str(change))
@@ -72,6 +75,32 @@ class LiveConfig:
             event_log.log("reload", f"needs a restart of pgvip: {change}")
         for hear in self._hearers:
             hear(self._config)
+
+
+    def _succeed(self, old: Config, new: Config) -> bool:
+        """Have `new` in force; False where its VIPs cannot be those of this host now, which is said."""
+        at_s = now_s()
+        if why := former_vips.clash(old, new, at_s):
+            event_log.log("reload-failed", why)
+            return False
+        new = former_vips.after(old, new, at_s)
+        try:
+            if former_vips.memory_of(new) != former_vips.memory_of(old):
+                former_vips.keep(new)
+        except OSError as failure:
+            event_log.log("reload-failed", f"could not remember the former addresses: {failure}")
+            return False
+        self._config = new
+        say_former(old.former_vips, new, at_s)
+        return True
+
+
+def say_former(known: tuple[FormerVip, ...], config: Config, at_s: float) -> None:
+    """Log which addresses are former ones now, and until when they are served."""
+    for one in config.former_vips:
+        if one not in known and one.until_s > at_s:
+            text = f"the {one.vip.value} VIP is {config.vips[one.vip].ip} now"
+            event_log.log("address-former", f"{text}; {one.address.ip} is served for {one.until_s - at_s:.0f} s more")
 
 
 def log_style(config: Config, options: Options, term: Callable[[], int]) -> event_log.Style:

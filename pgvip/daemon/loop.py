@@ -167,6 +167,7 @@ class Daemon:
             self._link_changed(event)
         elif isinstance(event, Reload):
             self._outside.reload()
+            self._outside.wake("leftovers")  # a VIP may have another address now
             self._urgent = True
         elif isinstance(event, Leave):
             self._leaving = self._urgent = True

@@ -129,6 +129,7 @@ _TABLE: tuple[Kind, ...] = (
         intent="a row of the table of changes holds: this host wants that change",
         claim_ended="a claim was abandoned before its fence counted",
         giving_up="this host gives up what a change takes from it, by consent",
+        address_former="a VIP got another address; until when the former one is served as well",
         called_off="a hand-over was called off; the old primary serves on",
         salvaged="async: the standby got the WAL that it lacked from a dead server before it took over",
         schedule="an operator scheduled a switchover; later, the steps of carrying it out",
