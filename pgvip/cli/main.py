@@ -78,6 +78,9 @@ COMMANDS: dict[str, Entry] = {
     "notify test": Entry("pgvip.cli.notify", "send a test message to everybody whom [notify] names"),
     "check": Entry("pgvip.cli.check", "check everything that the pair relies on, for people and for monitoring"),
     "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its hint"),
+    "config apply": Entry(
+        "pgvip.cli.config_apply", "have both hosts take their changed configuration files, in the safe order"
+    ),
     "man": Entry("pgvip.cli.man", "show the manual, or a command's page; write all pages"),
     "completion": Entry(
         "pgvip.cli.completion", "print the script that completes commands and options in bash, zsh or fish"
@@ -94,7 +97,7 @@ COMMANDS: dict[str, Entry] = {
 
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "to set up": ("config check", "init", "clone", "join", "bundle", "rotate", "run"),
+    "to set up": ("config check", "config apply", "init", "clone", "join", "bundle", "rotate", "run"),
     "to see how it is": (
         *("status", "watch", "check", "explain", "events", "history", "lost-writes", "conninfo"),
     ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from pgvip.config.model import FormerVip, Interface
+from pgvip.config.model import FormerAddress, FormerVip, Interface
 from pgvip.core.values import Vip
 from pgvip.errors import FormatError
 from pgvip.state import codec, files
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BYTES_MAX = 64 * 1024
 FORMER_MAX = 20
+LET_IN_S = 600.0
+"""For so long pgvip's roles may come from the own address that a host had, until both hosts use the new one."""
 COUNTED_S = 60.0
 """After its end a former address that is still here counts as held, until whoever drops it has seen to it."""
 
@@ -41,6 +43,8 @@ class Memory:
 
     current: tuple[Place, ...] = ()
     former: tuple[FormerVip, ...] = ()
+    hosts: tuple[str, ...] = ()
+    former_hosts: tuple[FormerAddress, ...] = ()
 
 
 def served(config: Config, vip: Vip, at_s: float) -> list[Place]:
@@ -84,7 +88,19 @@ def succeeding(config: Config, known: Memory, at_s: float) -> Config:
             continue
         ends = one.interface != config.me.interface or one.address.ip in taken
         former[place] = dataclasses.replace(one, until_s=min(one.until_s, at_s)) if ends else one
-    return dataclasses.replace(config, former_vips=tuple(former.values())[-FORMER_MAX:])
+    return dataclasses.replace(
+        config,
+        former_vips=tuple(former.values())[-FORMER_MAX:],
+        former_addresses=_former_hosts(config, known, at_s)[-FORMER_MAX:],
+    )
+
+
+def _former_hosts(config: Config, known: Memory, at_s: float) -> tuple[FormerAddress, ...]:
+    """The own addresses that the hosts had."""
+    own = {config.me.address, config.peer.address}
+    found = {one: FormerAddress(one, at_s + LET_IN_S) for one in known.hosts}
+    found |= {one.address: one for one in known.former_hosts if at_s < one.until_s <= at_s + LET_IN_S}
+    return tuple(one for address, one in found.items() if address not in own)
 
 
 def after(old: Config, new: Config, at_s: float) -> Config:
@@ -94,11 +110,20 @@ def after(old: Config, new: Config, at_s: float) -> Config:
 
 def at_start(config: Config, at_s: float) -> Config:
     """The same for a daemon that starts: by what the one before it had in force, in this boot."""
+    return succeeding(config, _known(config), at_s)
+
+
+def with_former(config: Config) -> Config:
+    """The same for commands: the former addresses that the daemon here serves and lets in."""
+    known = _known(config)
+    return dataclasses.replace(config, former_vips=known.former, former_addresses=known.former_hosts)
+
+
+def _known(config: Config) -> Memory:
     try:
-        known = codec.from_file(Memory, config.paths.vips, max_bytes=BYTES_MAX)
+        return codec.from_file(Memory, config.paths.vips, max_bytes=BYTES_MAX)
     except (OSError, FormatError):
-        return config  # what cannot be read is written afresh, and what was raised is dropped (actions.leftovers)
-    return succeeding(config, known, at_s)
+        return Memory()  # what cannot be read is written afresh, and what was raised is dropped (actions.leftovers)
 
 
 def keep(config: Config) -> None:
@@ -108,7 +133,9 @@ def keep(config: Config) -> None:
 
 def memory_of(config: Config) -> Memory:
     """What of this configuration is remembered."""
-    return Memory(tuple(_current(config, vip) for vip in Vip), config.former_vips)
+    hosts = tuple(sorted((config.me.address, config.peer.address)))
+    current = tuple(_current(config, vip) for vip in Vip)
+    return Memory(current, config.former_vips, hosts, config.former_addresses)
 
 
 def _current(config: Config, vip: Vip) -> Place:

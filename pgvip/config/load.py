@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from pgvip import __version__
 from pgvip.config import rules
+from pgvip.config.former_vips import with_former
 from pgvip.config.model import OVERLAP_S, Config, Host
 from pgvip.config.ownership import changeable
 from pgvip.config.read import Table, check_bounds, not_toml, shown
@@ -51,7 +52,7 @@ def load(path: Path | str | None = None, host: str | None = None) -> Config:
     file = Path(path) if path else default_file()
     config = parse(read_file(file), host, file)
     _refuse_foreign(config)
-    return with_tls_in_use(with_identity(config))
+    return with_former(with_tls_in_use(with_identity(config)))
 
 
 def _refuse_foreign(config: Config) -> None:

@@ -81,6 +81,14 @@ class FormerVip:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerAddress:
+    """An address that was a host's own; until `until_s` pgvip's roles may still come from there."""
+
+    address: str
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class PostgresConfig:
     """Where PostgreSQL lives. `unit`: the systemd unit that runs it; "" means pg_ctl as `user`.
 
@@ -269,7 +277,7 @@ class Config:
     """Everything, seen from host `me`.
 
     `overlap_s`: how long an address that was a VIP's is still served; `former_vips`: those that are
-    (config.former_vips).
+    (config.former_vips). `former_addresses`: the hosts' own ones.
     """
 
     name: str
@@ -294,6 +302,7 @@ class Config:
     valid_lft_s: int = 0
     overlap_s: float = OVERLAP_S
     former_vips: tuple[FormerVip, ...] = ()
+    former_addresses: tuple[FormerAddress, ...] = ()
     max_slot_wal_keep_mb: int = 8192
     shutdown_handover_s: float = 60.0
     file: Path = Path("/etc/pgvip/pgvip.toml")

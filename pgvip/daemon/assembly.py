@@ -12,9 +12,10 @@ from pgvip.actions import unwatched
 from pgvip.archive.maintenance import Maintenance
 from pgvip.core.settings import Identity
 from pgvip.core.values import Durable
-from pgvip.daemon import at_start
+from pgvip.daemon import at_start, pair_addresses
 from pgvip.daemon.action_table import Actions
 from pgvip.daemon.action_threads import Workshop
+from pgvip.daemon.apply_desk import ApplyDesk
 from pgvip.daemon.archive_link import ArchiveLink
 from pgvip.daemon.background import QUESTION, Background
 from pgvip.daemon.crash import CrashHandler
@@ -22,7 +23,7 @@ from pgvip.daemon.guardian import Guardian
 from pgvip.daemon.internal_errors import InternalErrors
 from pgvip.daemon.kept_facts import KeptFacts
 from pgvip.daemon.live_config import LiveConfig, Options, log_style, say_former
-from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received
+from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received, Reload
 from pgvip.daemon.notes import Notes
 from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Arrivals, ProbeThreads
@@ -49,6 +50,7 @@ from pgvip.orders.order_table import Orders
 from pgvip.orders.peer_questions import PeerQuestions
 from pgvip.orders.planned import Switchover
 from pgvip.orders.schedule import Schedule
+from pgvip.setup.apply_order import QUESTION as APPLY
 from pgvip.state.record import RecordStore
 from pgvip.status.snapshot import Newest
 from pgvip.system import lock, service
@@ -81,7 +83,7 @@ class Assembly:
         self._newest, self._notes = Newest(), Notes()
         self._took_s: dict[str, float] = {}
         renewing = at_start.end_exchange(config)
-        self._link = _link(config, self._inbox)
+        self._link, self._addresses = _link(config, self._inbox), _addresses(config)
         self._archive_link = ArchiveLink(self._config, lambda: self._link.state().connected, event_log.log)
         self._ask_peer = partial(ask_document, self._link)
         self._faults = InternalErrors(event_log.log)
@@ -91,7 +93,8 @@ class Assembly:
             self._config,
             lambda: self._schedule.waiting,
             self._ask_peer,
-            lambda: (*self._faults.warnings(), *self._tls_change.warnings(), *self._notifier.warnings()),
+            lambda: (*self._faults.warnings(), *self._tls_change.warnings(), *self._notifier.warnings(),
+                     *pair_addresses.void_keys(self._config(), self._link.state())),
         )
         self._recorder = Recorder(self._config, boot_id, self._newest, self._link.send_bulk, self._background.warnings)
         self._recorder.notify = self._notifier.hear
@@ -159,6 +162,13 @@ class Assembly:
         renew_gently = partial(self._renew, gently=True)
         rotation = RotationDesk(self._newest.sure, renew_gently, self._ask_peer, event_log.log)
         explanations = Explanations(self._newest, self._took_s)
+        apply = ApplyDesk(
+            self._config,
+            self._newest.sure,
+            lambda: self._inbox.put(Reload()),
+            lambda: self._link.state().connected,
+            self._ask_peer,
+        )
         status = StatusView(self._newest, self._link.state, self._guardian, self._background.facts)
         orders = Orders(
             desk,
@@ -169,6 +179,7 @@ class Assembly:
                 "events": EventRequests(self._recorder.store).answer,
                 "explain": explanations.answer,
                 ROTATE: rotation.handle,
+                APPLY: apply.handle,
             },
             read_drill=self._background.read_drill,
         )
@@ -177,6 +188,8 @@ class Assembly:
         self._web = HttpServer(plan_of(config), Site(self._config, view.sources(status)).respond, event_log.log)
         status.http = self._web.state
         self._config.listen(lambda config: self._web.apply(plan_of(config)))
+        self._config.listen(self._move)
+        self._config.listen(lambda _config: self._background.wake())
         exchange = self._recorder.exchange
 
         def link_changed(up: bool) -> None:
@@ -184,11 +197,25 @@ class Assembly:
             exchange.link_changed(up)
 
         questions = PeerQuestions(
-            desk, {QUESTION: self._background.answer, ROTATE: rotation.answer, TLS: self._tls_change.answer}
+            desk,
+            {
+                QUESTION: self._background.answer,
+                ROTATE: rotation.answer,
+                TLS: self._tls_change.answer,
+                APPLY: apply.answer,
+            },
         )
         self._link.attach(on_change=link_changed, on_bulk=exchange.received, on_question=questions.answer)
         self._sampler = Sampler(self._config, status, self._newest.age_s, event_log.log)
         self._maintenance = Maintenance(self._config, event_log.log)
+
+    def _move(self, config: Config) -> None:
+        """After a reload: the link, and the archive's connections, by the addresses that the hosts have now."""
+        addresses = _addresses(config)
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._link.move(*addresses)
+            self._archive_link.move()
 
     def _renew(self, contexts: Contexts, *, gently: bool = False) -> None:
         """Have the link use these from now on, and the archive's connections what is on disk."""
@@ -228,10 +255,14 @@ class Assembly:
         self._recorder.close()
 
 
+def _addresses(config: Config) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Where the link listens, and where it dials."""
+    return (config.me.address, config.link_port), (config.peer.address, config.link_port)
+
+
 def _link(config: Config, inbox: SimpleQueue[object]) -> PeerLink:
     return PeerLink(
-        (config.me.address, config.link_port),
-        (config.peer.address, config.link_port),
+        *_addresses(config),
         load_contexts(config.paths.certificates),
         lambda text: inbox.put(Received(text)),
         dead_s=max(3.0, 2 * config.settings.dead_after_s),

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgvip.config import former_vips
-from pgvip.config.load import load
+from pgvip.config.load import is_own, load
 from pgvip.config.reload import changes, reloaded, unfit
 from pgvip.deadlines import now_s
-from pgvip.errors import PgvipError
+from pgvip.errors import ConfigError, PgvipError
 from pgvip.events import event_log
 from pgvip.events.event_table import WORDS
+from pgvip.system.netlink import interfaces
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,15 +59,10 @@ class LiveConfig:
         with self._changing:
             old = self._config
             try:
-                new = load(self._options.config, self._options.host)
+                new, merged = self.wanted()
+                self._succeed(old, merged)
             except PgvipError as failure:
                 event_log.log("reload-failed", str(failure))
-                return
-            merged = reloaded(old, new)
-            if why := unfit(merged):
-                event_log.log("reload-failed", f"with a witness this change needs a restart of pgvip: {why}")
-                return
-            if not self._succeed(old, merged):
                 return
         applied, refused = changes(old, new)
         for change in applied:
@@ -77,22 +73,42 @@ class LiveConfig:
             hear(self._config)
 
 
-    def _succeed(self, old: Config, new: Config) -> bool:
-        """Have `new` in force; False where its VIPs cannot be those of this host now, which is said."""
+    def wanted(self) -> tuple[Config, Config]:
+        """What the file says now, and what of it can be in force. PgvipError: why it cannot be taken at all."""
+        old, new = self._config, load(self._options.config, self._options.host)
+        merged = reloaded(old, new)
+        if why := unfit(merged):
+            raise ConfigError(f"with a witness this change needs a restart of pgvip: {why}")
+        _refuse_misplaced(old, new)
+        if why := former_vips.clash(old, merged, now_s()):
+            raise ConfigError(why)
+        return new, merged
+
+    def _succeed(self, old: Config, new: Config) -> None:
+        """Have `new` in force. ConfigError where the former addresses cannot be remembered."""
         at_s = now_s()
-        if why := former_vips.clash(old, new, at_s):
-            event_log.log("reload-failed", why)
-            return False
         new = former_vips.after(old, new, at_s)
         try:
             if former_vips.memory_of(new) != former_vips.memory_of(old):
                 former_vips.keep(new)
         except OSError as failure:
-            event_log.log("reload-failed", f"could not remember the former addresses: {failure}")
-            return False
+            raise ConfigError("could not remember the former addresses", f"{failure}.") from failure
         self._config = new
         say_former(old.former_vips, new, at_s)
-        return True
+
+
+def _refuse_misplaced(old: Config, new: Config) -> None:
+    """ConfigError where this host cannot be the one of the file now."""
+    me, was = new.me, old.me
+    if me.name != was.name:
+        raise ConfigError(
+            f"by its addresses this host would be {me.name}, and it is {was.name}", hint="Set PGVIP_HOST."
+        )
+    if me.address != was.address and not is_own(me.address):
+        hint = f"Give it to {me.interface} first, beside {was.address}."
+        raise ConfigError(f"hosts.{me.name}.address = {me.address} is no address of this host", hint=hint)
+    if me.interface != was.interface and me.interface not in interfaces():
+        raise ConfigError(f"hosts.{me.name}.interface = {me.interface}: this host has no such interface")
 
 
 def say_former(known: tuple[FormerVip, ...], config: Config, at_s: float) -> None:

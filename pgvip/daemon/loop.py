@@ -167,7 +167,8 @@ class Daemon:
             self._link_changed(event)
         elif isinstance(event, Reload):
             self._outside.reload()
-            self._outside.wake("leftovers")  # a VIP may have another address now
+            for name in ("leftovers", "peer_own", "peer_vip"):  # there may be other addresses now
+                self._outside.wake(name)
             self._urgent = True
         elif isinstance(event, Leave):
             self._leaving = self._urgent = True

@@ -16,7 +16,7 @@ from tests.unit import configs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pgvip.config.model import Config
+    from pgvip.config.model import Config, Interface
 
 AT_S = 1000.0
 OLD, NEW, NEWER = (ip_interface(f"10.9.0.{number}/32") for number in (100, 102, 103))
@@ -27,7 +27,7 @@ def config(tmp_path: Path) -> Config:
     return configs.make(tmp_path, overlap_s=60.0)
 
 
-def with_primary(config: Config, address: object) -> Config:
+def with_primary(config: Config, address: Interface) -> Config:
     return replace(config, vips={**config.vips, Vip.PRIMARY: address})
 
 

@@ -14,7 +14,7 @@ import pytest
 from pgvip.checks import exposed, server_state
 from pgvip.core import warnings as core_warnings
 from pgvip.core.changes import TABLE
-from pgvip.daemon import background, backup_age, internal_errors, server_files, tls_change
+from pgvip.daemon import background, backup_age, internal_errors, pair_addresses, server_files, tls_change
 from pgvip.events.event_table import EVENTS, VETO, Event, Level, kind, read
 from pgvip.hooks.calls import ROLE_EVENTS
 from pgvip.notify import notifier
@@ -57,7 +57,7 @@ def test_every_name_in_the_table_is_told() -> None:
 def test_each_warning_of_the_tables_is_a_state_and_each_state_a_warning() -> None:
     tables = (
         core_warnings.TABLE, background.WARNINGS, background.ADDRESS_WARNINGS, background.PEER_WARNINGS,
-        background.ROTATION_WARNINGS,
+        background.ROTATION_WARNINGS, pair_addresses.WARNINGS, pair_addresses.KEYS,
         backup_age.WARNINGS, exposed.WARNINGS, internal_errors.WARNINGS, notifier.WARNINGS,
         server_files.WARNINGS, server_files.UNWRITTEN, server_state.WARNINGS, tls_change.WARNINGS,
     )  # fmt: skip
