@@ -31,7 +31,7 @@ STATE_HANGS_S = 5.0
 _GENERAL = {
     "database-unseen": frozenset({"database-refuses", "database-waits"}),
     "peer-failing": frozenset({"peer-database"}),
-    "peer-silent": frozenset({"keys-void"}),
+    "peer-silent": frozenset({"keys-invalid"}),
 }
 """For a warning those that name the same cause more closely."""
 ANSWERED_S = 15.0

@@ -94,7 +94,7 @@ class Assembly:
             lambda: self._schedule.waiting,
             self._ask_peer,
             lambda: (*self._faults.warnings(), *self._tls_change.warnings(), *self._notifier.warnings(),
-                     *pair_addresses.void_keys(self._config(), self._link.state())),
+                     *pair_addresses.invalid_keys(self._config(), self._link.state())),
         )
         self._recorder = Recorder(self._config, boot_id, self._newest, self._link.send_bulk, self._background.warnings)
         self._recorder.notify = self._notifier.hear

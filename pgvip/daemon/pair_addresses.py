@@ -44,7 +44,7 @@ WARNINGS: tuple[WarningRow[list[Difference]], ...] = (
 )  # fmt: skip
 
 _BUNDLE = "on the primary: pgvip bundle; then on the other host, while pgvip is stopped there: pgvip join BUNDLE"
-KEYS: tuple[WarningRow[tuple[str, str]], ...] = (WarningRow("keys-void", lambda v: _whose(*v), "{it}", _BUNDLE),)
+KEYS: tuple[WarningRow[tuple[str, str]], ...] = (WarningRow("keys-invalid", lambda v: _whose(*v), "{it}", _BUNDLE),)
 """In place of `peer-silent`: whose keys are not the expected ones."""
 
 
@@ -86,6 +86,6 @@ def differing(config: Config, theirs: Mapping[str, Any] | None) -> tuple[Standin
     return warned(WARNINGS, found)
 
 
-def void_keys(config: Config, link: LinkState) -> tuple[StandingWarning, ...]:
+def invalid_keys(config: Config, link: LinkState) -> tuple[StandingWarning, ...]:
     """That the hosts cannot connect because one has other keys than the other knows."""
     return () if link.connected else warned(KEYS, (config.peer.name, link.refused))

@@ -159,7 +159,7 @@ def replace_address(host: Host, new: str) -> None:
 
 
 @pytest.mark.nightly
-def test_void_keys_are_named_on_both_hosts_and_a_new_machine_is_set_up_by_its_page(scene: Scene) -> None:
+def test_invalid_keys_are_named_on_both_hosts_and_a_new_machine_is_set_up_by_its_page(scene: Scene) -> None:
     pair, primary, lost = scene.pair, scene.primary, scene.standby
     pair.pgvip(primary, "bundle", "/etc/pgvip/other.bundle", "--yes", lost.name)
     for host, said in ((primary, f"{lost.name} has lost its keys"), (lost, "this host has lost its keys")):

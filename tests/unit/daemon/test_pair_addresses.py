@@ -1,4 +1,4 @@
-"""What of the addresses differs between the hosts, and whose keys are void, is named."""
+"""What of the addresses differs between the hosts, and whose keys are not valid, is named."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def test_whose_certificate_was_refused(why: str, whose: str) -> None:
     assert refused_by(why) == whose
 
 
-def test_void_keys_stand_in_place_of_a_silent_peer(tmp_path: Path) -> None:
+def test_invalid_keys_stand_in_place_of_a_silent_peer(tmp_path: Path) -> None:
     config = configs.make(tmp_path)
-    assert pair_addresses.void_keys(config, LinkState()) == ()
-    (theirs,) = pair_addresses.void_keys(config, LinkState(refused="peer"))
-    (own,) = pair_addresses.void_keys(config, LinkState(refused="own"))
+    assert pair_addresses.invalid_keys(config, LinkState()) == ()
+    (theirs,) = pair_addresses.invalid_keys(config, LinkState(refused="peer"))
+    (own,) = pair_addresses.invalid_keys(config, LinkState(refused="own"))
     assert "paris has lost its keys" in theirs.text
     assert "this host has lost its keys" in own.text
     silent = StandingWarning("peer-silent", "the peer's daemon does not answer", "", unseen=True)
     assert distinct((silent, theirs)) == (theirs,)
     assert distinct((silent,)) == (silent,)
-    assert pair_addresses.void_keys(config, LinkState(connected=True, refused="own")) == ()
+    assert pair_addresses.invalid_keys(config, LinkState(connected=True, refused="own")) == ()
     refused = LinkState(refused="peer")
     assert refused.now(1.0, live=1, listening=True, listen_error="").refused == ""
     assert refused.now(1.0, live=0, listening=True, listen_error="").refused == "peer"
