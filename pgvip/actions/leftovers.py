@@ -13,6 +13,8 @@ from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
 from pgvip.actions import vip as addresses
+from pgvip.config import former_vips
+from pgvip.deadlines import now_s
 from pgvip.errors import FormatError, ProbeError
 from pgvip.events.event_log import log
 from pgvip.state import codec, files
@@ -46,10 +48,13 @@ _changing = threading.Lock()
 
 
 def remember(config: Config, vip: Vip) -> None:
-    """Remember a VIP that is about to be raised: the daemon may end right after that. ProbeError."""
+    """Remember a VIP that is about to be raised, with its former addresses: the daemon may end right after that.
+
+    ProbeError.
+    """
     with _changing:
         known = set(_remembered(config))
-        _write(config, known, known | {_raised(config, vip)})
+        _write(config, known, known | _served(config, vip))
 
 
 def remember_and_drop(config: Config, held: frozenset[Vip]) -> bool:
@@ -58,7 +63,7 @@ def remember_and_drop(config: Config, held: frozenset[Vip]) -> bool:
     True when something was dropped. ProbeError or VipError when that is not known or fails: the next call tries again.
     """
     with _changing:
-        configured = {_raised(config, vip) for vip in config.vips}
+        configured = set[Raised]().union(*(_served(config, vip) for vip in config.vips))
         known = set(_remembered(config))
         dropped = [one for one in sorted(known - configured) if _drop(config, one)]
         _write(config, known, (known & configured) | {_raised(config, vip) for vip in held})
@@ -67,6 +72,11 @@ def remember_and_drop(config: Config, held: frozenset[Vip]) -> bool:
 
 def _raised(config: Config, vip: Vip) -> Raised:
     return Raised(config.me.interface, str(config.vips[vip]))
+
+
+def _served(config: Config, vip: Vip) -> set[Raised]:
+    """Where the VIP may be, former addresses whose time is not over included."""
+    return {Raised(one.interface, str(one.address)) for one in former_vips.served(config, vip, now_s())}
 
 
 def _write(config: Config, known: set[Raised], wanted: set[Raised]) -> None:

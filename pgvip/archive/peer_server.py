@@ -63,7 +63,7 @@ class PeerServer:
         self._answering: set[socket.socket] = set()
         self._hung: list[subprocess.Popen[bytes]] = []
         self._listener: socket.socket | None = None
-        self._number = 0
+        self._number, self._moving = 0, False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="archive-server", daemon=True)
 
@@ -73,6 +73,14 @@ class PeerServer:
     def renew(self, contexts: Contexts) -> None:
         """Use other certificates from now on; an answer that is under way goes on."""
         self._contexts = contexts
+
+    def move(self) -> None:
+        """Listen on the address that this host has now; an answer that is under way goes on."""
+        with self._lock:
+            listener, self._listener = self._listener, None
+            self._moving = listener is not None
+        if listener is not None:
+            tls.end(listener)
 
     def close(self) -> None:
         """End the accepting thread and every connection."""
@@ -94,6 +102,9 @@ class PeerServer:
                     said = ""
                     self._accept(listener)
             except OSError as failure:
+                if self._moving:
+                    self._moving = False
+                    continue
                 if not self._ended.is_set() and said != str(failure):
                     said = str(failure)
                     self._log("archive-link", f"cannot listen for the peer: {failure}")

@@ -17,7 +17,10 @@ from pgvip.system.workers import as_postgres
 
 REFUSED = "refused"
 _NOT_YET = "pgvip's roles and keys are not made yet"
-_HBA = "see pgvip's block in pg_hba.conf there, and the keys or passwords here; pgvip init, clone and join write them"
+_HBA = (
+    "see that both hosts have the same addresses in force (pgvip config apply), pgvip's lines in pg_hba.conf there, "
+    "and the keys or passwords here; only for lost keys: pgvip bundle on the primary, pgvip join on the other host"
+)
 
 
 def monitoring(facts: Facts) -> Finding:

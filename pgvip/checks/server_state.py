@@ -186,7 +186,10 @@ def described(rows: Iterable[Row]) -> str:
 def way_out(said: str) -> str:
     """What to do about a refusal, by what the server says."""
     if "pg_hba.conf" in said or "authentication" in said or "password" in said:
-        return "put pgvip's lines back at the top of pg_hba.conf and pg_ident.conf: pgvip init writes them; then reload"
+        return (
+            "see that both hosts have the same addresses in force (pgvip config apply); put pgvip's lines back at the "
+            "top of pg_hba.conf and pg_ident.conf (they are the same on both hosts), then reload"
+        )
     if "too many" in said or "connection slots" in said or "reserved" in said:
         return "raise max_connections, or use a pooler"
     if "does not exist" in said or "not permitted to log in" in said:

@@ -78,6 +78,9 @@ COMMANDS: dict[str, Entry] = {
     "notify test": Entry("pgvip.cli.notify", "send a test message to everybody whom [notify] names"),
     "check": Entry("pgvip.cli.check", "check everything that the pair relies on, for people and for monitoring"),
     "config check": Entry("pgvip.cli.config_check", "check the configuration: every mistake with its hint"),
+    "config apply": Entry(
+        "pgvip.cli.config_apply", "have both hosts take their changed configuration files, in the safe order"
+    ),
     "config diff": Entry(
         "pgvip.cli.config_diff", "show what of PostgreSQL's files and settings differs between the two hosts"
     ),
@@ -100,7 +103,7 @@ COMMANDS: dict[str, Entry] = {
 
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "to set up": ("config check", "init", "clone", "join", "bundle", "rotate", "run"),
+    "to set up": ("config check", "config apply", "init", "clone", "join", "bundle", "rotate", "run"),
     "to see how it is": (
         *("status", "watch", "check", "explain", "events", "history", "lost-writes", "conninfo", "config diff"),
     ),

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from pgvip import __version__
 from pgvip.config import rules
-from pgvip.config.model import Config, Host
+from pgvip.config.former_vips import with_former
+from pgvip.config.model import OVERLAP_S, Config, Host
 from pgvip.config.ownership import changeable
 from pgvip.config.read import Table, check_bounds, not_toml, shown
 from pgvip.config.safeguards import with_witness
@@ -51,7 +52,7 @@ def load(path: Path | str | None = None, host: str | None = None) -> Config:
     file = Path(path) if path else default_file()
     config = parse(read_file(file), host, file)
     _refuse_foreign(config)
-    return with_tls_in_use(with_identity(config))
+    return with_former(with_tls_in_use(with_identity(config)))
 
 
 def _refuse_foreign(config: Config) -> None:
@@ -160,6 +161,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         paths=draft.paths,
         link_port=draft.link_port,
         valid_lft_s=draft.valid_lft_s,
+        overlap_s=draft.overlap_s,
         max_slot_wal_keep_mb=draft.max_slot_wal_keep_mb,
         shutdown_handover_s=draft.shutdown_handover_s,
         watchdog=draft.watchdog,
@@ -285,6 +287,7 @@ def digest(config: Config) -> str:
         "link_port": config.link_port,
         "valid_lft_s": config.valid_lft_s,
         "max_slot_wal_keep_mb": config.max_slot_wal_keep_mb,
+        **({} if config.overlap_s == OVERLAP_S else {"overlap_s": config.overlap_s}),
         **({} if config.postgres.tls == "pair" else {"tls": config.postgres.tls}),  # as the file has it
         **({"witness": _text(dataclasses.astuple(config.witness))} if config.witness.configured else {}),
     }

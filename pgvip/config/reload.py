@@ -32,6 +32,8 @@ class Change:
 _RELOADABLE = (
     "settings.",
     "gateways",
+    "vips",
+    "overlap_s",
     "rejoin.",
     "hooks.",
     "notify.",
@@ -55,6 +57,12 @@ _RELOADABLE = (
     "me.role",
     "me.fencing",
     "me.certificate_name",
+    "me.address",
+    "me.network",
+    "me.interface",
+    "peer.address",
+    "peer.network",
+    "peer.interface",
     "peer.role",
     "peer.fencing",
     "peer.certificate_name",
@@ -63,7 +71,7 @@ _RELOADABLE = (
 )
 _FIXED = {"settings.me", "settings.peer", "settings.me_first"}
 _DERIVED = {
-    *("settings.digest", "settings.version", "file"),
+    *("settings.digest", "settings.version", "file", "former_vips", "former_addresses"),
     *("settings.archive", "settings.archive_mounted"),
     *("settings.watchdog_required", "settings.rejoin_clone", "settings.fencing"),
     *("settings.override", "settings.peer_override"),
@@ -78,6 +86,7 @@ _SECTIONS = {
     "gateways": "gateway.targets",
     "link_port": "link.port",
     "valid_lft_s": "addresses.valid_lft_s",
+    "overlap_s": "addresses.overlap_s",
     "max_slot_wal_keep_mb": "replication.max_slot_wal_keep_mb",
     "shutdown_handover_s": "timing.shutdown_handover_s",
 }
@@ -108,7 +117,7 @@ def changes(old: Config, new: Config) -> tuple[list[Change], list[Change]]:
 def reloaded(old: Config, new: Config) -> Config:
     """The running configuration after SIGHUP: `new` where that is possible, `old` elsewhere."""
     hosts = {
-        name: dataclasses.replace(was, role=now.role, fencing=now.fencing, certificate_name=now.certificate_name)
+        name: dataclasses.replace(now, name=was.name, data_directory=was.data_directory)
         for name, was, now in (("me", old.me, new.me), ("peer", old.peer, new.peer))
     }
     postgres = dataclasses.replace(
@@ -153,6 +162,8 @@ def reloaded(old: Config, new: Config) -> Config:
         archive=archive,
         backup=new.backup,
         settings=settings,
+        vips=new.vips,
+        overlap_s=new.overlap_s,
         gateways=new.gateways,
         rejoin=new.rejoin,
         hooks=new.hooks,

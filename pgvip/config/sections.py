@@ -12,6 +12,7 @@ from typing import Any
 
 from pgvip.config.archiving import read_archive, read_backup
 from pgvip.config.model import (
+    OVERLAP_S,
     ArchiveConfig,
     BackupConfig,
     FenceMethod,
@@ -21,13 +22,13 @@ from pgvip.config.model import (
     Interface,
     LogConfig,
     MonitorConfig,
-    Paths,
     PostgresConfig,
     RejoinConfig,
     WatchdogConfig,
 )
 from pgvip.config.notify_model import NotifyConfig
 from pgvip.config.notifying import read_notify
+from pgvip.config.paths import Paths
 from pgvip.config.read import REQUIRED, Table, read_interface
 from pgvip.config.safeguards import lifetime_s, read_watchdog, read_witness
 from pgvip.config.small_sections import read_hooks, read_http, read_log, read_monitor, read_paths, read_rejoin
@@ -76,6 +77,8 @@ FENCE_TIMEOUT_S = 40.0
 HANDOVER_MAX_S = 600.0
 """TimeoutStopSec= of pgvip-handover.service is longer than this."""
 
+OVERLAP_MAX_S = 30 * 86400.0
+
 _FENCING_HINT = (
     'Write a list of methods, [{ agent = "fence_ipmilan", options = { ... }, password_file = "..." }], '
     'or fencing = "none" to do without: then a silent primary is never taken over from.'
@@ -103,6 +106,7 @@ class Draft:
     paths: Paths
     link_port: int
     valid_lft_s: int
+    overlap_s: float
     max_slot_wal_keep_mb: int
     shutdown_handover_s: float
     watchdog: WatchdogConfig
@@ -146,6 +150,7 @@ def read_draft(root: Table) -> Draft | None:
     settings = dataclasses.replace(settings, watchdog_required=watchdog.mode == "required")
     witness = read_witness(root, settings)
     valid_lft_s = addresses.whole("valid_lft_s", lifetime_s(witness, settings, hosts.values()), 0, 86400)
+    overlap_s = addresses.number("overlap_s", OVERLAP_S, 0.0, OVERLAP_MAX_S)
     addresses.finish()
     link = root.table("link")
     link_port = link.whole("port", 8432, 1, 65535)
@@ -171,6 +176,7 @@ def read_draft(root: Table) -> Draft | None:
         paths=paths,
         link_port=link_port,
         valid_lft_s=valid_lft_s,
+        overlap_s=overlap_s,
         max_slot_wal_keep_mb=keep_mb,
         shutdown_handover_s=handover_s,
         watchdog=watchdog,

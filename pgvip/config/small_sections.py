@@ -10,9 +10,9 @@ from pgvip.config.model import (
     HttpConfig,
     LogConfig,
     MonitorConfig,
-    Paths,
     RejoinConfig,
 )
+from pgvip.config.paths import Paths
 from pgvip.config.read import Table
 from pgvip.core.settings import Settings
 from pgvip.events.event_table import WORDS

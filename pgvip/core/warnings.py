@@ -31,6 +31,7 @@ STATE_HANGS_S = 5.0
 _GENERAL = {
     "database-unseen": frozenset({"database-refuses", "database-waits"}),
     "peer-failing": frozenset({"peer-database"}),
+    "peer-silent": frozenset({"keys-invalid"}),
 }
 """For a warning those that name the same cause more closely."""
 ANSWERED_S = 15.0
@@ -354,7 +355,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "pgvip may update it",
                both=True),
     WarningRow("peer-silent", lambda v: v.message is None, "the peer's daemon does not answer",
-               "systemctl status pgvip on the peer"),
+               "systemctl status pgvip on the peer", unseen=lambda _it: True),
     WarningRow("stranger", _answers_in_its_place,
                "something answers in place of {peer}, and is not known to be {peer}: {it}",
                "find that machine; if it is {peer}, see why its database does not let pgvip in: pgvip check"),

@@ -35,6 +35,12 @@ class ArchiveLink:
         for part in self._parts:
             part.renew(load_contexts(self._certificates, PROTOCOL))
 
+    def move(self) -> None:
+        """Listen on the address that this host has now."""
+        for part in self._parts:
+            if isinstance(part, PeerServer):
+                part.move()
+
     def close(self) -> None:
         for part in self._parts:
             part.close()

@@ -12,17 +12,18 @@ from pgvip.actions import unwatched
 from pgvip.archive.maintenance import Maintenance
 from pgvip.core.settings import Identity
 from pgvip.core.values import Durable
-from pgvip.daemon import at_start
+from pgvip.daemon import at_start, pair_addresses
 from pgvip.daemon.action_table import Actions
 from pgvip.daemon.action_threads import Workshop
+from pgvip.daemon.apply_desk import ApplyDesk
 from pgvip.daemon.archive_link import ArchiveLink
 from pgvip.daemon.background import QUESTION, Background
 from pgvip.daemon.crash import CrashHandler
 from pgvip.daemon.guardian import Guardian
 from pgvip.daemon.internal_errors import InternalErrors
 from pgvip.daemon.kept_facts import KeptFacts
-from pgvip.daemon.live_config import LiveConfig, Options, log_style
-from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received
+from pgvip.daemon.live_config import LiveConfig, Options, log_style, say_former
+from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received, Reload
 from pgvip.daemon.notes import Notes
 from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Arrivals, ProbeThreads
@@ -51,6 +52,7 @@ from pgvip.orders.order_table import Orders
 from pgvip.orders.peer_questions import PeerQuestions
 from pgvip.orders.planned import Switchover
 from pgvip.orders.schedule import Schedule
+from pgvip.setup.apply_order import QUESTION as APPLY
 from pgvip.state.record import RecordStore
 from pgvip.status.snapshot import Newest
 from pgvip.system import lock, service
@@ -77,12 +79,13 @@ class Assembly:
         boot_id = boot_identity()
         config.paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock.take(config.paths.run)  # before anything is read that another daemon might be writing
+        config = at_start.former_addresses(config)
         self._config = LiveConfig(config, options)
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self._newest, self._notes = Newest(), Notes()
         self._took_s: dict[str, float] = {}
         renewing = at_start.end_exchange(config)
-        self._link = _link(config, self._inbox)
+        self._link, self._addresses = _link(config, self._inbox), _addresses(config)
         self._archive_link = ArchiveLink(self._config, lambda: self._link.state().connected, event_log.log)
         self._ask_peer = partial(ask_document, self._link)
         self._faults = InternalErrors(event_log.log)
@@ -94,7 +97,8 @@ class Assembly:
             self._config,
             lambda: self._schedule.waiting,
             self._ask_peer,
-            lambda: tuple(warning for part in more for warning in part.warnings()),
+            lambda: (*(warning for part in more for warning in part.warnings()),
+                     *pair_addresses.invalid_keys(self._config(), self._link.state())),
         )
         self._recorder = Recorder(self._config, boot_id, self._newest, self._link.send_bulk, self._background.warnings)
         self._recorder.notify = self._notifier.hear
@@ -103,6 +107,7 @@ class Assembly:
         if renewing:
             event_log.log("link", renewing)
         at_start.begin(config)
+        say_former((), config, now_s())
         self._store, facts = RecordStore(config.paths.record), KeptFacts(config.paths.boot_facts, boot_id)
         durable = self._store.settle() or Durable()
         self._notes.begin(durable.record)
@@ -161,6 +166,13 @@ class Assembly:
         renew_gently = partial(self._renew, gently=True)
         rotation = RotationDesk(self._newest.sure, renew_gently, self._ask_peer, event_log.log)
         explanations = Explanations(self._newest, self._took_s)
+        apply = ApplyDesk(
+            self._config,
+            self._newest.sure,
+            lambda: self._inbox.put(Reload()),
+            lambda: self._link.state().connected,
+            self._ask_peer,
+        )
         status = StatusView(self._newest, self._link.state, self._guardian, self._seen)
         orders = Orders(
             desk,
@@ -172,6 +184,7 @@ class Assembly:
                 "explain": explanations.answer,
                 ROTATE: rotation.handle,
                 SAME: self._same.handle,
+                APPLY: apply.handle,
             },
             read_drill=self._background.read_drill,
         )
@@ -180,6 +193,8 @@ class Assembly:
         self._web = HttpServer(plan_of(config), Site(self._config, view.sources(status)).respond, event_log.log)
         status.http = self._web.state
         self._config.listen(lambda config: self._web.apply(plan_of(config)))
+        self._config.listen(self._move)
+        self._config.listen(lambda _config: self._background.wake())
         exchange = self._recorder.exchange
 
         def link_changed(up: bool) -> None:
@@ -193,6 +208,7 @@ class Assembly:
                 ROTATE: rotation.answer,
                 TLS: self._tls_change.answer,
                 SAME: self._same.answer,
+                APPLY: apply.answer,
             },
         )
         self._link.attach(on_change=link_changed, on_bulk=exchange.received, on_question=questions.answer)
@@ -203,6 +219,14 @@ class Assembly:
         """What the status document takes beside the snapshot."""
         pending = {"postgresql": list(self._background.pending), "pgvip": list(self._config.pending)}
         return {**self._background.facts(), "pending_restart": pending}
+
+    def _move(self, config: Config) -> None:
+        """After a reload: the link, and the archive's connections, by the addresses that the hosts have now."""
+        addresses = _addresses(config)
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._link.move(*addresses)
+            self._archive_link.move()
 
     def _renew(self, contexts: Contexts, *, gently: bool = False) -> None:
         """Have the link use these from now on, and the archive's connections what is on disk."""
@@ -244,10 +268,14 @@ class Assembly:
         self._recorder.close()
 
 
+def _addresses(config: Config) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Where the link listens, and where it dials."""
+    return (config.me.address, config.link_port), (config.peer.address, config.link_port)
+
+
 def _link(config: Config, inbox: SimpleQueue[object]) -> PeerLink:
     return PeerLink(
-        (config.me.address, config.link_port),
-        (config.peer.address, config.link_port),
+        *_addresses(config),
         load_contexts(config.paths.certificates),
         lambda text: inbox.put(Received(text)),
         dead_s=max(3.0, 2 * config.settings.dead_after_s),

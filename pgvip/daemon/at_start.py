@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgvip.checks.configuration import host_problems, host_warnings
+from pgvip.config import former_vips
+from pgvip.deadlines import now_s
 from pgvip.errors import CommandError, PgvipError
 from pgvip.events import event_log
 from pgvip.rejoin import copy as cloning
@@ -26,6 +28,19 @@ def begin(config: Config) -> None:
     _finish_clone(config)
     with suppress(FileNotFoundError):
         config.paths.no_restore.unlink()
+
+
+def former_addresses(config: Config) -> Config:
+    """The same with the addresses that the VIPs had before the configuration changed, by a reload or before a restart.
+
+    Where that cannot be kept, the daemon runs all the same: what was raised and is configured no more is dropped.
+    """
+    found = former_vips.at_start(config, now_s())
+    try:
+        former_vips.keep(found)
+    except OSError:
+        return config
+    return found
 
 
 def end_exchange(config: Config) -> str:

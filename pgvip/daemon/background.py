@@ -20,13 +20,14 @@ from pgvip.checks.server_state import ServerState
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Vip
 from pgvip.core.warning_row import WarningRow, warned
-from pgvip.daemon import backup_age, server_files
+from pgvip.daemon import backup_age, pair_addresses, server_files
+from pgvip.daemon.pair_addresses import PairAddresses
 from pgvip.deadlines import now_s
 from pgvip.drill import result
 from pgvip.errors import FormatError, PgvipError, ProbeError
 from pgvip.orders.schedule import GRACE_S
 from pgvip.probes import addresses
-from pgvip.setup import rotation
+from pgvip.setup import access, rotation
 from pgvip.state import codec
 from pgvip.state.record import Scheduled
 from pgvip.system import processes
@@ -107,6 +108,7 @@ class Rotation:
 
 PARTS: dict[str, type] = {
     "archiving": Archiving, "backup": NewestBackup, "scheduled": Waiting, "server": Server, "rotation": Rotation,
+    "addresses": PairAddresses,
 }  # fmt: skip
 """What one host reports of itself."""
 
@@ -169,23 +171,35 @@ class Background:
         self._server, self._own_server = ServerState(), _Seen()
         self._server_warnings: tuple[StandingWarning, ...] = ()
         self._backups_seen = False
+        self._lines: list[str] | None = None
         self._ended = threading.Event()
+        self._changed = threading.Event()
 
     def start(self) -> None:
         """Begin to look, in three threads."""
-        for name, look, every_s in (
-            ("background", self.look, OWN_EVERY_S),
-            ("background-server", self.look_server, SERVER_EVERY_S),
-            ("background-peer", self.look_peer, PEER_EVERY_S),
+        for name, look, every_s, waken in (
+            ("background", self.look, OWN_EVERY_S, self._ended),
+            ("background-server", self.look_server, SERVER_EVERY_S, self._changed),
+            ("background-peer", self.look_peer, PEER_EVERY_S, self._ended),
         ):
-            threading.Thread(target=self._run, args=(look, every_s), name=name, daemon=True).start()
+            threading.Thread(target=self._run, args=(look, every_s, waken), name=name, daemon=True).start()
 
     def close(self) -> None:
         self._ended.set()
+        self._changed.set()
 
-    def _run(self, look: Callable[[], None], every_s: float) -> None:
+    def wake(self) -> None:
+        """The configuration has changed: PostgreSQL's files follow now."""
+        self._changed.set()
+
+    def _run(self, look: Callable[[], None], every_s: float, waken: threading.Event) -> None:
         pause_s = FIRST_S
-        while not self._ended.wait(pause_s):
+        while True:
+            waken.wait(pause_s)
+            if self._ended.is_set():
+                return
+            if waken is self._changed:
+                waken.clear()
             try:
                 with RESERVE.lent():
                     look()
@@ -219,7 +233,9 @@ class Background:
         server_files.reset_recovery(self._config())
         with server_files.WRITING:
             config = self._config()
-            kept = (*server_files.follow(config), *server_files.keep(config))
+            self._lines, changed = access.hba_lines(config), self._lines not in (None, access.hba_lines(config))
+            moved = server_files.admit(config) if changed else ()
+            kept = (*server_files.follow(config), *moved, *server_files.keep(config))
         found = (*kept, *self._server.warnings(config))
         for_peer = (*found, *_why_down(config))
         self._own_server = _Seen({"server": codec.encode(Server(config.me.name, for_peer, 0.0))}, now_s())
@@ -238,7 +254,12 @@ class Background:
         """To the peer's question."""
         at_s = now_s()
         own = {name: self._own.of(name, at_s) for name in ("archiving", "backup", "rotation")}
-        return {**own, "scheduled": self._own_schedule(), "server": self._own_server.of("server", at_s)}
+        return {
+            **own,
+            "scheduled": self._own_schedule(),
+            "server": self._own_server.of("server", at_s),
+            "addresses": codec.encode(pair_addresses.of(self._config())),
+        }
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -272,6 +293,7 @@ class Background:
             *(warned(ROTATION_WARNINGS, rotating) if rotating else ()),
             *self._elsewhere,
             *self._lacking_backups(at_s),
+            *pair_addresses.differing(self._config(), self._peer.of("addresses", at_s)),
             *self._more(),
         )
 

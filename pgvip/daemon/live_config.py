@@ -7,17 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pgvip.config.load import load
+from pgvip.config import former_vips
+from pgvip.config.load import is_own, load
 from pgvip.config.reload import changes, reloaded, unfit
 from pgvip.core.warning_row import WarningRow, warned
-from pgvip.errors import PgvipError
+from pgvip.deadlines import now_s
+from pgvip.errors import ConfigError, PgvipError
 from pgvip.events import event_log
 from pgvip.events.event_table import WORDS
+from pgvip.system.netlink import interfaces
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pgvip.config.model import Config
+    from pgvip.config.model import Config, FormerVip
     from pgvip.core.settings import StandingWarning
 
 WARNINGS: tuple[WarningRow[tuple[str, ...]], ...] = (
@@ -72,15 +75,11 @@ class LiveConfig:
         with self._changing:
             old = self._config
             try:
-                new = load(self._options.config, self._options.host)
+                new, merged = self.wanted()
+                self._succeed(old, merged)
             except PgvipError as failure:
                 event_log.log("reload-failed", str(failure))
                 return
-            merged = reloaded(old, new)
-            if why := unfit(merged):
-                event_log.log("reload-failed", f"with a witness this change needs a restart of pgvip: {why}")
-                return
-            self._config = merged
         applied, refused = changes(old, new)
         self.pending = tuple(map(str, refused))
         for change in applied:
@@ -89,6 +88,51 @@ class LiveConfig:
             event_log.log("reload", f"needs a restart of pgvip: {change}")
         for hear in self._hearers:
             hear(self._config)
+
+    def wanted(self) -> tuple[Config, Config]:
+        """What the file says now, and what of it can be in force. PgvipError: why it cannot be taken at all."""
+        old, new = self._config, load(self._options.config, self._options.host)
+        merged = reloaded(old, new)
+        if why := unfit(merged):
+            raise ConfigError(f"with a witness this change needs a restart of pgvip: {why}")
+        _refuse_misplaced(old, new)
+        if why := former_vips.clash(old, merged, now_s()):
+            raise ConfigError(why)
+        return new, merged
+
+    def _succeed(self, old: Config, new: Config) -> None:
+        """Have `new` in force. ConfigError where the former addresses cannot be remembered."""
+        at_s = now_s()
+        new = former_vips.after(old, new, at_s)
+        try:
+            if former_vips.memory_of(new) != former_vips.memory_of(old):
+                former_vips.keep(new)
+        except OSError as failure:
+            raise ConfigError("could not remember the former addresses", f"{failure}.") from failure
+        self._config = new
+        say_former(old.former_vips, new, at_s)
+
+
+def _refuse_misplaced(old: Config, new: Config) -> None:
+    """ConfigError where this host cannot be the one of the file now."""
+    me, was = new.me, old.me
+    if me.name != was.name:
+        raise ConfigError(
+            f"by its addresses this host would be {me.name}, and it is {was.name}", hint="Set PGVIP_HOST."
+        )
+    if me.address != was.address and not is_own(me.address):
+        hint = f"Give it to {me.interface} first, beside {was.address}."
+        raise ConfigError(f"hosts.{me.name}.address = {me.address} is no address of this host", hint=hint)
+    if me.interface != was.interface and me.interface not in interfaces():
+        raise ConfigError(f"hosts.{me.name}.interface = {me.interface}: this host has no such interface")
+
+
+def say_former(known: tuple[FormerVip, ...], config: Config, at_s: float) -> None:
+    """Log which addresses are former ones now, and until when they are served."""
+    for one in config.former_vips:
+        if one not in known and one.until_s > at_s:
+            text = f"the {one.vip.value} VIP is {config.vips[one.vip].ip} now"
+            event_log.log("address-former", f"{text}; {one.address.ip} is served for {one.until_s - at_s:.0f} s more")
 
 
 def log_style(config: Config, options: Options, term: Callable[[], int]) -> event_log.Style:

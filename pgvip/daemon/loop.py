@@ -167,6 +167,8 @@ class Daemon:
             self._link_changed(event)
         elif isinstance(event, Reload):
             self._outside.reload()
+            for name in ("leftovers", "peer_own", "peer_vip"):  # there may be other addresses now
+                self._outside.wake(name)
             self._urgent = True
         elif isinstance(event, Leave):
             self._leaving = self._urgent = True

@@ -75,6 +75,7 @@ class Probes:
         self._renewed_s: dict[Vip, float] = {}
         self._answered = {"own": "", "vip": ""}
         self._crash_restart_set = ("", False)
+        self._held_before = frozenset[Vip]()
 
     def all(self) -> list[Probe]:
         """Every probe with its pace."""
@@ -185,6 +186,9 @@ class Probes:
             if name not in held:
                 del self._announced[name]
                 self._renewed_s.pop(name, None)
+        if config.former_vips and not held <= self._held_before:
+            self._wake("leftovers")  # its former addresses follow
+        self._held_before = held
         for name in held:
             # What is here is known, also while the cable is out and nothing can be announced.
             with suppress(ProbeError, VipError):
@@ -297,11 +301,18 @@ class Probes:
         return clients.probe(self._config(), snapshot.seen.held.value or (), self._limit_s())
 
     def _leftovers(self) -> bool:
-        """A chore: addresses that were raised and are configured no more are dropped, not in a pause."""
-        snapshot = self._newest.get()
-        if snapshot is None or snapshot.seen.held.value is None or snapshot.decision.knowledge.durable.pause.active:
+        """A chore, not in a pause: what is missing of the VIPs that are here is raised, and what is past is dropped."""
+        snapshot, config = self._newest.get(), self._config()
+        if snapshot is None or snapshot.decision.knowledge.durable.pause.active:
             return False
-        return leftovers.remember_and_drop(self._config(), snapshot.seen.held.value)
+        held = addresses.held_vips(config)
+        lifetime_s = self._lifetime_s(config) if config.valid_lft_s else 0
+        for name in [one for one in held if config.former_vips and self._may_renew(one)]:
+            if lifetime_s > 0 or not config.valid_lft_s:
+                leftovers.remember(config, name)
+                for text in vip.complete(config, name, lifetime_s):
+                    log("address-former", f"the {name.value} VIP has its other address too: {text}")
+        return leftovers.remember_and_drop(config, held)
 
     def _commits(self) -> str:
         """Only a primary's commits wait, and only in sync."""

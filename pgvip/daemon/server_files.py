@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 WARNINGS: tuple[WarningRow[str], ...] = (
     WarningRow("access-missing", lambda v: v,
                "pgvip's lines in pg_hba.conf and pg_ident.conf are not as they must be: {it}",
-               "pgvip init writes them; with postgresql.keep_access they are put back by themselves"),
+               "copy them from the other host, where they are the same; with postgresql.keep_access they are put back "
+               "by themselves"),
 )  # fmt: skip
 UNWRITTEN: tuple[WarningRow[PgvipError | None], ...] = (
     WarningRow("settings-unwritten", lambda v: v,
@@ -62,6 +63,23 @@ def follow(config: Config) -> tuple[StandingWarning, ...]:
             event_log.log("reload", "PostgreSQL has taken changed settings of pgvip.conf")
     except PgvipError as failure:
         return warned(UNWRITTEN, failure)
+    return ()
+
+
+def admit(config: Config) -> tuple[StandingWarning, ...]:
+    """Have the running server let pgvip in from the addresses that the hosts have now, by the lines of pg_hba.conf.
+
+    The configuration has changed, so this is no line of others that is put back. Where it cannot be, it is a warning.
+    """
+    postmaster = processes.postmaster(config.postgres.data_directory)
+    if postmaster is None:
+        return ()
+    try:
+        if access.write_access(config):
+            processes.send(postmaster, signal.SIGHUP)
+            event_log.log("reload", "pgvip's lines in pg_hba.conf have the addresses of the configuration")
+    except (PgvipError, OSError) as failure:
+        return warned(WARNINGS, failure.message if isinstance(failure, PgvipError) else str(failure))
     return ()
 
 

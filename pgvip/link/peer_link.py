@@ -17,11 +17,13 @@ import secrets
 import selectors
 import socket
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pgvip import deadlines
 from pgvip.errors import LinkError
+from pgvip.link import limits
 from pgvip.link.connection import (
     INSTANCE_BYTES,
     Bulk,
@@ -38,7 +40,7 @@ from pgvip.link.connection import (
     text_frame,
     tune,
 )
-from pgvip.link.link_state import LinkState
+from pgvip.link.link_state import LinkState, refused_by
 from pgvip.link.questions import Answered, Asked, Asking
 
 if TYPE_CHECKING:
@@ -47,23 +49,6 @@ if TYPE_CHECKING:
     from pgvip.link.tls import Contexts
 
 Address = tuple[str, int]
-
-RETRY_S = 0.3
-"""Between two attempts to dial, or to listen where the address is not there yet."""
-RETRY_CONNECTED_S = 3.0
-"""The same while the peer's own connection works: the second one is only a reserve."""
-DRAIN_S = 0.05
-"""While a bulk frame waits: no event reports when the other end's kernel has acknowledged what was sent before."""
-CONNECT_S = 1.0
-HANDSHAKE_S = 2.0
-"""About 20 ms on an idle host; a starved one gets a hundred times that."""
-GREETING_S = 2.0
-"""From the handshake to the hello."""
-UNPROVEN_MAX = 8
-"""Connections that have not proven to be the peer's; the oldest stranger makes room for the next one."""
-ACCEPTS_MAX = 4
-"""Accepted in one round, so that a flood leaves time for the rest."""
-CLOSE_S = 0.5
 
 
 class PeerLink:
@@ -85,6 +70,7 @@ class PeerLink:
         self._newest, self._serial = b"", 0
         self._posted: list[bytes] = []
         self._renewed: tuple[Contexts, bool] | None = None
+        self._moved: tuple[Address, Address] | None = None
         self._state = LinkState()
         self._selector = selectors.DefaultSelector()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -145,16 +131,21 @@ class PeerLink:
         self._renewed = contexts, gently
         self._rouse()
 
+    def move(self, listen: Address, dial: Address) -> None:
+        """Use other addresses; what is connected by the former ones carries on until others are there."""
+        self._moved = listen, dial
+        self._rouse()
+
     def state(self) -> LinkState:
         """How the link is doing, from any thread."""
         return self._state
 
     def close(self) -> None:
-        """Hand the newest text to the kernel where a connection takes it, and end the thread (within CLOSE_S)."""
+        """Hand the newest text to the kernel where a connection takes it, and end the thread (in CLOSE_S)."""
         if self._thread.is_alive():
             self._closing = True
             self._rouse()
-            self._thread.join(CLOSE_S)
+            self._thread.join(limits.CLOSE_S)
         elif self._thread.ident is None:
             self._release()
 
@@ -171,6 +162,7 @@ class PeerLink:
         while not self._closing:
             now_s = deadlines.now_s()
             self._take_renewed()
+            self._take_moved()
             self._drop_late(now_s)
             self._try_listen(now_s)
             self._try_dial(now_s)
@@ -190,13 +182,24 @@ class PeerLink:
                     self._drop(one, "the certificates were renewed")
             self._dial_at_s = 0.0
 
+    def _take_moved(self) -> None:
+        moved, self._moved = self._moved, None
+        if moved is not None:
+            self._stop_listening("the address has changed")
+            self._listen, self._dial = moved
+            for one in [each for each in self._connections.values() if each.outbound]:
+                one.replaced = one.live
+                if not one.live:
+                    self._drop(one, "the addresses have changed")
+            self._dial_at_s = self._listen_at_s = 0.0
+
     def _sleep_s(self, now_s: float) -> float:
         """Until the next thing that time alone brings."""
         due_s = [now_s + self._dead_s, self._dial_at_s if self._outbound() is None else now_s + 60.0]
         due_s += [one.deadline_s for one in self._connections.values()]
         if self._listener is None:
             due_s.append(self._listen_at_s)
-        due_s += [now_s + DRAIN_S for one in self._connections.values() if one.live and self._bulk]
+        due_s += [now_s + limits.DRAIN_S for one in self._connections.values() if one.live and self._bulk]
         return min(max(0.0, min(due_s) - now_s) + 0.001, 60.0)
 
     def _serve(self, key: selectors.SelectorKey, events: int) -> None:
@@ -222,12 +225,12 @@ class PeerLink:
     def _advance(self, one: Connection, events: int) -> None:
         if one.stage is Stage.CONNECTING:
             one.connected()
-            one.deadline_s = deadlines.now_s() + HANDSHAKE_S
+            one.deadline_s = deadlines.now_s() + limits.HANDSHAKE_S
             one.wrap(self._contexts.client)
         if one.stage is Stage.HANDSHAKE:
             if not one.handshake(self._contexts.peer_ders):
                 return
-            one.deadline_s = deadlines.now_s() + GREETING_S
+            one.deadline_s = deadlines.now_s() + limits.GREETING_S
             one.queue(self._hello)
         if events & selectors.EVENT_WRITE:
             one.flush()
@@ -292,9 +295,9 @@ class PeerLink:
     def _try_listen(self, now_s: float) -> None:
         if self._listener is not None or now_s < self._listen_at_s:
             return
-        self._listen_at_s = now_s + RETRY_S
+        self._listen_at_s = now_s + limits.RETRY_S
         try:
-            self._listener = open_listener(self._listen, UNPROVEN_MAX * 2)
+            self._listener = open_listener(self._listen, limits.UNPROVEN_MAX * 2)
         except OSError as error:
             self._listen_error = f"cannot listen on {self._listen[0]} port {self._listen[1]}: {error.strerror}"
             self._publish()
@@ -303,7 +306,7 @@ class PeerLink:
         self._publish()
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(ACCEPTS_MAX):
+        for _ in range(limits.ACCEPTS_MAX):
             try:
                 sock, address = listener.accept()
             except (BlockingIOError, ConnectionError):  # nobody is left, or a client that went away again
@@ -312,27 +315,27 @@ class PeerLink:
                 self._stop_listening(str(error.strerror))
                 return
             self._make_room()
-            one = Connection(sock, outbound=False, remote=address[0], deadline_s=deadlines.now_s() + HANDSHAKE_S)
+            one = Connection(sock, outbound=False, remote=address[0], deadline_s=deadlines.now_s() + limits.HANDSHAKE_S)
             self._begin(one, lambda new: new.wrap(self._contexts.server))
 
     def _stop_listening(self, why: str) -> None:
         if self._listener is not None:
             self._selector.unregister(self._listener.fileno())
             self._listener.close()
-            self._listener, self._listen_at_s = None, deadlines.now_s() + RETRY_S
+            self._listener, self._listen_at_s = None, deadlines.now_s() + limits.RETRY_S
             self._listen_error = f"cannot accept connections: {why}"
             self._publish()
 
     def _try_dial(self, now_s: float) -> None:
         if now_s < self._dial_at_s or self._outbound() is not None:
             return
-        self._dial_at_s = now_s + (RETRY_CONNECTED_S if self._state.connected else RETRY_S)
+        self._dial_at_s = now_s + (limits.RETRY_CONNECTED_S if self._state.connected else limits.RETRY_S)
         try:
             sock = open_socket(self._dial)
         except OSError as error:  # no descriptor is left, not even in the reserve
             self._publish(error=f"connection to {self._dial[0]}: {error.strerror}")
             return
-        one = Connection(sock, outbound=True, remote=self._dial[0], deadline_s=now_s + CONNECT_S)
+        one = Connection(sock, outbound=True, remote=self._dial[0], deadline_s=now_s + limits.CONNECT_S)
         self._begin(one, self._connect)
 
     def _connect(self, one: Connection) -> None:
@@ -355,7 +358,7 @@ class PeerLink:
     def _make_room(self) -> None:
         """A stranger goes first, the oldest of them; so a flood from elsewhere never keeps the peer out."""
         unproven = [one for one in self._connections.values() if not one.outbound and not one.live]
-        if len(unproven) >= UNPROVEN_MAX:
+        if len(unproven) >= limits.UNPROVEN_MAX:
             self._drop(min(unproven, key=lambda one: (one.remote == self._dial[0], one.deadline_s)), "too many clients")
 
     def _drop_late(self, now_s: float) -> None:
@@ -368,21 +371,18 @@ class PeerLink:
         self._selector.unregister(one.fd)
         one.abort()
         if not any(other.live for other in self._connections.values()):
-            self._dial_at_s = min(self._dial_at_s, deadlines.now_s() + RETRY_S)
+            self._dial_at_s = min(self._dial_at_s, deadlines.now_s() + limits.RETRY_S)
+        if one.remote == self._dial[0] and (refused := refused_by(why)):
+            self._state = replace(self._state, refused=refused)
         direction = "to" if one.outbound else "from"
         self._publish(error=f"connection {direction} {one.remote}: {why}")
 
     def _publish(self, *, error: str = "", heard_s: float = 0.0) -> None:
         """Put a fresh LinkState where other threads read it, and report a change."""
         old, live = self._state, sum(one.live for one in self._connections.values())
-        self._state = LinkState(
-            connected=live > 0,
-            since_s=old.since_s if old.connected == (live > 0) else deadlines.now_s(),
-            heard_s=heard_s or old.heard_s,
-            connections=live,
-            listening=self._listener is not None,
-            listen_error="" if self._listener is not None else self._listen_error,
-            last_error=error or old.last_error,
+        listening, listen_error = self._listener is not None, self._listen_error
+        self._state = old.now(
+            deadlines.now_s(), live=live, listening=listening, listen_error=listen_error, error=error, heard_s=heard_s
         )
         if old.connected != self._state.connected:
             self._on_change(self._state.connected)

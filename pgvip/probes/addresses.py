@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgvip.config import former_vips
+from pgvip.config.former_vips import Place
 from pgvip.core.values import Vip
+from pgvip.deadlines import now_s
 from pgvip.system import netlink, packets
 
 if TYPE_CHECKING:
@@ -16,9 +19,18 @@ ASK_WAIT_S = 0.1
 
 
 def held_vips(config: Config) -> frozenset[Vip]:
-    """The VIPs that this host's interface carries now; ProbeError when that cannot be known."""
-    held = netlink.held(config.me.interface)
-    return frozenset(vip for vip, address in config.vips.items() if address.ip in held)
+    """The VIPs that this host carries now, be it by a former address; ProbeError when that cannot be known."""
+    return frozenset(vip for vip in config.vips if carried(config, vip))
+
+
+def carried(config: Config, vip: Vip) -> list[Place]:
+    """Where this host carries the VIP: its own address, or former ones just as they were raised. ProbeError."""
+    at_s, found = now_s(), list[Place]()
+    own = former_vips.served(config, vip, at_s)[0]
+    if own.address.ip in netlink.held(own.interface):
+        found.append(own)
+    former = former_vips.counted(config, vip, at_s)
+    return found + [one for one in former if netlink.carries(one.interface, one.address)]
 
 
 def elsewhere(config: Config) -> list[tuple[Vip, str]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.core.values import Vip
+from pgvip.deadlines import now_s
 from pgvip.errors import ActionError
 from pgvip.state import files
 from pgvip.system import pgtools
@@ -174,7 +175,8 @@ def scram_verifier(password: str, salt: bytes | None = None) -> str:
 
 def hba_lines(config: Config) -> list[str]:
     """Our entries, which come before all others: the first that fits decides (manual, 21.1)."""
-    hosts = sorted((config.me.address, config.peer.address))
+    former = {one.address for one in config.former_addresses if now_s() < one.until_s}
+    hosts = sorted({config.me.address, config.peer.address, *former})
     vips = [str(config.vips[vip].ip) for vip in Vip]
     database = _word(config.postgres.database)
     ours = f"{DATABASE_ROLE},{REPLICATION_ROLE}"

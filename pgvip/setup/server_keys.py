@@ -68,7 +68,8 @@ def make(config: Config, host: Host) -> dict[str, str]:
     from pgvip.link.certificates import make_postgres_certificates  # noqa: PLC0415  # slow to import, needed only here
 
     roles = (DATABASE_ROLE, REPLICATION_ROLE)
-    addresses = dict.fromkeys([host.address, *(str(config.vips[vip].ip) for vip in Vip if vip in config.vips)])
+    vips = [*(config.vips[vip] for vip in Vip if vip in config.vips), *(one.address for one in config.former_vips)]
+    addresses = dict.fromkeys([host.address, *(str(address.ip) for address in vips)])
     clients = {client_name(role, host): role for role in roles}
     authority, server, made = make_postgres_certificates(host.name, addresses, (host.name, EITHER), clients)
     pairs = {SERVER: server, **{clients[name]: pair for name, pair in made.items()}}

@@ -79,6 +79,11 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         "peer": _peer(config.peer, k.peer.heard, now_s),
         "replication": _replication(config, v),
         "addresses": {vip.value: str(config.vips[vip].ip) for vip in Vip},
+        "former_addresses": [
+            {"vip": one.vip.value, "address": str(one.address.ip), "left_s": round(one.until_s - now_s, 3)}
+            for one in config.former_vips
+            if now_s < one.until_s
+        ],
         "fencing": {
             "configured": config.settings.fencing,
             **_watched(_power(v) if config.settings.fencing else Observation(), now_s),

@@ -74,6 +74,11 @@ def everywhere() -> set[tuple[str, Address]]:
     return {(name, ip_address(text)) for name, text in found if name and text}
 
 
+def interfaces() -> frozenset[str]:
+    """The names of this host's interfaces."""
+    return frozenset(name for _index, name in socket.if_nameindex())
+
+
 def carries(interface: str, address: Interface) -> bool:
     """Whether the interface carries the address with this very prefix. ProbeError when that cannot be known."""
     try:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgvip.actions import postgres
-from pgvip.config.model import ArchiveConfig, Config, Host, Paths, PostgresConfig, RejoinConfig
+from pgvip.config.model import ArchiveConfig, Config, Host, PostgresConfig, RejoinConfig
+from pgvip.config.paths import Paths
 from pgvip.core.settings import Settings
 from pgvip.setup.access import scram_verifier
 from pgvip.system import pgtools, processes

@@ -24,6 +24,7 @@ LOOP = "tests/unit/daemon/test_loop.py::test_"
 STOPS = "tests/unit/actions/test_postgres.py::test_"
 PREPARE = "tests/unit/actions/test_prepare.py::test_"
 VIPS = "tests/unit/actions/test_vip.py::test_"
+FORMER = "tests/unit/actions/test_leftovers.py::test_"
 FENCE = "tests/unit/actions/test_fence.py::test_"
 MOUNT = "tests/unit/actions/test_mount.py::test_"
 DATABASE = "tests/unit/probes/test_database.py::test_"
@@ -217,15 +218,23 @@ REJOIN = (
 HOST = (
     Mutation("a new address is not announced", "pgvip/actions/vip.py",
         "        netlink.add_address(config.me.interface, config.vips[vip], config.valid_lft_s)\n"
-        "        _announce(config, vip)\n",
+        "        _announce(config.me.interface, config.vips[vip])\n",
         "        netlink.add_address(config.me.interface, config.vips[vip], config.valid_lft_s)\n",
         f"{VIPS}an_address_is_added_announced_and_dropped_and_all_can_be_repeated"),
     Mutation("sessions outlive their address", "pgvip/actions/vip.py",
         " sessions.end_sessions(", " (lambda *_: 0)(",
         f"{VIPS}sessions_through_an_address_end_before_it_goes"),
     Mutation("a renewal brings back what was dropped", "pgvip/actions/vip.py",
-        "        if here:\n            netlink.add_address(", "        if True:\n            netlink.add_address(",
+        "        here = addresses.carried(config, vip)\n        for place in here:\n            netlink.add_address(",
+        "        here = former_vips.served(config, vip, now_s())\n        for place in here:\n"
+        "            netlink.add_address(",
         f"{VIPS}what_was_dropped_is_neither_renewed_nor_announced"),
+    Mutation("a former address stays when its VIP goes", "pgvip/actions/vip.py",
+        "        for place in former:\n", "        for place in ():\n",
+        f"{FORMER}a_former_address_is_raised_served_and_dropped_with_its_vip"),
+    Mutation("an address is raised beside one that was dropped", "pgvip/actions/vip.py",
+        "            if addresses.carried(config, vip):  # not dropped since\n", "            if True:\n",
+        f"{FORMER}a_former_address_is_raised_served_and_dropped_with_its_vip"),
     Mutation("an accepted order is a fence", "pgvip/actions/fence.py",
         '        return answer == "off"\n', "        return True\n",
         f"{FENCE}an_accepted_order_is_no_proof"),

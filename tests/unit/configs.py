@@ -6,7 +6,8 @@ from dataclasses import replace
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Any
 
-from pgvip.config.model import ArchiveConfig, Config, Host, Paths, PostgresConfig
+from pgvip.config.model import ArchiveConfig, Config, Host, PostgresConfig
+from pgvip.config.paths import Paths
 from pgvip.core.settings import Settings
 from pgvip.core.values import Vip
 

@@ -14,7 +14,8 @@ import pytest
 
 from pgvip.cli import output, plot
 from pgvip.cli.main import main
-from pgvip.config.model import MonitorConfig, Paths
+from pgvip.config.model import MonitorConfig
+from pgvip.config.paths import Paths
 from pgvip.core.observations import Observations
 from pgvip.errors import Exit, RefusedError
 from pgvip.journal import samples

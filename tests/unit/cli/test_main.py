@@ -62,7 +62,7 @@ def test_the_help_of_a_group_lists_its_commands(flag: str, capsys: pytest.Captur
     [
         (["fly"], "command: fly; see"),
         (["swichover"], "did you mean: switchover"),
-        (["config"], "did you mean: config check"),
+        (["config"], "did you mean: config apply, config check"),
         (["--sideways", "x"], "usage"),
     ],
 )

@@ -87,7 +87,7 @@ def test_bash_completes_commands() -> None:
     assert in_bash("pgvip", "swi") == ["switchover"]
     offered = in_bash("pgvip", "")
     assert {name.split()[0] for name in COMMANDS} | {"--config", "--version"} <= set(offered)
-    assert in_bash("pgvip", "config", "") == ["check", "diff", "push"]
+    assert sorted(in_bash("pgvip", "config", "")) == ["apply", "check", "diff", "push"]
 
 
 def test_bash_completes_options_and_values() -> None:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pgvip.config import former_vips
 from pgvip.config.load import load
 from pgvip.config.model import Config
 from pgvip.daemon.live_config import LiveConfig, Options
+from pgvip.deadlines import now_s
 from tests.unit.config_text import DB1_FENCING, edited
 
 if TYPE_CHECKING:
@@ -95,3 +97,20 @@ def test_what_the_lease_of_a_witness_does_not_allow_changes_nothing(
     file.write_text(edited(NO_FENCING, ("[paths]", '[log]\nlevel = "warning"\n[paths]')) + WITNESS)
     live.reload()
     assert live().log.level == "warning"
+
+
+def test_a_vip_that_changes_keeps_its_former_address(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ("[paths]", f'[paths]\nrun = "{tmp_path}"')
+    file.write_text(edited(run))
+    live = LiveConfig(load(file, "db1"), Options(file, "db1"))
+    file.write_text(edited(run, ("192.0.2.20", "192.0.2.21")))
+    live.reload()
+    assert [str(one.address.ip) for one in live().former_vips] == ["192.0.2.20"]
+    said = capsys.readouterr().err
+    assert "address-former: the standby VIP is 192.0.2.21 now; 192.0.2.20 is served for 600 s more" in said
+    assert former_vips.at_start(load(file, "db1"), now_s()).former_vips == live().former_vips
+    file.write_text(edited(run, ("192.0.2.10", "192.0.2.22"), ("192.0.2.20", "192.0.2.10")))
+    live.reload()
+    assert "reload-failed: addresses.standby = 192.0.2.10 is still served as the primary VIP" in capsys.readouterr().err

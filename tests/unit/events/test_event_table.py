@@ -19,6 +19,7 @@ from pgvip.daemon import (
     backup_age,
     internal_errors,
     live_config,
+    pair_addresses,
     same_desk,
     server_files,
     tls_change,
@@ -65,7 +66,7 @@ def test_every_name_in_the_table_is_told() -> None:
 def test_each_warning_of_the_tables_is_a_state_and_each_state_a_warning() -> None:
     tables = (
         core_warnings.TABLE, background.WARNINGS, background.ADDRESS_WARNINGS, background.PEER_WARNINGS,
-        background.ROTATION_WARNINGS,
+        background.ROTATION_WARNINGS, pair_addresses.WARNINGS, pair_addresses.KEYS,
         backup_age.WARNINGS, exposed.WARNINGS, internal_errors.WARNINGS, notifier.WARNINGS,
         server_files.WARNINGS, server_files.UNWRITTEN, server_state.WARNINGS, tls_change.WARNINGS,
         same_desk.WARNINGS, live_config.WARNINGS,

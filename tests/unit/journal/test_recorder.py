@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pgvip.config.model import Config, Paths
+from pgvip.config.model import Config
+from pgvip.config.paths import Paths
 from pgvip.core.actions import AskVeto
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import Role

@@ -28,8 +28,9 @@ from pgvip.link.connection import (
     open_socket,
     text_frame,
 )
+from pgvip.link.limits import HANDSHAKE_S, UNPROVEN_MAX
 from pgvip.link.link_state import LinkState
-from pgvip.link.peer_link import HANDSHAKE_S, UNPROVEN_MAX, PeerLink
+from pgvip.link.peer_link import PeerLink
 from pgvip.link.tls import NEXT, Contexts, install, load_contexts, trust, write
 from pgvip.link.trial import served
 from pgvip.state.codec import MAX_BYTES
@@ -435,6 +436,44 @@ def test_new_keys_are_used_at_once_and_the_old_ones_are_void(pair: Pair, tmp_pat
     assert not alpha.link.state().connected
     beta.link.renew(load_contexts(tmp_path / "beta"))
     alpha.take_until("still with old keys")
+
+
+def test_a_host_moves_to_another_address_without_losing_the_link(pair: Pair) -> None:
+    alpha, beta = (pair.end(name, dead_s=20.0) for name in ("alpha", "beta"))
+    until(lambda: alpha.link.state().connections == 2 and beta.link.state().connections == 2)
+    moved = (pair.beta[0].replace(".2", ".3"), pair.beta[1])
+    beta.link.move(moved, pair.alpha)
+    until(lambda: beta.link.state().listening)
+    alpha.link.move(pair.alpha, moved)
+    until(lambda: served_at(pair, moved))
+    until(lambda: alpha.link.state().connections == 2 and beta.link.state().connections == 2)
+    for end, other in ((alpha, beta), (beta, alpha)):
+        end.link.send("from the new address")
+        other.take_until("from the new address")
+    assert alpha.changes == beta.changes == [True]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(pair.beta, timeout=3.0).close()
+
+
+def served_at(pair: Pair, address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=3.0, source_address=(pair.alpha[0], 0)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_certificate_that_is_not_the_expected_one_is_known_on_both_ends(pair: Pair, tmp_path: Path) -> None:
+    """As after a bundle that was not installed: one end has another key, and knows the other's."""
+    fresh = make_pair_certificates(["beta"])["beta"]
+    own = pair.contexts["beta"].peer_ders[0]
+    install(tmp_path, fresh, ssl.DER_cert_to_PEM_cert(own))
+    alpha, wrong = pair.end("alpha"), pair.end("beta", contexts=load_contexts(tmp_path))
+    until(lambda: alpha.link.state().refused == "peer")
+    until(lambda: wrong.link.state().refused == "own")
+    wrong.link.renew(pair.contexts["beta"])
+    until(lambda: connected(alpha) and connected(wrong))
+    assert alpha.link.state().refused == wrong.link.state().refused == ""
 
 
 def test_certificates_are_renewed_on_both_ends_without_losing_the_link(pair: Pair, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.config.model import Config
+from pgvip.config.model import Config, FormerAddress
+from pgvip.deadlines import now_s
 from pgvip.errors import ActionError
 from pgvip.setup import access
 from tests.unit import configs
@@ -220,3 +221,12 @@ def test_files_that_the_copy_brought_are_left_alone(tmp_path: Path, files: tuple
 def test_a_bundle_of_an_older_pgvip_carries_none(tmp_path: Path, files: tuple[Path, Path]) -> None:
     assert access.adopt_lines(configs.make(tmp_path), {}) == []
     assert files[0].read_text() == "host all all 192.0.2.0/24 md5\n"
+
+
+def test_a_host_is_let_in_by_its_former_address_for_a_time(tmp_path: Path) -> None:
+    config = configs.make(tmp_path)
+    former = (FormerAddress("10.9.0.7", now_s() + 60), FormerAddress("10.9.0.8", now_s() - 1))
+    lines = access.hba_lines(replace(config, former_addresses=former))
+    assert [line for line in lines if "10.9.0.7/32" in line and "cert" in line]
+    assert not [line for line in lines if "10.9.0.8/32" in line]
+    assert [line for line in lines if "10.9.0.7" not in line] == access.hba_lines(config)

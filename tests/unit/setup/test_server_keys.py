@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import replace
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from psycopg2.extensions import libpq_version
 
 from pgvip.checks import configuration
-from pgvip.config.model import Config
+from pgvip.config.model import Config, FormerVip
+from pgvip.core.values import Vip
 from pgvip.errors import LinkError, ProbeError
 from pgvip.setup import access, server_keys
 from pgvip.system import server_tls
@@ -54,6 +56,12 @@ def test_a_server_is_called_by_its_host_s_name_and_by_all_its_addresses(tmp_path
         assert list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [usage]
         assert (certificate.not_valid_before_utc.year, certificate.not_valid_after_utc.year) == (1970, 9999)
     assert not any("authority" in name for name in made if name.endswith(".key"))
+
+
+def test_an_address_that_is_served_for_a_time_is_named_as_well(tmp_path: Path) -> None:
+    former = FormerVip(Vip.PRIMARY, "eth0", ip_interface("10.9.0.99/32"), 1e9)
+    made = server_keys.make(configs.make(tmp_path, former_vips=(former,)), configs.make(tmp_path).peer)
+    assert names(made["server.crt"])[1][2:] == ["10.9.0.2", "10.9.0.100", "10.9.0.101", "10.9.0.99"]
 
 
 def test_files_are_private_and_each_has_what_it_needs(tmp_path: Path) -> None:

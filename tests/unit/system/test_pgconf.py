@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pgvip.archive import archive_command, archive_wal, restore_wal
-from pgvip.config.model import ArchiveConfig, ArchiveDestination, Config, Host, Paths, PostgresConfig
+from pgvip.config.model import ArchiveConfig, ArchiveDestination, Config, Host, PostgresConfig
+from pgvip.config.paths import Paths
 from pgvip.core.settings import Settings
 from pgvip.errors import PostgresError
 from pgvip.system import pgconf, wal_commands
