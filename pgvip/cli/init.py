@@ -295,7 +295,7 @@ class Setup:
         """Once the pair has begun, a restart is the daemon's affair: it knows about the synchronous standby."""
         enrolment.refuse_daemon(self.config)
         if record.mode is Mode.PAIR or record.primary != self.config.me.name:
-            raise RefusedError("the pair is at work already", hint="Restart PostgreSQL by a switchover and back.")
+            raise RefusedError("the pair is at work already", hint="Restart PostgreSQL by: pgvip restart")
 
     def _start(self) -> None:
         system_id = self.identity.system_id if self.identity else ""

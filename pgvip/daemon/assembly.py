@@ -48,6 +48,8 @@ from pgvip.orders.desk import Desk
 from pgvip.orders.order_table import Orders
 from pgvip.orders.peer_questions import PeerQuestions
 from pgvip.orders.planned import Switchover
+from pgvip.orders.restarting import QUESTION as RESTART
+from pgvip.orders.restarting import RestartDesk
 from pgvip.orders.schedule import Schedule
 from pgvip.state.record import RecordStore
 from pgvip.status.snapshot import Newest
@@ -156,6 +158,7 @@ class Assembly:
         self._schedule = Schedule(config.paths.scheduled, desk, Switchover(desk).handle)
         renew_gently = partial(self._renew, gently=True)
         rotation = RotationDesk(self._newest.sure, renew_gently, self._ask_peer, event_log.log)
+        restarts = RestartDesk(desk)
         explanations = Explanations(self._newest, self._took_s)
         status = StatusView(self._newest, self._link.state, self._guardian, self._background.facts)
         orders = Orders(
@@ -167,6 +170,7 @@ class Assembly:
                 "events": EventRequests(self._recorder.store).answer,
                 "explain": explanations.answer,
                 ROTATE: rotation.handle,
+                RESTART: restarts.handle,
             },
             read_drill=self._background.read_drill,
         )
@@ -181,9 +185,13 @@ class Assembly:
             self._inbox.put(LinkChanged(up))
             exchange.link_changed(up)
 
-        questions = PeerQuestions(
-            desk, {QUESTION: self._background.answer, ROTATE: rotation.answer, TLS: self._tls_change.answer}
-        )
+        about = {
+            QUESTION: self._background.answer,
+            ROTATE: rotation.answer,
+            RESTART: restarts.answer,
+            TLS: self._tls_change.answer,
+        }
+        questions = PeerQuestions(desk, about)
         self._link.attach(on_change=link_changed, on_bulk=exchange.received, on_question=questions.answer)
         self._sampler = Sampler(self._config, status, self._newest.age_s, event_log.log)
         self._maintenance = Maintenance(self._config, event_log.log)
