@@ -21,7 +21,7 @@ HEARTBEAT_S = 2.0
 LEVELS = {"warning": warning, "critical": critical}
 IN_FILES = tuple(setting.name for setting in server_settings.TABLE if setting.refused)
 """What is asked of the files while the server is down: each costs a start of its program."""
-RESTART = "set it in postgresql.conf and restart the server: pgvip pause, restart, pgvip resume"
+RESTART = "set it in postgresql.conf and restart the server: pgvip restart --rolling --pending"
 
 
 def database(facts: Facts) -> Finding:
@@ -92,7 +92,7 @@ def _judged(facts: Facts, found: dict[str, str]) -> Iterator[Finding]:
             yield critical(f"a configuration file is wrong: {wrong}", "correct it, then: select pg_reload_conf()")
         pending = [name for name, pending in facts.local("check_pending") if pending]
         if pending:
-            yield warning(f"a restart is pending for {', '.join(pending)}", "pgvip pause, restart, pgvip resume")
+            yield warning(f"a restart is pending for {', '.join(pending)}", "pgvip restart --rolling --pending")
         yield from _overridden(facts)
         for (database,) in facts.local("check_read_only"):
             text = f"default_transaction_read_only is on for {database}: writes of clients fail there"

@@ -64,7 +64,7 @@ WARNINGS: tuple[WarningRow[Findings], ...] = (
     WarningRow("replication-refused", lambda v: v.not_followed,
                "the primary refuses the replication of this standby: {it}", "{v.way_out}"),
     WarningRow("settings-pending", lambda v: v.pending, "not in force before PostgreSQL is restarted: {it}",
-               "restart it when it suits, a standby first: pgvip pause, restart PostgreSQL, pgvip resume"),
+               "restart it when it suits: pgvip restart --rolling --pending"),
     WarningRow("settings-overridden", lambda v: v.overridden, "ALTER SYSTEM has set what is pgvip's: {it}",
                "ALTER SYSTEM RESET of each, then a restart of PostgreSQL where it is in force"),
 )  # fmt: skip

@@ -190,7 +190,12 @@ class Setup:
 
     def _cluster_problems(self) -> list[PgvipError]:
         config = self.config
-        found = enrolment.misplaced(config, self.identity.system_id if self.identity else "")
+        hint = (
+            f"If pg_upgrade has made it, it begins a new pair: put aside what is in {config.paths.state}, then run "
+            f"this again ({enrolment.UPGRADE}). Else correct data_directory, or copy {config.peer.name}'s database: "
+            "pgvip clone --replace."
+        )
+        found = enrolment.misplaced(config, self.identity.system_id if self.identity else "", hint)
         if found:
             return found
         if self.durable.record:
@@ -295,7 +300,7 @@ class Setup:
         """Once the pair has begun, a restart is the daemon's affair: it knows about the synchronous standby."""
         enrolment.refuse_daemon(self.config)
         if record.mode is Mode.PAIR or record.primary != self.config.me.name:
-            raise RefusedError("the pair is at work already", hint="Restart PostgreSQL by a switchover and back.")
+            raise RefusedError("the pair is at work already", hint="Restart PostgreSQL by: pgvip restart")
 
     def _start(self) -> None:
         system_id = self.identity.system_id if self.identity else ""

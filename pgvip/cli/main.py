@@ -59,6 +59,7 @@ COMMANDS: dict[str, Entry] = {
     "events": Entry("pgvip.cli.events", "show what happened on both hosts"),
     "explain": Entry("pgvip.cli.explain", "say what would happen if a host, a database or the link failed now"),
     "switchover": Entry("pgvip.cli.switchover", "move the primary role to the other host, in an orderly way"),
+    "restart": Entry("pgvip.cli.restart", "restart PostgreSQL on one host or, one after the other, on both"),
     "drill": Entry("pgvip.cli.drill", "rehearse a switchover and back, and report the outage that a client sees"),
     "failover": Entry("pgvip.cli.failover", "take over now, with a fence of the primary first (on the standby)"),
     "leave": Entry("pgvip.cli.leave", "hand over before this host is shut down"),
@@ -108,7 +109,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("status", "watch", "check", "explain", "events", "history", "lost-writes", "conninfo", "config diff"),
     ),
     "to act": (
-        *("switchover", "drill", "pause", "resume", "leave", "failover", "promote", "fence", "config push"),
+        *("switchover", "restart", "drill", "pause", "resume", "leave", "failover", "promote", "fence", "config push"),
         *("witness init", "witness status", "witness test", "rejoin", "hold"),
     ),
     "archive and backup": (

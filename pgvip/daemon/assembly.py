@@ -51,6 +51,8 @@ from pgvip.orders.desk import Desk
 from pgvip.orders.order_table import Orders
 from pgvip.orders.peer_questions import PeerQuestions
 from pgvip.orders.planned import Switchover
+from pgvip.orders.restarting import QUESTION as RESTART
+from pgvip.orders.restarting import RestartDesk
 from pgvip.orders.schedule import Schedule
 from pgvip.setup.apply_order import QUESTION as APPLY
 from pgvip.state.record import RecordStore
@@ -165,6 +167,7 @@ class Assembly:
         self._schedule = Schedule(config.paths.scheduled, desk, Switchover(desk).handle)
         renew_gently = partial(self._renew, gently=True)
         rotation = RotationDesk(self._newest.sure, renew_gently, self._ask_peer, event_log.log)
+        restarts = RestartDesk(desk)
         explanations = Explanations(self._newest, self._took_s)
         apply = ApplyDesk(
             self._config,
@@ -185,6 +188,7 @@ class Assembly:
                 ROTATE: rotation.handle,
                 SAME: self._same.handle,
                 APPLY: apply.handle,
+                RESTART: restarts.handle,
             },
             read_drill=self._background.read_drill,
         )
@@ -201,16 +205,15 @@ class Assembly:
             self._inbox.put(LinkChanged(up))
             exchange.link_changed(up)
 
-        questions = PeerQuestions(
-            desk,
-            {
-                QUESTION: self._background.answer,
-                ROTATE: rotation.answer,
-                TLS: self._tls_change.answer,
-                SAME: self._same.answer,
-                APPLY: apply.answer,
-            },
-        )
+        about = {
+            QUESTION: self._background.answer,
+            ROTATE: rotation.answer,
+            RESTART: restarts.answer,
+            TLS: self._tls_change.answer,
+            SAME: self._same.answer,
+            APPLY: apply.answer,
+        }
+        questions = PeerQuestions(desk, about)
         self._link.attach(on_change=link_changed, on_bulk=exchange.received, on_question=questions.answer)
         self._sampler = Sampler(self._config, status, self._newest.age_s, event_log.log)
         self._maintenance = Maintenance(self._config, event_log.log)

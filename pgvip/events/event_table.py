@@ -137,6 +137,7 @@ _TABLE: tuple[Kind, ...] = (
         schedule_cancelled="a scheduled switchover was cancelled",
         schedule_due="the time of a scheduled switchover has come",
         schedule_done="a scheduled switchover ended well",
+        restart="PostgreSQL was restarted, or stopped for a command, by `pgvip restart`; or that failed",
         pause_ended="a pause ended by itself, at the time that was set",
         power_off="the peer is powered off, as an operator ordered",
         claimed="the witness has said whose the register of a term is",

@@ -84,8 +84,16 @@ def refuse_daemon(config: Config) -> None:
     raise RefusedError("the pgvip daemon runs on this host", hint="Run systemctl stop pgvip first; it moves no role.")
 
 
-def misplaced(config: Config, system_id: str = "") -> list[PgvipError]:
-    """What is wrong with an existing cluster here; `system_id`: of the pair, when it is known."""
+COPY = "Use pgvip clone --replace, which keeps the old directory under another name."
+UPGRADE = "docs/procedures/upgrade-major.md"
+"""How a pair goes to a new major version."""
+
+
+def misplaced(config: Config, system_id: str = "", hint: str = COPY) -> list[PgvipError]:
+    """What is wrong with an existing cluster here; `system_id`: of the pair, when it is known.
+
+    `hint`: what to do about a cluster that is not the pair's.
+    """
     found: list[PgvipError] = []
     data, version = config.postgres.data_directory, program_version(config)
     cluster = pgtools.major_version(data)
@@ -93,7 +101,8 @@ def misplaced(config: Config, system_id: str = "") -> list[PgvipError]:
         found.append(
             PostgresError(
                 f"the cluster in {data} is of version {cluster}, the programs are of {version}",
-                hint="Correct postgresql.bin_directory or data_directory.",
+                hint="Correct postgresql.bin_directory or data_directory. "
+                f"PostgreSQL's data go to another major version by pg_upgrade: see {UPGRADE}.",
             )
         )
     found += [
@@ -107,7 +116,7 @@ def misplaced(config: Config, system_id: str = "") -> list[PgvipError]:
             PostgresError(
                 f"{data} is another database cluster",
                 f"Its system identifier is {here}, the pair's is {system_id}.",
-                "Use pgvip clone --replace, which keeps the old directory under another name.",
+                hint,
             )
         )
     if not pgtools.is_there(config.postgres.config_directory / "postgresql.conf"):

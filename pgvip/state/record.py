@@ -63,6 +63,25 @@ class Scheduled:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarting:
+    """A restart of PostgreSQL that was begun (`pgvip restart`): kept where it was ordered, until it is over.
+
+    `primary`: who was primary then. `before`: the postmaster of each host that is to be restarted. `back`: the role
+    returns in the end. `lowered`: the limits for which the primary is restarted first. `command`: runs on this host
+    while its PostgreSQL is down; `ran`: it has ended well.
+    """
+
+    at: str
+    by: str
+    primary: str
+    before: dict[str, str]
+    back: bool = False
+    lowered: tuple[str, ...] = ()
+    command: str = ""
+    ran: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TlsInUse:
     """See `PostgresConfig.tls`. `passwords_left`: pgvip's roles may still have passwords that nothing uses."""
 
@@ -182,6 +201,16 @@ def load_scheduled(path: Path) -> Scheduled | None:
 def save_scheduled(path: Path, scheduled: Scheduled) -> None:
     """Keep a scheduled switchover, durably."""
     _save(path, scheduled, durable=True)
+
+
+def load_restart(path: Path) -> Restarting | None:
+    """The restart that has not ended; None for none. RecordError when the file is not readable."""
+    return _load(Restarting, path)
+
+
+def save_restart(path: Path, restarting: Restarting) -> None:
+    """Keep it, durably."""
+    _save(path, restarting, durable=True)
 
 
 def load_tls(path: Path) -> TlsInUse | None:

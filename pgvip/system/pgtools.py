@@ -80,16 +80,21 @@ def tool(config: Config, name: str) -> Path:
 
 
 def program_version(config: Config) -> int:
-    """Major version of the installed programs. PostgresError when they say something odd, CommandError when nothing.
+    """Major version of the installed programs. PostgresError when they say something odd, CommandError when nothing."""
+    return int(full_version(config).partition(".")[0])
+
+
+def full_version(config: Config) -> str:
+    """Version of the installed programs, "15.14"; errors as of `program_version`.
 
     Asked as PostgreSQL's user, as everything of `bin_directory` is called: the programs may belong to that user.
     """
     command: list[str | Path] = [tool(config, "postgres"), "--version"]
     said = check(command, timeout_s=TOOL_TIMEOUT_S, user=config.postgres.user).stdout
-    found = re.search(r"\) (\d+)", said)
+    found = re.search(r"\) (\d+)(\.\d+)*", said)
     if found is None:
         raise PostgresError("did not understand postgres --version", f"It said: {said.strip()}.")
-    return int(found[1])
+    return found[0].removeprefix(") ")
 
 
 @as_postgres()

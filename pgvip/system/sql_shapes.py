@@ -103,6 +103,7 @@ SHAPES: dict[str, Shape] = {
     "standby_minimums": any_of(TEXT, NUMBER),
     "weak_commit": any_of(TEXT, TEXT, TEXT),
     "file_errors": any_of(TEXT, COUNT, TEXT, TEXT),
+    "restart_pending": any_of(TEXT, TEXT, TEXT),
     "readiness": one(
         *(COUNT, BOOL, LSN.or_null, LSN.or_null, BOOL, COUNT, COUNT, COUNT, COUNT, BOOL, TEXT, TEXT, TEXT, BOOL, BOOL),
         *(TEXT.or_null, COUNT, COUNT, FLOAT, COUNT),
