@@ -199,6 +199,11 @@ def remake(config: Config, session: Session) -> None:
     forget(config)
 
 
+def copies(config: Config) -> frozenset[str]:
+    """Names of the slots that were made here as copies of the primary's, on a standby."""
+    return _followed(config).follows
+
+
 def _followed(config: Config) -> Followed:
     with suppress(OSError, FormatError):
         return codec.from_file(Followed, config.paths.state / FOLLOWED, max_bytes=FOLLOWED_BYTES_MAX)

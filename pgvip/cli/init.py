@@ -10,11 +10,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pgvip.actions import postgres, replication
+from pgvip.checks import other_managers
 from pgvip.checks.configuration import host_problems
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.bundle import tell_daemon
 from pgvip.cli.output import put
-from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn, warn_of_host
+from pgvip.cli.steps import (
+    Step,
+    add_beside,
+    add_dry_run,
+    refuse,
+    require_root,
+    run_steps,
+    start_at_boot,
+    warn,
+    warn_of_host,
+)
 from pgvip.config.load import load
 from pgvip.config.model import Config
 from pgvip.core.values import BootFacts, Durable, Mode, Record
@@ -55,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--take-over-unit", action="store_true", help="set what starts the server at boot to manual")
     parser.add_argument("--accept-vip-in-use", action="store_true", help="go on though another host answers for a VIP")
+    add_beside(parser)
     add_exports(parser)
     add_dry_run(parser)
 
@@ -109,6 +121,7 @@ class Setup:
         self.version = enrolment.program_version(config)
         if not self.durable.record:
             enrolment.refuse_daemon(config)
+            found += other_managers.problems(config, self.args.beside)
         found += [*enrolment.unit_problems(config), *self._identity_problems(), *self._formed_problems()]
         found += [*self._vip_problems(), *server_keys.problems(config, new=self.new)]
         found += self._new_problems() if self.new else self._cluster_problems()

@@ -6,11 +6,22 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgvip.checks import other_managers
 from pgvip.checks.configuration import host_problems
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.clone import report
 from pgvip.cli.output import put
-from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn, warn_of_host
+from pgvip.cli.steps import (
+    Step,
+    add_beside,
+    add_dry_run,
+    refuse,
+    require_root,
+    run_steps,
+    start_at_boot,
+    warn,
+    warn_of_host,
+)
 from pgvip.config.load import default_file
 from pgvip.errors import RefusedError
 from pgvip.link.bundle import read_bundle
@@ -36,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replace-archive-command", action="store_true", help="give up the archive_command that is there now"
     )
     parser.add_argument("--take-over-unit", action="store_true", help="set what starts the server at boot to manual")
+    add_beside(parser)
     add_exports(parser)
     add_dry_run(parser)
 
@@ -88,6 +100,7 @@ def _check(bundle: Bundle, config: Config, args: argparse.Namespace) -> None:
     pgtools.account(config)
     enrolment.refuse_daemon(config)
     found = second_host.pair_problems(bundle, config)
+    found += other_managers.problems(config, args.beside)
     found += enrolment.unit_problems(config)
     found += second_host.standby_problems(bundle, config)
     refuse(found)

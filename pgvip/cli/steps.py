@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgvip.checks import other_managers
 from pgvip.checks.configuration import host_warnings
 from pgvip.cli.output import put
 from pgvip.errors import Exit, PgvipError, RefusedError
@@ -44,6 +45,15 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="check everything, list the steps, change nothing")
 
 
+def add_beside(parser: argparse.ArgumentParser) -> None:
+    """The option for software that looks dangerous to a pair, and is known to be for something else."""
+    parser.add_argument(
+        other_managers.OPTION, action="append", default=[], choices=other_managers.NAMES, metavar="MANAGER",
+        help=f"go on although it runs here: it is for another database or other addresses "
+        f"({', '.join(other_managers.NAMES)}; repeatable)",
+    )  # fmt: skip
+
+
 def require_root() -> None:
     """RefusedError for other users."""
     if os.geteuid() != 0:
@@ -66,7 +76,9 @@ def warn(text: str, hint: str = "") -> None:
 
 
 def warn_of_host(config: Config) -> None:
-    """What of this host prevents nothing, in the words of `pgvip check`."""
+    """What of this host prevents nothing, in the words of `pgvip check`; and what another manager has left."""
+    for what, hint in other_managers.warnings(config):
+        warn(what, hint)
     for problem in host_warnings(config):
         warn(f"{problem.message} ({problem.detail.rstrip('.')})", problem.hint)
 

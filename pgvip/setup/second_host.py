@@ -209,10 +209,16 @@ def stream_answers(config: Config) -> None:
 
 
 def _identify(config: Config) -> None:
-    words = f"{source.conninfo(config, REPLICATION_ROLE)} replication=true"
+    identified(config, source.conninfo(config, REPLICATION_ROLE))
+
+
+@as_postgres()
+def identified(config: Config, conninfo: str) -> str:
+    """What a server says to IDENTIFY_SYSTEM: its system identifier first. CommandError."""
     program = pgtools.tool(config, "psql")
+    words = f"{conninfo} replication=true"
     command: list[str | Path] = [program, "-X", "-A", "-t", "-d", words, "-c", "IDENTIFY_SYSTEM"]
-    check(command, timeout_s=ANSWER_S)
+    return check(command, timeout_s=ANSWER_S).stdout
 
 
 def target_problems(config: Config, *, allow_replace: bool) -> list[PgvipError]:

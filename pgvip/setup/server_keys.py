@@ -14,7 +14,15 @@ from pgvip.core.values import Vip
 from pgvip.errors import LinkError, PgvipError, PostgresError
 from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes
-from pgvip.system.server_tls import AUTHORITIES, EITHER, certificate_file, client_name, key_file, server_settings
+from pgvip.system.server_tls import (
+    AUTHORITIES,
+    EITHER,
+    LEFT,
+    certificate_file,
+    client_name,
+    key_file,
+    server_settings,
+)
 from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
 from pgvip.system.workers import as_postgres
 
@@ -54,7 +62,7 @@ def problems(config: Config, *, new: bool) -> list[PgvipError]:
         return [] if on else [PostgresError('postgresql.tls = "own": the server has ssl = off', "", hint)]
     certificate = pgtools.server_setting(config, "ssl_cert_file")
     ours = certificate == dict(server_settings(config))["ssl_cert_file"]
-    if not on or ours or certificate.endswith(PLACEHOLDER):
+    if not on or ours or certificate.endswith((PLACEHOLDER, certificate_file(LEFT))):
         return []
     hint = (
         'Keep it with tls = "own" and tls_authority = "PATH" in [postgresql]; or set ssl = off in postgresql.conf and '

@@ -23,6 +23,9 @@ EITHER = "pair.pgvip"
 AUTHORITIES = "authorities.crt"
 """File with the authorities of both hosts: who may be a server, and who may be a client."""
 
+LEFT = "pgvip-server"
+"""Name, in the data directory, of the certificate and key that `pgvip uninstall` leaves to the server."""
+
 REQUIRES_METHOD = 16
 """Major version of libpq from which on a client can refuse to answer a request for a password in clear."""
 

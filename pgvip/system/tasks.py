@@ -51,6 +51,7 @@ MODULES = (
     "pgvip.rejoin.saved_wal",
     "pgvip.setup.access",
     "pgvip.setup.enrolment",
+    "pgvip.setup.handing_back",
     "pgvip.setup.portrait",
     "pgvip.setup.pushing",
     "pgvip.setup.second_host",

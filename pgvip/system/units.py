@@ -111,7 +111,16 @@ def take_over(start: AutoStart) -> None:
 @as_postgres()
 def make_manual(file: Path) -> None:
     """Have start.conf say so; what lies there is replaced and not followed. CommandError."""
-    text = "# set by pgvip, which decides when this cluster may start\nmanual\n"
+    _write_start(file, "# set by pgvip, which decides when this cluster may start\nmanual\n")
+
+
+@as_postgres()
+def make_automatic(file: Path) -> None:
+    """Have start.conf say that the server is started at boot, as pg_createcluster(1) does. CommandError."""
+    _write_start(file, "auto\n")
+
+
+def _write_start(file: Path, text: str) -> None:
     try:
         if file.exists():
             files.write_like(file, text, file)
@@ -162,6 +171,16 @@ def known_servers() -> frozenset[str]:
     except CommandError:
         return frozenset()
     return frozenset(line.split()[0] for line in said.splitlines() if line.strip() and "@." not in line)
+
+
+def enabled_services() -> frozenset[str]:
+    """Services that systemd starts at boot; none where it does not say."""
+    command = ["systemctl", "list-unit-files", "--type=service", "--state=enabled", "--no-legend", "--plain"]
+    try:
+        said = run(command, timeout_s=TIMEOUT_S).stdout
+    except CommandError:
+        return frozenset()
+    return frozenset(line.split()[0] for line in said.splitlines() if line.strip())
 
 
 def debian_units(data_directory: Path) -> frozenset[str]:

@@ -10,8 +10,8 @@ from pgvip.probes.database import Answers
 from pgvip.system.sql import SQL_DIRECTORY
 from pgvip.system.sql_shapes import SHAPES, Row, UnexpectedAnswerError, checked
 
-SCRIPTS = {"setup"}
-"""Run by psql: nothing of what they answer is read."""
+SCRIPTS = {"setup", "uninstall", "uninstall_others", "uninstall_rights"}
+"""Run by psql: nothing of what they answer is read, but lines for people."""
 
 
 def test_every_query_has_a_shape() -> None:
