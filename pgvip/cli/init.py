@@ -17,10 +17,12 @@ from pgvip.cli.output import put
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn, warn_of_host
 from pgvip.config.load import load
 from pgvip.config.model import Config
+from pgvip.config.observing import observes
 from pgvip.core.values import BootFacts, Durable, Mode, Record
 from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
-from pgvip.setup import access, bundles, enrolment, network, server_keys
+from pgvip.setup import access, bundles, enrolment, network, observing, server_keys
 from pgvip.setup.hands import Hands
+from pgvip.state.observed import Observed, forget_observed, save_observed
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
 from pgvip.system import pgtools, privileges, units
 from pgvip.system.boot import boot_identity
@@ -71,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
     if not setup.durable.record:
         for what, hint in network.gateway_warnings(config):
             warn(what, hint)
+    if observes(config):
+        setup.observe()
+        return 0
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     setup.run()
@@ -106,6 +111,9 @@ class Setup:
         found: list[PgvipError] = [*host_problems(config)]
         refuse(found)
         pgtools.account(config)
+        if observes(config):
+            refuse(observing.primary_problems(config))
+            return
         self.version = enrolment.program_version(config)
         if not self.durable.record:
             enrolment.refuse_daemon(config)
@@ -126,7 +134,7 @@ class Setup:
                 )
             ]
         complete = self.identity is not None and (self.config.paths.certificates / "own.key").exists()
-        if complete and self.durable.record is None:
+        if complete and self.durable.record is None and not observing.has_only_observed(self.config, self.durable):
             # A new one would say that this host may serve, whatever has become of the pair since.
             return [
                 RecordError(
@@ -214,6 +222,27 @@ class Setup:
                 "pg_checksums --enable turns them on while the server is down.",
             )
         return found
+
+    def observe(self) -> None:
+        """`pair.mode = "observe"`: what pgvip needs of its own, and no more; no record says that it may act."""
+        config = self.config
+        keys = Step("keys and certificates that PostgreSQL will use", lambda: server_keys.ensure_own(config),
+                    lambda: server_keys.is_complete(config))  # fmt: skip
+        steps = [
+            Step("directories for pgvip's state", self.hands.do, lambda: enrolment.directories_ready(config)),
+            *([keys] if server_keys.used(config) else []),
+            Step("identity of the pair", self._identify, lambda: self.identity is not None),
+            Step("note that pgvip only observes",
+                 lambda: save_observed(config.paths.state, Observed(config.me.name))),
+            Step(f"certificates, and bundle for {config.peer.name} in {self.bundle_path}", self._bundle),
+        ]  # fmt: skip
+        run_steps(steps, dry_run=self.args.dry_run)
+        if self.args.dry_run:
+            put("nothing was changed (--dry-run)", flush=True)
+            return
+        put("PostgreSQL was left as it is. Where pgvip may not log in yet, by hand:", flush=True)
+        put("\n".join(f"  {line}" for line in observing.ROLE), flush=True)
+        put(f"Next: pgvip join {self.bundle_path} on {config.peer.name}, then start pgvip on both hosts.", flush=True)
 
     # --- steps ---------------------------------------------------------------------------------------------
 
@@ -326,6 +355,7 @@ class Setup:
         # stopped until a second host, which is not there yet, has been asked.
         facts = BootFacts(confirmed=True, confirmed_term=FIRST_TERM)
         save_boot_facts(self.config.paths.boot_facts, boot_identity(), facts)
+        forget_observed(self.config.paths.state)
 
     def _bundle(self) -> None:
         """New keys for the second host, and for this one where it has none: each run makes earlier bundles invalid."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from pgvip.core.actions import Rejoin, StartPostgres, name_of
+from pgvip.core.actions import Rejoin, StartPostgres, name_of, words_of
 from pgvip.core.changes import CRASHES
 from pgvip.core.conditions import FIT, Unmet, names, unmet
 from pgvip.core.converge import CHECK_FRESH_S
@@ -95,7 +95,7 @@ def _pause(v: Facts) -> str:
 
 def _failing(v: Facts) -> list[dict[str, Any]]:
     return [
-        {"name": name_of(kind), "times": past.times, "text": past.text,
+        {"name": name_of(kind), "words": words_of(kind), "times": past.times, "text": past.text,
          "hint": kind.properties.hint or "see what it says, and pgvip check"}
         for kind, past in sorted(v.k.work.failures.items(), key=lambda one: name_of(one[0]))
         if past.times >= 2
@@ -293,8 +293,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("vetoed", lambda v: v.k.fencing.veto.refused if v.k.fencing.veto else "",
                "a veto hook puts the takeover off: {it}",
                "see what the hook is about; when it allows it, this host takes over"),
-    WarningRow("action-failing", _failing, "{it[name]} failed {it[times]} times: {it[text]}", "{it[hint]}", both=True,
-               unseen=lambda it: it["name"] == name_of(StartPostgres)),
+    WarningRow("action-failing", _failing, "could not {it[words]}, {it[times]} times: {it[text]}", "{it[hint]}",
+               both=True, unseen=lambda it: it["name"] == name_of(StartPostgres)),
     WarningRow("state-hangs", _state_hangs, "the record cannot be written: a write of it does not end",
                "see that the disk of the state directory works", both=True),
     WarningRow("commits-wait", _commits_wait, "commits wait for {peer}, which flushes nothing: {it[text]}",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from pgvip import __version__
 from pgvip.actions import unwatched
 from pgvip.archive.maintenance import Maintenance
+from pgvip.config.observing import observes
 from pgvip.core.settings import Identity
-from pgvip.core.values import Durable
+from pgvip.core.values import BootFacts, Durable
 from pgvip.daemon import at_start
 from pgvip.daemon.action_table import Actions
 from pgvip.daemon.action_threads import Workshop
@@ -24,6 +25,7 @@ from pgvip.daemon.kept_facts import KeptFacts
 from pgvip.daemon.live_config import LiveConfig, Options, log_style
 from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received
 from pgvip.daemon.notes import Notes
+from pgvip.daemon.observer import Observer, identity_of
 from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Arrivals, ProbeThreads
 from pgvip.daemon.rotation_desk import QUESTION as ROTATE
@@ -45,7 +47,7 @@ from pgvip.link.tls import load_contexts
 from pgvip.notify.notifier import Notifier
 from pgvip.orders import leaving, readiness
 from pgvip.orders.desk import Desk
-from pgvip.orders.order_table import Orders
+from pgvip.orders.order_table import READING, Orders
 from pgvip.orders.peer_questions import PeerQuestions
 from pgvip.orders.planned import Switchover
 from pgvip.orders.schedule import Schedule
@@ -80,6 +82,7 @@ class Assembly:
         self._newest, self._notes = Newest(), Notes()
         self._took_s: dict[str, float] = {}
         renewing = at_start.end_exchange(config)
+        self._observing = observes(config)
         self._link = _link(config, self._inbox)
         self._archive_link = ArchiveLink(self._config, lambda: self._link.state().connected, event_log.log)
         self._ask_peer = partial(ask_document, self._link)
@@ -100,13 +103,15 @@ class Assembly:
             event_log.log("link", renewing)
         at_start.begin(config)
         self._store, facts = RecordStore(config.paths.record), KeptFacts(config.paths.boot_facts, boot_id)
-        durable = self._store.settle() or Durable()
-        self._notes.begin(durable.record)
         who = Identity(boot_id, secrets.token_hex(8), now_s(), identity.pair_id, identity.system_id)
+        durable, known = Durable(), BootFacts()
+        if self._observing:  # neither the record nor the facts of those days in which pgvip acted say who serves now
+            who = identity_of(who)
+        else:
+            durable, known = self._store.settle() or durable, facts.load()
+        self._notes.begin(durable.record)
         self._observe_and_act(config)
-        self._loop = Daemon(
-            self._config, self._inbox, self._outside(facts), who=who, durable=durable, facts=facts.load()
-        )
+        self._loop = Daemon(self._config, self._inbox, self._outside(facts), who=who, durable=durable, facts=known)
         self._answer(config)
 
     def _begin_to_log(self, config: Config, options: Options) -> None:
@@ -118,7 +123,8 @@ class Assembly:
         event_log.listen(self._counts.hear)
         CrashHandler(self._recorder.store).install()
         self._recorder.start()
-        event_log.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
+        only = ': pair.mode is "observe", and nothing is changed' if self._observing else ""
+        event_log.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}{only}")
 
     def _observe_and_act(self, config: Config) -> None:
         """Who looks, and who acts: their words go into the loop's inbox."""
@@ -136,8 +142,13 @@ class Assembly:
         self._workshop = Workshop(
             actions.functions(), actions.interrupt, self._inbox, event_log.log, self._took_s, faults=self._faults
         )
+        self._observer = Observer(self._config, self._inbox)
 
     def _outside(self, facts: KeptFacts) -> Outside:
+        outside = self._acting(facts)
+        return self._observer.instead_of(outside) if self._observing else outside
+
+    def _acting(self, facts: KeptFacts) -> Outside:
         return Outside(
             start=self._workshop.start,
             wake=self._probe_threads.wake,
@@ -157,7 +168,8 @@ class Assembly:
         renew_gently = partial(self._renew, gently=True)
         rotation = RotationDesk(self._newest.sure, renew_gently, self._ask_peer, event_log.log)
         explanations = Explanations(self._newest, self._took_s)
-        status = StatusView(self._newest, self._link.state, self._guardian, self._background.facts)
+        observed = self._observer.document if self._observing else None
+        status = StatusView(self._newest, self._link.state, self._guardian, self._background.facts, observed=observed)
         orders = Orders(
             desk,
             status,
@@ -169,6 +181,7 @@ class Assembly:
                 ROTATE: rotation.handle,
             },
             read_drill=self._background.read_drill,
+            only=READING if self._observing else None,
         )
         self._server = OperatorServer(config.paths.socket, orders.handle)
         view = WebView(self._config, self._newest, self._counts, self._recorder.store, explanations)
@@ -198,17 +211,11 @@ class Assembly:
         self._workshop.prepare()
         self._probe_threads.start(self._probes.all())
         self._arrivals.start()
-        self._link.start()
-        self._archive_link.start()
-        self._server.start()
-        self._web.start()
-        self._sampler.start()
-        self._schedule.start()
-        self._background.start()
-        self._tls_change.start()
-        self._guardian.start()
-        self._maintenance.start()
-        self._notifier.start()
+        for observing in (self._link, self._server, self._web, self._sampler, self._background, self._notifier):
+            observing.start()
+        if not self._observing:
+            for acting in (self._archive_link, self._schedule, self._tls_change, self._guardian, self._maintenance):
+                acting.start()
         service.notify("READY=1")
         self._loop.run()
         service.notify("STOPPING=1")
@@ -220,7 +227,8 @@ class Assembly:
         self._sampler.close()
         self._web.close()
         self._server.close()
-        unwatched.leave(self._config())
+        if not self._observing:
+            unwatched.leave(self._config())
         event_log.log("leave", leaving.on_stop(self._newest.get()))
         self._link.close()
         self._recorder.close()

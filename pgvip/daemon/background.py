@@ -17,6 +17,7 @@ from pgvip.actions import last_words
 from pgvip.archive import backups, report
 from pgvip.checks import exposed
 from pgvip.checks.server_state import ServerState
+from pgvip.config.observing import observes
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Vip
 from pgvip.core.warning_row import WarningRow, warned
@@ -216,10 +217,13 @@ class Background:
 
     def look_server(self) -> None:
         """At this host's PostgreSQL and its configuration files; pgvip's own lines are put back there."""
-        server_files.reset_recovery(self._config())
-        with server_files.WRITING:
-            config = self._config()
-            kept = (*server_files.follow(config), *server_files.keep(config))
+        config = self._config()
+        kept: tuple[StandingWarning, ...] = ()
+        if not observes(config):
+            server_files.reset_recovery(config)
+            with server_files.WRITING:
+                config = self._config()
+                kept = (*server_files.follow(config), *server_files.keep(config))
         found = (*kept, *self._server.warnings(config))
         for_peer = (*found, *_why_down(config))
         self._own_server = _Seen({"server": codec.encode(Server(config.me.name, for_peer, 0.0))}, now_s())

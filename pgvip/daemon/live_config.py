@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgvip.config.load import load
+from pgvip.config.observing import observes
 from pgvip.config.reload import changes, reloaded, unfit
 from pgvip.errors import PgvipError
 from pgvip.events import event_log
@@ -78,4 +79,4 @@ def log_style(config: Config, options: Options, term: Callable[[], int]) -> even
     """How this daemon logs: as configured, unless the command line says otherwise."""
     wanted = options.log_format or config.log.format
     level = options.log_level or config.log.level
-    return event_log.Style(wanted == "json", WORDS[level], config.me.name, config.name, term)
+    return event_log.Style(wanted == "json", WORDS[level], config.me.name, config.name, term, observes(config))
