@@ -20,9 +20,9 @@ from pgvip.config.model import Config
 from pgvip.config.observing import observes
 from pgvip.core.values import BootFacts, Durable, Mode, Record
 from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
-from pgvip.setup import access, bundles, enrolment, network, observing, server_keys
+from pgvip.setup import access, bundles, enrolment, network, observe_setup, server_keys
 from pgvip.setup.hands import Hands
-from pgvip.state.observed import Observed, forget_observed, save_observed
+from pgvip.state.last_observed import Observed, forget_observed, save_observed
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
 from pgvip.system import pgtools, privileges, units
 from pgvip.system.boot import boot_identity
@@ -112,7 +112,7 @@ class Setup:
         refuse(found)
         pgtools.account(config)
         if observes(config):
-            refuse(observing.primary_problems(config))
+            refuse(observe_setup.primary_problems(config))
             return
         self.version = enrolment.program_version(config)
         if not self.durable.record:
@@ -134,7 +134,7 @@ class Setup:
                 )
             ]
         complete = self.identity is not None and (self.config.paths.certificates / "own.key").exists()
-        if complete and self.durable.record is None and not observing.has_only_observed(self.config, self.durable):
+        if complete and self.durable.record is None and not observe_setup.has_only_observed(self.config, self.durable):
             # A new one would say that this host may serve, whatever has become of the pair since.
             return [
                 RecordError(
@@ -241,7 +241,7 @@ class Setup:
             put("nothing was changed (--dry-run)", flush=True)
             return
         put("PostgreSQL was left as it is. Where pgvip may not log in yet, by hand:", flush=True)
-        put("\n".join(f"  {line}" for line in observing.ROLE), flush=True)
+        put("\n".join(f"  {line}" for line in observe_setup.ROLE), flush=True)
         put(f"Next: pgvip join {self.bundle_path} on {config.peer.name}, then start pgvip on both hosts.", flush=True)
 
     # --- steps ---------------------------------------------------------------------------------------------

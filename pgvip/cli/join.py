@@ -15,7 +15,7 @@ from pgvip.config.load import default_file
 from pgvip.config.observing import observes
 from pgvip.errors import RefusedError
 from pgvip.link.bundle import read_bundle
-from pgvip.setup import enrolment, observing, second_host, server_keys
+from pgvip.setup import enrolment, observe_setup, second_host, server_keys
 from pgvip.setup.hands import Hands
 from pgvip.system import pgtools, privileges
 
@@ -86,7 +86,7 @@ def _observe(bundle: Bundle, config: Config, args: argparse.Namespace, hands: Ha
     refuse(host_problems(config))
     pgtools.account(config)
     enrolment.refuse_daemon(config)
-    refuse([*second_host.pair_problems(bundle, config), *observing.standby_problems(config, bundle.system_id)])
+    refuse([*second_host.pair_problems(bundle, config), *observe_setup.standby_problems(config, bundle.system_id)])
     put(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
     install = Step("configuration, keys, certificates, identity",
                    lambda: second_host.install(bundle, config, args.bundle, hands))  # fmt: skip

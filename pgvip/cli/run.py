@@ -10,8 +10,8 @@ from pgvip.daemon.assembly import Assembly
 from pgvip.daemon.live_config import Options
 from pgvip.errors import ConfigError, RecordError
 from pgvip.events.event_table import WORDS
-from pgvip.setup import observing
-from pgvip.state.observed import forget_observed
+from pgvip.setup import observe_setup
+from pgvip.state.last_observed import forget_observed
 from pgvip.state.record import RecordStore, load_identity
 from pgvip.system import privileges, service
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
             hint="Run `pgvip init` on the first host, `pgvip clone` or `pgvip join` on the second.",
         )
     if not observes(config):
-        observing.check_record(config, RecordStore(config.paths.record).load())
+        observe_setup.check_record(config, RecordStore(config.paths.record).load())
         forget_observed(config.paths.state)
     if service.under_systemd() and not config.postgres.unit:
         raise ConfigError(

@@ -274,11 +274,6 @@ def _warnings(document: Document) -> list[str]:
         return ["", "no warnings"]
     lines = ["", f"warnings ({len(document['warnings'])})"]
     for one in document["warnings"]:
-        if one["name"] == "peer-silent" and _has_no_second(document):
-            peer = document["peer"]["name"]
-            lines.append(f"  {one['name']}: {peer} has not been set up yet, or pgvip has not been started there")
-            lines.append(f"      hint: pgvip clone on {peer}, with the bundle of pgvip init; then start pgvip there")
-            continue
         lines.append(f"  {one['name']}: {one['text']}")
         if one["hint"]:
             lines.append(f"      hint: {one['hint']}")

@@ -150,8 +150,7 @@ class WriteState(Action):
 
     properties: ClassVar[Properties] = Properties(
         retry_s=(0.2, 2.0), routine=True, usual_s=0.01, brief=True,
-        hint="see that the state directory's disk works and has space",
-        words="write the record",
+        hint="see that the state directory's disk works and has space", words="write the record",
     )  # fmt: skip
 
     durable: Durable
@@ -163,8 +162,7 @@ class StartPostgres(Action):
 
     properties: ClassVar[Properties] = Properties(
         Subject.POSTGRES, retry_s=(1.0, 30.0), exclusive=True, probes=("processes", "database", "connection"),
-        usual_s=0.7, hint="see PostgreSQL's log",
-        words="start PostgreSQL",
+        usual_s=0.7, hint="see PostgreSQL's log", words="start PostgreSQL",
     )  # fmt: skip
 
     standby: bool
@@ -180,8 +178,7 @@ class StopPostgres(Action):
 
     properties: ClassVar[Properties] = Properties(
         Subject.POSTGRES, retry_s=(0.3, 5.0), exclusive=True, probes=("processes",), usual_s=0.25,
-        hint="see which processes are left (D state?); the host may have to be reset",
-        words="stop PostgreSQL",
+        hint="see which processes are left (D state?); the host may have to be reset", words="stop PostgreSQL",
     )  # fmt: skip
 
     clean: bool
@@ -219,8 +216,7 @@ class SetSyncNames(Action):
     """Set (to the peer) or clear synchronous_standby_names, and see it in effect."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.NAMES, retry_s=(0.5, 5.0), probes=("database",), brief=True,
-        words="change synchronous_standby_names",
+        Subject.NAMES, retry_s=(0.5, 5.0), probes=("database",), brief=True, words="change synchronous_standby_names",
     )  # fmt: skip
 
     on: bool
@@ -250,8 +246,7 @@ class AddVip(VipAction):
     """Add the address, verify by netlink, announce."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.ADDRESS, retry_s=(0.5, 5.0), probes=("held",), usual_s=0.02, brief=True,
-        words="raise the {vip} VIP",
+        Subject.ADDRESS, retry_s=(0.5, 5.0), probes=("held",), usual_s=0.02, brief=True, words="raise the {vip} VIP",
     )  # fmt: skip
 
 
@@ -260,8 +255,7 @@ class DropVip(VipAction):
     """End the sessions that came in through the address, drop it, verify by netlink."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.ADDRESS, retry_s=(0.2, 2.0), probes=("held",), brief=True,
-        words="drop the {vip} VIP",
+        Subject.ADDRESS, retry_s=(0.2, 2.0), probes=("held",), brief=True, words="drop the {vip} VIP",
     )  # fmt: skip
 
 
@@ -315,8 +309,7 @@ class PowerOn(Action):
     """Switch the peer on again, best effort."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.POWER, retry_s=(10.0, 60.0), urgent=False, probes=("fence",), usual_s=2.0,
-        words="switch the peer on",
+        Subject.POWER, retry_s=(10.0, 60.0), urgent=False, probes=("fence",), usual_s=2.0, words="switch the peer on",
     )  # fmt: skip
 
 
@@ -364,8 +357,7 @@ class MountArchive(Action):
     """Mount the peer's WAL archive."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.ARCHIVE, retry_s=(2.0, 30.0), urgent=False, probes=("archive",),
-        words="mount the peer's archive",
+        Subject.ARCHIVE, retry_s=(2.0, 30.0), urgent=False, probes=("archive",), words="mount the peer's archive",
     )  # fmt: skip
 
 

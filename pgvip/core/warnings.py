@@ -22,6 +22,7 @@ from pgvip.core.messages import Message
 from pgvip.core.promotion import STRAYS_MAX
 from pgvip.core.rights import ELIGIBLE, SOLO, eligible, standby_address, standby_right, write_right
 from pgvip.core.settings import StandingWarning
+from pgvip.core.silent_peer import silence
 from pgvip.core.values import NEVER, Override, Vip
 from pgvip.core.warning_row import WarningRow, warned
 from pgvip.core.witness_warnings import WITNESS
@@ -353,8 +354,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "see that sequence pgvip.heartbeat is there (pgvip init makes it again), who locks it, and that role "
                "pgvip may update it",
                both=True),
-    WarningRow("peer-silent", lambda v: v.message is None, "the peer's daemon does not answer",
-               "systemctl status pgvip on the peer"),
+    WarningRow("peer-silent", silence, "{it[text]}", "{it[hint]}"),
     WarningRow("stranger", _answers_in_its_place,
                "something answers in place of {peer}, and is not known to be {peer}: {it}",
                "find that machine; if it is {peer}, see why its database does not let pgvip in: pgvip check"),

@@ -218,13 +218,13 @@ class Background:
     def look_server(self) -> None:
         """At this host's PostgreSQL and its configuration files; pgvip's own lines are put back there."""
         config = self._config()
-        kept: tuple[StandingWarning, ...] = ()
-        if not observes(config):
+        found: tuple[StandingWarning, ...] = ()
+        if not observes(config):  # else these settings are not pgvip's affair
             server_files.reset_recovery(config)
             with server_files.WRITING:
                 config = self._config()
-                kept = (*server_files.follow(config), *server_files.keep(config))
-        found = (*kept, *self._server.warnings(config))
+                found = (*server_files.follow(config), *server_files.keep(config))
+            found = (*found, *self._server.warnings(config))
         for_peer = (*found, *_why_down(config))
         self._own_server = _Seen({"server": codec.encode(Server(config.me.name, for_peer, 0.0))}, now_s())
         self._server_warnings = found

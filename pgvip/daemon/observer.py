@@ -3,7 +3,7 @@
 The loop touches the world only through `Outside`; in this mode its actions, its facts of this boot and its notes come
 here. An action that only looks is carried out. Every other one is reported, counted and ended at once: as done, where
 nothing observes its effect (so that the decisions that would follow are reported too), else as not done. The record is
-in memory alone and follows who is seen to serve. What begins by itself beside the loop is not started
+in memory alone and follows who is seen to serve. What would begin by itself in the background is not started
 (`daemon.assembly`, `daemon.probe_table`).
 """
 
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.core.actions import Action, CheckVip, FindEnd, Result
 from pgvip.core.facts import Facts
-from pgvip.core.observed import DONE, follow
+from pgvip.core.observed_record import DONE, follow
 from pgvip.deadlines import now_s
 from pgvip.errors import RecordError
 from pgvip.events import event_log
-from pgvip.state.observed import Observed, save_observed
+from pgvip.state.last_observed import Observed, save_observed
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -61,7 +61,7 @@ class Observer:
         self._kept = Observed()
 
     def instead_of(self, acting: Outside) -> Outside:
-        """The same with nothing in it that changes something. What is not named here looks, tells or ends a round.
+        """The same with nothing in it that changes something. What is not named here reads, sends or ends a round.
 
         The watchdog is off in this mode (`config.observing`).
         """
@@ -110,7 +110,7 @@ class Observer:
         return new
 
     def _ended(self, snapshot: Snapshot, tell: Callable[[Snapshot], None]) -> None:
-        """After each round: keep who serves, for the day when this host is to act again (`state.observed`).
+        """After each round: keep who serves, for the day when this host is to act again (`state.last_observed`).
 
         A write now and then, at a change alone: nothing waits for a loop that only observes.
         """

@@ -5,8 +5,10 @@ The commands and the lines of configuration are those of docs/procedures/observe
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 from tests.lab.hosts import DATA_DIRECTORY, Host
 from tests.lab.lab import Lab
-from tests.lab.nodes import wait_until
+from tests.lab.nodes import LabError, wait_until
 from tests.lab.pair import BUNDLE, CONFIG, Options, Pair, config_text
 from tests.lab.postgres import PlainCluster
 from tests.lab.test_setup import in_service
@@ -46,7 +48,14 @@ def observing(lab: Lab) -> tuple[Pair, PlainCluster, PlainCluster]:
         (data / "pg_hba.conf").write_text(block("pg_hba") + (data / "pg_hba.conf").read_text())
         (data / "pg_ident.conf").write_text(block("pg_ident"))
         host.sql("select pg_reload_conf()")
+        wait_until(partial(reloaded, host), 10, f"{host.name} has read its files")
     return pair, alpha, beta
+
+
+def reloaded(host: Host) -> bool:
+    """The server lets pgvip in, by the new lines: it has read them, and said so in its log."""
+    query = "select count(*) from pg_ident_file_mappings"
+    return host.sql(query) == "2" and server_log(host).rstrip().endswith("reloading configuration files")
 
 
 def set_up(pair: Pair) -> None:
@@ -89,8 +98,15 @@ def server_log(host: Host) -> str:
     return (host.directory / "postgresql/data/log").read_text(errors="replace")
 
 
+def status(pair: Pair, host: Host) -> dict[str, Any]:
+    """What the daemon says; nothing while it starts."""
+    done = pair.pgvip(host, "status", "--json", check=False, timeout_s=20)
+    found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+    return found
+
+
 def wishes(pair: Pair, host: Host) -> set[str]:
-    return {one["text"] for one in pair.status(host)["observed"]["would"]}
+    return {one["text"] for one in status(pair, host)["observed"]["would"]}
 
 
 def test_a_failover_by_hand_is_reported_and_nothing_is_touched(lab: Lab) -> None:
@@ -102,10 +118,13 @@ def test_a_failover_by_hand_is_reported_and_nothing_is_touched(lab: Lab) -> None
     set_up(pair)
 
     def paired() -> bool:
-        found = pair.status(beta)
-        return found["role"] == "standby" and found["me"]["eligible"] is True
+        found = status(pair, beta)
+        return bool(found) and found["role"] == "standby" and found["me"]["eligible"] is True
 
-    wait_until(paired, 60, "beta may take over, as far as is observed")
+    try:
+        wait_until(paired, 60, "beta may take over, as far as is observed")
+    except LabError as error:
+        raise LabError(f"{error}\n{pair.describe(60)}") from error
     assert pair.status(alpha)["mode"] == "observe"
     shown = pair.pgvip(alpha, "status").stdout
     assert shown.startswith("OBSERVE: ")
@@ -117,7 +136,7 @@ def test_a_failover_by_hand_is_reported_and_nothing_is_touched(lab: Lab) -> None
     assert {host.name: inside(host) for host in (alpha, beta)} == within
     for host in (alpha, beta):
         said = server_log(host)[logs[host.name] :]
-        assert not re.search(r"SIGHUP|shut|statement|ERROR|FATAL", said), said
+        assert not re.search(r"SIGHUP|shut|statement|ERROR|FATAL", said), (host.name, server_log(host)[-3000:])
 
     # The primary's server is killed: pgvip would hand the role over.
     alpha.signal_postgres(9)
@@ -147,6 +166,6 @@ def test_a_failover_by_hand_is_reported_and_nothing_is_touched(lab: Lab) -> None
     for host in (alpha, beta):
         host.stop_service("pgvip")
     pair.start_services(beta)
-    wait_until(lambda: "no-record" in {one["name"] for one in pair.status(beta)["warnings"]}, 30, "beta waits")
+    wait_until(lambda: "no-record" in {one["name"] for one in status(pair, beta).get("warnings", ())}, 30, "beta waits")
     assert beta.writable()
     assert DATA_DIRECTORY in beta.run(["cat", f"{DATA_DIRECTORY}/postmaster.opts"]).stdout

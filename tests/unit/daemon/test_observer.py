@@ -21,7 +21,7 @@ from pgvip.daemon.loop import Outside
 from pgvip.daemon.observer import NOT_DONE, Observer
 from pgvip.events import event_log
 from pgvip.events.event_table import Event
-from pgvip.state.observed import load_observed
+from pgvip.state.last_observed import load_observed
 from pgvip.status.snapshot import LoopStats, Newest, Snapshot
 from tests.unit import configs
 from tests.unit.core_world import primary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgvip.core.actions import KINDS
-from pgvip.core.observed import DONE, follow
+from pgvip.core.observed_record import DONE, follow
 from pgvip.core.values import Durable, Mode
 from tests.unit.core_world import TERM, primary, standby
 

@@ -1,4 +1,4 @@
-"""Who served while pgvip only observed (`pair.mode = "observe"`): looked at before this host acts again.
+"""Who served while pgvip only observed (`pair.mode = "observe"`): read before this host acts again.
 
 Whoever runs the pair meanwhile may have moved the role. The record on disk does not know of it, and a daemon that acted
 on it would stop the server that clients use.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.errors import PgvipError, PostgresError, RecordError
 from pgvip.setup import enrolment
-from pgvip.state.observed import load_observed
+from pgvip.state.last_observed import load_observed
 from pgvip.system import pgtools
 
 if TYPE_CHECKING:
