@@ -51,10 +51,19 @@ def has_only_observed(config: Config, durable: Durable) -> bool:
 
 
 def check_record(config: Config, durable: Durable | None) -> None:
-    """RecordError for a daemon that is to act again, where somebody has moved the role while pgvip only observed."""
+    """RecordError for a daemon that is to act on a pair of which it has no record, or an old one.
+
+    By either it would stop the server that serves now.
+    """
     seen, record = load_observed(config.paths.state), durable.record if durable else None
-    if seen is None or record is None or seen.primary in ("", record.primary):
+    if seen is None or (record is not None and seen.primary in ("", record.primary)):
         return
+    if record is None:
+        raise RecordError(
+            'pgvip has only observed this pair so far, and pair.mode is "normal" now',
+            "It has no record of who may serve, and would stop the server of this host.",
+            "Run pgvip init on the primary, and pgvip join with its bundle on the standby; then start pgvip.",
+        )
     raise RecordError(
         f"{seen.primary} is primary now, and this host's record (term {record.term}) says {record.primary}",
         'Somebody moved the role while pair.mode was "observe"; pgvip would stop the server that serves now.',

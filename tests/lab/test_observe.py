@@ -8,18 +8,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.hosts import DATA_DIRECTORY, Host
+from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 from tests.lab.nodes import LabError, wait_until
-from tests.lab.pair import BUNDLE, CONFIG, Options, Pair, config_text
+from tests.lab.pair import BUNDLE, CONFIG, PGVIP, Options, Pair, config_text
 from tests.lab.postgres import PlainCluster
 from tests.lab.test_setup import in_service
+from tests.unit.test_monitoring_templates import ITEMS, SERVICE, found, path_of
 
 pytestmark = pytest.mark.timeout(240)
 PAGE = Path(__file__).parent.parent.parent / "docs/procedures/observe.md"
@@ -109,6 +111,28 @@ def wishes(pair: Pair, host: Host) -> set[str]:
     return {one["text"] for one in status(pair, host)["observed"]["would"]}
 
 
+def monitored(host: Host) -> None:
+    """What monitoring systems get of a real pair."""
+    answer = json.loads(host.run(["curl", "-s", "http://127.0.0.1:8433/status"]).stdout)
+    for item in ITEMS.values():
+        if "master_item" in item:
+            found(path_of(item), answer)
+    metrics = host.run(["curl", "-s", "http://127.0.0.1:8433/metrics"]).stdout
+    assert "pgvip_observe{" in metrics
+    assert re.search(r'pgvip_would_total\{.*action="Promote".*\} [1-9]', metrics)
+    script = PAGE.parent.parent.parent / "conf/checkmk-pgvip"
+    lines = host.run([sys.executable, script], env={"PGVIP_COMMAND": str(PGVIP)}, timeout_s=60).stdout.splitlines()
+    assert len(lines) > 20
+    assert [line for line in lines if not SERVICE.fullmatch(line)] == []
+
+
+def refuses_to_act(pair: Pair, host: Host) -> None:
+    host.stop_service("pgvip")
+    refused = pair.pgvip(host, "run", check=False)
+    assert refused.returncode != 0
+    assert "pgvip has only observed this pair so far" in refused.stderr
+
+
 def test_a_failover_by_hand_is_reported_and_nothing_is_touched(lab: Lab) -> None:
     pair, _alpha, beta_server = observing(lab)
     alpha, beta = pair.alpha, pair.beta
@@ -156,16 +180,12 @@ def test_a_failover_by_hand_is_reported_and_nothing_is_touched(lab: Lab) -> None
     events = pair.pgvip(beta, "events").stdout
     assert "would promote PostgreSQL" in events
     assert "observe only: " in events
-    metrics = beta.run(["curl", "-s", "http://127.0.0.1:8008/metrics"]).stdout
-    assert "pgvip_observe{" in metrics
-    assert re.search(r'pgvip_would_total\{.*action="Promote".*\} [1-9]', metrics)
     assert not (beta.directory / "state/record.json").exists()
 
-    # A daemon that is to act knows that it has no record, and does nothing either.
+    monitored(beta)
+
+    # A daemon that is to act has no record: it does not start, instead of stopping the server that serves.
     pair.write_config(Options())
     for host in (alpha, beta):
-        host.stop_service("pgvip")
-    pair.start_services(beta)
-    wait_until(lambda: "no-record" in {one["name"] for one in status(pair, beta).get("warnings", ())}, 30, "beta waits")
+        refuses_to_act(pair, host)
     assert beta.writable()
-    assert DATA_DIRECTORY in beta.run(["cat", f"{DATA_DIRECTORY}/postmaster.opts"]).stdout
