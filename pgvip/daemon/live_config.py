@@ -61,6 +61,10 @@ class LiveConfig:
             except PgvipError as failure:
                 event_log.log("reload-failed", str(failure))
                 return
+            if new.mode != old.mode:  # what follows from the mode, such as asynchronous, must not come without it
+                why = f"needs a restart of pgvip: pair.mode: {old.mode} -> {new.mode}; nothing else is applied before"
+                event_log.log("reload-failed", why)
+                return
             merged = reloaded(old, new)
             if why := unfit(merged):
                 event_log.log("reload-failed", f"with a witness this change needs a restart of pgvip: {why}")

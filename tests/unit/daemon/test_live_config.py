@@ -89,3 +89,16 @@ def test_what_the_lease_of_a_witness_does_not_allow_changes_nothing(
     file.write_text(edited(NO_FENCING, ("[paths]", '[log]\nlevel = "warning"\n[paths]')) + WITNESS)
     live.reload()
     assert live().log.level == "warning"
+
+
+def test_a_change_of_the_mode_brings_nothing_along_before_the_restart(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A daemon that only observes treats the pair as asynchronous: one that acts must not come to that by a reload."""
+    old = load(file, "db1")
+    assert old.settings.sync
+    live = LiveConfig(old, Options(file, "db1"))
+    file.write_text(edited(("[pair]", '[pair]\nmode = "observe"')))
+    live.reload()
+    assert live() is old
+    assert "needs a restart of pgvip: pair.mode: normal -> observe" in capsys.readouterr().err
