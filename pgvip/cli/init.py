@@ -112,7 +112,8 @@ class Setup:
         refuse(found)
         pgtools.account(config)
         if observes(config):
-            refuse(observe_setup.primary_problems(config))
+            refuse(self._formed_pair())
+            refuse([*self._identity_problems(), *observe_setup.primary_problems(config)])
             return
         self.version = enrolment.program_version(config)
         if not self.durable.record:
@@ -121,6 +122,13 @@ class Setup:
         found += [*self._vip_problems(), *server_keys.problems(config, new=self.new)]
         found += self._new_problems() if self.new else self._cluster_problems()
         refuse(found)
+
+    def _formed_pair(self) -> list[PgvipError]:
+        """With `pair.mode = "observe"`: a pair that pgvip has run before has all that it needs to be observed."""
+        if self.durable.record is None:
+            return []
+        hint = "Start pgvip again with the new mode, on both hosts; a new bundle would make their keys invalid."
+        return [RefusedError("this host belongs to a pair already", "", hint)]
 
     def _identity_problems(self) -> list[PgvipError]:
         if self._formed:

@@ -72,6 +72,19 @@ def set_up(pair: Pair) -> None:
         pair.start_services(host)
 
 
+def test_init_makes_no_new_keys_for_a_pair_that_pgvip_has_run(lab: Lab) -> None:
+    pair = Pair(lab, Options())
+    pair.alpha.boot(start_daemon=False)
+    (pair.alpha.directory / CONFIG).write_text(config_text(pair.options))
+    pair.pgvip(pair.alpha, "init", "--bundle", BUNDLE)
+    key = (pair.alpha.directory / "state/tls/peer.crt").read_bytes()
+    (pair.alpha.directory / CONFIG).write_text(config_text(Options(overrides={"pair": {"mode": "observe"}})))
+    refused = pair.pgvip(pair.alpha, "init", "--bundle", f"{BUNDLE}.new", check=False)
+    assert refused.returncode != 0
+    assert "belongs to a pair already" in refused.stderr
+    assert (pair.alpha.directory / "state/tls/peer.crt").read_bytes() == key
+
+
 def touched(host: Host) -> dict[str, Any]:
     """What pgvip could change of a host, as it is now: files with their times, addresses, mounts, the server."""
     data = host.directory / "postgresql/data"
