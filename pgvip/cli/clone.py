@@ -12,6 +12,8 @@ from pgvip.cli.output import put
 from pgvip.cli.progress import Bar
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, start_at_boot, warn_of_host
 from pgvip.config.load import default_file
+from pgvip.config.observing import observes
+from pgvip.errors import RefusedError
 from pgvip.link.bundle import read_bundle
 from pgvip.rejoin import follow
 from pgvip.setup import access, enrolment, second_host, server_keys
@@ -45,6 +47,9 @@ def run(args: argparse.Namespace) -> int:
     require_root()
     bundle = read_bundle(args.bundle)
     config = second_host.configuration(bundle, Path(args.config or default_file()), args.host)
+    if observes(config):
+        hint = "Make the standby with the tool that runs the pair, then use pgvip join."
+        raise RefusedError('pgvip only observes this pair: pair.mode is "observe"', hint=hint)
     hands = Hands(lambda: second_host.make_own(bundle, config))
     privileges.give_up(config)
     _check_here(bundle, config, args)

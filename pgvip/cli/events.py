@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.output import put, put_json
@@ -17,7 +15,7 @@ from pgvip.events.event_table import WORDS, Event, read
 from pgvip.journal.event_store import LIMIT_MAX, Wanted, check_name, stored
 from pgvip.link.operator_socket import call, raise_failure, stream
 from pgvip.text.times import TIMES, utc
-from pgvip.text.writing import one_line
+from pgvip.text.writing import moment, one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -129,11 +127,9 @@ def _show(event: Event, *, as_json: bool) -> None:
 
 
 def line(event: Event) -> str:
-    """One event for people: local time, host, level, name, words."""
+    """One event for people: time, host, level, name, words."""
     at, host, name, text = one_line([event.at, event.host, event.event, event.text])
-    with contextlib.suppress(ValueError):  # the peer's may be no time
-        at = datetime.fromisoformat(at).astimezone().replace(tzinfo=None).isoformat(" ", "milliseconds")
-    return f"{at}  {host:8} {event.level.word:8} {name}: {text}"
+    return f"{moment(at, exact=True)}  {host:8} {event.level.word:8} {name}: {text}"
 
 
 def _notice(text: str) -> None:

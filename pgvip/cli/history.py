@@ -18,6 +18,7 @@ from pgvip.cli.where import state_directory
 from pgvip.errors import Exit, PgvipError
 from pgvip.journal.samples import FIELDS, Sample, SampleStore
 from pgvip.text.times import TIMES
+from pgvip.text.writing import moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +102,7 @@ def table(samples: Sequence[Sample]) -> list[str]:
 
 def _row(one: Sample) -> tuple[str, ...]:
     return (
-        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at)),
+        moment_of(one.at),
         one.role,
         "-" if one.term is None else str(one.term),
         one.sync_state or "-",
@@ -163,7 +164,7 @@ def _summary(samples: Sequence[Sample]) -> list[str]:
             rows.append((title, show(average), show(max(getattr(one, f"{name}_max") for one in known))))
     terms = [one.term for one in samples if one.term is not None]
     said = f"{terms[0]} to {terms[-1]}" if terms and terms[0] != terms[-1] else str(terms[-1]) if terms else UNKNOWN
-    first, last = (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at)) for one in (samples[0], samples[-1]))
+    first, last = (moment_of(one.at) for one in (samples[0], samples[-1]))
     letters = "role: P primary, S standby, A alone (primary_standby), - none"
     return [*columns(rows), f"from {first} to {last}, term {said}", letters]
 

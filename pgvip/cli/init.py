@@ -28,10 +28,12 @@ from pgvip.cli.steps import (
 )
 from pgvip.config.load import load
 from pgvip.config.model import Config
+from pgvip.config.observing import observes
 from pgvip.core.values import BootFacts, Durable, Mode, Record
 from pgvip.errors import PgvipError, PostgresError, RecordError, RefusedError
-from pgvip.setup import access, bundles, enrolment, network, server_keys
+from pgvip.setup import access, bundles, enrolment, network, observe_setup, server_keys
 from pgvip.setup.hands import Hands
+from pgvip.state.last_observed import Observed, forget_observed, save_observed
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
 from pgvip.system import pgtools, privileges, units
 from pgvip.system.boot import boot_identity
@@ -83,6 +85,9 @@ def run(args: argparse.Namespace) -> int:
     if not setup.durable.record:
         for what, hint in network.gateway_warnings(config):
             warn(what, hint)
+    if observes(config):
+        setup.observe()
+        return 0
     warn_of_host(config)
     start_at_boot(config, take_over=args.take_over_unit, dry_run=args.dry_run)
     setup.run()
@@ -118,6 +123,10 @@ class Setup:
         found: list[PgvipError] = [*host_problems(config)]
         refuse(found)
         pgtools.account(config)
+        if observes(config):
+            refuse(self._formed_pair())
+            refuse([*self._identity_problems(), *observe_setup.primary_problems(config)])
+            return
         self.version = enrolment.program_version(config)
         if not self.durable.record:
             enrolment.refuse_daemon(config)
@@ -126,6 +135,13 @@ class Setup:
         found += [*self._vip_problems(), *server_keys.problems(config, new=self.new)]
         found += self._new_problems() if self.new else self._cluster_problems()
         refuse(found)
+
+    def _formed_pair(self) -> list[PgvipError]:
+        """With `pair.mode = "observe"`: a pair that pgvip has run before has all that it needs to be observed."""
+        if self.durable.record is None:
+            return []
+        hint = "Start pgvip again with the new mode, on both hosts; a new bundle would make their keys invalid."
+        return [RefusedError("this host belongs to a pair already", "", hint)]
 
     def _identity_problems(self) -> list[PgvipError]:
         if self._formed:
@@ -139,7 +155,7 @@ class Setup:
                 )
             ]
         complete = self.identity is not None and (self.config.paths.certificates / "own.key").exists()
-        if complete and self.durable.record is None:
+        if complete and self.durable.record is None and not observe_setup.has_only_observed(self.config, self.durable):
             # A new one would say that this host may serve, whatever has become of the pair since.
             return [
                 RecordError(
@@ -232,6 +248,27 @@ class Setup:
                 "pg_checksums --enable turns them on while the server is down.",
             )
         return found
+
+    def observe(self) -> None:
+        """`pair.mode = "observe"`: what pgvip needs of its own, and no more; no record says that it may act."""
+        config = self.config
+        keys = Step("keys and certificates that PostgreSQL will use", lambda: server_keys.ensure_own(config),
+                    lambda: server_keys.is_complete(config))  # fmt: skip
+        steps = [
+            Step("directories for pgvip's state", self.hands.do, lambda: enrolment.directories_ready(config)),
+            *([keys] if server_keys.used(config) else []),
+            Step("identity of the pair", self._identify, lambda: self.identity is not None),
+            Step("note that pgvip only observes",
+                 lambda: save_observed(config.paths.state, Observed(config.me.name))),
+            Step(f"certificates, and bundle for {config.peer.name} in {self.bundle_path}", self._bundle),
+        ]  # fmt: skip
+        run_steps(steps, dry_run=self.args.dry_run)
+        if self.args.dry_run:
+            put("nothing was changed (--dry-run)", flush=True)
+            return
+        put("PostgreSQL was left as it is. Where pgvip may not log in yet, by hand:", flush=True)
+        put("\n".join(f"  {line}" for line in observe_setup.ROLE), flush=True)
+        put(f"Next: pgvip join {self.bundle_path} on {config.peer.name}, then start pgvip on both hosts.", flush=True)
 
     # --- steps ---------------------------------------------------------------------------------------------
 
@@ -344,6 +381,7 @@ class Setup:
         # stopped until a second host, which is not there yet, has been asked.
         facts = BootFacts(confirmed=True, confirmed_term=FIRST_TERM)
         save_boot_facts(self.config.paths.boot_facts, boot_identity(), facts)
+        forget_observed(self.config.paths.state)
 
     def _bundle(self) -> None:
         """New keys for the second host, and for this one where it has none: each run makes earlier bundles invalid."""

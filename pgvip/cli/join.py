@@ -23,9 +23,10 @@ from pgvip.cli.steps import (
     warn_of_host,
 )
 from pgvip.config.load import default_file
+from pgvip.config.observing import observes
 from pgvip.errors import RefusedError
 from pgvip.link.bundle import read_bundle
-from pgvip.setup import enrolment, second_host, server_keys
+from pgvip.setup import enrolment, observe_setup, second_host, server_keys
 from pgvip.setup.hands import Hands
 from pgvip.system import pgtools, privileges
 
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     config = second_host.configuration(bundle, Path(args.config or default_file()), args.host)
     hands = Hands(lambda: second_host.make_own(bundle, config))
     privileges.give_up(config)
+    if observes(config):
+        return _observe(bundle, config, args, hands)
     _check(bundle, config, args)
     put(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
     warn_of_host(config)
@@ -87,6 +90,21 @@ def run(args: argparse.Namespace) -> int:
             + (", and this standby may not take over." if "listen_addresses" in pending else "."),
         )
     report(config)
+    return 0
+
+
+def _observe(bundle: Bundle, config: Config, args: argparse.Namespace, hands: Hands) -> int:
+    """`pair.mode = "observe"`: pgvip's own files alone."""
+    refuse(host_problems(config))
+    pgtools.account(config)
+    enrolment.refuse_daemon(config)
+    refuse([*second_host.pair_problems(bundle, config), *observe_setup.standby_problems(config, bundle.system_id)])
+    put(f"{config.me.name}: {second_host.ordinal(bundle)} host of the pair {config.name}", flush=True)
+    install = Step("configuration, keys, certificates, identity",
+                   lambda: second_host.install(bundle, config, args.bundle, hands))  # fmt: skip
+    run_steps([install], dry_run=args.dry_run)
+    said = "nothing was changed (--dry-run)" if args.dry_run else "PostgreSQL was left as it is. Next: start pgvip."
+    put(said, flush=True)
     return 0
 
 

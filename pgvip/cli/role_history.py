@@ -10,7 +10,7 @@ from pgvip.cli.where import state_directory
 from pgvip.errors import Exit, PgvipError
 from pgvip.journal.event_store import LIMIT_MAX, Wanted, stored
 from pgvip.text.times import utc
-from pgvip.text.writing import one_line
+from pgvip.text.writing import moment, one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -58,15 +58,15 @@ def changes(events: Sequence[Event], now: datetime) -> list[dict[str, Any]]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """For people: local time; what lasts still says so."""
+    """For people; what lasts still says so."""
     return columns([("at", "host", "role", "for", "term", "before", "cause"), *map(_row, one_line(list(rows)))])
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
-    at, lasted_s = _time(one["at"]), one["lasted_s"]
+    lasted_s = one["lasted_s"]
     lasted = "-" if lasted_s is None else duration(lasted_s) + (" so far" if one["now"] else "")
     return (
-        one["at"] if at is None else at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        moment(one["at"]),
         one["host"],
         ROLES.get(one["role"], one["role"]),
         lasted,

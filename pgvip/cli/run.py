@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 
 from pgvip.config.load import load
+from pgvip.config.observing import observes
 from pgvip.daemon.assembly import Assembly
 from pgvip.daemon.live_config import Options
 from pgvip.errors import ConfigError, RecordError
 from pgvip.events.event_table import WORDS
-from pgvip.state.record import load_identity
+from pgvip.setup import observe_setup
+from pgvip.state.last_observed import forget_observed
+from pgvip.state.record import RecordStore, load_identity
 from pgvip.system import privileges, service
 
 HELP = "run the daemon (normally started by systemd)"
@@ -31,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
             f'this host belongs to no pair: "{config.paths.identity}" does not exist',
             hint="Run `pgvip init` on the first host, `pgvip clone` or `pgvip join` on the second.",
         )
+    if not observes(config):
+        observe_setup.check_record(config, RecordStore(config.paths.record).load())
+        forget_observed(config.paths.state)
     if service.under_systemd() and not config.postgres.unit:
         raise ConfigError(
             "postgresql.unit is empty, but pgvip runs as a systemd service",

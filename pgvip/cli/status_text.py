@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 INIT = "pgvip init"
 """The cause of a pair's first record."""
+WOULD_SHOWN = 8
 STALE_S = 5.0
 """A peer's word that is older is marked "?", as repmgr marks a node that it does not reach: it may have changed."""
 
@@ -56,7 +57,7 @@ def sections(document: Document, more: Sequence[tuple[str, str]] = ()) -> dict[s
     """The parts of the text by name, for those who arrange them themselves. `more`: further rows of the pair."""
     document = one_line(document)
     return {
-        "headline": [_headline(document)],
+        "headline": [*_observes(document), _headline(document)],
         "hosts": columns(_hosts(document), "  "),
         "pair": columns([*_pair(document), *more], "  "),
         "now": _doing(document),
@@ -74,6 +75,12 @@ def _headline(document: Document) -> str:
     doubt = "" if document["confirmed"] else " - not confirmed since this boot"
     who = f"{record['primary']} is primary, {state}{at}{cause}{doubt}"
     return f"pair {document['pair']} ({mode}), term {record['term']}: {who}"
+
+
+def _observes(document: Document) -> list[str]:
+    if document.get("mode") != "observe":
+        return []
+    return ['OBSERVE: pgvip decides and reports, and changes nothing (pair.mode = "observe")']
 
 
 def _hosts(document: Document) -> list[tuple[str, str, str]]:
@@ -240,13 +247,26 @@ def _doing(document: Document) -> list[str]:
         rows.append(("giving up", f"{doing['giving_up']['change']}, for {duration(doing['giving_up']['age_s'])}"))
     if doing["switchover"]:
         rows.append(("switchover", "ordered"))
-    if doing["actions"]:
-        rows.append(("at work", ", ".join(doing["actions"])))
+    if doing["at_work"]:
+        rows.append(("at work", "; ".join(doing["at_work"])))
     rows += [
-        (f"{one['action']} failed", f"{one['times']} times, again in {duration(one['retry_in_s'])}: {one['text']}")
+        (
+            "failed",
+            f"{one['what']} ({one['times']} times, again in {duration(one['retry_in_s'])}): {one['text']}",
+        )
         for one in doing["failures"]
     ]
-    return ["", "now", *columns(rows, "  ")] if rows else []
+    now = ["", "now", *columns(rows, "  ")] if rows else []
+    return [*now, *_would(document)]
+
+
+def _would(document: Document) -> list[str]:
+    """What pgvip would have done, where it only observes; the newest last."""
+    observed = document.get("observed")
+    if not observed:
+        return []
+    rows = [(moment(one["at"]), f"would {one['text']}") for one in observed["would"][-WOULD_SHOWN:]]
+    return ["", "what pgvip would have done", *(columns(rows, "  ") if rows else ["  nothing so far"])]
 
 
 def _warnings(document: Document) -> list[str]:
@@ -254,11 +274,6 @@ def _warnings(document: Document) -> list[str]:
         return ["", "no warnings"]
     lines = ["", f"warnings ({len(document['warnings'])})"]
     for one in document["warnings"]:
-        if one["name"] == "peer-silent" and _has_no_second(document):
-            peer = document["peer"]["name"]
-            lines.append(f"  {one['name']}: {peer} has not been set up yet, or pgvip has not been started there")
-            lines.append(f"      hint: pgvip clone on {peer}, with the bundle of pgvip init; then start pgvip there")
-            continue
         lines.append(f"  {one['name']}: {one['text']}")
         if one["hint"]:
             lines.append(f"      hint: {one['hint']}")

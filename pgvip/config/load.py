@@ -20,6 +20,7 @@ from pgvip import __version__
 from pgvip.config import rules
 from pgvip.config.former_vips import with_former
 from pgvip.config.model import OVERLAP_S, Config, Host
+from pgvip.config.observing import as_observer, observes
 from pgvip.config.ownership import changeable
 from pgvip.config.read import Table, check_bounds, not_toml, shown
 from pgvip.config.safeguards import with_witness
@@ -120,7 +121,7 @@ def _examine(text: str, host: str | None, file: Path) -> tuple[Config | None, li
         return None, [error]
     config = assemble(draft, me, file)
     found = rules.contradictions(config)
-    return config, found
+    return as_observer(config), found
 
 
 def assemble(draft: Draft, me: str, file: Path) -> Config:
@@ -144,6 +145,7 @@ def assemble(draft: Draft, me: str, file: Path) -> Config:
         postgres = dataclasses.replace(postgres, data_directory=mine.data_directory, config_directory=configs)
     config = Config(
         name=draft.name,
+        mode=draft.mode,
         me=mine,
         peer=other,
         vips=draft.vips,
@@ -289,6 +291,7 @@ def digest(config: Config) -> str:
         "max_slot_wal_keep_mb": config.max_slot_wal_keep_mb,
         **({} if config.overlap_s == OVERLAP_S else {"overlap_s": config.overlap_s}),
         **({} if config.postgres.tls == "pair" else {"tls": config.postgres.tls}),  # as the file has it
+        **({"mode": config.mode} if observes(config) else {}),
         **({"witness": _text(dataclasses.astuple(config.witness))} if config.witness.configured else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

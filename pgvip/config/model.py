@@ -307,6 +307,7 @@ class Config:
     shutdown_handover_s: float = 60.0
     file: Path = Path("/etc/pgvip/pgvip.toml")
     pair_id: str = ""
+    mode: str = "normal"
 
     @property
     def application_name(self) -> str:

@@ -83,6 +83,7 @@ _SECTIONS = {
     "postgres": "postgresql",
     "vips": "addresses",
     "name": "pair.name",
+    "mode": "pair.mode",
     "gateways": "gateway.targets",
     "link_port": "link.port",
     "valid_lft_s": "addresses.valid_lft_s",

@@ -28,6 +28,7 @@ from pgvip.config.model import (
 )
 from pgvip.config.notify_model import NotifyConfig
 from pgvip.config.notifying import read_notify
+from pgvip.config.observing import MODES, NORMAL
 from pgvip.config.paths import Paths
 from pgvip.config.read import REQUIRED, Table, read_interface
 from pgvip.config.safeguards import lifetime_s, read_watchdog, read_witness
@@ -90,6 +91,7 @@ class Draft:
     """The whole file, typed, before it is known which of the hosts this is."""
 
     name: str
+    mode: str
     hosts: dict[str, Host]
     vips: dict[Vip, Interface]
     postgres: PostgresConfig
@@ -117,6 +119,7 @@ def read_draft(root: Table) -> Draft | None:
     """Read every section; None when addresses are missing altogether (the problems then say so)."""
     pair = root.table("pair")
     name = pair.text("name", REQUIRED, "orders")
+    mode = pair.choice("mode", NORMAL, list(MODES))
     pair.finish()
     hosts = read_hosts(root.table("hosts"))
     addresses = root.table("addresses")
@@ -160,6 +163,7 @@ def read_draft(root: Table) -> Draft | None:
         return None
     return Draft(
         name=name,
+        mode=mode,
         hosts=hosts,
         vips=vips,
         postgres=postgres,

@@ -72,6 +72,9 @@ class Properties:
     hint: str = ""
     """What an operator can do when it keeps failing."""
 
+    words: str = ""
+    """What it does, for people, in the infinitive."""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -92,6 +95,14 @@ class Action:
         """What this very action changes."""
         return self.properties.subject
 
+    def words(self) -> str:
+        """What this very action does, for people.
+
+        >>> StopPostgres(clean=True).words(), AddVip(Vip.PRIMARY).words()
+        ('stop PostgreSQL, with a fast shutdown first', 'raise the primary VIP')
+        """
+        return self.properties.words
+
 
 @dataclass(frozen=True, slots=True)
 class VipAction(Action):
@@ -107,6 +118,9 @@ class VipAction(Action):
     def subject(self) -> Subject | Vip | None:
         return self.vip if self.properties.subject is Subject.ADDRESS else self.properties.subject
 
+    def words(self) -> str:
+        return self.properties.words.format(vip=self.vip.value)
+
 
 Kind = type[Action] | VipAction
 """The class of an action; for one on an address the action itself."""
@@ -121,13 +135,22 @@ def name_of(kind: Kind) -> str:
     return f"{type(kind).__name__}({kind.vip.value})" if isinstance(kind, VipAction) else kind.__name__
 
 
+def words_of(kind: Kind) -> str:
+    """What actions of a kind do, for people.
+
+    >>> words_of(Promote), words_of(DropVip(Vip.PRIMARY))
+    ('promote PostgreSQL', 'drop the primary VIP')
+    """
+    return kind.words() if isinstance(kind, VipAction) else kind.properties.words
+
+
 @dataclass(frozen=True, slots=True)
 class WriteState(Action):
     """Write `durable` with fsync, rename, fsync of the directory."""
 
     properties: ClassVar[Properties] = Properties(
         retry_s=(0.2, 2.0), routine=True, usual_s=0.01, brief=True,
-        hint="see that the state directory's disk works and has space",
+        hint="see that the state directory's disk works and has space", words="write the record",
     )  # fmt: skip
 
     durable: Durable
@@ -139,11 +162,14 @@ class StartPostgres(Action):
 
     properties: ClassVar[Properties] = Properties(
         Subject.POSTGRES, retry_s=(1.0, 30.0), exclusive=True, probes=("processes", "database", "connection"),
-        usual_s=0.7, hint="see PostgreSQL's log",
+        usual_s=0.7, hint="see PostgreSQL's log", words="start PostgreSQL",
     )  # fmt: skip
 
     standby: bool
     sync: bool
+
+    def words(self) -> str:
+        return f"start PostgreSQL as {'a standby' if self.standby else 'primary'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +178,13 @@ class StopPostgres(Action):
 
     properties: ClassVar[Properties] = Properties(
         Subject.POSTGRES, retry_s=(0.3, 5.0), exclusive=True, probes=("processes",), usual_s=0.25,
-        hint="see which processes are left (D state?); the host may have to be reset",
+        hint="see which processes are left (D state?); the host may have to be reset", words="stop PostgreSQL",
     )  # fmt: skip
 
     clean: bool
+
+    def words(self) -> str:
+        return "stop PostgreSQL, with a fast shutdown first" if self.clean else "stop PostgreSQL at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +194,7 @@ class KillPostgres(Action):
     properties: ClassVar[Properties] = Properties(
         Subject.POSTGRES, retry_s=(0.2, 1.0), probes=("processes",), usual_s=0.05, brief=True,
         hint="see which processes are left (D state?); the host may have to be reset",
+        words="kill PostgreSQL, since the lease is over",
     )  # fmt: skip
 
 
@@ -177,7 +207,7 @@ class Promote(Action):
 
     properties: ClassVar[Properties] = Properties(
         Subject.POSTGRES, retry_s=(1.0, 10.0), exclusive=True, probes=("database", "processes", "slots"),
-        usual_s=0.15,
+        usual_s=0.15, words="promote PostgreSQL",
     )  # fmt: skip
 
 
@@ -186,10 +216,13 @@ class SetSyncNames(Action):
     """Set (to the peer) or clear synchronous_standby_names, and see it in effect."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.NAMES, retry_s=(0.5, 5.0), probes=("database",), brief=True,
+        Subject.NAMES, retry_s=(0.5, 5.0), probes=("database",), brief=True, words="change synchronous_standby_names",
     )  # fmt: skip
 
     on: bool
+
+    def words(self) -> str:
+        return "set synchronous_standby_names to the peer" if self.on else "clear synchronous_standby_names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +233,9 @@ class ConfirmGrant(Action):
     the peer's clock reading that started it. Result.value is unused: ok or not.
     """
 
-    properties: ClassVar[Properties] = Properties(retry_s=(0.3, 3.0), urgent=False, routine=True, usual_s=0.2)
+    properties: ClassVar[Properties] = Properties(
+        retry_s=(0.3, 3.0), urgent=False, routine=True, usual_s=0.2, words="prove what the standby has flushed",
+    )  # fmt: skip
 
     key: Grant
     sync: bool
@@ -211,7 +246,7 @@ class AddVip(VipAction):
     """Add the address, verify by netlink, announce."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.ADDRESS, retry_s=(0.5, 5.0), probes=("held",), usual_s=0.02, brief=True,
+        Subject.ADDRESS, retry_s=(0.5, 5.0), probes=("held",), usual_s=0.02, brief=True, words="raise the {vip} VIP",
     )  # fmt: skip
 
 
@@ -220,7 +255,7 @@ class DropVip(VipAction):
     """End the sessions that came in through the address, drop it, verify by netlink."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.ADDRESS, retry_s=(0.2, 2.0), probes=("held",), brief=True,
+        Subject.ADDRESS, retry_s=(0.2, 2.0), probes=("held",), brief=True, words="drop the {vip} VIP",
     )  # fmt: skip
 
 
@@ -228,14 +263,18 @@ class DropVip(VipAction):
 class CheckVip(VipAction):
     """Ask by ARP who holds the address. Result.text: the MAC that answered, or ""."""
 
-    properties: ClassVar[Properties] = Properties(routine=True, usual_s=0.06, brief=True)
+    properties: ClassVar[Properties] = Properties(
+        routine=True, usual_s=0.06, brief=True, words="ask by ARP who holds the {vip} VIP",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Fence(Action):
     """Power the peer off by the configured methods in order, verified. `attempt` names this try [m 5]."""
 
-    properties: ClassVar[Properties] = Properties(Subject.POWER, probes=("fence",), usual_s=6.0)
+    properties: ClassVar[Properties] = Properties(
+        Subject.POWER, probes=("fence",), usual_s=6.0, words="power the peer off",
+    )  # fmt: skip
 
     attempt: str
 
@@ -247,7 +286,9 @@ class ClaimTerm(Action):
     `attempt` names the question; a witness with another id than `witness_id` is not asked.
     """
 
-    properties: ClassVar[Properties] = Properties(retry_s=(0.5, 5.0), probes=("witness",), usual_s=0.05)
+    properties: ClassVar[Properties] = Properties(
+        retry_s=(0.5, 5.0), probes=("witness",), usual_s=0.05, words="ask the witness for the term",
+    )  # fmt: skip
 
     attempt: str
     witness_id: str
@@ -258,7 +299,7 @@ class ClaimTerm(Action):
 class AskVeto(Action):
     """Ask the veto hooks about a takeover; `attempt` names the question. Result.text: who is against it, and why."""
 
-    properties: ClassVar[Properties] = Properties(urgent=False, routine=True, usual_s=0.2)
+    properties: ClassVar[Properties] = Properties(urgent=False, routine=True, usual_s=0.2, words="ask the veto hooks")
 
     attempt: str
 
@@ -268,7 +309,7 @@ class PowerOn(Action):
     """Switch the peer on again, best effort."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.POWER, retry_s=(10.0, 60.0), urgent=False, probes=("fence",), usual_s=2.0,
+        Subject.POWER, retry_s=(10.0, 60.0), urgent=False, probes=("fence",), usual_s=2.0, words="switch the peer on",
     )  # fmt: skip
 
 
@@ -276,14 +317,18 @@ class PowerOn(Action):
 class FindEnd(Action):
     """Find the timeline and end of valid WAL of the stopped cluster. Result.point."""
 
-    properties: ClassVar[Properties] = Properties(retry_s=(1.0, 10.0), exclusive=True, usual_s=0.3)
+    properties: ClassVar[Properties] = Properties(
+        retry_s=(1.0, 10.0), exclusive=True, usual_s=0.3, words="find the end of WAL of the stopped server",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Salvage(Action):
     """Put the stopped cluster's WAL from `start` on where the peer's recovery finds it. Result.point: its end."""
 
-    properties: ClassVar[Properties] = Properties(retry_s=(60.0, 60.0), exclusive=True, usual_s=0.5)
+    properties: ClassVar[Properties] = Properties(
+        retry_s=(60.0, 60.0), exclusive=True, usual_s=0.5, words="give the peer the WAL that it lacks",
+    )  # fmt: skip
 
     start: Lsn
 
@@ -298,9 +343,13 @@ class Rejoin(Action):
     properties: ClassVar[Properties] = Properties(
         Subject.POSTGRES, retry_s=(5.0, 60.0), exclusive=True, urgent=False, probes=("processes",), usual_s=5.0,
         hint="see the daemon's log; pgvip rejoin --clone copies the peer's data again",
+        words="make the data follow the peer, by a rewind or a new copy",
     )  # fmt: skip
 
     clone: bool = False
+
+    def words(self) -> str:
+        return "copy the peer's data again" if self.clone else self.properties.words
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +357,7 @@ class MountArchive(Action):
     """Mount the peer's WAL archive."""
 
     properties: ClassVar[Properties] = Properties(
-        Subject.ARCHIVE, retry_s=(2.0, 30.0), urgent=False, probes=("archive",),
+        Subject.ARCHIVE, retry_s=(2.0, 30.0), urgent=False, probes=("archive",), words="mount the peer's archive",
     )  # fmt: skip
 
 
@@ -318,6 +367,7 @@ class UnmountArchive(Action):
 
     properties: ClassVar[Properties] = Properties(
         Subject.ARCHIVE, retry_s=(2.0, 30.0), urgent=False, probes=("archive",),
+        words="drop the mount of the peer's archive",
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def results(r: Round) -> None:
         elif not isinstance(result.action, Fence):
             r.failed(result.action, result.text)
             name = type(result.action).__name__
-            r.note("action-failed", f"{name}: {result.text}", action=name)
+            r.note("action-failed", f"could not {result.action.words()}: {result.text}", action=name)
         _result(r, result)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from pgvip.core.actions import Rejoin, StartPostgres, name_of
+from pgvip.core.actions import Rejoin, StartPostgres, name_of, words_of
 from pgvip.core.changes import CRASHES
 from pgvip.core.conditions import FIT, Unmet, names, unmet
 from pgvip.core.converge import CHECK_FRESH_S
@@ -22,6 +22,7 @@ from pgvip.core.messages import Message
 from pgvip.core.promotion import STRAYS_MAX
 from pgvip.core.rights import ELIGIBLE, SOLO, eligible, standby_address, standby_right, write_right
 from pgvip.core.settings import StandingWarning
+from pgvip.core.silent_peer import silence
 from pgvip.core.values import NEVER, Override, Vip
 from pgvip.core.warning_row import WarningRow, warned
 from pgvip.core.witness_warnings import WITNESS
@@ -96,7 +97,7 @@ def _pause(v: Facts) -> str:
 
 def _failing(v: Facts) -> list[dict[str, Any]]:
     return [
-        {"name": name_of(kind), "times": past.times, "text": past.text,
+        {"name": name_of(kind), "words": words_of(kind), "times": past.times, "text": past.text,
          "hint": kind.properties.hint or "see what it says, and pgvip check"}
         for kind, past in sorted(v.k.work.failures.items(), key=lambda one: name_of(one[0]))
         if past.times >= 2
@@ -294,8 +295,8 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("vetoed", lambda v: v.k.fencing.veto.refused if v.k.fencing.veto else "",
                "a veto hook puts the takeover off: {it}",
                "see what the hook is about; when it allows it, this host takes over"),
-    WarningRow("action-failing", _failing, "{it[name]} failed {it[times]} times: {it[text]}", "{it[hint]}", both=True,
-               unseen=lambda it: it["name"] == name_of(StartPostgres)),
+    WarningRow("action-failing", _failing, "could not {it[words]}, {it[times]} times: {it[text]}", "{it[hint]}",
+               both=True, unseen=lambda it: it["name"] == name_of(StartPostgres)),
     WarningRow("state-hangs", _state_hangs, "the record cannot be written: a write of it does not end",
                "see that the disk of the state directory works", both=True),
     WarningRow("commits-wait", _commits_wait, "commits wait for {peer}, which flushes nothing: {it[text]}",
@@ -354,8 +355,7 @@ TABLE: tuple[WarningRow[Facts], ...] = (
                "see that sequence pgvip.heartbeat is there (pgvip init makes it again), who locks it, and that role "
                "pgvip may update it",
                both=True),
-    WarningRow("peer-silent", lambda v: v.message is None, "the peer's daemon does not answer",
-               "systemctl status pgvip on the peer", unseen=lambda _it: True),
+    WarningRow("peer-silent", silence, "{it[text]}", "{it[hint]}", unseen=lambda _it: True),
     WarningRow("stranger", _answers_in_its_place,
                "something answers in place of {peer}, and is not known to be {peer}: {it}",
                "find that machine; if it is {peer}, see why its database does not let pgvip in: pgvip check"),

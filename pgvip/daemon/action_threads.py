@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 from pgvip.core.actions import Action, Claimed, Result, StopPostgres, WriteState
@@ -106,7 +106,7 @@ class Workshop:
             result = Result(action, True, now_s(), outcome.text, outcome.point, outcome.claimed)
             self._took_s[type(action).__name__] = result.at_s - began_s
             if not action.properties.routine:
-                self._log("done", f"{_words(action)} in {1000 * (result.at_s - began_s):.0f} ms")
+                self._log("done", done(action, result.at_s - began_s, result.text))
         except (PgvipError, OSError) as failure:
             text = str(failure).replace("\n", "; ")[:TEXT_MAX] or type(failure).__name__
             result = Result(action, ok=False, at_s=now_s(), text=text)
@@ -133,11 +133,10 @@ class Workshop:
             return function(action)
 
 
-def _words(action: Action) -> str:
-    """An action for people: its kind and what it was given.
+def done(action: Action, took_s: float, said: str = "") -> str:
+    """An action that has ended well, for people. `said`: what it reports.
 
-    >>> _words(StopPostgres(clean=True))
-    'StopPostgres(clean=True)'
+    >>> done(StopPostgres(clean=True), 0.25)
+    'stop PostgreSQL, with a fast shutdown first: done in 250 ms'
     """
-    given = ", ".join(f"{field.name}={getattr(action, field.name)}" for field in fields(action))
-    return f"{type(action).__name__}({given})"
+    return f"{action.words()}: done in {1000 * took_s:.0f} ms" + (f"; {said}" if said else "")

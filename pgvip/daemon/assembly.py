@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pgvip import __version__
 from pgvip.actions import unwatched
 from pgvip.archive.maintenance import Maintenance
+from pgvip.config.observing import observes
 from pgvip.core.settings import Identity
-from pgvip.core.values import Durable
+from pgvip.core.values import BootFacts, Durable
 from pgvip.daemon import at_start, pair_addresses
 from pgvip.daemon.action_table import Actions
 from pgvip.daemon.action_threads import Workshop
@@ -25,6 +26,7 @@ from pgvip.daemon.kept_facts import KeptFacts
 from pgvip.daemon.live_config import LiveConfig, Options, log_style, say_former
 from pgvip.daemon.loop import Daemon, LinkChanged, Outside, Received, Reload
 from pgvip.daemon.notes import Notes
+from pgvip.daemon.observer import Observer, identity_of
 from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Arrivals, ProbeThreads
 from pgvip.daemon.rotation_desk import QUESTION as ROTATE
@@ -48,7 +50,7 @@ from pgvip.link.tls import load_contexts
 from pgvip.notify.notifier import Notifier
 from pgvip.orders import leaving, readiness
 from pgvip.orders.desk import Desk
-from pgvip.orders.order_table import Orders
+from pgvip.orders.order_table import READING, Orders
 from pgvip.orders.peer_questions import PeerQuestions
 from pgvip.orders.planned import Switchover
 from pgvip.orders.restarting import QUESTION as RESTART
@@ -88,6 +90,7 @@ class Assembly:
         self._took_s: dict[str, float] = {}
         renewing = at_start.end_exchange(config)
         self._link, self._addresses = _link(config, self._inbox), _addresses(config)
+        self._observing = observes(config)
         self._archive_link = ArchiveLink(self._config, lambda: self._link.state().connected, event_log.log)
         self._ask_peer = partial(ask_document, self._link)
         self._faults = InternalErrors(event_log.log)
@@ -111,13 +114,15 @@ class Assembly:
         at_start.begin(config)
         say_former((), config, now_s())
         self._store, facts = RecordStore(config.paths.record), KeptFacts(config.paths.boot_facts, boot_id)
-        durable = self._store.settle() or Durable()
-        self._notes.begin(durable.record)
         who = Identity(boot_id, secrets.token_hex(8), now_s(), identity.pair_id, identity.system_id)
+        durable, known = Durable(), BootFacts()
+        if self._observing:  # neither the record nor the facts of those days in which pgvip acted say who serves now
+            who = identity_of(who)
+        else:
+            durable, known = self._store.settle() or durable, facts.load()
+        self._notes.begin(durable.record)
         self._observe_and_act(config)
-        self._loop = Daemon(
-            self._config, self._inbox, self._outside(facts), who=who, durable=durable, facts=facts.load()
-        )
+        self._loop = Daemon(self._config, self._inbox, self._outside(facts), who=who, durable=durable, facts=known)
         self._answer(config)
 
     def _begin_to_log(self, config: Config, options: Options) -> None:
@@ -129,7 +134,8 @@ class Assembly:
         event_log.listen(self._counts.hear)
         CrashHandler(self._recorder.store).install()
         self._recorder.start()
-        event_log.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}")
+        only = ': pair.mode is "observe", and nothing is changed' if self._observing else ""
+        event_log.log("start", f"pgvip {__version__} on {config.me.name}, pair {config.name}{only}")
 
     def _observe_and_act(self, config: Config) -> None:
         """Who looks, and who acts: their words go into the loop's inbox."""
@@ -147,8 +153,13 @@ class Assembly:
         self._workshop = Workshop(
             actions.functions(), actions.interrupt, self._inbox, event_log.log, self._took_s, faults=self._faults
         )
+        self._observer = Observer(self._config, self._inbox)
 
     def _outside(self, facts: KeptFacts) -> Outside:
+        outside = self._acting(facts)
+        return self._observer.instead_of(outside) if self._observing else outside
+
+    def _acting(self, facts: KeptFacts) -> Outside:
         return Outside(
             start=self._workshop.start,
             wake=self._probe_threads.wake,
@@ -176,7 +187,8 @@ class Assembly:
             lambda: self._link.state().connected,
             self._ask_peer,
         )
-        status = StatusView(self._newest, self._link.state, self._guardian, self._seen)
+        observed = self._observer.document if self._observing else None
+        status = StatusView(self._newest, self._link.state, self._guardian, self._seen, observed=observed)
         orders = Orders(
             desk,
             status,
@@ -191,6 +203,7 @@ class Assembly:
                 RESTART: restarts.handle,
             },
             read_drill=self._background.read_drill,
+            only=READING if self._observing else None,
         )
         self._server = OperatorServer(config.paths.socket, orders.handle)
         view = WebView(self._config, self._newest, self._counts, self._recorder.store, explanations)
@@ -213,7 +226,7 @@ class Assembly:
             SAME: self._same.answer,
             APPLY: apply.answer,
         }
-        questions = PeerQuestions(desk, about)
+        questions = PeerQuestions(desk, {QUESTION: about[QUESTION]} if self._observing else about)
         self._link.attach(on_change=link_changed, on_bulk=exchange.received, on_question=questions.answer)
         self._sampler = Sampler(self._config, status, self._newest.age_s, event_log.log)
         self._maintenance = Maintenance(self._config, event_log.log)
@@ -241,18 +254,12 @@ class Assembly:
         self._workshop.prepare()
         self._probe_threads.start(self._probes.all())
         self._arrivals.start()
-        self._link.start()
-        self._archive_link.start()
-        self._server.start()
-        self._web.start()
-        self._sampler.start()
-        self._schedule.start()
-        self._background.start()
-        self._tls_change.start()
-        self._same.start()
-        self._guardian.start()
-        self._maintenance.start()
-        self._notifier.start()
+        for observing in (self._link, self._server, self._web, self._sampler, self._background, self._notifier):
+            observing.start()
+        if not self._observing:
+            for acting in (self._archive_link, self._schedule, self._tls_change, self._same, self._guardian):
+                acting.start()
+            self._maintenance.start()
         service.notify("READY=1")
         self._loop.run()
         service.notify("STOPPING=1")
@@ -265,7 +272,8 @@ class Assembly:
         self._sampler.close()
         self._web.close()
         self._server.close()
-        unwatched.leave(self._config())
+        if not self._observing:
+            unwatched.leave(self._config())
         event_log.log("leave", leaving.on_stop(self._newest.get()))
         self._link.close()
         self._recorder.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.checks.configuration import host_problems, host_warnings
 from pgvip.config import former_vips
+from pgvip.config.observing import observes
 from pgvip.deadlines import now_s
 from pgvip.errors import CommandError, PgvipError
 from pgvip.events import event_log
@@ -25,6 +26,8 @@ def begin(config: Config) -> None:
     _lock_memory()
     # In the background: the start must not wait for systemd's answers.
     threading.Thread(target=_tell_auto_starts, args=(config,), name="auto-starts", daemon=True).start()
+    if observes(config):
+        return
     _finish_clone(config)
     with suppress(FileNotFoundError):
         config.paths.no_restore.unlink()
@@ -46,8 +49,10 @@ def former_addresses(config: Config) -> Config:
 def end_exchange(config: Config) -> str:
     """End an exchange of keys that was cut short, before the link and PostgreSQL read them; what there is to say of it.
 
-    Where it fails, the daemon runs all the same, if the keys can be used.
+    Where it fails, the daemon runs all the same, if the keys can be used. Nothing is ended where pgvip only observes.
     """
+    if observes(config):
+        return ""
     try:
         return "new keys are in use; pgvip rotate has not ended yet" if rotation.resume(config) else ""
     except PgvipError as failure:

@@ -17,6 +17,7 @@ from pgvip.actions import last_words
 from pgvip.archive import backups, report
 from pgvip.checks import exposed
 from pgvip.checks.server_state import ServerState
+from pgvip.config.observing import observes
 from pgvip.core.settings import StandingWarning
 from pgvip.core.values import NEVER, Vip
 from pgvip.core.warning_row import WarningRow, warned
@@ -230,13 +231,16 @@ class Background:
 
     def look_server(self) -> None:
         """At this host's PostgreSQL and its configuration files; pgvip's own lines are put back there."""
-        server_files.reset_recovery(self._config())
-        with server_files.WRITING:
-            config = self._config()
-            self._lines, changed = access.hba_lines(config), self._lines not in (None, access.hba_lines(config))
-            moved = server_files.admit(config) if changed else ()
-            kept = (*server_files.follow(config), *moved, *server_files.keep(config))
-        found = (*kept, *self._server.warnings(config))
+        config = self._config()
+        found: tuple[StandingWarning, ...] = ()
+        if not observes(config):  # else these settings are not pgvip's affair
+            server_files.reset_recovery(config)
+            with server_files.WRITING:
+                config = self._config()
+                self._lines, changed = access.hba_lines(config), self._lines not in (None, access.hba_lines(config))
+                moved = server_files.admit(config) if changed else ()
+                kept = (*server_files.follow(config), *moved, *server_files.keep(config))
+            found = (*kept, *self._server.warnings(config))
         for_peer = (*found, *_why_down(config))
         self._own_server = _Seen({"server": codec.encode(Server(config.me.name, for_peer, 0.0))}, now_s())
         self._server_warnings = found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.config import former_vips
 from pgvip.config.load import is_own, load
+from pgvip.config.observing import observes
 from pgvip.config.reload import changes, reloaded, unfit
 from pgvip.core.warning_row import WarningRow, warned
 from pgvip.deadlines import now_s
@@ -92,6 +93,9 @@ class LiveConfig:
     def wanted(self) -> tuple[Config, Config]:
         """What the file says now, and what of it can be in force. PgvipError: why it cannot be taken at all."""
         old, new = self._config, load(self._options.config, self._options.host)
+        if new.mode != old.mode:  # what follows from the mode, such as asynchronous, must not come without it
+            change = f"pair.mode: {old.mode} -> {new.mode}"
+            raise ConfigError(f"needs a restart of pgvip: {change}; nothing else is applied before")
         merged = reloaded(old, new)
         if why := unfit(merged):
             raise ConfigError(f"with a witness this change needs a restart of pgvip: {why}")
@@ -139,4 +143,4 @@ def log_style(config: Config, options: Options, term: Callable[[], int]) -> even
     """How this daemon logs: as configured, unless the command line says otherwise."""
     wanted = options.log_format or config.log.format
     level = options.log_level or config.log.level
-    return event_log.Style(wanted == "json", WORDS[level], config.me.name, config.name, term)
+    return event_log.Style(wanted == "json", WORDS[level], config.me.name, config.name, term, observes(config))

@@ -62,7 +62,7 @@ class Outside:
 
     `keep` is False when the facts could not be kept: then the next daemon of this boot knows none.
     `reload` reads the configuration again. `note` takes what the core reports, `ended` the snapshot of a round that has
-    ended; neither may wait.
+    ended; neither may wait. `follow`: what is known before a round, where somebody else decides (`daemon.observer`).
     """
 
     start: Callable[[Action], None]
@@ -74,6 +74,7 @@ class Outside:
     reload: Callable[[], None]
     note: Callable[[Note], None]
     ended: Callable[[Snapshot], None]
+    follow: Callable[[Knowledge, Observations, float], Knowledge] = lambda known, _seen, _at_s: known
 
 
 EAGER_S = 0.05
@@ -234,7 +235,8 @@ class Daemon:
             self._clock_jumped(wall.timestamp() - at_s),
         )
         self._messages, self._results, self._commands = [], [], []
-        decision = decide(self._knowledge, inputs, config.settings, at_s)
+        known = self._outside.follow(self._knowledge, self._seen, at_s)
+        decision = decide(known, inputs, config.settings, at_s)
         self._knowledge, self._decided_due_s = decision.knowledge, decision.due_s
         self._keep(decision.knowledge)
         for note in decision.notes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.actions import leftovers, replication, unwatched, vip
 from pgvip.config.model import Config
+from pgvip.config.observing import observes
 from pgvip.core import lease
 from pgvip.core.actions import DropVip
 from pgvip.core.changes import NONE
@@ -44,6 +45,13 @@ ANNOUNCE_EARLY_S = 10.0
 """For so long after a raise the announcement is repeated every second."""
 AGAIN_S = {"connection": 0.05, "disks": 0.05}
 """A local failure is probed again at once: it decides whether the role is handed over."""
+
+
+CHANGING: Mapping[str, object] = {
+    "heartbeat": "", "disks": True, "slots": False, "leftovers": False, "crash_restart": False, "watchdog": False,
+}  # fmt: skip
+"""Probes that change something on this host, each with what counts as found where pgvip only observes: they do not run
+there. `held` runs, and neither announces nor renews."""
 
 
 class Probes:
@@ -107,6 +115,8 @@ class Probes:
         if config.watchdog.mode != "off":
             looks.append(("watchdog", self._watchdog, lambda: REST_S))
         looks += [(name, look, self._quiet_s) for name, look in self._more.items()]
+        if observes(config):
+            looks = [(name, _instead(name, look), pace) for name, look, pace in looks]
         return [Probe(*look, again_s=AGAIN_S.get(look[0])) for look in looks]
 
     # --- paces --------------------------------------------------------------------------------------
@@ -189,7 +199,7 @@ class Probes:
         if config.former_vips and not held <= self._held_before:
             self._wake("leftovers")  # its former addresses follow
         self._held_before = held
-        for name in held:
+        for name in () if observes(config) else held:
             # What is here is known, also while the cable is out and nothing can be announced.
             with suppress(ProbeError, VipError):
                 self._renew(config, name)
@@ -331,3 +341,11 @@ class Probes:
         power = fence_status.probe(config)
         self._took_s["fence-status"] = now_s() - began_s
         return power
+
+
+def _instead(name: str, look: Callable[[], object]) -> Callable[[], object]:
+    """What runs where pgvip only observes."""
+    if name not in CHANGING:
+        return look
+    found = CHANGING[name]
+    return lambda: found

@@ -32,7 +32,8 @@ POINTS = 400
 class StatusView:
     """The status document of this moment; called from any thread, it touches no disk: a health check must not hang.
 
-    `http`: set once the web server is there, which shows this document itself.
+    `http`: set once the web server is there, which shows this document itself. `observed`: what pgvip would have done,
+    where it only observes.
     """
 
     newest: Newest
@@ -40,6 +41,7 @@ class StatusView:
     guardian: Guardian
     background: Callable[[], dict[str, Any]]
     http: Callable[[], HttpState] = HttpState
+    observed: Callable[[], dict[str, Any]] | None = None
 
     def __call__(self) -> dict[str, Any]:
         """LinkError before the loop's first round."""
@@ -49,6 +51,7 @@ class StatusView:
             armed=self.guardian.armed,
             memory_bytes=processes.memory_bytes(),
             cpu_seconds=processes.cpu_seconds(),
+            observed=self.observed() if self.observed else None,
             **self.background(),
         )
         return document(self.newest.sure(), live)

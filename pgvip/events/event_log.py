@@ -21,13 +21,21 @@ Fields = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How log lines look. `level`: less important events are not printed; `term`: of the record, asked each time."""
+    """How log lines look. `level`: less important events are not printed; `term`: of the record, asked each time.
+
+    `observe`: pgvip changes nothing here, and each event says so, whatever it is about.
+    """
 
     json: bool = False
     level: Level = Level.INFO
     host: str = ""
     pair: str = ""
     term: Callable[[], int] = lambda: -1
+    observe: bool = False
+
+
+OBSERVED = "observe only: "
+"""Before the text of each event where pgvip changes nothing."""
 
 
 class _Log:
@@ -65,6 +73,8 @@ def log(event: str, text: str, fields: Fields = ()) -> None:
     chosen = _Log.style
     at = datetime.now(tz=UTC)
     stamp = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if chosen.observe:
+        text, fields = f"{OBSERVED}{text}", (*fields, ("mode", "observe"))
     one = Event(event, kind(event).level, text, stamp, chosen.host, chosen.pair, chosen.term(), fields)
     for hear in _Log.hearers:
         hear(one)

@@ -175,6 +175,8 @@ _TABLE: tuple[Kind, ...] = (
         Level.INFO,
         crash_restart="PostgreSQL restarts itself after a crash from now on (pause, stopped daemon), or no more",
         done="an action ended well, with the time it took",
+        would='what pgvip would do now, and does not: pair.mode is "observe"',
+        observed='pair.mode is "observe", and another host is read-write than the decisions so far would have it',
         http="where health checks, metrics and the status page are served changed",
         link="the connection to the peer's daemon came up or went down, or its keys were renewed",
         fence="what a fence device answered",

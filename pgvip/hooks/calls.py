@@ -15,6 +15,7 @@ from queue import Full, Queue
 from typing import TYPE_CHECKING
 
 from pgvip.config.model import Config
+from pgvip.config.observing import observes
 from pgvip.core.values import Role, Vip
 from pgvip.deadlines import Deadline, now_s
 from pgvip.errors import PgvipError
@@ -66,7 +67,7 @@ class Hooks:
         if event.event == "role-change":
             words = dict(event.fields)
             self._old_role, self._role = words.get("old", self._role), words.get("new", self._role)
-        if not kind(event.event).hooks:
+        if not kind(event.event).hooks or observes(self._config()):
             return
         words = event_words(event, self._role, self._old_role) | pair_words(self._config(), self._newest.get())
         lane = self._lanes["roles" if event.event in ROLE_EVENTS else "events"]

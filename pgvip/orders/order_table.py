@@ -20,6 +20,8 @@ from pgvip.orders.planned import Switchover
 from pgvip.orders.power import Power
 from pgvip.orders.schedule import Schedule
 
+READING = frozenset({"status", "history", "events", "explain"})
+"""What only reads."""
 TEXT_MAX = 500
 """Of what a drill says."""
 
@@ -28,7 +30,7 @@ class Orders:
     """Answers the operator socket. `handlers`: what is answered, by the request's `command`.
 
     `status`: the status document. `renew_keys`: reads the certificates of the link again. `read_drill`: what a drill
-    found is to be seen.
+    found is to be seen. `only`: what is answered where pgvip only observes; None for everything.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class Orders:
         schedule: Schedule | None = None,
         more: Mapping[str, Handler] | None = None,
         read_drill: Callable[[], None] = lambda: None,
+        only: frozenset[str] | None = None,
     ) -> None:
-        self._desk, self._build_status, self._schedule = desk, status, schedule
+        self._desk, self._build_status, self._schedule, self._only = desk, status, schedule, only
         self._renew_keys, self._read_drill = renew_keys, read_drill
         self._switchovers, power = Switchover(desk), Power(desk)
         self.handlers: dict[str, Handler] = {
@@ -65,6 +68,11 @@ class Orders:
             if handler is None:
                 known = ", ".join(sorted(self.handlers))
                 raise RefusedError(f"unknown command: {name!r}", hint=f"Known commands: {known}.")
+            if self._only is not None and name not in self._only:
+                raise RefusedError(
+                    'pgvip only observes this pair: pair.mode is "observe"',
+                    hint="Use the tool that runs the pair. docs/procedures/observe.md says how pgvip takes it over.",
+                )
             reply({"ok": True, **handler(request, reply)})
         except PgvipError as error:
             reply(failure(error))

@@ -6,6 +6,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from pgvip.config.observing import observes
 from pgvip.core.observations import Database, Replica
 from pgvip.core.values import NEVER, Lsn, WalPoint
 from pgvip.deadlines import now_s
@@ -100,7 +101,9 @@ class DatabaseProbe:
         """
         limit_s = self._limit_s(timeout_s)
         peer = self.config.peer
-        words = (self.config.peer_application_name, pgconf.slot_name(peer.name))
+        # A standby that another tool runs has a name of that tool's, and the peer's address all the same.
+        address = peer.address if observes(self.config) else None
+        words = (self.config.peer_application_name, address, pgconf.slot_name(peer.name))
         self._same_server(self._state)
         rows = self._state.query("database", words, timeout_s=limit_s)
         postmaster = self._same_server(self._state)
@@ -297,6 +300,8 @@ def unfit(config: Config, said: Answers) -> str:
     """
     if said.apply_delay != "0":
         return f"its replay is delayed by recovery_min_apply_delay = {said.apply_delay}"
+    if observes(config):  # what pgvip would set is not set
+        return ""
     wanted = config.postgres.listen_addresses
     if said.listen_addresses != wanted:
         return f"a restart of its PostgreSQL is pending: listen_addresses is '{said.listen_addresses}', not '{wanted}'"

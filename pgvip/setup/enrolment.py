@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pgvip.actions import postgres
+from pgvip.config.observing import observes
 from pgvip.deadlines import wait_until
 from pgvip.errors import CommandError, PgvipError, PostgresError, RefusedError
 from pgvip.setup import access
@@ -207,10 +208,11 @@ def _roots(config: Config) -> list[Path]:
 
 def _given(config: Config) -> Iterator[tuple[Path, int]]:
     """Directories of PostgreSQL's user that may lie in root's."""
-    yield config.postgres.data_directory, 0o700
+    if not observes(config):
+        yield config.postgres.data_directory, 0o700
     yield config.paths.work, 0o700
     yield config.paths.saved, 0o700
-    if config.archive.enabled:
+    if config.archive.enabled and not observes(config):
         yield config.archive.directory, 0o750
 
 

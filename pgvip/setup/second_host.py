@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.config.load import parse
+from pgvip.config.observing import observes
 from pgvip.deadlines import wait_until
 from pgvip.errors import (
     CommandError,
@@ -26,6 +27,7 @@ from pgvip.rejoin import source
 from pgvip.setup import access, enrolment, rotation, server_keys
 from pgvip.setup.hands import Hands
 from pgvip.state import files
+from pgvip.state.last_observed import Observed, forget_observed, save_observed
 from pgvip.state.record import PairIdentity, RecordStore, TlsInUse, load_identity, save_identity, save_tls
 from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.commands import check
@@ -108,6 +110,10 @@ def install(bundle: Bundle, config: Config, path: Path, hands: Hands) -> None:
     access.forget_made_passwords(config)
     save_tls(config.paths.tls_in_use, TlsInUse(config.postgres.tls))
     save_identity(config.paths.identity, identity_of(bundle, config))
+    if observes(config):
+        save_observed(config.paths.state, Observed(config.peer.name))
+    else:
+        forget_observed(config.paths.state)
     remember(config.paths.state, path)
 
 

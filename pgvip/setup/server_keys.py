@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pgvip.config.observing import observes
 from pgvip.core.values import Vip
 from pgvip.errors import LinkError, PgvipError, PostgresError
 from pgvip.state import files
@@ -199,7 +200,12 @@ def for_peer(config: Config) -> dict[str, str]:
 
 
 def reload(config: Config) -> None:
-    """Have a running server read its keys again. Without psql: nothing here is to depend on a login."""
+    """Have a running server read its keys again. Without psql: nothing here is to depend on a login.
+
+    Nothing where pgvip only observes: that server does not use them.
+    """
+    if observes(config):
+        return
     postmaster = processes.postmaster(config.postgres.data_directory)
     if postmaster is not None:
         processes.send(postmaster, pgconf.RELOAD)

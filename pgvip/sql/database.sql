@@ -1,4 +1,5 @@
--- What the local server says of itself; one row. Parameters: the peer's application_name, the peer's slot.
+-- What the local server says of itself; one row. Parameters: the peer's application_name; its address where its
+-- standby may have any name, else NULL; the peer's slot.
 -- pg_is_in_recovery() guards functions that one of the two states refuses.
 SELECT r.in_recovery,
        CASE WHEN r.in_recovery THEN NULL
@@ -40,7 +41,7 @@ SELECT r.in_recovery,
   LEFT JOIN (SELECT *
                FROM pg_stat_replication
               -- of this name, but by another role, is some other standby
-              WHERE application_name = %s AND usename = 'pgvip_replication'
+              WHERE application_name = %s AND usename = 'pgvip_replication' OR client_addr = %s::inet
               ORDER BY backend_start DESC
               LIMIT 1) AS replica ON true
   LEFT JOIN pg_replication_slots AS slot ON slot.slot_name = %s

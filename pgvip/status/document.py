@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgvip import __version__
-from pgvip.core.actions import Subject, name_of
+from pgvip.core.actions import Subject, name_of, words_of
 from pgvip.core.facts import Facts
 from pgvip.core.observations import Observation
 from pgvip.core.rights import eligible, write_right
@@ -43,7 +43,7 @@ class Live:
     """What the document takes beside the snapshot, as of this moment; None where it is not known.
 
     `armed`: the watchdog. `archiving`, `backup`, `scheduled`, `drill`, `certificates` (their ends), `pending_restart`
-    and `warnings`: what was seen in the background.
+    and `warnings`: what was seen in the background. `observed`: what pgvip would have done, where it only observes.
     """
 
     link: LinkState | None = None
@@ -58,6 +58,7 @@ class Live:
     certificates: Document = field(default_factory=dict)
     pending_restart: Document = field(default_factory=dict)
     warnings: tuple[StandingWarning, ...] = ()
+    observed: Document | None = None
 
 
 def document(snapshot: Snapshot, live: Live) -> Document:
@@ -69,6 +70,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
     return {
         "schema": SCHEMA,
         "pair": config.name,
+        "mode": config.mode,
         "host": config.me.name,
         "role": k.role.value,
         "term": record.term if record else None,
@@ -110,6 +112,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         "hold": k.durable.hold,
         "scheduled": live.scheduled,
         "doing": _doing(k, now_s),
+        "observed": live.observed,
         "warnings": [
             {"name": one.name, "text": one.text, "hint": one.hint}
             for one in distinct((*decision.warnings, *live.warnings, *warned(WARNINGS, live.http)))
@@ -282,9 +285,11 @@ def _doing(k: Knowledge, now_s: float) -> Document:
         "leaving": k.orders.leaving,
         "isolated": k.isolation.isolated,
         "actions": sorted(type(action).__name__ for action in k.work.running),
+        "at_work": sorted(action.words() for action in k.work.running if not action.properties.routine),
         "failures": [
-            {"action": name, "times": one.times, "text": one.text, "retry_in_s": _in(one.retry_at_s, now_s)}
-            for name, one in sorted((name_of(kind), past) for kind, past in k.work.failures.items())
+            {"action": name_of(kind), "what": words_of(kind), "times": one.times, "text": one.text,
+             "retry_in_s": _in(one.retry_at_s, now_s)}
+            for kind, one in sorted(k.work.failures.items(), key=lambda past: name_of(past[0]))
         ],
     }  # fmt: skip
 

@@ -88,9 +88,14 @@ def coming(text: str, now: datetime) -> datetime:
 
 
 def instant(text: str) -> datetime:
-    """An ISO 8601 date or time; without a zone it is local time. TimeError for all else."""
+    """An ISO 8601 date or time; without a zone it is local time. TimeError for all else.
+
+    >>> instant("2026-01-31 22:05:06 UTC").astimezone(UTC).isoformat()
+    '2026-01-31T22:05:06+00:00'
+    """
     try:
-        return datetime.fromisoformat(text.strip()).astimezone()
+        plain = text.strip()  # " UTC": as `pgvip` itself writes times for people
+        return datetime.fromisoformat(plain.removesuffix(" UTC") + "Z" * plain.endswith(" UTC")).astimezone()
     except (ValueError, OverflowError):
         raise TimeError(f"{text!r} is not a time", hint=f"Write {TIMES}.") from None
 

@@ -147,8 +147,19 @@ def _doubt(told: Mapping[str, Any]) -> str:
     return "? " if told["age_s"] > BACKGROUND_STALE_S else ""
 
 
-def moment(at: str) -> str:
-    """Write a time of the record for people; in UTC, for both hosts read it. What is no time stays as it is.
+def moment_of(at_s: float) -> str:
+    """Write a time in seconds since 1970 for people, as `moment` does.
+
+    >>> moment_of(0.0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    return moment(datetime.fromtimestamp(at_s, UTC).isoformat())
+
+
+def moment(at: str, *, exact: bool = False) -> str:
+    """Write a time for people; in UTC, for both hosts read it. What is no time stays as it is.
+
+    `exact`: with milliseconds.
 
     >>> [moment(one) for one in ("2026-01-31T23:05:06.789+01:00", "2026-01-31T22:05:06Z", "noon", "")]
     ['2026-01-31 22:05:06 UTC', '2026-01-31 22:05:06 UTC', 'noon', '']
@@ -157,7 +168,10 @@ def moment(at: str) -> str:
         found = datetime.fromisoformat(at)
     except ValueError:
         return at
-    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if found.tzinfo else at
+    if not found.tzinfo:
+        return at
+    utc = found.astimezone(UTC)
+    return f"{utc:%Y-%m-%d %H:%M:%S}{f'.{utc.microsecond // 1000:03}' if exact else ''} UTC"
 
 
 def yes_no(value: object) -> str:

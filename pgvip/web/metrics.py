@@ -103,6 +103,12 @@ def _by_label(document: Document) -> Iterable[Family]:
     for one in document["doing"]["failures"]:
         failures.add(one["times"], action=one["action"])
     yield failures
+    observed = document.get("observed")
+    text = "1 where pgvip only observes: it decides and reports, and changes nothing."
+    yield _one("pgvip_observe", "gauge", text, observed is not None)
+    if observed is not None:
+        text = "Actions that pgvip would have carried out since the daemon started, by name, where it only observes."
+        yield _counted("pgvip_would_total", text, "action", observed["counts"])
     text = "When a certificate ends that people have to renew, in seconds since 1970."
     ends = Family("pgvip_certificate_expiry_timestamp_seconds", "gauge", text)
     for name in sorted(document["certificates"]):

@@ -29,7 +29,7 @@ _PAGE = """<!doctype html>
 <body><header><h1>pgvip <span class="muted">pair</span> {pair}</h1><span id="live" role="status">{at}</span></header>
 <main>{main}</main>
 <footer>For programs: <a href="status">status</a> (JSON), <a href="metrics">metrics</a> (Prometheus). Times without a
-zone are in that of {host}. This page is read-only; to give orders, log in to a host:
+zone are in UTC. This page, of {host}, is read-only; to give orders, log in to a host:
 <code>pgvip --help</code>.</footer>
 <script>{script}</script></body></html>
 """
@@ -63,6 +63,7 @@ def fragment(shown: Shown) -> Html:
         title=f"{document['pair']}: {said.short}",
     )  # fmt: skip
     return join((
+        page_parts.observes(document),
         banner,
         page_parts.warnings(document),
         page_parts.doing(document),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pgvip.core.actions import KINDS
 from pgvip.text.witness_line import witness_line
 from pgvip.text.writing import UNKNOWN, archiving, backup, duration, lag, scheduled, size
 from pgvip.text.writing import moment as written
@@ -22,13 +21,28 @@ GRAPH_S = 900.0
 EVENTS = 20
 ROLES = {"primary_standby": "primary and standby", "none": "no role", "unknown": "role unknown"}
 
-ROUTINE = frozenset(kind.__name__ for kind in KINDS if kind.properties.routine)
-"""Actions that are at work so often and briefly that nobody wants to read of them."""
-
 Row = tuple[str, Html]
 
 
 BYTES, SECONDS = Axis(size, round_bytes), Axis(lag, round_seconds)
+
+
+def observes(document: Document) -> Html:
+    """Where pgvip only observes: that it does, and what it would have done."""
+    observed = document.get("observed")
+    if observed is None:
+        return Html("")
+    said = fill(
+        '<div class="banner warn"><p><b class="level">OBSERVE:</b>pgvip decides and reports, and changes nothing '
+        "(<code>pair.mode</code>).</p></div>"
+    )
+    rows = join(
+        fill("<li>{at}: would {text}</li>", at=moment(one["at"]), text=one["text"])
+        for one in reversed(observed["would"][-8:])
+    )
+    if not observed["would"]:
+        return said
+    return join((said, fill("<section><h2>What pgvip would have done</h2><ul>{rows}</ul></section>", rows=rows)))
 
 
 def hosts(document: Document) -> Html:
@@ -149,11 +163,12 @@ def doing(document: Document) -> Html:
         rows.append(("giving up", safe(text)))
     if now["switchover"]:
         rows.append(("switchover", safe("ordered")))
-    if long := [one for one in now["actions"] if one not in ROUTINE]:
-        rows.append(("running actions", safe(", ".join(long))))
+    if now["at_work"]:
+        rows.append(("at work", safe("; ".join(now["at_work"]))))
     for one in now["failures"]:
-        text = f"{one['times']} times, again in {duration(one['retry_in_s'])}: {one['text']}"
-        rows.append((f"{one['action']} failed", fill('<span class="bad">{text}</span>', text=text)))
+        tries = f"{one['times']} times, again in {duration(one['retry_in_s'])}"
+        text = f"{one['what']} ({tries}): {one['text']}"
+        rows.append(("failed", fill('<span class="bad">{text}</span>', text=text)))
     return fill("<section><h2>Under way</h2>{facts}</section>", facts=facts(rows)) if rows else Html("")
 
 
@@ -234,15 +249,14 @@ def _kind(event: Document) -> str:
 
 
 def moment(at: Any) -> Html:
-    """A point in time, in this host's own time zone; ISO text or Unix time."""
+    """A point in time, in UTC as everywhere; ISO text or Unix time."""
     try:
         when = datetime.fromtimestamp(at, UTC) if isinstance(at, int | float) else datetime.fromisoformat(str(at))
     except ValueError:
         return safe(at)
-    local = when.astimezone()
-    return fill(
-        '<time datetime="{iso}">{text}</time>', iso=local.isoformat(timespec="seconds"), text=f"{local:%m-%d %H:%M:%S}"
-    )
+    utc = when.astimezone(UTC)
+    iso, text = utc.isoformat(timespec="seconds"), f"{utc:%m-%d %H:%M:%S}"
+    return fill('<time datetime="{iso}">{text}</time>', iso=iso, text=text)
 
 
 def around(document: Document) -> Html:

@@ -77,8 +77,8 @@ def test_both_hosts_events_are_shown_for_people(served: Place, capsys: pytest.Ca
     served.hear("up", 1)
     assert served.run() == Exit.OK
     first, second = capsys.readouterr().out.splitlines()
-    assert first.split()[2:] == ["alpha", "notice", "fenced:", "beta", "is", "off;;", "verified"]
-    assert second.split()[2:] == ["beta", "info", "link:", "up"]
+    assert first.split()[2:] == ["UTC", "alpha", "notice", "fenced:", "beta", "is", "off;;", "verified"]
+    assert second.split()[2:] == ["UTC", "beta", "info", "link:", "up"]
     assert datetime.fromisoformat(" ".join(first.split()[:2]))
 
 

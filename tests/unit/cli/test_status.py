@@ -127,7 +127,10 @@ def everything_wrong() -> dict[str, Any]:
         giving_up={"change": "solo", "age_s": 1.0},
         switchover=True,
         actions=["Fence"],
-        failures=[{"action": "Fence", "times": 2, "text": "timed out", "retry_in_s": 5.0}],
+        at_work=["power the peer off"],
+        failures=[
+            {"action": "Fence", "what": "power the peer off", "times": 2, "text": "timed out", "retry_in_s": 5.0}
+        ],
     )
     return document
 
@@ -139,7 +142,8 @@ def test_everything_that_can_be_wrong_has_its_words() -> None:
         "not confirmed since this boot", "primary (not confirmed)", "1 min 30 s ago; ?: as it was then",
         "read-write, not healthy", "none: no takeover on silence", "does not answer: stale handle",
         "its slot has lost WAL", "down; refused; cannot listen", "upgrade (since noon)", "hold on alpha",
-        "takeover-by-fence because of silence, try 2, for 3 s", "solo, for 1 s", "2 times, again in 5 s: timed out",
+        "takeover-by-fence because of silence, try 2, for 3 s", "solo, for 1 s",
+        "power the peer off (2 times, again in 5 s): timed out",
         "warnings (2)", "hint: pgvip hold clear", "longest round 12.5 ms", "not eligible",
     ):  # fmt: skip
         assert words in shown, words
@@ -189,13 +193,9 @@ def test_before_the_second_host_is_there_the_next_step_is_named() -> None:
     document = healthy()
     document["record"].update(cause="pgvip init", mode="solo")
     document["peer"].update(age_s=None)
-    document["warnings"] = [{"name": "peer-silent", "text": "the peer's daemon does not answer", "hint": "systemctl"}]
     assert row(document, "heard") == "heard - never; not set up yet: pgvip clone there"
-    assert "pgvip clone on beta" in text(document)
-    assert "systemctl" not in text(document)
     document["record"].update(cause="takeover")
     assert row(document, "heard") == "heard - never"
-    assert "systemctl" in text(document)
 
 
 class Terminal(io.StringIO):
@@ -277,3 +277,11 @@ def test_no_line_ends_in_blanks_and_the_hosts_columns_align() -> None:
     assert all(line == line.rstrip() for line in lines)
     starts = {line.index(word) for line, word in zip(lines[2:5], ("beta", "standby", "10.0.0.11"), strict=True)}
     assert len(starts) == 1
+
+
+def test_a_daemon_that_only_observes_says_so_first_and_what_it_would_have_done() -> None:
+    would = [{"at": "2026-01-01T00:00:00Z", "action": "Fence", "text": "power the peer off"}]
+    lines = render({**healthy(), "mode": "observe", "observed": {"counts": {"Fence": 1}, "would": would}})
+    assert lines[0].startswith("OBSERVE: pgvip decides and reports, and changes nothing")
+    assert "  2026-01-01 00:00:00 UTC  would power the peer off" in lines
+    assert "  nothing so far" in render({**healthy(), "observed": {"counts": {}, "would": []}})

@@ -23,12 +23,12 @@ def test_an_order_and_what_follows_from_it_are_told_by_name() -> None:
     assert intent.said("intent") == {"change": "pair"}
 
 
-def test_an_action_that_failed_is_told_by_its_name() -> None:
+def test_an_action_that_failed_is_told_in_words() -> None:
     host = primary().holds().knows(checked={Vip.PRIMARY: (NOW_S, "")}).round()
     failed = host.done(host.must_start(AddVip), ok=False, text="no such interface")
     assert failed.said("action-failed") == {"action": "AddVip"}
     assert failed.last is not None
-    assert [note.text for note in failed.last.notes] == ["AddVip: no such interface"]
+    assert [note.text for note in failed.last.notes] == ["could not raise the primary VIP: no such interface"]
 
 
 def test_a_claim_each_try_of_it_and_the_new_record_are_told() -> None:

@@ -114,3 +114,16 @@ def test_a_vip_that_changes_keeps_its_former_address(
     file.write_text(edited(run, ("192.0.2.10", "192.0.2.22"), ("192.0.2.20", "192.0.2.10")))
     live.reload()
     assert "reload-failed: addresses.standby = 192.0.2.10 is still served as the primary VIP" in capsys.readouterr().err
+
+
+def test_a_change_of_the_mode_brings_nothing_along_before_the_restart(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A daemon that only observes treats the pair as asynchronous: one that acts must not come to that by a reload."""
+    old = load(file, "db1")
+    assert old.settings.sync
+    live = LiveConfig(old, Options(file, "db1"))
+    file.write_text(edited(("[pair]", '[pair]\nmode = "observe"')))
+    live.reload()
+    assert live() is old
+    assert "needs a restart of pgvip: pair.mode: normal -> observe" in capsys.readouterr().err

@@ -160,7 +160,8 @@ def test_solo_primary_and_what_is_under_way() -> None:
     }  # fmt: skip
     assert doing["giving_up"] == {"change": "solo", "age_s": 1.0}
     assert doing["actions"] == ["Fence"]
-    assert doing["failures"] == [{"action": "Fence", "times": 2, "text": "timed out", "retry_in_s": 5.0}]
+    failure = {"action": "Fence", "what": "power the peer off", "times": 2, "text": "timed out", "retry_in_s": 5.0}
+    assert doing["failures"] == [failure]
     assert found["loop"] == {"rounds": 100, "longest_ms": 12.35, "latest_ms": 0.0, "rounds_per_s": 2.0}
 
 

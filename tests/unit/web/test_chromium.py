@@ -105,7 +105,9 @@ def test_nothing_sticks_out_at_any_width(shown: Shown, width: int) -> None:
     for document in (healthy(), solo(), standby(None)):
         long = {"name": "action-failing", "text": "/usr/share" + "/a-long-path" * 9, "hint": "see" + "e" * 90}
         document["warnings"].append(long)
-        document["doing"]["failures"] = [{"action": "PowerOn", "times": 2, "retry_in_s": 3.0, "text": long["text"]}]
+        document["doing"]["failures"] = [
+            {"action": "PowerOn", "what": "switch the peer on", "times": 2, "retry_in_s": 3.0, "text": long["text"]}
+        ]
         shown.world.document = document
         shown.browser.show(shown.url, width)
         shown.browser.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")

@@ -51,7 +51,8 @@ def failing(knowledge: Any) -> None:
     knowledge.work = replace(knowledge.work, failures={Rejoin: Failures(3, NOW_S + 5, 'said "no"\\')})
 
 
-EVERY = [healthy(), standby(), solo(), primary(says(), change=failing), primary(None, record=None), None]
+OBSERVING = {**healthy(), "observed": {"counts": {"Promote": 1}, "would": []}}
+EVERY = [healthy(), standby(), solo(), primary(says(), change=failing), primary(None, record=None), OBSERVING, None]
 
 
 def names() -> set[str]:

@@ -192,8 +192,8 @@ def test_routine_work_is_not_shown() -> None:
     document = healthy()
     document["doing"]["actions"] = ["WriteState", "ConfirmGrant"]
     assert "Under way" not in middle(document).words()
-    document["doing"]["actions"] = ["WriteState", "Rejoin"]
-    assert "Under way running actions Rejoin" in middle(document).words()
+    document["doing"]["at_work"] = ["promote PostgreSQL"]
+    assert "Under way at work promote PostgreSQL" in middle(document).words()
 
 
 def test_scenarios_in_words() -> None:
@@ -381,3 +381,13 @@ def test_a_change_of_role_is_marked_and_explained() -> None:
     assert "the role changed from primary to primary_standby" in drawn(found)
     assert "the role of this host changed" in middle(healthy(), samples=found).words()
     assert "the role of this host changed" not in middle(healthy(), samples=samples()).words()
+
+
+def test_a_daemon_that_only_observes_says_so_first_and_what_it_would_have_done() -> None:
+    at = "2026-01-01T00:00:00Z"
+    would = [{"at": at, "action": "Fence", "text": "power <b> off"}]
+    tree = middle({**healthy(), "mode": "observe", "observed": {"counts": {"Fence": 1}, "would": would}})
+    words = tree.words()
+    assert words.startswith("OBSERVE: pgvip decides and reports, and changes nothing")
+    assert "would power <b> off" in words
+    assert "OBSERVE" not in middle(healthy()).words()

@@ -1,0 +1,65 @@
+"""Before pgvip acts on a pair that it has observed: it must have a record, and that must name who serves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pgvip.config.model import Config
+from pgvip.core.values import Durable, Mode
+from pgvip.errors import RecordError
+from pgvip.setup.observe_setup import check_record, has_only_observed
+from pgvip.state.last_observed import Observed, forget_observed, load_observed, save_observed
+from tests.unit import configs
+from tests.unit.core_world import record
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    made = configs.make(tmp_path)
+    made.paths.state.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+KNOWN = Durable(record("a", Mode.PAIR))
+
+
+def test_a_pair_that_was_never_observed_starts_as_ever(config: Config) -> None:
+    check_record(config, None)
+    check_record(config, KNOWN)
+    assert not has_only_observed(config, Durable())
+
+
+def test_without_a_record_it_would_stop_the_server(config: Config) -> None:
+    save_observed(config.paths.state, Observed("a"))
+    assert has_only_observed(config, Durable())
+    for durable in (None, Durable()):
+        with pytest.raises(RecordError, match="only observed this pair so far") as caught:
+            check_record(config, durable)
+        assert "pgvip init" in caught.value.hint
+
+
+def test_a_role_that_was_moved_meanwhile_is_not_taken_back(config: Config) -> None:
+    save_observed(config.paths.state, Observed("b", "2026-01-01T00:00:00Z"))
+    with pytest.raises(RecordError, match="b is primary now, and this host's record"):
+        check_record(config, KNOWN)
+    save_observed(config.paths.state, Observed("a"))
+    check_record(config, KNOWN)
+    check_record(config, replace(KNOWN, served=True))
+
+
+def test_what_was_observed_is_kept_until_this_host_acts(config: Config) -> None:
+    assert load_observed(config.paths.state) is None
+    save_observed(config.paths.state, Observed("a", "now"))
+    assert load_observed(config.paths.state) == Observed("a", "now")
+    forget_observed(config.paths.state)
+    forget_observed(config.paths.state)
+    assert load_observed(config.paths.state) is None
+
+
+def test_what_cannot_be_read_is_an_error(config: Config) -> None:
+    (config.paths.state / "observed.json").write_text("{")
+    with pytest.raises(RecordError, match="could not read"):
+        load_observed(config.paths.state)
