@@ -59,8 +59,8 @@ alter event trigger no_pgvip enable always;
 """From version 17 on."""
 NOT_OF_SYSTEM = ("client_encoding", "transaction_timeout")
 """So short a time-out for the whole server ends every session before the settings of its role are read."""
-UNAVOIDABLE = {"tls-off"}
-"""Of versions that are built without TLS here."""
+UNAVOIDABLE = {"tls-off", "hosts-differ"}
+"""The first of versions that are built without TLS here; the second says that the library "missing" is missing."""
 FEW_ROWS = 50
 """Written after the restore point; what a promotion would lose if recovery ended there."""
 
