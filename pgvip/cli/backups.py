@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from pgvip.archive import inventory
@@ -13,6 +12,7 @@ from pgvip.cli.progress import patience
 from pgvip.config.load import load
 from pgvip.state import codec
 from pgvip.system import privileges
+from pgvip.text.writing import moment_of
 
 if TYPE_CHECKING:
     import argparse
@@ -81,5 +81,5 @@ def _row(one: dict[str, object]) -> tuple[str, ...]:
         "good" if good else str(one["state"]),
         str(stop["lsn"]) if good else "",
         str(one["to"]) if good else "",
-        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(until)) if good else "",
+        moment_of(until) if good else "",
     )

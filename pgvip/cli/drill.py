@@ -286,7 +286,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _loud(text: str) -> None:
-    put(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+    put(f"{time.strftime('%H:%M:%S', time.gmtime())} UTC {text}", flush=True)
 
 
 def _quiet(_text: str) -> None:

@@ -93,11 +93,11 @@ def _eighths(value: float, top: float, steps: int) -> int:
 
 
 def _times(since: float, until: float, width: int) -> str:
-    """Wall-clock times (of this host) under the columns that they belong to."""
+    """Wall-clock times (in UTC) under the columns that they belong to."""
     form = "%H:%M:%S" if until - since <= 1800 else "%H:%M" if until - since <= 86_400 else "%d %b"
     text = ""
     for place in range(0, width, LABELS_EVERY):
-        label = time.strftime(form, time.localtime(since + (until - since) * place / width))
+        label = time.strftime(form, time.gmtime(since + (until - since) * place / width))
         if len(text) <= place and place + len(label) <= width:
             text = text.ljust(place) + label
     return text

@@ -81,7 +81,7 @@ def text_of(lines: Sequence[Line]) -> str:
 
 
 def _top(picture: Picture, width: int, interval_s: float, hidden: int, *, keys: bool) -> Line:
-    name = f"pgvip watch   {time.strftime('%H:%M:%S', time.localtime(picture.at))}"
+    name = f"pgvip watch {time.strftime('%H:%M:%S', time.gmtime(picture.at))} UTC"
     low = f"{hidden} more lines   " if hidden else ""
     if not keys:  # on no terminal there is no right edge
         return Line(f"{name}   {low}".rstrip(), "quiet")
@@ -134,7 +134,7 @@ def _events(events: Sequence[Document]) -> list[Line]:
     lines = [GAP, Line("last events", "title", rank=2)]
     newest = sorted(events, key=lambda event: _moment(event.get("at")), reverse=True)
     for number, one in enumerate(newest):
-        at = time.strftime("%H:%M:%S", time.localtime(_moment(one.get("at"))))
+        at = time.strftime("%H:%M:%S", time.gmtime(_moment(one.get("at"))))
         style = "warning" if one.get("level") in ("warning", "error", "critical") else ""
         text = str(one.get("text", ""))
         rank = 2 if number < EVENTS_MIN else 5
