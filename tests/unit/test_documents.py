@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 INSTALLED = REPOSITORY / "docs"
 PAGES = sorted({
     *REPOSITORY.glob("*.md"), *INSTALLED.glob("*.md"), *INSTALLED.glob("dev/*.md"), *REPOSITORY.glob("tests/*/*.md"),
+    *INSTALLED.glob("procedures/*.md"),
 })  # fmt: skip
 NAMED_TEST = re.compile(r"`(?:tests/)?([\w/]+/\w+\.py)::(\w+)`")
 ARCHITECTURE = (INSTALLED / "architecture.md").read_text(encoding="utf-8")
