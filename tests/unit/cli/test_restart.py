@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgvip.cli import steps
 from pgvip.errors import Exit
 from pgvip.orders.rolling import Look, Pending
 from pgvip.state import codec
@@ -86,7 +85,7 @@ class Pair:
 
 @pytest.fixture
 def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    monkeypatch.setattr(steps.os, "geteuid", lambda: 0)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     daemon = Daemon(tmp_path)
     (tmp_path / "state").mkdir()
     daemon.server.start()

@@ -41,9 +41,9 @@ def test_only_hosts_that_are_to_be_restarted_are() -> None:
 def test_an_interrupted_one_goes_on_where_it_ended() -> None:
     assert plan(beta=moved(BETA, "alpha", "b2")) == [("alpha", Do.SWITCHOVER)]
     back = replace(KEPT, back=True)
-    there = {"alpha": moved(ALPHA, "beta", "a2"), "beta": moved(BETA, "beta", "b2")}
-    assert plan(**there) == []
-    assert plan(back, **there) == [("beta", Do.SWITCHOVER)]
+    alpha, beta = moved(ALPHA, "beta", "a2"), moved(BETA, "beta", "b2")
+    assert plan(alpha=alpha, beta=beta) == []
+    assert plan(back, alpha=alpha, beta=beta) == [("beta", Do.SWITCHOVER)]
     # A takeover came between: who was not restarted is a primary or a standby by what the record says now.
     assert plan(alpha=moved(ALPHA, "beta", "a2"), beta=moved(BETA, "beta")) == [("beta", Do.SWITCHOVER)]
 
