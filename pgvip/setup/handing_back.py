@@ -32,7 +32,6 @@ CERTIFICATE = {
 
 COMMENT = "# Of pgvip, which was uninstalled: what was in force. These lines are yours now."
 MARKS = (COMMENT, "# pgvip: must stay the last line")
-ARCHIVING = ("archive_mode", "archive_command", "archive_library")
 NO_ARCHIVE = {"archive_mode": "off", "archive_command": "/bin/true"}
 """Until the restart that takes archive_mode up, an empty command would keep every WAL file."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgvip.checks import other_managers
+from pgvip.system import pgtools
 from tests.unit import configs
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def test_traces_in_the_cluster_are_reported(tmp_path: Path, monkeypatch: pytest.
     for name in ("patroni.dynamic.json", "postgresql.conf"):
         config.postgres.data_directory.mkdir(exist_ok=True)
         (config.postgres.data_directory / name).touch()
-    monkeypatch.setattr(other_managers.pgtools, "server_setting", lambda *_: "pg_stat_statements, repmgr")
+    monkeypatch.setattr(pgtools, "server_setting", lambda *_: "pg_stat_statements, repmgr")
     said = [what for what, _ in other_managers.warnings(config)]
     assert said[0].startswith("patroni has managed this cluster: ")
     assert said[1:] == ["the server loads a library of repmgr"]

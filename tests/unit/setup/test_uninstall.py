@@ -155,9 +155,10 @@ def test_each_manager_of_networks_has_its_words(tmp_path: Path, monkeypatch: pyt
     assert recipe("plain").file is None
     put(tmp_path, "networkd/run/systemd/netif/links/7", "NETWORK_FILE=/run/systemd/network/10-eth.network\n")
     one = recipe("networkd")
-    assert one.file == tmp_path / "networkd/etc/systemd/network/10-eth.network.d/pgvip-addresses.conf"
+    place = tmp_path / "networkd/etc/systemd/network/10-eth.network.d/pgvip-addresses.conf"
+    assert one.file == place
     static_addresses.write(one)
-    assert "[Network]\nAddress=10.9.0.100/32\nAddress=fd00::100/128\n" in one.file.read_text()
+    assert "[Network]\nAddress=10.9.0.100/32\nAddress=fd00::100/128\n" in place.read_text()
     put(tmp_path, "netplan/etc/netplan/50-x.yaml")
     put(tmp_path, "netplan/run/systemd/netif/links/7", "NETWORK_FILE=/run/systemd/network/10-netplan-eth0.network\n")
     assert (recipe("netplan").manager, recipe("netplan").file) == ("netplan", None)
