@@ -31,6 +31,12 @@ IMMUNE = {
     "standard_conforming_strings": "on",
     # Compiling each of our short queries would cost far more than running it.
     "jit": "off",
+    # A session whose client lost the network is ended by the server, not only after the kernel's two hours: it would
+    # keep its place among max_connections, and a network that fails again and again would use them all up.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20s",
 }
 SUPERUSER = {**IMMUNE, "session_preload_libraries": ""}
 """For the programs that connect as PostgreSQL's own user."""

@@ -45,6 +45,7 @@ class Spec:
     groups: list[int]
     lasting: int
     mode: str
+    means: str
     preset: str
     until_s: float
     directory: str
@@ -128,7 +129,7 @@ class Driver:
             self.tell("making a pair")
             name = f"life-{self.result.lives}"
             self.life = Life(self.directory / name, self.spec.mode, self.spec.preset, self.spec.seed + self.spec.lab,
-                             own_mounts=True)
+                             means=self.spec.means, own_mounts=True)
             self.played = []
             self.life.begin()
         return self.life

@@ -1,8 +1,9 @@
-"""Faults of the network between the hosts, their gateway and their clients."""
+"""Faults of the network between the hosts, their gateway, their clients and their witness; faults of the witness."""
 
 from __future__ import annotations
 
 import itertools
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from tests.chaos.ground import Ground, Undo, VoidError
 from tests.chaos.schedule import Step
 from tests.lab.hosts import Host
 from tests.lab.network import Cut, mac_of, port_of
+from tests.lab.witness_server import NODE
 
 LINK_PORT, POSTGRES_PORT = 8432, 5432
 SEEN_BY_CLIENTS = ("gateway", "client")
@@ -73,10 +75,13 @@ def path_mtu(ground: Ground, host: Host, step: Step) -> Undo:
 
 
 def path_delay(ground: Ground, host: Host, step: Step) -> Undo:
+    return delay(ground, host, path_of(ground, host, step, client=True)[1], step)
+
+
+def delay(ground: Ground, host: Host, other: str, step: Step) -> Undo:
     """By a program in the switch (the kernel may have no netem); a power-off of the host ends it."""
     ground.need_on(host)
-    ends = [f"{mac_of(one)},{port_of(other)}" for one, other in itertools.permutations(
-        path_of(ground, host, step, client=True))]
+    ends = [f"{mac_of(one)},{port_of(two)}" for one, two in itertools.permutations((host.name, other))]
     argv = [sys.executable, "-IS", PROGRAMS / "delay.py", step.number, step.amount, *ends]
     program = ground.switch.popen(argv, stdout=subprocess.PIPE)
     assert program.stdout is not None
@@ -84,6 +89,41 @@ def path_delay(ground: Ground, host: Host, step: Step) -> Undo:
         ground.end(ground.switch, program)
         raise VoidError("the frames could not be delayed")
     return partial(ground.end, ground.switch, program)
+
+
+# --- the witness -----------------------------------------------------------------------------------------
+
+
+def witness_restarted(ground: Ground, _host: Host, _step: Step) -> None:
+    ground.witness.stop(signal.SIGQUIT)
+    ground.witness.start()
+
+
+def witness_stopped(ground: Ground, _host: Host, _step: Step) -> Undo:
+    ground.witness.stop()
+    return ground.witness.start
+
+
+def witness_hangs(ground: Ground, _host: Host, _step: Step) -> Undo:
+    ground.witness.hang()
+    return ground.witness.go_on
+
+
+def witness_cut(ground: Ground, host: Host, _step: Step) -> Undo:
+    return ground.cut(*both_ways(host.name, NODE))
+
+
+def witness_mute(ground: Ground, host: Host, _step: Step) -> Undo:
+    """What it is asked arrives: a claim may be written whose answer is lost."""
+    return ground.cut(Cut(NODE, host.name))
+
+
+def witness_late(ground: Ground, host: Host, step: Step) -> Undo:
+    return delay(ground, host, NODE, step)
+
+
+def witness_loss(ground: Ground, host: Host, step: Step) -> Undo:
+    return ground.cut(*both_ways(host.name, NODE, loss=round(step.amount)))
 
 
 STRIKES: dict[str, Callable[[Ground, Host, Step], Undo | None]] = {
@@ -98,4 +138,11 @@ STRIKES: dict[str, Callable[[Ground, Host, Step], Undo | None]] = {
     "path-loss": path_loss,
     "path-mtu": path_mtu,
     "path-delay": path_delay,
+    "witness-restarted": witness_restarted,
+    "witness-stopped": witness_stopped,
+    "witness-hangs": witness_hangs,
+    "witness-cut": witness_cut,
+    "witness-mute": witness_mute,
+    "witness-late": witness_late,
+    "witness-loss": witness_loss,
 }

@@ -18,6 +18,7 @@ from tests.lab.hosts import DATA_DIRECTORY, PROGRAMS, SHARED, Host, Process
 from tests.lab.network import PRIMARY_VIP, Cut
 from tests.lab.nodes import LabError, Node, end_process, wait_until
 from tests.lab.pair import PEER_STATE, PGVIP, Pair
+from tests.lab.witness_server import WitnessServer
 
 Undo = Callable[[], None]
 SERVED = "/run/pgvip-lab-served"
@@ -63,6 +64,13 @@ class Ground:
         for host in pair.hosts.values():
             host.at_power_off.append(partial(self.frozen.discard, host.name))
             host.at_boot.append(partial(serve_archive, host))
+
+    @property
+    def witness(self) -> WitnessServer:
+        """The pair's; VoidError when it has none."""
+        if self.pair.witness is None:
+            raise VoidError("the pair has no witness")
+        return self.pair.witness
 
     # --- finding ---------------------------------------------------------------------------------
 

@@ -124,6 +124,18 @@ DEEDS = (
     Kind("reader-blocks", "a reader on the standby holds a lock that the replay waits for", (STANDBY,), weight=1),
     Kind("wal-client-lazy", "pg_receivewal of somebody that confirms nothing, or is stopped", (PRIMARY,), weight=1),
 )
+WITNESS = (
+    _once("witness-restarted", "the witness is stopped at once and started again", PAIR),
+    Kind("witness-stopped", "the witness is stopped", (PAIR,), preparing=True, weight=3),
+    Kind("witness-hangs", "every process of the witness is stopped", (PAIR,), preparing=True),
+    Kind("witness-cut", "the host cannot reach the witness", weight=4),
+    Kind("witness-mute", "what the witness answers to the host is lost", (ANY,), preparing=True, weight=3),
+    Kind("witness-late", "frames between the host and the witness are late", (ANY,), (0.05, 0.6), preparing=True,
+         weight=3),
+    Kind("witness-loss", "some per cent of the frames between the host and the witness are lost", (ANY,), (10, 60),
+         preparing=True),
+)
+"""Drawn for a pair that has one."""
 SILENCING = frozenset({"power-reset", "power-off", "power-off-stays", "host-frozen", "cut-off", "cut-peer"})
 """Faults after which one host fences the other."""
 STIRRING = SILENCING | {
@@ -131,4 +143,8 @@ STIRRING = SILENCING | {
     "postgres-stopped", "disk-full", "disk-stalled", "switchover",
 }
 """Faults that the pair does something about: what may follow in the middle of that."""
-KINDS = {kind.name: kind for kind in (*DATABASE, *POWER, *DAEMON, *NETWORK, *FENCE, *ADDRESSES, *OTHERS, *DEEDS)}
+KINDS = {
+    kind.name: kind
+    for kind in (*DATABASE, *POWER, *DAEMON, *NETWORK, *FENCE, *ADDRESSES, *OTHERS, *DEEDS, *WITNESS)
+}
+OF_WITNESS = frozenset(kind.name for kind in WITNESS)

@@ -22,7 +22,7 @@ from tests.chaos.workload import Workload, create_tables
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 from tests.lab.nodes import LabError
-from tests.lab.pair import Options, Pair, Sections
+from tests.lab.pair import MEANS, Options, Pair, Sections
 
 DISK_MB = 2048
 ARCHIVE = {"mount_type": "none", "mount_source": SERVED, "mount_options": "bind,ro"}
@@ -63,14 +63,17 @@ class Pulse:
 class Life:
     """Use as a context manager: from a healthy pair to its end; everything of it is kept in `directory`."""
 
-    def __init__(self, directory: Path, mode: str, preset: str, seed: int, *, own_mounts: bool = False) -> None:
+    def __init__(
+        self, directory: Path, mode: str, preset: str, seed: int, *, means: str = "fence", own_mounts: bool = False,
+    ) -> None:
         """`own_mounts`: this process has a mount namespace of its own, where file systems may be mounted."""
         directory.mkdir(parents=True)
         self.own_mounts = own_mounts
         self.directory, self.mode = directory, mode
         self.lab = Lab()
         overrides: Sections = {"archive": ARCHIVE, "replication": {"lag_s_max": LAG_S_MAX[mode]}}
-        self.pair = Pair(self.lab, Options(mode=mode, preset=preset, overrides=overrides, disk_mb=DISK_MB))
+        options = Options(mode=mode, preset=preset, overrides=overrides, disk_mb=DISK_MB, **MEANS[means])
+        self.pair = Pair(self.lab, options)
         self.ground = Ground(self.pair)
         self.workload = Workload(self.lab, directory, seed)
         self.probers = Probers(self.lab, directory)

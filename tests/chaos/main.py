@@ -20,9 +20,10 @@ from typing import Any
 
 from tests.chaos import report
 from tests.chaos.drive import Spec
-from tests.chaos.kinds import KINDS
+from tests.chaos.kinds import KINDS, OF_WITNESS
 from tests.chaos.schedule import Group, plan, share
 from tests.lab.hosts import REPOSITORY
+from tests.lab.pair import MEANS
 
 LABS_PER_CORE = 2
 FAULTS_PER_LAB_MIN = 3
@@ -38,6 +39,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=50, metavar="N", help="faults in all (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="the plan (default %(default)s)")
     parser.add_argument("--mode", choices=["sync", "async"], default="sync")
+    parser.add_argument("--means", choices=[*MEANS], default="fence",
+                        help="by what a host takes over from a silent one; a witness has its own faults")
     parser.add_argument("--preset", choices=["default", "fast"], default="default", help="pgvip's timing")
     parser.add_argument("--labs", type=int, default=0, metavar="L", help="pairs side by side (default: two a core)")
     parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="begin no group after so long")
@@ -48,7 +51,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--plan", action="store_true", help="print the plan and stop")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where everything is kept (default: chaos-SEED-TIME)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
-    return parser.parse_args(argv)
+    choice = parser.parse_args(argv)
+    if "witness" in MEANS[choice.means]:
+        choice.kinds = choice.kinds or [*KINDS]
+    elif not OF_WITNESS.isdisjoint(choice.kinds):
+        parser.error(f"a pair with --means {choice.means} has no witness for {', '.join(OF_WITNESS & {*choice.kinds})}")
+    return choice
 
 
 def names(text: str) -> list[str]:
@@ -132,8 +140,7 @@ def make_specs(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -
     labs = min(choice.labs or default, len(wanted))
     until_s = time.monotonic() + (choice.minutes * 60 if choice.minutes else 1e9)
     return [Spec(number, choice.seed, choice.faults, choice.kinds, [group.number for group in dealt],
-                 choice.lasting, choice.mode,
-                 choice.preset, until_s, str(out / f"lab-{number}"))
+                 choice.lasting, choice.mode, choice.means, choice.preset, until_s, str(out / f"lab-{number}"))
             for number, dealt in enumerate(share(wanted, labs), 1)]
 
 
@@ -149,7 +156,7 @@ def run(choice: argparse.Namespace, groups: Sequence[Group], out: Path) -> tuple
         interrupted = True
     document = report.merge(results(specs, labs)) | {
         "command": "scripts/chaos " + shlex.join(sys.argv[1:]), "about": about, "seed": choice.seed,
-        "mode": choice.mode, "preset": choice.preset, "labs": len(specs),
+        "mode": choice.mode, "means": choice.means, "preset": choice.preset, "labs": len(specs),
         "seconds": round(time.monotonic() - labs.begun_s, 1), "interrupted": interrupted,
         "plan": [str(group) for group in groups],
     }

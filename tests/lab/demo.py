@@ -19,7 +19,7 @@ from tests.lab.clients import SqlClient
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 from tests.lab.nodes import LabError, wait_until
-from tests.lab.pair import Options, Pair
+from tests.lab.pair import MEANS, Options, Pair
 
 HEALTHY_DEADLINE_S = 120.0
 STEADY_WRITES = 50
@@ -69,11 +69,20 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
+PATIENCE_S = 60.0
+PATIENCE_WITHOUT_MEANS_S = 20.0
+"""So long a pair that has no means to take over is left alone with its fault before somebody ends it."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """What one fault cost. Seconds; `acknowledged_lost`: rows acknowledged to the client that are gone."""
+    """What one fault cost. Seconds; `acknowledged_lost`: rows acknowledged to the client that are gone.
+
+    `served_by_itself`: nobody had to end the fault before the pair took writes again.
+    """
 
     fault: str
+    served_by_itself: bool
     write_outage_s: float
     read_outage_s: float
     acknowledged: int
@@ -84,12 +93,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Fault:
-    """One of the demonstration's faults. `hint` is done once the client writes again."""
+    """One of the demonstration's faults. `end` is done once the client writes again, or will not."""
 
     name: str
     title: str
     strike: Callable[[Pair, Host, Host], None]
-    hint: Callable[[Pair, Host, Host], None] = lambda _pair, _primary, _standby: None
+    end: Callable[[Pair, Host, Host], None] = lambda _pair, _primary, _standby: None
 
 
 def kill_postmaster(_pair: Pair, primary: Host, _standby: Host) -> None:
@@ -100,10 +109,19 @@ def switch_over(pair: Pair, primary: Host, _standby: Host) -> None:
     pair.pgvip(primary, "switchover")
 
 
+def power_on(pair: Pair, *hosts: Host) -> None:
+    """Where no fence device has done it."""
+    if not pair.options.fencing:
+        for host in hosts:
+            host.boot()
+
+
 FAULTS = (
     Fault("postmaster-killed", "PostgreSQL's postmaster on the primary is killed", kill_postmaster),
-    Fault("primary-power-off", "the primary host loses power", lambda _, primary, standby: primary.power_off()),
-    Fault("standby-power-off", "the standby host loses power", lambda _, primary, standby: standby.power_off()),
+    Fault("primary-power-off", "the primary host loses power", lambda _, primary, standby: primary.power_off(),
+          power_on),
+    Fault("standby-power-off", "the standby host loses power", lambda _, primary, standby: standby.power_off(),
+          power_on),
     Fault("primary-cut-off", "the primary host is cut off from the network", lambda _, primary, standby: primary.cut(),
           lambda _, primary, standby: primary.heal()),
     Fault("primary-hung", "every process of PostgreSQL on the primary is stopped (SIGSTOP)",
@@ -143,9 +161,10 @@ class Demo:
         self.progress.say(f"{fault.name}: {fault.title}; the clients wait")
         struck_s = time.monotonic()
         fault.strike(self.pair, primary, standby)
-        self.writer.wait_success(60)
-        fault.hint(self.pair, primary, standby)
-        self.progress.say(f"{fault.name}: the client writes again; until the pair is healthy")
+        served = self.served()
+        fault.end(self.pair, primary, standby)
+        what = "the client writes again" if served else "the fault is ended"
+        self.progress.say(f"{fault.name}: {what}; until the pair is healthy")
         self.pair.wait_healthy(HEALTHY_DEADLINE_S)
         healthy_s = time.monotonic()
         self.writer.wait_success()
@@ -155,6 +174,7 @@ class Demo:
         new, self.lost = lost - self.lost, lost
         return Step(
             fault.name,
+            served,
             round(self.writer.outage_s(struck_s, ended_s), 3),
             round(self.reader.outage_s(struck_s, ended_s), 3),
             len(self.writer.acknowledged(steady_s)),
@@ -162,6 +182,17 @@ class Demo:
             round(healthy_s - struck_s, 2),
             self.pair.roles(),
         )
+
+    def served(self) -> bool:
+        """Wait until the client writes again. A pair without any means to take over may leave it waiting."""
+        if self.pair.options.fencing or self.pair.options.witness:
+            self.writer.wait_success(PATIENCE_S)
+            return True
+        try:
+            self.writer.wait_success(PATIENCE_WITHOUT_MEANS_S)
+        except LabError:
+            return False
+        return True
 
     def finish(self) -> list[str]:
         """End the clients; what the monitors saw that must never be."""
@@ -177,7 +208,9 @@ def words(roles: dict[str, str]) -> str:
 
 def tell(step: Step) -> str:
     """One step for people."""
-    return (f"{step.fault:18}  write outage {step.write_outage_s:6.2f} s   read outage {step.read_outage_s:6.2f} s   "
+    nobody = f"until it was ended, after {PATIENCE_WITHOUT_MEANS_S:g} s"
+    outage = f"{step.write_outage_s:6.2f} s" if step.served_by_itself else nobody
+    return (f"{step.fault:18}  write outage {outage}   read outage {step.read_outage_s:6.2f} s   "
             f"healthy after {step.healthy_after_s:5.1f} s   lost {step.acknowledged_lost} of {step.acknowledged}   "
             f"({words(step.roles_after)})")
 
@@ -196,6 +229,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/demo", description="Six faults on a real pair, made of namespaces.")
     parser.add_argument("--mode", choices=["sync", "async"], default="sync")
     parser.add_argument("--preset", choices=["default", "fast"], default="default")
+    parser.add_argument("--means", choices=[*MEANS], default="fence",
+                        help="by what a host takes over from a silent one")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="run the six faults N times")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
     parser.add_argument("--only", choices=[fault.name for fault in FAULTS], action="append", help="this fault alone")
@@ -208,7 +243,7 @@ def run(choice: argparse.Namespace, progress: Progress) -> tuple[list[Step], lis
     wrong: list[str] = []
     faults = [fault for fault in FAULTS if not choice.only or fault.name in choice.only]
     with Lab() as lab:
-        demo = Demo(lab, Options(mode=choice.mode, preset=choice.preset), progress)
+        demo = Demo(lab, Options(mode=choice.mode, preset=choice.preset, **MEANS[choice.means]), progress)
         try:
             demo.set_up()
             for round_number in range(choice.repeat):
@@ -237,7 +272,8 @@ def main() -> int:
     with Progress() as progress:
         steps, wrong = run(choice, progress)
     if choice.json:
-        print(json.dumps({"mode": choice.mode, "preset": choice.preset, "steps": [asdict(step) for step in steps]}))
+        print(json.dumps({"mode": choice.mode, "preset": choice.preset, "means": choice.means,
+                          "steps": [asdict(step) for step in steps]}))
     else:
         print("\n".join(medians(steps) if choice.repeat > 1 else map(tell, steps)))
     for text in wrong:

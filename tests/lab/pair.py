@@ -23,6 +23,7 @@ from tests.lab.lab import HOSTS, Lab
 from tests.lab.network import ADDRESSES, NETWORK, PRIMARY_VIP, STANDBY_VIP
 from tests.lab.nodes import LabError, wait_until
 from tests.lab.postgres import WITHOUT_TLS, bin_directory
+from tests.lab.witness_server import SECTION, WitnessServer
 
 PGVIP = Path(sys.prefix) / "bin" / "pgvip"
 BUNDLE = "/etc/pgvip/beta.bundle"
@@ -30,6 +31,13 @@ CONFIG = "etc/pgvip.toml"
 PEER_STATE = "/run/pgvip-lab-peer"
 """Where a host sees its peer's state directory, as the stand-in for an NFS export (this kernel has none)."""
 HEALTHY = ["primary", "standby"]
+MEANS: dict[str, dict[str, Any]] = {
+    "fence": {},
+    "witness": {"fencing": False, "witness": True},
+    "both": {"witness": True},
+    "neither": {"fencing": False},
+}
+"""What a host may take over from a silent one by, as options of the pair."""
 Sections = Mapping[str, Mapping[str, Any]]
 
 
@@ -37,12 +45,13 @@ Sections = Mapping[str, Mapping[str, Any]]
 class Options:
     """How a pair is configured. `overrides`: further keys by section, as in the file ("hosts.alpha": {...}).
 
-    `disk_mb`: PostgreSQL's disk has this size.
+    `fencing`, `witness`: what a host may take over from a silent one by. `disk_mb`: PostgreSQL's disk has this size.
     """
 
     mode: str = "sync"
     preset: str = "fast"
     fencing: bool = True
+    witness: bool = False
     version: str = ""
     overrides: Sections = field(default_factory=dict)
     disk_mb: int = 0
@@ -70,6 +79,7 @@ def sections(options: Options) -> dict[str, dict[str, Any]]:
         "replication": {"mode": options.mode},
         "archive": {"mount_type": "none", "mount_source": f"{PEER_STATE}/archive", "mount_options": "bind,ro"},
         "timing": {"preset": options.preset},
+        **({"witness": SECTION} if options.witness else {}),
     }
     for section, values in options.overrides.items():
         found.setdefault(section, {}).update(values)
@@ -102,6 +112,7 @@ class Pair:
         self.lab, self.options = lab, options
         self.alpha, self.beta = lab.alpha, lab.beta
         self.hosts = lab.hosts
+        self.witness = WitnessServer(lab) if options.witness else None
         for host, peer in ((self.alpha, self.beta), (self.beta, self.alpha)):
             host.services = [Service("pgvip", (str(PGVIP), "run"))]
             host.disk_mb = options.disk_mb
@@ -125,6 +136,8 @@ class Pair:
 
     def create(self) -> None:
         """Make it as an operator would: `init` and the daemon on alpha, `clone` and the daemon on beta."""
+        if self.witness is not None:
+            self.witness.create()
         for host in self.hosts.values():
             host.boot(start_daemon=False)
         (self.alpha.directory / CONFIG).write_text(config_text(self.options))

@@ -187,7 +187,7 @@ def test_before_init_nothing_is_green_that_is_not_known(lab: Lab) -> None:
     (pair.alpha.directory / CONFIG).write_text(config_text(pair.options))
     found = checked(pair, pair.alpha)
     assert {name for name, one in found.items() if one["level"] == "OK"} == {
-        "timing", "gateway", "arp", "fencing", "autostart", "disk", "configuration",
+        "timing", "gateway", "arp", "fencing", "autostart", "disk", "configuration", "witness",
     }  # fmt: skip
     assert "CRITICAL" not in levels(found).values(), found
     assert all(one["text"] for one in found.values())

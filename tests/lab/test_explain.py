@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from tests.lab.hosts import Host
+from tests.lab.nodes import wait_until
 from tests.lab.scene import Scene
 
 LATER_S = 3.0
@@ -22,13 +24,18 @@ def explained(scene: Scene, host: Host, code: int = 0) -> dict[str, Any]:
     return {one["name"]: one for one in document["scenarios"]}
 
 
+def explained_as_healthy(scene: Scene, host: Host) -> bool:
+    found = explained(scene, host)
+    served_by = {name: (scene.primary if name in ("standby-host", "link") else scene.standby).name for name in found}
+    return {name: one["served_by"] for name, one in found.items()} == served_by and not any(
+        one["blockers"] for one in found.values()
+    )
+
+
 def test_a_takeover_comes_as_explained(scene: Scene) -> None:
     for host in scene.pair.hosts.values():
-        found = explained(scene, host)
-        assert {name: one["served_by"] for name, one in found.items()} == {
-            name: (scene.primary if name in ("standby-host", "link") else scene.standby).name for name in found
-        }
-        assert not any(one["blockers"] for one in found.values()), found
+        # One late answer of a gateway, on a busy machine, is explained as well.
+        wait_until(partial(explained_as_healthy, scene, host), 30, f"nothing stands in the way on {host.name}")
     told = explained(scene, scene.standby)["primary-host"]
     print(scene.pair.pgvip(scene.standby, "explain").stdout)
     scene.strike()

@@ -1,12 +1,8 @@
-"""A pair that cannot power its hosts off, and a witness on a third machine: takeovers from silence, none without it.
-
-The witness is a small PostgreSQL on the node `stranger`, which nothing else uses here.
-"""
+"""A pair that cannot power its hosts off, and a witness on a third machine: takeovers from silence, none without it."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -14,92 +10,46 @@ from random import Random
 
 import pytest
 
-from pgvip.config.witness_config import WitnessConfig
-from pgvip.witness.making import script
 from tests.lab.clients import SqlClient
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
-from tests.lab.network import ADDRESSES, NETWORK
-from tests.lab.nodes import wait_until
+from tests.lab.nodes import LabError, wait_until
 from tests.lab.pair import Options, Pair
-from tests.lab.postgres import bin_directory
+from tests.lab.witness_server import ID, NODE, WitnessServer
 
-WITNESS_ID = "ab" * 16
-PORT = 5455
-PLACE = f"host={ADDRESSES['stranger']} port={PORT} dbname=pgvip_witness sslmode=disable"
+Made = tuple[Pair, WitnessServer]
 CUTS = int(os.environ.get("PGVIP_WITNESS_CUTS", "1"))
 SEED = int(os.environ.get("PGVIP_WITNESS_SEED", "1"))
 """A campaign has many cuts (scripts/test --nightly: 200)."""
 PROBES_PER_S = 50
+SESSIONS = 8
+"""So many of pgvip's own a server of a healthy pair has at most, in any moment."""
+ROLLED_BACK = "witness-rolled-back"
 PRESET = os.environ.get("PGVIP_WITNESS_PRESET", "default")
 OUTAGE_S, STALL_S = {"default": (6.5, 3.8), "fast": (2.8, 1.5)}[PRESET]
 ROOM_S = 1.5
 """For a machine that has other work than a pair: what the issue promises is for one that has none."""
 
 
-class Witness:
-    """The server on its node."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab, self.node = lab, lab.stranger
-        self.home = lab.directory / "witness"
-        self.binaries = bin_directory()
-
-    def create(self) -> None:
-        self.home.mkdir()
-        shutil.chown(self.home, "postgres")
-        words = ["-D", self.home / "data", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
-        self.node.run([self.binaries / "initdb", *words], user="postgres", timeout_s=120)
-        with (self.home / "data/postgresql.conf").open("a") as file:
-            file.write(f"port = {PORT}\nlisten_addresses = '*'\nunix_socket_directories = '{self.home}'\n")
-            file.write("dynamic_shared_memory_type = mmap\nshared_buffers = 16MB\n")
-        with (self.home / "data/pg_hba.conf").open("a") as file:
-            file.write(f"host pgvip_witness pgvip_witness {NETWORK} trust\n")
-        self.start()
-        self.psql("CREATE DATABASE pgvip_witness", "postgres")
-        self.psql(script(WitnessConfig(postgresql=PLACE), WITNESS_ID))
-
-    def psql(self, text: str, database: str = "pgvip_witness") -> str:
-        argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.home, "-p", PORT, "-d", database]
-        return self.node.run(argv, user="postgres", stdin=text, timeout_s=60).stdout.strip()
-
-    def start(self) -> None:
-        self.pg_ctl("start", "-l", self.home / "log")
-
-    def stop(self) -> None:
-        self.pg_ctl("stop", "-m", "fast")
-
-    def pg_ctl(self, *words: object) -> None:
-        argv = [self.binaries / "pg_ctl", "-w", "-D", self.home / "data", *words]
-        self.node.run(argv, user="postgres", timeout_s=60)
-
-    def claims(self) -> dict[int, str]:
-        rows = self.psql("SELECT term || ' ' || host FROM pgvip_witness.claims ORDER BY term").splitlines()
-        return {int(row.split()[0]): row.split()[1] for row in rows}
-
-
 @pytest.fixture(scope="module")
-def made() -> Iterator[tuple[Pair, Witness]]:
+def made() -> Iterator[Made]:
     """The pair and its witness, for all tests here in their order."""
-    overrides = {"witness": {"postgresql": PLACE, "id": WITNESS_ID}}
     with Lab() as lab:
-        witness = Witness(lab)
-        witness.create()
         for probe in lab.probes.values():
             probe.rate = PROBES_PER_S
-        pair = Pair(lab, Options(preset=PRESET, fencing=False, overrides=overrides))
+        pair = Pair(lab, Options(preset=PRESET, fencing=False, witness=True))
+        assert pair.witness is not None
         try:
             pair.create()
             pair.wait_healthy(90)
             lab.arp.start()
-            yield pair, witness
+            yield pair, pair.witness
         finally:
             print(pair.describe(60))
-            witness.pg_ctl("stop", "-m", "immediate")
 
 
 @pytest.fixture
-def writing(made: tuple[Pair, Witness], request: pytest.FixtureRequest) -> Iterator[SqlClient]:
+def writing(made: Made, request: pytest.FixtureRequest) -> Iterator[SqlClient]:
     pair, _witness = made
     pair.wait_healthy(90, 1.0)
     number = 1_000_000 * (1 + sum(map(ord, request.node.name)) % 1000)
@@ -124,7 +74,19 @@ def whole_again(pair: Pair, writer: SqlClient) -> None:
 
 
 def answers(pair: Pair, host: Host) -> bool:
-    return bool(pair.status(host)["witness"]["value"] == WITNESS_ID)
+    return bool(pair.status(host)["witness"]["value"] == ID)
+
+
+def counts_again(pair: Pair, host: Host) -> bool:
+    """Its new daemon is up and has asked the witness."""
+    try:
+        return answers(pair, host)
+    except LabError:
+        return False
+
+
+def warnings(pair: Pair, host: Host) -> set[str]:
+    return {one["name"] for one in pair.status(host)["warnings"]}
 
 
 def roles(pair: Pair) -> tuple[Host, Host]:
@@ -142,7 +104,7 @@ def gap_s(pair: Pair, random: Random) -> float:
     wait_until(lambda: bool(probes[primary.name].writable(time.monotonic() - 1.0)), 10, "the probe writes")
     more = ["gateway", "client"]
     begun_s = time.monotonic()
-    for other in (standby.name, "stranger", *random.sample(more, random.randint(0, 2))):
+    for other in (standby.name, NODE, *random.sample(more, random.randint(0, 2))):
         switch.cut(primary.name, other)
     wait_until(lambda: bool(probes[standby.name].writable(begun_s)), 30, "the other host serves")
     assert not primary.writable()
@@ -155,17 +117,17 @@ def gap_s(pair: Pair, random: Random) -> float:
     return first_s - last_s
 
 
-def test_the_record_of_the_pair_names_the_witness(made: tuple[Pair, Witness]) -> None:
+def test_the_record_of_the_pair_names_the_witness(made: Made) -> None:
     pair, witness = made
     for host in pair.hosts.values():
         found = pair.status(host)
-        assert found["record"]["witness_id"] == found["witness"]["counts"] == WITNESS_ID
+        assert found["record"]["witness_id"] == found["witness"]["counts"] == ID
         pair.pgvip(host, "witness", "status")
         wait_until(partial(answers, pair, host), 30, "probe of the witness")
     assert witness.psql("SELECT count(*) FROM pgvip_witness.claims WHERE pair LIKE 'test-%'") == "0"
 
 
-def test_a_primary_that_is_cut_off_stops_before_the_other_serves(made: tuple[Pair, Witness]) -> None:
+def test_a_primary_that_is_cut_off_stops_before_the_other_serves(made: Made) -> None:
     """The one takeover of each run of scripts/test; the pair becomes whole again for the nightly ones."""
     pair, witness = made
     print(f"GAP {gap_s(pair, Random(SEED)):.3f} s")
@@ -174,8 +136,8 @@ def test_a_primary_that_is_cut_off_stops_before_the_other_serves(made: tuple[Pai
 
 @pytest.mark.nightly
 @pytest.mark.timeout(60 + 120 * CUTS)
-def test_in_random_cuts_the_primary_has_always_stopped_first(made: tuple[Pair, Witness], writing: SqlClient) -> None:
-    pair, _witness = made
+def test_in_random_cuts_the_primary_has_always_stopped_first(made: Made, writing: SqlClient) -> None:
+    pair, witness = made
     random, gaps = Random(SEED), []
     for number in range(CUTS):
         time.sleep(random.uniform(0.0, 1.0))  # anywhere between two heartbeats
@@ -183,11 +145,15 @@ def test_in_random_cuts_the_primary_has_always_stopped_first(made: tuple[Pair, W
         print(f"CUT {number}: {gaps[-1]:.3f} s between the last write there and the first one here", flush=True)
         pair.wait_healthy(120, 1.0)
     print(f"GAPS of {len(gaps)} cuts: least {min(gaps):.3f} s, most {max(gaps):.3f} s")
+    query = "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND backend_type = 'client backend'"
+    wait_until(lambda: int(witness.psql(query.format("pgvip_witness"))) <= 2, 60, "sessions that were cut are gone")
+    wait_until(lambda: all(int(host.sql(query.format("pgvip"))) <= SESSIONS for host in pair.hosts.values()), 60,
+               "sessions of pgvip's that were cut are gone")
     whole_again(pair, writing)
 
 
 @pytest.mark.nightly
-def test_a_host_that_loses_its_power_is_taken_over_from(made: tuple[Pair, Witness], writing: SqlClient) -> None:
+def test_a_host_that_loses_its_power_is_taken_over_from(made: Made, writing: SqlClient) -> None:
     pair, witness = made
     primary, standby = roles(pair)
     begun_s = time.monotonic()
@@ -203,12 +169,12 @@ def test_a_host_that_loses_its_power_is_taken_over_from(made: tuple[Pair, Witnes
 
 @pytest.mark.nightly
 @pytest.mark.timeout(60 + 150 * CUTS)
-def test_random_cuts_make_no_second_writer_and_lose_nothing(made: tuple[Pair, Witness], writing: SqlClient) -> None:
+def test_random_cuts_make_no_second_writer_and_lose_nothing(made: Made, writing: SqlClient) -> None:
     """Of either host from the other, the witness, the gateway and the clients, for a while that may be too short."""
     pair, _witness = made
     random, switch = Random(SEED), pair.lab.switch
     for number in range(CUTS):
-        host, others = roles(pair)[random.random() < 0.3], ["stranger", "gateway", "client"]
+        host, others = roles(pair)[random.random() < 0.3], [NODE, "gateway", "client"]
         cut = [pair.peer_of(host).name, *random.sample(others, random.randint(0, 3))]
         seconds = random.uniform(1.0, 14.0)
         print(f"CUT {number}: {host.name} from {', '.join(cut)} for {seconds:.1f} s", flush=True)
@@ -223,7 +189,7 @@ def test_random_cuts_make_no_second_writer_and_lose_nothing(made: tuple[Pair, Wi
 
 
 @pytest.mark.nightly
-def test_a_primary_that_loses_its_standby_goes_on(made: tuple[Pair, Witness], writing: SqlClient) -> None:
+def test_a_primary_that_loses_its_standby_goes_on(made: Made, writing: SqlClient) -> None:
     pair, _witness = made
     primary, standby = roles(pair)
     begun_s = time.monotonic()
@@ -237,7 +203,7 @@ def test_a_primary_that_loses_its_standby_goes_on(made: tuple[Pair, Witness], wr
 
 
 @pytest.mark.nightly
-def test_without_the_witness_nothing_moves_until_it_is_back(made: tuple[Pair, Witness], writing: SqlClient) -> None:
+def test_without_the_witness_nothing_moves_until_it_is_back(made: Made, writing: SqlClient) -> None:
     pair, witness = made
     primary, standby = roles(pair)
     witness.stop()
@@ -248,8 +214,8 @@ def test_without_the_witness_nothing_moves_until_it_is_back(made: tuple[Pair, Wi
     while time.monotonic() < end_s:
         assert pair.role(standby) in ("standby", "none")
         assert not standby.writable()
-    names = [one["name"] for one in pair.status(standby)["warnings"]]
-    assert {"witness-silent", "claim-failing"} & {*names}, names
+    names = warnings(pair, standby)
+    assert {"witness-silent", "claim-failing"} & names, names
     witness.start()
     pair.wait_roles(30, **{standby.name: "primary_standby"})
     writing.wait_success(30)
@@ -257,7 +223,45 @@ def test_without_the_witness_nothing_moves_until_it_is_back(made: tuple[Pair, Wi
 
 
 @pytest.mark.nightly
-def test_a_primary_that_boots_alone_serves_again_by_itself(made: tuple[Pair, Witness], writing: SqlClient) -> None:
+def test_a_witness_that_was_restored_from_an_old_backup_is_an_alarm_and_gives_no_term(
+    made: Made, writing: SqlClient,
+) -> None:
+    """What it has forgotten was won by somebody: no host may win it again."""
+    pair, witness = made
+    primary, standby = roles(pair)
+    if not witness.claims():
+        gap_s(pair, Random(SEED))
+        pair.wait_healthy(120, 1.0)
+        primary, standby = roles(pair)
+    newest = max(witness.claims())
+    hosts = pair.hosts.values()
+    count = len(witness.claims())
+    wait_until(lambda: all(pair.status(host)["witness"]["serial"] == count for host in hosts), 30, "both know it")
+    witness.psql("CREATE TABLE forgotten AS SELECT * FROM pgvip_witness.claims")
+    witness.psql(f"DELETE FROM pgvip_witness.claims WHERE term = {newest}")
+    wait_until(lambda: all(ROLLED_BACK in warnings(pair, host) for host in hosts), 30, "an alarm on both hosts")
+    claims = witness.claims()
+    primary.power_off()
+    end_s = time.monotonic() + 12
+    while time.monotonic() < end_s:
+        assert not standby.writable()
+        assert pair.role(standby) in ("standby", "none")
+    assert witness.claims() == claims
+    whole_again(pair, writing)
+    # No daemon trusts it again, whatever it counts then; the id of another witness, or a restart, ends this.
+    witness.psql("INSERT INTO pgvip_witness.claims SELECT * FROM forgotten ON CONFLICT DO NOTHING")
+    witness.psql("DROP TABLE forgotten")
+    assert ROLLED_BACK in warnings(pair, standby)
+    for host in (pair.peer_of(pair.host_as("primary")), pair.host_as("primary")):
+        host.stop_service("pgvip")
+        pair.start_services(host)
+        wait_until(partial(counts_again, pair, host), 60, f"{host.name} relies on the witness again")
+        pair.wait_healthy(60, 1.0)
+    assert not any(ROLLED_BACK in warnings(pair, host) for host in hosts)
+
+
+@pytest.mark.nightly
+def test_a_primary_that_boots_alone_serves_again_by_itself(made: Made, writing: SqlClient) -> None:
     """Its standby never comes back; without a witness an operator had to come."""
     pair, _witness = made
     primary, standby = roles(pair)
@@ -269,7 +273,7 @@ def test_a_primary_that_boots_alone_serves_again_by_itself(made: tuple[Pair, Wit
 
 
 @pytest.mark.nightly
-def test_both_hosts_know_what_was_claimed(made: tuple[Pair, Witness]) -> None:
+def test_both_hosts_know_what_was_claimed(made: Made) -> None:
     """Both hosts remember how many terms were claimed."""
     pair, witness = made
     claims = witness.claims()
