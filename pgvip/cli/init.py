@@ -14,6 +14,7 @@ from pgvip.checks import other_managers
 from pgvip.checks.configuration import host_problems
 from pgvip.cli.archive_export import add_exports, run_exports
 from pgvip.cli.bundle import tell_daemon
+from pgvip.cli.init_report import next_steps
 from pgvip.cli.output import put
 from pgvip.cli.steps import (
     Step,
@@ -35,7 +36,7 @@ from pgvip.setup import access, bundles, enrolment, network, observe_setup, serv
 from pgvip.setup.hands import Hands
 from pgvip.state.last_observed import Observed, forget_observed, save_observed
 from pgvip.state.record import PairIdentity, RecordStore, load_identity, save_boot_facts, save_identity
-from pgvip.system import pgtools, privileges, units
+from pgvip.system import pgtools, privileges
 from pgvip.system.boot import boot_identity
 
 HELP = "make this host the first of a pair (a new database, or one in service)"
@@ -392,19 +393,8 @@ class Setup:
 
     def report(self) -> None:
         """Say what comes next."""
-        config = self.config
-        if self.args.dry_run:
-            put("nothing was changed (--dry-run)", flush=True)
-            return
+        stopped = not self.in_service and not self.args.start
+        text = next_steps(self.config, self.bundle_path, stopped=stopped)
         if self._formed:
-            put("the pair is at work: what was missing is there again; see pgvip check", flush=True)
-            return
-        if not self.in_service and not self.args.start:
-            put("The database is stopped; the daemon starts it.", flush=True)
-        start = "systemctl enable --now pgvip" if units.has_systemd() else "pgvip run"
-        put(
-            f"Next, on {config.me.name}: {start}\n"
-            f"Then copy {self.bundle_path} as root to {config.peer.name} (it holds secrets: delete it here then),\n"
-            f"and there: pgvip clone BUNDLE   (or, if it streams from here already: pgvip join BUNDLE)",
-            flush=True,
-        )
+            text = "the pair is at work: what was missing is there again; see pgvip check"
+        put("nothing was changed (--dry-run)" if self.args.dry_run else text, flush=True)

@@ -71,7 +71,7 @@ def is_standby(config: Config) -> bool:
 def pair_problems(config: Config, *, standby: bool) -> list[PgvipError]:
     """A host on which the pair still rests; what an operator is to do first."""
     durable = RecordStore(config.paths.record).load()
-    record, me, peer = durable and durable.record, config.me.name, config.peer.name
+    record, me, peer = durable.record if durable else None, config.me.name, config.peer.name
     if record is None:
         return []  # not yet a host of a pair, or no longer
     if record.mode is Mode.SOLO and record.primary == (peer if standby else me):
