@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -22,6 +23,7 @@ CUTS = int(os.environ.get("PGVIP_WITNESS_CUTS", "1"))
 SEED = int(os.environ.get("PGVIP_WITNESS_SEED", "1"))
 """A campaign has many cuts (scripts/test --nightly: 200)."""
 PROBES_PER_S = 50
+OLD_S = 300.0
 SESSIONS = 8
 """So many of pgvip's own a server of a healthy pair has at most, in any moment."""
 ROLLED_BACK = "witness-rolled-back"
@@ -117,6 +119,15 @@ def gap_s(pair: Pair, random: Random) -> float:
     return first_s - last_s
 
 
+def make_room(pair: Pair) -> None:
+    """Remove what each cut leaves on both hosts and nobody needs any more: 200 cuts would fill tens of GB."""
+    before_s = time.time() - OLD_S
+    for host in pair.hosts.values():
+        for path in [*host.directory.glob("state/archive/0*"), *host.directory.glob("state/saved/*")]:
+            if path.stat().st_mtime < before_s:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def test_the_record_of_the_pair_names_the_witness(made: Made) -> None:
     pair, witness = made
     for host in pair.hosts.values():
@@ -144,6 +155,7 @@ def test_in_random_cuts_the_primary_has_always_stopped_first(made: Made, writing
         gaps.append(gap_s(pair, random))
         print(f"CUT {number}: {gaps[-1]:.3f} s between the last write there and the first one here", flush=True)
         pair.wait_healthy(120, 1.0)
+        make_room(pair)
     print(f"GAPS of {len(gaps)} cuts: least {min(gaps):.3f} s, most {max(gaps):.3f} s")
     query = "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND backend_type = 'client backend'"
     wait_until(lambda: int(witness.psql(query.format("pgvip_witness"))) <= 2, 60, "sessions that were cut are gone")
