@@ -137,6 +137,6 @@ def done(action: Action, took_s: float, said: str = "") -> str:
     """An action that has ended well, for people. `said`: what it reports.
 
     >>> done(StopPostgres(clean=True), 0.25)
-    'stop PostgreSQL, with a fast shutdown first: done in 250 ms'
+    'stop PostgreSQL, with a fast shutdown first (250 ms)'
     """
-    return f"{action.words()}: done in {1000 * took_s:.0f} ms" + (f"; {said}" if said else "")
+    return f"{action.words()} ({1000 * took_s:.0f} ms)" + (f": {said}" if said else "")

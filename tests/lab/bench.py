@@ -37,12 +37,12 @@ ROUND_S = 900.0
 PARTS = (
     ("found", r"(peer-silent|database-unseen|alone|order): |postgresql: PostgreSQL (died|ended|does)"),
     ("claim", r"(claim|intent): "),
-    ("fence", r"done: Fence|fenced: "),
+    ("fence", r"done: (Fence|power the peer off)|fenced: "),
     ("record", r"record: "),
-    ("promoted", r"done: Promote"),
-    ("address", r"done: AddVip\(vip=primary\)"),
+    ("promoted", r"done: [Pp]romote"),
+    ("address", r"done: (AddVip\(vip=primary\)|raise the primary VIP)"),
 )
-"""The parts of an outage, by the first line of either daemon's log after the fault."""
+"""The parts of an outage, by the first line of either daemon's log after the fault; of earlier versions too."""
 
 
 # --- /proc -------------------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ LOG = """\
 2026-11-30 14:55:20.000+00:00 record: term 2->4 pair(alpha): pair
 2026-11-30 14:55:23.600+00:00 peer-silent: the primary does not answer
 2026-11-30 14:55:23.610+00:00 claim: take over by fence
-2026-11-30 14:55:23.900+00:00 done: Fence() in 280 ms
+2026-11-30 14:55:23.900+00:00 done: power the peer off (280 ms)
 2026-11-30 14:55:23.950+00:00 record: term 4->5 solo(beta)
-2026-11-30 14:55:24.000+00:00 done: Promote() in 40 ms
-2026-11-30 14:55:24.050+00:00 done: AddVip(vip=standby) in 10 ms
-2026-11-30 14:55:24.100+00:00 done: AddVip(vip=primary) in 10 ms
+2026-11-30 14:55:24.000+00:00 done: promote PostgreSQL (40 ms)
+2026-11-30 14:55:24.050+00:00 done: raise the standby VIP (10 ms)
+2026-11-30 14:55:24.100+00:00 done: raise the primary VIP (10 ms)
 """
 
 
