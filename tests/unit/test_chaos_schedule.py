@@ -44,7 +44,9 @@ def test_a_longer_plan_begins_as_a_shorter_one() -> None:
 
 def test_every_kind_is_drawn_and_can_be_done() -> None:
     drawn = Counter(step.kind for step in steps_of(plan(1, MANY)))
-    assert drawn.keys() == KINDS.keys() == STRIKES.keys()
+    assert drawn.keys() == KINDS.keys() - OF_WITNESS
+    with_witness = Counter(step.kind for step in steps_of(plan(1, MANY, [*KINDS])))
+    assert with_witness.keys() == KINDS.keys() == STRIKES.keys()
     assert KINDS.keys() > STIRRING
 
 
@@ -58,6 +60,13 @@ def test_kinds_that_there_are_not_or_that_do_nothing_are_refused(capsys: pytest.
         with pytest.raises(SystemExit):
             parse(["--kinds", words])
         assert told in capsys.readouterr().err
+
+
+def test_faults_of_a_witness_need_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--kinds", "witness-cut,cut-off"])
+    assert "a pair with --means fence has no witness for witness-cut" in capsys.readouterr().err
+    assert parse(["--means", "witness"]).kinds == [*KINDS]
 
 
 def test_every_way_of_healing_and_every_size_is_drawn() -> None:
