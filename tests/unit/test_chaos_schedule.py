@@ -13,7 +13,7 @@ import pytest
 from tests.chaos import report, timeline
 from tests.chaos.faults import STRIKES
 from tests.chaos.history import Histories, Kind, Outcome, Probe, Write
-from tests.chaos.kinds import KINDS, SILENCING, STIRRING
+from tests.chaos.kinds import KINDS, OF_WITNESS, SILENCING, STIRRING
 from tests.chaos.main import make_specs, parse
 from tests.chaos.schedule import CUES, FENCING_CUES, LASTING_S, Group, Heal, plan, share
 
