@@ -17,6 +17,8 @@ PAGES = sorted({
     *INSTALLED.glob("procedures/*.md"),
 })  # fmt: skip
 NAMED_TEST = re.compile(r"`(?:tests/)?([\w/]+/\w+\.py)::(\w+)`")
+WITH_THE_PROGRAM = (INSTALLED, INSTALLED / "procedures")
+"""What `scripts/install` copies."""
 ARCHITECTURE = (INSTALLED / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -38,8 +40,8 @@ def test_links_lead_somewhere(path: Path) -> None:
         if section:
             heads = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
             assert section in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}, link
-        if path.parent == INSTALLED:
-            assert target.parent == INSTALLED or target == REPOSITORY / "README.md", f"{link} is not installed"
+        if path.parent in WITH_THE_PROGRAM:
+            assert target.parent in WITH_THE_PROGRAM or target == REPOSITORY / "README.md", f"{link} is not installed"
 
 
 def test_the_rooms_are_on_the_floors_that_are_enforced() -> None:
