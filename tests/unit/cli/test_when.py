@@ -24,7 +24,7 @@ def test_every_option_of_a_time_has_the_one_grammar() -> None:
                 assert (TIMES if action.metavar == "TIME" else DURATIONS) in str(action.help), found[-1]
             else:
                 assert action.type not in (past, coming, duration), (name, action)
-    times = ["history --since", "events --since", "switchover --at", "drill --at"]
+    times = ["history --since", "events --since", "switchover --at", "restart --at", "drill --at"]
     assert found == [*times, "pause --for", "pause --until"]
 
 
