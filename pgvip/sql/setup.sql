@@ -19,10 +19,10 @@ ALTER ROLE pgvip_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION
 GRANT pg_monitor TO pgvip;
 -- What a session cannot set for itself without a superuser's right: no default of a file or a database may keep pgvip
 -- out, end its queries, or write each of them to the log.
--- FROM CURRENT: an empty list that is written out is taken for a list of one empty name.
-SELECT set_config('session_preload_libraries', '', false) AS none \gset
-ALTER ROLE pgvip SET session_preload_libraries FROM CURRENT;
-ALTER ROLE pgvip_replication SET session_preload_libraries FROM CURRENT;
+-- pgoutput: every server has this small library, which does nothing when it is loaded. An empty list in its place is
+-- what pg_dumpall, and so pg_upgrade, writes in a form that no server takes.
+ALTER ROLE pgvip SET session_preload_libraries = 'pgoutput';
+ALTER ROLE pgvip_replication SET session_preload_libraries = 'pgoutput';
 ALTER ROLE pgvip SET log_statement = 'none';
 ALTER ROLE pgvip SET log_duration = off;
 ALTER ROLE pgvip SET log_min_duration_statement = -1;

@@ -12,6 +12,7 @@ import pytest
 from tests.lab.clients import CLIENT_USER
 from tests.lab.hosts import DATA_DIRECTORY, SESSION, SOCKET_DIRECTORY, Host
 from tests.lab.nodes import wait_until
+from tests.lab.pair import Pair
 from tests.lab.postgres import bin_directory
 from tests.lab.scene import Scene
 from tests.lab.test_versions import diverge
@@ -84,6 +85,19 @@ def restart(scene: Scene, host: Host) -> None:
 def write_rows(scene: Scene) -> None:
     before = len(scene.writer.acknowledged())
     wait_until(lambda: len(scene.writer.acknowledged()) >= before + FEW_ROWS, 30, "more rows")
+
+
+def test_a_dump_of_the_roles_can_be_restored(pair: Pair) -> None:
+    """As pg_upgrade does it with them."""
+    primary = pair.host_as("primary")
+    binaries = bin_directory(pair.options.version)
+    argv = [binaries / "pg_dumpall", "--roles-only", "-h", SOCKET_DIRECTORY]
+    lines = primary.run(argv, user="postgres").stdout.splitlines()
+    settings = [line for line in lines if line.startswith("ALTER ROLE pgvip") and " SET " in line]
+    assert any("session_preload_libraries" in line for line in settings)
+    script = "\n".join(["BEGIN;", *settings, "ROLLBACK;"])
+    primary.run([binaries / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", SOCKET_DIRECTORY, "-d", "postgres"],
+                user="postgres", stdin=script)
 
 
 def test_a_recovery_target_left_in_a_file_loses_nothing(scene: Scene) -> None:
