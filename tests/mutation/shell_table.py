@@ -69,7 +69,7 @@ DAEMON = (
         "if snapshot is None or now_s() - snapshot.at_s > ", "if snapshot is None or 0 > ",
         f"{PROBES}a_lease_is_not_renewed_for_a_loop_that_hangs_or_has_lost_the_right[loop hangs]"),
     Mutation("an observation is as new as its answer", "pgvip/daemon/probe_threads.py",
-        "now_s() if reason else began_s)", "now_s())",
+        "now_s() if reason else began_s,", "now_s(),",
         f"{PROBE_THREADS}a_look_is_as_old_as_the_moment_at_which_it_began"),
     Mutation("the end of the postmaster is not waited for", "pgvip/daemon/probe_threads.py",
         "        self._selector.register(descriptor, selectors.EVENT_READ)\n", "",
