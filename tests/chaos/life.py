@@ -204,7 +204,8 @@ class Life:
     def judge(self, final: FinalState | None) -> None:
         """Let the checker look at what clients and probers were told; also when the tables cannot be read."""
         promises = Promises(mode=self.mode, lag_s_max=LAG_S_MAX[self.mode])
-        self.report = check(excused(logs.load(self.directory), self.windows), final, self.windows, promises)
+        histories = excused(logs.load(self.directory), self.windows, fencing=self.pair.options.fencing)
+        self.report = check(histories, final, self.windows, promises)
         looks = silence.load(self.directory / "looks.jsonl")
         self.report.violations += silence.silent(looks, self.windows)
         self.report.counts["looks"] = len(looks)

@@ -37,7 +37,7 @@ GOOD: dict[str, Row] = {
     "replicas": (12, "10.9.0.2", "pgvip_replication", "streaming", "sync", "0/3000028", "2026-01-01"),
     "database": (
         *(True, None, None, "0/3000028", "0/3000028", 2, 2, "streaming", 0.1, False, 0.2, "", "", "reserved", None),
-        *(None, None, None, None, None, 1 << 24, "2026-01-01 00:00:00+00", None, ""),
+        *(None, None, None, None, None, None, 1 << 24, "2026-01-01 00:00:00+00", None, ""),
     ),
     "source": (False, "7300000000000000001", "00000002", "0/3000028", "1\t0/30000A0\tx\n", ["5/16385"]),
     "rejoin_plan": (True, 50331688, 2, True),

@@ -111,6 +111,18 @@ def test_a_promotion_that_comes_about_late_is_excused_from_then_on() -> None:
     assert not doubted(71.0, 72.0)
 
 
+def test_what_a_frozen_host_answers_when_it_goes_on_is_excused_where_nothing_fences_it() -> None:
+    window = FaultWindow("host-frozen", "beta", 10.0, 30.0, None)
+    times_s = (9.9, 10.1, 30.2, 32.9, 33.1)
+    probes = [replace(PROBE, answered_s=at_s) for at_s in times_s] + [Probe("alpha", 30.0, 30.1, True, "A")]
+    made = Histories([replace(WRITE, answered_s=30.2)], [replace(READ, answered_s=30.2)], probes)
+    found = excused(made, [window], fencing=False)
+    assert [probe.writable for probe in found.probes] == [True, None, None, None, True, True]
+    assert (found.writes, found.reads) == (made.writes, made.reads)
+    assert excused(made, [window]) == made
+    assert excused(made, [replace(window, kind="daemon-frozen")], fencing=False) == made
+
+
 def test_cleared_names_excuse_what_was_acknowledged_and_nothing_else() -> None:
     found = judged(replace(DEED, kind=CLEARED))
     assert found.writes[0].outcome is Outcome.UNKNOWN
