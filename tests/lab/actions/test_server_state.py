@@ -66,6 +66,11 @@ def test_what_waits_for_a_restart_is_no_mistake(streaming: Pair) -> None:
     with written_above(streaming.b, "postgresql.conf", "max_files_per_process = 900"):
         assert ServerState().probe(streaming.b) == Findings()
         pgtools.psql(streaming.b, "SELECT pg_reload_conf()")
+        assert ServerState().probe(streaming.b) == Findings(pending="max_files_per_process")
+    # PostgreSQL takes it back only where the value that is in force is written out.
+    before = pgtools.psql(streaming.b, "SHOW max_files_per_process").strip()
+    with written_above(streaming.b, "postgresql.conf", f"max_files_per_process = {before}"):
+        pgtools.psql(streaming.b, "SELECT pg_reload_conf()")
         assert ServerState().probe(streaming.b) == Findings()
 
 
