@@ -117,8 +117,8 @@ def test_copy_that_would_fail_is_not_begun(streaming: Pair, kind: str) -> None:
         assert "of-root" in refused.value.detail
     finally:
         secret.unlink() if kind == "file" else secret.rmdir()
-    after = look(streaming.b)
-    assert (after.postmaster, after.streaming) == (before.postmaster, True)
+    wait_until(lambda: look(streaming.b).streaming, 10, what="streaming")  # on a busy machine its last message is old
+    assert look(streaming.b).postmaster == before.postmaster
 
 
 def test_copy_that_fails_leaves_the_standby_running_and_no_slot(streaming: Pair) -> None:
@@ -132,8 +132,8 @@ def test_copy_that_fails_leaves_the_standby_running_and_no_slot(streaming: Pair)
         assert "of-root" in failed.value.detail
     finally:
         secret.unlink()
-    after = look(streaming.b)
-    assert (after.postmaster, after.streaming) == (before.postmaster, True)
+    wait_until(lambda: look(streaming.b).streaming, 10, what="streaming")  # on a busy machine its last message is old
+    assert look(streaming.b).postmaster == before.postmaster
     names = pgtools.psql(streaming.a, "SELECT slot_name FROM pg_replication_slots").split()
     assert names == ["pgvip_b"]
 

