@@ -15,6 +15,9 @@ UNKNOWN = "unknown"
 BACKGROUND_STALE_S = 30.0
 """A report of archiving or a schedule that is older is marked "?": each is reported again every ten seconds or less."""
 
+BACKLOG_FILES = 16
+"""So many segments that wait for the archive are a backlog, not a busy moment."""
+
 
 _ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Categories of characters that a terminal may obey: control and format characters, halves of pairs, line ends."""

@@ -59,7 +59,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         port = probe.getsockname()[1]
     world = World(events=EVENTS, explained=EXPLAINED, samples=samples())
     site = world.site()
-    site._page._fresh_s = 0.0  # what a test sets is shown at once
+    for kept in site._pages.values():
+        kept._fresh_s = 0.0  # what a test sets is shown at once
     server = HttpServer(Plan((LOOPBACK,), HttpConfig(port=port)), site.respond, lambda _event, _text: None)
     server.start()
     wait_until(lambda: server.state().listening or None, 5.0, what="listening", error=PgvipError)
@@ -122,6 +123,22 @@ def test_dark_follows_the_reader(shown: Shown) -> None:
         shown.browser.show(shown.url, 800, dark=dark)
         colours.append(shown.browser.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
     assert colours == ["rgb(244, 246, 248)", "rgb(15, 20, 26)"]
+
+
+def test_a_reader_chooses_the_time_shown_and_a_renewal_keeps_it(shown: Shown) -> None:
+    browser, world = shown.browser, shown.world
+    world.document = healthy()
+    browser.show(shown.url, 1280)
+    browser.evaluate("document.querySelector('#range-6h').click()")
+    browser.wait("document.readyState === 'complete' && location.search === '?range=6h'")
+    here = "document.querySelector('.ranges [aria-current]').textContent"
+    assert browser.evaluate(here) == "6 h"
+    browser.evaluate("document.querySelector('#range-7d').focus()")
+    world.document = solo()
+    shown.wait("document.querySelector('.banner').textContent.includes('alpha serves alone')")
+    assert browser.evaluate(here) == "6 h"
+    assert browser.evaluate("document.activeElement.id") == "range-7d"
+    assert f"{shown.url}fragment?range=6h" in shown.asked()
 
 
 def test_a_lost_daemon_is_said_and_its_return_too(shown: Shown, tmp_path: Path) -> None:
