@@ -31,6 +31,13 @@
       busy = false;
     }
   }
+  main.addEventListener("click", (event) => {
+    const link = event.target.closest(".ranges a");
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    history.replaceState(null, "", link.href);
+    update();
+  });
   setInterval(update, 3000);
   document.addEventListener("visibilitychange", update);
 })();

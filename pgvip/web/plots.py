@@ -58,7 +58,7 @@ def replication(document: Document, samples: Sequence[Document], until_s: float,
     words += [f"replay {lag(now['lag_s'])} behind"] if now["lag_s"] is not None else []
     lost = Html(' <b class="bad">its slot has lost WAL</b>') if now["slot_lost"] else ""
     return fill(
-        '<section id="replication"><h2>Replication <span class="muted">{words}{lost}</span></h2>{ranges}{plots}'
+        '<section><h2>Replication <span class="muted">{words}{lost}</span></h2>{ranges}{plots}'
         "</section>",
         words=", ".join(words), lost=lost, ranges=_ranges(chosen),
         plots=_plots(samples, Frame(until_s, chosen.seconds, chosen.text), document["host"]),
@@ -66,10 +66,13 @@ def replication(document: Document, samples: Sequence[Document], until_s: float,
 
 
 def _ranges(chosen: Range) -> Html:
-    """A link for each range, so that it can be kept as a bookmark and needs no script."""
+    """A link for each range, so that it can be kept as a bookmark and needs no script.
+
+    It names no place in the page: browsers do not load an address with one again where the page asks for a refresh.
+    """
     links = [
         fill(
-            '<a id="range-{name}" href="?range={name}#replication"{here}>{text}</a>', name=one.name, text=one.text,
+            '<a id="range-{name}" href="?range={name}"{here}>{text}</a>', name=one.name, text=one.text,
             here=Html(' aria-current="true"') if one is chosen else Html(""),
         )
         for one in RANGES.values()

@@ -277,7 +277,7 @@ def test_the_whole_page_asks_for_nothing_from_elsewhere() -> None:
     answer = World(events=EVENTS, explained=EXPLAINED, samples=samples()).get("/")
     text = answer.body.decode()
     tree = Tree(text.split("\n", 1)[1])
-    ranges = {f"?range={name}#replication" for name in RANGES}
+    ranges = {f"?range={name}" for name in RANGES}
     assert {one["href"] for one in tree.all("a")} == {"status", "metrics"} | ranges
     assert [one["href"] for one in tree.all("link")] == ["data:,"]
     assert not [one for _, attributes in tree.seen for one in attributes if one == "src"]
