@@ -146,6 +146,18 @@ def scheduled(one: Mapping[str, Any]) -> str:
     return f"{_doubt(one)}switchover at {moment(one['at'])}, {ordered}"
 
 
+def former_vips(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Write which addresses VIPs had before and still have (`former_addresses` of the status document): title, text.
+
+    >>> former_vips({"former_addresses": [{"vip": "primary", "address": "192.0.2.9", "left_s": 250}]})
+    [('former primary VIP', '192.0.2.9, served for 4 min 10 s more')]
+    """
+    return [
+        (f"former {one['vip']} VIP", f"{one['address']}, served for {duration(one['left_s'])} more")
+        for one in document.get("former_addresses", [])
+    ]
+
+
 def _doubt(told: Mapping[str, Any]) -> str:
     return "? " if told["age_s"] > BACKGROUND_STALE_S else ""
 

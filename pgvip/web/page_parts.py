@@ -6,7 +6,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvip.text.witness_line import witness_line
-from pgvip.text.writing import BACKGROUND_STALE_S, BACKLOG_FILES, UNKNOWN, archiving, backup, duration, scheduled, size
+from pgvip.text.writing import (
+    BACKGROUND_STALE_S,
+    BACKLOG_FILES,
+    UNKNOWN,
+    archiving,
+    backup,
+    duration,
+    former_vips,
+    scheduled,
+    size,
+)
 from pgvip.text.writing import moment as written
 from pgvip.web.health import PRIMARY_ROLES, SILENT_S, is_silent
 from pgvip.web.markup import Html, fill, join, safe
@@ -249,6 +259,7 @@ def around(document: Document) -> Html:
         rows.append(("witness", _state(document["witness"]["ok"], witness)))
     rows.append((f"archive of {peer}", _archive(document["archive"])))
     rows += _background(document)
+    rows += [(title, safe(text)) for title, text in former_vips(document)]
     rows.append(("peer link", _link(document["link"])))
     words = f"{process['version']}, up {duration(process['uptime_s'])}, {size(process['memory_bytes'])}"
     if loop is not None:

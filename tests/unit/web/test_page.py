@@ -192,6 +192,13 @@ def test_archiving_backup_and_schedule_of_both_hosts_are_shown() -> None:
     assert "archiving" not in middle({**healthy(), "archiving": None, "backup": None, "scheduled": None}).words()
 
 
+def test_former_vips_are_shown_while_they_are_served() -> None:
+    former = [{"vip": "primary", "address": "10.0.0.8", "left_s": 250.4}]
+    words = middle({**healthy(), "former_addresses": former}).words()
+    assert "former primary VIP 10.0.0.8, served for 4 min 10 s more" in words
+    assert "former" not in middle(healthy()).words()
+
+
 def test_routine_work_is_not_shown() -> None:
     document = healthy()
     document["doing"]["actions"] = ["WriteState", "ConfirmGrant"]
