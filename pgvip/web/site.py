@@ -63,13 +63,14 @@ class Site:
             return self._told(*alive(self._sources.age_s()))
         if path in CHECKS:
             return self._check(path, request)
-        make = {
+        makers: dict[str, Callable[[], Response]] = {
             "/": partial(self._ranged, self._whole_page, request),
             "/fragment": partial(self._ranged, self._middle, request),
             "/status": self._status,
             "/cluster": self._cluster,
             "/metrics": self._metrics,
-        }.get(path)
+        }
+        make = makers.get(path)
         if make is None:
             return _json(HTTPStatus.NOT_FOUND, {"error": f"there is nothing at {path}", "hint": "See docs/http.md."})
         if secret is not None and not _knows(request, secret):
