@@ -10,6 +10,7 @@ from pgvip.errors import ProbeError
 from pgvip.state import codec
 from pgvip.system.sql import connect_local
 from pgvip.system.wal_files import segment_name
+from pgvip.text.writing import BACKLOG_FILES
 
 if TYPE_CHECKING:
     from pgvip.archive.inventory import Picture
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config
 
 Document = dict[str, Any]
-BACKLOG_FILES = 16
-"""So many segments that wait for the archive are a backlog, not a busy moment."""
 
 ARCHIVER_KEYS = (
     "last_archived", "archived_ago_s", "last_failed", "failed_ago_s", "failing", "waiting_files", "waiting_s",

@@ -8,7 +8,7 @@ from pgvip.cli.colour import Styled
 from pgvip.cli.output import UNKNOWN, columns, duration, lag, moment, size, yes_no
 from pgvip.events.event_table import EVENTS, Level
 from pgvip.text.witness_line import witness_line
-from pgvip.text.writing import archiving, backup, one_line, scheduled
+from pgvip.text.writing import archiving, backup, former_vips, one_line, scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,6 +151,7 @@ def _pair(document: Document) -> list[tuple[str, str]]:
         *([("witness", witness)] if witness else []),
         (f"archive of {peer}", _archive(document["archive"])),
         *_background(document),
+        *former_vips(document),
         ("peer link", _link(document["link"])),
     ]
     if document["pause"]["active"]:

@@ -34,7 +34,7 @@ from pgvip.state.record import Scheduled
 from pgvip.system import processes
 from pgvip.system.reserve import RESERVE, lack_of
 from pgvip.text.times import TimeError, of_wall
-from pgvip.text.writing import waiting
+from pgvip.text.writing import BACKLOG_FILES, waiting
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -117,7 +117,7 @@ _ARCHIVE = "see PostgreSQL's log and the archive's disk; pgvip archive status, p
 WARNINGS: tuple[WarningRow[Document], ...] = (
     WarningRow("archiving-failing", lambda v: v["failing"] and waiting(v["waiting_files"]),
                "archiving fails ({v[last_failed]}), {it}", _ARCHIVE),
-    WarningRow("archive-backlog", lambda v: not v["failing"] and v["waiting_files"] > report.BACKLOG_FILES
+    WarningRow("archive-backlog", lambda v: not v["failing"] and v["waiting_files"] > BACKLOG_FILES
                and waiting(v["waiting_files"]),
                "{it} to be archived: PostgreSQL writes faster than its archive takes them", _ARCHIVE),
 )  # fmt: skip

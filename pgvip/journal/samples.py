@@ -220,9 +220,9 @@ class SampleStore:
         until = time.time() if until is None else until
         since = until - seconds
         if seconds <= FINE.keep_s:
-            found = self._read(FINE, since, until)
+            found = self._read(FINE, since, until, points_max)
         else:
-            found = self._read(self._minute, since, until)
+            found = self._read(self._minute, since, until, points_max)
             found += self._read(FINE, max(since, found[-1].at if found else since), until)
         return thin(found, since, until, points_max)
 
@@ -232,16 +232,21 @@ class SampleStore:
         last = self._read(self._minute, now - FINE.keep_s, now)
         return self._read(FINE, last[-1].at if last else now - FINE.keep_s, now)
 
-    def _read(self, tier: Tier, since: float, until: float) -> list[Sample]:
-        """The samples of one tier after `since`, in the order of their times."""
+    def _read(self, tier: Tier, since: float, until: float, points_max: int | None = None) -> list[Sample]:
+        """The samples of one tier after `since`, in the order of their times.
+
+        `points_max`: each file is thinned as it is read, so that a month never stands in memory whole.
+        """
         first, last = tier.path(self._directory, since).name, tier.path(self._directory, until + LATE_S).name
         found: list[Sample] = []
         for path in tier.files(self._directory):
             if first <= path.name <= last:
                 try:
-                    found += [one for one in unpack(path.read_bytes()) if since < one.at <= until + LATE_S]
+                    part = [one for one in unpack(path.read_bytes()) if since < one.at <= until + LATE_S]
                 except FileNotFoundError:  # its time was over between the list and the look
                     continue
+                part.sort(key=lambda one: one.at)
+                found += part if points_max is None else thin(part, since, until, points_max)
         return sorted(found, key=lambda one: one.at)
 
     def _write(self, tier: Tier, sample: Sample) -> None:

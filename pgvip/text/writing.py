@@ -15,6 +15,9 @@ UNKNOWN = "unknown"
 BACKGROUND_STALE_S = 30.0
 """A report of archiving or a schedule that is older is marked "?": each is reported again every ten seconds or less."""
 
+BACKLOG_FILES = 16
+"""So many segments that wait for the archive are a backlog, not a busy moment."""
+
 
 _ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Categories of characters that a terminal may obey: control and format characters, halves of pairs, line ends."""
@@ -141,6 +144,18 @@ def scheduled(one: Mapping[str, Any]) -> str:
     """
     ordered = f"ordered by {one['by']} on {one['host']} at {moment(one['ordered'])}"
     return f"{_doubt(one)}switchover at {moment(one['at'])}, {ordered}"
+
+
+def former_vips(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Write which addresses VIPs had before and still have (`former_addresses` of the status document): title, text.
+
+    >>> former_vips({"former_addresses": [{"vip": "primary", "address": "192.0.2.9", "left_s": 250}]})
+    [('former primary VIP', '192.0.2.9, served for 4 min 10 s more')]
+    """
+    return [
+        (f"former {one['vip']} VIP", f"{one['address']}, served for {duration(one['left_s'])} more")
+        for one in document.get("former_addresses", [])
+    ]
 
 
 def _doubt(told: Mapping[str, Any]) -> str:

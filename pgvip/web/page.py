@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.text.writing import moment
-from pgvip.web import page_parts
+from pgvip.web import page_parts, plots
 from pgvip.web.markup import Html, fill, join
 from pgvip.web.summary import WORDS, summary
 
@@ -37,7 +37,7 @@ zone are in UTC. This page, of {host}, is read-only; to give orders, log in to a
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """All that the page shows at one moment. `at`: wall clock with its zone."""
+    """All that the page shows at one moment. `at`: wall clock with its zone; `range`: what the plots show."""
 
     document: Document
     age_s: float
@@ -46,6 +46,7 @@ class Shown:
     samples: Sequence[Document]
     events: Sequence[Document]
     explained: Document
+    range: plots.Range = plots.DEFAULT
 
 
 def fragment(shown: Shown) -> Html:
@@ -68,7 +69,7 @@ def fragment(shown: Shown) -> Html:
         page_parts.warnings(document),
         page_parts.doing(document),
         page_parts.hosts(document),
-        page_parts.replication(document, shown.samples, shown.at.timestamp()),
+        plots.replication(document, shown.samples, shown.at.timestamp(), shown.range),
         page_parts.scenarios(shown.explained),
         page_parts.events(shown.events),
         page_parts.around(document),

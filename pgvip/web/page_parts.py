@@ -6,25 +6,30 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvip.text.witness_line import witness_line
-from pgvip.text.writing import UNKNOWN, archiving, backup, duration, lag, scheduled, size
+from pgvip.text.writing import (
+    BACKGROUND_STALE_S,
+    BACKLOG_FILES,
+    UNKNOWN,
+    archiving,
+    backup,
+    duration,
+    former_vips,
+    scheduled,
+    size,
+)
 from pgvip.text.writing import moment as written
-from pgvip.web.graph import Axis, graph, role_changes, round_bytes, round_seconds
 from pgvip.web.health import PRIMARY_ROLES, SILENT_S, is_silent
 from pgvip.web.markup import Html, fill, join, safe
+from pgvip.web.plots import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgvip.web.sources import Document
 
-GRAPH_S = 900.0
 EVENTS = 20
-ROLES = {"primary_standby": "primary and standby", "none": "no role", "unknown": "role unknown"}
 
 Row = tuple[str, Html]
-
-
-BYTES, SECONDS = Axis(size, round_bytes), Axis(lag, round_seconds)
 
 
 def observes(document: Document) -> Html:
@@ -172,29 +177,6 @@ def doing(document: Document) -> Html:
     return fill("<section><h2>Under way</h2>{facts}</section>", facts=facts(rows)) if rows else Html("")
 
 
-def replication(document: Document, samples: Sequence[Document], until_s: float) -> Html:
-    """How the standby follows, now and over the last minutes."""
-    now = document["replication"]
-    words = [f"{now['standby']}: {now['state']}"]
-    words += [str(now["sync_state"])] if now["sync_state"] else []
-    words += [f"{size(now['lag_bytes'])} behind"] if now["lag_bytes"] is not None else []
-    words += [f"replay {lag(now['lag_s'])} behind"] if now["lag_s"] is not None else []
-    lost = Html(' <b class="bad">its slot has lost WAL</b>') if now["slot_lost"] else ""
-    graphs = Html("")
-    if samples:
-        both = (
-            graph(samples, "lag_bytes", "WAL lag", until_s=until_s, span_s=GRAPH_S, axis=BYTES),
-            graph(samples, "lag_s", "Replay lag", until_s=until_s, span_s=GRAPH_S, axis=SECONDS),
-        )
-        marks = role_changes(samples, until_s - GRAPH_S, GRAPH_S)
-        key = '<p class="muted"><span class="dash"></span> the role of this host changed</p>' if marks else ""
-        graphs = fill('<div class="halves">{both}</div>{key}', both=join(both), key=Html(key))
-    return fill(
-        '<section><h2>Replication <span class="muted">{words}{lost}</span></h2>{graphs}</section>',
-        words=", ".join(words), lost=lost, graphs=graphs,
-    )  # fmt: skip
-
-
 def scenarios(explained: Document) -> Html:
     """What would happen, in plain words; nothing where that is not known."""
     found = explained.get("scenarios") or []
@@ -277,6 +259,7 @@ def around(document: Document) -> Html:
         rows.append(("witness", _state(document["witness"]["ok"], witness)))
     rows.append((f"archive of {peer}", _archive(document["archive"])))
     rows += _background(document)
+    rows += [(title, safe(text)) for title, text in former_vips(document)]
     rows.append(("peer link", _link(document["link"])))
     words = f"{process['version']}, up {duration(process['uptime_s'])}, {size(process['memory_bytes'])}"
     if loop is not None:
@@ -319,12 +302,23 @@ def _background(document: Document) -> list[Row]:
     rows: list[Row] = []
     state = document["archiving"]
     if state:
-        rows.append(("archiving", _state(not state["failing"], archiving(state))))
+        rows.append(
+            ("archiving", fill('<span class="{kind}">{text}</span>', kind=_urgency(state), text=archiving(state)))
+        )
     if document["backup"]:
         rows.append(("base backup", safe(backup(document["backup"]))))
     if document["scheduled"]:
         rows.append(("scheduled", safe(scheduled(document["scheduled"]))))
     return rows
+
+
+def _urgency(state: Document) -> str:
+    """How archiving is shown: an old report of success says nothing about now."""
+    if state["failing"]:
+        return "bad"
+    if state["waiting_files"] > BACKLOG_FILES:
+        return "warn"
+    return "muted" if state["age_s"] > BACKGROUND_STALE_S else "good"
 
 
 def _link(link: Document | None) -> Html:

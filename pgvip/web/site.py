@@ -7,12 +7,13 @@ import hmac
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from pgvip.errors import PgvipError
 from pgvip.text.schema import SCHEMA
-from pgvip.web import page, page_parts
+from pgvip.web import page, page_parts, plots
 from pgvip.web.cache import Background, Kept
 from pgvip.web.cluster import cluster
 from pgvip.web.exposition import CONTENT_TYPE
@@ -30,7 +31,6 @@ T = TypeVar("T")
 LIVENESS = "/liveness"
 FRESH_S = 1.0
 """So long a page is shown again as it is."""
-SAMPLES_S = 4.0
 READ_S = 0.5
 """How long a page waits for what is read from a disk; then it shows what it has."""
 EXPLAIN_S = 30.0
@@ -42,14 +42,17 @@ class Site:
 
     def __init__(self, config: Callable[[], Config], sources: Sources) -> None:
         self._config, self._sources = config, sources
-        self._page = Kept(self._fragment, FRESH_S)
+        self._pages = {one: Kept(partial(self._fragment, one), FRESH_S) for one in plots.RANGES.values()}
         nothing: Document = {}
         none: list[Document] = []
         self._explained = Background(
             lambda: _optional(sources.explain, nothing), nothing, fresh_s=EXPLAIN_S, wait_s=0.0, name=REQUEST_THREAD
         )
         self._events = Background(self._newest, none, fresh_s=FRESH_S, wait_s=READ_S, name=REQUEST_THREAD)
-        self._samples = Background(self._history, none, fresh_s=SAMPLES_S, wait_s=READ_S, name=REQUEST_THREAD)
+        self._samples = {
+            one: Background(partial(self._history, one), none, fresh_s=one.fresh_s, wait_s=READ_S, name=REQUEST_THREAD)
+            for one in plots.RANGES.values()
+        }
 
     def respond(self, request: Request, secret: bytes | None) -> Response:
         """Answer one request. `secret`: what all but the health checks ask for, as user:password."""
@@ -60,13 +63,14 @@ class Site:
             return self._told(*alive(self._sources.age_s()))
         if path in CHECKS:
             return self._check(path, request)
-        make = {
-            "/": self._whole_page,
-            "/fragment": self._middle,
+        makers: dict[str, Callable[[], Response]] = {
+            "/": partial(self._ranged, self._whole_page, request),
+            "/fragment": partial(self._ranged, self._middle, request),
             "/status": self._status,
             "/cluster": self._cluster,
             "/metrics": self._metrics,
-        }.get(path)
+        }
+        make = makers.get(path)
         if make is None:
             return _json(HTTPStatus.NOT_FOUND, {"error": f"there is nothing at {path}", "hint": "See docs/http.md."})
         if secret is not None and not _knows(request, secret):
@@ -116,21 +120,29 @@ class Site:
 
     # --- for people -----------------------------------------------------------------------------------
 
-    def _whole_page(self) -> Response:
+    def _ranged(self, make: Callable[[plots.Range], Response], request: Request) -> Response:
+        """Answer with the time that the parameter `range` names."""
+        name = request.query.get("range", plots.DEFAULT.name)
+        if name not in plots.RANGES:
+            hint = f"It is one of {', '.join(plots.RANGES)}."
+            return _json(HTTPStatus.BAD_REQUEST, {"error": f'range is "{name}"', "hint": hint})
+        return make(plots.RANGES[name])
+
+    def _whole_page(self, chosen: plots.Range) -> Response:
         config = self._config()
-        text = page.page(config.name, config.me.name, self._page.get(), _now())
+        text = page.page(config.name, config.me.name, self._pages[chosen].get(), _now())
         return Response(HTTPStatus.OK, text.encode(), _HTML, _PAGE_FIELDS)
 
-    def _middle(self) -> Response:
-        return Response(HTTPStatus.OK, self._page.get().encode(), _HTML, _PAGE_FIELDS)
+    def _middle(self, chosen: plots.Range) -> Response:
+        return Response(HTTPStatus.OK, self._pages[chosen].get().encode(), _HTML, _PAGE_FIELDS)
 
     def _newest(self) -> list[Document]:
         return _optional(lambda: self._sources.events(page_parts.EVENTS), [])
 
-    def _history(self) -> list[Document]:
-        return _optional(lambda: self._sources.samples(page_parts.GRAPH_S), [])
+    def _history(self, chosen: plots.Range) -> list[Document]:
+        return _optional(lambda: self._sources.samples(chosen.seconds), [])
 
-    def _fragment(self) -> Html:
+    def _fragment(self, chosen: plots.Range) -> Html:
         sources = self._sources
         age_s = sources.age_s()
         try:
@@ -142,9 +154,10 @@ class Site:
             age_s=age_s,
             stale_s=sources.limits().stale_s,
             at=_now(),
-            samples=self._samples.get(),
+            samples=self._samples[chosen].get(),
             events=self._events.get(),
             explained=self._explained.get(_what_decides(document)),
+            range=chosen,
         )
         return page.fragment(shown)
 

@@ -41,8 +41,8 @@ class Sources:
     `age_s`: seconds since the loop last went round (infinite before).
     `events(limit)`: the newest events, oldest first, with the keys seq, at, host, event, level, text, term.
     `samples(seconds)`: the replication history since then, oldest first, with the keys at (Unix time), lag_bytes,
-    lag_s, role, and lag_bytes_max and lag_s_max of each sample's time. `explain`: what would happen, with the key
-    scenarios.
+    lag_s, wal_bytes_per_s, role, span_s (the time that it covers), and for each measure its highest value of that time
+    (lag_bytes_max ...). `explain`: what would happen, with the key scenarios.
     """
 
     status: Callable[[], Document]

@@ -29,13 +29,17 @@ def summary(document: Document, age_s: float, stale_s: float) -> Summary:
     host, serving = document["host"], serving_host(document)
     count = len(document["warnings"])
     more = f" {count} warning{'' if count == 1 else 's'}, see below." if count else ""
+    archiving = document.get("archiving") or {}
+    failing = bool(archiving.get("failing"))
+    if failing:  # the other host has no warning of it
+        more = f" Archiving fails on {archiving['host']}.{more}"
     if age_s > stale_s:
         text = f"The daemon on {host} has had no round for {age_s:.0f} s: what is shown may be out of date."
         return Summary(BAD, text, "daemon hangs")
     if serving is None:
         return Summary(BAD, f"No host serves as primary, as far as {host} knows.{more}", "no primary")
     text, whole = _serving(document, serving)
-    level = GOOD if whole and not count else WARN
+    level = GOOD if whole and not count and not failing else WARN
     short = f"{serving['name']} is {_short(serving)}"
     return Summary(level, f"{text}{more}", short if level == GOOD else f"{short}, warning")
 

@@ -112,6 +112,33 @@ def test_points_are_few_and_cover_the_time(tmp_path: Path) -> None:
     assert store.recent(3600, 10, NOON + 90_000) == []
 
 
+def test_a_long_time_is_thinned_file_by_file_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SampleStore(tmp_path)
+    until = NOON + 5 * 3600
+    every = [one(NOON + 60 * number, float(number % 7), timeline=1 + (number > 200)) for number in range(300)]
+    for sample in every:
+        tier_path = samples.FINE.path(tmp_path, sample.at)
+        with tier_path.open("ab") as file:
+            file.write(pack(sample))
+    stored = [sample for path in sorted(tmp_path.iterdir()) for sample in unpack(path.read_bytes())]
+    sizes: list[int] = []
+    whole = samples.thin
+
+    def counted(found: Any, *rest: Any) -> list[Sample]:
+        sizes.append(len(found))
+        return whole(found, *rest)
+
+    monkeypatch.setattr(samples, "thin", counted)
+    seconds = 5 * 3600 + 60.0  # 43 parts, whose borders are not those of the files
+    found = store.recent(seconds, 43, until)
+    expected = whole(stored, until - seconds, until, 43)
+    assert [(sample.at, sample.timeline, sample.span_s, sample.lag_s_max) for sample in found] == [
+        (sample.at, sample.timeline, sample.span_s, sample.lag_s_max) for sample in expected
+    ]
+    assert [sample.lag_s for sample in found] == pytest.approx([sample.lag_s for sample in expected])
+    assert max(sizes) == 60  # an hour, not five
+
+
 @pytest.mark.parametrize("damage", ["torn", "zeroed", "flipped"])
 def test_a_power_cut_costs_the_records_that_it_hit(tmp_path: Path, damage: str) -> None:
     filled(tmp_path, NOON, NOON + 50)

@@ -136,6 +136,7 @@ class World:
     samples: list[Document] = field(default_factory=list)
     explained: Document = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    ranges: list[float] = field(default_factory=list)
 
     def sources(self) -> Sources:
         return Sources(
@@ -144,9 +145,13 @@ class World:
             limits=lambda: Limits(stale_s=3.0, lag_bytes_max=self.lag_bytes_max),
             counts=lambda: Counts({"role": 2, "claim": 1}, {"take-over-by-fence": 1}),
             events=lambda limit: self.events[-limit:],
-            samples=lambda _seconds: self.samples,
+            samples=self._samples,
             explain=lambda: self.explained,
         )
+
+    def _samples(self, seconds: float) -> list[Document]:
+        self.ranges.append(seconds)
+        return self.samples
 
     def _status(self) -> Document:
         self.asked.append("status")

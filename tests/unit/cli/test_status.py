@@ -72,6 +72,19 @@ def test_archiving_the_backup_and_a_schedule_are_shown_on_both_hosts() -> None:
     assert not {"archiving", "base backup", "scheduled"} & set(nothing.split("  "))
 
 
+def test_former_vips_are_shown_while_they_are_served() -> None:
+    former = [
+        {"vip": "primary", "address": "10.0.0.8", "left_s": 250.4},
+        {"vip": "standby", "address": "10.0.0.9", "left_s": 7.0},
+    ]
+    document = {**healthy(), "former_addresses": former}
+    assert row(document, "former primary VIP") == "former primary VIP 10.0.0.8, served for 4 min 10 s more"
+    assert row(document, "former standby VIP") == "former standby VIP 10.0.0.9, served for 7 s more"
+    assert "former" not in text(healthy())
+    del document["former_addresses"]  # a daemon that knows none
+    assert "former" not in text(document)
+
+
 def test_nothing_known_is_shown_as_unknown_and_breaks_nothing() -> None:
     document = built(decided(Durable(), Observations(), confirmed=False), Observations())
     assert render(document)[0] == "pair shop (sync): no record on this host"

@@ -31,6 +31,7 @@ from pgvip.setup import rotation
 from pgvip.state.record import Scheduled
 from pgvip.status.snapshot import Newest
 from pgvip.text.times import wall
+from pgvip.text.writing import BACKLOG_FILES
 from tests.unit import configs
 
 POINT = WalPoint(1, Lsn(0))
@@ -149,8 +150,8 @@ def test_a_server_that_never_archived_has_null_ages(world: World) -> None:
 @pytest.mark.parametrize(
     ("failing", "waiting", "name", "text"),
     [
-        (False, report.BACKLOG_FILES, "", ""),
-        (False, report.BACKLOG_FILES + 1, "archive-backlog", "17 WAL files wait"),
+        (False, BACKLOG_FILES, "", ""),
+        (False, BACKLOG_FILES + 1, "archive-backlog", "17 WAL files wait"),
         (True, 1, "archiving-failing", "archiving fails (0A), 1 WAL file waits"),
         (True, 99, "archiving-failing", "99 WAL files wait"),
     ],

@@ -13,6 +13,7 @@ import pytest
 from pgvip.config.model import HttpConfig
 from pgvip.deadlines import wait_until
 from pgvip.errors import PgvipError
+from pgvip.web import page
 from pgvip.web.http_server import HttpServer
 from pgvip.web.listeners import LOOPBACK, Plan
 from tests.unit.chromium import PROGRAM, Chromium
@@ -59,7 +60,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         port = probe.getsockname()[1]
     world = World(events=EVENTS, explained=EXPLAINED, samples=samples())
     site = world.site()
-    site._page._fresh_s = 0.0  # what a test sets is shown at once
+    for kept in site._pages.values():
+        kept._fresh_s = 0.0  # what a test sets is shown at once
     server = HttpServer(Plan((LOOPBACK,), HttpConfig(port=port)), site.respond, lambda _event, _text: None)
     server.start()
     wait_until(lambda: server.state().listening or None, 5.0, what="listening", error=PgvipError)
@@ -122,6 +124,50 @@ def test_dark_follows_the_reader(shown: Shown) -> None:
         shown.browser.show(shown.url, 800, dark=dark)
         colours.append(shown.browser.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
     assert colours == ["rgb(244, 246, 248)", "rgb(15, 20, 26)"]
+
+
+def test_a_reader_chooses_the_time_shown_and_a_renewal_keeps_it(shown: Shown) -> None:
+    browser, world = shown.browser, shown.world
+    world.document = healthy()
+    browser.show(shown.url, 390)
+    browser.evaluate("window.same = true, document.querySelector('.ranges').scrollIntoView()")
+    place = browser.evaluate("scrollY")
+    assert place > 0
+    browser.evaluate("document.querySelector('#range-6h').click()")
+    here = "document.querySelector('.ranges [aria-current]').textContent"
+    browser.wait(f"{here} === '6 h'")
+    assert browser.evaluate("[location.search, window.same, scrollY]") == ["?range=6h", True, place]
+    browser.evaluate("document.querySelector('#range-7d').focus()")
+    world.document = solo()
+    shown.wait("document.querySelector('.banner').textContent.includes('alpha serves alone')")
+    assert browser.evaluate(here) == "6 h"
+    assert browser.evaluate("document.activeElement.id") == "range-7d"
+    assert f"{shown.url}fragment?range=6h" in shown.asked()
+
+
+def test_without_scripts_the_time_is_chosen_by_a_link_and_kept_when_the_page_is_loaded_again(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, url = shown.browser, f"{shown.url}?range=24h"
+    monkeypatch.setattr(page, "REFRESH_S", 1)
+    shown.world.document = healthy()
+    browser.ask("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.show(shown.url, 1280)
+        before = len(browser.events("Network.requestWillBeSent"))
+        browser.evaluate("document.querySelector('#range-24h').click()")
+        wait_until(
+            lambda: asked_since(browser, before).count(url) > 2 or None, 20.0, what="two more loads", error=PgvipError
+        )
+        assert f"{shown.url}fragment" not in asked_since(browser, before)
+    finally:
+        browser.ask("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def asked_since(browser: Chromium, number: int) -> list[str]:
+    """The URLs that were asked for, but for the first `number`."""
+    browser.evaluate("0")  # takes in what was reported
+    return [one["request"]["url"] for one in browser.events("Network.requestWillBeSent")[number:]]
 
 
 def test_a_lost_daemon_is_said_and_its_return_too(shown: Shown, tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from pgvip.core.actions import Rejoin
 from pgvip.core.knowledge import Claim, Failures, Why
 from pgvip.text.writing import size
 from pgvip.web import page
-from pgvip.web.graph import BUCKETS, Axis, graph, role_changes, round_bytes
+from pgvip.web.graph import BUCKETS, Axis, Band, Frame, bands, graph, role_changes, round_bytes
 from pgvip.web.http import Request
 from pgvip.web.markup import Html, fill, join
 from pgvip.web.page_parts import moment
+from pgvip.web.plots import RANGES
 from pgvip.web.summary import BAD, GOOD, WARN, Summary, summary
 from tests.unit.status.test_document import NOW_S
 from tests.unit.web_world import BESIDE, Document, World, healthy, primary, says, solo, standby
@@ -87,9 +88,12 @@ def middle(document: Document, *, age_s: float = 0.1, **changes: Any) -> Tree:
 
 def samples(count: int = 900, **changes: Any) -> list[Document]:
     return [
-        {"at": NOW - count + n, "lag_bytes": 1000 + n, "lag_s": n / 1000, "role": "primary", **changes}
+        {
+            "at": NOW - count + n, "span_s": 1.0, "lag_bytes": 1000 + n, "lag_s": n / 1000, "wal_bytes_per_s": 2048.0,
+            "role": "primary", **changes,
+        }
         for n in range(count)
-    ]
+    ]  # fmt: skip
 
 
 # --- one line that says it -----------------------------------------------------------------------------
@@ -188,6 +192,13 @@ def test_archiving_backup_and_schedule_of_both_hosts_are_shown() -> None:
     assert "archiving" not in middle({**healthy(), "archiving": None, "backup": None, "scheduled": None}).words()
 
 
+def test_former_vips_are_shown_while_they_are_served() -> None:
+    former = [{"vip": "primary", "address": "10.0.0.8", "left_s": 250.4}]
+    words = middle({**healthy(), "former_addresses": former}).words()
+    assert "former primary VIP 10.0.0.8, served for 4 min 10 s more" in words
+    assert "former" not in middle(healthy()).words()
+
+
 def test_routine_work_is_not_shown() -> None:
     document = healthy()
     document["doing"]["actions"] = ["WriteState", "ConfirmGrant"]
@@ -238,7 +249,7 @@ def test_the_page_has_the_words_of_the_field(document: Document) -> None:
         assert not PRIVATE.search(Tree(whole).words())
 
 
-HOSTILE = '</script><script>alert(1)</script>"\'&{x}'
+HOSTILE = "</script><script>alert(1)</script>\"'&{x}"
 
 
 def poisoned(value: Any) -> Any:
@@ -273,7 +284,8 @@ def test_the_whole_page_asks_for_nothing_from_elsewhere() -> None:
     answer = World(events=EVENTS, explained=EXPLAINED, samples=samples()).get("/")
     text = answer.body.decode()
     tree = Tree(text.split("\n", 1)[1])
-    assert {one["href"] for one in tree.all("a")} == {"status", "metrics"}
+    ranges = {f"?range={name}" for name in RANGES}
+    assert {one["href"] for one in tree.all("a")} == {"status", "metrics"} | ranges
     assert [one["href"] for one in tree.all("link")] == ["data:,"]
     assert not [one for _, attributes in tree.seen for one in attributes if one == "src"]
     assert "http://" not in text
@@ -321,6 +333,8 @@ def test_every_text_has_contrast_enough(dark: bool) -> None:
     pairs += [("muted", f"{name}-bg") for name in ("good", "warn", "bad")]
     for text, ground in pairs:
         assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for band in ("as-primary", "as-standby", "as-alone"):  # WCAG 2.1, 1.4.11: what is no text
+        assert contrast(colours[band], colours["card"]) >= 3.0, band
 
 
 # --- graphs ----------------------------------------------------------------------------------------------
@@ -328,8 +342,12 @@ def test_every_text_has_contrast_enough(dark: bool) -> None:
 BYTES = Axis(size, round_bytes)
 
 
-def drawn(found: list[Document], key: str = "lag_bytes") -> str:
-    return graph(found, key, "WAL behind", until_s=NOW, span_s=900.0, axis=BYTES)
+FRAME = Frame(NOW, 900.0, "15 min")
+DAY = Frame(NOW, 86_400.0, "24 h")
+
+
+def drawn(found: list[Document], key: str = "lag_bytes", frame: Frame = FRAME) -> str:
+    return graph(found, key, "WAL behind", frame=frame, axis=BYTES)
 
 
 def points(text: str) -> list[list[tuple[float, float]]]:
@@ -376,11 +394,92 @@ def test_a_change_of_role_is_marked_and_explained() -> None:
     found = samples()
     for one in found[600:]:
         one["role"] = "primary_standby"
-    [(x, text)] = role_changes(found, NOW - 900, 900.0)
+    [(x, text)] = role_changes(found, FRAME)
     assert (round(x), text) == (400, "primary to primary_standby")
     assert "the role changed from primary to primary_standby" in drawn(found)
     assert "the role of this host changed" in middle(healthy(), samples=found).words()
     assert "the role of this host changed" not in middle(healthy(), samples=samples()).words()
+
+
+def test_what_was_not_recorded_breaks_the_line_and_the_band() -> None:
+    found = samples()[:300] + samples()[500:]
+    assert len(points(drawn(found))) == 2
+    assert bands(found, FRAME) == [
+        Band(NOW - 900, NOW - 601, "primary"), Band(NOW - 401, NOW - 1, "primary"),
+    ]  # fmt: skip
+    short = samples()[:300] + samples()[310:]
+    assert len(points(drawn(short))) == len(bands(short, FRAME)) == 1
+    minutes = [{**one, "at": NOW - 60 * n, "span_s": 60.0} for n, one in enumerate(samples())][::-1]
+    assert len(points(drawn(minutes, frame=DAY))) == 1
+
+
+def test_the_band_says_which_role_this_host_had_when() -> None:
+    found = samples()
+    for one in found[300:600]:
+        one["role"] = "primary_standby"
+    for one in found[600:]:
+        one["role"] = "standby"
+    assert bands(found, FRAME) == [
+        Band(NOW - 900, NOW - 601, "primary"), Band(NOW - 601, NOW - 301, "primary_standby"),
+        Band(NOW - 301, NOW - 1, "standby"),
+    ]  # fmt: skip
+    text = drawn(found)
+    assert "primary_standby from 11-25 11:49:59 to 11-25 11:54:59" in text
+    assert 'aria-label="role of this host: primary, primary_standby, standby"' in text
+    shapes = re.findall(r'<rect class="(\w+)" x="([\d.]+)" y="0" width="([\d.]+)"', text)
+    assert [(role, round(float(x)), round(float(width))) for role, x, width in shapes] == [
+        ("primary", 0, 199), ("primary_standby", 199, 200), ("standby", 399, 200),
+    ]  # fmt: skip
+    words = middle(healthy(), samples=found).words()
+    assert "Role of alpha: primary primary and standby standby" in words
+    first = [{**samples(1)[0], "at": NOW - 86_399, "span_s": 200.0}]
+    assert bands(first, DAY) == [Band(NOW - 86_400, NOW - 86_399, "primary")]
+
+
+def test_the_wal_rate_is_drawn_too() -> None:
+    assert "WAL rate now 2.0 kB/s, at most 2.0 kB/s" in middle(healthy(), samples=samples()).words()
+    standing = middle(healthy(), samples=samples(wal_bytes_per_s=None)).words()
+    assert "WAL rate no values yet" in standing
+
+
+def test_of_a_long_time_the_average_is_said_and_its_own_moments() -> None:
+    found = [{**one, "lag_bytes_max": 9000} for one in samples()]
+    text = drawn(found, frame=DAY)
+    assert "average 1.4 kB, at most 8.8 kB" in text
+    assert "<span>12:00</span><span>20:00</span><span>04:00</span><span>now</span>" in text
+    assert "in the last 24 h" in text
+    week = drawn(found, frame=Frame(NOW, 7 * 86_400.0, "7 d"))
+    assert "<span>11-18</span><span>11-20</span><span>11-23</span><span>now</span>" in week
+    assert "<span>11:45</span><span>11:50</span><span>11:55</span><span>now</span>" in drawn(found)
+
+
+def test_the_ranges_stand_there_also_without_samples() -> None:
+    tree = middle(healthy(), range=RANGES["7d"])
+    assert "15 min 1 h 6 h 24 h 7 d 30 d no samples of the last 7 d" in tree.words()
+    assert [one.get("id") for one in tree.all("a") if one.get("aria-current")] == ["range-7d"]
+    assert not tree.all("svg")
+
+
+def archiving_shown(**changes: Any) -> str:
+    """The look of the row of archiving, and the level of the first line."""
+    document = {**healthy(), "archiving": {**BESIDE["archiving"], **changes}}
+    text = page.fragment(page.Shown(document, 0.1, 3.0, datetime.fromtimestamp(NOW, UTC), [], [], {}))
+    [kind] = re.findall(r'archiving</th><td><span class="(\w+)"', text)
+    return f"{kind}, {said(document).level}"
+
+
+def test_archiving_is_green_only_where_it_is_known_to_work() -> None:
+    assert archiving_shown() == "good, good"
+    assert archiving_shown(failing=True) == "bad, warn"
+    assert archiving_shown(failing=True, age_s=40.0) == "bad, warn"
+    assert archiving_shown(waiting_files=17) == "warn, good"
+    assert archiving_shown(age_s=40.0) == "muted, good"
+
+
+def test_the_first_line_names_an_archive_that_fails_on_either_host() -> None:
+    for document in (healthy(), standby()):
+        document["archiving"] = {**BESIDE["archiving"], "failing": True}
+        assert "Archiving fails on alpha." in said(document).text
 
 
 def test_a_daemon_that_only_observes_says_so_first_and_what_it_would_have_done() -> None:

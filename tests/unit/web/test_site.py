@@ -17,6 +17,7 @@ from pgvip.web import site as site_module
 from pgvip.web.cache import Background, Kept
 from pgvip.web.health import CHECKS
 from pgvip.web.http import Request
+from pgvip.web.plots import RANGES
 from pgvip.web.site import Site
 from tests.unit.status.test_document import CONFIG, RECORD
 from tests.unit.web_world import World, healthy, solo, standby
@@ -112,6 +113,33 @@ def test_a_part_that_cannot_be_read_is_left_out() -> None:
     answer = Site(lambda: CONFIG, sources).respond(Request("GET", "/"), None)
     assert answer.status == 200
     assert b"Replication" in answer.body
+
+
+def test_the_page_shows_the_time_that_the_link_names() -> None:
+    for path in ("/", "/fragment"):
+        world = World()
+        answer = world.get(path, range="6h")
+        assert (answer.status, world.ranges) == (200, [6 * 3600.0])
+        assert b'href="?range=6h" aria-current="true"' in answer.body
+        assert answer.body.count(b" aria-current=") == 1
+        world.get(path)
+        assert world.ranges[1:] == [900.0]
+        for wrong in ("", "6H", "1e9", "<b>"):
+            refused = world.get(path, range=wrong)
+            assert (refused.status, json.loads(refused.body)["error"]) == (400, f'range is "{wrong}"')
+            assert "15min, 1h, 6h, 24h, 7d, 30d" in json.loads(refused.body)["hint"]
+
+
+def test_viewers_of_different_times_share_no_page_and_a_long_time_is_read_less_often() -> None:
+    world = World()
+    site = world.site()
+    for name in ("24h", "15min", "24h", "15min"):
+        body = site.respond(Request("GET", "/fragment", {"range": name}), None).body
+        assert f'id="range-{name}" href="?range={name}" aria-current="true"'.encode() in body
+    assert world.ranges == [86_400.0, 900.0]
+    fresh = [one.fresh_s for one in RANGES.values()]
+    assert fresh == sorted(fresh)
+    assert (fresh[0], fresh[-1]) == (4.0, 30.0)
 
 
 # --- what is kept -------------------------------------------------------------------------------------
