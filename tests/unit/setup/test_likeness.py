@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,6 +216,16 @@ def test_a_file_of_which_not_everything_is_sent_is_never_copied(tmp_path: Path) 
                 plan(source, target)
     hba.write_text("host a b c reject\n" * 4000)
     assert portrait._lines(hba) == ("host a b c reject",) * 4000
+
+
+def test_files_that_have_no_line_in_common_are_compared_at_once() -> None:
+    """It runs in the daemon, and what is compared comes from the other host: 4000 lines must not take hours."""
+    ours, theirs = (tuple(f"host {word}{n} role_{n * 7} 10.{n % 250}.0.0/24 md5" for n in range(portrait.LINES_MAX))
+                    for word in ("app", "dev"))  # fmt: skip
+    one, other = (replace(host, files={"pg_hba.conf": lines}) for host, lines in ((BERLIN, ours), (PARIS, theirs)))
+    began_s = time.process_time()
+    assert len(differences(one, other)) == 2 * portrait.LINES_MAX
+    assert time.process_time() - began_s < 5.0
 
 
 # --- what comes from the other host ---------------------------------------------------------------------------------
