@@ -11,7 +11,6 @@ from pgvip.daemon.live_config import Options
 from pgvip.errors import ConfigError, RecordError
 from pgvip.events.event_table import WORDS
 from pgvip.setup import observe_setup
-from pgvip.state.last_observed import forget_observed
 from pgvip.state.record import RecordStore, load_identity
 from pgvip.system import privileges, service
 
@@ -36,7 +35,6 @@ def run(args: argparse.Namespace) -> int:
         )
     if not observes(config):
         observe_setup.check_record(config, RecordStore(config.paths.record).load())
-        forget_observed(config.paths.state)
     if service.under_systemd() and not config.postgres.unit:
         raise ConfigError(
             "postgresql.unit is empty, but pgvip runs as a systemd service",
@@ -44,5 +42,7 @@ def run(args: argparse.Namespace) -> int:
             'Name its unit, for example unit = "pgvip-postgres.service".',
         )
     privileges.give_up(config)
+    if not observes(config):
+        observe_setup.begin_to_act(config)
     Assembly(config, identity, Options(args.config, args.host, args.log_format, args.log_level)).run()
     return 0

@@ -73,6 +73,7 @@ class Removing:
         self.config, self.args = config, args
         self.data = not enrolment.is_empty(config.postgres.data_directory)
         self.standby = removal.is_standby(config)
+        self.only_observed = removal.only_observed(config)
         self.running = self.data and enrolment.is_running(config)
         here = netlink.held(config.me.interface)
         self.held: list[Vip] = [name for name, one in config.vips.items() if one.ip in here]
@@ -84,6 +85,8 @@ class Removing:
     @property
     def kind(self) -> str:
         """What this host is, and becomes."""
+        if self.only_observed:
+            return "a host of a pair that pgvip has only observed; PostgreSQL and the addresses stay as they are"
         if not self.data:
             return "a host without a database"
         if not self.standby:
@@ -93,6 +96,11 @@ class Removing:
     def check(self) -> None:
         """Everything that can be known before anything changes."""
         config, args = self.config, self.args
+        refuse(removal.observing_problems(config))
+        if self.only_observed:
+            if args.follow or args.slot or args.static_addresses or args.drop_addresses:
+                raise RefusedError("pgvip has only observed this pair: neither PostgreSQL nor an address is its affair")
+            return
         if (args.follow or args.slot) and not self.standby:
             raise RefusedError("--follow and --slot are for a standby")
         if args.slot and not args.follow:
@@ -110,14 +118,13 @@ class Removing:
     def steps(self) -> list[Step]:
         """In an order in which each can be repeated; the record, which says what this host was, goes last."""
         config = self.config
-        return [
-            Step("daemon: stopped, and not started at boot", lambda: removal.stop_daemon(config)),
-            Step("what the daemon has left is as it was", self._check_again),
-            *(self._server() if self.data else []),
-            *self._host(),
-            Step(f"record, identity and keys: moved aside in {config.paths.state}",
-                 lambda: removal.put_state_aside(config), lambda: not removal.has_state(config)),
-        ]  # fmt: skip
+        daemon = Step("daemon: stopped, and not started at boot", lambda: removal.stop_daemon(config))
+        state = Step(f"record, identity and keys: moved aside in {config.paths.state}",
+                     lambda: removal.put_state_aside(config), lambda: not removal.has_state(config))  # fmt: skip
+        if self.only_observed:
+            return [daemon, state]
+        check = Step("what the daemon has left is as it was", self._check_again)
+        return [daemon, check, *(self._server() if self.data else []), *self._host(), state]
 
     def _check_again(self) -> None:
         """Between the check and the end of the daemon, the pair may have changed."""
@@ -193,11 +200,11 @@ class Removing:
         if self.archived and not (self.standby and not self.following):
             hint = "For point-in-time recovery set an archive_command of yours; archive_mode is off after a restart."
             warn(f"WAL is no longer archived; what is in {config.archive.directory} stays", hint)
-        if self.standby and not self.following and self.data:
+        if self.standby and not (self.following or self.only_observed) and self.data:
             warn("the data here are a standby's, whose server is stopped and is not started at boot",
                  "They are a second copy: keep them, or remove them when you no longer need them. Never start them "
                  "read-write beside the primary for the same clients.")  # fmt: skip
-        if self.held and not self.standby and not args.drop_addresses:
+        if self.held and not (self.standby or self.only_observed or args.drop_addresses):
             one = self.recipe
             if args.static_addresses:
                 warn(f"the addresses are in {one.file}", one.then)

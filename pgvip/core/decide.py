@@ -17,6 +17,7 @@ before whoever gains. Each block rests on what the blocks above it made of the k
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from pgvip.core import adoption, consent, converge, fencing, intake, power_orders, promotion, speak
@@ -54,20 +55,28 @@ def begin(who: Identity, durable: Durable, facts: BootFacts) -> Knowledge:
         promotion=Promotion(unverified=durable.served),
         peer=Peer(met=facts.met),
         clock=Clock(jumped_s=who.started_s),
-        witness=Witnessed(facts.lease, -1, facts.won_term, facts.free_term) if confirmed else Witnessed(),
+        witness=_witnessed(facts) if confirmed else Witnessed(peer_lasts=facts.peer_lasts),
     )
 
 
-def boot_facts(knowledge: Knowledge) -> BootFacts:
-    """What of the knowledge outlives this process, but not this boot."""
-    k = knowledge
+def _witnessed(facts: BootFacts) -> Witnessed:
+    return Witnessed(
+        facts.lease, won_term=facts.won_term, free_term=facts.free_term, peer_lasts=facts.peer_lasts
+    )
+
+
+def boot_facts(knowledge: Knowledge, lease_s: float = math.inf) -> BootFacts:
+    """What of the knowledge outlives this process, but not this boot. `lease_s`: what it has told the peer so far."""
+    k, lease, heard = knowledge, knowledge.witness.lease, knowledge.peer.heard
+    if lease is not None:
+        lease = lease._replace(lasts_s=min(lease.lasts_s, lease_s))
     term = k.durable.record.term if k.durable.record and k.confirmed else 0
     told = k.grants.address.term if k.grants.address else -1
     doubt_s = max(k.power.doubt_s, k.power.fence_s)
     return BootFacts(
         k.confirmed, term, k.grants.grant, told, doubt_s, k.peer.met,
-        revoked_s=k.grants.revoked_s, lease=k.witness.lease, free_term=k.witness.free_term,
-        won_term=k.witness.won_term,
+        revoked_s=k.grants.revoked_s, lease=lease, free_term=k.witness.free_term, won_term=k.witness.won_term,
+        peer_lasts=heard.message.lease_s if heard else k.witness.peer_lasts,
     )  # fmt: skip
 
 

@@ -20,9 +20,14 @@ def witnessed(v: Facts) -> bool:
 
 
 def lease_end_s(v: Facts) -> float:
-    """When the rights of this host in a pair end, by what the peer is known to have heard; NEVER: they do not run."""
+    """When the rights of this host in a pair end, by what the peer is known to have heard; NEVER: they do not run.
+
+    A longer `lease_s` counts from the first message that said so: the peer waits by what it has heard.
+    """
     lease = v.k.witness.lease
-    return lease.sent_s + v.s.lease_s if lease is not None and lease.term == v.term else NEVER
+    if lease is None or lease.term != v.term:
+        return NEVER
+    return lease.sent_s + min(v.s.lease_s, lease.lasts_s)
 
 
 def over(v: Facts) -> bool:
@@ -50,14 +55,14 @@ def wait_end_s(v: Facts) -> float:
     """From when on the peer has certainly given up what its lease allowed it.
 
     What the peer's lease rests on was sent by the peer and echoed by this host, so it was sent before the peer was last
-    heard here; a process that has just started may not remember that. Since a claim began nothing has been echoed,
-    whatever was heard. The longer of both hosts' times counts.
+    heard here; a process that has just started may not remember when that was. Since a claim began nothing has been
+    echoed, whatever was heard. The longer of both hosts' times counts.
     """
     heard, claim = v.k.peer.heard, v.k.fencing.claim
     heard_s = max(heard.at_s if heard else NEVER, v.k.who.started_s)
     if claim is not None:
         heard_s = min(heard_s, claim.since_s)
-    lasts_s = max(v.s.loses_within_s, heard.message.lease_s if heard else 0.0)
+    lasts_s = max(v.s.loses_within_s, heard.message.lease_s if heard else v.k.witness.peer_lasts)
     return heard_s + lasts_s * (1.0 + v.s.clock_margin)
 
 

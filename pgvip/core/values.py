@@ -5,6 +5,7 @@ Times are seconds on the host's CLOCK_BOOTTIME (`*_s`); wall-clock strings (`at`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -179,11 +180,13 @@ class Grant:
 class Lease(NamedTuple):
     """The peer has heard, in `term`, what this host sent at `sent_s`: until some time after that it lets go of nothing.
 
-    With a witness the write right and the addresses of a `pair` rest on it (`core.lease`) [m 17].
+    With a witness the write right and the addresses of a `pair` rest on it (`core.lease`) [m 17]. `lasts_s`: the
+    `lease_s` of an earlier process of this boot, where that has sent it: the peer may know no longer one.
     """
 
     term: int
     sent_s: float
+    lasts_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,8 @@ class Witnessed:
     """Its server could write longer after the end of the lease than it takes to give up."""
     learned_s: float = NEVER
     """When this process learned `Durable.serial`: what was asked before says nothing about it."""
+    peer_lasts: float = 0.0
+    """Seconds: what an earlier process of this boot heard of how long the peer's rights last (`Message.lease_s`)."""
     rolled_back: str = ""
     """The witness reported a lower count than before: it was restored or reset, and nobody claims."""
 
@@ -216,7 +221,7 @@ class BootFacts:
     `Knowledge.doubt_s`; here also a fence whose result this process has not used yet. `met`: the peer was heard.
     `revoked_s`: grants that began before this reading of the own clock are invalid.
     `offset_s`: how far the wall clock was ahead of CLOCK_BOOTTIME when these were kept (None: not kept); it shows a
-    jump between two processes. `lease`, `free_term`, `won_term`: see `Witnessed`.
+    jump between two processes. `lease`, `free_term`, `won_term`, `peer_lasts`: see `Witnessed`.
     """
 
     confirmed: bool = False
@@ -230,3 +235,4 @@ class BootFacts:
     lease: Lease | None = None
     free_term: int = -1
     won_term: int = -1
+    peer_lasts: float = 0.0

@@ -6,6 +6,7 @@ that do not hear each other; while they do, nobody needs it (docs/protocol.md, "
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from pgvip.core import lease
@@ -27,7 +28,9 @@ def echoed(r: Round, message: Message) -> None:
     if message.claiming or message.echo_boot != r.k.who.boot_id or message.echo_s > r.now_s:
         return
     if old is None or old.term != own.term or old.sent_s < message.echo_s:
-        r.k.witness = replace(r.k.witness, lease=Lease(own.term, message.echo_s))
+        earlier = old is not None and message.echo_s < r.k.who.started_s  # this process did not send it
+        lasts_s = old.lasts_s if earlier and old is not None else math.inf
+        r.k.witness = replace(r.k.witness, lease=Lease(own.term, message.echo_s, lasts_s))
         if not lease.over(r.facts()):
             r.k.witness = replace(r.k.witness, won_term=-1)
 
@@ -85,7 +88,7 @@ def _jumped(r: Round) -> None:
     """
     known, latest_s = r.k.witness, r.now_s - r.s.lease_s + 2 * r.s.heartbeat_s
     if r.inputs.jumped and known.lease is not None and known.lease.sent_s > latest_s:
-        r.k.witness = replace(known, lease=Lease(known.lease.term, latest_s))
+        r.k.witness = replace(known, lease=known.lease._replace(sent_s=latest_s))
 
 
 def _counted(r: Round, witness_id: str, count: int, before: int) -> None:

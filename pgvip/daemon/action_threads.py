@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from pgvip.core.actions import Action, Claimed, Result, StopPostgres, WriteState
+from pgvip.core.actions import Action, Claimed, KillPostgres, Result, StopPostgres, WriteState
 from pgvip.core.values import WalPoint
 from pgvip.daemon.internal_errors import InternalErrors
 from pgvip.deadlines import now_s
@@ -76,7 +76,7 @@ class Workshop:
 
     def start(self, action: Action) -> None:
         """Begin `action` and return at once. Where no thread is left the action has failed, and says so."""
-        self._stops += isinstance(action, StopPostgres)
+        self._stops += isinstance(action, StopPostgres | KillPostgres)
         with self._idle_lock:
             taken = self._idle > 0
             self._idle -= taken

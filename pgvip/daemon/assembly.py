@@ -118,6 +118,7 @@ class Assembly:
         durable, known = Durable(), BootFacts()
         if self._observing:  # neither the record nor the facts of those days in which pgvip acted say who serves now
             who = identity_of(who)
+            facts.revoke()
         else:
             durable, known = self._store.settle() or durable, facts.load()
         self._notes.begin(durable.record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgvip.errors import RecordError
@@ -29,6 +30,17 @@ class KeptFacts:
     def load(self) -> BootFacts:
         """What the daemon before this one kept in this boot."""
         return load_boot_facts(self._path, self._boot_id, _unknown)
+
+    def revoke(self) -> None:
+        """Of what the peer granted nothing is left: whoever runs the pair while pgvip only observes may change it.
+
+        That this host is confirmed stays, or the next daemon would stop its server; who serves then is known from
+        `state.last_observed`.
+        """
+        facts = self.load()
+        revoked = replace(facts, grant=None, address_term=-1, free_term=-1)
+        if revoked != facts:
+            self.keep(revoked)
 
     def keep(self, facts: BootFacts) -> bool:
         """False when it could not be kept. A full /run ends no daemon: a takeover may be under way."""

@@ -257,7 +257,7 @@ class Daemon:
 
     def _keep(self, k: Knowledge) -> None:
         """Boot facts outlive this process, not this boot. A lease's renewal alone is kept only now and then."""
-        kept = boot_facts(k)
+        kept = boot_facts(k, self._config().settings.lease_s)
         if kept == self._facts:
             return
         if self._outside.keep(replace(kept, offset_s=self._offset_s)):

@@ -12,7 +12,7 @@ from pgvip.setup.own_settings import LIMITS, MACHINE, by_hand, shown
 from pgvip.text.writing import printable, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pgvip.setup.portrait import Portrait
 
@@ -124,16 +124,22 @@ def _lines(one: Portrait, other: Portrait) -> Iterator[Difference]:
     """Which lines only one has. The order counts: the first line that fits decides."""
     for name in sorted(one.files.keys() & other.files.keys()):
         mine, theirs = meant(one.files[name]), meant(other.files[name])
-        for line in difflib.ndiff(mine, theirs) if mine != theirs else ():
-            sign, said = line[0], line[2:]
-            if sign in "-+":
-                has, lacks = (one, other) if sign == "-" else (other, one)
-                values = {has.host: masked(said), lacks.host: None}
-                moved = said in mine and said in theirs
-                text = f"{name} only on {has.host}: {masked(said)}"
-                if moved:
-                    text = f"{name} has in another place on {has.host}: {masked(said)}"
-                yield Difference(Kind.LINE, name, values, text)
+        both = {*mine} & {*theirs}
+        for sign, said in _apart(mine, theirs) if mine != theirs else ():
+            has, lacks = (one, other) if sign == "-" else (other, one)
+            values = {has.host: masked(said), lacks.host: None}
+            text = f"{name} only on {has.host}: {masked(said)}"
+            if said in both:
+                text = f"{name} has in another place on {has.host}: {masked(said)}"
+            yield Difference(Kind.LINE, name, values, text)
+
+
+def _apart(mine: Sequence[str], theirs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The lines to take out ("-") and to put in ("+"). Lines are alike or not: how alike takes difflib very long."""
+    for _, i, until_i, j, until_j in difflib.SequenceMatcher(None, mine, theirs).get_opcodes():
+        if mine[i:until_i] != theirs[j:until_j]:
+            yield from (("-", line) for line in mine[i:until_i])
+            yield from (("+", line) for line in theirs[j:until_j])
 
 
 def _settings(one: Portrait, other: Portrait) -> Iterator[Difference]:

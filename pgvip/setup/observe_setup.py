@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from pgvip.errors import PgvipError, PostgresError, RecordError
 from pgvip.setup import enrolment
-from pgvip.state.last_observed import load_observed
-from pgvip.system import pgtools
+from pgvip.state.last_observed import forget_observed, load_observed
+from pgvip.state.record import forget_boot_facts
+from pgvip.system import pgtools, processes
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -71,3 +72,18 @@ def check_record(config: Config, durable: Durable | None) -> None:
         f"{record.primary} as primary, and then again; or put {config.paths.state} aside on both hosts, and run "
         f"pgvip init on {seen.primary} and pgvip join on the other.",
     )
+
+
+def begin_to_act(config: Config) -> None:
+    """Forget that pgvip observed; where this host's server is no primary now, also what was known when pgvip acted.
+
+    Nobody may have seen that another tool moved the role: a daemon that takes its old record for the pair's current
+    one would start a second primary. As after a boot it asks the peer first. A server that serves is not stopped for
+    that: `check_record` has found nobody else.
+    """
+    if load_observed(config.paths.state) is None:
+        return
+    data = config.postgres.data_directory
+    if processes.postmaster(data) is None or pgtools.is_there(data / "standby.signal"):
+        forget_boot_facts(config.paths.boot_facts)
+    forget_observed(config.paths.state)

@@ -34,6 +34,12 @@ MACHINE = frozenset({
 BY_HAND_ENDINGS = ("_command", "_library", "_libraries", "_program")
 BY_HAND = frozenset({"dynamic_library_path", "extension_control_path", "jit_provider"})
 """What makes a server load or run something: no other host sets it."""
+MODULES = frozenset({
+    "auth_delay", "auto_explain", "isn", "pg_prewarm", "pg_stat_statements", "pg_trgm", "pgaudit", "plpgsql",
+    "postgres_fdw", "sepgsql",
+})  # fmt: skip
+"""Extensions whose settings run nothing. Of every other one that is not known: plperl.on_init is code, which the server
+runs, and basebackup_to_shell.command is a command."""
 LISTS = frozenset({"search_path", "temp_tablespaces", "createrole_self_grant"})
 """Of those that may be copied, the ones whose values are lists, each word quoted by itself (guc.h, GUC_LIST_QUOTE)."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?")
@@ -56,8 +62,9 @@ def may_be_copied(name: str) -> bool:
 
 
 def by_hand(name: str) -> bool:
-    """A setting makes the server load or run something."""
-    return name in BY_HAND or name.endswith(BY_HAND_ENDINGS)
+    """A setting makes the server load or run something, or may do so."""
+    module, dot, _ = name.partition(".")
+    return name in BY_HAND or name.endswith(BY_HAND_ENDINGS) or (bool(dot) and module not in MODULES)
 
 
 def canonical(text: str, unit: str, kind: str) -> str:

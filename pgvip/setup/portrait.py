@@ -35,7 +35,7 @@ NAMES_MAX = 4000
 TEXT_MAX = 4000
 DIRECTORIES_MAX = 200
 ODD = "\N{REPLACEMENT CHARACTER}"
-"""In place of what is no text; a file with it is compared and never copied."""
+"""In place of what is no text, and of what is too long; a file with it is compared and never copied."""
 LIBDIR = "$libdir"
 _ODD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _LIBRARY_SIGN = "plpgsql.so"
@@ -148,7 +148,9 @@ def look(
 def _lines(path: Path) -> tuple[str, ...]:
     """The lines of a file beside pgvip's own, comments included."""
     text = without_block(files.read(path, FILE_BYTES_MAX).decode(errors="replace")).strip("\n")
-    return tuple(_ODD.sub(ODD, line.rstrip("\r"))[:LINE_MAX] for line in text.split("\n"))[:LINES_MAX] if text else ()
+    lines = [_ODD.sub(ODD, line.rstrip("\r")) for line in text.split("\n")] if text else []
+    lines = [line if len(line) <= LINE_MAX else line[: LINE_MAX - 1] + ODD for line in lines]
+    return tuple(lines) if len(lines) <= LINES_MAX else (*lines[: LINES_MAX - 1], f"# {ODD}")
 
 
 def _library_files(bin_directory: Path) -> tuple[str, ...]:

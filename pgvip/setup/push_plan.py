@@ -68,8 +68,10 @@ def _file(name: str, source: Portrait, target: Portrait) -> tuple[str, ...]:
     """The source's lines; the target's own ones come first, since the first line that fits decides."""
     own = [line for line in target.files[name] if is_own(line)]
     lines = (*own, *(line for line in source.files[name] if not is_own(line)))
-    if odd := next((line for line in lines if ODD in line), None):
-        raise RefusedError(f"{name} has a line that is no text in UTF-8", f"{odd!r}.", "Copy this file by hand.")
+    for host in (source, target):  # also the target's: lines of its own may be among what is not known
+        if odd := next((line for line in host.files[name] if ODD in line), None):
+            what = f"{name} on {host.host} is too long, or has a line that is no text in UTF-8 or is too long"
+            raise RefusedError(what, f"{odd[:80]!r}.", "Copy this file by hand.")
     return lines
 
 

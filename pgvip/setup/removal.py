@@ -12,11 +12,12 @@ import time
 from typing import TYPE_CHECKING
 
 from pgvip.actions import slots
-from pgvip.core.values import Mode
+from pgvip.config.observing import observes
+from pgvip.core.values import Durable, Mode
 from pgvip.deadlines import wait_until
 from pgvip.errors import ActionError, CommandError, MountError, PgvipError, PostgresError, RefusedError
-from pgvip.setup import enrolment, export, second_host
-from pgvip.state import files
+from pgvip.setup import enrolment, export, observe_setup, second_host
+from pgvip.state import files, last_observed
 from pgvip.state.record import RecordStore, load_identity
 from pgvip.system import mounts, pgconf, pgtools, processes, sql, units
 from pgvip.system.commands import check
@@ -54,7 +55,9 @@ SELECT 1 FROM pg_stat_wal_receiver
  WHERE status = 'streaming' AND conninfo NOT LIKE '%' || :'role' || '%' AND coalesce(slot_name, '') = :'slot';
 """
 SLOT = re.compile(r"[a-z0-9_]{0,63}")
-STATE_FILES = ("record.json", "identity.json", "scheduled.json", "followed-slots.json", "bundle", "tls")
+STATE_FILES = (
+    *("record.json", last_observed.NAME, "identity.json", "scheduled.json", "followed-slots.json", "bundle", "tls"),
+)
 
 
 # --- may it be done ----------------------------------------------------------------------------------------------
@@ -87,6 +90,21 @@ def pair_problems(config: Config, *, standby: bool) -> list[PgvipError]:
         return [RefusedError(f"{peer} counts on this standby", detail, "Run pgvip leave here first.")]
     hint = f"On {peer}: pgvip leave, then pgvip uninstall. Then run this again."
     return [RefusedError(f"{peer} is the standby of this primary, and may take its role over", "", hint)]
+
+
+def only_observed(config: Config) -> bool:
+    """Nothing on this host is pgvip's but its state: another tool runs the pair."""
+    return observe_setup.has_only_observed(config, RecordStore(config.paths.record).load() or Durable())
+
+
+def observing_problems(config: Config) -> list[PgvipError]:
+    """A pair that pgvip ran before and only observes now: what it has made there may serve another tool."""
+    if not observes(config) or only_observed(config):
+        return []
+    what = 'pgvip only observes this pair: pair.mode is "observe", and what it had made before is still there'
+    detail = "To take that away is a change of PostgreSQL, which another tool may run now."
+    hint = 'Where none does: write mode = "normal", leave pgvip stopped, and run this again.'
+    return [RefusedError(what, detail, hint)]
 
 
 def server_problems(config: Config, *, standby: bool) -> list[PgvipError]:

@@ -154,7 +154,7 @@ class Clock:
 
     def lease_later(self, lease: Lease | None) -> Lease | None:
         """What the rights of a pair with a witness rest on, one tick later."""
-        return lease and Lease(lease.term, older(lease.sent_s, self.lease))
+        return lease and lease._replace(sent_s=older(lease.sent_s, self.lease))
 
     def grant(self, grant: Grant | None) -> Grant | None:
         """A lease, one tick later. In sync nothing in it grows old."""

@@ -227,6 +227,36 @@ def test_a_lease_outlives_the_daemon_and_not_the_boot() -> None:
     assert (rebooted.witness.lease, rebooted.witness.free_term) == (None, -1)
 
 
+def restarted(host: Host, lease_s: float) -> Host:
+    """The same after a restart of its daemon with another lease_s in its file."""
+    facts = boot_facts(host.k, host.s.lease_s)
+    who = replace(host.k.who, run_id="run-2", started_s=host.now_s)
+    return replace(host, k=begin(who, host.k.durable, facts), last=None).configured(lease_s=lease_s)
+
+
+def test_a_longer_lease_counts_from_the_first_message_that_says_so() -> None:
+    """The peer waits by what it has heard: until then the old one."""
+    host = restarted(witnessed(primary(), heard_s=1.0), 30.0)
+    assert lease.leased(host.facts)
+    assert lease.lease_end_s(host.facts) == NOW_S + 3.5
+    old = host.told(echo_boot="boot-a", echo_s=NOW_S - 0.5)
+    assert lease.lease_end_s(old.facts) == NOW_S + 4.0, "sent by the process before"
+    again = restarted(old, 30.0)
+    assert lease.lease_end_s(again.facts) == NOW_S + 4.0, "nor does a second restart tell the peer"
+    told = old.at(NOW_S + 1.0).told(echo_boot="boot-a", echo_s=NOW_S + 0.5)
+    assert lease.lease_end_s(told.facts) == NOW_S + 30.5
+    assert lease.lease_end_s(restarted(told, 4.5).facts) == NOW_S + 5.0, "a shorter one counts at once"
+
+
+def test_the_longer_lease_of_the_peer_outlives_a_restart_of_the_daemon_that_heard_it() -> None:
+    host = restarted(witnessed(standby()).hears(lease_s=20.0), 4.5)
+    assert host.k.peer.heard is None
+    assert lease.wait_end_s(host.facts) == pytest.approx(NOW_S + 22.0)
+    assert boot_facts(host.k).peer_lasts == 20.0
+    shorter = restarted(witnessed(standby()).hears(lease_s=2.0), 4.5)
+    assert lease.wait_end_s(shorter.facts) == pytest.approx(NOW_S + 5.83)
+
+
 @pytest.mark.parametrize(
     ("heard_s", "killed"), [(4.4, False), (4.5, True), (60.0, True)], ids=["in time", "late", "very late"]
 )

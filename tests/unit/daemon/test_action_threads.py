@@ -8,7 +8,18 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
-from pgvip.core.actions import KINDS, Action, AddVip, FindEnd, Promote, Rejoin, Result, StartPostgres, StopPostgres
+from pgvip.core.actions import (
+    KINDS,
+    Action,
+    AddVip,
+    FindEnd,
+    KillPostgres,
+    Promote,
+    Rejoin,
+    Result,
+    StartPostgres,
+    StopPostgres,
+)
 from pgvip.core.values import Lsn, Vip, WalPoint
 from pgvip.daemon.action_threads import Outcome, Workshop
 from pgvip.deadlines import now_s
@@ -138,6 +149,22 @@ def test_actions_on_the_server_take_turns(shop: Shop) -> None:
     shop.release(FindEnd)
     assert [shop.result().action, shop.result().action] == [FIND, START]
     assert shop.log == ["begin FindEnd", "end FindEnd", "begin StartPostgres", "end StartPostgres"]
+
+
+def test_a_kill_waits_for_nobody_and_what_waited_for_its_turn_is_not_done_after_it(shop: Shop) -> None:
+    """The lease is over: a server that starts now would write beside the peer's."""
+    shop.hold(FindEnd)
+    shop.shop.start(FIND)
+    assert shop.has_begun(FindEnd).wait(WAIT_S)
+    shop.shop.start(START)
+    shop.shop.start(KillPostgres())
+    assert shop.result().action == KillPostgres()
+    shop.release(FindEnd)
+    assert shop.result().action == FIND
+    waited = shop.result()
+    assert (waited.action, waited.ok) == (START, False)
+    shop.shop.start(START)
+    assert shop.result().ok, "one that is ordered later"
 
 
 def test_addresses_do_not_wait_for_the_server(shop: Shop) -> None:

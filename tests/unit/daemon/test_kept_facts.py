@@ -5,12 +5,16 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pgvip.core.decide import begin, boot_facts
+from pgvip.core.rights import eligible
 from pgvip.core.values import BootFacts
 from pgvip.daemon.kept_facts import KeptFacts
+from tests.unit.core_world import standby
 from tests.unit.descriptors import none_left
 
 if TYPE_CHECKING:
@@ -49,3 +53,18 @@ def test_facts_are_kept_when_no_descriptor_is_left(tmp_path: Path) -> None:
     with none_left(set_aside=20):
         assert kept.keep(BootFacts(confirmed=True))
     assert kept.load().confirmed
+
+
+def test_what_the_peer_granted_before_pgvip_only_observed_is_no_right_afterwards(tmp_path: Path) -> None:
+    """Meanwhile another tool may have had commits not wait for this standby, or moved its address."""
+    kept = KeptFacts(tmp_path / "boot.json", "boot-1")
+    kept.revoke()
+    assert kept.load() == BootFacts()
+    granted = standby().k
+    assert kept.keep(replace(boot_facts(granted), free_term=4, offset_s=12.0))
+    assert eligible(replace(standby(), k=begin(granted.who, granted.durable, kept.load())).facts)
+    kept.revoke()
+    assert kept.load() == BootFacts(confirmed=True, confirmed_term=4, met=True, offset_s=12.0)
+    again = begin(granted.who, granted.durable, kept.load())
+    assert again.confirmed
+    assert not eligible(replace(standby(), k=again).facts)

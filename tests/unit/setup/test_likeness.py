@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pgvip.errors import FormatError, RefusedError
+from pgvip.setup import portrait
 from pgvip.setup.likeness import Difference, Kind, differences, in_one_line, masked
 from pgvip.setup.own_settings import compared, may_be_copied
 from pgvip.setup.portrait import ODD, Portrait, Value, checked
@@ -173,15 +176,56 @@ def test_what_loads_or_runs_something_is_never_copied() -> None:
         assert not may_be_copied(name), name
         assert name not in plan(with_setting(BERLIN, name, "x"), with_setting(PARIS, name, "y")).settings
     assert may_be_copied("statement_timeout")
+    assert may_be_copied("pg_stat_statements.max")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plperl.on_init", "plperl.on_plperlu_init", "pltcl.start_proc", "pgsodium.getkey_script",
+     "basebackup_to_shell.command", "somebody.s_own"],
+)  # fmt: skip
+def test_a_setting_of_an_extension_that_is_not_known_to_run_nothing_is_never_copied(name: str) -> None:
+    """plperl.on_init is Perl code that the server runs as PostgreSQL's user."""
+    assert not may_be_copied(name)
+    made = plan(with_setting(BERLIN, name, "system('id')"), with_setting(PARIS, name, ""))
+    assert name not in made.settings
+    assert any(name in text for text in made.by_hand), "it is named"
+
+
+def test_what_pgvip_sets_itself_is_not_compared() -> None:
     assert not compared("hot_standby", frozenset({"hot_standby"}))
 
 
 def test_values_are_quoted_and_words_of_lists_by_themselves() -> None:
-    berlin = with_setting(with_setting(BERLIN, "search_path", '"$user", public'), "app.motto", "it's")
-    paris = with_setting(with_setting(PARIS, "search_path", ""), "app.motto", "")
+    berlin = with_setting(with_setting(BERLIN, "search_path", '"$user", public'), "pgaudit.role", "it's")
+    paris = with_setting(with_setting(PARIS, "search_path", ""), "pgaudit.role", "")
     assert script(plan(berlin, paris).settings) == (
-        "ALTER SYSTEM SET app.motto = 'it''s';\nALTER SYSTEM SET search_path = '$user', 'public';\n"
+        "ALTER SYSTEM SET pgaudit.role = 'it''s';\nALTER SYSTEM SET search_path = '$user', 'public';\n"
     )
+
+
+def test_a_file_of_which_not_everything_is_sent_is_never_copied(tmp_path: Path) -> None:
+    """The lines at its end would be lost on the other host; a line that is cut says something else."""
+    hba = tmp_path / "pg_hba.conf"
+    for text in ("host a b c reject\n" * 4001, f"host all {','.join(['user'] * 1000)} all reject\n"):
+        hba.write_text(text)
+        sent = replace(PARIS, files={**PARIS.files, "pg_hba.conf": portrait._lines(hba)})
+        assert checked(sent) == sent
+        for source, target in ((sent, BERLIN), (BERLIN, sent)):
+            with pytest.raises(RefusedError, match=r"pg_hba.conf"):
+                plan(source, target)
+    hba.write_text("host a b c reject\n" * 4000)
+    assert portrait._lines(hba) == ("host a b c reject",) * 4000
+
+
+def test_files_that_have_no_line_in_common_are_compared_at_once() -> None:
+    """It runs in the daemon, and what is compared comes from the other host: 4000 lines must not take hours."""
+    ours, theirs = (tuple(f"host {word}{n} role_{n * 7} 10.{n % 250}.0.0/24 md5" for n in range(portrait.LINES_MAX))
+                    for word in ("app", "dev"))  # fmt: skip
+    one, other = (replace(host, files={"pg_hba.conf": lines}) for host, lines in ((BERLIN, ours), (PARIS, theirs)))
+    began_s = time.process_time()
+    assert len(differences(one, other)) == 2 * portrait.LINES_MAX
+    assert time.process_time() - began_s < 5.0
 
 
 # --- what comes from the other host ---------------------------------------------------------------------------------

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from pgvip.config.model import Config
-from pgvip.core.values import Durable, Mode
+from pgvip.core.values import BootFacts, Durable, Mode
 from pgvip.errors import RecordError
-from pgvip.setup.observe_setup import check_record, has_only_observed
+from pgvip.setup.observe_setup import begin_to_act, check_record, has_only_observed
 from pgvip.state.last_observed import Observed, forget_observed, load_observed, save_observed
+from pgvip.state.record import load_boot_facts, save_boot_facts
+from pgvip.system import processes
+from pgvip.system.processes import ProcessRef
 from tests.unit import configs
 from tests.unit.core_world import record
 
@@ -20,6 +23,7 @@ from tests.unit.core_world import record
 def config(tmp_path: Path) -> Config:
     made = configs.make(tmp_path)
     made.paths.state.mkdir(parents=True, exist_ok=True)
+    made.paths.boot_facts.parent.mkdir(parents=True, exist_ok=True)
     return made
 
 
@@ -63,3 +67,33 @@ def test_what_cannot_be_read_is_an_error(config: Config) -> None:
     (config.paths.state / "observed.json").write_text("{")
     with pytest.raises(RecordError, match="could not read"):
         load_observed(config.paths.state)
+
+
+def test_a_server_that_is_no_primary_now_is_not_started_by_what_was_known_before(config: Config) -> None:
+    """Another tool moved the role while no daemon looked: the old record says that this host may serve."""
+    facts, data = BootFacts(confirmed=True, confirmed_term=4, met=True), config.postgres.data_directory
+    data.mkdir()
+    (data / "standby.signal").touch()
+    save_boot_facts(config.paths.boot_facts, "boot", facts)
+    begin_to_act(config)
+    assert load_boot_facts(config.paths.boot_facts, "boot") == facts, "it has not observed"
+    save_observed(config.paths.state, Observed("a"))
+    check_record(config, KNOWN)
+    begin_to_act(config)
+    assert load_boot_facts(config.paths.boot_facts, "boot") == BootFacts()
+    assert load_observed(config.paths.state) is None
+
+
+@pytest.mark.parametrize("standby", [False, True])
+def test_a_server_that_serves_is_not_stopped_for_that(
+    config: Config, standby: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "postmaster", lambda _data: ProcessRef(1, "1"))
+    config.postgres.data_directory.mkdir()
+    if standby:
+        (config.postgres.data_directory / "standby.signal").touch()
+    facts = BootFacts(confirmed=True, confirmed_term=4)
+    save_boot_facts(config.paths.boot_facts, "boot", facts)
+    save_observed(config.paths.state, Observed("a"))
+    begin_to_act(config)
+    assert (load_boot_facts(config.paths.boot_facts, "boot") == facts) is not standby

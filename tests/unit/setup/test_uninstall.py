@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
+from dataclasses import replace
 from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
+from pgvip.cli.uninstall import Removing
+from pgvip.config.model import Config, Host
 from pgvip.core.values import Durable, Mode, Record
+from pgvip.errors import RefusedError
 from pgvip.setup import access, handing_back, removal, static_addresses
+from pgvip.state.last_observed import NAME, Observed, save_observed
 from pgvip.state.record import RecordStore
 from pgvip.system import pgconf, units
 from tests.unit import configs
@@ -209,3 +215,51 @@ def test_a_command_and_a_unit_that_are_in_use_stay(tmp_path: Path) -> None:
 
 def test_wrong_usage_is_refused(tmp_path: Path) -> None:
     assert uninstall(tmp_path, "--nonsense").returncode == 2
+
+
+# --- pair.mode = "observe" ----------------------------------------------------------------------------------------
+
+
+def options(**changes: object) -> argparse.Namespace:
+    given = {"yes": None, "follow": "", "slot": "", "not_at_boot": False, "static_addresses": False,
+             "drop_addresses": False, "dry_run": False}  # fmt: skip
+    return argparse.Namespace(**(given | changes))
+
+
+@pytest.fixture
+def observed(tmp_path: Path) -> Config:
+    """A standby that another tool runs, and that pgvip has only observed."""
+    config = configs.make(tmp_path, me=Host("berlin", "10.9.0.1", "lo"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/standby.signal").touch()
+    (tmp_path / "state").mkdir()
+    save_observed(config.paths.state, Observed("paris"))
+    return config
+
+
+@pytest.mark.parametrize("mode", ["observe", "normal"])
+def test_of_a_pair_that_was_only_observed_only_the_daemon_and_its_state_go(observed: Config, mode: str) -> None:
+    removing = Removing(replace(observed, mode=mode), options())
+    removing.check()
+    titles = [step.title for step in removing.steps()]
+    assert [title.partition(":")[0] for title in titles] == ["daemon", "record, identity and keys"]
+    assert "only observed" in removing.kind
+    with pytest.raises(RefusedError, match="pgvip has only observed this pair"):
+        Removing(observed, options(follow="host=x")).check()
+
+
+def test_a_pair_that_pgvip_ran_before_it_only_observed_is_not_taken_from_the_tool_that_runs_it(
+    observed: Config,
+) -> None:
+    RecordStore(observed.paths.record).save(Durable(Record("p", "s", 4, "paris", Mode.SOLO, sync=True)))
+    with pytest.raises(RefusedError, match="pgvip only observes this pair") as caught:
+        Removing(replace(observed, mode="observe"), options()).check()
+    assert 'mode = "normal"' in caught.value.hint
+
+
+def test_that_it_was_only_observed_is_known_until_the_identity_is_gone(observed: Config) -> None:
+    observed.paths.identity.write_text("{}")
+    removal.put_state_aside(observed)
+    assert not observed.paths.identity.exists()
+    assert not (observed.paths.state / NAME).exists()
+    assert removal.STATE_FILES.index(NAME) < removal.STATE_FILES.index("identity.json"), "moved after it"
