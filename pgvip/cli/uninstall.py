@@ -1,4 +1,4 @@
-"""`pgvip uninstall`: take a host out of pgvip's hands. Its database goes on without pgvip."""
+"""`pgvip uninstall`: remove pgvip from a host. The primary's database goes on without it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config
     from pgvip.core.values import Vip
 
-HELP = "take this host out of pgvip's hands: its database goes on without pgvip"
+HELP = "remove pgvip from this host; the primary's database goes on without it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "End what pgvip does on this host, first on the standby (after pgvip leave), then on the primary. "
         "On the primary PostgreSQL runs on without a restart, listens where it did, is started at boot, and keeps "
-        "the addresses; pgvip's settings, roles, schema and slots go. A standby is stopped, or follows by --follow. "
+        "the addresses; pgvip's settings, roles, schema and slots are removed. A standby is stopped, or follows by --follow. "
         "Data, archive, backups and configuration file stay. scripts/uninstall runs this and removes the program. "
         "Example: pgvip uninstall --dry-run"
     )
