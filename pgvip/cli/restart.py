@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Example: pgvip restart --rolling --pending"
     )
     parser.add_argument("--rolling", action="store_true",
-                        help="both hosts: the standby, a switchover, the other one; where max_connections or a limit like "
-                        "it becomes lower, the primary first, in place")  # fmt: skip
+                        help="both hosts: the standby, a switchover, the other one; where max_connections or a limit "
+                        "like it becomes lower, the primary first, in place")  # fmt: skip
     parser.add_argument(
         "--pending", action="store_true",
         help="only where a setting waits for a restart (pg_settings.pending_restart)",
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--back", action="store_true", help="in the end, move the role back to where it was")
     parser.add_argument("--at", type=coming, metavar="TIME", help=f"wait, then begin: {TIMES}")
     parser.add_argument("--continue", action="store_true", dest="go_on", help="go on with one that was interrupted")
-    parser.add_argument("--cancel", action="store_true", help="give up one that was interrupted; hosts stay as they are")
+    parser.add_argument("--cancel", action="store_true", help="drop one that was interrupted; hosts stay as they are")
     parser.add_argument(
         "--wait", type=float, default=300.0, metavar="SECONDS", dest="wait_s",
         help="for each step, and for the pair to be whole after it (default %(default)g)",
