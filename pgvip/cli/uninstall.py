@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "End what pgvip does on this host, first on the standby (after pgvip leave), then on the primary. "
         "On the primary PostgreSQL runs on without a restart, listens where it did, is started at boot, and keeps "
         "the addresses; pgvip's settings, roles, schema and slots are removed. A standby is stopped, or follows by "
-        "--follow. "
-        "Data, archive, backups and configuration file stay. scripts/uninstall runs this and removes the program. "
+        "--follow. Data, archive, backups and configuration file stay. scripts/uninstall runs this and removes the "
+        "program. "
         "Example: pgvip uninstall --dry-run"
     )
     parser.add_argument("--yes", metavar="HOST", help="the name of this host, as confirmation")

@@ -11,6 +11,7 @@ from pgvip.cli import uninstall
 from pgvip.core.values import Durable, Mode, Record
 from pgvip.errors import Exit
 from pgvip.state.record import RecordStore
+from pgvip.system import privileges
 from tests.unit import configs
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def said_in_json(
     RecordStore(config.paths.record).save(Durable(Record("p", "s", 4, "berlin", Mode.SOLO, sync=True)))
     monkeypatch.setattr(uninstall, "load", lambda _file, _host: config)
     monkeypatch.setattr(uninstall, "require_root", lambda: None)
-    monkeypatch.setattr(uninstall.privileges, "give_up", lambda _config: None)
+    monkeypatch.setattr(privileges, "give_up", lambda _config: None)
     parser = argparse.ArgumentParser()
     uninstall.add_arguments(parser)
     args = parser.parse_args([*options, "--json"], argparse.Namespace(config=None, host=None))
