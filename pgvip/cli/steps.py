@@ -64,7 +64,7 @@ def add_beside(parser: argparse.ArgumentParser) -> None:
     """The option for software that looks dangerous to a pair, and is known to be for something else."""
     parser.add_argument(
         other_managers.OPTION, action="append", default=[], choices=other_managers.NAMES, metavar="MANAGER",
-        help=f"go on although it runs here: it is for another database or other addresses "
+        help=f"go on although this manager runs here, for another database or other addresses "
         f"({', '.join(other_managers.NAMES)}; repeatable)",
     )  # fmt: skip
 

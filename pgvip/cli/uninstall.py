@@ -78,7 +78,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     removing.check()
     report(f"{config.me.name}: {removing.kind}")
     if not args.dry_run:
-        confirm(args, f"pgvip no longer looks after {config.me.name}, and nobody takes over.", config.me.name,
+        confirm(args, f"pgvip will no longer manage {config.me.name}: nobody takes over when it fails.", config.me.name,
                 "this host's name")  # fmt: skip
     steps = run_steps(removing.steps(), dry_run=args.dry_run, report=report)
     removing.report_rest()
