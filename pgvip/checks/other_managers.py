@@ -28,8 +28,8 @@ CMDLINE_BYTES_MAX = 4096
 class Manager:
     """One of them. `programs`: what its daemon is called; `units`: of systemd, a template's without an instance.
 
-    `traces`: files in a data directory that it has managed; `libraries`: in shared_preload_libraries; `stop`: the
-    command that ends it, and leaves PostgreSQL as it is.
+    `traces`: files in a data directory that it has managed; `libraries`: in shared_preload_libraries; `stop`: what
+    ends it, and does not restart PostgreSQL.
     """
 
     name: str
@@ -46,7 +46,7 @@ TABLE = (
     Manager("repmgr", ("repmgrd",), ("repmgrd.service", "repmgr"), "stop repmgrd on both hosts",
             libraries=("repmgr",)),
     Manager("pg_auto_failover", ("pg_autoctl",), ("pgautofailover.service", "pg_autoctl"),
-            "pg_autoctl enable maintenance for the standby, then drop node on both",
+            "systemctl disable --now pgautofailover on the standby, then on the primary; PostgreSQL stops with it",
             ("postgresql-auto-failover.conf", "postgresql-auto-failover-standby.conf"), ("pgautofailover",)),
     Manager("pacemaker", ("pacemakerd", "corosync"), ("pacemaker.service", "corosync.service"),
             "pcs property set maintenance-mode=true, then pcs cluster stop --all and pcs cluster disable --all"),

@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write the same changed file on both hosts, then run this on either one. It says what would change on both, "
         "refuses files that differ, and has both daemons read them: first the host that lets the other one in by its "
-        "new address, then the one that moves; and it sees that both are connected. No role moves, and PostgreSQL "
-        "goes on. A VIP that changes has both addresses for addresses.overlap_s. A host that has lost its old address "
-        "already runs it itself. After an interruption, run it again. Example: pgvip config apply --dry-run"
+        "new address, then the one that moves; then it checks that both are connected. No role moves, and PostgreSQL "
+        "goes on. A VIP that changes has both addresses for addresses.overlap_s. If a host has lost its old address "
+        "already, run this there. After an interruption, run it again. Example: pgvip config apply --dry-run"
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="check everything, list the steps, change nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HELP = "show what of PostgreSQL's files and settings differs between the two hosts"
-EXIT_CODES = {0: "both hosts are alike; what follows from the machine may differ", 1: "they differ, or it failed"}
+EXIT_CODES = {0: "both hosts are alike; settings that depend on the machine may differ", 1: "they differ, or it failed"}
 ANSWER_S = 40.0
 TITLES = {
     "line": "pg_hba.conf and pg_ident.conf, beside pgvip's own lines",
@@ -34,9 +34,9 @@ TITLES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `config diff`."""
     parser.description = (
-        "Compare both hosts as they are now: lines of pg_hba.conf and pg_ident.conf beside pgvip's own, settings that "
-        "a file of either host sets, libraries, directories of tablespaces, locales, versions of collations, sizes of "
-        "disks. A line that ends in '# pgvip: only here' is not compared. Example: pgvip config diff"
+        "Compare both hosts as they are now: lines of pg_hba.conf and pg_ident.conf other than pgvip's own, settings "
+        "that a file of either host sets, libraries, directories of tablespaces, locales, versions of collations, "
+        "sizes of disks. A line that ends in '# pgvip: only here' is not compared. Example: pgvip config diff"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -21,11 +21,11 @@ ANSWER_S = 120.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `config push`."""
     parser.description = (
-        "Copy the primary's lines of pg_hba.conf and pg_ident.conf and its settings to the standby, on which host "
-        "soever it is called, then reload PostgreSQL there. The old files stay beside the new ones; lines that end in "
+        "Copy the primary's lines of pg_hba.conf and pg_ident.conf and its settings to the standby, from either "
+        "host, then reload PostgreSQL there. The old files stay beside the new ones; lines that end in "
         "'# pgvip: only here' stay as they are. Settings are written by ALTER SYSTEM. A limit such as max_connections "
-        "goes up on the standby first and down on the primary first, with a restart between: what must wait is named. "
-        "Settings that load or run something, or that follow from the machine, are not copied. "
+        "goes up on the standby first and down on the primary first, with a restart between: what must wait is listed. "
+        "Settings that load or run something, or that depend on the machine, are not copied. "
         "Example: pgvip config push --dry-run"
     )
     parser.add_argument("--from", dest="source", default="", metavar="HOST",

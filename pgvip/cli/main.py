@@ -50,9 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "join": Entry("pgvip.cli.join", "make this host the second of a pair, with the standby that streams here already"),
     "bundle": Entry("pgvip.cli.bundle", "write a new bundle for the other host, which has lost its state or its keys"),
     "rotate": Entry("pgvip.cli.rotate", "renew the keys and certificates of both hosts, without an interruption"),
-    "uninstall": Entry(
-        "pgvip.cli.uninstall", "take this host out of pgvip's hands: its database goes on without pgvip"
-    ),
+    "uninstall": Entry("pgvip.cli.uninstall", "remove pgvip from this host; the primary's database goes on without it"),
     "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to repair it"),
     "watch": Entry("pgvip.cli.watch", "show both hosts live in the terminal: roles, lag, warnings, events"),
     "history": Entry("pgvip.cli.history", "show the replication history of this host (lag, WAL rate), with a plot"),

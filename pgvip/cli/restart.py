@@ -49,20 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "hosts, the standby first. When it is interrupted, --continue goes on. "
         "Example: pgvip restart --rolling --pending"
     )
-    parser.add_argument("--rolling", action="store_true", help="both hosts: the standby, a switchover, the other one")
+    parser.add_argument("--rolling", action="store_true",
+                        help="both hosts: the standby, a switchover, the other one; where max_connections or a limit "
+                        "like it becomes lower, the primary first, in place")  # fmt: skip
     parser.add_argument(
         "--pending", action="store_true",
-        help="only where a setting waits for a restart (pg_settings.pending_restart); where max_connections or a limit "
-        "like it becomes lower, the primary first, in place",
+        help="only where a setting waits for a restart (pg_settings.pending_restart)",
     )  # fmt: skip
     parser.add_argument(
         "--run", metavar="COMMAND", default="", dest="command",
-        help="a shell command to run on this host, as root, while its PostgreSQL is down; not with --rolling",
+        help="a shell command to run on this host, as root, while its PostgreSQL is stopped; not with --rolling",
     )  # fmt: skip
     parser.add_argument("--back", action="store_true", help="in the end, move the role back to where it was")
     parser.add_argument("--at", type=coming, metavar="TIME", help=f"wait, then begin: {TIMES}")
     parser.add_argument("--continue", action="store_true", dest="go_on", help="go on with one that was interrupted")
-    parser.add_argument("--cancel", action="store_true", help="forget one that was interrupted; hosts stay as they are")
+    parser.add_argument("--cancel", action="store_true", help="drop one that was interrupted; hosts stay as they are")
     parser.add_argument(
         "--wait", type=float, default=300.0, metavar="SECONDS", dest="wait_s",
         help="for each step, and for the pair to be whole after it (default %(default)g)",

@@ -28,16 +28,31 @@ class Step:
     done: Callable[[], bool] | None = None
 
 
-def run_steps(steps: Sequence[Step], *, dry_run: bool) -> None:
-    """Do the steps in order; the first that fails ends the command, which can then be repeated."""
+def say(text: str) -> None:
+    """A line for people, at once."""
+    put(text, flush=True)
+
+
+def silent(_text: str) -> None:
+    """With --json nothing is printed on the way."""
+
+
+def run_steps(steps: Sequence[Step], *, dry_run: bool, report: Callable[[str], None] = say) -> list[dict[str, str]]:
+    """Do the steps in order; the first that fails ends the command, which can then be repeated. What --json shows."""
+    found = list[dict[str, str]]()
     for step in steps:
         if step.done is not None and step.done():
-            put(f"  = {step.title} (done already)", flush=True)
+            report(f"  = {step.title} (done already)")
+            state = "done already"
         elif dry_run:
-            put(f"  - {step.title}", flush=True)
+            report(f"  - {step.title}")
+            state = "planned"
         else:
-            put(f"  + {step.title}", flush=True)
+            report(f"  + {step.title}")
             step.do()
+            state = "done"
+        found.append({"step": step.title, "state": state})
+    return found
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +64,7 @@ def add_beside(parser: argparse.ArgumentParser) -> None:
     """The option for software that looks dangerous to a pair, and is known to be for something else."""
     parser.add_argument(
         other_managers.OPTION, action="append", default=[], choices=other_managers.NAMES, metavar="MANAGER",
-        help=f"go on although it runs here: it is for another database or other addresses "
+        help=f"go on although this manager runs here, for another database or other addresses "
         f"({', '.join(other_managers.NAMES)}; repeatable)",
     )  # fmt: skip
 

@@ -1,24 +1,27 @@
-"""`pgvip uninstall`: take a host out of pgvip's hands. Its database goes on without pgvip."""
+"""`pgvip uninstall`: remove pgvip from a host. The primary's database goes on without it."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgvip.actions import mount, postgres, vip
-from pgvip.cli.output import put
+from pgvip.cli.output import put_json
 from pgvip.cli.simple import confirm
-from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, warn
+from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, say, silent
 from pgvip.config.load import load
-from pgvip.errors import RefusedError
+from pgvip.errors import PgvipError, RefusedError
+from pgvip.link.operator_socket import failure
 from pgvip.setup import enrolment, handing_back, removal, static_addresses
 from pgvip.system import netlink, privileges
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgvip.config.model import Config
     from pgvip.core.values import Vip
 
-HELP = "take this host out of pgvip's hands: its database goes on without pgvip"
+HELP = "remove pgvip from this host; the primary's database goes on without it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "End what pgvip does on this host, first on the standby (after pgvip leave), then on the primary. "
         "On the primary PostgreSQL runs on without a restart, listens where it did, is started at boot, and keeps "
-        "the addresses; pgvip's settings, roles, schema and slots go. A standby is stopped, or follows by --follow. "
-        "Data, archive, backups and configuration file stay. scripts/uninstall runs this and removes the program. "
+        "the addresses; pgvip's settings, roles, schema and slots are removed. A standby is stopped, or follows by "
+        "--follow. Data, archive, backups and configuration file stay. scripts/uninstall runs this and removes the "
+        "program. "
         "Example: pgvip uninstall --dry-run"
     )
     parser.add_argument("--yes", metavar="HOST", help="the name of this host, as confirmation")
@@ -44,33 +48,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     addresses.add_argument("--drop-addresses", action="store_true", help="drop the addresses, and end their sessions")
     add_dry_run(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object; needs --yes, or --dry-run")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Take it out. Returns 0."""
-    require_root()
-    config = load(args.config, args.host)
-    privileges.give_up(config)
-    if not removal.has_state(config) and handing_back.is_done(config):
-        put(f"{config.me.name} is in no pair: nothing is left to do")
-        return 0
-    removing = Removing(config, args)
-    removing.check()
-    put(f"{config.me.name}: {removing.kind}", flush=True)
-    if not args.dry_run:
-        args.json = False
-        confirm(args, f"pgvip no longer looks after {config.me.name}, and nobody takes over.", config.me.name,
-                "this host's name")  # fmt: skip
-    run_steps(removing.steps(), dry_run=args.dry_run)
-    removing.report()
+    """Take it out. Returns the exit code."""
+    try:
+        require_root()
+        document = _run(args)
+    except PgvipError as error:
+        if not args.json:
+            raise
+        put_json(failure(error))
+        return int(error.exit_code)
+    if args.json:
+        put_json({"ok": True, "dry_run": args.dry_run, **document})
     return 0
 
 
-class Removing:
-    """One run of `uninstall`."""
+def _run(args: argparse.Namespace) -> dict[str, Any]:
+    report = silent if args.json else say
+    config = load(args.config, args.host)
+    privileges.give_up(config)
+    if not removal.has_state(config) and handing_back.is_done(config):
+        text = f"{config.me.name} is in no pair: nothing is left to do"
+        report(text)
+        return {"host": config.me.name, "text": text, "steps": [], "warnings": []}
+    removing = Removing(config, args, report)
+    removing.check()
+    report(f"{config.me.name}: {removing.kind}")
+    if not args.dry_run:
+        confirm(args, f"pgvip will no longer manage {config.me.name}: nobody takes over when it fails.", config.me.name,
+                "this host's name")  # fmt: skip
+    steps = run_steps(removing.steps(), dry_run=args.dry_run, report=report)
+    removing.report_rest()
+    return {"host": config.me.name, "text": removing.kind, "steps": steps, "warnings": removing.warnings}
 
-    def __init__(self, config: Config, args: argparse.Namespace) -> None:
-        self.config, self.args = config, args
+
+class Removing:
+    """One run of `uninstall`. `say`: prints a line; `warnings`: what is left to do, for --json."""
+
+    def __init__(self, config: Config, args: argparse.Namespace, say: Callable[[str], None]) -> None:
+        self.config, self.args, self.say = config, args, say
+        self.warnings = list[dict[str, str]]()
         self.data = not enrolment.is_empty(config.postgres.data_directory)
         self.standby = removal.is_standby(config)
         self.only_observed = removal.only_observed(config)
@@ -165,7 +185,7 @@ class Removing:
 
     def _start_at_boot(self) -> None:
         if why := removal.start_at_boot(self.config):
-            warn("nothing starts PostgreSQL at boot", f"{why.capitalize()}.")
+            self._warn("nothing starts PostgreSQL at boot", f"{why.capitalize()}.")
 
     def _access(self) -> None:
         if handing_back.remove_access(self.config):
@@ -191,25 +211,29 @@ class Removing:
         title = f"address {address.ip}: stays on {config.me.interface}"  # and for ever, where the daemon renewed it
         return Step(title, lambda: netlink.add_address(config.me.interface, address))
 
-    def report(self) -> None:
+    def _warn(self, text: str, hint: str) -> None:
+        self.warnings.append({"text": text, "hint": hint})
+        self.say(f"  ! {text}" + (f"\n    {hint}" if hint else ""))
+
+    def report_rest(self) -> None:
         """Say what is left to do."""
         config, args = self.config, self.args
         if args.dry_run:
-            put("nothing was changed (--dry-run)", flush=True)
+            self.say("nothing was changed (--dry-run)")
             return
         if self.archived and not (self.standby and not self.following):
             hint = "For point-in-time recovery set an archive_command of yours; archive_mode is off after a restart."
-            warn(f"WAL is no longer archived; what is in {config.archive.directory} stays", hint)
+            self._warn(f"WAL is no longer archived; what is in {config.archive.directory} stays", hint)
         if self.standby and not (self.following or self.only_observed) and self.data:
-            warn("the data here are a standby's, whose server is stopped and is not started at boot",
-                 "They are a second copy: keep them, or remove them when you no longer need them. Never start them "
-                 "read-write beside the primary for the same clients.")  # fmt: skip
+            self._warn("the data here are a standby's, whose server is stopped and is not started at boot",
+                       "They are a second copy: keep them, or remove them when you no longer need them. Never start "
+                       "them read-write beside the primary for the same clients.")  # fmt: skip
         if self.held and not (self.standby or self.only_observed or args.drop_addresses):
             one = self.recipe
             if args.static_addresses:
-                warn(f"the addresses are in {one.file}", one.then)
+                self._warn(f"the addresses are in {one.file}", one.then)
             else:
-                warn(f"the addresses stay until the next boot; to keep them ({one.manager}):", "")
-                put("\n".join(f"    {line}" for line in (*one.text.splitlines(), f"({one.then})")))
-        put(f"Left on this host: {config.paths.state} (archive, backups, saved WAL) and {config.file.parent}; remove "
-            "them when nobody needs them. Then: scripts/uninstall, which removes the program.", flush=True)  # fmt: skip
+                hint = "\n    ".join((*one.text.splitlines(), f"({one.then})"))
+                self._warn(f"the addresses stay until the next boot; to keep them ({one.manager}):", hint)
+        self.say(f"Left on this host: {config.paths.state} (archive, backups, saved WAL) and {config.file.parent}; "
+                 "remove them when nobody needs them. scripts/uninstall removes the program.")  # fmt: skip

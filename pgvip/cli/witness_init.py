@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="connect as an administrator, in libpq's keywords, and run it; server and database are those of the "
              "configuration unless this says otherwise",
     )  # fmt: skip
-    parser.add_argument("--new-id", action="store_true", help="a new id, after a restore; each pair must follow")
+    parser.add_argument(
+        "--new-id", action="store_true", help="a new id, after a restore; each of its pairs must be configured with it"
+    )
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and change nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -175,7 +175,7 @@ def test_invalid_keys_are_named_on_both_hosts_and_a_new_machine_is_set_up_by_its
     lost.boot(start_daemon=False)
     places = {"the primary": primary, "the new host": lost}
     for where, words in commands("new-hardware"):
-        line = [lost.name if word == "beta" else word for word in words]
+        line = [lost.name if word == "db2" else word for word in words]
         if line[0] == "pgvip":
             if line[1] == "check":
                 pair.wait_healthy()

@@ -47,7 +47,7 @@ def pending(host: Host) -> str:
 def join(pair: Pair) -> None:
     """Steps 3 and 4: until the pair is whole, and no setting waits."""
     alpha, beta = pair.alpha, pair.beta
-    shutil.copy2(alpha.directory / "etc/beta.bundle", beta.directory / "etc/beta.bundle")
+    shutil.copy2(alpha.directory / "etc/db2.bundle", beta.directory / "etc/db2.bundle")
     for words in lines("3. The standby"):
         said = pair.pgvip(beta, *words).stdout
     assert "slot by_hand on alpha is no longer used" in said

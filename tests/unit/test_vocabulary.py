@@ -36,7 +36,8 @@ GONE = {
 """Words that are not used any more, and what is used instead."""
 
 DOCUMENTS = sorted({
-    *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("tests/*/*.md"),
+    *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("docs/procedures/*.md"),
+    *REPOSITORY.glob("tests/*/*.md"),
     *REPOSITORY.glob("conf/*"), *REPOSITORY.glob("systemd/*"),
 })  # fmt: skip
 DEVELOPERS = sorted(REPOSITORY.glob("docs/dev/*.md"))

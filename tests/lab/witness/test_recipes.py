@@ -205,7 +205,7 @@ def test_a_small_postgresql_on_a_monitoring_machine(machine: Server, tmp_path: P
     lines = hba.replace("192.0.2.11/32", "127.0.0.1/32").replace("192.0.2.12/32", "127.0.0.2/32")
     with (machine.data / "pg_hba.conf").open("a") as file:
         file.write(lines)
-    settings = block(heading, 2).replace("/etc/postgresql/witness", str(home))
+    settings = block(heading, 2).replace("/etc/postgresql/15/main", str(home))
     with (machine.data / "postgresql.conf").open("a") as file:
         file.write(settings)
     for name in ("server.key", "server.crt", "root.crt"):
@@ -220,10 +220,10 @@ def test_a_small_postgresql_on_a_monitoring_machine(machine: Server, tmp_path: P
     script = shell(f"{pgvip} witness init", home).stdout
     (home / "witness.sql").write_text(script)
     on_machine = block(heading, 3)
-    assert on_machine.count("sudo -u postgres") == 2
-    on_machine = on_machine.replace("sudo -u postgres", "runuser -u postgres --")
+    assert on_machine.count("runuser -u postgres") == 2
     shell(on_machine, home, PGHOST=str(home), PGPORT=str(machine.port))
-    on_hosts = block(heading, 4).replace("pgvip ", f"{pgvip} ").replace("check --only witness", "witness status --json")
+    on_hosts = (block(heading, 4) + block(heading, 5)).replace("pgvip ", f"{pgvip} ")
+    on_hosts = on_hosts.replace("check --only witness", "witness status --json")
     said = shell(on_hosts, home).stdout
     assert "each of 5 terms had one winner, which stayed" in said
     assert json.loads(said.splitlines()[-1])["ok"] is True
