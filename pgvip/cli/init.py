@@ -110,9 +110,8 @@ class Setup:
         self.config, self.args, self.hands = config, args, hands
         self.bundle_path: Path = args.bundle or config.paths.state / "bundle"
         self.store = RecordStore(config.paths.record)
-        self.new = enrolment.is_empty(config.postgres.data_directory)
+        self.version, self.new = 0, enrolment.is_empty(config.postgres.data_directory)
         self.in_service = not self.new and enrolment.is_running(config)
-        self.version = 0
         self.identity = load_identity(config.paths.identity)
         self.durable = self.store.load() or Durable()
 
@@ -275,6 +274,7 @@ class Setup:
 
     def run(self) -> None:
         """Do what is left to do."""
+        kept = observe_setup.keeps_bundle(self.config, self.durable, self.bundle_path)
         if self.durable.record is None:
             self._prepare()
         elif self.args.restart:
@@ -285,7 +285,7 @@ class Setup:
                 self._put_back()
             return  # its keys stay: pgvip bundle makes new ones
         title = f"certificates, and bundle for {self.config.peer.name} in {self.bundle_path}"
-        run_steps([Step(title, self._bundle, self.bundle_path.exists)], dry_run=self.args.dry_run)
+        run_steps([Step(title, self._bundle, kept)], dry_run=self.args.dry_run)
 
     def _put_back(self) -> None:
         """What pgvip needs of the server of a formed pair, where somebody has removed it; the standby follows."""

@@ -11,6 +11,9 @@ from pgvip.state.record import forget_boot_facts
 from pgvip.system import pgtools, processes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from pgvip.config.model import Config
     from pgvip.core.values import Durable
 
@@ -49,6 +52,15 @@ def standby_problems(config: Config, system_id: str) -> list[PgvipError]:
 def has_only_observed(config: Config, durable: Durable) -> bool:
     """No record was lost: none was ever made, since pgvip has only observed this pair."""
     return durable.record is None and load_observed(config.paths.state) is not None
+
+
+def keeps_bundle(config: Config, durable: Durable, path: Path) -> Callable[[], bool]:
+    """Whether a bundle that is there stays; to be asked before `init` makes a record.
+
+    One that was made to observe has this mode in its configuration, which the second host would refuse.
+    """
+    observed = has_only_observed(config, durable)
+    return lambda: path.exists() and not observed
 
 
 def check_record(config: Config, durable: Durable | None) -> None:

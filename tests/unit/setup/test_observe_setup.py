@@ -10,7 +10,7 @@ import pytest
 from pgvip.config.model import Config
 from pgvip.core.values import BootFacts, Durable, Mode
 from pgvip.errors import RecordError
-from pgvip.setup.observe_setup import begin_to_act, check_record, has_only_observed
+from pgvip.setup.observe_setup import begin_to_act, check_record, has_only_observed, keeps_bundle
 from pgvip.state.last_observed import Observed, forget_observed, load_observed, save_observed
 from pgvip.state.record import load_boot_facts, save_boot_facts
 from pgvip.system import processes
@@ -43,6 +43,19 @@ def test_without_a_record_it_would_stop_the_server(config: Config) -> None:
         with pytest.raises(RecordError, match="only observed this pair so far") as caught:
             check_record(config, durable)
         assert "pgvip init" in caught.value.hint
+
+
+def test_a_bundle_that_was_made_to_observe_is_made_anew(config: Config) -> None:
+    """Also when the record, which `init` writes before the bundle, is there in the meantime."""
+    path = config.paths.state / "bundle"
+    assert not keeps_bundle(config, Durable(), path)()
+    path.touch()
+    assert keeps_bundle(config, Durable(), path)()
+    save_observed(config.paths.state, Observed("a"))
+    kept = keeps_bundle(config, Durable(), path)
+    forget_observed(config.paths.state)
+    assert not kept()
+    assert keeps_bundle(config, KNOWN, path)()
 
 
 def test_a_role_that_was_moved_meanwhile_is_not_taken_back(config: Config) -> None:

@@ -239,13 +239,13 @@ def observed(tmp_path: Path) -> Config:
 
 @pytest.mark.parametrize("mode", ["observe", "normal"])
 def test_of_a_pair_that_was_only_observed_only_the_daemon_and_its_state_go(observed: Config, mode: str) -> None:
-    removing = Removing(replace(observed, mode=mode), options())
+    removing = Removing(replace(observed, mode=mode), options(), print)
     removing.check()
     titles = [step.title for step in removing.steps()]
     assert [title.partition(":")[0] for title in titles] == ["daemon", "record, identity and keys"]
     assert "only observed" in removing.kind
     with pytest.raises(RefusedError, match="pgvip has only observed this pair"):
-        Removing(observed, options(follow="host=x")).check()
+        Removing(observed, options(follow="host=x"), print).check()
 
 
 def test_a_pair_that_pgvip_ran_before_it_only_observed_is_not_taken_from_the_tool_that_runs_it(
@@ -253,7 +253,7 @@ def test_a_pair_that_pgvip_ran_before_it_only_observed_is_not_taken_from_the_too
 ) -> None:
     RecordStore(observed.paths.record).save(Durable(Record("p", "s", 4, "paris", Mode.SOLO, sync=True)))
     with pytest.raises(RefusedError, match="pgvip only observes this pair") as caught:
-        Removing(replace(observed, mode="observe"), options()).check()
+        Removing(replace(observed, mode="observe"), options(), print).check()
     assert 'mode = "normal"' in caught.value.hint
 
 
