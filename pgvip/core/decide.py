@@ -66,7 +66,7 @@ def _witnessed(facts: BootFacts) -> Witnessed:
 
 
 def boot_facts(knowledge: Knowledge, lease_s: float = math.inf) -> BootFacts:
-    """What of the knowledge outlives this process, but not this boot. `lease_s`: what it has told the peer so far."""
+    """What of the knowledge outlives this process, but not this boot. `lease_s`: of its messages so far."""
     k, lease, heard = knowledge, knowledge.witness.lease, knowledge.peer.heard
     if lease is not None:
         lease = lease._replace(lasts_s=min(lease.lasts_s, lease_s))
