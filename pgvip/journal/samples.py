@@ -235,7 +235,7 @@ class SampleStore:
     def _read(self, tier: Tier, since: float, until: float, points_max: int | None = None) -> list[Sample]:
         """The samples of one tier after `since`, in the order of their times.
 
-        `points_max`: each file is thinned as it is read, so that a month never stands in memory whole.
+        `points_max`: each file is thinned as it is read, so that a month is never in memory as a whole.
         """
         first, last = tier.path(self._directory, since).name, tier.path(self._directory, until + LATE_S).name
         found: list[Sample] = []

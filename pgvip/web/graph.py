@@ -25,7 +25,7 @@ NOW_MAX_S = 3_600.0
 """In a longer time the last point is no value of now: it is the highest one of minutes."""
 
 LABEL_ROLES = 6
-"""So many roles, the last ones, are in the text that stands for the bands."""
+"""So many roles, the last ones, are in the text that describes the bands."""
 
 DAY_S = 86_400.0
 THIRDS = 3
@@ -154,7 +154,7 @@ def _value(sample: Document, key: str) -> float | None:
 
 
 def _covered_s(sample: Document) -> float:
-    """How much time before its moment a sample stands for."""
+    """How much time before its moment a sample covers."""
     return float(sample.get("span_s") or 0.0)
 
 
