@@ -79,11 +79,13 @@ def test_a_vip_that_is_configured_no_more_is_dropped(scene: Scene) -> None:
     wait_until(lambda: memory.exists() and STANDBY_VIP in memory.read_text(), 15, "it is remembered")
     options = pair.options
     try:
-        restart_daemons(scene, replace(options, overrides={**options.overrides, "addresses": {"standby": other}}))
+        at_once = {"standby": other, "overlap_s": 0}  # else the former address is served for a while, too
+        restart_daemons(scene, replace(options, overrides={**options.overrides, "addresses": at_once}))
         wait_until(lambda: STANDBY_VIP not in host.addresses() and other in host.addresses(), 30, "the new one instead")
     finally:
-        restart_daemons(scene, options)
+        restart_daemons(scene, replace(options, overrides={**options.overrides, "addresses": {"overlap_s": 0}}))
     wait_until(lambda: other not in host.addresses(), 30, "the new one goes, too")
+    restart_daemons(scene, options)
     scene.finish(swapped=False)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.lab.hosts import DATA_DIRECTORY, SOCKET_DIRECTORY, Host
+from tests.lab.nodes import wait_until
 from tests.lab.pair import Pair
 from tests.lab.postgres import bin_directory
 
@@ -41,6 +42,8 @@ def test_backup_and_restore_by_the_commands(pair: Pair) -> None:
         refused = pair.pgvip(standby, "restore", DATA_DIRECTORY, check=False)
         assert refused.returncode == 5
         assert "live data directory" in refused.stderr
+        # The other host's index is written by its daemon, in the background.
+        wait_until(lambda: not asked(pair, standby, "archive", "status")["other_why"], 90, "the other archive is read")
         later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
         for point, why in ((later, "is in the future"), ("yesterday", "no archived WAL has a restore point")):
             refused = pair.pgvip(standby, "restore", "--to", point, RESTORED, check=False)

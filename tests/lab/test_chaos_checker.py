@@ -174,6 +174,7 @@ def test_writes_on_a_read_only_server_are_refused(ward: Ward) -> None:
     ward.lab.client.run(["ip", "neigh", "flush", "dev", "eth0"])
     ward.wait(20, Outcome.REFUSED)
     wait_until(partial(ward.ended_so, "select 1", Outcome.REFUSED, "ReadOnlySqlTransaction"), 10, "a refusal")
+    ward.wait(20, Outcome.REFUSED)  # one after the other: they last
     assert kinds(ward.verdict(ward.both, Promises("sync", read_only_s=0.0))) == {"read-only"}
 
 

@@ -110,6 +110,8 @@ def test_what_is_broken_is_found(pair: Pair) -> None:
     wait_until(lambda: "paused" in pair.pgvip(standby, "status").stdout, 10, "both are paused")
     break_host(pair, primary, standby)
     break_database(primary)
+    # What is explained may be some seconds old.
+    wait_until(lambda: levels(checked(pair, primary, "--only", "takeover")), 30, "the pause is explained", every_s=0.5)
     here = checked(pair, primary, "--ready-critical", "1")
     assert not differing(here, {
         "files": "CRITICAL", "data-directory": "CRITICAL", "archive-own": "CRITICAL", "autostart": "WARNING",

@@ -15,7 +15,7 @@ from tests.lab.hosts import REPOSITORY
 from tests.lab.lab import base_directory
 
 FIELDS = {"fault", "write_outage_s", "read_outage_s", "acknowledged", "acknowledged_lost", "healthy_after_s",
-          "roles_after"}
+          "roles_after", "served_by_itself"}
 
 
 def demo(*words: str, directory: str = "") -> subprocess.CompletedProcess[str]:

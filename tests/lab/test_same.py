@@ -102,5 +102,5 @@ def test_what_differs_is_reported_on_both_hosts_and_copied(scene: Scene) -> None
     refuse_a_file_that_is_wrong(scene)
     put_back(scene, whole)
     for host in (primary, standby):
-        wait_until(lambda host=host: not pending(scene, host), 30, f"nothing pending on {host.name}", 0.3)  # type: ignore[misc]  # a default binds it
+        wait_until(lambda host=host: not pending(scene, host), 90, f"nothing pending on {host.name}", 0.3)  # type: ignore[misc]  # a default binds it
     scene.finish(swapped=False)

@@ -116,6 +116,7 @@ SNAPSHOT = "DELETE FROM public.numbers; VACUUM public.numbers"
 @pytest.mark.parametrize("script", [LOCK, SNAPSHOT], ids=["lock", "snapshot"])
 def test_promotion_with_a_reader_that_blocks_replay(streaming: Pair, script: str) -> None:
     pgtools.psql(streaming.b, "ALTER SYSTEM SET max_standby_streaming_delay = -1; SELECT pg_reload_conf()")
+    pgtools.psql(streaming.a, "DELETE FROM public.numbers WHERE n = 7")
     insert(streaming.a)
     wait_until(lambda: caught_up(streaming.a, streaming.b), 10, what="catching up")
     with reader(streaming.b, "SELECT * FROM public.numbers") as client:
