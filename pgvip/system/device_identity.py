@@ -51,7 +51,7 @@ def own_addresses(driver: Path = IPMI_DRIVER) -> frozenset[str]:
         done = run([tool, "lan", "print"], timeout_s=ANSWER_S, env={"PATH": PATH})
     except CommandError:
         return frozenset()
-    return frozenset(_ADDRESS.findall(done.stdout)) - {"0.0.0.0"}  # noqa: S104 - an address that was not set
+    return frozenset(_ADDRESS.findall(done.stdout)) - {"0.0.0.0"}  # noqa: S104 # nosec B104 # an address that was not set
 
 
 def is_own(method: FenceMethod, mine: UUID | None, addresses: frozenset[str] = frozenset()) -> bool | None:
