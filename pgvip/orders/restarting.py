@@ -100,10 +100,15 @@ class RestartDesk:
         try:
             self._steps[step]()
         except PgvipError as failure:
-            self._failure = failure
-            self._desk.log("restart", f"{step} failed: {failure.message}")
+            self._fail(step, failure)
+        except OSError as fault:  # this host lacks descriptors or memory, say
+            self._fail(step, PostgresError("a step of the restart ended early", f"{fault}.", "See: pgvip status"))
         finally:
             self._doing = ""
+
+    def _fail(self, step: Do, failure: PgvipError) -> None:
+        self._failure = failure
+        self._desk.log("restart", f"{step} failed: {failure.message}")
 
     def _say(self, step: Do, text: str) -> None:
         self._doing = f"{step}: {text}"
@@ -149,7 +154,7 @@ class RestartDesk:
             wait_until(gone, config.shutdown_handover_s, every_s=POLL_S, what="the primary serves alone")
             self._say(step, "PostgreSQL stops")
             stop(config, clean=True)
-        except PgvipError:
+        except (PgvipError, OSError):
             self._desk.order(Command(Order.STAY))  # what has stopped is started again
             raise
 

@@ -10,7 +10,9 @@ import pytest
 from pgvip.core.actions import Rejoin
 from pgvip.core.messages import Command
 from pgvip.core.values import Pause
+from pgvip.deadlines import wait_until
 from pgvip.errors import LinkError, RefusedError
+from pgvip.orders import restarting
 from pgvip.orders.desk import Desk
 from pgvip.orders.restarting import RestartDesk, refuse
 from pgvip.orders.rolling import Do
@@ -92,6 +94,17 @@ def test_what_stands_against_a_step(host: Host, step: Do, named: str) -> None:
 def test_what_stands_against_none() -> None:
     refuse(snapshot_of(standby()), Do.CYCLE)
     refuse(snapshot_of(primary()), Do.IN_PLACE)
+
+
+def test_a_lack_of_this_host_is_the_failure_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_args: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(restarting, "checkpoint", lacking)
+    made, _inbox = desk(primary())
+    assert made.handle({"step": "in-place"}, None) == {}
+    wait_until(lambda: "Too many open files" in made.handle({"step": "look"}, None)["look"]["detail"], 10)
+    assert made.handle({"step": "look"}, None)["look"]["doing"] == ""
 
 
 def test_a_step_of_the_other_host_is_asked_for_there_and_again_when_the_answer_is_lost() -> None:
