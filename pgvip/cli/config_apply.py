@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import put, put_json
+from pgvip.cli.reporting import reported
 from pgvip.cli.steps import require_root
 from pgvip.config.load import load
 from pgvip.errors import FormatError, LinkError, PgvipError
-from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.link.operator_socket import call, raise_failure
 from pgvip.setup import apply_order
 from pgvip.setup.apply_order import QUESTION, Look, Step
 from pgvip.state import codec
@@ -16,6 +16,8 @@ from pgvip.state import codec
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
+
+    from pgvip.cli.reporting import Say
 
     Ask = Callable[[str, str], Mapping[str, Any]]
 
@@ -41,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Have both take their files. Returns the exit code."""
-    try:
+
+    def work(say: Say) -> Mapping[str, Any]:
         require_root()
         config = load(args.config, args.host)
         socket = config.paths.socket
@@ -53,18 +56,9 @@ def run(args: argparse.Namespace) -> int:
             raise_failure(answer)
             return answer
 
-        say = _silent if args.json else _say
-        done = apply(config.me.name, config.peer.name, ask, dry_run=args.dry_run, say=say)
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
-    if args.json:
-        put_json({"ok": True, "dry_run": args.dry_run, **done})
-    else:
-        put(done["text"], flush=True)
-    return 0
+        return apply(config.me.name, config.peer.name, ask, dry_run=args.dry_run, say=say)
+
+    return reported(args, work)
 
 
 def apply(me: str, peer: str, ask: Ask, *, dry_run: bool, say: Callable[[str], None]) -> dict[str, Any]:
@@ -105,10 +99,3 @@ def _look(ask: Ask, host: str) -> Look:
     except FormatError as error:
         raise LinkError(f"did not understand {host}", f"{error}.", "Run the same version on both hosts.") from error
 
-
-def _say(text: str) -> None:
-    put(text, flush=True)
-
-
-def _silent(_text: str) -> None:
-    """With --json nothing is printed on the way."""

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import put, put_json
+from pgvip.cli.output import put
+from pgvip.cli.reporting import reported
 from pgvip.cli.simple import who
 from pgvip.cli.steps import require_root
 from pgvip.cli.when import coming
@@ -16,7 +17,7 @@ from pgvip.deadlines import now_s, wait_until
 from pgvip.drill import later
 from pgvip.drill.ready import obstacles
 from pgvip.errors import ActionError, FormatError, LinkError, PgvipError, RefusedError
-from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.link.operator_socket import call, raise_failure
 from pgvip.orders import rolling
 from pgvip.orders.rolling import Do, Look, Step
 from pgvip.state import codec
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from pgvip.cli.reporting import Say
     from pgvip.config.model import Config
 
 HELP = "restart PostgreSQL on one host or, one after the other, on both"
@@ -78,21 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Restart. Returns the exit code."""
-    try:
+
+    def work(say: Say) -> Mapping[str, Any]:
         require_root()
         _check(args)
-        config = load(args.config, args.host)
-        found = Restart(config, args, _silent if args.json else _say).run()
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
-    if args.json:
-        put_json({"ok": True, "dry_run": args.dry_run, **found})
-    else:
-        put(found["text"], flush=True)
-    return 0
+        return Restart(load(args.config, args.host), args, say).run()
+
+    return reported(args, work, _say)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -340,6 +334,3 @@ def _end(looks: Mapping[str, Look]) -> str:
 def _say(text: str) -> None:
     put(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
-
-def _silent(_text: str) -> None:
-    """With --json nothing is printed on the way."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgvip.cli.output import put, put_json
+from pgvip.cli.reporting import reported
 from pgvip.cli.steps import require_root
 from pgvip.config.load import load
 from pgvip.errors import FormatError, LinkError, PgvipError
-from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.link.operator_socket import call, raise_failure
 from pgvip.setup import rotation_order
 from pgvip.setup.rotation_order import Look, Step
 from pgvip.state import codec
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
+    from pgvip.cli.reporting import Say
     from pgvip.config.model import Config
 
 HELP = "renew the keys and certificates of both hosts, without an interruption"
@@ -46,20 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Renew them. Returns the exit code."""
-    try:
+
+    def work(say: Say) -> Mapping[str, Any]:
         require_root()
         config = load(args.config, args.host)
-        done = rotate(config, _asker(config), args, say=_silent if args.json else _say)
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
-    if args.json:
-        put_json({"ok": True, "dry_run": args.dry_run, **done})
-    else:
-        put(done["text"], flush=True)
-    return 0
+        return rotate(config, _asker(config), args, say=say)
+
+    return reported(args, work)
 
 
 def rotate(
@@ -119,10 +113,3 @@ def _asker(config: Config) -> Callable[[str, str, Mapping[str, Any]], Mapping[st
 
     return ask
 
-
-def _say(text: str) -> None:
-    put(text, flush=True)
-
-
-def _silent(_text: str) -> None:
-    """With --json nothing is printed on the way."""
