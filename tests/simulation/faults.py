@@ -373,9 +373,17 @@ class Faults:
         self._ends(fault, lambda: self._order(host, Order.POWER_ON))
 
     def remove_peer(self, host: Host, fault: Fault) -> None:
-        """An operator goes back to one host, where that is so already, and has a second one again later."""
-        self._order(host, Order.REMOVE_PEER)
-        self._ends(fault, lambda: self._order(host, Order.ADD_PEER))
+        """An operator goes back to one host as soon as that may be, and has a second one again later."""
+        until_s = self.world.now_s + fault.lasts_s
+
+        def ask() -> None:
+            if not self.running:
+                return
+            self._order(host, Order.REMOVE_PEER if self.world.now_s < until_s else Order.ADD_PEER)
+            if self.world.now_s < until_s:
+                self.world.after(0.5, ask)
+
+        ask()
 
     def rejoin(self, host: Host, _fault: Fault) -> None:
         self._order(host, Order.REJOIN, "clone")
