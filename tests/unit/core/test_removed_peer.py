@@ -1,4 +1,4 @@
-"""A peer that an operator removed: this host stays alone, touches nobody, and the peer that comes back does not serve."""
+"""A peer that an operator removed: this host stays alone, touches nobody, and the peer that is back serves nothing."""
 
 from __future__ import annotations
 
