@@ -45,6 +45,7 @@ def warnings(scene: Scene, host: Host) -> list[str]:
 @pytest.mark.nightly
 def test_back_to_one_host_and_to_a_pair_again(scene: Scene, pairs: PairStore) -> None:
     pair, stays, goes = scene.pair, scene.primary, scene.standby
+    stays.sql("select pg_create_physical_replication_slot('of_others', true)")
     before = not_well(scene, stays)
     assert "whole" in pair.pgvip(stays, "remove-peer", "--yes", goes.name, check=False).stderr
     scene.strike()
@@ -53,7 +54,8 @@ def test_back_to_one_host_and_to_a_pair_again(scene: Scene, pairs: PairStore) ->
     goes.power_off()
     scene.wait_roles(primary="primary_standby")
     wait_until(lambda: "peer-silent" in warnings(scene, stays), 30, "it is missed")
-    stays.sql("select pg_create_physical_replication_slot('of_others', true)")
+    asked = ("remove-peer", "--dry-run")
+    wait_until(lambda: pair.pgvip(stays, *asked, check=False).returncode == 0, 30, "its database is silent, too")
     follow(scene, "db1", stays)
     assert scene.wait_writes() < 2
     assert not_well(scene, stays) <= before
@@ -70,7 +72,7 @@ def test_back_to_one_host_and_to_a_pair_again(scene: Scene, pairs: PairStore) ->
     assert warnings(scene, stays) == []
     goes.boot()
     wait_until(lambda: warnings(scene, stays) == ["removed-peer"], 60, "the removed host is named")
-    scene.stays(15, primary="primary_standby", standby="standby")
+    scene.stays(10, primary="primary_standby", standby="none")
     assert not goes.writable()
     assert not goes.addresses() & set(scene.pair.status(stays)["addresses"].values())
     bring_a_new_one(scene, stays, goes)
@@ -83,6 +85,7 @@ def bring_a_new_one(scene: Scene, stays: Host, goes: Host) -> None:
     """A new machine under the old name, by the page of that."""
     pair = scene.pair
     goes.power_off()
+    wait_until(lambda: stays.sql(SLOTS) == "of_others", 60, "the slot that it has made is dropped")
     for part in PERSISTENT:
         shutil.rmtree(goes.directory / part)
         (goes.directory / part).mkdir()
