@@ -97,15 +97,19 @@ def confirm_grant(config: Config, *, sync: bool, timeout_s: float) -> WalPoint:
         raise PostgresError("could not confirm what the standby has", str(failure)) from failure
 
 
-def ensure_slot(config: Config) -> None:
+def ensure_slot(config: Config, *, removed: bool = False) -> None:
     """See that this server keeps WAL for the peer: a physical slot, made again when it lost its WAL.
 
-    On a standby as well, where the slot is for the day of its promotion. Slots of others that a clone could not take
-    along are made again. Raises ProbeError.
+    On a standby as well, where the slot is for the day of its promotion. A peer that is `removed` has none, unless it
+    is in use. Slots of others that a clone could not take along are made again. Raises ProbeError.
     """
     name = pgconf.slot_name(config.peer.name)
     with connect_local(config) as session:
-        ensure_slot_in(session, name)
+        if removed:
+            for unused in (name, slots.copy_slot_name(config.peer.name)):
+                session.query("slot_drop", (unused,), timeout_s=ANSWER_S)
+        else:
+            ensure_slot_in(session, name)
         slots.remake(config, session)
         slots.note(config, session)
 

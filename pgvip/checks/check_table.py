@@ -70,3 +70,8 @@ CHECKS = (
     Check("clock", "machine.clock", "the two hosts' clocks agree"),
 )
 BY_NAME = {check.name: check for check in CHECKS}
+OF_PEER = frozenset({
+    "takeover", "peer", "versions", "same-files", "same-hosts", "attached", "lag", "sync", "archive-peer", "fencing",
+    "monitoring-connection", "replication-connection", "clock",
+})  # fmt: skip
+"""Checks of the other host, by their names: they are skipped where that one is removed."""

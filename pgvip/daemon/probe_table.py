@@ -13,6 +13,7 @@ from pgvip.core import lease
 from pgvip.core.actions import DropVip
 from pgvip.core.changes import NONE
 from pgvip.core.facts import Facts
+from pgvip.core.removed_peer import since as removed_since
 from pgvip.core.values import Mode, Vip
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
@@ -263,8 +264,16 @@ class Probes:
         self._answered["vip"] = ""
         return ProbeError(why)
 
+    def _removed(self) -> str:
+        """The peer is removed: nothing that may be another machine's by now is asked."""
+        snapshot = self._newest.get()
+        return removed_since(snapshot.decision.knowledge.durable, self._config().me.name) if snapshot else ""
+
     def _ask_peer(self, place: str, address: str) -> PeerDatabase:
         snapshot = self._newest.get()
+        if self._removed():
+            self._answered[place] = ""
+            raise ProbeError("the peer is removed")
         system_id = snapshot.decision.knowledge.who.system_id if snapshot is not None else ""
         text = ""
         try:
@@ -284,7 +293,7 @@ class Probes:
         snapshot = self._newest.get()
         if snapshot is None or not (snapshot.decision.message.read_write or snapshot.decision.message.in_recovery):
             return False
-        replication.ensure_slot(self._config())
+        replication.ensure_slot(self._config(), removed=bool(self._removed()))
         if snapshot.decision.message.in_recovery:
             replication.advance_slot(self._config())
         return True
@@ -336,7 +345,7 @@ class Probes:
     def _fence_status(self) -> str:
         """What the device says; "" where there is none, which a reload may change."""
         config, began_s = self._config(), now_s()
-        if not config.peer.fencing:
+        if not config.peer.fencing or self._removed():
             return ""
         power = fence_status.probe(config)
         self._took_s["fence-status"] = now_s() - began_s
