@@ -51,6 +51,9 @@ COMMANDS: dict[str, Entry] = {
     "bundle": Entry("pgvip.cli.bundle", "write a new bundle for the other host, which has lost its state or its keys"),
     "rotate": Entry("pgvip.cli.rotate", "renew the keys and certificates of both hosts, without an interruption"),
     "uninstall": Entry("pgvip.cli.uninstall", "remove pgvip from this host; the primary's database goes on without it"),
+    "upgrade-major": Entry(
+        "pgvip.cli.upgrade_major", "check whether a new major version can be taken, and print the steps for this pair"
+    ),
     "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to repair it"),
     "watch": Entry("pgvip.cli.watch", "show both hosts live in the terminal: roles, lag, warnings, events"),
     "history": Entry("pgvip.cli.history", "show the replication history of this host (lag, WAL rate), with a plot"),
@@ -105,7 +108,10 @@ COMMANDS: dict[str, Entry] = {
 
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "to set up": ("config check", "config apply", "init", "clone", "join", "bundle", "rotate", "run", "uninstall"),
+    "to set up": (
+        *("config check", "config apply", "init", "clone", "join", "bundle", "rotate", "run", "upgrade-major"),
+        "uninstall",
+    ),
     "to see how it is": (
         *("status", "watch", "check", "explain", "events", "history", "lost-writes", "conninfo", "config diff"),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -97,6 +98,40 @@ def test_there(pair: Pair, version: str) -> None:
     # Who has not put the old state aside is not sent to a copy of the other host.
     shutil.copy2(pair.alpha.directory / "state/old/identity.json", pair.alpha.directory / "state/identity.json")
     assert "If pg_upgrade has made it" in pair.pgvip(pair.alpha, "init", check=False).stderr
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_by_the_steps_that_the_command_prints(pair: Pair) -> None:
+    """As they come, without any name to fill in; the settings of the old files are among them."""
+    version = "18"
+    pair.alpha.sql("alter system set work_mem = '5MB'")
+    pair.alpha.sql("alter system set vacuum_defer_cleanup_age = 0")  # 15 has it, 18 does not
+    words = ("upgrade-major", "--to", bin_directory(version), "--data", NEXT, "--json")
+    document = json.loads(pair.pgvip(pair.alpha, *words).stdout)
+    found = {one["name"]: one for one in document["checks"]}
+    assert "vacuum_defer_cleanup_age" in found["new-settings"]["text"]
+    assert document["outage"]["relations"] > 0
+    assert "is the standby" in pair.pgvip(pair.beta, *words, check=False).stdout
+    points = set()
+    for step in document["steps"]:
+        if step["section"] == "The way back":
+            continue
+        host = pair.hosts[step["host"]]
+        if step["section"] == "The other host":
+            shutil.copy2(pair.alpha.directory / "etc/next.bundle", pair.beta.directory / "etc/next.bundle")
+        if "vacuumdb" in step["commands"]:
+            pair.wait_roles(60, alpha="primary_standby")
+        said = run(pair, host, step["commands"], version)
+        if "pg_controldata" in step["commands"]:
+            points.add(said)
+    assert len(points) == 1
+    pair.options = replace(OPTIONS, version=version)
+    pair.wait_healthy()
+    for host in (pair.alpha, pair.beta):
+        assert host.sql("select count(*) from lab_rows") == "1000"
+        assert host.sql("show work_mem") == "5MB"
+        assert host.sql("show server_version").startswith(version)
 
 
 @pytest.mark.nightly
