@@ -11,7 +11,6 @@ from pgvip.checks import major_trial
 from pgvip.checks.check_table import BY_NAME, Check
 from pgvip.checks.finding import Finding, critical, gathered, ok, unknown, warning
 from pgvip.checks.subject import Facts, Limits
-from pgvip.deadlines import now_s
 from pgvip.link.operator_socket import call, raise_failure
 from pgvip.state import codec
 from pgvip.system import libraries, mounts, new_programs, pgconf, pgtools
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from pgvip.system.new_programs import Programs
     from pgvip.system.sql_shapes import Row
 
-PAGE = "docs/procedures/upgrade-major.md"
 PEER_S = 45.0
 SLOTS_KEPT = 17
 """From this version of the old server on, pg_upgrade keeps logical slots (its manual page)."""
@@ -195,6 +193,10 @@ def _directory(facts: UpgradeFacts) -> Iterator[Finding]:
         hint = "name another one with --data; where Debian's package has made an empty cluster: pg_dropcluster --stop"
         if not found.empty:
             yield critical(f"{found.data} on {host} is not empty", hint)
+        elif not found.writable:
+            user = facts.config.postgres.user
+            text = f"{user} cannot make {found.data} on {host}"
+            yield critical(text, f"on {host}: install -d -m 0700 -o {user} {found.data}")
     if not facts.new.same_disk:
         text = f"{facts.new.data} is on another file system: pg_upgrade has to copy, the outage grows with the data"
         yield warning(text, f"--data a directory on the file system of {facts.config.postgres.data_directory}")
@@ -219,12 +221,11 @@ def room(facts: UpgradeFacts) -> Finding:
 
 def upgrade(facts: UpgradeFacts) -> Finding:
     """What pg_upgrade itself says."""
-    began_s = now_s()
     found = facts.trial
     linked = " --link" if found.linked else ""
     hint = "repair it, then run this again"
     bad = [critical(text, hint) for text in found.upgrade]
-    return gathered(f"pg_upgrade --check{linked} is content ({now_s() - began_s:.0f} s)", bad)
+    return gathered(f"pg_upgrade --check{linked} has no objection", bad)
 
 
 def settings(facts: UpgradeFacts) -> Finding:
@@ -257,7 +258,7 @@ def preloaded(facts: UpgradeFacts) -> Finding:
             continue
         bad += [critical(f"library {one} is not in version {found.major} on {host}", "install it for that version")
                 for one in libraries.missing(sorted(named), found.libraries)]  # fmt: skip
-    return gathered(f"the {len(named)} libraries that settings name are there on both hosts", bad)
+    return gathered(f"libraries that the settings name are there on both hosts: {len(named)}", bad)
 
 
 # --- the database --------------------------------------------------------------------------------------------
@@ -313,7 +314,8 @@ def _page(config: Config) -> Iterator[Finding]:
         hint = "move what is in it into a directory of its own there, in place of the mount point"
         yield warning(f"{archive} is a mount point, which the steps cannot move", hint)
     if config.postgres.config_directory != config.postgres.data_directory:
-        yield warning("the configuration is apart from the data (Debian): no test runs these steps", f"see {PAGE}")
+        text = "the configuration is apart from the data (Debian): no test runs these steps"
+        yield warning(text, f"try them on a copy first; see {pgtools.UPGRADE}")
     if config.postgres.unit and not any(mark.isdigit() for mark in config.postgres.unit):
         hint = f"have it start the new ones: systemctl edit {config.postgres.unit}, before the last steps"
         yield warning(f"{config.postgres.unit} names the old programs and data", hint)

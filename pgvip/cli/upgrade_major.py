@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgvip.checks import runner
 from pgvip.checks.finding import Level, worst
-from pgvip.checks.major_upgrade import CHECKS, PAGE, UpgradeFacts
+from pgvip.checks.major_upgrade import CHECKS, UpgradeFacts
 from pgvip.cli.check import document as findings_of
 from pgvip.cli.check import lines as finding_lines
 from pgvip.cli.output import put, put_json, size
@@ -33,6 +34,7 @@ LIMIT_S = 900.0
 SHARE_S = 0.5
 STATISTICS_KEPT = 18
 """From this new version on, pg_upgrade takes the planner's statistics along."""
+WIDTH = 110
 MANY_RELATIONS = 50_000
 
 
@@ -181,19 +183,20 @@ def _planned(facts: UpgradeFacts, found: Sequence[Finding]) -> list[Planned]:
         options=facts.options,
         settings={name: value for name, value in facts.settings.items() if f'"{name}"' not in refused},
         linked=new.same_disk,
+        home=Path(pgtools.account(facts.config).pw_dir),
     )
     if words := odd(names):
         hint = "Follow the page by hand, with quotes."
-        raise RefusedError(f"the steps cannot be written with this name: {words[0]!r}", f"See {PAGE}.", hint)
+        raise RefusedError(f"the steps cannot be written with this name: {words[0]!r}", f"See {pgtools.UPGRADE}.", hint)
     return planned(names)
 
 
 def step_lines(steps: Sequence[Planned]) -> Iterator[str]:
     """Commands that can be copied line by line, under the host on which they are run."""
-    yield f"The steps, each in a shell of root's; {PAGE} explains them."
+    yield f"The steps, each in a shell of root's; {pgtools.UPGRADE} explains them."
     section = ""
     for step in steps:
         if step.section != section:
             section = step.section
-            yield from ("", f"# === {section}", *([f"# {NOTES[section]}"] if section in NOTES else []))
+            yield from ("", f"# === {section}", *(f"# {line}" for line in textwrap.wrap(NOTES[section], WIDTH)))
         yield from ("", f"# --- on {step.host}", *step.commands.rstrip("\n").split("\n"))

@@ -99,6 +99,7 @@ class Names:
     """What one pair has in place of the page's names. `me` is the primary.
 
     `next`, `peer_next`: the new data directories. `options`: of initdb. `settings`: of the old configuration files.
+    `home`: of PostgreSQL's user, who can be there and write.
     """
 
     config: Config
@@ -110,6 +111,7 @@ class Names:
     options: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
     linked: bool = True
+    home: Path = Path("/var/lib/postgresql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def _filled(names: Names, step: Step, role: str) -> str:
     ):
         text = text.replace(old, new)
     if "runuser" in text:  # PostgreSQL's user cannot be in root's directory, and pg_upgrade writes into its own
-        text = f"cd {_data(names, role)[1].parent}\n{text}"
+        text = f"cd {names.home}\n{text}"
     return text
 
 

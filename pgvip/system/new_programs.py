@@ -5,6 +5,7 @@ For a new major version. Both hosts ask this of themselves; nothing is changed.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ class Programs:
     """An installation on one host. `version`: "16.4". `missing`: programs; `libraries`: () when not known.
 
     `data`: where its new cluster would be, `free_bytes` of that file system, `same_disk` as the present data, `empty`:
-    nothing is in `data` yet.
+    nothing is in `data` yet; `writable`: PostgreSQL's user may make it.
     """
 
     version: str
@@ -41,6 +42,7 @@ class Programs:
     free_bytes: int
     same_disk: bool
     empty: bool
+    writable: bool
 
     @property
     def major(self) -> int:
@@ -106,6 +108,7 @@ def describe(config: Config, directory: Path, data: str) -> Programs:
             free_bytes=processes.disk_space(near).free_bytes,
             same_disk=near.stat().st_dev == (own / "base").stat().st_dev,
             empty=near != place or not any(place.iterdir()),
+            writable=os.access(near, os.W_OK),
         )
     except OSError as failure:
         raise PostgresError(f"could not look where the new data would be: {place}", f"{failure}.") from failure

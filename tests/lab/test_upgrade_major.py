@@ -16,7 +16,7 @@ from tests.lab.hosts import DATA_DIRECTORY, Host
 from tests.lab.lab import Lab
 from tests.lab.network import PRIMARY_VIP, STANDBY_VIP
 from tests.lab.nodes import wait_until
-from tests.lab.pair import Options, Pair
+from tests.lab.pair import CONFIG, Options, Pair
 from tests.lab.postgres import bin_directory
 
 PAGE = Path(__file__).parents[2] / "docs/procedures/upgrade-major.md"
@@ -95,9 +95,21 @@ def test_there(pair: Pair, version: str) -> None:
     pair.wait_healthy()
     pair.alpha.sql("insert into lab_rows values (1001)")
     assert pair.beta.sql("show server_version").startswith(version)
-    # Who has not put the old state aside is not sent to a copy of the other host.
-    shutil.copy2(pair.alpha.directory / "state/old/identity.json", pair.alpha.directory / "state/identity.json")
-    assert "If pg_upgrade has made it" in pair.pgvip(pair.alpha, "init", check=False).stderr
+    # Programs that do not fit the data are named with them.
+    config = pair.alpha.directory / CONFIG
+    good = config.read_text()
+    config.write_text(good.replace(str(bin_directory(version)), str(bin_directory())))
+    for words in (("check", "--only", "data-directory"), ("init",)):
+        said = pair.pgvip(pair.alpha, *words, check=False)
+        text = f"is of version {version}, the programs in {bin_directory()} are of version 15"
+        assert text in said.stdout + said.stderr
+    config.write_text(good)
+    # Who has not put the old state aside is sent to the page, not to the other host, and not to a copy of it.
+    for name in ("identity.json", "record.json"):
+        shutil.copy2(pair.alpha.directory / "state/old" / name, pair.alpha.directory / "state" / name)
+    refused = pair.pgvip(pair.alpha, "init", check=False).stderr
+    assert "If pg_upgrade has made it" in refused
+    assert "is at work already" not in refused
 
 
 @pytest.mark.nightly

@@ -58,7 +58,7 @@ def test_every_name_is_filled_in() -> None:
 
 def test_postgresqls_user_is_where_it_may_write() -> None:
     for one in planned(NAMES):
-        assert ("runuser" in one.commands) is one.commands.startswith("cd /srv/18\n"), one.commands
+        assert ("runuser" in one.commands) is one.commands.startswith("cd /var/lib/postgresql\n"), one.commands
 
 
 def test_what_a_pair_has_elsewhere() -> None:
