@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,8 +196,10 @@ def _settings(config: Config, new: Path, directory: Path, settings: Mapping[str,
 
 def _access(config: Config, new: Path, cluster: Path, hba_file: str) -> tuple[str, ...]:
     """Lines of pg_hba.conf that the new server does not take: asked of it alone, without connections."""
-    command: list[str | Path] = [new / "postgres", "--single", "-D", cluster, "-c", f"hba_file={hba_file}", "template1"]
-    done = _run(config, command, PROGRAM_S, input_text=HBA)
+    command: list[str | Path] = [new / "postgres", "--single", "-D", cluster, "-c", f"hba_file={hba_file}"]
+    if pgtools.has_tls(replace(config, postgres=replace(config.postgres, bin_directory=new))):
+        command += ["-c", "ssl=on"]  # lines with hostssl are wrong without; nothing is opened here
+    done = _run(config, [*command, "template1"], PROGRAM_S, input_text=HBA)
     if done.returncode:
         raise PostgresError("the new version could not be asked about pg_hba.conf", done.said)
     values = [found[2] for line in done.stdout.splitlines() if (found := COLUMN.match(line))]

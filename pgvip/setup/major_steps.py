@@ -216,7 +216,7 @@ def _createcluster(names: Names, cluster: str) -> str:
     locale = [shlex.quote(one) for one in names.options if one.startswith(("--encoding", "--lc-", "--locale", "--icu"))]
     rest = [shlex.quote(one) for one in names.options if shlex.quote(one) not in locale]
     tail = f" -- {' '.join(rest)}" if rest else ""
-    return f"pg_createcluster --start-conf manual {' '.join(locale)} {names.new} {cluster}{tail}\n"
+    return f"pg_createcluster --start-conf manual -d $NEXT {' '.join(locale)} {names.new} {cluster}{tail}\n"
 
 
 def _settings(names: Names) -> str:

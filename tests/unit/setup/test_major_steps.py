@@ -85,7 +85,8 @@ def test_debian() -> None:
     etc = Path("/etc/postgresql/15/main")
     config = replace(NAMES.config, postgres=replace(NAMES.config.postgres, config_directory=etc))
     text = commands(replace(NAMES, config=config))
-    made = "pg_createcluster --start-conf manual --encoding=UTF8 --lc-collate=C.UTF-8 18 main -- --no-data-checksums\n"
+    locale = "--encoding=UTF8 --lc-collate=C.UTF-8"
+    made = f"pg_createcluster --start-conf manual -d /srv/18/main {locale} 18 main -- --no-data-checksums\n"
     assert text.count(made) == 2
     assert "initdb" not in text
     assert "cat >>/etc/postgresql/18/main/postgresql.conf" in text
