@@ -104,12 +104,26 @@ def test_there(pair: Pair, version: str) -> None:
         text = f"is of version {version}, the programs in {bin_directory()} are of version 15"
         assert text in said.stdout + said.stderr
     config.write_text(good)
+    refuse_to_start(pair, version)
     # Who has not put the old state aside is sent to the page, not to the other host, and not to a copy of it.
     for name in ("identity.json", "record.json"):
         shutil.copy2(pair.alpha.directory / "state/old" / name, pair.alpha.directory / "state" / name)
     refused = pair.pgvip(pair.alpha, "init", check=False).stderr
     assert "If pg_upgrade has made it" in refused
     assert "is at work already" not in refused
+
+
+def refuse_to_start(pair: Pair, version: str) -> None:
+    """The daemon of a host whose programs do not fit its data says so, and starts nothing."""
+    host, config = pair.beta, pair.beta.directory / CONFIG
+    pair.pgvip(host, "leave")
+    host.stop_service("pgvip")
+    pg_ctl = bin_directory(version) / "pg_ctl"
+    host.run([pg_ctl, "-D", NEXT, "-m", "fast", "-w", "stop"], user="postgres", timeout_s=60, check=False)
+    config.write_text(config.read_text().replace(str(bin_directory(version)), str(bin_directory())))
+    pair.start_services(host)
+    wanted = f"is of version {version}, the programs in {bin_directory()} are of version 15"
+    wait_until(lambda: wanted in pair.pgvip(host, "status", check=False).stdout, 30, "the reason in status", 0.5)
 
 
 @pytest.mark.nightly

@@ -34,11 +34,11 @@ def outage(**known: Any) -> str:
 def test_the_outage_has_what_can_be_counted_and_says_what_is_not_known() -> None:
     said = outage()
     assert "about 300 relations (tables, indexes, TOAST) in 2 databases" in said
-    assert "links to about 900 files; 10.0 GB of data are not copied" in said, said
+    assert "links to about 900 files; 10 GB of data are not copied" in said, said
     assert "is not known before" in said
     assert "the planner's statistics" in said
     assert "the planner's statistics" not in outage(new=replace(NEW, version="18.0"))
-    assert "the copy of 10.0 GB" in outage(new=replace(NEW, same_disk=False))
+    assert "the copy of 10 GB" in outage(new=replace(NEW, same_disk=False))
 
 
 def test_the_other_way_is_advised_where_this_one_is_long() -> None:
