@@ -239,7 +239,7 @@ def _stop_cleanly(config: Config, deadline: Deadline) -> None:
         return
     obstacles.wake_stopped(config)
     _checkpoint_first(config)
-    if config.postgres.unit and not _shutting_down():
+    if config.postgres.unit and not _shutting_down(deadline):
         check(["systemctl", "stop", "--no-block", config.postgres.unit], timeout_s=deadline.sooner_s(KILL_S))
     else:
         # While the machine shuts down, the unit's own stop is queued behind the hand-over that this stop is part of.
@@ -261,10 +261,10 @@ def _stop_cleanly(config: Config, deadline: Deadline) -> None:
         raise PostgresError("the server ended, but not by a clean shutdown", f'pg_controldata says "{state}".')
 
 
-def _shutting_down() -> bool:
+def _shutting_down(deadline: Deadline) -> bool:
     """Whether systemd shuts the machine down; a systemd that does not say so does not."""
     try:
-        return units.stopping()
+        return units.stopping(deadline.sooner_s(units.TIMEOUT_S))
     except CommandError:
         return False
 

@@ -10,6 +10,7 @@ import pytest
 
 from pgvip.actions import postgres
 from pgvip.errors import CommandError
+from pgvip.setup import enrolment
 from pgvip.system import pgtools, processes, units
 from tests.unit import configs
 
@@ -118,7 +119,8 @@ def test_a_unit_is_not_stopped_by_its_job_while_the_machine_shuts_down(
         assert called.pop().startswith(wanted)
 
 
-def said(stopping: bool | None) -> bool:
+def said(stopping: bool | None, timeout_s: float) -> bool:
+    assert timeout_s <= units.TIMEOUT_S
     if stopping is None:
         raise CommandError("systemctl is-system-running said nothing")
     return stopping
@@ -141,3 +143,19 @@ def test_units_stay_as_confined_as_they_are(unit: str, tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, f"{done.stdout[-200:]}{done.stderr}"
     assert done.stderr == ""  # neither an unknown setting nor a value that is not understood
+
+
+def test_a_systemd_that_does_not_answer_is_not_one_that_does_not_know_the_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that has just booted: the operator looks for a wrong name otherwise."""
+    (tmp_path / "systemctl").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(units, "has_systemd", lambda: True)
+    monkeypatch.setattr(units, "TIMEOUT_S", 0.2)
+    config = configs.make(tmp_path)
+    served = replace(config, postgres=replace(config.postgres, unit="postgresql@15-main.service"))
+    (problem,) = enrolment.unit_problems(served)
+    assert "did not answer" in problem.message
+    assert "systemctl show postgresql@15-main.service" in problem.hint
