@@ -41,7 +41,9 @@ class Known:
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
 
     def local(self, name: str) -> list[tuple[Any, ...]]:
-        usual = {"cluster_bytes": [(10 << 30, 1 << 30)], "database_names": [(1, "postgres"), (5, "app")]}
+        usual: dict[str, list[tuple[Any, ...]]] = {
+            "cluster_bytes": [(10 << 30, 1 << 30)], "database_names": [(1, "postgres"), (5, "app")],
+        }  # fmt: skip
         return self.rows.get(name, usual.get(name, []))
 
 
@@ -79,9 +81,9 @@ def test_the_other_host_has_the_same_ones() -> None:
 
 
 def test_the_new_directory() -> None:
-    for changes in ({"empty": False}, {"writable": False}):
+    for bad in (replace(NEW, empty=False), replace(NEW, writable=False)):
         for whose in ("new", "peer_new"):
-            found = check("new-directory", **{whose: replace(NEW, **changes)})
+            found = check("new-directory", **{whose: bad})
             host = CONFIG.me.name if whose == "new" else CONFIG.peer.name
             assert found.level is Level.CRITICAL
             assert f"on {host}" in found.text
@@ -149,8 +151,9 @@ def test_what_the_page_does_not_cover() -> None:
     assert levels("page", config=replace(here, witness=WitnessConfig(postgresql="host=w"))) == "CRITICAL"
     apart = replace(here, archive=replace(here.archive, directory=Path("/srv/archive")))
     assert "mv /srv/archive /srv/archive.old" in check("page", config=apart).hint
-    for changes in ({"config_directory": Path("/etc/postgresql/15/main")}, {"unit": "pgvip-postgres.service"}):
-        assert levels("page", config=replace(here, postgres=replace(here.postgres, **changes))) == "WARNING"  # type: ignore[arg-type]  # fields by name
+    debian = replace(here.postgres, config_directory=Path("/etc/postgresql/15/main"))
+    for postgres in (debian, replace(here.postgres, unit="pgvip-postgres.service")):
+        assert levels("page", config=replace(here, postgres=postgres)) == "WARNING"
 
 
 def test_check_names_data_and_programs_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,10 @@ class Known:
     counted: Counted = Counted(files=900, relations=300)  # noqa: RUF009 - it is frozen
 
     def local(self, name: str) -> list[tuple[Any, ...]]:
-        return {"cluster_bytes": [(10 << 30, 0)], "database_names": [(1, "postgres"), (5, "app")]}[name]
+        rows: dict[str, list[tuple[Any, ...]]] = {
+            "cluster_bytes": [(10 << 30, 0)], "database_names": [(1, "postgres"), (5, "app")],
+        }  # fmt: skip
+        return rows[name]
 
 
 def outage(**known: Any) -> str:
