@@ -112,7 +112,7 @@ def test_a_unit_is_not_stopped_by_its_job_while_the_machine_shuts_down(
     monkeypatch.setattr(processes, "cluster_processes", lambda _data: [])
     monkeypatch.setattr(processes, "members", lambda _data: [])
     monkeypatch.setattr(processes, "look", lambda _data: processes.Cluster(None, 0))
-    monkeypatch.setattr(pgtools, "control_data", lambda _config: SimpleNamespace(state="shut down"))
+    monkeypatch.setattr(pgtools, "control_data", lambda _config: SimpleNamespace(state="shut down", clean=True))
     for stopping, wanted in ((True, "SIGINT"), (False, "systemctl stop --no-block pg.service"), (None, "systemctl")):
         monkeypatch.setattr(units, "stopping", partial(said, stopping))
         postgres.stop(config, clean=True)
