@@ -76,7 +76,7 @@ class Probes:
         self._config, self._newest, self._wake, self._watchdog = config, newest, wake, watchdog
         self._took_s, self._more = took_s, more or {}
         self._processes = ProcessesProbe(postmaster)
-        self._database = DatabaseProbe(config())
+        self._database = DatabaseProbe(config(), slow=lambda: wake("connection"))
         postgres_config = config().postgres
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
         self._announced: dict[Vip, tuple[float, float]] = {}
