@@ -1,6 +1,7 @@
 """Addresses and interfaces of this host, by rtnetlink.
 
-Each call opens a socket of its own (1 ms), so that threads share nothing and none waits for another.
+Each call opens a socket of its own, so that threads share nothing and none waits for another. What only reads asks
+the C library, in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pgvip.errors import ProbeError, VipError
+from pgvip.system import processes
 
 
 @contextmanager
@@ -54,24 +56,20 @@ GROUPS = 0x1 | 0x10 | 0x100
 
 def held(interface: str) -> set[Address]:
     """The addresses that the interface carries now. ProbeError when that cannot be known."""
-    index = _index(interface, ProbeError)
-    try:
-        with IPRoute() as route:
-            messages = [message for message in route.get_addr(index=index) if message["index"] == index]
-    except (NetlinkError, OSError) as failure:
-        raise ProbeError(f"could not list the addresses of {interface}", f"{failure}.") from failure
-    return {ip_address(text) for message in messages if (text := _text(message))}
+    _index(interface, ProbeError)
+    return {address for name, address, _ in _listed(f"of {interface}") if name == interface}
 
 
 def everywhere() -> set[tuple[str, Address]]:
     """Every address of this host with the interface that carries it. ProbeError when that cannot be known."""
-    names = dict(socket.if_nameindex())
+    return {(name, address) for name, address, _ in _listed("of this host")}
+
+
+def _listed(whose: str) -> list[tuple[str, Address, int]]:
     try:
-        with IPRoute() as route:
-            found = [(names.get(message["index"], ""), _text(message)) for message in route.get_addr()]
-    except (NetlinkError, OSError) as failure:
-        raise ProbeError("could not list the addresses of this host", f"{failure}.") from failure
-    return {(name, ip_address(text)) for name, text in found if name and text}
+        return processes.interface_addresses()
+    except OSError as failure:
+        raise ProbeError(f"could not list the addresses {whose}", f"{failure}.") from failure
 
 
 def interfaces() -> frozenset[str]:
@@ -81,17 +79,8 @@ def interfaces() -> frozenset[str]:
 
 def carries(interface: str, address: Interface) -> bool:
     """Whether the interface carries the address with this very prefix. ProbeError when that cannot be known."""
-    try:
-        index = socket.if_nametoindex(interface)
-    except OSError:
-        return False
-    try:
-        with IPRoute() as route:
-            found = [(_text(message), message["prefixlen"]) for message in route.get_addr(index=index)
-                     if message["index"] == index]  # fmt: skip
-    except (NetlinkError, OSError) as failure:
-        raise ProbeError(f"could not list the addresses of {interface}", f"{failure}.") from failure
-    return any(text and ip_address(text) == address.ip and bits == address.network.prefixlen for text, bits in found)
+    found = _listed(f"of {interface}")
+    return (interface, address.ip, address.network.prefixlen) in found
 
 
 def add_address(interface: str, address: Interface, valid_lft_s: int = 0) -> None:
