@@ -32,6 +32,7 @@ from pgvip.setup import access, rotation
 from pgvip.state import codec
 from pgvip.state.record import Scheduled
 from pgvip.system import processes
+from pgvip.system.kept_local import CHORES
 from pgvip.system.reserve import RESERVE, lack_of
 from pgvip.text.times import TimeError, of_wall
 from pgvip.text.writing import BACKLOG_FILES, waiting
@@ -345,7 +346,7 @@ def elsewhere(config: Config) -> tuple[StandingWarning, ...]:
 
 def archiving(config: Config) -> Document | None:
     """How the local archiver does; None for a standby, which archives nothing, and while the database is silent."""
-    found = report.archiver(config)
+    found = report.archiver(config, CHORES.lent)
     if found is None or found["in_recovery"]:
         return None
     return {
