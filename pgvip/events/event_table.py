@@ -150,7 +150,7 @@ _TABLE: tuple[Kind, ...] = (
         drill="a drill is announced, begins or has ended, with its verdict",
         switchover_dropped="an ordered switchover did not come about in time",
         settings="the primary's settings were raised: this standby is restarted with them",
-        postgresql="this host's PostgreSQL died, was stopped, or runs again, whoever did it",
+        postgresql="this host's PostgreSQL died, was stopped, was killed because it hung, or runs again, whoever did it",
     ),
     *_rows(
         Level.WARNING,
