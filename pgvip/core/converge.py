@@ -143,7 +143,7 @@ def _kill_hung(r: Round) -> None:
     """Kill a server that does not answer, which is started again then; and say why, since its log cannot."""
     if r.start(StopPostgres(clean=False)):
         limit_s = 2 * r.s.hung_after_s
-        r.note("postgresql", f"PostgreSQL answers no connection for {limit_s:g} s (hung_after_s): it is killed and restarted")
+        r.note("postgresql", f"PostgreSQL has answered no connection for {limit_s:g} s: it is killed and started again")
 
 
 def _as_blocked_primary(r: Round) -> None:

@@ -149,7 +149,7 @@ def test_a_primary_s_hung_server_without_a_taker_is_ended_to_be_restarted() -> N
     ended = hung.round()
     assert ended.must_start(StopPostgres).clean is False
     assert [note.text for note in ended.last.notes if note.event == "postgresql"] == [
-        "PostgreSQL answers no connection for 6 s (hung_after_s): it is killed and restarted"]
+        "PostgreSQL has answered no connection for 6 s: it is killed and started again"]
     assert not hung.hangs(failing(value=True, since_s=NOW_S - 5)).round().started(StopPostgres)
 
 
