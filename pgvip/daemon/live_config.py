@@ -119,7 +119,7 @@ WARNINGS: tuple[WarningRow[LiveConfig], ...] = (
                "systemctl restart pgvip, when it suits; it moves no role and stops no PostgreSQL"),
     WarningRow("configuration-refused", lambda live: live.refused,
                "the file was refused at the last reload, and the old configuration is in force: {it}",
-               "correct the file (pgvip config check), then systemctl reload pgvip; pgvip does not start with a mistake"),
+               "correct it (pgvip config check), then systemctl reload pgvip; else pgvip does not start again"),
 )  # fmt: skip
 
 
