@@ -20,7 +20,7 @@ OWN_CHECK = frozenset({
     "version-differs", "unconfirmed", "no-record", "lag", "sync-names", "weak-commits", "heartbeat-failing",
     "vip-twice",
     "settings-wrong", "settings-pending", "settings-overridden", "access-differs", "settings-differ", "hosts-differ",
-    "restart-pending",
+    "restart-pending", "configuration-refused",
 })  # fmt: skip
 """Warnings of `status` that have a check of their own here."""
 
@@ -124,7 +124,7 @@ def _configuration(facts: Facts) -> Iterator[Finding]:
     if facts.identity is None:
         return
     warnings = {one["name"]: one for one in facts.status["warnings"]}
-    for name in ("configuration-differs", "foreign-message", "restart-pending"):
+    for name in ("configuration-differs", "foreign-message", "restart-pending", "configuration-refused"):
         if name in warnings:
             yield warning(warnings[name]["text"], warnings[name]["hint"])
 

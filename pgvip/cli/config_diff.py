@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 def lines(hosts: Sequence[str], found: Sequence[dict[str, Any]]) -> list[str]:
     """For people: each kind under its title."""
     if not found:
-        return [f"{' and '.join(hosts)} are alike"]
+        return [f"PostgreSQL's files, settings and surroundings are the same on {' and '.join(hosts)}"]
     written = list[str]()
     for kind, title in TITLES.items():
         here = [one for one in found if one["kind"] == kind]

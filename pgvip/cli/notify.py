@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,8 @@ def _would(way: delivery.Way, config: Config, batch: Batch) -> dict[str, Any]:
     to = delivery.name(way, config.notify)
     if isinstance(way, str):
         return {"to": to, "ok": True, "said": f"would send\n{forms.mail(batch, config.notify)}".rstrip()}
-    return {"to": to, "ok": True, "said": f"would post {forms.bodies(way.format, batch, '(routing key)')}"}
+    bodies = map(json.dumps, forms.bodies(way.format, batch, "(routing key)"))
+    return {"to": to, "ok": True, "said": "would post " + "\n".join(bodies)}
 
 
 def _sent(way: delivery.Way, config: Config, batch: Batch) -> dict[str, Any]:

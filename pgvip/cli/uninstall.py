@@ -233,7 +233,6 @@ class Removing:
             if args.static_addresses:
                 self._warn(f"the addresses are in {one.file}", one.then)
             else:
-                hint = "\n    ".join((*one.text.splitlines(), f"({one.then})"))
-                self._warn(f"the addresses stay until the next boot; to keep them ({one.manager}):", hint)
+                self._warn(*static_addresses.by_hand(one))
         self.say(f"Left on this host: {config.paths.state} (archive, backups, saved WAL) and {config.file.parent}; "
                  "remove them when nobody needs them. scripts/uninstall removes the program.")  # fmt: skip

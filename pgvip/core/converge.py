@@ -110,7 +110,7 @@ def _as_primary(r: Round, row: Change) -> None:
         elif not handing_over and _noticed(r) and v.guarded:
             r.start(StartPostgres(standby=v.processes.standby_signal, sync=v.sync_term))
     elif v.hung and not v.disks_bad and row.by is not By.INVITE and _hung_long(r):
-        r.start(StopPostgres(clean=False))
+        _kill_hung(r)
     elif v.recovering and v.guarded and not v.is_running(StartPostgres):
         if at_a_target(v):
             without_target(r)  # its promotion would drop what lies beyond
@@ -140,6 +140,13 @@ def _hung_long(r: Round) -> bool:
     return watch.failures >= 3 and r.now_s - since_s >= 2 * r.s.hung_after_s
 
 
+def _kill_hung(r: Round) -> None:
+    """Kill a server that does not answer, which is started again then; and say why, since its log cannot."""
+    if r.start(StopPostgres(clean=False)):
+        limit_s = 2 * r.s.hung_after_s
+        r.note("postgresql", f"PostgreSQL has answered no connection for {limit_s:g} s: it is killed and started again")
+
+
 def _as_blocked_primary(r: Round) -> None:
     """Primary by the record, but without the right: a standby's data may run as a standby, to be compared."""
     v = r.facts()
@@ -147,7 +154,7 @@ def _as_blocked_primary(r: Round) -> None:
         return
     if v.postmaster:
         if v.hung and not v.disks_bad and _hung_long(r):
-            r.start(StopPostgres(clean=False))
+            _kill_hung(r)
     elif v.processes.left:
         r.start(StopPostgres(clean=False))
     elif entitled(v) and leased(v) and not v.k.isolation.isolated and not v.k.durable.lacks:
@@ -177,7 +184,7 @@ def _as_standby(r: Round) -> None:
     elif at_a_target(v) and v.peer_serves:
         without_target(r)
     elif v.hung and not v.disks_bad and _hung_long(r) and not _is_offered_the_role(r):
-        r.start(StopPostgres(clean=False))  # a standby that hangs for ever would keep the pair solo for ever
+        _kill_hung(r)  # a standby that hangs for ever would keep the pair solo for ever
 
 
 def _is_offered_the_role(r: Round) -> bool:

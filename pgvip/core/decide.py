@@ -125,6 +125,7 @@ def decide(knowledge: Knowledge, inputs: Inputs, settings: Settings, now_s: floa
     converge.grants(r)
     converge.addresses(r)
     converge.archive(r)
+    r.forget_unwanted()
 
     # The peer's power after all that: it is switched on only when no claim and no write is left open.
     power_orders.off(r)

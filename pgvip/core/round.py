@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core.actions import Action, Kind, WriteState
+from pgvip.core.actions import Action, AddVip, Kind, Promote, SetSyncNames, WriteState
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Failures, Knowledge
 from pgvip.core.rights import next_term
 from pgvip.core.settings import Inputs, Note, Settings
 from pgvip.core.values import Durable, Record
+
+UNWANTED_S = 60.0
+"""What failed and was not tried again for so long, though it could be, is wanted no more."""
 
 
 class Round:
@@ -65,6 +68,17 @@ class Round:
         work = self.k.work
         if kind in work.failures:
             self.k.work = replace(work, failures={one: past for one, past in work.failures.items() if one != kind})
+
+    def forget_unwanted(self) -> None:
+        """Forget failures of what only another role wants: else `status` would show them for as long as this one lasts.
+
+        Of these kinds, for no right and no change depends on how often one of them has failed.
+        """
+        running = {action.kind for action in self.k.work.running}
+        for kind, past in self.k.work.failures.items():
+            of_a_role = kind in (SetSyncNames, Promote) or isinstance(kind, AddVip)
+            if of_a_role and kind not in running and self.now_s - past.retry_at_s >= UNWANTED_S:
+                self.forgive(kind)
 
     def write(self, durable: Durable) -> bool:
         """Begin to write `durable`; at most one write is under way. It counts when its result is in."""

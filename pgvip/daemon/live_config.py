@@ -24,13 +24,6 @@ if TYPE_CHECKING:
     from pgvip.config.model import Config, FormerVip
     from pgvip.core.settings import StandingWarning
 
-WARNINGS: tuple[WarningRow[tuple[str, ...]], ...] = (
-    WarningRow("restart-pending", "; ".join,
-               "changed in the configuration and not in force before pgvip is restarted: {it}",
-               "systemctl restart pgvip, when it suits; it moves no role and stops no PostgreSQL"),
-)  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """Of the command line; None: as the configuration says."""
@@ -44,21 +37,22 @@ class Options:
 class LiveConfig:
     """Called, it gives the configuration in force, from any thread; SIGHUP has the file read again.
 
-    `pending`: what that changed in the file and needs a restart of the daemon.
+    `pending`: what that changed in the file and needs a restart of the daemon. `refused`: why nothing of it was taken.
     """
 
     def __init__(self, config: Config, options: Options) -> None:
         self._config, self._options = config, options
         self._hearers: tuple[Callable[[Config], None], ...] = ()
         self.pending: tuple[str, ...] = ()
+        self.refused = ""
         self._changing = threading.Lock()
 
     def __call__(self) -> Config:
         return self._config
 
     def warnings(self) -> tuple[StandingWarning, ...]:
-        """What the file said at the last reload and needs a restart of the daemon."""
-        return warned(WARNINGS, self.pending)
+        """What the file said at the last reload and is not in force."""
+        return warned(WARNINGS, self)
 
     def listen(self, hear: Callable[[Config], None]) -> None:
         """Call `hear` with each new configuration from now on, on the loop's thread: it must not wait."""
@@ -80,7 +74,9 @@ class LiveConfig:
                 self._succeed(old, merged)
             except PgvipError as failure:
                 event_log.log("reload-failed", str(failure))
+                self.refused = failure.message
                 return
+        self.refused = ""
         applied, refused = changes(old, new)
         self.pending = tuple(map(str, refused))
         for change in applied:
@@ -115,6 +111,16 @@ class LiveConfig:
             raise ConfigError("could not remember the former addresses", f"{failure}.") from failure
         self._config = new
         say_former(old.former_vips, new, at_s)
+
+
+WARNINGS: tuple[WarningRow[LiveConfig], ...] = (
+    WarningRow("restart-pending", lambda live: "; ".join(live.pending),
+               "changed in the configuration and not in force before pgvip is restarted: {it}",
+               "systemctl restart pgvip, when it suits; it moves no role and stops no PostgreSQL"),
+    WarningRow("configuration-refused", lambda live: live.refused,
+               "the file was refused at the last reload, and the old configuration is in force: {it}",
+               "correct it (pgvip config check), then systemctl reload pgvip; else pgvip does not start again"),
+)  # fmt: skip
 
 
 def _refuse_misplaced(old: Config, new: Config) -> None:

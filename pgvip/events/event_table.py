@@ -150,7 +150,7 @@ _TABLE: tuple[Kind, ...] = (
         drill="a drill is announced, begins or has ended, with its verdict",
         switchover_dropped="an ordered switchover did not come about in time",
         settings="the primary's settings were raised: this standby is restarted with them",
-        postgresql="this host's PostgreSQL died, was stopped, or runs again, whoever did it",
+        postgresql="this host's PostgreSQL died, was stopped, was killed as hung, or runs again, whoever did it",
     ),
     *_rows(
         Level.WARNING,
@@ -275,6 +275,7 @@ _TABLE: tuple[Kind, ...] = (
         peer_unfit="the standby reports that its server may not take over",
         settings_pending="a setting was changed and is not in force before PostgreSQL is restarted",
         restart_pending="pgvip's configuration was changed in what is not in force before the daemon is restarted",
+        configuration_refused="a reload was refused, and the configuration file is still not what is in force",
         access_differs="pg_hba.conf or pg_ident.conf differs: who may connect is not the same on both hosts",
         settings_differ="settings of PostgreSQL are not the same on both hosts",
         hosts_differ="a library, a directory, a locale or a version of collations is not the same on both hosts",

@@ -61,6 +61,13 @@ def recipe(interface: str, addresses: Sequence[IPv4Interface | IPv6Interface], r
     return Recipe("none that is known", text, "Have it run at each boot.")
 
 
+def by_hand(one: Recipe) -> tuple[str, str]:
+    """For a person who keeps the addresses: what is so, and what to write where."""
+    place = f", in {one.file}" if one.file else ""
+    what = f"the addresses stay until the next boot; to keep them ({one.manager}{place}):"
+    return what, "\n    ".join((*one.text.splitlines(), f"({one.then})"))
+
+
 def write(one: Recipe) -> None:
     """Write the file. ActionError."""
     if one.file is None:

@@ -70,11 +70,14 @@ def remove_left_over(path: Path) -> None:
 
 def read(path: Path, max_bytes: int) -> bytes:
     """The content of a regular file; OSError, also when it is longer than `max_bytes` or no regular file."""
+    content = bytearray()
     with open_regular(path) as file:
-        content = file.read(max_bytes + 1)
+        # read(N) takes memory for N at once, and a limit may be higher than what a machine has
+        while len(content) <= max_bytes and (more := file.read(min(CHUNK_BYTES, max_bytes + 1 - len(content)))):
+            content += more
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, f"longer than {max_bytes} bytes", str(path))
-    return content
+    return bytes(content)
 
 
 def open_regular(path: Path, flags: int = 0) -> BinaryIO:

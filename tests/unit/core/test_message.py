@@ -13,7 +13,9 @@ from pgvip.core.actions import (
     ClaimTerm,
     DropVip,
     Kind,
+    Promote,
     Rejoin,
+    SetSyncNames,
     StartPostgres,
     StopPostgres,
     WriteState,
@@ -557,6 +559,18 @@ def test_an_action_that_failed_twice_is_an_operator_s_concern() -> None:
     assert "action-failing" not in once.round().warnings()
     twice = primary().knows(failures={AddVip(Vip.PRIMARY): Failures(2, NOW_S + 60, "no")})
     assert "action-failing" in twice.round().warnings()
+
+
+@pytest.mark.parametrize("kind", [SetSyncNames, Promote, AddVip(Vip.PRIMARY)], ids=str)
+def test_what_only_another_role_wants_is_no_failure_for_ever(kind: Kind) -> None:
+    """A primary that failed in it, and is the standby since: nobody tries it again, so that nothing would clear it."""
+    failed = standby().knows(failures={kind: Failures(2, NOW_S - 59.0, "no")}).round()
+    assert "action-failing" in failed.warnings()
+    later = standby().knows(failures={kind: Failures(2, NOW_S - 60.0, "no")}).round()
+    assert "action-failing" not in later.warnings()
+    assert later.k.work.failures == {}
+    under_way = standby().knows(failures={kind: Failures(2, NOW_S - 60.0, "no"), WriteState: Failures(2, 0.0, "no")})
+    assert WriteState in under_way.round().k.work.failures
 
 
 def test_a_host_whose_peer_is_alone_by_choice_says_why_it_is_never_eligible() -> None:

@@ -40,11 +40,18 @@ def test_a_file_with_mistakes_changes_nothing(file: Path, capsys: pytest.Capture
     live = LiveConfig(old, Options(file, "db1"))
     heard: list[Config] = []
     live.listen(heard.append)
+    text = file.read_text()
     file.write_text(edited(("[paths]", '[log]\nlevel = "loud"\n[paths]')))
     live.reload()
     assert live() is old
     assert heard == []
     assert "reload-failed: " in capsys.readouterr().err
+    [warning] = live.warnings()
+    assert warning.name == "configuration-refused"
+    assert 'log.level = "loud"' in warning.text
+    file.write_text(text)
+    live.reload()
+    assert live.warnings() == ()
 
 
 def test_what_needs_a_restart_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

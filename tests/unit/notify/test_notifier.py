@@ -292,7 +292,8 @@ def test_the_test_message_goes_every_way(
     assert run(config, monkeypatch, "--dry-run") == 0
     assert service.posted == []
     assert not (tmp_path / "mail").exists()
-    capsys.readouterr()
+    [would] = [line for line in capsys.readouterr().out.splitlines() if "json (" in line]
+    assert json.loads(would.partition("would post ")[2])["events"][0]["event"] == "test"
     assert run(config, monkeypatch, "--json") == 1
     found = json.loads(capsys.readouterr().out)["messages"]
     assert [one["ok"] for one in found] == [True, True, False]

@@ -163,6 +163,9 @@ def test_each_manager_of_networks_has_its_words(tmp_path: Path, monkeypatch: pyt
     one = recipe("networkd")
     place = tmp_path / "networkd/etc/systemd/network/10-eth.network.d/pgvip-addresses.conf"
     assert one.file == place
+    what, hint = static_addresses.by_hand(one)
+    assert f"(systemd-networkd, in {place})" in what  # a [Network] section alone does not say where it belongs
+    assert hint.splitlines()[-1].strip() == "(networkctl reload)"
     static_addresses.write(one)
     assert "[Network]\nAddress=10.9.0.100/32\nAddress=fd00::100/128\n" in place.read_text()
     put(tmp_path, "netplan/etc/netplan/50-x.yaml")

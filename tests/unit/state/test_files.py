@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,18 @@ def test_a_file_is_replaced_by_one_of_the_same_owner_without_special_bits(path: 
     files.write_like(path, "new", path)
     found = path.stat()
     assert (path.read_text(), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == ("new", 0o750, 4321, 8765)
+
+
+def test_reading_takes_memory_for_what_is_there_not_for_the_limit(path: Path) -> None:
+    """A limit of 1 GB fails where memory is short or is not overcommitted (vm.overcommit_memory = 2)."""
+    path.write_bytes(b"short")
+    tracemalloc.start()
+    try:
+        assert files.read(path, 1 << 30) == b"short"
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 16 << 20
 
 
 def test_reading_is_bounded(path: Path) -> None:
