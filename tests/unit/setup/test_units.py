@@ -105,14 +105,14 @@ def test_a_unit_is_not_stopped_by_its_job_while_the_machine_shuts_down(
     called: list[str] = []
     config = configs.make(tmp_path)
     config = replace(config, postgres=replace(config.postgres, unit="pg.service"))
-    monkeypatch.setattr(processes, "postmaster", lambda _data: object())
+    monkeypatch.setattr(processes, "postmaster", lambda _data: None if called else object())
     monkeypatch.setattr(postgres, "_checkpoint_first", lambda _config: None)
     monkeypatch.setattr(postgres, "check", lambda argv, **_: called.append(" ".join(argv)))
     monkeypatch.setattr(postgres, "_signal_postmaster", lambda _config, number: called.append(number.name))
     monkeypatch.setattr(processes, "cluster_processes", lambda _data: [])
     monkeypatch.setattr(processes, "members", lambda _data: [])
     monkeypatch.setattr(processes, "look", lambda _data: processes.Cluster(None, 0))
-    monkeypatch.setattr(pgtools, "control_data", lambda _config: SimpleNamespace(state="shut down"))
+    monkeypatch.setattr(pgtools, "control_data", lambda _config: SimpleNamespace(state="shut down", clean=True))
     for stopping, wanted in ((True, "SIGINT"), (False, "systemctl stop --no-block pg.service"), (None, "systemctl")):
         monkeypatch.setattr(units, "stopping", partial(said, stopping))
         postgres.stop(config, clean=True)
