@@ -9,9 +9,9 @@ import pytest
 
 from tests.lab.hosts import PERSISTENT, Host
 from tests.lab.nodes import wait_until
+from tests.lab.pages import commands
 from tests.lab.scene import Scene
 from tests.lab.store import PairStore
-from tests.lab.test_addresses import commands
 
 PAGE = "remove-a-host"
 SLOTS = "select coalesce(string_agg(slot_name, ' ' order by slot_name), '') from pg_replication_slots"

@@ -224,7 +224,7 @@ def test_nothing_is_asked_of_a_removed_peer(config: Config, monkeypatch: pytest.
     """Its address and its fence device may be another machine's by now; its slot is dropped."""
     asked: list[object] = []
     monkeypatch.setattr("pgvip.probes.peer_database.probe", lambda *words: asked.append("database"))
-    monkeypatch.setattr("pgvip.probes.fence_status.probe", lambda _config: asked.append("fence") or "on")
+    monkeypatch.setattr("pgvip.probes.fence_status.probe", lambda _config: asked.append("fence"))
     monkeypatch.setattr("pgvip.actions.replication.ensure_slot", lambda _c, *, removed: asked.append(removed))
     for at in ("", "2026-01-01T00:00:00+00:00"):
         host = primary(Mode.SOLO).durable(removed=at).round()
