@@ -105,7 +105,7 @@ def test_a_unit_is_not_stopped_by_its_job_while_the_machine_shuts_down(
     called: list[str] = []
     config = configs.make(tmp_path)
     config = replace(config, postgres=replace(config.postgres, unit="pg.service"))
-    monkeypatch.setattr(processes, "postmaster", lambda _data: object())
+    monkeypatch.setattr(processes, "postmaster", lambda _data: None if called else object())
     monkeypatch.setattr(postgres, "_checkpoint_first", lambda _config: None)
     monkeypatch.setattr(postgres, "check", lambda argv, **_: called.append(" ".join(argv)))
     monkeypatch.setattr(postgres, "_signal_postmaster", lambda _config, number: called.append(number.name))
