@@ -218,3 +218,21 @@ def peer_vip_look(config: Config, held: frozenset[Vip] | None) -> object:
     seen = Observations() if held is None else Observations(held=Observation(held, now_s()))
     probes = probes_of(lambda: config, replace(snapshot_of(config), seen=seen))
     return next(probe for probe in probes.all() if probe.name == "peer_vip").look()
+
+
+def test_the_peers_database_is_asked_now_and_then_while_its_daemon_is_heard(config: Config) -> None:
+    made = snapshot_of(config)
+    heard = made.decision.knowledge.peer.heard
+    assert heard is not None
+
+    def pauses_s(age_s: float) -> dict[str, float]:
+        knowledge = made.decision.knowledge
+        peer = replace(knowledge.peer, heard=replace(heard, at_s=now_s() - age_s))
+        decision = replace(made.decision, knowledge=replace(knowledge, peer=peer))
+        every = probes_of(lambda: config, replace(made, decision=decision)).all()
+        return {probe.name: probe.period_s() for probe in every if probe.name in ("peer_own", "peer_vip")}
+
+    settings = config.settings
+    assert pauses_s(0.0) == {"peer_own": probe_table.REST_S, "peer_vip": probe_table.VIP_REST_S}
+    quiet_s = settings.interval_s / 2
+    assert pauses_s(2.5 * settings.heartbeat_s) == {"peer_own": quiet_s, "peer_vip": quiet_s}
