@@ -332,5 +332,5 @@ def _end(looks: Mapping[str, Look]) -> str:
 
 
 def _say(text: str) -> None:
-    put(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+    put(f"{time.strftime('%H:%M:%S', time.gmtime())} UTC {text}", flush=True)
 

@@ -172,7 +172,8 @@ def unit_problems(config: Config) -> list[PgvipError]:
     try:
         pid, restart = units.main_pid(unit), units.restarts(unit)
     except CommandError as failure:
-        return [PostgresError(f'postgresql.unit = "{unit}": systemd does not know it', str(failure))]
+        hint = f"Try again when this answers at once: systemctl show {unit}."
+        return [PostgresError(f'systemd did not answer about postgresql.unit = "{unit}"', str(failure), hint)]
     if restart:
         # A server that systemd brings back after its role was handed over is a second writer.
         hint = f"Run systemctl edit {unit}, and write [Service] and Restart=no."
