@@ -172,6 +172,7 @@ class Background:
         self._elsewhere: tuple[StandingWarning, ...] = ()
         self._server, self._own_server = ServerState(), _Seen()
         self._server_warnings: tuple[StandingWarning, ...] = ()
+        self._compared = pair_addresses.Compared()
         self._backups_seen = False
         self._lines: list[str] | None = None
         self._ended = threading.Event()
@@ -298,7 +299,7 @@ class Background:
             *(warned(ROTATION_WARNINGS, rotating) if rotating else ()),
             *self._elsewhere,
             *self._lacking_backups(at_s),
-            *pair_addresses.differing(self._config(), self._peer.of("addresses", at_s)),
+            *self._compared.warnings(self._config(), self._peer.parts.get("addresses")),
             *self._more(),
         )
 

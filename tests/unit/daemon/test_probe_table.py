@@ -225,7 +225,7 @@ def test_nothing_is_asked_of_a_removed_peer(config: Config, monkeypatch: pytest.
     asked: list[object] = []
     monkeypatch.setattr("pgvip.probes.peer_database.probe", lambda *words: asked.append("database"))
     monkeypatch.setattr("pgvip.probes.fence_status.probe", lambda _config: asked.append("fence"))
-    monkeypatch.setattr("pgvip.actions.replication.ensure_slot", lambda _c, *, removed: asked.append(removed))
+    monkeypatch.setattr("pgvip.actions.replication.ensure_slot", lambda _c, _s, *, removed: asked.append(removed))
     for at in ("", "2026-01-01T00:00:00+00:00"):
         host = primary(Mode.SOLO).durable(removed=at).round()
         assert host.last is not None
@@ -236,3 +236,21 @@ def test_nothing_is_asked_of_a_removed_peer(config: Config, monkeypatch: pytest.
             with suppress(ProbeError):
                 probes[name]()
     assert asked == ["database", "fence", False, True]
+
+
+def test_the_peers_database_is_asked_now_and_then_while_its_daemon_is_heard(config: Config) -> None:
+    made = snapshot_of(config)
+    heard = made.decision.knowledge.peer.heard
+    assert heard is not None
+
+    def pauses_s(age_s: float) -> dict[str, float]:
+        knowledge = made.decision.knowledge
+        peer = replace(knowledge.peer, heard=replace(heard, at_s=now_s() - age_s))
+        decision = replace(made.decision, knowledge=replace(knowledge, peer=peer))
+        every = probes_of(lambda: config, replace(made, decision=decision)).all()
+        return {probe.name: probe.period_s() for probe in every if probe.name in ("peer_own", "peer_vip")}
+
+    settings = config.settings
+    assert pauses_s(0.0) == {"peer_own": probe_table.REST_S, "peer_vip": probe_table.VIP_REST_S}
+    quiet_s = settings.interval_s / 2
+    assert pauses_s(2.5 * settings.heartbeat_s) == {"peer_own": quiet_s, "peer_vip": quiet_s}
