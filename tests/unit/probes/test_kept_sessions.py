@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
 from pgvip.probes import kept_sessions
 from pgvip.probes.database import DatabaseProbe
@@ -114,7 +115,7 @@ def test_the_probe_logs_in_until_the_kept_sessions_vouch_and_again_after_a_failu
 
     assert said(READY)
     assert said(READY), "no kept session has been answered"
-    probe._kept.answered(server(), kept_sessions.now_s())
+    probe._kept.answered(server(), now_s())
     assert said(READY)
     assert not said(READY)
     with pytest.raises(ProbeError):

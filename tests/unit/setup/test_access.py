@@ -1,4 +1,5 @@
 import base64
+import getpass
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -236,6 +237,7 @@ def test_a_host_is_let_in_by_its_former_address_for_a_time(tmp_path: Path) -> No
 def test_where_a_server_reads_its_access_files_is_asked_once_while_it_runs(tmp_path: Path) -> None:
     """Two programs each time otherwise; another server may read others."""
     cluster, config = Cluster(tmp_path), configs.make(tmp_path)
+    config = replace(config, postgres=replace(config.postgres, user=getpass.getuser()))
     calls = tmp_path / "calls"
     program = config.postgres.bin_directory / "postgres"
     program.parent.mkdir()
