@@ -24,6 +24,7 @@ def levels(document: dict[str, Any]) -> dict[str, str]:
     return {one["name"]: one["level"] for one in document["checks"] if one["level"] != "OK"}
 
 
+@pytest.mark.pair(version="16")
 @pytest.mark.timeout(120)
 def test_what_prevents_an_upgrade_is_found_while_the_pair_serves(scene: Scene) -> None:
     first, second = scene.primary, scene.standby
