@@ -16,7 +16,7 @@ from pgvip.deadlines import now_s
 from pgvip.errors import PostgresError, ProbeError, PromoteError
 from pgvip.events.event_log import log
 from pgvip.system import pgtools, processes
-from pgvip.system.procfs import parent_of, stat_of
+from pgvip.system.procfs import alive, parent_of, stat_of
 from pgvip.system.sql import REPLICATION_ROLE
 
 if TYPE_CHECKING:
@@ -115,15 +115,22 @@ class Start:
 
 
 class Shutdown:
-    """What may be in the way of a fast shutdown that was asked for."""
+    """What may be in the way of a fast shutdown that is about to be asked for.
 
-    def __init__(self, config: Config) -> None:
+    `handover`: the peer waits for the end of the server, and no WAL file of pgvip's archive is waited for.
+    """
+
+    def __init__(self, config: Config, *, handover: bool = False) -> None:
         self._config = config
         self._looked_s = self._begun_s = now_s()
         self._closed_s = 0.0
+        self._hurries = handover and config.archive.enabled  # the command of another archive is not ours to end
+        self._has_all = False
+        self._senders = self._to_the_peer() if self._hurries else []
 
     def clear(self) -> None:
         """Wake what is stopped; end WAL clients and the archiver once the peer has everything."""
+        self._let_archiver_go()
         if now_s() - self._looked_s < LOOK_EVERY_S:
             return
         self._looked_s = now_s()
@@ -145,9 +152,25 @@ class Shutdown:
         if ended and waited_s < GRACE_S + 2 * LOOK_EVERY_S:
             log("obstacle", f"PostgreSQL's stop waited for these and they were ended: {', '.join(ended)}")
 
+    def _let_archiver_go(self) -> None:
+        """End the archive command that the end of the server waits for, as soon as the peer has everything.
+
+        The archiver ends with it (pgarch.c: a command that is killed by a signal). Its file is still marked ready, and
+        is archived by the rejoin (pgvip.rejoin.unarchived).
+        """
+        if not self._hurries or any(alive(ref) for ref in self._senders):
+            return
+        self._has_all = self._has_all or self._closed()
+        if self._has_all:  # the archiver may be about to start its last command: it is looked for until the end
+            _end(_commands_of(self._config, _of_kind(self._config, "archiver")))
+
+    def _to_the_peer(self) -> list[ProcessRef]:
+        senders = _of_kind(self._config, "walsender")
+        return [ref for ref in senders if REPLICATION_ROLE in _title(ref).split()]
+
     def _closed(self) -> bool:
         """The shutdown checkpoint is written, and the peer's receiver has confirmed it: its sender has ended."""
-        if any(REPLICATION_ROLE in _title(ref).split() for ref in _of_kind(self._config, "walsender")):
+        if self._to_the_peer():
             return False
         with suppress(PostgresError):
             return pgtools.control_data(self._config).clean

@@ -72,15 +72,16 @@ def start(config: Config, *, standby: bool, sync: bool, system_id: str = "") -> 
         replication.ensure_slot(config)
 
 
-def stop(config: Config, *, clean: bool) -> None:
+def stop(config: Config, *, clean: bool, handover: bool = False) -> None:
     """Stop every process of the cluster, and see that none is left.
 
     `clean`: a fast shutdown, verified by pg_controldata; PostgresError when it does not come to an end within
-    `stop_timeout_s`, and nothing is killed then. Else everything is killed at once.
+    `stop_timeout_s`, and nothing is killed then. Else everything is killed at once. `handover`: a clean stop does not
+    wait for the archiver once the peer has everything.
     """
     deadline = Deadline.after(config.postgres.stop_timeout_s)
     if clean:
-        _stop_cleanly(config, deadline)
+        _stop_cleanly(config, deadline, handover=handover)
     else:
         _kill(config)
     _verify_gone(config)
@@ -228,7 +229,7 @@ def _stays(config: Config) -> None:
 # --- stop ------------------------------------------------------------------------------------------------
 
 
-def _stop_cleanly(config: Config, deadline: Deadline) -> None:
+def _stop_cleanly(config: Config, deadline: Deadline, *, handover: bool) -> None:
     data = config.postgres.data_directory
     if processes.postmaster(data) is None:
         if processes.cluster_processes(data):
@@ -239,16 +240,17 @@ def _stop_cleanly(config: Config, deadline: Deadline) -> None:
         return
     obstacles.wake_stopped(config)
     _checkpoint_first(config)
-    if config.postgres.unit and not _shutting_down():
+    shutdown = obstacles.Shutdown(config, handover=handover)
+    if config.postgres.unit and not _shutting_down(deadline):
         check(["systemctl", "stop", "--no-block", config.postgres.unit], timeout_s=deadline.sooner_s(KILL_S))
     else:
         # While the machine shuts down, the unit's own stop is queued behind the hand-over that this stop is part of.
         _signal_postmaster(config, signal.SIGINT)
-    shutdown = obstacles.Shutdown(config)
 
     def ended() -> bool:
         shutdown.clear()
-        return not processes.look(data).live
+        # Sessions by the hundred are not counted again and again while the postmaster ends them.
+        return processes.postmaster(data) is None and not processes.look(data).live
 
     wait_until(
         ended,
@@ -261,10 +263,10 @@ def _stop_cleanly(config: Config, deadline: Deadline) -> None:
         raise PostgresError("the server ended, but not by a clean shutdown", f'pg_controldata says "{state}".')
 
 
-def _shutting_down() -> bool:
+def _shutting_down(deadline: Deadline) -> bool:
     """Whether systemd shuts the machine down; a systemd that does not say so does not."""
     try:
-        return units.stopping()
+        return units.stopping(deadline.sooner_s(units.TIMEOUT_S))
     except CommandError:
         return False
 

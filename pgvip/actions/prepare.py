@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.core.values import Lsn, WalPoint
-from pgvip.errors import PostgresError, ProbeError
+from pgvip.errors import CommandError, PostgresError, ProbeError
 from pgvip.state import files
 from pgvip.system import pgconf, pgtools, processes, server_settings, server_tls
 from pgvip.system.sql import connect_peer
@@ -42,6 +42,7 @@ def prepare(config: Config, *, standby: bool, sync: bool, system_id: str) -> Non
         raise PostgresError(
             "the data on this host is not whole", f"An earlier {why} was interrupted.", "It must be cloned again."
         )
+    _refuse_other_version(config)  # first: such programs may read the control data wrongly
     _refuse_strangers(config, system_id)
     _refuse_without_keys(config)
     if standby:
@@ -135,6 +136,15 @@ def forget_killed_postmaster(config: Config) -> None:
                 file.unlink()
 
 
+def _refuse_other_version(config: Config) -> None:
+    try:
+        wrong = pgtools.version_problem(config)
+    except CommandError:
+        return  # not known; the start itself will say more
+    if wrong is not None:
+        raise wrong
+
+
 def _refuse_strangers(config: Config, system_id: str) -> None:
     data = config.postgres.data_directory
     for directory in {data, config.postgres.config_directory}:
@@ -149,7 +159,7 @@ def _refuse_strangers(config: Config, system_id: str) -> None:
         raise PostgresError(
             f'"{data}" is another database cluster',
             f"Its system identifier is {found}, the pair's is {system_id}.",
-            "Clone this host again, or correct data_directory.",
+            f"Clone this host again, or correct data_directory. If pg_upgrade has made it: {pgtools.UPGRADE}.",
         )
 
 

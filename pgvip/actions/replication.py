@@ -20,8 +20,13 @@ from pgvip.system import pgconf, pgtools, processes
 from pgvip.system.sql import REPLICATION_ROLE, connect_local
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from pgvip.config.model import Config
     from pgvip.system.sql import Session
+
+    Connect = Callable[[Config], AbstractContextManager[Session]]
 
 ANSWER_S = 2.0
 RELOAD_S = 10.0
@@ -97,15 +102,19 @@ def confirm_grant(config: Config, *, sync: bool, timeout_s: float) -> WalPoint:
         raise PostgresError("could not confirm what the standby has", str(failure)) from failure
 
 
-def ensure_slot(config: Config) -> None:
+def ensure_slot(config: Config, connect: Connect = connect_local, *, removed: bool = False) -> None:
     """See that this server keeps WAL for the peer: a physical slot, made again when it lost its WAL.
 
-    On a standby as well, where the slot is for the day of its promotion. Slots of others that a clone could not take
-    along are made again. Raises ProbeError.
+    On a standby as well, where the slot is for the day of its promotion. A peer that is `removed` has none, unless it
+    is in use. Slots of others that a clone could not take along are made again. Raises ProbeError.
     """
     name = pgconf.slot_name(config.peer.name)
-    with connect_local(config) as session:
-        ensure_slot_in(session, name)
+    with connect(config) as session:
+        if removed:
+            for unused in (name, slots.copy_slot_name(config.peer.name)):
+                session.query("slot_drop", (unused,), timeout_s=ANSWER_S)
+        else:
+            ensure_slot_in(session, name)
         slots.remake(config, session)
         slots.note(config, session)
 
@@ -118,12 +127,12 @@ def ensure_slot_in(session: Session, name: str, timeout_s: float = ANSWER_S) -> 
     session.query("slot_create", (name, name), timeout_s=timeout_s)
 
 
-def advance_slot(config: Config) -> None:
+def advance_slot(config: Config, connect: Connect = connect_local) -> None:
     """On a standby: let the slot that it keeps for the peer go on to what is replayed here, and those of others follow.
 
     Nothing happens on a primary, or while a slot is in use. Raises ProbeError.
     """
-    with connect_local(config) as session:
+    with connect(config) as session:
         session.query("slot_advance", (pgconf.slot_name(config.peer.name),), timeout_s=ANSWER_S)
         if session.query("in_recovery", timeout_s=ANSWER_S)[0][0]:
             slots.follow(config, session)

@@ -15,9 +15,11 @@ from pgvip.archive.catalog import Holdings, holdings
 from pgvip.archive.listing import Stored, Survey
 from pgvip.archive.packing import plain_name
 from pgvip.archive.retention import Doubt, Need
+from pgvip.core.removed_peer import since
 from pgvip.core.values import Lsn, WalPoint
-from pgvip.errors import ArchiveError, CommandError, FormatError, PgvipError, ProbeError, RefusedError
+from pgvip.errors import ArchiveError, CommandError, FormatError, PgvipError, ProbeError, RecordError, RefusedError
 from pgvip.state import codec, files
+from pgvip.state.record import RecordStore
 from pgvip.system import mounts, pgconf, pgtools, wal_commands
 from pgvip.system.commands import run
 from pgvip.system.sql import connect_local
@@ -50,7 +52,8 @@ class Server:
 class Picture:
     """`peer` None: it could not be checked, and `peer_why` says why. `backups`: of both hosts.
 
-    `index`: what the peer reports now; `last`: the same, or else what it reported last.
+    `index`: what the peer reports now; `last`: the same, or else what it reported last. `removed`: an operator removed
+    the peer, and nothing is kept for it.
     """
 
     at: float
@@ -63,6 +66,7 @@ class Picture:
     backups: list[Backup]
     server: Server
     peer_name: str
+    removed: bool = False
 
     @property
     def holdings(self) -> Holdings:
@@ -87,6 +91,8 @@ class Picture:
     def doubts(self, config: Config, *, without_peer: bool = False) -> list[Doubt]:
         """Why nothing may be removed now; empty when it may. `without_peer`: the operator does without its word."""
         found = list(self.server.doubts)
+        if self.removed:
+            return [*found, *retention.backup_doubts(self.reachable, config.backup.keep)]
         if self.index is None and not without_peer:
             cause = f"{config.peer.name} exports its archive and that it is mounted"
             if config.archive.by_link:
@@ -101,13 +107,28 @@ class Picture:
 def take(config: Config) -> Picture:
     """Read everything. ArchiveError when this host's own archive or backups cannot be read."""
     own = look(config, config.archive.directory)
-    peer, index, why = _look_at_peer(config)
+    gone, peer, index, why, last = _peer(config)
     segment_bytes = pgtools.control_data(config).segment_bytes
-    last = index or _last_heard(config)
     known = [*backups.own(config), *(last.backups if last else ())]
-    return Picture(
-        time.time(), segment_bytes, own, peer, why, index, last, known, ask_server(config), config.peer.name
-    )
+    server = ask_server(config, removed=gone)
+    return Picture(time.time(), segment_bytes, own, peer, why, index, last, known, server, config.peer.name, gone)
+
+
+def _peer(config: Config) -> tuple[bool, Survey | None, Index | None, str, Index | None]:
+    """Whether the peer is removed; what is seen of it now, with why not; what it reported last."""
+    if _removed(config):
+        return True, None, None, "it is removed", None
+    peer, index, why = _look_at_peer(config)
+    return False, peer, index, why, index or _last_heard(config)
+
+
+def _removed(config: Config) -> bool:
+    """An operator removed the peer: what it needed is needed no more. A record that cannot be read says nothing."""
+    try:
+        durable = RecordStore(config.paths.record).load()
+    except RecordError:
+        return False
+    return durable is not None and bool(since(durable, config.me.name))
 
 
 def remember(config: Config, picture: Picture) -> None:
@@ -197,23 +218,27 @@ def _look_at_peer(config: Config) -> tuple[Survey | None, Index | None, str]:
         return peer, None, " ".join(filter(None, (failure.message, failure.detail)))
 
 
-def ask_server(config: Config) -> Server:
-    """Who needs WAL, as the local server knows it; every unknown position is a doubt."""
+def ask_server(config: Config, *, removed: bool = False) -> Server:
+    """Who needs WAL, as the local server knows it; every unknown position is a doubt, but that of a removed peer."""
     try:
         with connect_local(config) as session:
             rows = session.query("wal_needs", timeout_s=ANSWER_S)
     except ProbeError as failure:
         text = str(failure).replace("\n", "; ")
         return Server(doubts=[Doubt(f"the local database does not say what WAL is needed: {text}", "Start it.")])
-    return understand(config, [(kind, name, position, state) for kind, name, position, state in rows])
+    return understand(config, [(kind, name, position, state) for kind, name, position, state in rows], removed=removed)
 
 
-def understand(config: Config, rows: Sequence[tuple[str, str, str | None, str]]) -> Server:
+def understand(
+    config: Config, rows: Sequence[tuple[str, str, str | None, str]], *, removed: bool = False
+) -> Server:
     """Understand the rows of wal_needs.sql."""
-    server = Server()
+    server, slot = Server(), pgconf.slot_name(config.peer.name)
     for kind, name, position, state in rows:
-        _take_row(server, kind, name, position, state)
-    slot = pgconf.slot_name(config.peer.name)
+        if not (removed and name == slot):
+            _take_row(server, kind, name, position, state)
+    if removed:
+        return server
     if not any(kind == "slot" and name == slot and position for kind, name, position, _ in rows):
         what = f"the position of {config.peer.name} is unknown: replication slot {slot} is not there or lost its WAL"
         server.doubts.append(Doubt(what, f"See that {config.peer.name} is back: pgvip status."))

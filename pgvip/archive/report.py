@@ -13,9 +13,13 @@ from pgvip.system.wal_files import segment_name
 from pgvip.text.writing import BACKLOG_FILES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from pgvip.archive.inventory import Picture
     from pgvip.archive.listing import Survey
     from pgvip.config.model import Config
+    from pgvip.system.sql import Session
 
 Document = dict[str, Any]
 
@@ -77,10 +81,12 @@ def destination(name: str, required: bool, seen: Picture) -> Document:
     }
 
 
-def archiver(config: Config) -> Document | None:
+def archiver(
+    config: Config, connect: Callable[[Config], AbstractContextManager[Session]] = connect_local
+) -> Document | None:
     """How the local server's archiver does; None when it does not answer."""
     try:
-        with connect_local(config) as session:
+        with connect(config) as session:
             row = session.query("archiver", timeout_s=ANSWER_S)[0]
     except ProbeError:
         return None

@@ -46,7 +46,7 @@ CHECKS = (
     Check("settings", "postgresql.settings", "PostgreSQL's settings are what pgvip needs"),
     Check("same-files", "alike.same_files", "PostgreSQL's files and settings are the same on both hosts", waits=True),
     Check("same-hosts", "alike.same_hosts", "libraries, tablespaces, locales, disks fit on both", waits=True),
-    Check("data-directory", "postgresql.data", "the data directory is the pair's, and closed to others"),
+    Check("data-directory", "postgresql.data", "the data directory is the pair's, closed to others, fits the programs"),
     Check("rewind", "postgresql.rewind", "pg_rewind can be used"),
     Check("attached", "streaming.attached", "the standby is attached and streams"),
     Check("lag", "streaming.lag", "replication lag in bytes and seconds"),
@@ -70,3 +70,8 @@ CHECKS = (
     Check("clock", "machine.clock", "the two hosts' clocks agree"),
 )
 BY_NAME = {check.name: check for check in CHECKS}
+OF_PEER = frozenset({
+    "takeover", "peer", "versions", "same-files", "same-hosts", "attached", "lag", "sync", "archive-peer", "fencing",
+    "monitoring-connection", "replication-connection", "clock",
+})  # fmt: skip
+"""Checks of the other host, by their names: they are skipped where that one is removed."""

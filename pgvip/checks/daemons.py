@@ -52,6 +52,8 @@ def role(facts: Facts) -> Finding:
     if record["mode"] == "solo":
         by_choice = "primary_standby" in (status["me"]["override"], status["peer"]["override"])
         text = f"{record['primary']} serves alone ({record['cause']})"
+        if facts.removed:
+            return ok(f"{record['primary']} serves alone: the other host is removed", term)
         hint = "" if by_choice else "bring the other host back, and see why it does not follow: pgvip status"
         return ok(text, term) if by_choice else warning(text, hint, perf=[term])
     if status["me"]["postgresql"]["state"] not in ("read-write", "standby"):

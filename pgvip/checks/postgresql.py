@@ -157,10 +157,21 @@ def _data(facts: Facts) -> Iterator[Finding]:
         if os.path.realpath(running) != os.path.realpath(directory):
             text = f"the server's data are in {running}, not in {directory}"
             yield critical(text, "correct postgresql.data_directory")
+    if pgtools.is_there(directory / "PG_VERSION"):
+        yield from _cluster(facts)
+
+
+def _cluster(facts: Facts) -> Iterator[Finding]:
+    """The programs are those of the cluster, and the cluster is the pair's."""
     identity = facts.identity
-    if identity is not None and pgtools.is_there(directory / "PG_VERSION"):
-        found = pgtools.control_data(config).system_id
-        if found != identity.system_id:
-            text = f"another cluster: system identifier {found}, the pair's is {identity.system_id}"
-            yield critical(text, "find out which one is right before anything is started")
+    if wrong := pgtools.version_problem(facts.config):
+        yield critical(wrong.message, wrong.hint)
+        return  # such programs may read the control data wrongly
+    if identity is None:
+        return
+    found = pgtools.control_data(facts.config).system_id
+    if found != identity.system_id:
+        text = f"another cluster: system identifier {found}, the pair's is {identity.system_id}"
+        hint = "find out which one is right before anything is started; if pg_upgrade has made it: "
+        yield critical(text, hint + pgtools.UPGRADE)
 

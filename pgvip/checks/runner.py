@@ -8,11 +8,13 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from pgvip.checks.check_table import OF_PEER
 from pgvip.checks.finding import Finding, Level, critical, unknown
 from pgvip.checks.subject import Skipped
 from pgvip.deadlines import Deadline
 from pgvip.errors import PgvipError
 from pgvip.system.sql import NoAnswer
+from pgvip.text.writing import moment
 
 if TYPE_CHECKING:
     from pgvip.checks.check_table import Check
@@ -59,6 +61,8 @@ def run(
 def one(check: Check, facts: Facts) -> Finding:
     """One check's finding; what cannot be inspected is UNKNOWN with the reason, and never OK."""
     try:
+        if check.name in OF_PEER and (at := facts.removed):
+            return Finding(Level.OK, f"not checked: {facts.config.peer.name} is removed since {moment(at)}")
         return check.function()(facts)
     except Skipped as skipped:
         return Finding(Level.OK, skipped.message)

@@ -89,11 +89,12 @@ def slots(facts: Facts) -> Finding:
     name = pgconf.slot_name(facts.config.peer.name)
     retained = max((int(row[5] or 0) for row in rows), default=0)
     perf = [Perf("slots", len(rows)), Perf("retained", retained, "B")]
-    return gathered(f"{len(rows)} slots, {name} among them", _slots(facts, rows, name), perf)
+    text = f"{len(rows)} slots" + ("" if facts.removed else f", {name} among them")
+    return gathered(text, _slots(facts, rows, name), perf)
 
 
 def _slots(facts: Facts, rows: list[tuple[object, ...]], name: str) -> Iterator[Finding]:
-    if name not in {row[0] for row in rows}:
+    if name not in {row[0] for row in rows} and not facts.removed:
         hint = "the daemon makes it within 10 s; see the events of its log"
         yield (warning if facts.in_recovery else critical)(f"slot {name} is missing", hint)
     for slot, _kind, active, temporary, wal_status, retained in rows:

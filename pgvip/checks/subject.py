@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pgvip.core.removed_peer import since
 from pgvip.deadlines import now_s, wait_until
-from pgvip.errors import LinkError, PgvipError
+from pgvip.errors import LinkError, PgvipError, RecordError
 from pgvip.link.operator_socket import call, raise_failure
 from pgvip.state.record import RecordStore, load_identity
 from pgvip.system.sql import NoAnswer, connect_local, connect_peer
@@ -137,6 +139,13 @@ class Facts:
         if durable is None or durable.record is None:
             raise LinkError("there is no record of who may serve", hint="pgvip init, clone or join")
         return durable.record.primary == self.config.me.name
+
+    @property
+    def removed(self) -> str:
+        """Since when the peer is removed by an operator; "" where it is not, or nothing says so."""
+        with suppress(RecordError):
+            return since(self.durable, self.config.me.name) if self.durable is not None else ""
+        return ""
 
     @property
     def alone(self) -> bool:

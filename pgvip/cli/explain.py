@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
 def render(document: Document, *, short: bool = False) -> list[str]:
     """All lines of `pgvip explain`."""
     works = "would take over now" if document["takeover_works"] else "would NOT take over now"
+    works = "is removed: nobody takes over" if document.get("removed") else works
     where = f"pair {document['pair']}: {document['primary']} is primary"
     lines = [f"{where}; {document['standby']} {works}, as seen by {document['host']}"]
     if short:

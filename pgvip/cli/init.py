@@ -128,6 +128,9 @@ class Setup:
             refuse([*self._identity_problems(), *observe_setup.primary_problems(config)])
             return
         self.version = enrolment.program_version(config)
+        if not self.new:  # first, since what else is wrong is not so for a cluster that is not the pair's
+            known = self.identity.system_id if self.identity else ""
+            refuse(enrolment.misplaced(config, known, enrolment.begins_anew(config)))
         if not self.durable.record:
             enrolment.refuse_daemon(config)
             found += other_managers.problems(config, self.args.beside)
@@ -219,14 +222,6 @@ class Setup:
 
     def _cluster_problems(self) -> list[PgvipError]:
         config = self.config
-        hint = (
-            f"If pg_upgrade has made it, it begins a new pair: put aside what is in {config.paths.state}, then run "
-            f"this again ({enrolment.UPGRADE}). Else correct data_directory, or copy {config.peer.name}'s database: "
-            "pgvip clone --replace."
-        )
-        found = enrolment.misplaced(config, self.identity.system_id if self.identity else "", hint)
-        if found:
-            return found
         if self.durable.record:
             return []
         found = enrolment.weak_settings(config)

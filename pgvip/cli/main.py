@@ -50,7 +50,12 @@ COMMANDS: dict[str, Entry] = {
     "join": Entry("pgvip.cli.join", "make this host the second of a pair, with the standby that streams here already"),
     "bundle": Entry("pgvip.cli.bundle", "write a new bundle for the other host, which has lost its state or its keys"),
     "rotate": Entry("pgvip.cli.rotate", "renew the keys and certificates of both hosts, without an interruption"),
+    "remove-peer": Entry("pgvip.cli.remove_peer", "go back to one host: the other one is gone for good"),
+    "add-peer": Entry("pgvip.cli.add_peer", "have a second host again, after pgvip remove-peer"),
     "uninstall": Entry("pgvip.cli.uninstall", "remove pgvip from this host; the primary's database goes on without it"),
+    "upgrade-major": Entry(
+        "pgvip.cli.upgrade_major", "check whether a new major version can be taken, and print the steps for this pair"
+    ),
     "status": Entry("pgvip.cli.status", "show both hosts, what is wrong and how to repair it"),
     "watch": Entry("pgvip.cli.watch", "show both hosts live in the terminal: roles, lag, warnings, events"),
     "history": Entry("pgvip.cli.history", "show the replication history of this host (lag, WAL rate), with a plot"),
@@ -105,7 +110,10 @@ COMMANDS: dict[str, Entry] = {
 
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "to set up": ("config check", "config apply", "init", "clone", "join", "bundle", "rotate", "run", "uninstall"),
+    "to set up": (
+        *("config check", "config apply", "init", "clone", "join", "bundle", "rotate", "run"),
+        *("remove-peer", "add-peer", "upgrade-major", "uninstall"),
+    ),
     "to see how it is": (
         *("status", "watch", "check", "explain", "events", "history", "lost-writes", "conninfo", "config diff"),
     ),

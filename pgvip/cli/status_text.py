@@ -145,11 +145,14 @@ _HOST_ROWS = (
 def _pair(document: Document) -> list[tuple[str, str]]:
     peer = document["peer"]["name"]
     witness = witness_line(document)
+    gone = document["local"].get("peer_removed")
     rows = [
-        ("replication", _replication(document["replication"])),
-        (f"fencing of {peer}", _fencing(document["fencing"], witness)),
+        *([(peer, f"peer removed since {moment(gone)}; pgvip add-peer takes one back")] if gone else [
+            ("replication", _replication(document["replication"])),
+            (f"fencing of {peer}", _fencing(document["fencing"], witness)),
+        ]),
         *([("witness", witness)] if witness else []),
-        (f"archive of {peer}", _archive(document["archive"])),
+        *([] if gone else [(f"archive of {peer}", _archive(document["archive"]))]),
         *_background(document),
         *former_vips(document),
         ("peer link", _link(document["link"])),

@@ -174,7 +174,7 @@ class StartPostgres(Action):
 
 @dataclass(frozen=True, slots=True)
 class StopPostgres(Action):
-    """Stop every process of the cluster, verified. `clean`: fast shutdown first; else SIGKILL at once."""
+    """Stop all processes, verified. `clean`: by fast shutdown, which with `handover` no archiver delays; or SIGKILL."""
 
     properties: ClassVar[Properties] = Properties(
         Subject.POSTGRES, retry_s=(0.3, 5.0), exclusive=True, probes=("processes",), usual_s=0.25,
@@ -182,6 +182,7 @@ class StopPostgres(Action):
     )  # fmt: skip
 
     clean: bool
+    handover: bool = False
 
     def words(self) -> str:
         return "stop PostgreSQL, with a fast shutdown first" if self.clean else "stop PostgreSQL at once"
@@ -264,7 +265,7 @@ class CheckVip(VipAction):
     """Ask by ARP who holds the address. Result.text: the MAC that answered, or ""."""
 
     properties: ClassVar[Properties] = Properties(
-        routine=True, usual_s=0.06, brief=True, words="ask by ARP who holds the {vip} VIP",
+        routine=True, usual_s=0.04, brief=True, words="ask by ARP who holds the {vip} VIP",
     )  # fmt: skip
 
 

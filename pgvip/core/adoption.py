@@ -39,5 +39,6 @@ def adopt(r: Round) -> None:
             complete=durable.complete and stays,
             hold=hold,
             handbacks=0 if target.mode is Mode.PAIR else durable.handbacks,
+            removed=durable.removed if stays else "",
         )
     )

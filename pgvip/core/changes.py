@@ -17,6 +17,7 @@ from pgvip.core.following import unfollowed
 from pgvip.core.knowledge import Why
 from pgvip.core.lease import register_used, unheard, witnessed
 from pgvip.core.messages import Want
+from pgvip.core.removed_peer import NOT_REMOVED
 from pgvip.core.rights import ENTITLED, GOES_ON, PEER_READY, RETURN, SERVING, SOLO, TAKEOVER, TAKER, alone_by_choice
 from pgvip.core.values import NEVER, Mode, Override
 
@@ -311,9 +312,10 @@ TABLE: tuple[Change, ...] = (
            "the primary does not answer", why=Why.SILENCE, delayed=True, takes_over=True, witness=False),
     Change("take-over-by-witness", S, PAIR, By.WITNESS, (PEER_SILENT, *TAKEOVER, MAY_CLAIM, NOT_VETOED),
            "the primary does not answer", why=Why.SILENCE, delayed=True, takes_over=True, witness=True),
-    Change("hand-back", P, SOLO_MODE, By.INVITE, (BLOCKED, PEER_ANSWERS, NOT_PAUSED),
+    Change("hand-back", P, SOLO_MODE, By.INVITE, (BLOCKED, PEER_ANSWERS, NOT_PAUSED, NOT_REMOVED),
            "this host lacks WAL that the role needs, and has not served"),
-    Change("pair", P, SOLO_MODE, By.OWN, (FOLLOWS, SYNC_READY, *SERVING, NOT_ALONE, STAYS, NOT_PAUSED, NOT_ORDERED_OFF),
+    Change("pair", P, SOLO_MODE, By.OWN,
+           (NOT_REMOVED, FOLLOWS, SYNC_READY, *SERVING, NOT_ALONE, STAYS, NOT_PAUSED, NOT_ORDERED_OFF),
            "the standby follows within the limits"),
     Change("take-back", S, SOLO_MODE, By.REQUEST, (INVITED, CONFIRMED), "the new primary hands its role back",
            Want.HANDOVER, takes_over=True),

@@ -88,7 +88,8 @@ def _give_up_role(r: Round, y: GiveUp) -> None:
         failing = StopPostgres in k.work.failures
         if y.clean and failing:
             y = _go_on(r, replace(y, clean=False, since_s=r.now_s))  # what follows has its own time
-        r.start(StopPostgres(clean=y.clean))
+        # A host that leaves for long takes its archive with it: that stop waits for the last segment.
+        r.start(StopPostgres(clean=y.clean, handover=y.clean and not k.orders.leaving))
         return
     if not give_up_addresses(r, (Vip.PRIMARY, Vip.STANDBY)):
         return

@@ -30,6 +30,7 @@ from pgvip.core.facts import Facts
 from pgvip.core.lease import leased
 from pgvip.core.messages import Revoked
 from pgvip.core.promotion import STRAYS_MAX, at_a_target, count_stray, without_target
+from pgvip.core.removed_peer import removed
 from pgvip.core.rights import (
     alone_by_choice,
     eligible,
@@ -229,9 +230,10 @@ def sync_names(r: Round) -> None:
         return
     if v.stale(v.seen.database, Subject.NAMES):
         return
+    alone = alone_by_choice(v) or removed(v)
     if v.pair:
         wanted = v.sync_term
-    elif not r.s.sync or alone_by_choice(v) or v.paused or k.orders.leaving or k.orders.fence_order is not None:
+    elif not r.s.sync or alone or v.paused or k.orders.leaving or k.orders.fence_order is not None:
         wanted = False
     elif _nearly_follows(v, r.s.lag_bytes_max):
         wanted = True
@@ -333,8 +335,10 @@ def archive(r: Round) -> None:
     watch = v.seen.archive
     if max(watch.at_s, watch.failed_at_s) < v.k.work.ended.get(Subject.ARCHIVE, NEVER):
         return  # no look has ended since the last action
-    if watch.failures >= 2:
+    if watch.failures >= 2 or (watch.value and removed(v)):
         r.start(UnmountArchive())
+    elif removed(v):
+        return
     elif v.message is not None and not watch.value and not watch.failures and not v.k.orders.leaving:
         r.start(MountArchive())
 
@@ -344,7 +348,7 @@ def power_on(r: Round) -> None:
     v, k = r.facts(), r.k
     # Also the fence of a claim that has ended must have come to its end; a claim that asks the witness has sent none.
     open_attempt = (k.fencing.claim is not None and k.fencing.claim.attempt) or v.is_running(Fence)
-    if open_attempt or k.intent.writing is not None or k.orders.force:
+    if open_attempt or k.intent.writing is not None or k.orders.force or removed(v):
         return
     if k.durable.kept_off or k.orders.fence_order is not None:
         return

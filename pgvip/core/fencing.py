@@ -14,6 +14,7 @@ from pgvip.core.actions import Fence, Result, Subject
 from pgvip.core.changes import ROWS, By, Change
 from pgvip.core.conditions import holds
 from pgvip.core.knowledge import Claim, Why
+from pgvip.core.removed_peer import removed
 from pgvip.core.rights import next_term, solo_right, stays_right, takeover_right
 from pgvip.core.round import Round
 from pgvip.core.values import FORCE_STEP, NEVER, Durable, Mode, Record
@@ -232,6 +233,10 @@ def force(r: Round) -> None:
         end_claim(r, "an operator forces a promotion")  # its fence may fail for ever, which is why they do
     asks = lease.witnessed(r.facts()) and not k.orders.unwitnessed
     fences = r.s.fencing and not k.orders.unfenced and not k.power.peer_off
+    if fences and removed(r.facts()):
+        k.orders = replace(k.orders, force=False)
+        r.note("force-failed", f"{r.s.peer} is removed, and is not fenced; nothing changed")
+        return
     if asks or fences:
         open_claim(r, "forced", Why.ORDER, takeover=True, waits=not fences)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgvip.core import fencing, veto, witness
+from pgvip.core import fencing, removed_peer, veto, witness
 from pgvip.core.actions import (
     AskVeto,
     CheckVip,
@@ -179,6 +179,10 @@ def _command(r: Round, command: Command) -> bool:
     elif order in (Order.SHUTDOWN, Order.STAY):
         k.orders = replace(k.orders, leaving=order is Order.SHUTDOWN)
         k.consent = replace(k.consent, called_off_until_s=NEVER)  # by either, things are not as they were then
+    elif order is Order.REMOVE_PEER:
+        return removed_peer.remove(r)
+    elif order is Order.ADD_PEER:
+        return removed_peer.add(r)
     elif order is Order.REJOIN:
         k.orders = replace(k.orders, rejoin_clone=command.text == "clone")
         k.promotion = replace(k.promotion, stray="", strays=0, stray_why="")
@@ -216,7 +220,7 @@ def _message(r: Round, message: Message) -> None:
     witness.echoed(r, message)
     if message.answer and message.answer == question(r) and record is not None and not k.peer.alarm:
         k.peer = replace(k.peer, answered_term=max(k.peer.answered_term, record.term))
-    if message.pause.serial > k.durable.pause.serial:
+    if message.pause.serial > k.durable.pause.serial and not removed_peer.removed(r.facts()):
         r.write(replace(k.durable, pause=message.pause))
     own = k.durable.record
     grant = message.grant

@@ -148,6 +148,8 @@ class Order(StrEnum):
     FAILOVER = "failover"
     FENCE_OFF = "fence-off"
     POWER_ON = "power-on"
+    REMOVE_PEER = "remove-peer"
+    ADD_PEER = "add-peer"
 
 
 @dataclass(frozen=True, slots=True)

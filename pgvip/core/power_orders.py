@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from pgvip.core.actions import Fence, PowerOn, Subject
 from pgvip.core.changes import TIME_TO_CONSENT
+from pgvip.core.removed_peer import removed
 from pgvip.core.rights import write_right
 from pgvip.core.round import Round
 from pgvip.core.values import NEVER
@@ -43,7 +44,7 @@ def off(r: Round) -> None:
     order = k.orders.fence_order
     if order is None or not k.durable.kept_off or k.fencing.claim is not None or k.intent.writing is not None:
         return
-    if not (v.solo and write_right(v)) or not r.s.fencing or v.is_running(PowerOn):
+    if not (v.solo and write_right(v)) or not r.s.fencing or v.is_running(PowerOn) or removed(v):
         return
     cleared = v.database is not None and not v.database.sync_names and not v.stale(v.seen.database, Subject.NAMES)
     if not cleared and TIME_TO_CONSENT.test(v):

@@ -148,6 +148,7 @@ class Durable:
     before it was heard again.
     `claimed_term`: this host has asked the witness for the register of that term. `serial`: the highest count that the
     witness reported.
+    `removed`: when an operator removed the peer (`core.removed_peer`); "" where there is one.
     """
 
     record: Record | None = None
@@ -160,6 +161,7 @@ class Durable:
     lacks: bool = False
     claimed_term: int = -1
     serial: Serial = Serial()
+    removed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from pgvip.core.intake import CRASHES_S
 from pgvip.core.lease import witnessed
 from pgvip.core.messages import Message
 from pgvip.core.promotion import STRAYS_MAX
+from pgvip.core.removed_peer import UNHEEDED, removed
 from pgvip.core.rights import ELIGIBLE, SOLO, eligible, standby_address, standby_right, write_right
 from pgvip.core.settings import StandingWarning
 from pgvip.core.silent_peer import silence
@@ -41,7 +42,8 @@ ANSWERED_S = 15.0
 
 def standing(facts: Facts) -> tuple[StandingWarning, ...]:
     """The core's own warnings at the end of a round."""
-    return warned(TABLE, facts, **names(facts))
+    rows = tuple(row for row in TABLE if row.name not in UNHEEDED) if removed(facts) else TABLE
+    return warned(rows, facts, **names(facts))
 
 
 def reported(warnings: Iterable[StandingWarning]) -> StandingWarning | None:
@@ -283,6 +285,9 @@ TABLE: tuple[WarningRow[Facts], ...] = (
     WarningRow("paused", _pause, "automatic action is paused{it}", "pgvip resume"),
     WarningRow("kept-off", lambda v: v.k.durable.kept_off,
                "{peer} was powered off by an operator's order, and is not switched on by itself", "pgvip fence on"),
+    WarningRow("removed-peer", lambda v: removed(v) and v.message is not None,
+               "{peer} answers, and an operator removed it from this pair: it does not serve",
+               "remove pgvip there (pgvip uninstall), or take it back here: pgvip add-peer"),
     WarningRow("archive-unread", _archive_unread, "the archive of {peer} cannot be read over the link: {it}",
                "pgvip check --only archive-peer; see that archive.port is open between the hosts"),
     WarningRow("no-fencing", lambda v: not (v.s.fencing or witnessed(v)),

@@ -102,7 +102,7 @@ class Actions:
 
     def _stop(self, action: Action) -> None:
         assert isinstance(action, StopPostgres)
-        postgres.stop(self._config(), clean=action.clean)
+        postgres.stop(self._config(), clean=action.clean, handover=action.handover)
 
     def _claim_term(self, action: Action) -> Outcome:
         assert isinstance(action, ClaimTerm)

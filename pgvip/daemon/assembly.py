@@ -29,6 +29,7 @@ from pgvip.daemon.notes import Notes
 from pgvip.daemon.observer import Observer, identity_of
 from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Arrivals, ProbeThreads
+from pgvip.daemon.programs_desk import PROGRAMS, ProgramsDesk
 from pgvip.daemon.rotation_desk import QUESTION as ROTATE
 from pgvip.daemon.rotation_desk import RotationDesk
 from pgvip.daemon.same_desk import QUESTION as SAME
@@ -180,6 +181,7 @@ class Assembly:
         renew_gently = partial(self._renew, gently=True)
         rotation = RotationDesk(self._newest.sure, renew_gently, self._ask_peer, event_log.log)
         restarts = RestartDesk(desk)
+        programs = ProgramsDesk(self._config, self._ask_peer)
         explanations = Explanations(self._newest, self._took_s)
         apply = ApplyDesk(
             self._config,
@@ -200,6 +202,7 @@ class Assembly:
                 "explain": explanations.answer,
                 ROTATE: rotation.handle,
                 SAME: self._same.handle,
+                PROGRAMS: programs.handle,
                 APPLY: apply.handle,
                 RESTART: restarts.handle,
             },
@@ -225,6 +228,7 @@ class Assembly:
             RESTART: restarts.answer,
             TLS: self._tls_change.answer,
             SAME: self._same.answer,
+            PROGRAMS: programs.answer,
             APPLY: apply.answer,
         }
         questions = PeerQuestions(desk, {QUESTION: about[QUESTION]} if self._observing else about)

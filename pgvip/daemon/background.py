@@ -32,6 +32,7 @@ from pgvip.setup import access, rotation
 from pgvip.state import codec
 from pgvip.state.record import Scheduled
 from pgvip.system import processes
+from pgvip.system.kept_local import CHORES
 from pgvip.system.reserve import RESERVE, lack_of
 from pgvip.text.times import TimeError, of_wall
 from pgvip.text.writing import BACKLOG_FILES, waiting
@@ -171,6 +172,7 @@ class Background:
         self._elsewhere: tuple[StandingWarning, ...] = ()
         self._server, self._own_server = ServerState(), _Seen()
         self._server_warnings: tuple[StandingWarning, ...] = ()
+        self._compared = pair_addresses.Compared()
         self._backups_seen = False
         self._lines: list[str] | None = None
         self._ended = threading.Event()
@@ -297,7 +299,7 @@ class Background:
             *(warned(ROTATION_WARNINGS, rotating) if rotating else ()),
             *self._elsewhere,
             *self._lacking_backups(at_s),
-            *pair_addresses.differing(self._config(), self._peer.of("addresses", at_s)),
+            *self._compared.warnings(self._config(), self._peer.parts.get("addresses")),
             *self._more(),
         )
 
@@ -345,7 +347,7 @@ def elsewhere(config: Config) -> tuple[StandingWarning, ...]:
 
 def archiving(config: Config) -> Document | None:
     """How the local archiver does; None for a standby, which archives nothing, and while the database is silent."""
-    found = report.archiver(config)
+    found = report.archiver(config, CHORES.lent)
     if found is None or found["in_recovery"]:
         return None
     return {

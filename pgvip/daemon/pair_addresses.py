@@ -86,6 +86,20 @@ def differing(config: Config, theirs: Mapping[str, Any] | None) -> tuple[Standin
     return warned(WARNINGS, found)
 
 
+class Compared:
+    """What `differing` says, found anew when either side has changed: each round of the loop asks for it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Config, Mapping[str, Any] | None, tuple[StandingWarning, ...]] | None = None
+
+    def warnings(self, config: Config, theirs: Mapping[str, Any] | None) -> tuple[StandingWarning, ...]:
+        """For the other host's values as it last said them."""
+        last = self._last
+        if last is None or last[0] is not config or last[1] is not theirs:
+            self._last = last = config, theirs, differing(config, theirs)
+        return last[2]
+
+
 def invalid_keys(config: Config, link: LinkState) -> tuple[StandingWarning, ...]:
     """That the hosts cannot connect because one has other keys than the other knows."""
     return () if link.connected else warned(KEYS, (config.peer.name, link.refused))

@@ -13,6 +13,7 @@ from pgvip.core import lease
 from pgvip.core.actions import DropVip
 from pgvip.core.changes import NONE
 from pgvip.core.facts import Facts
+from pgvip.core.removed_peer import since as removed_since
 from pgvip.core.values import Mode, Vip
 from pgvip.daemon.probe_threads import Probe
 from pgvip.deadlines import now_s
@@ -24,6 +25,7 @@ from pgvip.probes.database import DatabaseProbe
 from pgvip.probes.disks import DiskProbe
 from pgvip.probes.server_processes import ProcessesProbe
 from pgvip.system.executables import listed
+from pgvip.system.kept_local import CHORES
 
 if TYPE_CHECKING:
     from pgvip.core.observations import Database, PeerDatabase
@@ -32,10 +34,14 @@ if TYPE_CHECKING:
 
 REST_S = 10.0
 """Pace of looks that only matter when the peer is quiet."""
+VIP_REST_S = 30.0
+"""The same through the peer's VIP: a whole login on a server that its own address has shown to be there."""
+SLOTS_S = 20.0
+"""Of slots; what changes them wakes the probe."""
 ARP_S = 5.0
 FENCE_STATUS_S = 60.0
 COMMITS_S = 60.0
-CLIENTS_S = 5.0
+CLIENTS_S = 10.0
 """Each probe costs PostgreSQL a process; what it finds is a warning, and moves no role."""
 VETO_S = 5.0
 """A veto hook counts this long after it was put there."""
@@ -76,7 +82,7 @@ class Probes:
         self._config, self._newest, self._wake, self._watchdog = config, newest, wake, watchdog
         self._took_s, self._more = took_s, more or {}
         self._processes = ProcessesProbe(postmaster)
-        self._database = DatabaseProbe(config())
+        self._database = DatabaseProbe(config(), slow=lambda: wake("connection"))
         postgres_config = config().postgres
         self._disks = DiskProbe([postgres_config.data_directory], postgres_config.user)
         self._announced: dict[Vip, tuple[float, float]] = {}
@@ -99,9 +105,9 @@ class Probes:
             ("arp_primary", lambda: addresses.who_answers(self._config(), Vip.PRIMARY), self._arp_s),
             ("arp_standby", lambda: addresses.who_answers(self._config(), Vip.STANDBY), self._arp_s),
             ("peer_own", self._peer_own, quiet),
-            ("peer_vip", self._peer_vip, quiet),
+            ("peer_vip", self._peer_vip, lambda: self._quiet_s(VIP_REST_S)),
             ("stranger", self._stranger, quiet),
-            ("slots", self._slots, lambda: REST_S),
+            ("slots", self._slots, lambda: SLOTS_S),
             ("clients", self._clients, lambda: CLIENTS_S),
             ("leftovers", self._leftovers, lambda: ARP_S),
             ("crash_restart", self._crash_restart, interval),
@@ -137,14 +143,14 @@ class Probes:
         changing = k.consent.giving_up or k.intent.writing or k.intent.row != NONE.name
         return min(0.2, interval_s) if changing or k.work.running or not k.durable.record else interval_s
 
-    def _quiet_s(self) -> float:
+    def _quiet_s(self, rest_s: float = REST_S) -> float:
         """New connections to the peer only matter when its daemon is quiet."""
         snapshot, settings = self._newest.get(), self._config().settings
         if snapshot is None:
             return settings.interval_s
         heard = snapshot.decision.knowledge.peer.heard
         quiet = heard is None or now_s() - heard.at_s > 2 * settings.heartbeat_s
-        return settings.interval_s / 2 if quiet else REST_S
+        return settings.interval_s / 2 if quiet else rest_s
 
     def _arp_s(self) -> float:
         snapshot = self._newest.get()
@@ -263,8 +269,16 @@ class Probes:
         self._answered["vip"] = ""
         return ProbeError(why)
 
+    def _removed(self) -> str:
+        """The peer is removed: nothing that may be another machine's by now is asked."""
+        snapshot = self._newest.get()
+        return removed_since(snapshot.decision.knowledge.durable, self._config().me.name) if snapshot else ""
+
     def _ask_peer(self, place: str, address: str) -> PeerDatabase:
         snapshot = self._newest.get()
+        if self._removed():
+            self._answered[place] = ""
+            raise ProbeError("the peer is removed")
         system_id = snapshot.decision.knowledge.who.system_id if snapshot is not None else ""
         text = ""
         try:
@@ -284,9 +298,9 @@ class Probes:
         snapshot = self._newest.get()
         if snapshot is None or not (snapshot.decision.message.read_write or snapshot.decision.message.in_recovery):
             return False
-        replication.ensure_slot(self._config())
+        replication.ensure_slot(self._config(), CHORES.lent, removed=bool(self._removed()))
         if snapshot.decision.message.in_recovery:
-            replication.advance_slot(self._config())
+            replication.advance_slot(self._config(), CHORES.lent)
         return True
 
     def _crash_restart(self) -> bool:
@@ -336,7 +350,7 @@ class Probes:
     def _fence_status(self) -> str:
         """What the device says; "" where there is none, which a reload may change."""
         config, began_s = self._config(), now_s()
-        if not config.peer.fencing:
+        if not config.peer.fencing or self._removed():
             return ""
         power = fence_status.probe(config)
         self._took_s["fence-status"] = now_s() - began_s

@@ -28,8 +28,8 @@ from pgvip.setup.portrait import DIRECTORIES_MAX, Portrait
 from pgvip.setup.push_plan import Plan, plan
 from pgvip.state import codec
 from pgvip.system import processes
+from pgvip.system.kept_local import CHORES
 from pgvip.system.reserve import RESERVE, lack_of
-from pgvip.system.sql import connect_local
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -123,7 +123,7 @@ class SameDesk:
         config = self._config()
         with self._looking:
             try:
-                with connect_local(config) as session:
+                with CHORES.lent(config) as session:
                     found = portrait.portrait(config, session, self._directories)
             except OSError as failure:
                 if lack_of(failure):

@@ -102,7 +102,8 @@ def _in_journal() -> bool:
 
 def _human_line(one: Event, at: datetime) -> str:
     """For people. The journal has its own time and takes the priority from a prefix (sd-daemon(3)); others get ours."""
-    before = f"<{one.level}>" if _in_journal() else at.astimezone().isoformat(" ", "milliseconds") + " "
+    utc = at.astimezone(UTC)
+    before = f"<{one.level}>" if _in_journal() else f"{utc:%Y-%m-%d %H:%M:%S}.{utc.microsecond // 1000:03} UTC "
     return f"{before}{one.event}: {one.text}".replace("\n", "; ")
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.core.actions import Fence
 from pgvip.core.changes import ROWS, By, Part
+from pgvip.core.conditions import unmet
 from pgvip.core.decide import begin
 from pgvip.core.facts import Facts
 from pgvip.core.knowledge import Decision
 from pgvip.core.lease import witnessed
 from pgvip.core.observations import Observations
+from pgvip.core.removed_peer import NOT_REMOVED, removed
 from pgvip.core.settings import Identity
 from pgvip.core.values import BootFacts, Durable, Vip
 from pgvip.explain import twin
@@ -66,6 +68,7 @@ class Explainer:
             "host": self.config.me.name,
             "primary": self.primary,
             "standby": self.standby,
+            "removed": removed(self.facts),
             "takeover_works": all(one["moves"] for one in takes),
             "measured": {kind: round(took_s, 3) for kind, took_s in sorted(self.measured.items())},
             "scenarios": found,
@@ -155,6 +158,10 @@ class Explainer:
 
     def blockers(self, scenario: Scenario, stage: Stage) -> Iterator[Blocker]:
         """What prevents the wanted rows, and what they begin."""
+        if removed(self.facts):
+            (one,) = unmet((NOT_REMOVED,), self.facts)
+            yield Blocker(one.name, f"{one.text}: nobody takes over", one.hint)
+            return
         if scenario.either and stage.writer() is not None:
             return
         rows = [stage.blockers.get(name) for name in scenario.rows]
@@ -162,16 +169,16 @@ class Explainer:
             rows = [
                 of_row(self.facts, scenario.rows[0])
             ]  # true of both hosts, also when the one that would act is mute
-        unmet = [found for found in rows if found]
+        missing = [found for found in rows if found]
         if scenario.either:
-            for found in unmet:
+            for found in missing:
                 yield from found
-        elif unmet:
-            yield from unmet[0]
+        elif missing:
+            yield from missing[0]
         hit = {"primary-host": self.primary, "standby-host": self.standby}.get(scenario.name)
         for player in stage.players:
             if player.name != hit and (player.powered or player.mute):
-                yield from self._of_player(scenario, stage, player, unmet=bool(unmet))
+                yield from self._of_player(scenario, stage, player, unmet=bool(missing))
 
     def _of_player(self, scenario: Scenario, stage: Stage, player: Player, *, unmet: bool) -> Iterator[Blocker]:
         me, peer = player.name, player.settings.peer

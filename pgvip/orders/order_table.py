@@ -18,6 +18,7 @@ from pgvip.orders import plain
 from pgvip.orders.desk import Desk, Document, Handler, Reply
 from pgvip.orders.planned import Switchover
 from pgvip.orders.power import Power
+from pgvip.orders.removing import Removing
 from pgvip.orders.schedule import Schedule
 
 READING = frozenset({"status", "history", "events", "explain"})
@@ -46,7 +47,7 @@ class Orders:
     ) -> None:
         self._desk, self._build_status, self._schedule, self._only = desk, status, schedule, only
         self._renew_keys, self._read_drill = renew_keys, read_drill
-        self._switchovers, power = Switchover(desk), Power(desk)
+        self._switchovers, power, removing = Switchover(desk), Power(desk), Removing(desk)
         self.handlers: dict[str, Handler] = {
             "status": self._status,
             "order": self._order,
@@ -54,6 +55,8 @@ class Orders:
             "failover": power.failover,
             "promote": power.promote,
             "fence": power.fence,
+            "remove-peer": removing.remove,
+            "add-peer": removing.add,
             "history": self._history,
             "drill": self._drill,
             "renew-keys": self._keys,

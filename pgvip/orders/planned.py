@@ -23,6 +23,9 @@ CHECKPOINT_S = 60.0
 """For the checkpoint beforehand; a server that needs longer for it would be stopped for as long."""
 FOLLOW_S = 30.0
 """How long the old primary is waited for once the new one serves."""
+SETTLE_S, SETTLE_EVERY_S = 3.0, 0.2
+MOMENTARY = frozenset({"primary-database", "standby-database", "streaming", "eligible"})
+"""Not known for a moment after an action on the server, or while the WAL receiver connects anew: checked again."""
 BEGIN_S = 1.0
 """After this long without any sign of the switchover it was called off."""
 
@@ -36,8 +39,7 @@ class Switchover:
     def handle(self, request: Document, reply: Reply) -> Document:
         """Check, then carry out; with `dry_run` only check. The last reply has `checks`, of a failure too."""
         limit_s = wait_s(request, 90.0)
-        facts = gather(self._desk)
-        findings = switchover(facts)
+        facts, findings = look(self._desk, settle_s=0.0 if request.get("dry_run") else SETTLE_S)
         checks = {"checks": [codec.encode(finding) for finding in findings]}
         try:
             self._refuse(findings, force=bool(request.get("force")))
@@ -181,6 +183,19 @@ class _Watch:
             self._stopped = self._stopped or not heard.read_write
             return back or (k.orders.switchover is None and heard.read_write and now.at_s - self._before.at_s > BEGIN_S)
         return False
+
+
+def look(desk: Desk, settle_s: float) -> tuple[Facts, tuple[Finding, ...]]:
+    """What the checks find; again for `settle_s` while all that fails may be so for a moment only."""
+    deadline = Deadline.after(settle_s)
+
+    def found() -> tuple[Facts, tuple[Finding, ...]] | None:
+        facts = gather(desk)
+        findings = switchover(facts)
+        failed = {finding.name for finding in refused(findings)}
+        return None if failed and failed <= MOMENTARY and not deadline.expired else (facts, findings)
+
+    return wait_until(found, settle_s + BEGIN_S, every_s=SETTLE_EVERY_S, what="the pre-checks")
 
 
 def _plan(facts: Facts) -> str:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from pgvip.actions import fence
 from pgvip.core.actions import Fence, PowerOn, Subject
 from pgvip.core.messages import Command, Order
 from pgvip.core.values import NEVER, Record
-from pgvip.deadlines import wait_until
 from pgvip.errors import FenceError, RefusedError
 from pgvip.orders import refusals
-from pgvip.orders.desk import Desk, Document, Reply, wait_s, words
-from pgvip.orders.progress_text import step
+from pgvip.orders.confirmed import Outcome, carry_out
+from pgvip.orders.desk import Desk, Document, Reply, words
 from pgvip.orders.refusals import Plan
 from pgvip.status.snapshot import Snapshot
 
-POLL_S = 0.05
 BEGIN_S = 1.0
-Outcome = Callable[[Snapshot, Snapshot], str | None]
 
 
 class Power:
@@ -60,33 +56,7 @@ class Power:
     def _order(
         self, request: Document, reply: Reply, plan: Plan, command: Command, done: Outcome | None
     ) -> Document:
-        """Ask for the operator's word where the plan wants one, order it, and wait for the outcome."""
-        told: dict[str, Any] = {"warning": plan.warning, "confirm": plan.word, "what": plan.what}
-        if request.get("dry_run"):
-            return {"text": f"dry run: {plan.text}", **told}
-        if plan.word and words(request, "word") != plan.word:
-            raise RefusedError(f"this needs {plan.what}; nothing was done", plan.warning, f"Give it: --yes {plan.word}")
-        limit_s = wait_s(request, 120.0)
-        before = self._desk.snapshot()
-        self._desk.order(command)
-        if done is None or limit_s <= 0:
-            return {"text": plan.text}
-        reply({"progress": plan.text})
-        return {"text": self._until(before, done, limit_s, reply)}
-
-    def _until(self, before: Snapshot, done: Outcome, limit_s: float, reply: Reply) -> str:
-        old, last = before.decision.knowledge.durable.record, ""
-
-        def outcome() -> str | None:
-            nonlocal last
-            now = self._desk.snapshot()
-            text = step(old, now) if old is not None else ""
-            if text and text != last:
-                reply({"progress": text})
-                last = text
-            return done(before, now) if now.decision.knowledge is not before.decision.knowledge else None
-
-        return wait_until(outcome, limit_s, every_s=POLL_S, what="outcome of the order", error=RefusedError)
+        return carry_out(self._desk, request, reply, plan, command, done=done)
 
     def _survey(self, action: str) -> Document:
         """Every method, asked one after the other; a test fails unless each answers well within its time."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pgvip.core.conditions import STAYS, Condition, unmet
 from pgvip.core.facts import Facts
 from pgvip.core.messages import Message
+from pgvip.core.removed_peer import NOT_REMOVED, REMOVE, removed
 from pgvip.core.rights import SOLO, TAKEOVER, eligible
 from pgvip.errors import RefusedError
 from pgvip.orders.desk import under_way
@@ -86,6 +87,7 @@ def fence_off(snapshot: Snapshot, *, force: bool) -> Plan:
     """Power the peer off, and keep it off; RefusedError where nobody would serve afterwards."""
     v, me, peer = facts_of(snapshot), snapshot.config.me.name, snapshot.config.peer.name
     must_have_fencing(snapshot)
+    _must_hold(snapshot, (NOT_REMOVED,))
     _must_be_idle(snapshot)
     if v.record is None or not v.k.confirmed:
         raise RefusedError(f"{me} has no confirmed record: who serves is not known", hint="See pgvip status.")
@@ -111,6 +113,7 @@ def fence_off(snapshot: Snapshot, *, force: bool) -> Plan:
 def fence_on(snapshot: Snapshot) -> Plan:
     """Switch the peer on."""
     must_have_fencing(snapshot)
+    _must_hold(snapshot, (NOT_REMOVED,))
     if snapshot.decision.knowledge.fencing.claim is not None:
         raise RefusedError(f"{snapshot.config.peer.name} is being fenced", hint="Wait until that is over.")
     return Plan(f"fence on: {snapshot.config.peer.name} is switched on; it rejoins by itself")
@@ -140,6 +143,12 @@ def promotion(snapshot: Snapshot, *, unfenced: bool, force_healthy: bool) -> Pla
             "If it runs, or comes back by itself, both hosts write.",
             "See that it is off and stays off, then: pgvip promote --force --without-fence",
         )
+    if not unfenced and removed(v):
+        raise RefusedError(
+            f"{peer} is removed: it is not fenced",
+            "Its fence device may be another machine's by now.",
+            "See that it is off and stays off, then: pgvip promote --force --without-fence",
+        )
     if not force_healthy and _is_well(v):
         serves = me if v.primary else peer
         raise RefusedError(
@@ -151,6 +160,19 @@ def promotion(snapshot: Snapshot, *, unfenced: bool, force_healthy: bool) -> Pla
     off = f"{peer} is NOT fenced: if it runs, both write." if unfenced else f"{peer} is powered off first."
     warning = f"{me} becomes primary of {snapshot.config.name} by force. {off} {loss(snapshot)}"
     return Plan(text, warning, snapshot.config.name, "the pair's name")
+
+
+def removal(snapshot: Snapshot) -> Plan:
+    """Remove the peer, for good; RefusedError unless this host serves alone, and the peer's server is down or gone."""
+    me, peer = snapshot.config.me.name, snapshot.config.peer.name
+    _must_be_idle(snapshot)
+    _must_hold(snapshot, REMOVE)
+    text = f"remove-peer: {me} serves alone from now on, without waiting for {peer}; its replication slot is dropped"
+    warning = (
+        f"If {me} fails then, nobody takes over. {peer} does not become a standby again before pgvip add-peer, and may "
+        f"have to be cloned then."
+    )
+    return Plan(text, warning, peer, f"the name of the host that is removed ({peer})")
 
 
 def _is_well(v: Facts) -> bool:

@@ -8,7 +8,7 @@ from pgvip.config import former_vips
 from pgvip.config.former_vips import Place
 from pgvip.core.values import Vip
 from pgvip.deadlines import now_s
-from pgvip.system import netlink, packets
+from pgvip.system import interfaces, packets
 
 if TYPE_CHECKING:
     from pgvip.config.model import Config
@@ -27,10 +27,10 @@ def carried(config: Config, vip: Vip) -> list[Place]:
     """Where this host carries the VIP: its own address, or former ones just as they were raised. ProbeError."""
     at_s, found = now_s(), list[Place]()
     own = former_vips.served(config, vip, at_s)[0]
-    if own.address.ip in netlink.held(own.interface):
+    if own.address.ip in interfaces.held(own.interface):
         found.append(own)
     former = former_vips.counted(config, vip, at_s)
-    return found + [one for one in former if netlink.carries(one.interface, one.address)]
+    return found + [one for one in former if interfaces.carries(one.interface, one.address)]
 
 
 def elsewhere(config: Config) -> list[tuple[Vip, str]]:
@@ -38,7 +38,7 @@ def elsewhere(config: Config) -> list[tuple[Vip, str]]:
 
     ProbeError when that cannot be known.
     """
-    found = netlink.everywhere()
+    found = interfaces.everywhere()
     return [
         (vip, interface)
         for vip, address in config.vips.items()

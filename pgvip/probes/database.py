@@ -11,13 +11,17 @@ from pgvip.core.observations import Database, Replica
 from pgvip.core.values import NEVER, Lsn, WalPoint
 from pgvip.deadlines import now_s
 from pgvip.errors import FormatError, PostgresError, ProbeError
+from pgvip.probes.kept_sessions import SLOW_S, KeptSessions
 from pgvip.system import pgconf, pgtools, processes
-from pgvip.system.pgping import ping
+from pgvip.system.pgping import negotiate, ping
 from pgvip.system.sql import DATABASE_ROLE, ServerAnswered, connect_local
 from pgvip.system.wal_files import read_history, timeline_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgvip.config.model import Config
+    from pgvip.system.processes import ProcessRef
     from pgvip.system.sql import Session
 
 
@@ -81,12 +85,14 @@ QUERY_CANCELED = "57014"
 class DatabaseProbe:
     """Observes the local database; each of the three probes may run in a thread of its own.
 
-    `config` may be replaced: the next probe goes by it (connections stay).
+    `config` may be replaced: the next probe goes by it (connections stay). `slow` is called while a kept session waits
+    for its answer for longer than usual: then a new connection is due.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, slow: Callable[[], None] = lambda: None) -> None:
         self.config = config
-        self._state = connect_local(config)
+        self._slow, self._kept = slow, KeptSessions()
+        self._state = self._watched(connect_local(config))
         self._beat, self._beat_limit_s = connect_local(config), 0.0
         self._memory = Memory()
         self._wal = config.postgres.data_directory / "pg_wal"
@@ -104,25 +110,42 @@ class DatabaseProbe:
         # A standby that another tool runs has a name of that tool's, and the peer's address all the same.
         address = peer.address if observes(self.config) else None
         words = (self.config.peer_application_name, address, pgconf.slot_name(peer.name))
-        self._same_server(self._state)
-        rows = self._state.query("database", words, timeout_s=limit_s)
-        postmaster = self._same_server(self._state)
-        if not self._state.backend_pid:
-            raise ProbeError("what answered is not the server that runs now")
+        server, began_s = None, now_s()
+        try:
+            self._same_server(self._state)
+            with self._kept.asking("state"):
+                rows = self._state.query("database", words, timeout_s=limit_s)
+            postmaster = self._same_server(self._state)
+            if not self._state.backend_pid:
+                raise ProbeError("what answered is not the server that runs now")
+            server = postmaster
+        finally:
+            self._kept.answered(server, began_s)
         said = Answers(*rows[0])
         self.settings_read_at = said.settings_read_at
-        return self._database(said, postmaster)
+        return self._database(said, str(postmaster))
 
     def connection(self, timeout_s: float | None = None) -> bool:
         """Open a new connection: True when a live server answered, also by refusing it.
 
         False: it answered that it takes no connections now (starting up, shutting down, recovering).
         Raises ProbeError when nothing answered.
+
+        It logs in only now and then while the kept sessions are answered: they show that queries are, and a process
+        that the postmaster has made for the connection and that says a word shows the rest.
         """
+        limit_s = self._limit_s(timeout_s)
         postgres = self.config.postgres
-        answer = ping(
-            postgres.socket_directory, postgres.port, DATABASE_ROLE, postgres.database, self._limit_s(timeout_s)
-        )
+        if self._kept.vouch(self.config.settings.hung_after_s):
+            try:
+                negotiate(postgres.socket_directory, postgres.port, limit_s)
+            except ProbeError:
+                self._kept.logged_in(ready=False)
+                raise
+            return True
+        self._kept.logged_in(ready=False)
+        answer = ping(postgres.socket_directory, postgres.port, DATABASE_ROLE, postgres.database, limit_s)
+        self._kept.logged_in(ready=answer.ready)
         return answer.serving
 
     def heartbeat(self, timeout_s: float | None = None) -> str:
@@ -135,11 +158,12 @@ class DatabaseProbe:
         limit_s = self.config.settings.disk_hung_after_s / 2 if timeout_s is None else timeout_s
         if limit_s != self._beat_limit_s:
             self._beat.close()
-            self._beat = connect_local(self.config, 0.8 * limit_s, lock_timeout_s=0.7 * limit_s)
+            self._beat = self._watched(connect_local(self.config, 0.8 * limit_s, lock_timeout_s=0.7 * limit_s))
             self._beat_limit_s = limit_s
         self._same_server(self._beat)
         try:
-            self._beat.query("heartbeat", timeout_s=limit_s)
+            with self._kept.asking("heartbeat"):
+                self._beat.query("heartbeat", timeout_s=limit_s)
         except ServerAnswered as failure:
             if failure.sqlstate == QUERY_CANCELED:
                 raise ProbeError(failure.reason, failure.detail) from failure
@@ -155,7 +179,11 @@ class DatabaseProbe:
         """As long as an answer is still news: the time after which the server counts as hung."""
         return self.config.settings.hung_after_s if timeout_s is None else timeout_s
 
-    def _same_server(self, session: Session) -> str:
+    def _watched(self, session: Session) -> Session:
+        session.slow_after(SLOW_S, self._slow)
+        return session
+
+    def _same_server(self, session: Session) -> ProcessRef:
         """Return the postmaster's identity; a connection to another one is closed.
 
         A backend outlives a killed postmaster and goes on answering: its parent must be the
@@ -167,7 +195,7 @@ class DatabaseProbe:
             raise ProbeError("there is no postmaster")
         if session.backend_pid and processes.parent_of(session.backend_pid) != postmaster.pid:
             session.close()
-        return str(postmaster)
+        return postmaster
 
     def _database(self, said: Answers, postmaster: str) -> Database:
         if self._memory.postmaster != postmaster:

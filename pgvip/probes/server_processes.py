@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pgvip.system.processes import ProcessRef
 
 REREAD_S = 2.0
-"""A standby that replays writes its control file many times a second; below a live postmaster that can wait."""
+"""Below a live postmaster its files can wait: a standby that replays writes its control file many times a second."""
 
 UNREADABLE = "unreadable"
 """In place of a cluster state: there is a control file, and pg_controldata fails on it."""
@@ -29,7 +29,7 @@ UNREADABLE = "unreadable"
 LOOK_S = 20.0
 """For reading a few files; more means a disk that hangs."""
 
-Signature = tuple[int, int, int, str]
+Signature = tuple[tuple[int, int, int] | None, str]
 
 
 class Files(NamedTuple):
@@ -54,7 +54,7 @@ def look_at_files(data: Path) -> Files:
 
 
 class ProcessesProbe:
-    """Reads procfs each time, and pg_control only when that may say something new.
+    """Reads procfs each time; files only now and then below the same postmaster, and pg_control when it has changed.
 
     `postmaster` is called with the process that was seen, None for none: whoever waits for its end.
     """
@@ -64,7 +64,8 @@ class ProcessesProbe:
         self._lock = threading.Lock()
         self._control: ControlData | None = None
         self._signature: Signature | None = None
-        self._read_at_s = float("-inf")
+        self._files: tuple[Files, str] | None = None
+        self._looked_s = float("-inf")
 
     def probe(self, config: Config) -> Processes:
         """What there is of the cluster now. ProbeError when its files or processes cannot be read."""
@@ -73,9 +74,9 @@ class ProcessesProbe:
             seen = processes.look(data)
             self._postmaster(seen.postmaster)
             postmaster = "" if seen.postmaster is None else str(seen.postmaster)
-            seen_files = look_at_files(data)
+            with self._lock:
+                seen_files, control = self._look(config, postmaster)
             installed = seen_files.control is not None
-            control = self._control_data(config, seen_files, postmaster) if installed else None
             if not seen.live and seen_files.segment:
                 processes.remember_segment(data, seen_files.segment)
             return Processes(
@@ -92,19 +93,21 @@ class ProcessesProbe:
             detail = failure.detail if isinstance(failure, PostgresError) else f"{failure}."
             raise ProbeError(message, detail) from failure
 
-    def _control_data(self, config: Config, seen: Files, postmaster: str) -> ControlData | None:
-        """pg_control as PostgreSQL's own program reads it; None when it makes no sense: its fields stay unknown."""
-        with self._lock:
-            assert seen.control is not None  # there is a file, see `probe`
-            signature = (*seen.control, postmaster)
-            same_server = self._signature is not None and self._signature[3] == postmaster != ""
-            recent = now_s() - self._read_at_s < REREAD_S
-            if signature != self._signature and not (same_server and recent):
-                self._control, self._signature = None, None
+    def _look(self, config: Config, postmaster: str) -> tuple[Files, ControlData | None]:
+        """The files, and pg_control as PostgreSQL's own program reads it; None when it makes no sense: unknown then."""
+        known = self._files
+        if known is not None and known[1] == postmaster != "" and now_s() - self._looked_s < REREAD_S:
+            return known[0], self._control
+        self._files, looked_s = None, now_s()
+        found = look_at_files(config.postgres.data_directory)
+        signature = (found.control, postmaster)
+        if signature != self._signature:
+            self._control, self._signature = None, None
+            if found.control is not None:
                 with suppress(PostgresError):
-                    self._control = pgtools.control_data(config)
-                    self._signature, self._read_at_s = signature, now_s()
-            return self._control
+                    self._control, self._signature = pgtools.control_data(config), signature
+        self._files, self._looked_s = (found, postmaster), looked_s
+        return found, self._control
 
 
 def _is_there(path: Path) -> bool:

@@ -61,7 +61,8 @@ def prove_source(config: Config, system_id: str) -> Source:
         raise RejoinError(
             "the peer has another database cluster",
             f"Its system identifier is {found}, this host's is {system_id}.",
-            "Nothing was touched. Find out which of the two is the right one.",
+            "Nothing was touched. Find out which of the two is the right one. "
+            f"If pg_upgrade has made the peer's: {pgtools.UPGRADE}.",
         )
     point = WalPoint(int(timeline, 16), Lsn.parse(flush))
     try:

@@ -20,7 +20,7 @@ from pgvip.core.values import Vip
 from pgvip.deadlines import now_s
 from pgvip.errors import ActionError
 from pgvip.state import files
-from pgvip.system import pgtools
+from pgvip.system import pgtools, processes
 from pgvip.system.server_tls import client_name, password_file
 from pgvip.system.sql import DATABASE_ROLE, REPLICATION_ROLE
 from pgvip.system.workers import as_postgres
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pgvip.config.model import Config
+    from pgvip.system.processes import ProcessRef
 
 BEGIN = "# BEGIN pgvip: written by pgvip init, clone and join; changes in here are lost"
 END = "# END pgvip"
@@ -268,8 +269,23 @@ def parse_allowed(word: str) -> tuple[str, str]:
 
 
 def access_files(config: Config) -> tuple[Path, Path]:
-    """Where the server reads pg_hba.conf and pg_ident.conf."""
-    return Path(pgtools.server_setting(config, "hba_file")), Path(pgtools.server_setting(config, "ident_file"))
+    """Where the server reads pg_hba.conf and pg_ident.conf; asked once of each server that runs (two programs).
+
+    It knows no others before it is started again.
+    """
+    data = config.postgres.data_directory
+    postmaster = processes.postmaster(data)
+    known = _FILES.get(data)
+    if known is not None and postmaster is not None and known[0] == postmaster:
+        return known[1]
+    files = Path(pgtools.server_setting(config, "hba_file")), Path(pgtools.server_setting(config, "ident_file"))
+    if postmaster is not None:
+        _FILES[data] = postmaster, files
+    return files
+
+
+_FILES: dict[Path, tuple[ProcessRef, tuple[Path, Path]]] = {}
+"""By data directory: a server, and what it reads."""
 
 
 @as_postgres()

@@ -86,8 +86,15 @@ def refuse_daemon(config: Config) -> None:
 
 
 COPY = "Use pgvip clone --replace, which keeps the old directory under another name."
-UPGRADE = "docs/procedures/upgrade-major.md"
-"""How a pair goes to a new major version."""
+
+
+def begins_anew(config: Config) -> str:
+    """What to do about a cluster that is not this host's pair's, where it may have been made by pg_upgrade."""
+    return (
+        f"If pg_upgrade has made it, it begins a new pair: put aside what is in {config.paths.state}, then run this "
+        f"again ({pgtools.UPGRADE}). Else correct data_directory, or copy {config.peer.name}'s database: "
+        "pgvip clone --replace."
+    )
 
 
 def misplaced(config: Config, system_id: str = "", hint: str = COPY) -> list[PgvipError]:
@@ -95,17 +102,8 @@ def misplaced(config: Config, system_id: str = "", hint: str = COPY) -> list[Pgv
 
     `hint`: what to do about a cluster that is not the pair's.
     """
-    found: list[PgvipError] = []
-    data, version = config.postgres.data_directory, program_version(config)
-    cluster = pgtools.major_version(data)
-    if cluster != version:
-        found.append(
-            PostgresError(
-                f"the cluster in {data} is of version {cluster}, the programs are of {version}",
-                hint="Correct postgresql.bin_directory or data_directory. "
-                f"PostgreSQL's data go to another major version by pg_upgrade: see {UPGRADE}.",
-            )
-        )
+    data, wrong = config.postgres.data_directory, pgtools.version_problem(config)
+    found: list[PgvipError] = [] if wrong is None else [wrong]
     found += [
         PostgresError(f"there is a recovery.conf in {directory}", hint="It is of PostgreSQL 11 or older; remove it.")
         for directory in {data, config.postgres.config_directory}
@@ -172,7 +170,8 @@ def unit_problems(config: Config) -> list[PgvipError]:
     try:
         pid, restart = units.main_pid(unit), units.restarts(unit)
     except CommandError as failure:
-        return [PostgresError(f'postgresql.unit = "{unit}": systemd does not know it', str(failure))]
+        hint = f"Try again when this answers at once: systemctl show {unit}."
+        return [PostgresError(f'systemd did not answer about postgresql.unit = "{unit}"', str(failure), hint)]
     if restart:
         # A server that systemd brings back after its role was handed over is a second writer.
         hint = f"Run systemctl edit {unit}, and write [Service] and Restart=no."

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pgvip.setup.own_settings import LIMITS, MACHINE, by_hand, shown
+from pgvip.system import libraries
 from pgvip.text.writing import printable, size
 
 if TYPE_CHECKING:
@@ -169,12 +170,9 @@ def _kind(name: str) -> Kind:
 
 def _libraries(one: Portrait, other: Portrait) -> Iterator[Difference]:
     """What the settings of one host name and the other does not have. One that is named by a path is not looked for."""
-    there = set(other.library_files)
-    for name in one.libraries if there else ():
-        local = f"plugins/{name}"  # where local_preload_libraries looks
-        if "/" not in name[:1] and name not in there and local not in there:
-            values = {one.host: "named", other.host: None}
-            yield Difference(Kind.LIBRARY, name, values, f"library {printable(name)} is not on {other.host}")
+    for name in libraries.missing(one.libraries, other.library_files) if other.library_files else ():
+        values = {one.host: "named", other.host: None}
+        yield Difference(Kind.LIBRARY, name, values, f"library {printable(name)} is not on {other.host}")
 
 
 def _places(one: Portrait, other: Portrait) -> Iterator[Difference]:

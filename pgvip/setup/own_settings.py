@@ -13,7 +13,6 @@ LIMITS = (
     "max_locks_per_transaction",
 )
 """A standby needs each at least as high as its primary has it in force, or its replay stops (manual, 27.4.3)."""
-LIBRARIES = ("shared_preload_libraries", "session_preload_libraries", "local_preload_libraries")
 OWN = frozenset({
     "application_name", "bonjour_name", "cluster_name", "event_source", "listen_addresses", "port", "syslog_ident",
     "primary_conninfo", "primary_slot_name", "synchronous_standby_names", "synchronized_standby_slots",

@@ -9,15 +9,15 @@ from __future__ import annotations
 import locale
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgvip.errors import FormatError
 from pgvip.setup.access import FILES, without_block
-from pgvip.setup.own_settings import LIBRARIES, LIMITS, canonical, compared
+from pgvip.setup.own_settings import LIMITS, canonical, compared
 from pgvip.state import files
+from pgvip.system import libraries as libs
 from pgvip.system import pgconf
 from pgvip.system.workers import as_postgres
 
@@ -36,9 +36,7 @@ TEXT_MAX = 4000
 DIRECTORIES_MAX = 200
 ODD = "\N{REPLACEMENT CHARACTER}"
 """In place of what is no text, and of what is too long; a file with it is compared and never copied."""
-LIBDIR = "$libdir"
 _ODD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
-_LIBRARY_SIGN = "plpgsql.so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ def portrait(config: Config, session: Session, also: Sequence[str] = ()) -> Port
     tablespaces = tuple(sorted(str(place) for _, place in session.query("tablespaces", timeout_s=ANSWER_S)))
     locales = [str(name) for (name,) in session.query("same_locales", timeout_s=ANSWER_S)]
     directories = [data, f"{data}/pg_wal", *tablespaces, *also][:DIRECTORIES_MAX]
-    named = str(library_path) == LIBDIR
+    named = str(library_path) == libs.LIBDIR
     seen = look(config, [str(hba), str(ident)], directories, locales[:NAMES_MAX], named=named)
     rows = session.query("same_settings", timeout_s=ANSWER_S)
     ours = pgconf.owned(config, session.version)
@@ -108,9 +106,9 @@ def portrait(config: Config, session: Session, also: Sequence[str] = ()) -> Port
         if compared(str(name), ours)
     }
     now = {str(row[0]): str(row[3]) for row in rows}
-    libraries = {one for name in LIBRARIES if name in settings for one in named_libraries(settings[name].value)}
+    libraries = {one for name in libs.PRELOADED if name in settings for one in libs.named(settings[name].value)}
     for _, text in session.query("same_libraries", timeout_s=ANSWER_S):
-        libraries.update(named_libraries(str(text)))
+        libraries.update(libs.named(str(text)))
     collations = session.query("same_collations", timeout_s=ANSWER_S)[:NAMES_MAX]
     return Portrait(
         host=config.me.name,
@@ -139,7 +137,7 @@ def look(
     """
     return Seen(
         {name: _lines(Path(path)) for name, path in zip(FILES, access, strict=True)},
-        _library_files(config.postgres.bin_directory) if named else (),
+        libs.installed(config.postgres.bin_directory) if named else (),
         {path: _bytes_of(path) for path in directories},
         {name: _known(name) for name in locales},
     )
@@ -151,21 +149,6 @@ def _lines(path: Path) -> tuple[str, ...]:
     lines = [_ODD.sub(ODD, line.rstrip("\r")) for line in text.split("\n")] if text else []
     lines = [line if len(line) <= LINE_MAX else line[: LINE_MAX - 1] + ODD for line in lines]
     return tuple(lines) if len(lines) <= LINES_MAX else (*lines[: LINES_MAX - 1], f"# {ODD}")
-
-
-def _library_files(bin_directory: Path) -> tuple[str, ...]:
-    """Names in PostgreSQL's directory of libraries, which is beside that of its programs; () when it is not there."""
-    for directory in (bin_directory.parent / "lib", bin_directory.parent / "lib" / "postgresql"):
-        if (directory / _LIBRARY_SIGN).exists():
-            places = ((directory, ""), (directory / "plugins", "plugins/"))
-            return tuple(sorted(name for place, prefix in places for name in _names(place, prefix)))[:NAMES_MAX]
-    return ()
-
-
-def _names(directory: Path, prefix: str) -> list[str]:
-    with suppress(OSError):
-        return [f"{prefix}{path.stem}" for path in directory.iterdir() if path.suffix == ".so"]
-    return []
 
 
 def _bytes_of(directory: str) -> int:
@@ -187,16 +170,6 @@ def _known(name: str) -> bool:
         return False
     locale.setlocale(locale.LC_COLLATE, before)
     return True
-
-
-def named_libraries(text: str) -> list[str]:
-    """The libraries of a setting that lists them, without `$libdir`; those by a path are whole.
-
-    >>> named_libraries('pg_stat_statements, "$libdir/plugins/plugin_debugger", /opt/own.so')
-    ['pg_stat_statements', 'plugins/plugin_debugger', '/opt/own.so']
-    """
-    found = [word.strip().strip('"') for word in text.split(",")]
-    return [one if one.startswith("/") else one.removeprefix(f"{LIBDIR}/").removesuffix(".so") for one in found if one]
 
 
 def checked(found: Portrait) -> Portrait:

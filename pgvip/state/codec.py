@@ -24,9 +24,12 @@ from typing import Any, TypeVar
 from pgvip.core.values import Lsn
 from pgvip.errors import FormatError
 from pgvip.state import files
+from pgvip.state.encoding import encode, key, name_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Container
+
+__all__ = ["encode", "key"]
 
 T = TypeVar("T")
 
@@ -40,50 +43,9 @@ DIGITS_MAX = 20
 _LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 _INT_MAX = 2**63 - 1
 _INFINITIES = {"inf": math.inf, "-inf": -math.inf}
-_KEY = "key"
-_Network = IPv4Interface | IPv6Interface | IPv4Network | IPv6Network
-"""Addresses with a prefix: a value of the configuration is of either family."""
-
-
-def key(name: str) -> dict[str, str]:
-    """Metadata of a dataclass's field that has another name in JSON ("from" can be no name in Python)."""
-    return {_KEY: name}
 
 
 # --- to JSON -------------------------------------------------------------------------------------------------
-
-
-def encode(value: object) -> Any:
-    """Turn a value into what the json module writes. TypeError for what has no form in JSON."""
-    if value is None or isinstance(value, Enum | str | int | float | Path | _Network):
-        return _encode_scalar(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {_name(one): encode(getattr(value, one.name)) for one in dataclasses.fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {name: encode(item) for name, item in zip(value._fields, value, strict=True)}
-    if isinstance(value, tuple | list):
-        return [encode(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted((encode(item) for item in value), key=str)
-    if isinstance(value, dict):
-        return {str(encode(key)): encode(item) for key, item in value.items()}
-    raise TypeError(f"no JSON form for {type(value).__name__}")
-
-
-def _encode_scalar(value: object) -> object:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Lsn | Path | _Network):
-        return str(value)
-    return _encode_float(value) if isinstance(value, float) else value
-
-
-def _encode_float(value: float) -> float | str:
-    if math.isnan(value):
-        raise TypeError("no JSON form for NaN")
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    return value
 
 
 def to_json(value: object, *, max_bytes: int = MAX_BYTES) -> str:
@@ -126,8 +88,9 @@ def parse(text: str | bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     if len(text) > max_bytes:
         raise FormatError(f"too long: {len(text)} bytes, at most {max_bytes}")
     try:
+        said = text.decode() if isinstance(text, bytes) else text
         value = json.loads(
-            text.decode() if isinstance(text, bytes) else text,
+            said,
             parse_constant=_no_constant,
             parse_int=_whole,
             parse_float=_finite,
@@ -136,7 +99,8 @@ def parse(text: str | bytes, *, max_bytes: int = MAX_BYTES) -> Any:
         raise _too_deep() from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are of it
         raise FormatError("not JSON", str(error)) from error
-    _check(value)
+    if not _is_plain(said):
+        _check(value)
     return value
 
 
@@ -193,6 +157,11 @@ def _too_deep() -> FormatError:
     return FormatError("nested too deep", f"at most {DEPTH_MAX} levels are read")
 
 
+def _is_plain(text: str) -> bool:
+    """No character of it can be half a one, and it opens too few lists and objects to be nested too deep."""
+    return text.isascii() and "\\u" not in text and text.count("[") + text.count("{") <= DEPTH_MAX
+
+
 def _check(value: object) -> None:
     """Level by level: depth and characters."""
     level: list[object] = [value]
@@ -235,13 +204,14 @@ class _Decoder:
         scalar = _SCALARS.get(hint)
         if scalar is not None:
             return scalar(value, where)
-        if isinstance(hint, type) and issubclass(hint, Enum):
+        form = _form(hint)
+        if form is _Form.ENUM:
             try:
                 return hint(value)
             except ValueError:
                 choices = ", ".join(repr(one.value) for one in hint)
                 raise _wrong(where, f"one of {choices}", value) from None
-        if isinstance(hint, type) and (dataclasses.is_dataclass(hint) or hasattr(hint, "_fields")):
+        if form is _Form.FIELDS:
             return self._fields(hint, value, where)
         return self._generic(hint, value, where)
 
@@ -258,7 +228,7 @@ class _Decoder:
         return cls(**given)
 
     def _generic(self, hint: Any, value: object, where: str) -> Any:
-        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+        origin, arguments = _parts(hint)
         if origin in (typing.Union, types.UnionType):
             if value is None and type(None) in arguments:
                 return None
@@ -360,9 +330,27 @@ _SCALARS: dict[Any, Any] = {
 }
 
 
-def _name(field: dataclasses.Field[Any]) -> str:
-    """What a dataclass's field is called in JSON."""
-    return str(field.metadata.get(_KEY, field.name))
+class _Form(Enum):
+    """How a type that is no scalar is read."""
+
+    ENUM = "enum"
+    FIELDS = "fields"
+    GENERIC = "generic"
+
+
+@cache
+def _form(hint: Any) -> _Form:
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return _Form.ENUM
+    if isinstance(hint, type) and (dataclasses.is_dataclass(hint) or hasattr(hint, "_fields")):
+        return _Form.FIELDS
+    return _Form.GENERIC
+
+
+@cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A generic type's origin and its arguments."""
+    return typing.get_origin(hint), typing.get_args(hint)
 
 
 @cache
@@ -373,6 +361,6 @@ def _plan(cls: Any) -> dict[str, tuple[str, Any, bool]]:
         return {name: (name, hints[name], name not in cls._field_defaults) for name in cls._fields}
     missing = dataclasses.MISSING
     return {
-        one.name: (_name(one), hints[one.name], one.default is missing and one.default_factory is missing)
+        one.name: (name_of(one), hints[one.name], one.default is missing and one.default_factory is missing)
         for one in dataclasses.fields(cls)
     }

@@ -29,7 +29,7 @@ BYTES_MAX = 1 << 20
 
 LATER = (
     "Durable.kept_off", "Durable.lacks", "Durable.pause.until", "Durable.pause.by", "Durable.pause.host",
-    "Durable.record.witness_id", "Durable.claimed_term", "Durable.serial",
+    "Durable.record.witness_id", "Durable.claimed_term", "Durable.serial", "Durable.removed",
 )  # fmt: skip
 """Fields that came later: a file of an older version lacks them."""
 

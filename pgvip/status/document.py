@@ -13,6 +13,7 @@ from pgvip import __version__
 from pgvip.core.actions import Subject, name_of, words_of
 from pgvip.core.facts import Facts
 from pgvip.core.observations import Observation
+from pgvip.core.removed_peer import since
 from pgvip.core.rights import eligible, write_right
 from pgvip.core.values import NEVER, Mode, Role, Vip
 from pgvip.core.warning_row import WarningRow, warned
@@ -102,12 +103,7 @@ def document(snapshot: Snapshot, live: Live) -> Document:
         "rights": _rights(v),
         "watchdog": {"mode": config.watchdog.mode, "armed": live.armed},
         "veto_hooks": seen.veto.value,
-        "local": {
-            "served": k.durable.served,
-            "complete": k.durable.complete,
-            "handbacks": k.durable.handbacks,
-            "kept_off": k.durable.kept_off,
-        },
+        "local": _local(k, config.me.name),
         "pause": encode(k.durable.pause),
         "hold": k.durable.hold,
         "scheduled": live.scheduled,
@@ -327,6 +323,18 @@ def _witness(config: Config, v: Facts, now_s: float) -> Document:
         "serial": serial.granted if serial.witness_id else None,
         **watched,
         "value": v.seen.witness.value.witness_id if v.seen.witness.value else None,
+    }
+
+
+def _local(k: Knowledge, me: str) -> Document:
+    """The local facts that are kept with the record."""
+    durable = k.durable
+    return {
+        "served": durable.served,
+        "complete": durable.complete,
+        "handbacks": durable.handbacks,
+        "kept_off": durable.kept_off,
+        "peer_removed": since(durable, me) or None,
     }
 
 

@@ -64,6 +64,22 @@ def ping(address: str | Path, port: int, user: str, database: str, timeout_s: fl
         raise ProbeError(f"no database answers at {address}:{port}", str(failure)) from failure
 
 
+def negotiate(address: str | Path, port: int, timeout_s: float) -> None:
+    """Open a new connection and have the process that the server makes for it say whether it speaks TLS: no login.
+
+    The postmaster itself says no word before it has made that process (manual, 55.2.10; postmaster.c). Where it cannot
+    make one, it sends an error in place of the answer. Raises ProbeError when there is no answer in time.
+    """
+    deadline = Deadline.after(timeout_s)
+    try:
+        with _connect(address, port, deadline) as connection:
+            connection.sendall(struct.pack("!ii", 8, SSL_REQUEST))
+            if _exactly(connection, 1, deadline) not in (b"S", b"N"):
+                raise NotPostgresError(FOREIGN)
+    except OSError as failure:
+        raise ProbeError(f"no database answers at {address}:{port}", str(failure)) from failure
+
+
 def served_certificate(address: str, port: int, timeout_s: float) -> bytes | None:
     """The certificate (DER) of the server at `address`, believed or not; None when there is none to be had.
 

@@ -23,6 +23,8 @@ from pgvip.system.workers import as_postgres
 if TYPE_CHECKING:
     from pgvip.config.model import Config
 
+UPGRADE = "docs/procedures/upgrade-major.md"
+"""How a pair goes to a new major version."""
 TOOL_TIMEOUT_S = 20.0
 """For programs that read a few files; more means a disk that hangs."""
 
@@ -183,6 +185,20 @@ def major_version(data_directory: Path) -> int:
         return int((data_directory / "PG_VERSION").read_text(encoding="ascii"))
     except (OSError, ValueError) as failure:
         raise PostgresError(f'there is no database cluster in "{data_directory}"', f"{failure}.") from failure
+
+
+def version_problem(config: Config) -> PostgresError | None:
+    """What is wrong where data and programs are of different major versions. PostgresError, CommandError."""
+    data, programs = config.postgres.data_directory, program_version(config)
+    cluster = major_version(data)
+    if cluster == programs:
+        return None
+    return PostgresError(
+        f"the cluster in {data} is of version {cluster}, the programs in {config.postgres.bin_directory} are of "
+        f"version {programs}",
+        hint="Correct postgresql.bin_directory or data_directory. "
+        f"Data go to another major version by pg_upgrade: see {UPGRADE}.",
+    )
 
 
 @as_postgres()

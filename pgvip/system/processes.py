@@ -216,16 +216,21 @@ def networks_of(interface: str) -> list[str]:
     return [str(network) for network in networks if 0 < network.prefixlen < network.max_prefixlen]
 
 
-def addresses() -> dict[Address, tuple[str, int]]:
-    """Every IP address of this machine, with its interface and the length of its prefix."""
-    found: dict[Address, tuple[str, int]] = {}
+def interface_addresses() -> list[tuple[str, Address, int]]:
+    """Every IP address of this machine: interface, address, length of its prefix. OSError when they cannot be known."""
+    found: list[tuple[str, Address, int]] = []
     for name, listed in psutil.net_if_addrs().items():
         for one in listed:
             if one.family in (socket.AF_INET, socket.AF_INET6):
                 address = ip_address(one.address.partition("%")[0])  # of a link-local one the interface follows
                 length = int(ip_address(one.netmask)).bit_count() if one.netmask else address.max_prefixlen
-                found[address] = (name.partition(":")[0], length)
+                found.append((name.partition(":")[0], address, length))  # one with a label is listed under that
     return found
+
+
+def addresses() -> dict[Address, tuple[str, int]]:
+    """Every IP address of this machine, with its interface and the length of its prefix."""
+    return {address: (name, length) for name, address, length in interface_addresses()}
 
 
 # --- procfs ---------------------------------------------------------------------------------------------

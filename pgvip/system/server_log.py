@@ -38,9 +38,10 @@ NO_CAUSE = re.compile(
     r"|expected password"
     r"|(role|database) \".*\" does not exist|permission denied for database|not permitted to log in|must be superuser"
     r"|too many|connection slots|connection to client|startup packet|frontend protocol"
+    r"|archive command (failed|was terminated)"
 )
-"""FATAL of a client's session or of the WAL receiver, not of the server. pgvip's own probes of the peer are among them:
-they show no certificate, and are refused."""
+"""FATAL of a client's session, of the WAL receiver or the archiver, not of the server. pgvip's own probes of the peer
+are among them: they show no certificate, and are refused."""
 LIVED_ON = re.compile(r"received (smart|fast|immediate) shutdown request|ready to accept (read-only )?connections")
 """The server lived when it said this; whatever was FATAL before had not ended it."""
 STARTUP_ENDED = re.compile(r"^startup process .*exited with exit code|due to startup process failure")

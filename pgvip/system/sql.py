@@ -22,7 +22,7 @@ from pgvip.system import server_tls, session_settings
 from pgvip.system.sql_shapes import Row, UnexpectedAnswerError, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
     from pgvip.config.model import Config
@@ -86,6 +86,12 @@ class Session:
         self._parameters = dict(parameters)
         self._what = what
         self._connection: driver.connection | None = None
+        self._slow_s: float | None = None
+        self._slow: Callable[[], None] = lambda: None
+
+    def slow_after(self, seconds: float, call: Callable[[], None]) -> None:
+        """From now on `call` is called, without ending the wait, when the server says nothing for so long."""
+        self._slow_s, self._slow = seconds, call
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -189,8 +195,15 @@ class Session:
         while (state := connection.poll()) != driver.POLL_OK:
             poller = select.poll()
             poller.register(connection.fileno(), select.POLLIN if state == driver.POLL_READ else select.POLLOUT)
-            if deadline.expired or not poller.poll(deadline.left_s() * 1000):
+            if deadline.expired or not self._ready(poller, deadline):
                 raise NoAnswer(f"{self._what} did not answer in time")
+
+    def _ready(self, poller: select.poll, deadline: Deadline) -> bool:
+        if self._slow_s is not None:
+            if poller.poll(deadline.sooner_s(self._slow_s) * 1000):
+                return True
+            self._slow()
+        return bool(poller.poll(deadline.left_s() * 1000))
 
     def _connect_error(self, failure: psycopg2.Error) -> ProbeError:
         text = str(failure).strip()

@@ -177,6 +177,9 @@ SHAPES: dict[str, Shape] = {
     "same_libraries": any_of(TEXT, TEXT),
     "same_collations": any_of(TEXT, TEXT, TEXT),
     "same_locales": any_of(TEXT),
+    # --- a new major version
+    "template": one(TEXT, TEXT, TEXT, TEXT, TEXT),
+    "prepared": any_of(TEXT, TEXT),
 }
 
 

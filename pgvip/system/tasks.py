@@ -23,6 +23,7 @@ REQUEST_MAX_BYTES = 16 << 20
 
 MODULES = (
     "pgvip.system.pgtools",
+    "pgvip.system.new_programs",
     "pgvip.system.processes",
     "pgvip.system.pgconf",
     "pgvip.system.server_log",
@@ -42,6 +43,7 @@ MODULES = (
     "pgvip.archive.maintenance",
     "pgvip.checks.logins",
     "pgvip.checks.machine",
+    "pgvip.checks.major_trial",
     "pgvip.checks.postgresql",
     "pgvip.checks.server_state",
     "pgvip.checks.wal_archive",

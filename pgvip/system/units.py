@@ -16,7 +16,9 @@ from pgvip.state import files
 from pgvip.system.commands import check, run
 from pgvip.system.workers import as_postgres
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
+"""Of systemctl. On a machine that has just booted, systemd answers after more than ten seconds."""
+
 DEBIAN_CLUSTERS = Path("/etc/postgresql")
 DATA_DIRECTORY = re.compile(r"^\s*data_directory\s*=?\s*'?([^'#\n]+?)'?\s*(?:#.*)?$", re.MULTILINE)
 
@@ -35,14 +37,14 @@ def has_systemd() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
-def stopping() -> bool:
+def stopping(timeout_s: float = TIMEOUT_S) -> bool:
     """True while systemd shuts the machine down: its shutdown.target is queued (systemctl(1), is-system-running).
 
     CommandError when systemd does not say.
     """
     if not has_systemd():
         return False
-    said = run(["systemctl", "is-system-running"], timeout_s=TIMEOUT_S).stdout.strip()
+    said = run(["systemctl", "is-system-running"], timeout_s=timeout_s).stdout.strip()
     if not said:
         raise CommandError("systemctl is-system-running said nothing")
     return said == "stopping"

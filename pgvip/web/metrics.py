@@ -184,6 +184,16 @@ def _streams(document: Document) -> object:
     return None if state == "unknown" else state == "streaming"
 
 
+def _gone(document: Document) -> bool:
+    """The peer is removed: nothing of it is missing."""
+    return bool(document["local"]["peer_removed"])
+
+
+def _archive_read(document: Document) -> object:
+    archive = document["archive"]
+    return bool(archive["ok"] and archive["value"]) if archive["enabled"] and not _gone(document) else None
+
+
 SIMPLE: tuple[tuple[str, str, str, Value], ...] = (
     ("pgvip_term", "gauge", "Term of the record: it grows with every change of who may serve.",
      lambda d: d["term"]),
@@ -197,7 +207,7 @@ SIMPLE: tuple[tuple[str, str, str, Value], ...] = (
     ("pgvip_peer_eligible", "gauge", "The peer, a standby, may take over, as it last said.",
      lambda d: d["peer"]["eligible"]),
     ("pgvip_peer_seen_age_seconds", "gauge", "Time since the peer's daemon was last heard.",
-     lambda d: d["peer"]["age_s"]),
+     lambda d: None if _gone(d) else d["peer"]["age_s"]),
     ("pgvip_link_up", "gauge", "The peer link is connected.", _of("link", "connected")),
     ("pgvip_link_connections", "gauge", "Connections of the peer link, of two.", _of("link", "connections")),
     ("pgvip_gateway_up", "gauge", "A gateway answers this host.", lambda d: d["me"]["gateway_ok"]),
@@ -230,7 +240,7 @@ SIMPLE: tuple[tuple[str, str, str, Value], ...] = (
     ("pgvip_fence_power_on", "gauge", "The peer's power is on, by its fence device.",
      lambda d: d["fencing"]["value"] == "on" if d["fencing"]["value"] else None),
     ("pgvip_archive_mounted", "gauge", "The peer's WAL archive is mounted, or read over the link, and answers.",
-     lambda d: bool(d["archive"]["ok"] and d["archive"]["value"]) if d["archive"]["enabled"] else None),
+     _archive_read),
     ("pgvip_archive_failing", "gauge", "This host's server cannot archive: its last try failed.",
      _archiving("failing")),
     ("pgvip_archive_failures_total", "counter", "Failed tries to archive, by PostgreSQL's statistics.",
@@ -254,6 +264,7 @@ SIMPLE: tuple[tuple[str, str, str, Value], ...] = (
      lambda d: d["watchdog"]["mode"] == "required"),
     ("pgvip_peer_kept_off", "gauge", "The peer was powered off by an operator, and is not switched on by itself.",
      lambda d: d["local"]["kept_off"]),
+    ("pgvip_peer_removed", "gauge", "An operator removed the peer: this host serves alone, for good.", _gone),
     ("pgvip_drill_ok", "gauge", "The last drill that was ordered on this host kept its limits.", _of("drill", "ok")),
     ("pgvip_drill_outage_seconds", "gauge", "The longest write outage of that drill.", _drill_outage),
     ("pgvip_drill_timestamp_seconds", "gauge", "When that drill began, in seconds since 1970.", _unix("drill", "at")),

@@ -62,6 +62,8 @@ def _serving(document: Document, serving: Document) -> tuple[str, bool]:
     peer = document["peer"]
     other = document["me"] if serving is peer else peer
     name, standby = serving["name"], other["name"]
+    if serving is not peer and document["local"].get("peer_removed"):
+        return f"{name} serves alone, with both addresses; {standby} is removed.", True
     if is_silent(peer):
         since = "has never been heard" if peer["age_s"] is None else f"has not been heard for {duration(peer['age_s'])}"
         what = "serves alone, with both addresses" if serving["role"] == "primary_standby" else "is primary"

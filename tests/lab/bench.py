@@ -1,6 +1,6 @@
 """What pgvip's faults cost a client, their parts, and what the daemons cost at rest; two checkouts in turn.
 
-scripts/bench [--repeat N] [--rest SECONDS] [--against CHECKOUT] [--json] [--only FAULT]
+scripts/bench [--repeat N] [--rest SECONDS] [--sessions N] [--grown] [--against CHECKOUT] [--json] [--only FAULT]
 
 Each round makes a pair of its own: at rest first, without clients, then the same without the daemons, whose difference
 is what they cost PostgreSQL, then the demonstration's faults with its clients. The load of the machine stands beside
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,8 @@ def struck(demo: Demo, fault: Fault) -> dict[str, Any]:
     wrote_s = writes_again_s([event.answered_s for event in demo.writer.events() if event.ok], at_s[0])
     return {
         "fault": fault.name, "write_outage_s": step.write_outage_s, "read_outage_s": step.read_outage_s,
-        "acknowledged_lost": step.acknowledged_lost, "parts": parts_of(events, at_s[0], wrote_s),
+        "acknowledged_lost": step.acknowledged_lost, "healthy_after_s": step.healthy_after_s,
+        "parts": parts_of(events, at_s[0], wrote_s),
     }  # fmt: skip
 
 
@@ -186,13 +188,22 @@ def one_round(choice: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         without_daemons(demo.pair, rest, choice.rest)
         progress.say("until the primary's daemon says so")
         commands["start until /primary says 200"] = start_daemons_s(demo.pair, primary)
-        for client in (lab.arp, demo.writer, demo.reader):
-            client.start()
-        faults = [struck(demo, fault) for fault in FAULTS if not choice.only or fault.name in choice.only]
-        wrong = demo.finish()
+        with ExitStack() as stack:
+            if choice.grown or choice.sessions:
+                from tests.lab import growth
+
+                if choice.grown:
+                    stack.enter_context(growth.grown(demo.pair, progress.say))
+                stack.enter_context(growth.crowd(demo.pair, choice.sessions or growth.SESSIONS))
+                commands["pgvip status"] = timed_command(demo.pair, demo.pair.host_as("primary"), "status")
+            for client in (lab.arp, demo.writer, demo.reader):
+                client.start()
+            faults = [struck(demo, fault) for fault in FAULTS if not choice.only or fault.name in choice.only]
+            wrong = demo.finish()
+            longest_ms = [demo.pair.status(host)["loop"]["longest_ms"] for host in demo.pair.hosts.values()]
         progress.say("removing everything")
     return {"load_before": load, "load_after": os.getloadavg()[0], "rest": rest, "commands_s": commands,
-            "faults": faults, "wrong": wrong}  # fmt: skip
+            "faults": faults, "wrong": wrong, "longest_round_ms": max(longest_ms)}  # fmt: skip
 
 
 # --- all rounds --------------------------------------------------------------------------------------------
@@ -221,6 +232,7 @@ def figures(one: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for fault in one["faults"]:
         found[f"{fault['fault']}: write outage, s"] = fault["write_outage_s"]
+        found[f"{fault['fault']}: healthy again, s"] = fault["healthy_after_s"]
         found |= {f"{fault['fault']}: - {name}": at_s for name, at_s in fault["parts"].items()}
     for key, title in (("daemon_percent", "daemon at rest, % of a core"), ("pss_mb", "memory (PSS), MB"),
                        ("workers_pss_mb", "its workers (PSS), MB"),
@@ -228,7 +240,7 @@ def figures(one: Mapping[str, Any]) -> dict[str, float]:
         values = [host[key] for host in one["rest"].values() if key in host]
         found |= {title: max(values)} if values else {}
     found |= {f"{name}, s": took_s for name, took_s in one["commands_s"].items()}
-    return found | {"load of the machine": one["load_before"]}
+    return found | {"longest round, ms": one["longest_round_ms"], "load of the machine": one["load_before"]}
 
 
 def medians(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -254,6 +266,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--preset", choices=["default", "fast"], default="default")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="rounds of each checkout [%(default)s]")
     parser.add_argument("--rest", type=float, default=30.0, metavar="SECONDS", help="at rest, twice [%(default)s]")
+    parser.add_argument("--sessions", type=int, default=0, metavar="N", help="idle ones, besides the clients")
+    parser.add_argument("--grown", action="store_true", help="a pair as tests/lab/growth.py makes it")
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout with its .venv, in turn")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
     parser.add_argument("--only", choices=[fault.name for fault in FAULTS], action="append", help="this fault alone")

@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "HOME": "/",
     "LANG": "C.UTF-8",
     "PYTHONDONTWRITEBYTECODE": "1",
+    "MALLOC_ARENA_MAX": "1",  # as in pgvip.service
 }
 """What every program in the lab gets: nothing of the caller's environment reaches it."""
 

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from tests.lab.clients import CLIENT_USER
-from tests.lab.hosts import PERSISTENT, REPOSITORY, Host
+from tests.lab.hosts import PERSISTENT, Host
 from tests.lab.network import PREFIX, PRIMARY_VIP, STANDBY_VIP
 from tests.lab.nodes import wait_until
+from tests.lab.pages import commands
 from tests.lab.pair import Sections
 from tests.lab.scene import Scene
 
 NEW_VIP = f"{PREFIX}23"
-BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PEERS = "select host(client_addr) from pg_stat_replication where application_name like 'pgvip%'"
-
-
-def commands(page: str) -> Iterator[tuple[str, list[str]]]:
-    """Where, and what is run, by the blocks of a page of docs/procedures."""
-    where = ""
-    for block in BLOCK.findall((REPOSITORY / "docs/procedures" / f"{page}.md").read_text()):
-        for line in map(str.strip, block.splitlines()):
-            if line.startswith("# on "):
-                where = line.removeprefix("# on ")
-            elif line:
-                yield where, shlex.split(line)
 
 
 def follow(scene: Scene, page: str, at: Host) -> str:

@@ -44,9 +44,10 @@ def test_a_child_that_ended_is_counted() -> None:
 
 
 def round_with(outage_s: float, load: float) -> dict[str, object]:
-    fault = {"fault": "switchover", "write_outage_s": outage_s, "parts": {"claim": 0.1}}
+    fault = {"fault": "switchover", "write_outage_s": outage_s, "healthy_after_s": 4.0, "parts": {"claim": 0.1}}
     rest = {"alpha": {"daemon_percent": 0.5, "pss_mb": 44.0}, "beta": {"daemon_percent": 0.7, "pss_mb": 43.0}}
-    return {"faults": [fault], "rest": rest, "commands_s": {"pgvip check": 0.9}, "load_before": load, "wrong": []}
+    return {"faults": [fault], "rest": rest, "commands_s": {"pgvip check": 0.9}, "load_before": load, "wrong": [],
+            "longest_round_ms": 20.0}  # fmt: skip
 
 
 def test_checkouts_stand_beside_each_other() -> None:
@@ -55,9 +56,11 @@ def test_checkouts_stand_beside_each_other() -> None:
         "| median of 3 | here | against |",
         "|---|---|---|",
         "| switchover: write outage, s | 0.3 | 0.5 |",
+        "| switchover: healthy again, s | 4 | 4 |",
         "| switchover: - claim | 0.1 | 0.1 |",
         "| daemon at rest, % of a core | 0.7 | 0.7 |",
         "| memory (PSS), MB | 44 | 44 |",
         "| pgvip check, s | 0.9 | 0.9 |",
+        "| longest round, ms | 20 | 20 |",
         "| load of the machine | 1 | 1.5 |",
     ]

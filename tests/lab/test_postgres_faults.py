@@ -220,7 +220,10 @@ def test_a_standby_whose_replay_is_paused_does_not_take_over_and_both_hosts_say_
     wait_until(lambda: scene.says(scene.primary, "its replay is paused"), 10, "the primary says why")
     assert scene.says(scene.standby, "its replay is paused")
     scene.strike()
-    os.kill(scene.primary.postmaster(), signal.SIGKILL)
+    postmaster = scene.primary.postmaster()
+    os.kill(postmaster, signal.SIGKILL)
+    # Its sessions acknowledge a few more writes: only a new postmaster shows that it was started again.
+    wait_until(lambda: scene.primary.writable() and scene.primary.postmaster() != postmaster, 30, "started again")
     scene.wait_writes()
     scene.standby.sql("select pg_wal_replay_resume()")
     scene.finish(swapped=False)

@@ -1,4 +1,7 @@
-"""`pgvip restart`: each host's PostgreSQL is another one in the end, and clients notice no more than is said."""
+"""`pgvip restart`: each host's PostgreSQL is another one in the end, and clients notice no more than is said.
+
+The commands are those of docs/procedures/rolling-restart.md.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,16 @@ import pytest
 
 from tests.lab.hosts import DATA_DIRECTORY, Host
 from tests.lab.nodes import wait_until
+from tests.lab.pages import commands
 from tests.lab.pair import PGVIP
 from tests.lab.scene import Scene
 
 OUTAGE_MAX_S = 5.0
+LIMIT = "max_locks_per_transaction"
+"""No other test of a pair that may be shared with this file changes it; by default 64."""
+PAGE = [words[2:] for _, words in commands("rolling-restart")]
+PLAN, PENDING, ROLLING, RUN, CONTINUE = PAGE
+"""Each command's words after `pgvip restart`."""
 
 
 def restarted(scene: Scene, host: Host, *words: str) -> dict[str, Any]:
@@ -41,15 +50,15 @@ def test_a_raised_limit_by_a_rolling_restart_is_one_switchover(scene: Scene) -> 
     refused = scene.pair.pgvip(first, "restart", "--rolling", "--pending", check=False)
     assert refused.returncode == 5
     assert "no setting waits" in refused.stderr
-    set_everywhere(scene, "max_connections = 123")
+    set_everywhere(scene, f"{LIMIT} = 123")
     before = {host.name: host.postmaster() for host in (first, second)}
-    plan = restarted(scene, first, "--rolling", "--pending", "--dry-run")
+    plan = restarted(scene, first, *PLAN)
     assert did(plan) == [(second.name, "cycle"), (first.name, "switchover")]
     assert {host.name: host.postmaster() for host in (first, second)} == before
     scene.strike()
-    assert did(restarted(scene, first, "--rolling", "--pending")) == did(plan)
+    assert did(restarted(scene, first, *PENDING)) == did(plan)
     assert not before.items() & {host.name: host.postmaster() for host in (first, second)}.items()
-    assert {host.sql("show max_connections") for host in (first, second)} == {"123"}
+    assert {host.sql(f"show {LIMIT}") for host in (first, second)} == {"123"}
     scene.finish(swapped=True, outage_max_s=OUTAGE_MAX_S)
     assert scene.fenced(first) + scene.fenced(second) == 0
 
@@ -57,12 +66,12 @@ def test_a_raised_limit_by_a_rolling_restart_is_one_switchover(scene: Scene) -> 
 @pytest.mark.nightly
 def test_a_lowered_limit_restarts_the_primary_first(scene: Scene) -> None:
     first, second = scene.primary, scene.standby
-    set_everywhere(scene, "max_connections = 77")
+    set_everywhere(scene, f"{LIMIT} = 50")
     scene.strike()
     assert scene.pair.pgvip(second, "restart", "--rolling", "--pending", check=False).returncode == 5
-    done = restarted(scene, first, "--rolling", "--pending")
+    done = restarted(scene, first, *PENDING)
     assert did(done) == [(first.name, "in-place"), (second.name, "cycle")]
-    assert {host.sql("show max_connections") for host in (first, second)} == {"77"}
+    assert {host.sql(f"show {LIMIT}") for host in (first, second)} == {"50"}
     scene.finish(swapped=False, outage_max_s=2 * OUTAGE_MAX_S)
 
 
@@ -72,8 +81,8 @@ def test_a_command_runs_while_postgresql_is_down(scene: Scene) -> None:
     scene.strike()
     command = f"test ! -e {DATA_DIRECTORY}/postmaster.pid"
     for host, steps in ((second, ["down", "command", "up"]), (first, ["switchover", "down", "command", "up"])):
-        assert did(restarted(scene, host, "--run", command)) == [(host.name, step) for step in steps]
-    failed = scene.pair.pgvip(first, "restart", "--run", "exit 7", check=False, timeout_s=120)
+        assert did(restarted(scene, host, *RUN[:-1], command)) == [(host.name, step) for step in steps]
+    failed = scene.pair.pgvip(first, "restart", *RUN[:-1], "exit 7", check=False, timeout_s=120)
     assert failed.returncode == 1
     scene.finish(swapped=True, outage_max_s=OUTAGE_MAX_S)
 
@@ -84,14 +93,14 @@ def test_an_interrupted_restart_goes_on(scene: Scene) -> None:
     first, second = scene.primary, scene.standby
     before = {host.name: host.postmaster() for host in (first, second)}
     scene.strike()
-    first.popen([PGVIP, "restart", "--rolling", "--back"])
+    first.popen([PGVIP, "restart", *ROLLING, "--back"])
     wait_until(lambda: second.postmaster() == 0, 60, "the standby is down", every_s=0.01)
     os.kill(next(one.pid for one in first.processes() if "restart --rolling" in one.command), signal.SIGKILL)
     refused = scene.pair.pgvip(first, "restart", check=False)
     assert "--continue" in refused.stderr
     wait_until(partial(follows, second), 60, "the standby is started all the same")
     scene.pair.wait_healthy()
-    assert did(restarted(scene, first, "--continue")) == [(first.name, "switchover"), (second.name, "switchover")]
+    assert did(restarted(scene, first, *CONTINUE)) == [(first.name, "switchover"), (second.name, "switchover")]
     assert not before.items() & {host.name: host.postmaster() for host in (first, second)}.items()
     scene.finish(swapped=False, outage_max_s=OUTAGE_MAX_S)
 

@@ -10,19 +10,13 @@ from pathlib import Path
 
 from tests.lab.hosts import DATA_DIRECTORY, Host
 from tests.lab.nodes import wait_until
+from tests.lab.pages import commands
 from tests.lab.scene import Scene
 
-PAGE = Path(__file__).parents[2] / "docs" / "procedures" / "same-on-both.md"
 HBA = f"{DATA_DIRECTORY}/pg_hba.conf"
 REPORTED_WITHIN_S = 90.0
 LINE = "host shop shop 198.51.100.0/24 scram-sha-256"
 OURS = {"access-differs", "settings-differ", "hosts-differ"}
-
-
-def commands() -> list[list[str]]:
-    """The commands of the page that begin with pgvip."""
-    blocks = PAGE.read_text().split("```")[1::2]
-    return [line.split()[1:] for block in blocks for line in block.splitlines() if line.startswith("pgvip ")]
 
 
 def warned(scene: Scene, host: Host) -> dict[str, str]:
@@ -82,7 +76,8 @@ def test_what_differs_is_reported_on_both_hosts_and_copied(scene: Scene) -> None
         assert "vacuum_cost_delay" in said["settings-differ"]
         assert len(differ(scene, host)) == 3
     files = {path: standby.path(path).read_text() for path in (HBA, f"{DATA_DIRECTORY}/postgresql.auto.conf")}
-    for words in commands():
+    page = [words for _, words in commands("same-on-both")]
+    for words in [line[1:] for line in page if line[0] == "pgvip"]:
         found = scene.pair.pgvip(standby, *words, check=False)
         if words[:2] != ["config", "push"] or "--dry-run" in words:
             assert {path: standby.path(path).read_text() for path in files} == files, words

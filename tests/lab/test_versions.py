@@ -17,6 +17,7 @@ from tests.lab.nodes import wait_until
 from tests.lab.postgres import bin_directory
 from tests.lab.scene import Scene
 
+ARCHIVE = "/var/lib/pgvip/archive"
 EVERY_VERSION = [pytest.param(version, marks=pytest.mark.pair(version=version)) for version in ("16", "18")]
 FLUSHED = """
 select pg_last_wal_receive_lsn() where pg_is_in_recovery()
@@ -83,9 +84,11 @@ def test_a_life_of_a_pair(scene: Scene, version: str) -> None:
     pair.wait_healthy()
     assert "rejoined: rewound" in second.log()
 
+    last = first.sql("select pg_walfile_name(pg_current_wal_lsn())")
     pair.pgvip(first, "switchover")
     scene.wait_roles(standby="primary", primary="standby")
     pair.wait_healthy()
+    assert list(first.path(ARCHIVE).glob(f"{last}*")), "the stop did not wait for it, and the rejoin archived it"
     pair.pgvip(first, "rejoin", "--clone")
     wait_until(lambda: "rejoined: cloned" in first.log(), 30, "a new copy")
     scene.finish(swapped=True)

@@ -42,7 +42,7 @@ DAEMON = (
         ", system_id=system_id)", ")",
         f"{ACTIONS}a_cluster_that_is_not_the_record_s_is_not_started"),
     Mutation("a clean stop kills", "pgvip/daemon/action_table.py",
-        "clean=action.clean)", "clean=False)",
+        "clean=action.clean, handover", "clean=False, handover",
         f"{ACTIONS}only_a_stop_that_may_kill_kills[True]"),
     Mutation("who has the VIP is not reported", "pgvip/daemon/action_table.py",
         "Outcome(text=vip.check(self._config(), action.vip))", "Outcome()",

@@ -382,6 +382,7 @@ class Actor:
     # --- the peer's power ------------------------------------------------------------------------------
 
     def _Fence(self, action: Fence) -> None:  # noqa: N802 - named after the action
+        self.world.watch.left_alone(self.host, "fences")
         self.world.fencing.fence(self.host, lambda ok, text: self._end(action, ok=ok, text=text))
 
     def _ClaimTerm(self, action: ClaimTerm) -> None:  # noqa: N802 - named after the action
@@ -404,5 +405,6 @@ class Actor:
             self._later(late_s + 0.01, late_s + 0.3, lambda: self._end(action, ok=how != "fails", text=text))
 
     def _PowerOn(self, action: PowerOn) -> None:  # noqa: N802 - named after the action
+        self.world.watch.left_alone(self.host, "switches on")
         self.world.fencing.power_on(self.host, lambda ok, text: self._end(action, ok=ok, text=text))
 

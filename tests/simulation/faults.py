@@ -372,6 +372,19 @@ class Faults:
         self._order(host, Order.FENCE_OFF)
         self._ends(fault, lambda: self._order(host, Order.POWER_ON))
 
+    def remove_peer(self, host: Host, fault: Fault) -> None:
+        """An operator goes back to one host as soon as that may be, and has a second one again later."""
+        until_s = self.world.now_s + fault.lasts_s
+
+        def ask() -> None:
+            if not self.running:
+                return
+            self._order(host, Order.REMOVE_PEER if self.world.now_s < until_s else Order.ADD_PEER)
+            if self.world.now_s < until_s:
+                self.world.after(0.5, ask)
+
+        ask()
+
     def rejoin(self, host: Host, _fault: Fault) -> None:
         self._order(host, Order.REJOIN, "clone")
 
@@ -433,7 +446,7 @@ class Faults:
         world.after(2.0, self._resumed)
 
     def _resumed(self) -> None:
-        """Operators end what they began: pauses, and that a host is to stay off."""
+        """Operators end what they began: pauses, that a host is to stay off, and that one is removed."""
         hosts = self.world.hosts
         keeping = [
             host for host in hosts
@@ -441,10 +454,13 @@ class Faults:
         ]
         for host in keeping:
             self._order(host, Order.POWER_ON)
+        removing = [host for host in hosts if host.durable.removed]
+        for host in removing:
+            self._order(host, Order.ADD_PEER)
         paused = any(host.durable.pause.active for host in hosts)
         if paused:
             self.resume()
-        if paused or keeping:
+        if paused or keeping or removing:
             self.world.after(5.0, self._resumed)
 
 

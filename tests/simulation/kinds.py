@@ -160,5 +160,7 @@ WITNESS_KINDS = (
     Kind("witness_mood", 2.0, how=one_of("late", "late", "lost", "refused")),
 )
 """What may go wrong with a witness besides; such runs are their own, and those without one stay as they were."""
+REMOVE_PEER = Kind("remove_peer", 3.0, (2.0, 60.0))
+"""Back to one host, and to a pair again: in some runs besides, so that all others stay as they were."""
 BLOWS = tuple(kind for kind in KINDS if kind.name in ("power", "cut_off", "apart", "postmaster_killed", "frozen"))
 """What makes a small fault that is under way a large one."""

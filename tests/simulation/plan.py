@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from random import Random
 
-from tests.simulation.kinds import BLOWS, KINDS, WITNESS_KINDS, Kind
+from tests.simulation.kinds import BLOWS, KINDS, REMOVE_PEER, WITNESS_KINDS, Kind
 
 How = tuple[str | float, ...]
 
@@ -152,6 +152,8 @@ class Drawn:
         weights = [kind.weight * rng.choice((0.3, 1.0, 3.0)) * (rng.random() < share) for kind in kinds]
         if not any(weights):
             weights[0] = 1.0
+        if Random(f"removal {seed}").random() < 0.2 and not traits.only_daemons:
+            kinds, weights = [*kinds, REMOVE_PEER], [*weights, REMOVE_PEER.weight]
         self._kinds, self._weights = kinds, weights
         self._at_s = 0.0
         self._moments: dict[tuple[str, str], Random] = {}

@@ -27,6 +27,11 @@ def serves_alone(host: Host) -> bool:
     return alone and host.pg.phase == "primary" and host.held == set(Vip)
 
 
+def order(host: Host, what: Order) -> None:
+    assert host.daemon is not None
+    host.daemon.order(what)
+
+
 def warnings(host: Host) -> set[str]:
     last = host.daemon.last if host.daemon else None
     return {warning.name for warning in last.warnings} if last else set()
@@ -383,3 +388,60 @@ def test_both_hosts_leave_in_order(seed: int, sync: bool) -> None:
     heals(world)
     assert primary(world) is world.a
     assert world.fencing.fences == 0
+
+
+@both
+@seeded
+def test_back_to_one_host_and_to_a_pair_again(seed: int, sync: bool) -> None:
+    """The removed peer comes back and serves nothing; nobody fences it or waits for it before it is added."""
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    order(world.b, Order.SHUTDOWN)
+    until(world, lambda: serves_alone(world.a), 30.0)
+    world.b.power_off("test")
+    world.no_power.add("b")
+    run(world, 15.0)
+    order(world.a, Order.REMOVE_PEER)
+    until(world, lambda: bool(world.a.durable.removed), 5.0)
+    run(world, 20.0)
+    assert warnings(world.a) == set()
+    alone, acknowledged = terms(world)[0], len(world.acknowledged)
+    world.a.power_off("test")
+    world.a.power_on()
+    until(world, lambda: serves_alone(world.a), 60.0)
+    writes_again(world)
+    world.no_power.clear()
+    world.b.power_on()
+    run(world, 60.0)
+    assert warnings(world.a) == {"removed-peer"}
+    assert serves_alone(world.a)
+    assert not world.b.held
+    assert world.b.pg.phase != "primary"
+    assert terms(world)[0] == alone, tail(world)
+    assert len(world.acknowledged) > acknowledged
+    order(world.a, Order.ADD_PEER)
+    heals(world)
+    assert primary(world) is world.a
+
+
+@both
+@seeded
+def test_a_removed_peer_that_boots_alone_serves_nothing(seed: int, sync: bool) -> None:
+    world = pair(seed, sync=sync)
+    run(world, 5.0)
+    world.b.power_off("test")
+    world.no_power.add("b")
+    until(world, lambda: serves_alone(world.a), 30.0)
+    run(world, 10.0)
+    order(world.a, Order.REMOVE_PEER)
+    until(world, lambda: bool(world.a.durable.removed), 5.0)
+    world.a.power_off("test")
+    world.no_power = {"a"}
+    world.b.power_on()
+    for _ in range(12):
+        run(world, 10.0)
+        assert not world.b.held
+        assert world.b.pg.phase != "primary"
+    world.no_power.clear()
+    world.a.power_on()
+    until(world, lambda: serves_alone(world.a), 60.0)

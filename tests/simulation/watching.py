@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvip.core.values import Vip
+from pgvip.core.removed_peer import since
+from pgvip.core.values import Mode, Vip
 from tests.simulation.engine import Violation
 
 if TYPE_CHECKING:
@@ -69,8 +70,16 @@ class Watch:
         # A look or a drop that was begun in bad weather takes up to 3 s.
         return bool(host.blind) or host.state_hangs or self.world.now_s - self._slow_s < 4.0
 
+    def left_alone(self, host: Host, what: str) -> None:
+        """A host whose peer was removed does nothing to it."""
+        if since(host.durable, host.name):
+            raise Violation(f"{host.name} {what} its peer, which was removed")
+
     def recorded(self, host: Host, term: int) -> None:
-        """7: only daemons fail, and a role moves."""
+        """7: only daemons fail, and a role moves. One whose peer was removed does not make it a standby again."""
+        record, past = host.durable.record, host.past[-1]
+        if since(past, host.name) and record is not None and record.mode is Mode.PAIR and record.primary == host.name:
+            raise Violation(f"{host.name} writes {record.term} {record.mode.value} although its peer was removed")
         if self.only_daemons:
             raise Violation(f"7: {host.name} writes term {term} although only daemons failed")
 

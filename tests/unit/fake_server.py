@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def message(kind: bytes, body: bytes) -> bytes:
@@ -28,14 +29,21 @@ PASSWORD = message(b"R", (10).to_bytes(4, "big") + b"SCRAM-SHA-256\0\0")
 
 @contextmanager
 def serving(
-    answer: bytes | None, then: bytes = b"", *, tls: ssl.SSLContext | None = None, heard: list[bytes] | None = None
+    answer: bytes | None, then: bytes = b"", *, tls: ssl.SSLContext | None = None, heard: list[bytes] | None = None,
+    offered: bytes = b"N", directory: Path | None = None,
 ) -> Iterator[int]:
     """A port of 127.0.0.1 where each connection gets `answer` (None: accepted by the kernel, never answered).
 
     `then`: what is said to all that comes after it. `tls`: it is spoken where the client asks for it. `heard`: gets
-    what the client says.
+    what the client says. `offered`: the answer to that question without `tls`. `directory`: of a Unix socket for port
+    5432, in place of 127.0.0.1.
     """
-    listener = socket.create_server(("127.0.0.1", 0))
+    if directory is None:
+        listener = socket.create_server(("127.0.0.1", 0))
+    else:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(directory / ".s.PGSQL.5432"))
+        listener.listen()
     kept: list[bytes] = [] if heard is None else heard
 
     def begin(connection: socket.socket) -> None:
@@ -47,7 +55,7 @@ def serving(
                 speak(secure)
             return
         if kept[-1][4:8] == SSL_REQUEST:
-            connection.sendall(b"N")
+            connection.sendall(offered)
             kept.append(connection.recv(1000))
         speak(connection)
 
@@ -72,7 +80,7 @@ def serving(
     if answer is not None:
         thread.start()
     try:
-        yield listener.getsockname()[1]
+        yield listener.getsockname()[1] if directory is None else 5432
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()

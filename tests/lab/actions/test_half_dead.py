@@ -175,6 +175,29 @@ def test_clean_stop_with_a_wal_client_that_confirms_nothing(streaming: Pair) -> 
     assert look(streaming.b).point == postgres.end_of_wal(streaming.a)
 
 
+@pytest.mark.parametrize("handover", [True, False])
+def test_a_stop_for_a_handover_leaves_the_last_file_to_the_rejoin(streaming: Pair, handover: bool) -> None:
+    """Another stop gives its command the time to end."""
+    slow, archived = streaming.root / "slow-archive", streaming.root / "archived"
+    slow.write_text(f"#!/bin/sh\nsleep 0.4\ntouch {archived}\n")
+    slow.chmod(0o755)
+    archived.unlink(missing_ok=True)
+    shutil.chown(streaming.root, "postgres")
+    conf = streaming.a.postgres.config_directory / "pgvip.conf"
+    text = conf.read_text()
+    conf.write_text(text + f"archive_command = '{slow}'\n")
+    try:
+        pgtools.psql(streaming.a, "SELECT pg_reload_conf()")
+        insert(streaming.a, 1)
+        postgres.stop(streaming.a, clean=True, handover=handover)
+    finally:
+        conf.write_text(text)
+    assert pgtools.control_data(streaming.a).state == "shut down"
+    assert look(streaming.b).point == postgres.end_of_wal(streaming.a)
+    waiting = list((streaming.a.postgres.data_directory / "pg_wal/archive_status").glob("*.ready"))
+    assert (archived.exists(), bool(waiting)) == (not handover, handover)
+
+
 def test_clean_stop_does_not_wait_for_the_archiver(streaming: Pair) -> None:
     """Some WAL files wait, and each takes a second."""
     slow = streaming.root / "slow-archive"

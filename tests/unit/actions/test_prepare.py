@@ -5,6 +5,9 @@ pg_controldata is a script that prints what PostgreSQL 15's prints.
 
 from __future__ import annotations
 
+import os
+import pwd
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,3 +67,19 @@ def test_data_that_are_not_whole_are_not_started_until_they_are(config: Config, 
     with pytest.raises(PostgresError) as later:
         prepare.prepare(config, standby=True, sync=False, system_id="")
     assert "not whole" not in later.value.message
+
+
+def test_programs_of_another_version_are_named_before_the_control_data_are_read(config: Config, files: Files) -> None:
+    """What they read there may be wrong, and "clone this host again" would be the wrong advice."""
+    config = replace(config, postgres=replace(config.postgres, user=pwd.getpwuid(os.geteuid()).pw_name))
+    program = config.postgres.bin_directory / "postgres"
+    program.write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 18.4'\n")
+    program.chmod(0o755)
+    with pytest.raises(PostgresError, match=r"is of version 15, the programs in .*/bin are of version 18") as refused:
+        prepare.prepare(config, standby=True, sync=False, system_id="another")
+    assert "docs/procedures/upgrade-major.md" in refused.value.hint
+    assert files.reads() == 0
+    program.write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'\n")
+    with pytest.raises(PostgresError, match="another database cluster") as stranger:
+        prepare.prepare(config, standby=True, sync=False, system_id="another")
+    assert "If pg_upgrade has made it: docs/procedures/upgrade-major.md" in stranger.value.hint

@@ -19,9 +19,10 @@ from pgvip.archive.memory import DIRECTORY, INDEX, Memory
 from pgvip.archive.retention import Doubt, Need
 from pgvip.cli import archive_clean, archive_status
 from pgvip.config.model import ArchiveConfig, ArchiveDestination, BackupConfig, Config
-from pgvip.core.values import Lsn, WalPoint
+from pgvip.core.values import Durable, Lsn, Mode, Record, WalPoint
 from pgvip.errors import ArchiveError, MountError, RefusedError
 from pgvip.setup import export
+from pgvip.state.record import RecordStore
 from tests.unit import configs
 
 MB16 = 1 << 24
@@ -75,12 +76,11 @@ def other(config: Config) -> Config:
 def seen(config: Config, *doubts: Doubt) -> Picture:
     """What `picture.take` sees, but for the server, which is at segment 9."""
     own = inventory.look(config, config.archive.directory)
-    peer, index, why = inventory._look_at_peer(config)
-    last = index or inventory._last_heard(config)
+    gone, peer, index, why, last = inventory._peer(config)
     known = [*backups.own(config), *(last.backups if last else ())]
     redo = WalPoint(1, Lsn(9 * MB16))
     server = Server("primary", redo, [Need("the last checkpoint of this host", redo.lsn)], list(doubts))
-    return Picture(time.time(), MB16, own, peer, why, index, last, known, server, config.peer.name)
+    return Picture(time.time(), MB16, own, peer, why, index, last, known, server, config.peer.name, gone)
 
 
 def tell_of_peer(config: Config, number: int | None, *made: Backup) -> None:
@@ -218,6 +218,25 @@ def test_what_the_server_says_becomes_needs(config: Config) -> None:
 def test_position_that_nobody_knows_is_a_doubt(config: Config, row: tuple[str, str, None, str], what: str) -> None:
     (doubt,) = inventory.understand(config, [*ROWS, row]).doubts
     assert what in doubt.what
+
+
+def test_a_removed_peer_s_slot_neither_keeps_wal_nor_is_missed(config: Config) -> None:
+    server = inventory.understand(config, ROWS, removed=True)
+    assert "slot pgvip_paris" not in [need.who for need in server.needs]
+    assert inventory.understand(config, ROWS[1:], removed=True).doubts == []
+
+
+def test_what_a_removed_peer_reported_is_waited_for_no_more(config: Config) -> None:
+    backup(config, 3)
+    tell_of_peer(config, None)
+    with pytest.raises(RefusedError):
+        cleaning.plan(config, seen(config))
+    alone = Record("p1", "7000000000000000001", 4, config.me.name, Mode.SOLO, sync=True)
+    config.paths.record.parent.mkdir(parents=True, exist_ok=True)
+    RecordStore(config.paths.record).save(Durable(alone, served=True, removed="2026-01-01T00:00:00+00:00"))
+    found = seen(config)
+    assert (found.removed, found.index, found.last) == (True, None, None)
+    cleaning.plan(config, found)
 
 
 @pytest.mark.parametrize("row", [None, ("slot", "pgvip_paris", None, "lost")])

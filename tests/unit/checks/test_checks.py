@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 
 from pgvip.checks import base_backups, daemons, fence_devices, streaming, vips, wal_archive
-from pgvip.checks.check_table import BY_NAME, CHECKS, Check
+from pgvip.checks.check_table import BY_NAME, CHECKS, OF_PEER, Check
 from pgvip.checks.finding import Finding, Level, Perf, critical, gathered, judged, ok, unknown, warning
-from pgvip.checks.runner import run
+from pgvip.checks.runner import one, run
 from pgvip.checks.subject import Facts, Limits, Skipped
 from pgvip.cli import check as command
 from pgvip.cli.main import main
@@ -44,6 +44,7 @@ class Known:
     identity: object = "a pair"
     in_recovery: bool = False
     alone: bool = False
+    removed: str = ""
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
     theirs: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
 
@@ -183,6 +184,16 @@ def status(**changes: Any) -> dict[str, Any]:
 )
 def test_role(change: dict[str, Any], level: Level) -> None:
     assert daemons.role(Known(status=status(**change)).facts).level is level
+
+
+def test_where_the_peer_is_removed_nothing_is_asked_of_it_and_nothing_is_wrong() -> None:
+    alone = status(record={"primary": "db1", "mode": "solo", "term": 5, "cause": "solo-by-consent"})
+    known = Known(status=alone, removed="2026-01-01T00:00:00+00:00", alone=True, rows={"check_slots": []})
+    assert daemons.role(known.facts).level is Level.OK
+    assert streaming.slots(known.facts).level is Level.OK
+    for name in OF_PEER:
+        found = one(BY_NAME[name], known.facts)
+        assert (found.level, found.text[:35]) == (Level.OK, "not checked: db2 is removed since 2026"[:35])
 
 
 def test_a_role_without_a_running_server_is_critical() -> None:

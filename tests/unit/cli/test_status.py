@@ -54,6 +54,16 @@ def test_healthy_pair() -> None:
     assert row(document, "peer link") == "peer link up for 1 min 40 s, 2 of 2 connections"
 
 
+def test_a_removed_peer_is_one_line() -> None:
+    document = healthy()
+    document["local"]["peer_removed"] = "2026-01-01T00:00:00+00:00"
+    shown = text(document)
+    assert "peer removed since 2026-01-01" in shown
+    for title in ("replication", "fencing of", "archive of"):
+        assert title in text(healthy())
+        assert title not in shown
+
+
 def test_archiving_the_backup_and_a_schedule_are_shown_on_both_hosts() -> None:
     document = {**healthy(), **copy.deepcopy(BESIDE)}
     waits = "3 WAL files wait, the oldest for 12 s, last failure 15 min 0 s ago"

@@ -208,7 +208,8 @@ def test_without_fencing_a_witness_is_enough(home: Path) -> None:
     facts = cast("Facts", type("Known", (), {"config": parse(bare, "db2")})())
     assert fence_devices.devices(facts).level is Level.WARNING
     config = parse(bare.replace("[paths]", f'[witness]\ncommand = ["{home}/witness"]\n[paths]'), "db2")
-    found = one(BY_NAME["fencing"], cast("Facts", type("Known", (), {"config": config, "identity": None})()))
+    known = type("Known", (), {"config": config, "identity": None, "removed": ""})
+    found = one(BY_NAME["fencing"], cast("Facts", known()))
     assert (found.level, found.text) == (Level.OK, "no way to power db1 off: takeovers go by the witness")
 
 

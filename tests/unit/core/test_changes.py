@@ -87,6 +87,7 @@ FIRES: dict[str, Callable[[], Host]] = {
 BREAKS: dict[str, Alter] = {
     "database-failed": lambda h: h.sees(connection=saw(value=True)),
     "not-paused": lambda h: h.durable(pause=Pause(1, active=True)),
+    "not-removed": lambda h: h.durable(removed="2026-01-01T00:00:00+00:00"),
     "not-called-off": lambda h: h.knows(called_off_until_s=SOON_S),
     "switchover-ordered": lambda h: h.knows(switchover=None),
     "time-to-consent": lambda h: h.knows(fence_order=FenceOrder(NOW_S + 5, off=True)),

@@ -411,7 +411,7 @@ def test_names_that_are_not_pgvips_are_replaced_by_the_right_ones() -> None:
 
 def test_a_clean_hand_over_waits_for_the_winner_to_have_the_checkpoint() -> None:
     host = primary().told(request=role_wish(reason="take-over-by-order"))
-    host = host.down(clean=True).holds().done(StopPostgres(clean=True))
+    host = host.down(clean=True).holds().done(StopPostgres(clean=True, handover=True))
     stopped = Stopped(4, WalPoint(1, Lsn(HERE + 1)))
     assert host.message.stopped == stopped
     assert not host.started(WriteState)
@@ -424,7 +424,7 @@ def test_a_clean_hand_over_waits_for_the_winner_to_have_the_checkpoint() -> None
 
 def test_a_hand_over_that_is_not_confirmed_is_called_off_and_the_old_primary_serves_on() -> None:
     host = primary().told(request=role_wish(reason="take-over-by-order"))
-    host = host.down(clean=True).holds().done(StopPostgres(clean=True))
+    host = host.down(clean=True).holds().done(StopPostgres(clean=True, handover=True))
     assert not host.told(after_s=9.0, request=None).started(StartPostgres)
     off = host.told(after_s=10.5, request=None)
     off = off if off.started(StartPostgres) else off.told(request=None)

@@ -148,6 +148,7 @@ def test_a_primary_s_hung_server_without_a_taker_is_ended_to_be_restarted() -> N
     hung = primary().hears(eligible=False).hangs(failing(value=True, since_s=NOW_S - 7))
     ended = hung.round()
     assert ended.must_start(StopPostgres).clean is False
+    assert ended.last is not None
     assert [note.text for note in ended.last.notes if note.event == "postgresql"] == [
         "PostgreSQL has answered no connection for 6 s: it is killed and started again"]
     assert not hung.hangs(failing(value=True, since_s=NOW_S - 5)).round().started(StopPostgres)

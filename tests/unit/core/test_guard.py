@@ -53,7 +53,7 @@ def giving_up(host: Host) -> Host:
 def test_a_hand_over_is_guarded_until_it_is_given_up_in_deed() -> None:
     giving = giving_up(primary())
     assert guard(giving) is Guard.GIVE
-    stopped = giving.down(clean=True).done(StopPostgres(clean=True))
+    stopped = giving.down(clean=True).done(StopPostgres(clean=True, handover=True))
     assert guard(stopped) is Guard.GIVE, "the address is still here"
     assert guard(stopped.holds().round(after_s=0.1)) is Guard.FREE
 

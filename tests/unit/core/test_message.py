@@ -135,6 +135,7 @@ def test_a_healthy_pair_has_nothing_to_complain_of() -> None:
 OTHERS: dict[str, Callable[[], Host]] = {
     "paused": lambda: primary().durable(pause=Pause(1, active=True)).round(),
     "kept-off": lambda: primary(Mode.SOLO).durable(kept_off=True).knows(heard=None).round(),
+    "removed-peer": lambda: primary(Mode.SOLO).durable(removed="2026-01-01T00:00:00+00:00").round(),
     "no-fencing": lambda: primary().configured(fencing=False).round(),
     "no-data": lambda: standby().processes(installed=False).round(),
     "connections-slow": lambda: primary().sees(connection=failing(value=True, since_s=NOW_S - 5)).round(),

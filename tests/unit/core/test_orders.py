@@ -386,7 +386,7 @@ def giving_up(*, sync: bool) -> Host:
 def test_a_switchover_whose_stop_was_not_clean_loses_nothing(sync: bool) -> None:
     host = giving_up(sync=sync)
     late = host.told(after_s=host.s.stop_s)
-    killed = late.done(StopPostgres(clean=True), ok=False, text="timed out").told(after_s=0.4)
+    killed = late.done(StopPostgres(clean=True, handover=True), ok=False, text="timed out").told(after_s=0.4)
     assert killed.running(StopPostgres)
     assert not killed.message.cannot
     after = killed.down().round(results=[Result(StopPostgres(clean=False), ok=True, at_s=killed.now_s)])

@@ -170,7 +170,7 @@ WORDS: dict[type[StrEnum], str] = {
     Override: "auto primary standby primary_standby",
     Want: "solo handover",
     Order: "switchover cancel-switchover pause resume force-promote fence-confirmed clear-hold shutdown stay rejoin "
-    "failover fence-off power-on",
+    "failover fence-off power-on remove-peer add-peer",
     Part: "primary standby any",
     By: "invite request fence own witness nothing",
     Why: "silence unfollowed unheard cannot order operator",

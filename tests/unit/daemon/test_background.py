@@ -65,7 +65,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(configs.make(tmp_path))
     made.config.paths.state.mkdir(exist_ok=True)
 
-    def archiver(_config: Config) -> dict[str, Any] | None:
+    def archiver(_config: Config, _connect: object) -> dict[str, Any] | None:
         return None if made.row is None else dict(zip(report.ARCHIVER_KEYS, made.row, strict=True))
 
     monkeypatch.setattr(report, "archiver", archiver)

@@ -42,6 +42,19 @@ def test_each_address_that_differs_is_named_with_both_values(tmp_path: Path) -> 
     assert pair_addresses.differing(config, {"host": 1}) == ()
 
 
+def test_it_is_compared_anew_when_either_side_has_changed(tmp_path: Path) -> None:
+    config, compared = configs.make(tmp_path), pair_addresses.Compared()
+    other = seen_from_the_peer(config)
+    theirs: Any = codec.encode(pair_addresses.of(other))
+    assert compared.warnings(config, None) == ()
+    assert compared.warnings(config, theirs) == ()
+    moved: Any = codec.encode(pair_addresses.of(replace(other, overlap_s=5.0)))
+    found = compared.warnings(config, moved)
+    assert len(found) == 1
+    assert compared.warnings(config, moved) is found
+    assert compared.warnings(replace(config, overlap_s=5.0), moved) == ()
+
+
 @pytest.mark.parametrize(
     ("why", "whose"),
     [

@@ -18,7 +18,7 @@ from pgvip.config.model import Config, FenceMethod
 from pgvip.core.actions import DropVip
 from pgvip.core.knowledge import Claim, Why
 from pgvip.core.observations import Observation, Observations
-from pgvip.core.values import Lease, Vip
+from pgvip.core.values import Lease, Mode, Vip
 from pgvip.daemon import probe_table
 from pgvip.daemon.probe_table import Probes
 from pgvip.daemon.probe_threads import Probe
@@ -218,3 +218,39 @@ def peer_vip_look(config: Config, held: frozenset[Vip] | None) -> object:
     seen = Observations() if held is None else Observations(held=Observation(held, now_s()))
     probes = probes_of(lambda: config, replace(snapshot_of(config), seen=seen))
     return next(probe for probe in probes.all() if probe.name == "peer_vip").look()
+
+
+def test_nothing_is_asked_of_a_removed_peer(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its address and its fence device may be another machine's by now; its slot is dropped."""
+    asked: list[object] = []
+    monkeypatch.setattr("pgvip.probes.peer_database.probe", lambda *words: asked.append("database"))
+    monkeypatch.setattr("pgvip.probes.fence_status.probe", lambda _config: asked.append("fence"))
+    monkeypatch.setattr("pgvip.actions.replication.ensure_slot", lambda _c, _s, *, removed: asked.append(removed))
+    for at in ("", "2026-01-01T00:00:00+00:00"):
+        host = primary(Mode.SOLO).durable(removed=at).round()
+        assert host.last is not None
+        own = replace(config, me=replace(config.me, name="a"), peer=replace(config.peer, fencing=(FenceMethod("f"),)))
+        known = Snapshot(own, host.last, host.seen, now_s(), LoopStats())
+        probes = {probe.name: probe.look for probe in probes_of(lambda own=own: own, known).all()}  # type: ignore[misc]  # bound
+        for name in ("peer_own", "fence", "slots"):
+            with suppress(ProbeError):
+                probes[name]()
+    assert asked == ["database", "fence", False, True]
+
+
+def test_the_peers_database_is_asked_now_and_then_while_its_daemon_is_heard(config: Config) -> None:
+    made = snapshot_of(config)
+    heard = made.decision.knowledge.peer.heard
+    assert heard is not None
+
+    def pauses_s(age_s: float) -> dict[str, float]:
+        knowledge = made.decision.knowledge
+        peer = replace(knowledge.peer, heard=replace(heard, at_s=now_s() - age_s))
+        decision = replace(made.decision, knowledge=replace(knowledge, peer=peer))
+        every = probes_of(lambda: config, replace(made, decision=decision)).all()
+        return {probe.name: probe.period_s() for probe in every if probe.name in ("peer_own", "peer_vip")}
+
+    settings = config.settings
+    assert pauses_s(0.0) == {"peer_own": probe_table.REST_S, "peer_vip": probe_table.VIP_REST_S}
+    quiet_s = settings.interval_s / 2
+    assert pauses_s(2.5 * settings.heartbeat_s) == {"peer_own": quiet_s, "peer_vip": quiet_s}

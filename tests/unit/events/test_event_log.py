@@ -6,7 +6,9 @@ import argparse
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,19 @@ def test_a_manager_that_is_gone_is_no_fault(
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
     service.notify("WATCHDOG=1")
     assert "notify-failed" in capsys.readouterr().err
+
+
+def test_a_line_for_people_begins_with_utc(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both hosts' logs are read beside each other, whatever their time zones are."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        event_log.log("started", "here")
+        at = datetime.fromisoformat(capsys.readouterr().err.partition(" UTC started: here")[0] + "+00:00")
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+    assert abs((datetime.now(UTC) - at).total_seconds()) < 60
 
 
 def test_an_event_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

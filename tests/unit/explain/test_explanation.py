@@ -253,3 +253,13 @@ def test_every_action_has_its_time_and_a_measured_one_counts_before_the_usual() 
     assert times.usual[DropVip] == DropVip.properties.usual_s
     assert times.longest[DropVip] == 3.0
     assert times.longest[Rejoin] == times.usual[Rejoin]
+
+
+def test_where_the_peer_is_removed_it_is_said_that_nobody_takes_over() -> None:
+    host = with_vips(primary(Mode.SOLO)).silence().durable(removed="2026-01-01T00:00:00+00:00")
+    found = told(host)
+    assert (found["removed"], found["takeover_works"]) == (True, False)
+    for scenario in found["scenarios"]:
+        assert [one["name"] for one in scenario["blockers"]] == ["not-removed"]
+    assert found["scenarios"][0]["summary"] == "NOBODY would serve writes: b is removed: nobody takes over"
+    assert "b is removed: nobody takes over" in render(found)[0]

@@ -485,7 +485,9 @@ def test_certificates_are_renewed_on_both_ends_without_losing_the_link(pair: Pai
     ends, old = {"alpha": (alpha, "beta"), "beta": (beta, "alpha")}, load_contexts(tmp_path / "alpha")
 
     def renew(me: str) -> None:
-        ends[me][0].link.renew(load_contexts(tmp_path / me), gently=True)
+        link = ends[me][0].link
+        link.renew(load_contexts(tmp_path / me), gently=True)
+        until(lambda: link._renewed is None and not any(one.replaced for one in tuple(link._connections.values())))
         until(lambda: all(end.link.state().connections == 2 for end, _ in ends.values()))
 
     for me, (_, peer) in ends.items():

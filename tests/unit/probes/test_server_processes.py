@@ -150,14 +150,30 @@ def test_below_a_live_postmaster_it_is_not_read_all_the_time(
     files.control("in archive recovery")
     assert probe.probe(config).control_state == "in archive recovery"
     files.control("in production")
-    assert probe.probe(config).control_state == "in archive recovery", "within two seconds of the last look"
+    (files.data / "standby.signal").touch()
+    seen = probe.probe(config)
+    assert (seen.control_state, seen.standby_signal) == ("in archive recovery", False), "within two seconds of the last"
     monkeypatch.setattr(probe_module, "REREAD_S", 0.0)
-    assert probe.probe(config).control_state == "in production"
+    seen = probe.probe(config)
+    assert (seen.control_state, seen.standby_signal) == ("in production", True)
     assert files.reads() == 2
     files.control("shut down")
+    (files.data / "standby.signal").unlink()
     monkeypatch.setattr(probe_module, "REREAD_S", 1000.0)
     files.end()
-    assert probe.probe(config).control_state == "shut down", "at once when the postmaster is gone"
+    seen = probe.probe(config)
+    assert (seen.control_state, seen.standby_signal) == ("shut down", False), "at once when the postmaster is gone"
+
+
+def test_the_files_of_another_postmaster_are_looked_at_at_once(config: Config, files: Files) -> None:
+    probe = ProcessesProbe()
+    for state in ("in archive recovery", "in production"):
+        pid = files.start("sleep 61")
+        files.write_pid_file(pid)
+        wait_until(lambda pid=pid: pid in files.pids(), 5)  # type: ignore[misc]  # a bound default
+        files.control(state)
+        assert probe.probe(config).control_state == state
+        files.end()
 
 
 def test_a_control_file_that_makes_no_sense_is_said_to_be_so(config: Config, files: Files) -> None:

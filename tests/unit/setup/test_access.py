@@ -1,4 +1,5 @@
 import base64
+import getpass
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -6,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from pgvip.config.model import Config, FormerAddress
-from pgvip.deadlines import now_s
+from pgvip.deadlines import now_s, wait_until
 from pgvip.errors import ActionError
 from pgvip.setup import access
 from tests.unit import configs
+from tests.unit.system.test_processes import Cluster
 
 RFC_7677_SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
 
@@ -230,3 +232,27 @@ def test_a_host_is_let_in_by_its_former_address_for_a_time(tmp_path: Path) -> No
     assert [line for line in lines if "10.9.0.7/32" in line and "cert" in line]
     assert not [line for line in lines if "10.9.0.8/32" in line]
     assert [line for line in lines if "10.9.0.7" not in line] == access.hba_lines(config)
+
+
+def test_where_a_server_reads_its_access_files_is_asked_once_while_it_runs(tmp_path: Path) -> None:
+    """Two programs each time otherwise; another server may read others."""
+    cluster, config = Cluster(tmp_path), configs.make(tmp_path)
+    config = replace(config, postgres=replace(config.postgres, user=getpass.getuser()))
+    calls = tmp_path / "calls"
+    program = config.postgres.bin_directory / "postgres"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho x >> {calls}\nfor last; do :; done\necho "/etc/$last"\n')
+    program.chmod(0o755)
+
+    def asked() -> int:
+        before = calls.read_text().count("x") if calls.exists() else 0
+        assert access.access_files(config) == (Path("/etc/hba_file"), Path("/etc/ident_file"))
+        return calls.read_text().count("x") - before
+
+    assert [asked(), asked()] == [2, 2], "without a server the files may change at any time"
+    for _ in range(2):
+        pid = cluster.start("sleep 61")
+        cluster.write_pid_file(pid)
+        wait_until(lambda pid=pid: pid in cluster.pids(), 5)  # type: ignore[misc]  # a bound default
+        assert [asked(), asked()] == [2, 0]
+        cluster.end()

@@ -78,6 +78,10 @@ def test_daemon_comes_back_for_ever_and_takes_nothing_with_it() -> None:
     assert keys["MountFlags"] == "shared"
 
 
+def test_threads_share_one_arena_of_memory() -> None:
+    assert "Environment=MALLOC_ARENA_MAX=1\n" in (ROOT / "systemd" / "pgvip.service").read_text()
+
+
 def test_daemon_has_the_capabilities_that_it_needs() -> None:
     text = (ROOT / "systemd" / "pgvip.service").read_text()
     held = set(re.findall(r"CAP_[A-Z_]+", text))

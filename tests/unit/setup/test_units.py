@@ -10,6 +10,7 @@ import pytest
 
 from pgvip.actions import postgres
 from pgvip.errors import CommandError
+from pgvip.setup import enrolment
 from pgvip.system import pgtools, processes, units
 from tests.unit import configs
 
@@ -104,21 +105,22 @@ def test_a_unit_is_not_stopped_by_its_job_while_the_machine_shuts_down(
     called: list[str] = []
     config = configs.make(tmp_path)
     config = replace(config, postgres=replace(config.postgres, unit="pg.service"))
-    monkeypatch.setattr(processes, "postmaster", lambda _data: object())
+    monkeypatch.setattr(processes, "postmaster", lambda _data: None if called else object())
     monkeypatch.setattr(postgres, "_checkpoint_first", lambda _config: None)
     monkeypatch.setattr(postgres, "check", lambda argv, **_: called.append(" ".join(argv)))
     monkeypatch.setattr(postgres, "_signal_postmaster", lambda _config, number: called.append(number.name))
     monkeypatch.setattr(processes, "cluster_processes", lambda _data: [])
     monkeypatch.setattr(processes, "members", lambda _data: [])
     monkeypatch.setattr(processes, "look", lambda _data: processes.Cluster(None, 0))
-    monkeypatch.setattr(pgtools, "control_data", lambda _config: SimpleNamespace(state="shut down"))
+    monkeypatch.setattr(pgtools, "control_data", lambda _config: SimpleNamespace(state="shut down", clean=True))
     for stopping, wanted in ((True, "SIGINT"), (False, "systemctl stop --no-block pg.service"), (None, "systemctl")):
         monkeypatch.setattr(units, "stopping", partial(said, stopping))
         postgres.stop(config, clean=True)
         assert called.pop().startswith(wanted)
 
 
-def said(stopping: bool | None) -> bool:
+def said(stopping: bool | None, timeout_s: float) -> bool:
+    assert timeout_s <= units.TIMEOUT_S
     if stopping is None:
         raise CommandError("systemctl is-system-running said nothing")
     return stopping
@@ -141,3 +143,19 @@ def test_units_stay_as_confined_as_they_are(unit: str, tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, f"{done.stdout[-200:]}{done.stderr}"
     assert done.stderr == ""  # neither an unknown setting nor a value that is not understood
+
+
+def test_a_systemd_that_does_not_answer_is_not_one_that_does_not_know_the_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that has just booted: the operator looks for a wrong name otherwise."""
+    (tmp_path / "systemctl").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(units, "has_systemd", lambda: True)
+    monkeypatch.setattr(units, "TIMEOUT_S", 0.2)
+    config = configs.make(tmp_path)
+    served = replace(config, postgres=replace(config.postgres, unit="postgresql@15-main.service"))
+    (problem,) = enrolment.unit_problems(served)
+    assert "did not answer" in problem.message
+    assert "systemctl show postgresql@15-main.service" in problem.hint

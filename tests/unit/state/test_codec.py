@@ -155,12 +155,14 @@ def test_bytes_are_utf8_or_an_error_of_ours(text: bytes) -> None:
 def test_depth_and_digits_have_a_limit_without_a_type_too() -> None:
     deep = codec.DEPTH_MAX
     assert codec.parse("[" * deep + "1" + "]" * deep)
-    with pytest.raises(FormatError, match="too deep"):
-        codec.parse("[" * (deep + 1) + "1" + "]" * (deep + 1))
+    for opened, closed in (("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")):
+        with pytest.raises(FormatError, match="too deep"):
+            codec.parse(opened * (deep + 1) + "1" + closed * (deep + 1))
+    assert codec.parse("[" + "[]," * 99 + "[]]"), "many are not deep"
     assert codec.parse("[18446744073709551615, -1]") == [2**64 - 1, -1]
     with pytest.raises(FormatError, match="21 digits"):
         codec.parse("[" + "1" * 21 + "]")
-    for text in ('[{"a": ["\\udc80"]}]', '{"\\udfff": 1}'):
+    for text in ('[{"a": ["\\udc80"]}]', '{"\\udfff": 1}', '{"a": "\udc80"}', '{"a": "' + "[" * 99 + '\\uD800"}'):
         with pytest.raises(FormatError, match="half a character"):
             codec.parse(text)
 

@@ -64,7 +64,7 @@ def test_the_record_is_written_as_before(tmp_path: Path) -> None:
     new, old = (json.loads((place / "record.json").read_text())["body"] for place in (tmp_path, KEPT))
     record = {**old["record"], "witness_id": ""}
     asked = {"claimed_term": -1, "serial": {"witness_id": "", "granted": 0}}
-    assert new == {**old, "lacks": False, "record": record, **asked}
+    assert new == {**old, "lacks": False, "record": record, **asked, "removed": ""}
 
 
 def test_the_facts_of_one_boot(tmp_path: Path) -> None:

@@ -359,7 +359,7 @@ def test_a_record_of_before_pauses_had_an_end_is_read(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     RecordStore(path).save(DURABLE)
     body = json.loads(path.read_text())["body"]
-    del body["kept_off"], body["pause"]["until"], body["pause"]["by"], body["pause"]["host"]
+    del body["kept_off"], body["removed"], body["pause"]["until"], body["pause"]["by"], body["pause"]["host"]
     write_body(path, body)
     assert RecordStore(path).load() == replace(DURABLE, kept_off=False, pause=Pause(4, True, "r", "t"))
 

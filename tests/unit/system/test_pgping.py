@@ -9,7 +9,7 @@ import pytest
 
 from pgvip.deadlines import now_s
 from pgvip.errors import ProbeError
-from pgvip.system.pgping import Answer, ping, ping_as_client
+from pgvip.system.pgping import Answer, negotiate, ping, ping_as_client
 from tests.unit.fake_server import PASSWORD, READY, error, message, serving
 
 
@@ -74,6 +74,33 @@ def test_unix_socket_with_a_full_backlog_is_no_answer(tmp_path: Path) -> None:
             with pytest.raises(ProbeError):
                 ping(tmp_path, 5432, "pgvip", "postgres", 0.3)
     assert now_s() - begun_s < 2.0
+
+
+@pytest.mark.parametrize("offered", [b"S", b"N"])
+def test_a_process_of_the_server_says_whether_it_speaks_tls(offered: bytes) -> None:
+    heard: list[bytes] = []
+    with serving(b"", heard=heard, offered=offered) as port:
+        negotiate("127.0.0.1", port, 2.0)
+    assert heard[0] == (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
+    assert not any(heard[1:]), "nobody logs in"
+
+
+@pytest.mark.parametrize("offered", [b"Ecould not fork new process for connection: Out of memory\n\0", b"H", b""])
+def test_a_postmaster_that_can_make_no_process_is_no_answer(offered: bytes) -> None:
+    """It says so itself (postmaster.c, report_fork_failure_to_client); so may somebody else on the port."""
+    with serving(b"", offered=offered) as port, pytest.raises(ProbeError):
+        negotiate("127.0.0.1", port, 0.3)
+
+
+def test_a_postmaster_that_is_stopped_is_no_answer(tmp_path: Path) -> None:
+    """The kernel accepts for it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listener.listen()
+        begun_s = now_s()
+        with pytest.raises(ProbeError):
+            negotiate(tmp_path, 5432, 0.3)
+    assert 0.25 <= now_s() - begun_s < 2.0
 
 
 def test_a_client_gets_a_demand_for_a_password_or_the_servers_refusal() -> None:

@@ -31,6 +31,8 @@ def lines(*texts: str) -> list[str]:
         "terminating connection due to administrator command",
         "could not connect to the primary server: connection refused",
         "could not send end-of-streaming message to primary: SSL connection has been closed unexpectedly",
+        "archive command was terminated by signal 15: Terminated",
+        "archive command failed with exit code 137",
     ],
 )
 def test_a_refused_session_or_a_lost_primary_ended_no_server(text: str) -> None:

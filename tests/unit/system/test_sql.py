@@ -26,6 +26,18 @@ def test_silent_server_costs_the_deadline_and_no_more() -> None:
         assert silent.backend_pid == 0
 
 
+def test_whoever_waits_for_longer_than_usual_says_so_and_waits_on() -> None:
+    slow_s: list[float] = []
+    with serving(None) as port, session(port) as silent:
+        silent.slow_after(0.1, lambda: slow_s.append(now_s()))
+        begun_s = now_s()
+        with pytest.raises(NoAnswer):
+            silent.query("in_recovery", timeout_s=0.4)
+        took_s = now_s() - begun_s
+    assert len(slow_s) == 1
+    assert 0.1 <= slow_s[0] - begun_s < 0.35 <= took_s < 2.0
+
+
 def test_closed_port_is_no_answer() -> None:
     with serving(None) as port:
         pass

@@ -121,6 +121,15 @@ def test_what_is_seen_beside_the_loop() -> None:
     assert found["pgvip_switchover_scheduled_timestamp_seconds"] == 1767321000
 
 
+def test_of_a_removed_peer_nothing_is_missing() -> None:
+    healthy_one = healthy()
+    local = {**healthy_one["local"], "peer_removed": "2026-01-01T00:00:00+00:00"}
+    found = samples({**healthy_one, "local": local})
+    assert found["pgvip_peer_removed"] == 1
+    assert not {"pgvip_peer_seen_age_seconds", "pgvip_archive_mounted"} & found.keys()
+    assert samples(healthy_one)["pgvip_peer_removed"] == 0
+
+
 def test_the_ends_of_certificates_are_told() -> None:
     found = samples({**healthy(), "certificates": {"http": "2026-01-01T12:00:00+00:00", "postgresql": "no date"}})
     assert found["pgvip_certificate_expiry_timestamp_seconds{http}"] == 1767268800

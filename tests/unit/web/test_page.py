@@ -110,6 +110,14 @@ def test_the_first_line_of_a_healthy_pair_from_both_hosts() -> None:
         assert found.text == "alpha is primary; beta follows synchronously and may take over."
 
 
+def test_one_host_whose_peer_is_removed_is_well() -> None:
+    document = solo()
+    document["local"]["peer_removed"], document["warnings"] = "2026-01-01T00:00:00+00:00", []
+    found = said(document)
+    assert (found.level, found.short) == (GOOD, "alpha is alone")
+    assert found.text == "alpha serves alone, with both addresses; beta is removed."
+
+
 def test_the_first_line_of_what_is_not_well() -> None:
     alone = said(solo())
     assert alone.level == WARN

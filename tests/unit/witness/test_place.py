@@ -54,6 +54,7 @@ def test_what_is_known_is_used_while_it_is_looked_up_again(monkeypatch: pytest.M
     server = NameServer(("192.0.2.9",), ("192.0.2.8",))
     place = Place("w.example.org", server)
     assert place.addresses(Deadline.after(5)) == ("192.0.2.9",)
+    wait_until(lambda: not (place._running and place._running.is_alive()), 5)
     server.free.clear()
     assert place.addresses(Deadline.after(5)) == ("192.0.2.9",), "the second look-up is waited for by nobody"
     server.free.set()

@@ -1,0 +1,49 @@
+"""One session to the local server that the daemon's chores share, in place of a login for each."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pgvip.system import processes
+from pgvip.system.sql import connect_local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgvip.config.model import Config
+    from pgvip.system.sql import Session
+
+
+class KeptLocal:
+    """Lends it to one thread at a time; it is another one after each start of the server, or another configuration."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        self._made_for: tuple[object, str] | None = None
+
+    @contextmanager
+    def lent(self, config: Config) -> Iterator[Session]:
+        """The session, not yet connected perhaps; never one to a process that has outlived its postmaster."""
+        with self._lock:
+            wanted = config.postgres, str(processes.postmaster(config.postgres.data_directory))
+            if self._session is None or wanted != self._made_for:
+                self._close()
+                self._session, self._made_for = connect_local(config), wanted
+            yield self._session
+
+    def close(self) -> None:
+        """End it; the next one to ask has a new one."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        self._session = None
+
+
+CHORES = KeptLocal()
+"""The daemon's one. Its queries have limits of some seconds, so that nobody waits long for it."""
