@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pgvip.checks.fence_programs import fence_programs
 from pgvip.checks.own_host import own_address, unit
+from pgvip.checks.static_vips import static_vips
 from pgvip.config.read import wrong
 from pgvip.config.rules import outside
 from pgvip.config.safeguards import FILES
@@ -37,8 +38,8 @@ def host_problems(config: Config) -> list[ConfigError]:
 
 
 def host_warnings(config: Config) -> list[ConfigError]:
-    """What is worth a message and prevents nothing: hooks that are never called. Nobody's service hangs on them."""
-    return list(_hooks(config))
+    """What is worth a message and prevents nothing: hooks that are never called, VIPs that the system raises too."""
+    return [*_hooks(config), *static_vips(config)]
 
 
 def _packers(config: Config) -> Iterator[ConfigError]:

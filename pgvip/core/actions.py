@@ -359,6 +359,7 @@ class MountArchive(Action):
 
     properties: ClassVar[Properties] = Properties(
         Subject.ARCHIVE, retry_s=(2.0, 30.0), urgent=False, probes=("archive",), words="mount the peer's archive",
+        hint="see that its NFS server runs; where access is denied: pgvip archive export on the other host",
     )  # fmt: skip
 
 
