@@ -193,8 +193,8 @@ def _is_offered_the_role(r: Round) -> bool:
     Or may be giving the role up by its own message, which is in force for `consent_s`: what is heard of the peer
     meanwhile may be an old message.
     """
-    peer = r.facts().peer
-    return (peer is not None and bool(peer.invite)) or r.now_s - r.k.consent.offered_s < r.s.consent_s
+    v, (term, at_s) = r.facts(), r.k.consent.offered
+    return (v.peer is not None and bool(v.peer.invite)) or (term == v.term and r.now_s - at_s < r.s.consent_s)
 
 
 def _rebuild(r: Round, *, clone: bool) -> None:

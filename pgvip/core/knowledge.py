@@ -181,8 +181,8 @@ class Consent:
     """The end of this host's WAL, once it was found or salvaged for this give-up."""
     called_off_until_s: float = NEVER
     """Until then nothing is offered again: a hand-over did not come about."""
-    offered_s: float = NEVER
-    """When this standby last said that its data may have the role."""
+    offered: tuple[int, float] = (-1, NEVER)
+    """The term in which this standby last said that its data may have the role, and when. In another one it is void."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def _request(r: Round, row: Change) -> Request | None:
         return None
     mine = row.want is Want.HANDOVER and eligible(v)
     if mine:
-        k.consent = replace(k.consent, offered_s=r.now_s)
+        k.consent = replace(k.consent, offered=(v.term, r.now_s))
     return Request(row.want, v.term, k.who.boot_id, v.postmaster, mine, row.name)
 
 

@@ -404,10 +404,13 @@ class Faults:
             self._order_while_off(host, Order.FENCE_CONFIRMED, "")
 
     def force(self, host: Host, _fault: Fault) -> None:
-        """An operator wants this host as primary, whatever is lost; without a fence only when the peer is seen off."""
+        """An operator wants this host as primary, whatever is lost; without a fence only when the peer is seen off.
+
+        Without fencing the command is refused otherwise (`orders.refusals.promotion`).
+        """
         if not host.peer.powered:
             self._order_while_off(host, Order.FORCE_PROMOTE, "without-fence")
-        else:
+        elif host.settings.fencing:
             self._order(host, Order.FORCE_PROMOTE)
 
     def _order(self, host: Host, order: Order, text: str = "") -> None:

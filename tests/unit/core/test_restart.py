@@ -56,8 +56,9 @@ def test_a_daemon_that_starts_knows_nothing() -> None:
     assert len(moments) > 10
     assert set(moments.values()) == {NEVER}
     assert [name for name, value in known.items() if name not in moments and value] == [
-        "answered_term", "lost_term", "won_term", "free_term"
+        "answered_term", "offered", "lost_term", "won_term", "free_term"
     ]  # fmt: skip
+    assert k.consent.offered == (-1, NEVER)
     assert (k.witness.lost_term, k.witness.free_term) == (-1, -1)
     assert (k.confirmed, k.peer.answered_term, k.role) == (False, -1, Role.NONE)
     assert (k.who.pair_id, k.who.system_id) == ("", "")
