@@ -182,7 +182,7 @@ class Consent:
     called_off_until_s: float = NEVER
     """Until then nothing is offered again: a hand-over did not come about."""
     offered: tuple[int, float] = (-1, NEVER)
-    """The term in which this standby last said that its data may have the role, and when. Later ones make it invalid."""
+    """The term in which this standby last said that its data may have the role, and when. A later one ends that."""
 
 
 @dataclass(frozen=True, slots=True)
