@@ -15,7 +15,7 @@ NEXT = "/var/lib/postgresql/next"
 
 
 def found(scene: Scene, host: Host) -> dict[str, Any]:
-    words = ("upgrade-major", "--to", bin_directory("17"), "--data", NEXT, "--json")
+    words = ("upgrade-major", "--to", bin_directory("18"), "--data", NEXT, "--json")
     document: dict[str, Any] = json.loads(scene.pair.pgvip(host, *words, check=False).stdout)
     return document
 
