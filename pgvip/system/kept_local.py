@@ -6,6 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pgvip.errors import PgvipError, ProbeError
 from pgvip.system import processes
 from pgvip.system.sql import connect_local
 
@@ -26,9 +27,12 @@ class KeptLocal:
 
     @contextmanager
     def lent(self, config: Config) -> Iterator[Session]:
-        """The session, not yet connected perhaps; never one to a process that has outlived its postmaster."""
+        """The session, not yet connected perhaps; never one to a process that has outlived its postmaster.
+
+        ProbeError when it cannot be seen which server runs: to whoever asks that is a database that does not answer.
+        """
         with self._lock:
-            wanted = config.postgres, str(processes.postmaster(config.postgres.data_directory))
+            wanted = config.postgres, _running(config)
             if self._session is None or wanted != self._made_for:
                 self._close()
                 self._session, self._made_for = connect_local(config), wanted
@@ -43,6 +47,16 @@ class KeptLocal:
         if self._session is not None:
             self._session.close()
         self._session = None
+
+
+def _running(config: Config) -> str:
+    """Which postmaster runs."""
+    try:
+        return str(processes.postmaster(config.postgres.data_directory))
+    except ProbeError:
+        raise
+    except (PgvipError, OSError) as failure:
+        raise ProbeError("could not see which PostgreSQL server runs", str(failure)) from failure
 
 
 CHORES = KeptLocal()

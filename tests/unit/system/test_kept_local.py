@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pgvip.archive import report
 from pgvip.deadlines import wait_until
+from pgvip.errors import ProbeError
 from pgvip.system.kept_local import KeptLocal
 from tests.unit import configs
 from tests.unit.system.test_processes import Cluster
@@ -47,3 +49,13 @@ def test_it_is_another_one_for_another_server_and_another_configuration(tmp_path
         assert fourth is not third
         assert fourth.parameters["port"] == 5433
     kept.close()
+
+
+def test_a_server_that_cannot_be_seen_is_a_database_that_does_not_answer(tmp_path: Path) -> None:
+    """A chore's thread expects that, and ends by anything else, for ever."""
+    config = configs.make(tmp_path)
+    config.postgres.data_directory.mkdir(exist_ok=True)
+    (config.postgres.data_directory / "postmaster.pid").mkdir()  # which no read gets through
+    with pytest.raises(ProbeError, match="which PostgreSQL server runs"), KeptLocal().lent(config):
+        pass
+    assert report.archiver(config, KeptLocal().lent) is None
