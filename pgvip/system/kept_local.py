@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pgvip.system.sql import Session
 
 
+WAIT_S = 10.0
+"""For the chore that has the session: its queries have limits of some seconds."""
+
+
 class KeptLocal:
     """Lends it to one thread at a time; it is another one after each start of the server, or another configuration."""
 
@@ -29,14 +33,19 @@ class KeptLocal:
     def lent(self, config: Config) -> Iterator[Session]:
         """The session, not yet connected perhaps; never one to a process that has outlived its postmaster.
 
-        ProbeError when it cannot be seen which server runs: to whoever asks that is a database that does not answer.
+        ProbeError when another chore keeps it for long, or it cannot be seen which server runs: to whoever asks that is
+        a database that does not answer.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=WAIT_S):
+            raise ProbeError("the session of the daemon's chores is in use", f"It was not free within {WAIT_S:g} s.")
+        try:
             wanted = config.postgres, _running(config)
             if self._session is None or wanted != self._made_for:
                 self._close()
                 self._session, self._made_for = connect_local(config), wanted
             yield self._session
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """End it; the next one to ask has a new one."""
@@ -60,4 +69,4 @@ def _running(config: Config) -> str:
 
 
 CHORES = KeptLocal()
-"""The daemon's one. Its queries have limits of some seconds, so that nobody waits long for it."""
+"""The daemon's one."""

@@ -32,6 +32,7 @@ MADE_S = 90.0
 PROBES_PER_S = 20.0
 STATE_MB = 2048
 CRASH = "Traceback (most recent call last)"
+CRASH_CHARS = 4000
 """A daemon that fails an assertion ends, and is started again: clients may never notice, but it is a defect."""
 WRITING, READING = 1, 11
 """The clients whose successes tell whether the pair serves: an inserter, and a reader on the standby VIP."""
@@ -215,8 +216,9 @@ class Life:
         for name, host in self.pair.hosts.items():
             with contextlib.suppress(OSError, LabError):
                 keep_logs(host, self.directory)
-            if CRASH in host.log():
-                self.findings.append(Finding("a daemon crashed", f"{name}.log has a traceback"))
+            _, crash, after = host.log().partition(CRASH)
+            if crash:
+                self.findings.append(Finding("a daemon crashed", f"{name}.log has a traceback: {after[:CRASH_CHARS]}"))
         orders = [asdict(order) for order in self.lab.fence.orders]
         (self.directory / "fence.jsonl").write_text("".join(json.dumps(order) + "\n" for order in orders))
         timeline.write(self.directory / "timeline.txt", self.events(), self.wall_offset_s)

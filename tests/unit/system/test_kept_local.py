@@ -59,3 +59,12 @@ def test_a_server_that_cannot_be_seen_is_a_database_that_does_not_answer(tmp_pat
     with pytest.raises(ProbeError, match="which PostgreSQL server runs"), KeptLocal().lent(config):
         pass
     assert report.archiver(config, KeptLocal().lent) is None
+
+
+def test_nobody_waits_for_ever_for_a_chore_that_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, kept = configs.make(tmp_path), KeptLocal()
+    monkeypatch.setattr("pgvip.system.kept_local.WAIT_S", 0.05)
+    with kept.lent(config), pytest.raises(ProbeError, match="in use"), kept.lent(config):
+        pass
+    with kept.lent(config):
+        pass
