@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pgvip.cli.output import put, put_json
 from pgvip.cli.progress import patience
 from pgvip.cli.where import daemon_socket
-from pgvip.errors import Exit, PgvipError
-from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.errors import Exit
+from pgvip.link.operator_socket import call, raise_failure
 
 if TYPE_CHECKING:
     import argparse
@@ -43,15 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what differs. Returns 0, or 1 when something does."""
-    try:
-        with patience("both hosts are compared"):
-            document = call(daemon_socket(args), {"command": "same"}, ANSWER_S)
-        raise_failure(document)
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    with patience("both hosts are compared"):
+        document = call(daemon_socket(args), {"command": "same"}, ANSWER_S)
+    raise_failure(document)
     same = document["same"]
     found = same["differences"]
     differ = any(one["kind"] != "machine" for one in found)

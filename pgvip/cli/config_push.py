@@ -8,8 +8,7 @@ from pgvip.cli.output import put, put_json
 from pgvip.cli.progress import patience
 from pgvip.cli.steps import require_root
 from pgvip.cli.where import daemon_socket
-from pgvip.errors import PgvipError
-from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.link.operator_socket import call, raise_failure
 
 if TYPE_CHECKING:
     import argparse
@@ -37,16 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Copy. Returns the exit code."""
     request = {"command": "same", "step": "push", "from": args.source, "dry_run": args.dry_run}
-    try:
-        require_root()
-        with patience("copying"):
-            document = call(daemon_socket(args), request, ANSWER_S)
-        raise_failure(document)
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    require_root()
+    with patience("copying"):
+        document = call(daemon_socket(args), request, ANSWER_S)
+    raise_failure(document)
     if args.json:
         put_json({**document, "dry_run": args.dry_run})
     else:

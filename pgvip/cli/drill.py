@@ -18,7 +18,7 @@ from pgvip.drill.client import Writer, longest_gap_s
 from pgvip.drill.ready import obstacles, primary_of
 from pgvip.drill.result import Result, Switched, keep
 from pgvip.errors import Exit, LinkError, PgvipError, ProbeError, RefusedError
-from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.link.operator_socket import call, raise_failure
 from pgvip.system import privileges
 from pgvip.text.times import TIMES, of_wall
 
@@ -79,13 +79,7 @@ def run(args: argparse.Namespace) -> int:
     config = load(args.config, args.host)
     privileges.give_up(config)
     say = _quiet if args.json else _loud
-    try:
-        result = Drill(config, args, say).run()
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    result = Drill(config, args, say).run()
     if args.json:
         put_json({} if result is None else asdict(result))
     return int(Exit.OK if result is None or result.ok else Exit.FAILED)

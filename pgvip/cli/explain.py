@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.output import columns, duration, put, put_json
 from pgvip.cli.where import daemon_socket
-from pgvip.errors import Exit, PgvipError
-from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.errors import Exit
+from pgvip.link.operator_socket import call, raise_failure
 from pgvip.text.writing import one_line
 
 if TYPE_CHECKING:
@@ -40,15 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask the daemon and print. Returns the exit code."""
-    path = daemon_socket(args)
-    try:
-        reply = call(path, {"command": "explain"}, TIMEOUT_S)
-        raise_failure(reply)
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    reply = call(daemon_socket(args), {"command": "explain"}, TIMEOUT_S)
+    raise_failure(reply)
     document: Document = reply["explain"]
     if args.scenario:
         document["scenarios"] = [one for one in document["scenarios"] if one["name"] in args.scenario]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pgvip import __version__
-from pgvip.cli.output import put
+from pgvip.cli.output import put, put_json
 from pgvip.errors import Exit, PgvipError
 
 if TYPE_CHECKING:
@@ -170,7 +170,16 @@ def report(error: PgvipError) -> None:
 
 def _run(name: str, module: Module, args: argparse.Namespace, rest: list[str]) -> int:
     parser = parser_of(name, module)
-    return module.run(parser.parse_args(rest, argparse.Namespace(config=args.config, host=args.host)))
+    parsed = parser.parse_args(rest, argparse.Namespace(config=args.config, host=args.host))
+    try:
+        return module.run(parsed)
+    except PgvipError as error:
+        if not getattr(parsed, "json", False):
+            raise
+        from pgvip.link.operator_socket import failure  # noqa: PLC0415 - a command that works well needs no part of it
+
+        put_json(failure(error))  # whoever asked for an object gets one of a failure too
+        return int(error.exit_code)
 
 
 def parser_of(name: str, module: Module) -> argparse.ArgumentParser:

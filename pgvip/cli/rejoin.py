@@ -9,7 +9,7 @@ from pgvip.cli.output import put, put_json, size
 from pgvip.cli.simple import add_common, order
 from pgvip.cli.where import daemon_socket
 from pgvip.errors import PgvipError, RefusedError
-from pgvip.link.operator_socket import call, failure, raise_failure
+from pgvip.link.operator_socket import call, raise_failure
 
 if TYPE_CHECKING:
     import argparse
@@ -38,13 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Order it, or say what it would do. Returns the exit code."""
     if not args.dry_run:
         return order(args, "rejoin", "clone" if args.clone else "")
-    try:
-        return _dry_run(args)
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    return _dry_run(args)
 
 
 def _dry_run(args: argparse.Namespace) -> int:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgvip.cli.output import put, put_json
-from pgvip.errors import PgvipError
-from pgvip.link.operator_socket import failure
 
 if TYPE_CHECKING:
     import argparse
@@ -22,13 +20,7 @@ def line(text: str) -> None:
 
 def reported(args: argparse.Namespace, work: Callable[[Say], Mapping[str, Any]], say: Say = line) -> int:
     """Do the work, which reports its steps by what it is given and returns its end, `text` in it. The exit code."""
-    try:
-        done = work(_silent if args.json else say)
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    done = work(_silent if args.json else say)
     if args.json:
         put_json({"ok": True, "dry_run": args.dry_run, **done})
     else:

@@ -96,17 +96,11 @@ def ask_confirmed(args: argparse.Namespace, request: Document, timeout_s: float)
     request = {**request, **common(args)}
     if args.dry_run:
         return ask(args, request, PLAN_S, show=_warn)
-    try:
-        plan = call(daemon_socket(args), {**request, "dry_run": True}, PLAN_S)
-        raise_failure(plan)
-        if plan.get("confirm"):
-            confirm(args, str(plan.get("warning", "")), str(plan["confirm"]), str(plan.get("what", "")))
-            request["word"] = plan["confirm"]
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    plan = call(daemon_socket(args), {**request, "dry_run": True}, PLAN_S)
+    raise_failure(plan)
+    if plan.get("confirm"):
+        confirm(args, str(plan.get("warning", "")), str(plan["confirm"]), str(plan.get("what", "")))
+        request["word"] = plan["confirm"]
     return ask(args, request, timeout_s + MARGIN_S, at_once=True)
 
 

@@ -10,8 +10,7 @@ from pgvip.cli.output import put_json
 from pgvip.cli.simple import confirm
 from pgvip.cli.steps import Step, add_dry_run, refuse, require_root, run_steps, say, silent
 from pgvip.config.load import load
-from pgvip.errors import PgvipError, RefusedError
-from pgvip.link.operator_socket import failure
+from pgvip.errors import RefusedError
 from pgvip.setup import enrolment, handing_back, removal, static_addresses
 from pgvip.system import netlink, privileges
 
@@ -53,14 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Take it out. Returns the exit code."""
-    try:
-        require_root()
-        document = _run(args)
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    require_root()
+    document = _run(args)
     if args.json:
         put_json({"ok": True, "dry_run": args.dry_run, **document})
     return 0

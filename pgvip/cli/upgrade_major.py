@@ -17,8 +17,7 @@ from pgvip.cli.output import put, put_json, size
 from pgvip.cli.steps import require_root
 from pgvip.config.load import load
 from pgvip.config.observing import observes
-from pgvip.errors import Exit, PgvipError, RefusedError
-from pgvip.link.operator_socket import failure
+from pgvip.errors import Exit, RefusedError
 from pgvip.setup.major_steps import NOTES, Names, Planned, odd, planned
 from pgvip.system import new_programs, pgtools, privileges, workers
 
@@ -61,14 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check and print. Returns 0, or 1 when something prevents the upgrade."""
-    try:
-        require_root()
-        found, document, text = _run(args)
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    require_root()
+    found, document, text = _run(args)
     if args.json:
         put_json(document)
     else:

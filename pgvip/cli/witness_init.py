@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from pgvip.cli.output import put, put_json
 from pgvip.cli.witness_status import required, where
 from pgvip.config.load import load
-from pgvip.errors import Exit, PgvipError, RefusedError
-from pgvip.link.operator_socket import failure
+from pgvip.errors import Exit, RefusedError
 from pgvip.witness import making
 from pgvip.witness.by_command import CommandWitness
 
@@ -44,13 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make it or print the SQL. Returns the exit code."""
     config = load(args.config, args.host)
-    try:
-        return _run(args, required(config))
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    return _run(args, required(config))
 
 
 def _run(args: argparse.Namespace, witness: WitnessConfig) -> int:

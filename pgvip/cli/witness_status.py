@@ -8,8 +8,7 @@ from pgvip.cli.output import columns, put, put_json
 from pgvip.config.load import load
 from pgvip.core.values import Serial
 from pgvip.deadlines import now_s
-from pgvip.errors import Exit, PgvipError, RefusedError
-from pgvip.link.operator_socket import failure
+from pgvip.errors import Exit, RefusedError
 from pgvip.state.record import RecordStore
 from pgvip.witness.by_postgresql import PostgresWitness, shown
 from pgvip.witness.register import backend
@@ -37,13 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask and print. Returns the exit code."""
     config = load(args.config, args.host)
-    try:
-        document = _document(config)
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    document = _document(config)
     if args.json:
         put_json(document)
     else:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from pgvip.cli.output import put, put_json
 from pgvip.cli.witness_status import required, where
 from pgvip.config.load import load
-from pgvip.errors import Exit, PgvipError
-from pgvip.link.operator_socket import failure
+from pgvip.errors import Exit
 from pgvip.system import privileges
 from pgvip.witness.double_claim import ROUNDS, test
 from pgvip.witness.register import backend
@@ -35,19 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Try it and print how it went. Returns the exit code."""
     config = load(args.config, args.host)
-    try:
-        witness = required(config)
-        if args.dry_run:
-            text = f"would claim {ROUNDS} terms of a pair that does not exist, {4 * ROUNDS} times: {where(witness)}"
-            put_json({"ok": True, "dry_run": True, "where": where(witness)}) if args.json else put(text)
-            return int(Exit.OK)
-        privileges.give_up(config)  # as the daemon that will ask
-        done = test(partial(backend, witness))
-    except PgvipError as error:
-        if not args.json:
-            raise
-        put_json(failure(error))
-        return int(error.exit_code)
+    witness = required(config)
+    if args.dry_run:
+        text = f"would claim {ROUNDS} terms of a pair that does not exist, {4 * ROUNDS} times: {where(witness)}"
+        put_json({"ok": True, "dry_run": True, "where": where(witness)}) if args.json else put(text)
+        return int(Exit.OK)
+    privileges.give_up(config)  # as the daemon that will ask
+    done = test(partial(backend, witness))
     if args.json:
         put_json({
             "ok": True, "where": where(witness), "witness_id": done.witness_id, "pair_id": done.pair_id,

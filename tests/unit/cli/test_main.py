@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import import_module
@@ -85,6 +86,22 @@ def test_missing_configuration_is_exit_3_in_both_places(
     assert error.startswith("pgvip: error: ")
     assert str(file) in error
     assert "HINT: " in error
+
+
+WITH_JSON = ("config diff", "drill", "explain", "restart", "rotate", "status", "witness status")
+
+
+@pytest.mark.parametrize("name", WITH_JSON)
+def test_whoever_asks_for_an_object_gets_one_of_a_failure_too(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    code = main(["--config", str(tmp_path / "none.toml"), *name.split(), "--json"])
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert (code, found["ok"], found["exit_code"]) == (Exit.CONFIG, False, Exit.CONFIG)
+    assert "none.toml" in found["error"]
+    assert said.err == ""
 
 
 @pytest.mark.parametrize("name", ["status", "watch", "history", "pause", "archive-wal", "restore-wal"])

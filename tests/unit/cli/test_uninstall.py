@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgvip.cli import uninstall
+from pgvip.cli.main import main
 from pgvip.core.values import Durable, Mode, Record
 from pgvip.errors import Exit
 from pgvip.state.record import RecordStore
@@ -31,10 +31,7 @@ def said_in_json(
     monkeypatch.setattr(uninstall, "load", lambda _file, _host: config)
     monkeypatch.setattr(uninstall, "require_root", lambda: None)
     monkeypatch.setattr(privileges, "give_up", lambda _config: None)
-    parser = argparse.ArgumentParser()
-    uninstall.add_arguments(parser)
-    args = parser.parse_args([*options, "--json"], argparse.Namespace(config=None, host=None))
-    code = uninstall.run(args)
+    code = main(["uninstall", *options, "--json"])
     out = capsys.readouterr().out
     assert out.count("\n") == 1, "one object, and nothing for people beside it"
     return code, json.loads(out)
