@@ -115,6 +115,12 @@ def test_checkmk_hears_of_a_pgvip_without_an_answer(tmp_path: Path, text: str) -
     assert "gives no answer" in said
 
 
+def test_checkmk_hears_why_a_check_failed(tmp_path: Path) -> None:
+    failure = json.dumps({"schema": 1, "ok": False, "error": "the daemon does not answer", "exit_code": 4})
+    [(state, _, _, said)] = services(program(tmp_path, f"echo '{failure}'; exit 4"))
+    assert (state, "the daemon does not answer" in said) == ("3", True)
+
+
 def test_checkmk_hears_of_a_pgvip_that_is_not_there(tmp_path: Path) -> None:
     [(state, name, _, _said)] = services(tmp_path / "missing")
     assert (state, name) == ("3", "pgvip")
