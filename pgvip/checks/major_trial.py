@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pgvip.system.commands import Completed
 
 PREFIX = "pgvip-trial-"
+MARK = "made-by-pgvip-upgrade-major"
+"""A file by which a directory with such a name is known to be a trial's, and nobody else's."""
 TRIAL_S = 900.0
 INITDB_S = 120.0
 CHECK_S = 600.0
@@ -83,6 +87,7 @@ def trial(config: Config, order: Order) -> Trial:
     ):
         scratch, sockets = Path(name), Path(short)
         cluster = scratch / "cluster"
+        (scratch / MARK).touch()
         _give(config, scratch, sockets)
         made = _run(config, [new / "initdb", "-N", "-D", cluster, "-U", config.postgres.user, *order.options], INITDB_S)
         if made.returncode:
@@ -107,8 +112,14 @@ def _place(config: Config, data: Path) -> Path:
 
 
 def _remove_left(new: Path, place: Path) -> None:
-    """What a trial has left that was killed."""
+    """What a trial has left that was killed; one that may still run is let alone, and so is what no trial has made."""
     for left in place.glob(f"{PREFIX}*"):
+        try:
+            mark = (left / MARK).lstat()
+        except OSError:
+            continue
+        if not stat.S_ISREG(mark.st_mode) or time.time() - mark.st_mtime < TRIAL_S:
+            continue
         with suppress(CommandError):
             run([new / "pg_ctl", "stop", "-m", "immediate", "-D", left / "cluster"], timeout_s=PROGRAM_S)
         shutil.rmtree(left, ignore_errors=True)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvip.checks.major_trial import PREFIX, Order, Trial, problems, trial
+from pgvip.checks.major_trial import MARK, PREFIX, TRIAL_S, Order, Trial, problems, trial
 from pgvip.config.load import parse
 from pgvip.config.model import Config
 from pgvip.errors import PostgresError
@@ -156,12 +157,17 @@ def test_logical_slots_are_kept_with_the_settings_that_they_need(place: Path) ->
 
 @real
 def test_a_directory_that_a_killed_trial_has_left_is_removed(config: Config, place: Path) -> None:
-    left = place / f"{PREFIX}left"
-    (left / "cluster").mkdir(parents=True)
-    (place / "mine").mkdir()
+    left, running, mine = (place / f"{PREFIX}{name}" for name in ("left", "running", "mine"))
+    for directory in (left, running, mine):
+        (directory / "cluster").mkdir(parents=True)
+    for directory in (left, running):
+        (directory / MARK).touch()
+    long_ago_s = time.time() - TRIAL_S - 1
+    os.utime(left / MARK, (long_ago_s, long_ago_s))
     tried(config)
     assert not left.exists()
-    assert (place / "mine").exists()
+    assert running.exists()
+    assert mine.exists(), "no trial has made it, whatever its name is"
 
 
 @real
