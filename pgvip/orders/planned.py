@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pgvip.actions.postgres import checkpoint
@@ -39,7 +39,8 @@ class Switchover:
     def handle(self, request: Document, reply: Reply) -> Document:
         """Check, then carry out; with `dry_run` only check. The last reply has `checks`, of a failure too."""
         limit_s = wait_s(request, 90.0)
-        facts, findings = look(self._desk, settle_s=0.0 if request.get("dry_run") else SETTLE_S)
+        settle_s = 0.0 if request.get("dry_run") else SETTLE_S
+        facts, findings = look(self._desk, settle_s, lambda text: reply({"progress": text}))
         checks = {"checks": [codec.encode(finding) for finding in findings]}
         try:
             self._refuse(findings, force=bool(request.get("force")))
@@ -185,15 +186,21 @@ class _Watch:
         return False
 
 
-def look(desk: Desk, settle_s: float) -> tuple[Facts, tuple[Finding, ...]]:
-    """What the checks find; again for `settle_s` while all that fails may be so for a moment only."""
+def look(desk: Desk, settle_s: float, say: Callable[[str], None]) -> tuple[Facts, tuple[Finding, ...]]:
+    """What the checks find; again for `settle_s` while all that fails may be so for a moment only, which is said."""
     deadline = Deadline.after(settle_s)
+    said: set[str] = set()
 
     def found() -> tuple[Facts, tuple[Finding, ...]] | None:
         facts = gather(desk)
         findings = switchover(facts)
-        failed = {finding.name for finding in refused(findings)}
-        return None if failed and failed <= MOMENTARY and not deadline.expired else (facts, findings)
+        failed = refused(findings)
+        if not failed or not {finding.name for finding in failed} <= MOMENTARY or deadline.expired:
+            return facts, findings
+        if failed[0].text not in said:
+            said.add(failed[0].text)
+            say(f"waiting for {settle_s:g} s at most: {failed[0].text}")
+        return None
 
     return wait_until(found, settle_s + BEGIN_S, every_s=SETTLE_EVERY_S, what="the pre-checks")
 

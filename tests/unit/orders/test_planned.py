@@ -42,8 +42,10 @@ def test_what_is_so_for_a_moment_only_is_looked_at_again(
     monkeypatch.setattr(planned, "gather", lambda _desk: None)
     monkeypatch.setattr(planned, "switchover", found)
     monkeypatch.setattr(planned, "SETTLE_EVERY_S", 0.01)
-    _, findings = planned.look(DESK, settle_s)
+    said: list[str] = []
+    _, findings = planned.look(DESK, settle_s, said.append)
     assert len(seen) == times
+    assert said == (["waiting for 5 s at most: it receives no WAL"] if times > 1 else [])
     assert {finding for finding in findings if finding.level is Level.FAILED} == failed
 
 
@@ -51,4 +53,4 @@ def test_what_stays_so_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planned, "gather", lambda _desk: None)
     monkeypatch.setattr(planned, "switchover", lambda _facts: (NO_WAL,))
     monkeypatch.setattr(planned, "SETTLE_EVERY_S", 0.01)
-    assert planned.look(DESK, 0.05)[1] == (NO_WAL,)
+    assert planned.look(DESK, 0.05, lambda _text: None)[1] == (NO_WAL,)
